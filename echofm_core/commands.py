@@ -1,0 +1,15 @@
+"""Sub-commands of `echofm` that the core contributes; each room has its own."""
+
+from __future__ import annotations
+
+import typer
+
+from echofm_core.data import commands as data
+from echofm_core.models import commands as models
+from echofm_core.phantom import commands as phantom
+
+
+def register(app: typer.Typer) -> None:
+    """Add the core's sub-commands: ``data``, ``model`` and ``phantom``."""
+    for room in (data, models, phantom):
+        room.register(app)

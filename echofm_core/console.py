@@ -1,0 +1,68 @@
+"""Progress and status lines: live bars in a terminal, plain lines in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+console = Console(highlight=False, soft_wrap=True)
+
+#: Seconds between two plain progress lines where there is no terminal.
+PLAIN_INTERVAL = 10.0
+
+
+@dataclass(slots=True)
+class Meter:
+    """Handle of one running progress display."""
+
+    title: str
+    total: int
+    done: int = 0
+    _progress: Progress | None = None
+    _task: TaskID | None = None
+    _started: float = 0.0
+    _printed: float = 0.0
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """Count finished items; ``note`` is shown behind the title."""
+        self.done += count
+        title = f"{self.title} {note}".rstrip()
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, completed=self.done, description=title)
+            return
+        now = time.monotonic()
+        if self.done >= self.total or now - self._printed >= PLAIN_INTERVAL:
+            self._printed = now
+            print(f"{title}: {self.done}/{self.total} ({now - self._started:.0f} s)", flush=True)
+
+
+@contextmanager
+def progress(title: str, total: int) -> Iterator[Meter]:
+    """Show progress over ``total`` items; a bar in a terminal, a line now and then elsewhere."""
+    started = time.monotonic()
+    if not (sys.stdout.isatty() and console.is_terminal):
+        yield Meter(title, total, _started=started, _printed=started)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bars:
+        yield Meter(title, total, _progress=bars, _task=bars.add_task(title, total=total))

@@ -1,0 +1,140 @@
+"""What server and client say to each other: names and typed records, no Flower types.
+
+Both sides turn these records into Flower messages and back (``client/wire.py`` and
+``server/wire.py`` are thin); this file alone decides what may cross the wall.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Weights by full parameter name, e.g. ``encoder.blocks.0.attn.qkv.weight``.
+Weights = Mapping[str, NDArray[np.floating]]
+
+#: Raised whenever a record changes its meaning; sites refuse another version.
+SCHEMA_VERSION = 1
+
+
+class Phase(StrEnum):
+    """The two training phases, in order."""
+
+    PRETRAIN = "pretrain"
+    FINETUNE = "finetune"
+
+
+class Action(StrEnum):
+    """Flower message types. ``query``: who are you; ``train``: one round; ``evaluate``: test."""
+
+    DESCRIBE = "query.describe"
+    PRETRAIN = "train.pretrain"
+    FINETUNE = "train.finetune"
+    EVALUATE = "evaluate.site"
+
+
+class Record(StrEnum):
+    """Keys of a message's content."""
+
+    ARRAYS = "arrays"
+    METRICS = "metrics"
+    CONFIG = "config"
+
+
+ENCODER = "encoder"
+DECODER = "decoder"
+STF_NET = "stf_net"
+HEADS = "heads"
+
+
+def group_of(name: str) -> str:
+    """Parameter group of a full parameter name: ``encoder``, ``stf_net``, ``heads.ef`` ...
+
+    >>> group_of("heads.ef.weight"), group_of("encoder.norm.bias")
+    ('heads.ef', 'encoder')
+    """
+    first, _, rest = name.partition(".")
+    return f"{HEADS}.{rest.partition('.')[0]}" if first == HEADS else first
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Instruction:
+    """Server to site: do this with these weights.
+
+    Attributes:
+        action: What to do.
+        round: Global round within the phase, from 1; 0 outside of training.
+        plan: The plan as canonical JSON (``Plan.to_json``).
+        plan_hash: Its digest; a site checks both.
+        run: Run name, which keys the site's state folder.
+        weights: Shared groups of the global model; empty for ``describe``.
+    """
+
+    action: Action
+    round: int
+    plan: str
+    plan_hash: str
+    run: str
+    weights: Weights = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SiteDescription:
+    """Site to server, once: who I am and how much I can train on. Counts only.
+
+    Attributes:
+        site: Site name.
+        train_clips, train_patients: What pre-training sees.
+        labels: Task name -> training clips with that label.
+        test_labels: Task name -> test clips with that label.
+        quarantined: Files the site could not use.
+    """
+
+    site: str
+    train_clips: int
+    train_patients: int
+    labels: Mapping[str, int]
+    test_labels: Mapping[str, int]
+    quarantined: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Update:
+    """Site to server: the result of a round.
+
+    Attributes:
+        site: Site name.
+        phase, round, plan_hash: What this answers.
+        weights: Shared groups after local training (not a difference), in wire precision.
+        counts: Parameter group -> training clips behind it (``heads.ef``: clips with an EF).
+            A group with no clips is absent here and in ``weights``.
+        metrics: Numbers for the journal, e.g. ``loss``, ``seconds``, ``epsilon``.
+        checksum: :func:`echofm_core.checksum.checksum` of ``weights``.
+    """
+
+    site: str
+    phase: Phase
+    round: int
+    plan_hash: str
+    weights: Weights
+    counts: Mapping[str, int]
+    metrics: Mapping[str, float]
+    checksum: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SiteResult:
+    """Site to server: metrics on the site's test split; never a prediction of one patient.
+
+    Attributes:
+        site: Site name.
+        metrics: ``task/metric`` -> value, with ``task/metric/low`` and ``/high`` interval ends.
+        counts: ``task`` -> test patients.
+    """
+
+    site: str
+    metrics: Mapping[str, float]
+    counts: Mapping[str, int]

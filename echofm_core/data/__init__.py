@@ -1,0 +1,1 @@
+"""Files on disk to tensors: readers, manifest, clip store, windows."""

@@ -1,0 +1,1 @@
+"""Ultrasound DICOM: what a file is, its frames in grey, its sector."""

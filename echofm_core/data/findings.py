@@ -1,0 +1,73 @@
+"""What a reader could not use, and why: one bad file never kills a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+import pandas as pd
+
+
+class Severity(StrEnum):
+    """``quarantined``: the clip is not used. ``repaired``: used, after a stated correction."""
+
+    QUARANTINED = "quarantined"
+    REPAIRED = "repaired"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """One thing that was wrong.
+
+    Attributes:
+        dataset: Data set it was found in.
+        kind: Short stable name of the error, e.g. ``truncated_video``; reports count by it.
+        item: File relative to the data root, or a row such as ``FileList.csv:17``. Hospitals'
+            own files appear under a hashed name.
+        reason: One sentence for a person.
+        severity: Whether the clip is still used.
+    """
+
+    dataset: str
+    kind: str
+    item: str
+    reason: str
+    severity: Severity = Severity.QUARANTINED
+
+
+@dataclass(slots=True)
+class Findings:
+    """All findings of one read, in the order met."""
+
+    items: list[Finding] = field(default_factory=list)
+
+    def add(
+        self,
+        dataset: str,
+        kind: str,
+        item: str | Path,
+        reason: str,
+        severity: Severity = Severity.QUARANTINED,
+    ) -> None:
+        """Note one finding."""
+        self.items.append(
+            Finding(dataset=dataset, kind=kind, item=str(item), reason=reason, severity=severity)
+        )
+
+    def extend(self, other: Findings) -> None:
+        """Append another read's findings."""
+        self.items.extend(other.items)
+
+    def quarantined(self) -> int:
+        """How many files or rows are not used."""
+        return sum(item.severity is Severity.QUARANTINED for item in self.items)
+
+    def table(self) -> pd.DataFrame:
+        """One row a finding: dataset, kind, item, reason, severity."""
+        columns = ["dataset", "kind", "item", "reason", "severity"]
+        rows = [
+            [item.dataset, item.kind, item.item, item.reason, item.severity.value]
+            for item in self.items
+        ]
+        return pd.DataFrame(rows, columns=columns, dtype="string")

@@ -1,0 +1,160 @@
+"""The manifest: one row a clip, the table through which all code sees any data set."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from echofm_core.errors import ManifestError
+from echofm_core.tasks import TASKS, VIEWS, Task
+
+
+class Split(StrEnum):
+    """Which part of a site a patient belongs to."""
+
+    TRAIN = "train"
+    VALIDATION = "val"
+    TEST = "test"
+
+
+#: Column -> pandas dtype. All are nullable: missing is null, never a sentinel.
+COLUMNS: dict[str, str] = {
+    "dataset": "string",
+    "site": "string",
+    "patient_id": "string",
+    "study_id": "string",
+    "clip_id": "string",  # unique in a manifest; safe as a file name
+    "path": "string",  # absolute; several stills of one study are joined by os.pathsep
+    "view": "string",  # one of tasks.VIEWS
+    "split": "string",  # the official split where the source has one, else null
+    "n_frames": "Int32",  # frames really there
+    "fps": "Float32",  # Hz; unknown is null, not 30
+    "height": "Int32",  # pixels of the source
+    "width": "Int32",
+    "vendor": "string",
+    "model": "string",
+    "quality": "string",
+    "sex": "string",  # "F" or "M"
+    "age": "Float32",  # years
+    "ef": "Float32",  # percent, 0 to 100
+    "edv": "Float32",  # ml
+    "esv": "Float32",  # ml
+    "as_grade": "Int32",  # index into tasks.AS_GRADES
+    "source_row": "Int64",  # row of the source's own table, from 0
+}
+
+REQUIRED = ("dataset", "patient_id", "clip_id", "path")
+
+
+def manifest_from_rows(rows: Iterable[dict[str, object]]) -> pd.DataFrame:
+    """Typed manifest from dictionaries; keys that a row lacks are null.
+
+    Raises:
+        ManifestError: A key is not a manifest column, or the result breaks the contract.
+    """
+    frame = pd.DataFrame(list(rows))
+    unknown = sorted(set(frame.columns) - set(COLUMNS))
+    if unknown:
+        raise ManifestError(f"manifest rows hold unknown columns {unknown}.")
+    return validate(frame.reindex(columns=list(COLUMNS)).astype(COLUMNS))
+
+
+def validate(manifest: pd.DataFrame, source: str = "manifest") -> pd.DataFrame:
+    """Check the contract and return the manifest, columns ordered and typed.
+
+    Args:
+        manifest: Any frame with the manifest's columns.
+        source: What it is, for the message.
+
+    Raises:
+        ManifestError: A column is missing or unknown, a required value is null, a clip id is
+            twice there, a label is outside its legal range, a view or split is not a known one,
+            or a patient is in two splits.
+    """
+    missing = [name for name in COLUMNS if name not in manifest.columns]
+    unknown = [name for name in manifest.columns if name not in COLUMNS]
+    if missing or unknown:
+        raise ManifestError(
+            f"{source} has columns missing {missing} and unknown {unknown}; "
+            "write it again with `echofm data index`."
+        )
+    try:
+        manifest = manifest[list(COLUMNS)].astype(COLUMNS).reset_index(drop=True)
+    except (TypeError, ValueError) as error:
+        raise ManifestError(f"{source} has a column of the wrong type ({error}).") from None
+    for name in REQUIRED:
+        if count := int(manifest[name].isna().sum()):
+            raise ManifestError(f"{source} has {count} rows without `{name}`.")
+    if count := int(manifest["clip_id"].duplicated().sum()):
+        raise ManifestError(f"{source} has {count} clip ids that are there twice.")
+    _check_labels(manifest, source)
+    _check_words(manifest, source)
+    check_patients_disjoint(manifest, source)
+    return manifest
+
+
+def check_patients_disjoint(manifest: pd.DataFrame, source: str = "manifest") -> None:
+    """Refuse a patient who is in two splits, or at two sites.
+
+    Raises:
+        ManifestError: With the count; never with an id.
+    """
+    for column in ("split", "site"):
+        rows = manifest.dropna(subset=[column])
+        homes = rows.groupby(["dataset", "patient_id"], observed=True)[column].nunique()
+        if count := int((homes > 1).sum()):
+            raise ManifestError(
+                f"{source}: {count} patients are in more than one {column}; "
+                "every patient belongs to exactly one."
+            )
+
+
+def _check_labels(manifest: pd.DataFrame, source: str) -> None:
+    for task in (Task.EF, Task.ESV, Task.EDV, Task.AS_GRADE):
+        spec = TASKS[task]
+        values = manifest[spec.column].dropna()
+        finite = np.isfinite(values.to_numpy(dtype=float))
+        outside = int((~(finite & values.between(spec.low, spec.high).to_numpy(dtype=bool))).sum())
+        if outside:
+            raise ManifestError(
+                f"{source}: {outside} values of `{spec.column}` are outside "
+                f"[{spec.low:g}, {spec.high:g}] {spec.unit}".rstrip()
+                + "; mend the labels."
+            )
+
+
+def _check_words(manifest: pd.DataFrame, source: str) -> None:
+    for column, legal in (("view", list(VIEWS)), ("split", [split.value for split in Split])):
+        values = manifest[column].dropna()
+        if strange := sorted(set(values[~values.isin(legal)])):
+            raise ManifestError(
+                f"{source}: `{column}` holds {strange[:5]}, expected one of {legal}."
+            )
+
+
+def save_manifest(manifest: pd.DataFrame, path: Path) -> None:
+    """Write Parquet; the file appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    manifest.to_parquet(partial, index=False)
+    partial.replace(path)
+
+
+def load_manifest(path: Path) -> pd.DataFrame:
+    """Read and validate a manifest.
+
+    Raises:
+        ManifestError: Missing file, not Parquet, or a broken contract.
+    """
+    try:
+        frame = pd.read_parquet(path)
+    except FileNotFoundError:
+        raise ManifestError(f"manifest {path} does not exist.") from None
+    except Exception as error:  # pyarrow raises many kinds for a damaged file
+        raise ManifestError(f"manifest {path} cannot be read ({type(error).__name__}).") from None
+    return validate(frame, str(path))

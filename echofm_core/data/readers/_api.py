@@ -1,0 +1,29 @@
+"""The contract of a reader: opens one public layout exactly as downloaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import pandas as pd
+
+from echofm_core.data.findings import Findings
+
+
+class Reader(Protocol):
+    """One data set's layout.
+
+    A reader never changes what it reads, survives every known error of its source (each becomes
+    a finding), and raises only :class:`echofm_core.errors.DataRootError`, when nothing is usable.
+    """
+
+    dataset: str
+    """Name in the manifest's ``dataset`` column and, in the protocol ``institution``, the site."""
+
+    def find(self, root: Path) -> bool:
+        """Is this layout at ``root``? Cheap, and never raises."""
+        ...
+
+    def read(self, root: Path) -> tuple[pd.DataFrame, Findings]:
+        """Manifest of the usable clips (``site`` null) and what was wrong."""
+        ...

@@ -1,0 +1,28 @@
+"""What is compared, and how sure we say we are."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import Field
+
+from echofm_core.section import Section
+
+
+class Baseline(StrEnum):
+    """Models that stand beside the federated one in the site x model table."""
+
+    LOCAL = "local"
+    POOLED = "pooled"
+    LEAVE_ONE_OUT = "leave_one_out"
+
+
+class EvaluationConfig(Section):
+    """The ``[evaluation]`` table."""
+
+    baselines: tuple[Baseline, ...] = tuple(Baseline)
+    """Which reference models are trained."""
+    bootstrap: int = Field(default=1000, ge=100, le=100_000)
+    """Resamples of patients behind each interval."""
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    """Coverage of the percentile interval."""

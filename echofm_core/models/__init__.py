@@ -1,0 +1,1 @@
+"""Encoder, masked auto-encoder, STF-Net and heads."""

@@ -1,0 +1,73 @@
+"""Sizes and choices of the model; the numbers behind the size names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+from pydantic import Field
+
+from echofm_core.section import Section
+
+
+class ModelSize(StrEnum):
+    """Named encoder sizes; ``tiny`` trains on a laptop CPU, ``base`` is the published one."""
+
+    TINY = "tiny"
+    SMALL = "small"
+    BASE = "base"
+    LARGE = "large"
+
+
+class StfNetForm(StrEnum):
+    """Fusion network: ours (factorised), the published shape (126 M), or mean pooling."""
+
+    COMPACT = "compact"
+    PUBLISHED = "published"
+    MEAN_POOL = "mean_pool"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EncoderShape:
+    """Width, depth and heads of the encoder, and of the decoder that serves it in pre-training."""
+
+    width: int
+    depth: int
+    heads: int
+    decoder_width: int
+    decoder_depth: int
+    decoder_heads: int
+
+
+#: base and large follow VideoMAE (Tong 2022); decoder of base: 384 wide, 4 deep, 6 heads.
+ENCODER_SHAPES: Mapping[ModelSize, EncoderShape] = MappingProxyType(
+    {
+        ModelSize.TINY: EncoderShape(
+            width=128, depth=4, heads=4, decoder_width=64, decoder_depth=1, decoder_heads=2
+        ),
+        ModelSize.SMALL: EncoderShape(
+            width=384, depth=12, heads=6, decoder_width=192, decoder_depth=4, decoder_heads=3
+        ),
+        ModelSize.BASE: EncoderShape(
+            width=768, depth=12, heads=12, decoder_width=384, decoder_depth=4, decoder_heads=6
+        ),
+        ModelSize.LARGE: EncoderShape(
+            width=1024, depth=24, heads=16, decoder_width=512, decoder_depth=8, decoder_heads=8
+        ),
+    }
+)
+
+
+class ModelConfig(Section):
+    """The ``[model]`` table of a plan."""
+
+    size: ModelSize = ModelSize.TINY
+    """Encoder size."""
+    stf_net: StfNetForm = StfNetForm.COMPACT
+    """Form of the spatial-temporal fusion network."""
+    patch: int = Field(default=16, ge=4, le=32)
+    """Side of a square patch, in pixels; divides ``data.size``."""
+    tubelet: int = Field(default=2, ge=1, le=4)
+    """Frames of one patch; divides ``data.frames``."""

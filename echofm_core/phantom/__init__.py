@@ -1,0 +1,1 @@
+"""Synthetic hearts seen by synthetic scanners, with exact labels."""

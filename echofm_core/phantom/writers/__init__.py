@@ -1,0 +1,1 @@
+"""Phantoms written in the public data layouts, one file a layout."""

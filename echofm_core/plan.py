@@ -1,0 +1,219 @@
+"""The plan: everything that decides a run, as one validated, hashed document.
+
+A plan is a TOML file. ``[machine]`` says where and with how many workers it runs and is not part
+of the hash: the same plan gives the same bits on any number of workers (DESIGN.md, section 3).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import Field, ValidationError, model_validator
+
+from echofm_core.data.config import DataConfig
+from echofm_core.errors import PlanError
+from echofm_core.evaluation.config import EvaluationConfig
+from echofm_core.models.config import ModelConfig
+from echofm_core.privacy.config import PrivacyConfig
+from echofm_core.section import Section
+from echofm_core.training.config import FinetuneConfig, PretrainConfig
+
+
+class Aggregation(StrEnum):
+    """How the server combines updates."""
+
+    FEDAVG = "fedavg"
+    FEDPROX = "fedprox"
+
+
+class Wire(StrEnum):
+    """Number format of weights between server and site; sums are always in float32."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+
+
+class FederationConfig(Section):
+    """The ``[federation]`` table."""
+
+    aggregation: Aggregation = Aggregation.FEDAVG
+    """FedAvg (McMahan 2017) or FedProx (Li 2020)."""
+    proximal_mu: float = Field(default=0.01, ge=0)
+    """FedProx: weight of 0.5 * mu * ||w - w_global||^2 in the site's loss."""
+    weight_exponent: float = Field(default=1.0, ge=0, le=1)
+    """A site counts with n ** exponent: 1 by size, 0 all alike."""
+    min_sites: int = Field(default=1, ge=1)
+    """Usable updates a round needs; with fewer the run stops and can be resumed."""
+    deadline_seconds: float = Field(default=3600.0, gt=0)
+    """A round closes at this age with at least ``min_sites`` updates."""
+    wire: Wire = Wire.FP32
+    """Number format of weights on the wire."""
+    max_update_norm: float = Field(default=0.0, ge=0)
+    """Updates whose L2 distance from the global weights exceeds this are refused; 0: no bound."""
+
+
+class ProtocolName(StrEnum):
+    """Named rules that turn manifests into sites and patient-disjoint splits."""
+
+    INSTITUTION = "institution"
+    QUALITY = "quality"
+    VENDOR_MODEL = "vendor_model"
+    DIRICHLET = "dirichlet"
+
+
+class ProtocolConfig(Section):
+    """The ``[protocol]`` table."""
+
+    name: ProtocolName = ProtocolName.INSTITUTION
+    """Which rule."""
+    datasets: tuple[str, ...] = ()
+    """Data sets that take part; empty means all that were found."""
+    views: tuple[str, ...] = ()
+    """Views that take part in fine-tuning and evaluation; empty means all."""
+    validation_fraction: float = Field(default=0.1, ge=0, lt=1)
+    """Share of patients for validation where a data set has no official split."""
+    test_fraction: float = Field(default=0.2, gt=0, lt=1)
+    """Share of patients for test where a data set has no official split."""
+    min_patients: int = Field(default=2, ge=1)
+    """Smaller sites are an error (institution) or merged into ``other`` (device, quality)."""
+    clients: int = Field(default=4, ge=2)
+    """Dirichlet only: number of synthetic sites."""
+    alpha: float = Field(default=0.5, gt=0)
+    """Dirichlet only: concentration; small means strong label skew."""
+
+
+class MachineConfig(Section):
+    """The ``[machine]`` table: where this runs. Not part of the plan's hash."""
+
+    roots: tuple[str, ...] = ()
+    """Folders with data sets as downloaded; relative to the plan file."""
+    cache: str = ""
+    """Folder of manifests and clip stores; default: ``cache`` in the run folder."""
+    workers: int = Field(default=1, ge=1, le=256)
+    """Simulation: sites trained at the same time, one process each."""
+    threads: int = Field(default=1, ge=1)
+    """CPU threads of one worker. Changing it may change the last bits."""
+    device: str = "auto"
+    """``cpu``, ``cuda``, ``cuda:1`` ...; ``auto`` takes a GPU if there is one."""
+
+
+class Plan(Section):
+    """A whole run. Build one with :func:`load_plan`."""
+
+    name: str = Field(default="run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    """Short name, used in folder names and titles."""
+    seed: int = 0
+    """Seed of every random stream."""
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    pretrain: PretrainConfig = PretrainConfig()
+    finetune: FinetuneConfig = FinetuneConfig()
+    federation: FederationConfig = FederationConfig()
+    protocol: ProtocolConfig = ProtocolConfig()
+    privacy: PrivacyConfig = PrivacyConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    machine: MachineConfig = MachineConfig()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Plan:
+        if self.data.size % self.model.patch:
+            raise ValueError(
+                f"data.size {self.data.size} is not a multiple of model.patch {self.model.patch}"
+            )
+        if self.data.frames % self.model.tubelet:
+            raise ValueError(
+                f"data.frames {self.data.frames} is not a multiple of "
+                f"model.tubelet {self.model.tubelet}"
+            )
+        if self.pretrain.rounds + self.finetune.rounds == 0:
+            raise ValueError("pretrain.rounds and finetune.rounds are both 0: nothing to do")
+        return self
+
+    def decisive(self) -> dict[str, Any]:
+        """JSON-ready form of all that decides the result: everything but ``machine``."""
+        return self.model_dump(mode="json", exclude={"machine"})
+
+    def to_json(self) -> str:
+        """Canonical JSON of the decisive part; this is what travels to the sites."""
+        return json.dumps(self.decisive(), sort_keys=True, separators=(",", ":"))
+
+    def digest(self) -> str:
+        """SHA-256 of :meth:`to_json`, in hex."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    def to_toml(self) -> str:
+        """The resolved plan, machine table included, with every default spelled out."""
+        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
+
+
+def plan_from_mapping(values: dict[str, Any], source: str) -> Plan:
+    """Validate a plan.
+
+    Args:
+        values: Parsed TOML or JSON.
+        source: Where it came from, for the message.
+
+    Raises:
+        PlanError: One sentence a wrong key, all of them at once.
+    """
+    try:
+        return Plan.model_validate(values)
+    except ValidationError as error:
+        complaints = "; ".join(_complaint(item) for item in error.errors())
+        raise PlanError(f"plan {source} is not valid: {complaints}.") from None
+
+
+def plan_from_json(text: str, source: str = "from the server") -> Plan:
+    """Read a plan as it travels (see :meth:`Plan.to_json`).
+
+    Raises:
+        PlanError: The text is not JSON or not a valid plan.
+    """
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise PlanError(f"plan {source} is not JSON ({error}).") from None
+    if not isinstance(values, dict):
+        raise PlanError(f"plan {source} is not a JSON object.")
+    return plan_from_mapping(values, source)
+
+
+def load_plan(path: Path) -> Plan:
+    """Read and validate a TOML plan; relative ``machine`` folders become absolute.
+
+    Raises:
+        PlanError: The file is missing, not TOML, or not a valid plan.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PlanError(f"plan {path} does not exist; `echofm demo` writes one to copy.") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise PlanError(f"plan {path} cannot be read as TOML ({error}).") from None
+    plan = plan_from_mapping(values, str(path))
+    base = path.resolve().parent
+    machine = plan.machine.model_copy(
+        update={
+            "roots": tuple(str(base / Path(root).expanduser()) for root in plan.machine.roots),
+            "cache": str(base / Path(plan.machine.cache).expanduser())
+            if plan.machine.cache
+            else "",
+        }
+    )
+    return plan.model_copy(update={"machine": machine})
+
+
+def _complaint(item: Any) -> str:
+    """One pydantic error as "key: what is wrong (got value)"."""
+    key = ".".join(str(part) for part in item["loc"]) or "plan"
+    if item["type"] == "extra_forbidden":
+        return f"unknown key `{key}`"
+    message = str(item["msg"]).removeprefix("Value error, ")
+    got = f", got {item['input']!r}" if not isinstance(item["input"], dict) else ""
+    return f"`{key}`: {message[0].lower() + message[1:]}{got}"

@@ -1,0 +1,44 @@
+"""The promise a run makes about any one patient."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import Field, model_validator
+
+from echofm_core.section import Section
+
+
+class PrivacyKind(StrEnum):
+    """Where noise is added: nowhere, or at each site by DP-SGD."""
+
+    NONE = "none"
+    LOCAL = "local"
+
+
+class PrivacyConfig(Section):
+    """The ``[privacy]`` table. The unit of privacy is the patient.
+
+    Exactly one of ``epsilon`` and ``noise_multiplier`` is given when ``kind = "local"``: with
+    ``epsilon`` the noise is calibrated to it over all planned steps of both phases.
+    """
+
+    kind: PrivacyKind = PrivacyKind.NONE
+    """Where noise is added."""
+    epsilon: float | None = Field(default=None, gt=0)
+    """Budget for the whole run at each site; training stops before it would be passed."""
+    delta: float = Field(default=1e-5, gt=0, lt=1)
+    """Probability with which the epsilon bound may fail; below 1 / patients."""
+    noise_multiplier: float | None = Field(default=None, gt=0)
+    """Standard deviation of the noise over the clipping norm."""
+    clip_norm: float = Field(default=1.0, gt=0)
+    """Largest gradient norm of one patient."""
+
+    @model_validator(mode="after")
+    def _one_dial(self) -> PrivacyConfig:
+        given = (self.epsilon is not None) + (self.noise_multiplier is not None)
+        if self.kind is PrivacyKind.LOCAL and given != 1:
+            raise ValueError('kind = "local" needs exactly one of epsilon and noise_multiplier')
+        if self.kind is PrivacyKind.NONE and given:
+            raise ValueError('epsilon or noise_multiplier is set, but kind is "none"')
+        return self

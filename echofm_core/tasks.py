@@ -1,0 +1,93 @@
+"""What a model is asked to read from a clip, with units, legal ranges and fixed scalings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class Task(StrEnum):
+    """Name of a prediction task; the head of task T is the parameter group ``heads.T``."""
+
+    EF = "ef"
+    ESV = "esv"
+    EDV = "edv"
+    REDUCED_EF = "reduced_ef"
+    AS_GRADE = "as_grade"
+    VIEW = "view"
+
+
+class TaskKind(StrEnum):
+    """How a task is scored and which loss it takes."""
+
+    REGRESSION = "regression"
+    BINARY = "binary"
+    MULTICLASS = "multiclass"
+
+
+#: Aortic stenosis grades of TMED-2 in order of severity; the label is the index, 0 to 4.
+AS_GRADES = ("none", "mild", "mild_to_moderate", "moderate", "severe")
+#: Views a manifest may name; the label of the task ``view`` is the index.
+VIEWS = ("A4C", "A2C", "PLAX", "PSAX", "OTHER")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskSpec:
+    """Fixed facts of one task.
+
+    Attributes:
+        kind: Regression, binary or multiclass.
+        column: Manifest column that the label comes from.
+        outputs: Width of the head: 1, or the number of classes.
+        low, high: Legal label range, inclusive; a label outside it is refused on load.
+        unit: Unit of the label and of every error reported for it.
+        log: True where the head predicts the logarithm (volumes are log-normal).
+        mean, sd: Fixed standardisation of the (possibly logged) target, from the published
+            distribution of EchoNet-Dynamic (Ouyang 2020), so that no site's statistics leak.
+    """
+
+    kind: TaskKind
+    column: str
+    outputs: int = 1
+    low: float = 0.0
+    high: float = 1.0
+    unit: str = ""
+    log: bool = False
+    mean: float = 0.0
+    sd: float = 1.0
+
+
+TASKS: Mapping[Task, TaskSpec] = MappingProxyType(
+    {
+        Task.EF: TaskSpec(
+            kind=TaskKind.REGRESSION, column="ef", low=0, high=100, unit="%", mean=55.8, sd=12.4
+        ),
+        Task.ESV: TaskSpec(
+            kind=TaskKind.REGRESSION,
+            column="esv",
+            low=1,
+            high=1000,
+            unit="ml",
+            log=True,
+            mean=3.57,
+            sd=0.60,
+        ),
+        Task.EDV: TaskSpec(
+            kind=TaskKind.REGRESSION,
+            column="edv",
+            low=1,
+            high=1000,
+            unit="ml",
+            log=True,
+            mean=4.41,
+            sd=0.44,
+        ),
+        Task.REDUCED_EF: TaskSpec(kind=TaskKind.BINARY, column="ef", low=0, high=100),
+        Task.AS_GRADE: TaskSpec(
+            kind=TaskKind.MULTICLASS, column="as_grade", outputs=len(AS_GRADES), high=4
+        ),
+        Task.VIEW: TaskSpec(kind=TaskKind.MULTICLASS, column="view", outputs=len(VIEWS), high=4),
+    }
+)

@@ -1,0 +1,1 @@
+"""Many sites on one machine: protocols that split public data, experiments, reports."""

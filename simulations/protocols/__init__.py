@@ -1,0 +1,1 @@
+"""Rules that turn manifests into sites and patient-disjoint splits."""
