@@ -1,0 +1,61 @@
+"""Apply a plan's protocol to a manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import pandas as pd
+
+from echofm_core.data.manifest import validate
+from echofm_core.errors import DataRootError, EmptySiteError
+from echofm_core.plan import ProtocolConfig, ProtocolName
+from simulations.protocols._api import SiteRule
+from simulations.protocols.dirichlet import Dirichlet
+from simulations.protocols.grouped import Quality, VendorModel
+from simulations.protocols.institution import Institution
+from simulations.protocols.splits import fill_splits
+
+RULES: Mapping[ProtocolName, SiteRule] = MappingProxyType(
+    {
+        ProtocolName.INSTITUTION: Institution(),
+        ProtocolName.QUALITY: Quality(),
+        ProtocolName.VENDOR_MODEL: VendorModel(),
+        ProtocolName.DIRICHLET: Dirichlet(),
+    }
+)
+
+
+def assign_sites(manifest: pd.DataFrame, config: ProtocolConfig, seed: int) -> pd.DataFrame:
+    """Manifest with ``site`` and ``split`` filled for every row, patients disjoint in both.
+
+    Raises:
+        DataRootError: A data set the plan names was not found.
+        EmptySiteError: A site has fewer than ``min_patients`` patients, or no training patient.
+        ManifestError: A rule tore a patient apart.
+    """
+    found = set(manifest["dataset"].unique())
+    if missing := sorted(set(config.datasets) - found):
+        raise DataRootError(
+            f"protocol.datasets names {missing}, but the data roots hold {sorted(found)}; "
+            "add the folder to machine.roots or drop the name."
+        )
+    if config.datasets:
+        manifest = manifest[manifest["dataset"].isin(config.datasets)]
+    manifest = manifest.reset_index(drop=True).copy()
+    manifest["site"] = RULES[config.name].site_of(manifest, config, seed).astype("string")
+    manifest = fill_splits(manifest, config, seed)
+    _check_sizes(manifest, config)
+    return validate(manifest, f"protocol {config.name.value}")
+
+
+def _check_sizes(manifest: pd.DataFrame, config: ProtocolConfig) -> None:
+    for site, rows in manifest.groupby("site", observed=True):
+        patients = rows["patient_id"].nunique()
+        training = rows.loc[rows["split"] == "train", "patient_id"].nunique()
+        if patients < config.min_patients or training == 0:
+            raise EmptySiteError(
+                f"site {site} has {patients} usable patients, {training} of them for training; "
+                f"at least {config.min_patients} and 1 are needed: check its data root, or lower "
+                "protocol.min_patients."
+            )

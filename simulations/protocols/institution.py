@@ -1,0 +1,21 @@
+"""Every data set is one site: the institution that published it."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from echofm_core.plan import ProtocolConfig
+
+
+class Institution:
+    """Natural sites. Shift of population, device, protocol and label method all at once."""
+
+    caveat = (
+        "Sites are institutions. EF is measured in different ways (monoplane Simpson at "
+        "EchoNet-Dynamic, biplane and rounded at CAMUS), so read the bias of each site too."
+    )
+    synthetic = False
+
+    def site_of(self, manifest: pd.DataFrame, config: ProtocolConfig, seed: int) -> pd.Series:
+        """The data set's name."""
+        return manifest["dataset"]

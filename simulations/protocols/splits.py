@@ -1,0 +1,48 @@
+"""Patient-disjoint train, validation and test parts; official ones are kept."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pandas as pd
+
+from echofm_core.data.manifest import Split, check_patients_disjoint
+from echofm_core.plan import ProtocolConfig
+
+
+def fill_splits(manifest: pd.DataFrame, config: ProtocolConfig, seed: int) -> pd.DataFrame:
+    """Give every row a split.
+
+    A data set with an official split keeps it, and its rows outside of it (unlabelled extras)
+    train; a patient with a row in the official test or validation part stays there whole. A data
+    set without one is cut by patient within each site, by a keyed hash of the patient: adding a
+    patient never moves another.
+
+    Raises:
+        ManifestError: A patient would be in two parts.
+    """
+    manifest = manifest.copy()
+    for _, rows in manifest.groupby("dataset", observed=True):
+        if rows["split"].notna().any():
+            known = rows.dropna(subset=["split"]).drop_duplicates("patient_id")
+            home = known.set_index("patient_id")["split"]
+            filled = rows["split"].fillna(rows["patient_id"].map(home)).fillna(Split.TRAIN)
+            manifest.loc[rows.index, "split"] = filled
+        else:
+            for _, site_rows in rows.groupby("site", observed=True):
+                parts = _cut(site_rows["patient_id"], config, seed)
+                manifest.loc[site_rows.index, "split"] = site_rows["patient_id"].map(parts)
+    check_patients_disjoint(manifest, "the split")
+    return manifest
+
+
+def _cut(patients: pd.Series, config: ProtocolConfig, seed: int) -> dict[str, str]:
+    """Patient -> split, by rank of a keyed hash; at least one patient trains."""
+    ranked = sorted(
+        patients.unique(), key=lambda name: hashlib.sha256(f"{seed}|{name}".encode()).digest()
+    )
+    test = min(round(config.test_fraction * len(ranked)), len(ranked) - 1)
+    validation = min(round(config.validation_fraction * len(ranked)), len(ranked) - 1 - test)
+    names = [Split.TEST] * test + [Split.VALIDATION] * validation
+    names += [Split.TRAIN] * (len(ranked) - len(names))
+    return {patient: split.value for patient, split in zip(ranked, names, strict=True)}

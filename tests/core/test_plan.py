@@ -1,0 +1,65 @@
+"""The plan refuses what it does not know, and its hash depends on decisions alone."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from echofm_core.errors import PlanError
+from echofm_core.plan import Plan, load_plan, plan_from_json, plan_from_mapping
+
+
+def test_round_trip_through_toml_and_json_keeps_the_hash(tmp_path: Path) -> None:
+    plan = plan_from_mapping({"name": "x", "seed": 3, "data": {"size": 64}}, "test")
+    (tmp_path / "plan.toml").write_text(plan.to_toml())
+    assert load_plan(tmp_path / "plan.toml").digest() == plan.digest()
+    assert plan_from_json(plan.to_json()).digest() == plan.digest()
+
+
+def test_where_it_runs_is_not_part_of_the_hash() -> None:
+    here = plan_from_mapping({"machine": {"workers": 1, "roots": ["a"]}}, "test")
+    there = plan_from_mapping({"machine": {"workers": 8, "roots": ["b"]}}, "test")
+    assert here.digest() == there.digest()
+    assert plan_from_mapping({"seed": 1}, "test").digest() != here.digest()
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"sead": 1}, "unknown key `sead`"),
+        ({"data": {"sise": 64}}, "unknown key `data.sise`"),
+        ({"data": {"size": 100}, "model": {"patch": 16}}, "`data.size`: input should be a multip"),
+        ({"data": {"size": 72}}, "data.size 72 is not a multiple of model.patch 16"),
+        ({"pretrain": {"rounds": 0}, "finetune": {"rounds": 0}}, "nothing to do"),
+        ({"privacy": {"kind": "local"}}, "exactly one of epsilon and noise_multiplier"),
+        ({"pretrain": {"mask_ratio": 1.5}}, "`pretrain.mask_ratio`: input should be less than 1"),
+    ],
+)
+def test_a_wrong_plan_gets_one_sentence(values: dict[str, object], sentence: str) -> None:
+    with pytest.raises(PlanError) as caught:
+        plan_from_mapping(values, "plan.toml")
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=200))
+def test_any_text_is_a_plan_or_a_plan_error(tmp_path_factory: pytest.TempPathFactory, text: str):
+    path = tmp_path_factory.mktemp("plan") / "plan.toml"
+    path.write_text(text, encoding="utf-8", errors="replace")
+    try:
+        assert isinstance(load_plan(path), Plan)
+    except PlanError as error:
+        assert str(path) in str(error)
+
+
+def test_a_missing_plan_says_where_it_was_sought(tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match="does not exist"):
+        load_plan(tmp_path / "none.toml")
+
+
+def test_roots_are_relative_to_the_plan(tmp_path: Path) -> None:
+    path = tmp_path / "plan.toml"
+    path.write_text('[machine]\nroots = ["data/camus"]\n')
+    assert load_plan(path).machine.roots == (str(tmp_path.resolve() / "data/camus"),)
