@@ -1,0 +1,40 @@
+# `make demo` and `make test` set up everything they need on a fresh machine (Python >= 3.11).
+# A name on the PATH may be a shim for a version that is not there: take the first that runs.
+PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
+	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEMO ?= demo
+
+.PHONY: demo test test-fast lint format install clean
+
+demo: install ## Train a federation of four synthetic institutions and write demo/run/report.html
+	$(BIN)/echofm demo $(DEMO)
+
+test: install ## The whole test suite
+	$(BIN)/python -m pytest
+
+test-fast: install ## The suite without the long tests
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: install ## ruff, format check, mypy strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install ## Mend what ruff can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml
+	@test -n "$(PYTHON)" || \
+		{ echo "EchoFM Federated needs Python 3.11 or newer; set PYTHON=/path/to/python"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	@touch $(STAMP)
+
+clean: ## Remove the environment and caches (never run folders)
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache *.egg-info
