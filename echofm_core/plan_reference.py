@@ -1,0 +1,79 @@
+"""The plan's reference page, written from the models themselves so that it cannot go stale.
+
+``python -m echofm_core.plan_reference > docs/reference/plan.md``
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, get_args
+
+from pydantic.fields import FieldInfo
+
+from echofm_core.plan import Plan
+from echofm_core.section import Section
+
+_HEAD = """# The plan
+
+A plan is a TOML file; `examples/` holds commented ones. Unknown keys are errors. `[machine]` says
+where a run happens and is not part of the plan's hash: the same plan gives the same weights on
+one worker or many.
+"""
+
+
+def reference() -> str:
+    """Markdown page: one table a section, one row a key."""
+    top = [_row(name, info) for name, info in Plan.model_fields.items() if not _is_section(info)]
+    parts = [_HEAD, "## Top level\n", _table(top)]
+    for name, info in Plan.model_fields.items():
+        section = info.annotation
+        if isinstance(section, type) and issubclass(section, Section):
+            parts.append(f"## `[{name}]`\n")
+            parts.append(_table([_row(*field) for field in section.model_fields.items()]))
+    return "\n".join(parts)
+
+
+def _is_section(info: FieldInfo) -> bool:
+    return isinstance(info.annotation, type) and issubclass(info.annotation, Section)
+
+
+def _table(rows: list[str]) -> str:
+    return "\n".join(["| key | default | legal | meaning |", "|---|---|---|---|", *rows, ""])
+
+
+def _row(name: str, info: FieldInfo) -> str:
+    meaning = " ".join((info.description or "").split()).replace("|", "\\|")
+    return f"| `{name}` | {_default(info.default)} | {_legal(info)} | {meaning} |"
+
+
+def _default(value: Any) -> str:
+    if value is None:
+        return "not set"
+    if isinstance(value, tuple):
+        return "`[" + ", ".join(f'"{item}"' for item in value) + "]`"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return f'`"{value}"`' if isinstance(value, str) else f"`{value}`"
+
+
+def _legal(info: FieldInfo) -> str:
+    choices = [
+        kind
+        for kind in (info.annotation, *get_args(info.annotation))
+        if isinstance(kind, type) and issubclass(kind, StrEnum)
+    ]
+    if choices:
+        return ", ".join(f"`{choice.value}`" for choice in choices[0])
+    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "multiple_of": "multiple of"}
+    bounds = [
+        f"{sign} {getattr(rule, key)}"
+        for rule in info.metadata
+        for key, sign in signs.items()
+        if getattr(rule, key, None) is not None
+    ]
+    kind = info.annotation.__name__ if isinstance(info.annotation, type) else str(info.annotation)
+    return ", ".join([f"{kind}".replace("|", "\\|"), *bounds])
+
+
+if __name__ == "__main__":
+    print(reference(), end="")
