@@ -42,7 +42,7 @@ def _table(rows: list[str]) -> str:
 
 
 def _row(name: str, info: FieldInfo) -> str:
-    meaning = " ".join((info.description or "").split()).replace("|", "\\|")
+    meaning = " ".join((info.description or "").split()).replace("|", "\\|").replace("``", "`")
     return f"| `{name}` | {_default(info.default)} | {_legal(info)} | {meaning} |"
 
 
