@@ -1,0 +1,40 @@
+"""How much the tube mask hides: 166 of 196 positions in each of 8 slots, anew in each sample."""
+
+from __future__ import annotations
+
+from benchmarks._rows import Bar, Row, finish, parser
+from echofm_core.models.masking import tube_mask, tube_tokens
+from echofm_core.randomness import torch_stream
+
+SLOTS, POSITIONS, RATIO, SAMPLES = 8, 14 * 14, 0.85, 64
+HIDDEN = 166  # floor(0.85 * 196) = floor(166.6)
+
+
+def measure() -> list[Row]:
+    """Draw masks for a batch and count."""
+    mask = tube_mask(SAMPLES, POSITIONS, RATIO, torch_stream(0, "", 0, "benchmark.mask"))
+    tokens = tube_tokens(mask, HIDDEN, SLOTS)
+    slots = tokens.reshape(SAMPLES, SLOTS, HIDDEN)
+    tube = (slots % POSITIONS == slots[:, :1] % POSITIONS).all()
+    counts = mask.sum(dim=1)
+    return [
+        Row(f"hidden of {POSITIONS}, fewest", int(counts.min()), bar=Bar("exactly", HIDDEN)),
+        Row(f"hidden of {POSITIONS}, most", int(counts.max()), bar=Bar("exactly", HIDDEN)),
+        Row(f"slots of {SLOTS} with the same mask", SLOTS * int(tube), bar=Bar("exactly", SLOTS)),
+        Row(
+            f"hidden tokens of {SLOTS * POSITIONS}",
+            tokens.shape[1],
+            bar=Bar("exactly", SLOTS * HIDDEN),
+        ),
+        Row(
+            "positions that differ, samples 1 and 2",
+            int((mask[0] != mask[1]).sum()),
+            bar=Bar("at least", 1),
+        ),
+        Row(f"different masks of {SAMPLES}", len(mask.unique(dim=0)), bar=Bar("exactly", SAMPLES)),
+    ]
+
+
+if __name__ == "__main__":
+    options = parser("What the tube mask hides at 85 %").parse_args()
+    finish(measure(), options.json)

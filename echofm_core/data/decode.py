@@ -1,0 +1,84 @@
+"""One clip from disk to grey frames and its sector, whatever the container."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echofm_core.data import nifti, stills, video
+from echofm_core.data.dicom import frames as dicom_frames
+from echofm_core.data.dicom.sector import crop, estimate_sector, lit_area
+from echofm_core.errors import UnreadableFileError
+
+VIDEO_SUFFIXES = (".avi", ".mp4")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decoded:
+    """A decoded clip, at the source's resolution, cropped to the sector where that is small.
+
+    Attributes:
+        frames: ``(N, H, W)`` uint8, zero outside the sector.
+        fps: Frames a second as the container says, None where it does not.
+        sector: ``(H, W)`` bool.
+    """
+
+    frames: NDArray[np.uint8]
+    fps: float | None
+    sector: NDArray[np.bool_]
+
+
+def sources(path: str) -> list[Path]:
+    """Every file that decides how a clip decodes, in order: its content is what is hashed."""
+    files = [Path(part) for part in path.split(os.pathsep)]
+    settings = nifti.settings_beside(files[0])
+    return files if settings is None else [*files, settings]
+
+
+def decode_clip(path: str, dataset: str) -> Decoded:
+    """Decode a clip.
+
+    Args:
+        path: The manifest's ``path``: one file, or stills joined by ``os.pathsep``.
+        dataset: The manifest's ``dataset``, for messages.
+
+    Raises:
+        UnreadableFileError: Nothing here can decode it, or it is damaged beyond one frame.
+    """
+    try:
+        return _decode(path)
+    except UnreadableFileError:
+        raise
+    except Exception as error:
+        # A damaged file can raise anything in five decoders; one file never ends a build.
+        raise UnreadableFileError(
+            f"a {dataset} clip ({_suffix(path)}) cannot be decoded ({type(error).__name__})."
+        ) from error
+
+
+def _decode(path: str) -> Decoded:
+    suffix = _suffix(path)
+    if suffix == ".png":
+        frames = stills.read_stack([Path(part) for part in path.split(os.pathsep)])
+        return Decoded(frames, None, lit_area(frames))
+    region = None
+    if suffix in VIDEO_SUFFIXES:
+        frames, fps = video.read_grey(Path(path))
+    elif suffix == ".dcm":
+        frames, fps, region = dicom_frames.read_cine(Path(path))
+    elif suffix in (".nii", ".nii.gz"):
+        frames, fps = nifti.read_sequence(Path(path)), None
+    else:
+        raise UnreadableFileError(f"`{suffix or 'no suffix'}` is not a known clip format.")
+    sector = estimate_sector(frames, region)
+    frames, sector = crop(frames, sector)
+    return Decoded(np.where(sector, frames, np.uint8(0)), fps, sector)
+
+
+def _suffix(path: str) -> str:
+    name = path.split(os.pathsep)[0].lower()
+    return ".nii.gz" if name.endswith(".nii.gz") else Path(name).suffix

@@ -1,0 +1,181 @@
+"""From clip-level predictions to the scores of a model, with intervals over patients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from echofm_core.evaluation.bootstrap import Estimate, bootstrap, paired_difference
+from echofm_core.evaluation.config import EvaluationConfig
+from echofm_core.evaluation.metrics import task_metrics
+from echofm_core.evaluation.ranking import Floats
+from echofm_core.randomness import stream
+from echofm_core.tasks import TASKS, Task, TaskKind
+
+#: Site name of the pooled test set.
+ALL_SITES = "all"
+
+COLUMNS = ("site", "task", "metric", "value", "low", "high", "patients")
+
+_KEYS = ["dataset", "site", "patient_id", "unit"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cases:
+    """What a metric counts: one case a study (for ``view``, one a clip).
+
+    Attributes:
+        table: Keys of each case and its site, one row a case, in a fixed order.
+        truth: (N,) natural units, 0/1, or class index.
+        prediction: (N,) natural units or probability; (N, C) probabilities where multi-class.
+        patients: (N,) patient number from 0.
+    """
+
+    table: pd.DataFrame
+    truth: Floats
+    prediction: Floats
+    patients: NDArray[np.int64]
+
+    @property
+    def patient_count(self) -> int:
+        """Distinct patients."""
+        return int(self.patients.max(initial=-1)) + 1
+
+    def at(self, site: str) -> Cases:
+        """The cases of one site; all of them for ``ALL_SITES``."""
+        if site == ALL_SITES:
+            return self
+        here = (self.table["site"] == site).to_numpy()
+        _, patients = np.unique(self.patients[here], return_inverse=True)
+        return Cases(
+            table=self.table[here],
+            truth=self.truth[here],
+            prediction=self.prediction[here],
+            patients=patients,
+        )
+
+
+def study_cases(predictions: pd.DataFrame, task: Task) -> Cases:
+    """Mean over the clips of a study, where truth and prediction are of the study.
+
+    Args:
+        predictions: Rows of :func:`echofm_core.training.predict.predict`; other tasks are ignored.
+        task: Which task. The view belongs to a clip, so its cases are clips. A clip whose study
+            is unknown is a study of its own.
+    """
+    spec = TASKS[task]
+    rows = predictions[(predictions["task"] == task.value) & predictions["truth"].notna()]
+    unit = rows["clip_id"] if task is Task.VIEW else rows["study_id"].fillna(rows["clip_id"])
+    several = spec.kind is TaskKind.MULTICLASS
+    columns = [f"p{c}" for c in range(spec.outputs)] if several else ["prediction"]
+    how = {"truth": "mean" if spec.kind is TaskKind.REGRESSION else "first"}
+    table = (
+        rows.assign(unit=unit)
+        .groupby(_KEYS, observed=True, dropna=False)
+        .agg({**how, **dict.fromkeys(columns, "mean")})
+        .reset_index()
+    )
+    prediction = table[columns].to_numpy(dtype=np.float64)
+    return Cases(
+        table=table[_KEYS],
+        truth=table["truth"].to_numpy(dtype=np.float64),
+        prediction=prediction if several else prediction[:, 0],
+        patients=table.groupby(["dataset", "patient_id"], observed=True)
+        .ngroup()
+        .to_numpy(np.int64),
+    )
+
+
+def score(
+    predictions: pd.DataFrame,
+    config: EvaluationConfig,
+    rng: np.random.Generator,
+    threshold: float,
+) -> pd.DataFrame:
+    """Every metric of every task at every site, and over all sites together as site ``all``.
+
+    Args:
+        predictions: Rows of :func:`echofm_core.training.predict.predict` of one model.
+        config: Resamples and coverage.
+        rng: Source of the patient draws. They depend on it, the site and the task alone, so equal
+            generators draw the same patients for two models.
+        threshold: EF in percent below which it is reduced.
+
+    Returns:
+        Columns site, task, metric, value, low, high, patients; NaN where undefined.
+    """
+    key = int(rng.integers(2**63))
+    rows: list[list[object]] = []
+    for task, everywhere in _tasks(predictions):
+        for site in _sites(everywhere):
+            cases = everywhere.at(site)
+            metrics = partial(task_metrics, task, cases.truth, cases.prediction)
+            estimates = bootstrap(
+                partial(metrics, threshold=threshold),
+                cases.patients,
+                config,
+                stream(key, site, 0, f"bootstrap.{task}"),
+            )
+            rows += _rows(site, task, estimates, cases.patient_count)
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def compare(
+    first: pd.DataFrame,
+    second: pd.DataFrame,
+    config: EvaluationConfig,
+    rng: np.random.Generator,
+    threshold: float,
+) -> pd.DataFrame:
+    """First model minus second, on the cases that both predicted, with paired intervals.
+
+    Args:
+        first, second: Rows of :func:`echofm_core.training.predict.predict`, one model each.
+        config: Resamples and coverage.
+        rng: Source of the patient draws.
+        threshold: EF in percent below which it is reduced.
+
+    Returns:
+        As :func:`score`; ``value`` is the difference.
+    """
+    key = int(rng.integers(2**63))
+    shared = first.merge(second[["clip_id", "task"]].drop_duplicates(), on=["clip_id", "task"])
+    again = second.merge(shared[["clip_id", "task"]].drop_duplicates(), on=["clip_id", "task"])
+    rows: list[list[object]] = []
+    for task, ours in _tasks(shared):
+        theirs = study_cases(again, task)
+        for site in _sites(ours):
+            one, other = ours.at(site), theirs.at(site)
+            estimates = paired_difference(
+                partial(task_metrics, task, one.truth, one.prediction, threshold=threshold),
+                partial(task_metrics, task, other.truth, other.prediction, threshold=threshold),
+                one.patients,
+                config,
+                stream(key, site, 0, f"paired.{task}"),
+            )
+            rows += _rows(site, task, estimates, one.patient_count)
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _tasks(predictions: pd.DataFrame) -> Iterator[tuple[Task, Cases]]:
+    for task in Task:
+        if len((cases := study_cases(predictions, task)).truth):
+            yield task, cases
+
+
+def _sites(cases: Cases) -> list[str]:
+    return [*sorted(map(str, cases.table["site"].unique())), ALL_SITES]
+
+
+def _rows(
+    site: str, task: Task, estimates: dict[str, Estimate], patients: int
+) -> list[list[object]]:
+    return [
+        [site, task.value, metric, found.value, found.low, found.high, patients]
+        for metric, found in estimates.items()
+    ]

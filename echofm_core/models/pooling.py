@@ -1,0 +1,72 @@
+"""Attention pooling and the code of time that both forms of STF-Net share."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from echofm_core.models.patches import sinusoid
+
+#: Shortest and longest period of the time code, in seconds: a fifth of a fast beat, ten slow ones.
+SHORTEST_PERIOD, LONGEST_PERIOD = 0.1, 10.0
+
+
+class GatedAttentionPool(nn.Module):
+    """Weighted means over tokens; each head learns its own weights, softmax(w(tanh Vx * sigm Ux)).
+
+    Args:
+        width: Length D of a token.
+        hidden: Length L of the gated features.
+        heads: Weightings; with several, one can find end-diastole and another end-systole.
+
+    Source: Ilse 2018 (attention-based multiple-instance learning), equation 9.
+    """
+
+    def __init__(self, width: int, hidden: int, heads: int = 1) -> None:
+        super().__init__()
+        self.value = nn.Linear(width, hidden)
+        self.gate = nn.Linear(width, hidden)
+        self.score = nn.Linear(hidden, heads)
+
+    def weights(self, tokens: Tensor) -> Tensor:
+        """Weights (..., N, heads) of tokens (..., N, D); each head's sum to 1 over N."""
+        gated = self.value(tokens).tanh() * self.gate(tokens).sigmoid()
+        weights: Tensor = self.score(gated).softmax(dim=-2)
+        return weights
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Pool tokens (..., N, D) to (..., heads * D)."""
+        pooled = self.weights(tokens).transpose(-1, -2) @ tokens
+        return pooled.flatten(-2)
+
+
+class TimeCode(nn.Module):
+    """Sine-cosine code of a time in seconds, then a two-layer perceptron.
+
+    Args:
+        width: Length D of the code.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.mlp = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
+
+    def forward(self, times: Tensor) -> Tensor:
+        """Times (B, slots) in seconds to (B, slots, D)."""
+        radians = times * (2 * math.pi / SHORTEST_PERIOD)
+        code = sinusoid(radians, self.width, LONGEST_PERIOD / SHORTEST_PERIOD)
+        coded: Tensor = self.mlp(code.to(next(self.mlp.parameters()).dtype))
+        return coded
+
+
+def channels_first(grid: Tensor) -> Tensor:
+    """(B, slots, rows, cols, D) to (B, D, slots, rows, cols); axes move, nothing is re-cut."""
+    return torch.movedim(grid, -1, 1)
+
+
+def channels_last(grid: Tensor) -> Tensor:
+    """Inverse of :func:`channels_first`."""
+    return torch.movedim(grid, 1, -1)

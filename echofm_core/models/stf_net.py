@@ -1,0 +1,44 @@
+"""The fusion network between encoder and heads, in the form a plan names."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from echofm_core.models.config import StfNetForm
+from echofm_core.models.stf_compact import CompactStfNet
+from echofm_core.models.stf_published import PublishedStfNet
+
+
+class MeanPool(nn.Module):
+    """No fusion at all: the mean over tokens, the arm an ablation compares with.
+
+    Args:
+        width: Length D of an encoder token.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.out_width = width
+
+    def forward(self, tokens: Tensor, times: Tensor) -> Tensor:
+        """Tokens (B, slots, rows, cols, D) to (B, D); times are not read."""
+        return tokens.mean(dim=(1, 2, 3))
+
+
+def build_stf_net(
+    form: StfNetForm, grid: tuple[int, int, int], width: int
+) -> CompactStfNet | PublishedStfNet | MeanPool:
+    """Fusion network; call it with tokens (B, slots, rows, cols, D) and times (B, slots) seconds.
+
+    Args:
+        form: Which one.
+        grid: (slots, rows, cols) of the encoder.
+        width: Length D of an encoder token.
+    """
+    match form:
+        case StfNetForm.COMPACT:
+            return CompactStfNet(width)
+        case StfNetForm.PUBLISHED:
+            return PublishedStfNet(grid, width)
+        case StfNetForm.MEAN_POOL:
+            return MeanPool(width)

@@ -1,0 +1,126 @@
+"""STF-Net in the shape of the released code, with its axes put right and no BatchNorm."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from echofm_core.models.patches import sinusoid
+from echofm_core.models.pooling import (
+    GatedAttentionPool,
+    TimeCode,
+    channels_first,
+    channels_last,
+)
+
+#: Hidden length L of the released gated-attention pools.
+POOL_HIDDEN = 1024
+
+
+def published_parameters(width: int, rows: int, cols: int) -> int:
+    """Parameters of the released STF-Net before correction, layer by layer: 126.4 M at base.
+
+    Corrected axes move values and hold none, and GroupNorm has the affine pair that BatchNorm has:
+    after correction the count is the same.
+
+    Args:
+        width: Length D of a token (released: 768).
+        rows: Height of the token grid (released: 14).
+        cols: Its width (released: 14).
+    """
+    inner = width // 2
+    norms = 2 * (inner + inner + width)
+    bottleneck_3d = width * inner + inner * inner * 27 + inner * width + norms
+    bottleneck_2d = width * inner + inner * inner * 9 + inner * width + norms
+    slot_convolution = rows * cols * width * width + width
+    pool = 2 * (width * POOL_HIDDEN + POOL_HIDDEN) + POOL_HIDDEN + 1
+    time_code = 2 * (width * width + width)
+    return bottleneck_3d + bottleneck_2d + slot_convolution + 2 * pool + time_code
+
+
+class ResidualBottleneck(nn.Module):
+    """1 x 1, k, 1 x 1 convolutions with a norm after each, added to the input, then ReLU.
+
+    Args:
+        width: Channels D; the middle has D / 2.
+        kernel: (time, height, width) of the middle convolution. With a time extent of 1 it is the
+            published 2D one; statistics of a norm then also span the slots.
+    """
+
+    def __init__(self, width: int, kernel: tuple[int, int, int]) -> None:
+        super().__init__()
+        inner = width // 2
+        padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
+        self.body = nn.Sequential(
+            nn.Conv3d(width, inner, 1, bias=False),
+            nn.GroupNorm(_groups(inner), inner),
+            nn.Conv3d(inner, inner, kernel, padding=padding, bias=False),
+            nn.GroupNorm(_groups(inner), inner),
+            nn.Conv3d(inner, width, 1, bias=False),
+            nn.GroupNorm(_groups(width), width),
+        )
+
+    def forward(self, grid: Tensor) -> Tensor:
+        """Grid (B, D, slots, rows, cols), same shape out."""
+        moved: Tensor = (grid + self.body(grid)).relu()
+        return moved
+
+
+class PublishedStfNet(nn.Module):
+    """Joint and disjoint pathway of the released code.
+
+    Args:
+        grid: (slots, rows, cols) of the encoder.
+        width: Length D of an encoder token.
+
+    Source: Echo-Vision-FM (2025), released code. Corrected: ``view`` where axes must be permuted,
+    BatchNorm, the hard-coded 14 x 14 grid, and times in seconds instead of frame indices.
+    """
+
+    def __init__(self, grid: tuple[int, int, int], width: int) -> None:
+        super().__init__()
+        _, rows, cols = grid
+        self.joint_body = ResidualBottleneck(width, (3, 3, 3))
+        self.joint_pool = GatedAttentionPool(width, POOL_HIDDEN)
+        self.slot_body = ResidualBottleneck(width, (1, 3, 3))
+        # A convolution whose kernel covers the whole grid, without padding, is this linear map.
+        self.slot_merge = nn.Linear(rows * cols * width, width)
+        self.time_code = TimeCode(width)
+        self.slot_pool = GatedAttentionPool(width, POOL_HIDDEN)
+        self.register_buffer("position", _grid_code(grid, width), persistent=False)
+        self.out_width = 2 * width
+
+    position: Tensor
+
+    def forward(self, tokens: Tensor, times: Tensor) -> Tensor:
+        """Fuse tokens (B, slots, rows, cols, D) and times (B, slots) to (B, 2 D)."""
+        joint = self.joint_pool(self.joint(tokens).flatten(1, 3))
+        slots = self.slot_merge(self.space(tokens).flatten(2)) + self.time_code(times)
+        return torch.cat((joint, self.slot_pool(slots)), dim=1)
+
+    def joint(self, tokens: Tensor) -> Tensor:
+        """Joint pathway before pooling, (B, slots, rows, cols, D)."""
+        coded = tokens + self.position.to(tokens.dtype)
+        return channels_last(self.joint_body(channels_first(coded)))
+
+    def space(self, tokens: Tensor) -> Tensor:
+        """Disjoint pathway before the slot's merge, (B, slots, rows, cols, D)."""
+        return channels_last(self.slot_body(channels_first(tokens)))
+
+
+def _groups(channels: int) -> int:
+    """Groups of a GroupNorm: 32 where that divides the channels, else the largest divisor below."""
+    return next(count for count in range(min(32, channels), 0, -1) if channels % count == 0)
+
+
+def _grid_code(grid: tuple[int, int, int], width: int) -> Tensor:
+    """Fixed 3D code (1, slots, rows, cols, D): a third of the channels for each axis."""
+    share = -(-width // 6) * 2
+    axes = [sinusoid(torch.arange(size), share, 10_000.0) for size in grid]
+    expanded = [
+        code.reshape(
+            [1, *(size if axis == place else 1 for place, size in enumerate(grid)), share]
+        ).expand(1, *grid, share)
+        for axis, code in enumerate(axes)
+    ]
+    return torch.cat(expanded, dim=-1)[..., :width].contiguous()

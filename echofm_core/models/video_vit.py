@@ -1,0 +1,70 @@
+"""The encoder: a vision transformer on tubelet patches of one grey channel."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from timm.models.vision_transformer import Block
+from torch import Tensor, nn
+
+from echofm_core.data.config import DataConfig
+from echofm_core.models.config import ENCODER_SHAPES, ModelConfig
+from echofm_core.models.patches import PatchGrid, position_code, take_tokens
+
+
+def transformer(width: int, depth: int, heads: int) -> nn.Sequential:
+    """Pre-norm blocks with fused attention, MLP ratio 4, q/k/v biases and LayerNorm eps 1e-6."""
+    norm: Any = partial(nn.LayerNorm, eps=1e-6)
+    blocks = (Block(width, heads, qkv_bias=True, norm_layer=norm) for _ in range(depth))
+    return nn.Sequential(*blocks)
+
+
+class VideoEncoder(nn.Module):
+    """ViT over space-time tokens; of a masked video it only ever sees the visible ones.
+
+    Attributes:
+        patches: Geometry of the tokens.
+        grid: (slots, rows, cols).
+        width: Length D of a token.
+
+    Source: VideoMAE (Tong 2022); one grey channel instead of three.
+    """
+
+    position: Tensor
+
+    def __init__(self, config: ModelConfig, data: DataConfig) -> None:
+        super().__init__()
+        shape = ENCODER_SHAPES[config.size]
+        self.patches = PatchGrid.of(config, data)
+        self.grid = self.patches.shape
+        self.width = shape.width
+        # A tubelet convolution with stride = kernel is a linear map of each patch; as such, hidden
+        # patches cost nothing.
+        self.patch_embed = nn.Linear(self.patches.pixels, shape.width)
+        code = position_code(self.patches.tokens, shape.width)
+        self.register_buffer("position", code, persistent=False)
+        self.blocks = transformer(shape.width, shape.depth, shape.heads)
+        self.norm = nn.LayerNorm(shape.width, eps=1e-6)
+
+    def forward(self, video: Tensor, visible: Tensor | None = None) -> Tensor:
+        """Encode a video.
+
+        Args:
+            video: Float (B, T, 1, H, W), normalised grey.
+            visible: Long (B, n), the tokens to see; all by default.
+
+        Returns:
+            Float (B, n or all, D), in the order of ``visible``.
+        """
+        return self.encode(self.patches.cut(video), visible)
+
+    def encode(self, patches: Tensor, visible: Tensor | None = None) -> Tensor:
+        """As :meth:`forward`, from patches (B, tokens, pixels) that are already cut."""
+        position = self.position
+        if visible is not None:
+            patches = take_tokens(patches, visible)
+            position = take_tokens(position.expand(len(visible), -1, -1), visible)
+        tokens = self.patch_embed(patches)
+        encoded: Tensor = self.norm(self.blocks(tokens + position.to(tokens.dtype)))
+        return encoded

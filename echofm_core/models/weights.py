@@ -1,0 +1,144 @@
+"""Weights between a model, named arrays and safetensors files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+from torch import nn
+
+from echofm_core.contract import HEADS, Weights, group_of
+from echofm_core.errors import CheckpointError
+
+
+def to_arrays(module: nn.Module, groups: Collection[str]) -> dict[str, NDArray[np.float32]]:
+    """Copy a model's parameters out.
+
+    Args:
+        module: A model.
+        groups: Parameter groups to take (``encoder``, ``heads.ef`` ...); ``heads`` means each head.
+
+    Returns:
+        Float32 arrays by full parameter name; they share no memory with the model.
+    """
+    return {
+        name: parameter.detach().to("cpu", torch.float32, copy=True).numpy()
+        for name, parameter in module.named_parameters()
+        if _belongs(name, groups)
+    }
+
+
+def _belongs(name: str, groups: Collection[str]) -> bool:
+    group = group_of(name)
+    return group in groups or (HEADS in groups and group.startswith(f"{HEADS}."))
+
+
+def load_arrays(module: nn.Module, arrays: Weights) -> None:
+    """Copy named arrays into a model; parameters that are not named stay as they are.
+
+    Each parameter group is given whole or not at all. Nothing is changed unless everything fits.
+
+    Args:
+        module: Changed in place.
+        arrays: By full parameter name; any float type.
+
+    Raises:
+        CheckpointError: A name is unknown, a shape differs, a value is not a finite float, or a
+            group is given in part.
+    """
+    parameters = dict(module.named_parameters())
+    _check_names(parameters, arrays)
+    for name, array in arrays.items():
+        _check_array(name, array, tuple(parameters[name].shape))
+    with torch.no_grad():
+        for name, array in arrays.items():
+            parameters[name].copy_(torch.from_numpy(np.array(array, dtype=np.float32)))
+
+
+def _check_names(parameters: Collection[str], arrays: Weights) -> None:
+    """Refuse unknown names, and groups that are given in part."""
+    unknown = sorted(set(arrays) - set(parameters))
+    if unknown:
+        raise CheckpointError(
+            f"weights hold {_named(unknown)}, which the model does not have; "
+            "check that size, patch and stf_net of the plan are those of the weights."
+        )
+    given = {group_of(name) for name in arrays}
+    missing = sorted(name for name in parameters if group_of(name) in given and name not in arrays)
+    if missing:
+        raise CheckpointError(
+            f"weights lack {_named(missing)}, which the model needs beside the others of its group."
+        )
+
+
+def _check_array(name: str, array: NDArray[np.floating], shape: tuple[int, ...]) -> None:
+    """Refuse an array of another shape or with values that are not finite floats."""
+    if tuple(array.shape) != shape:
+        raise CheckpointError(
+            f"array {name} has shape {tuple(array.shape)}, the model expects {shape}; "
+            "check size, patch, tubelet and data.size of the plan."
+        )
+    if not np.issubdtype(array.dtype, np.floating) or not np.isfinite(array).all():
+        raise CheckpointError(f"array {name} holds values that are not finite floats.")
+
+
+def _named(names: list[str]) -> str:
+    """The first name and how many more."""
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return f"array {names[0]}{more}"
+
+
+def save(arrays: Weights, path: Path, metadata: dict[str, str]) -> None:
+    """Write arrays as safetensors: to a hidden sibling, which then takes the name at once.
+
+    Args:
+        arrays: By full parameter name.
+        path: Where to; its folder is made.
+        metadata: Strings kept in the header, e.g. the plan's digest.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sibling = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        save_file(contiguous, sibling, metadata)
+        with sibling.open("rb") as file:
+            os.fsync(file.fileno())
+        sibling.replace(path)
+    finally:
+        sibling.unlink(missing_ok=True)
+
+
+def load(path: Path) -> dict[str, NDArray[np.floating]]:
+    """Read the arrays of a safetensors file.
+
+    Raises:
+        CheckpointError: There is no such file, or it is damaged.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise CheckpointError(f"weights file {path} does not exist.") from None
+    except (SafetensorError, OSError, TypeError, ValueError) as error:
+        raise CheckpointError(f"weights file {path} cannot be read ({error}).") from None
+
+
+def load_metadata(path: Path) -> dict[str, str]:
+    """Read the strings that :func:`save` kept in the header.
+
+    Raises:
+        CheckpointError: There is no such file, or it is damaged.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return dict(file.metadata() or {})
+    except FileNotFoundError:
+        raise CheckpointError(f"weights file {path} does not exist.") from None
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"weights file {path} cannot be read ({error}).") from None

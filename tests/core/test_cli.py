@@ -1,0 +1,73 @@
+"""The command as a user meets it: real processes, their exit codes and their one sentence."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ECHOFM = Path(sys.executable).with_name("echofm")
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [str(ECHOFM), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [(), ("demo",), ("simulate",), ("model",), ("data",), ("data", "index"), ("data", "store"),
+     ("phantom",), ("phantom", "write"), ("server",), ("client",)],
+)  # fmt: skip
+def test_every_help_page_works_and_names_its_use(command: tuple[str, ...]) -> None:
+    result = run(*command, "--help")
+    assert result.returncode == 0, result.stderr
+    assert "Usage: echofm" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "sentence"),
+    [
+        ("sead = 1", 10, "unknown key `sead`"),
+        ("[data]\nsize = 'x'", 10, "`data.size`"),
+        ("[machine]\nroots = ['nowhere']", 11, "nowhere"),
+        ("name = 'x'", 11, "set machine.roots"),
+        ("this is not toml", 10, "cannot be read as TOML"),
+    ],
+)
+def test_a_wrong_plan_ends_with_one_sentence_and_its_code(
+    tmp_path: Path, text: str, code: int, sentence: str
+) -> None:
+    plan = tmp_path / "plan.toml"
+    plan.write_text(text)
+    result = run("simulate", plan, "--out", tmp_path / "run")
+    assert result.returncode == code, result.stderr
+    assert sentence in result.stderr
+    assert "Traceback" not in result.stderr
+    assert f"(exit code {code}: docs/reference/errors.md)" in result.stderr
+
+
+def test_a_missing_plan_names_its_path(tmp_path: Path) -> None:
+    result = run("simulate", tmp_path / "none.toml")
+    assert result.returncode == 10
+    assert "none.toml does not exist" in result.stderr
+
+
+def test_an_empty_folder_is_no_data_root(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    plan = tmp_path / "plan.toml"
+    plan.write_text("[machine]\nroots = ['empty']")
+    result = run("simulate", plan, "--out", tmp_path / "run")
+    assert result.returncode == 11, result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_folder_with_something_else_in_it_is_never_written_to(tmp_path: Path) -> None:
+    plan = tmp_path / "plan.toml"
+    plan.write_text("[machine]\nroots = ['.']")
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "thesis.txt").write_text("mine")
+    result = run("simulate", plan, "--out", theirs)
+    assert result.returncode == 22
+    assert [path.name for path in theirs.iterdir()] == ["thesis.txt"]
