@@ -32,7 +32,8 @@ def bland_altman(truth: Floats, prediction: Floats) -> Agreement:
     """Bias and limits of agreement; NaN limits with fewer than two pairs.
 
     Args:
-        truth, prediction: (N,) in the same unit.
+        truth: (N,) reference reading.
+        prediction: (N,) in the same unit.
 
     Source: Bland and Altman, Lancet 1986.
     """

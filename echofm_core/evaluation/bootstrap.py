@@ -70,7 +70,8 @@ def paired_difference(
     """First model minus second, both on the same drawn patients of the same cases.
 
     Args:
-        first, second: Metrics of each model; cases in the same order.
+        first: Metrics of one model.
+        second: Metrics of the other; cases in the same order.
         patients: (N,) patient of each case, numbered from 0 without gaps.
         config: Number of resamples, coverage.
         rng: Draws the patients.

@@ -56,7 +56,8 @@ def regression_metrics(truth: Floats, prediction: Floats, weights: Floats) -> di
     spread too far.
 
     Args:
-        truth, prediction: (N,) in the task's unit.
+        truth: (N,) in the task's unit.
+        prediction: (N,) in the same unit.
         weights: (R, N).
     """
     error = prediction - truth

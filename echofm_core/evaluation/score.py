@@ -75,19 +75,19 @@ def study_cases(predictions: pd.DataFrame, task: Task) -> Cases:
     columns = [f"p{c}" for c in range(spec.outputs)] if several else ["prediction"]
     how = {"truth": "mean" if spec.kind is TaskKind.REGRESSION else "first"}
     table = (
-        rows.assign(unit=unit)
+        # A mean skips missing values: a model that failed on a clip must not score by the others.
+        rows.assign(unit=unit, **rows[columns].fillna(np.inf))
         .groupby(_KEYS, observed=True, dropna=False)
         .agg({**how, **dict.fromkeys(columns, "mean")})
         .reset_index()
     )
+    patients = table.groupby(["dataset", "patient_id"], observed=True).ngroup()
     prediction = table[columns].to_numpy(dtype=np.float64)
     return Cases(
         table=table[_KEYS],
         truth=table["truth"].to_numpy(dtype=np.float64),
         prediction=prediction if several else prediction[:, 0],
-        patients=table.groupby(["dataset", "patient_id"], observed=True)
-        .ngroup()
-        .to_numpy(np.int64),
+        patients=np.asarray(patients, dtype=np.int64),
     )
 
 
@@ -135,7 +135,8 @@ def compare(
     """First model minus second, on the cases that both predicted, with paired intervals.
 
     Args:
-        first, second: Rows of :func:`echofm_core.training.predict.predict`, one model each.
+        first: Rows of :func:`echofm_core.training.predict.predict` of one model.
+        second: Those of the other.
         config: Resamples and coverage.
         rng: Source of the patient draws.
         threshold: EF in percent below which it is reduced.
@@ -163,9 +164,8 @@ def compare(
 
 
 def _tasks(predictions: pd.DataFrame) -> Iterator[tuple[Task, Cases]]:
-    for task in Task:
-        if len((cases := study_cases(predictions, task)).truth):
-            yield task, cases
+    for name in sorted(predictions.loc[predictions["truth"].notna(), "task"].unique()):
+        yield Task(name), study_cases(predictions, Task(name))
 
 
 def _sites(cases: Cases) -> list[str]:

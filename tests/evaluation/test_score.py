@@ -1,0 +1,119 @@
+"""Study means, sites, and the pooled row, on tables small enough to do by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from echofm_core.evaluation.agreement import bland_altman
+from echofm_core.evaluation.config import EvaluationConfig
+from echofm_core.evaluation.score import compare, score, study_cases
+from echofm_core.tasks import Task
+from tests.evaluation.made import prediction_rows
+
+CONFIG = EvaluationConfig(bootstrap=200)
+
+
+def scored(rows: pd.DataFrame) -> pd.DataFrame:
+    return score(rows, CONFIG, np.random.default_rng(0), 50.0)
+
+
+def value(scores, site, metric, column="value"):
+    rows = scores[(scores["site"] == site) & (scores["metric"] == metric)]
+    assert len(rows) == 1
+    return float(rows[column].iloc[0])
+
+
+def ef_rows() -> pd.DataFrame:
+    """Site A: patient p with study s1 (clips 50, 60 for truth 60) and s2 (clip 44 for 40), and
+    patient q with one study (70 for 72). Site B: a patient also called p (30 for 20)."""
+    return pd.DataFrame(
+        [
+            ("a", "A", "p", "s1", "c1", 60.0, 50.0),
+            ("a", "A", "p", "s1", "c2", 60.0, 60.0),
+            ("a", "A", "p", "s2", "c3", 40.0, 44.0),
+            ("a", "A", "q", "s3", "c4", 72.0, 70.0),
+            ("b", "B", "p", "s1", "c5", 20.0, 30.0),
+        ],
+        columns=["dataset", "site", "patient_id", "study_id", "clip_id", "truth", "prediction"],
+    ).assign(task="ef", view="A4C")
+
+
+def test_clips_are_averaged_before_the_error() -> None:
+    """Study errors at A: 55-60 = -5, +4, -2: MAE 11/3, bias -1; at B +10; together 21/4."""
+    scores = scored(ef_rows())
+    assert value(scores, "A", "mae") == pytest.approx(11 / 3)
+    assert value(scores, "A", "bias") == pytest.approx(-1)
+    assert value(scores, "B", "mae") == pytest.approx(10)
+    assert value(scores, "all", "mae") == pytest.approx(21 / 4)
+
+
+def test_patients_are_counted_by_data_set() -> None:
+    scores = scored(ef_rows())
+    assert [value(scores, site, "mae", "patients") for site in ("A", "B", "all")] == [2, 1, 3]
+
+
+def test_an_unknown_study_is_its_own_study() -> None:
+    rows = ef_rows().assign(study_id=None)
+    assert len(study_cases(rows, Task.EF).truth) == 5
+
+
+def test_views_are_counted_by_clip() -> None:
+    rows = prediction_rows({"A": 3}, tasks=(Task.VIEW,), clips=2)
+    assert len(study_cases(rows, Task.VIEW).truth) == 6
+
+
+def test_a_failed_clip_is_not_scored_by_its_neighbours() -> None:
+    rows = ef_rows()
+    rows.loc[0, "prediction"] = np.nan
+    scores = scored(rows)
+    assert np.isnan(value(scores, "A", "mae")) and value(scores, "B", "mae") == 10
+
+
+def test_equal_generators_draw_equal_patients_whatever_else_is_scored() -> None:
+    """A site's interval is the same whether or not another site is in the table."""
+    both = scored(prediction_rows({"A": 20, "B": 20}))
+    alone = scored(prediction_rows({"A": 20}))
+    for column in ("value", "low", "high"):
+        first, second = (
+            value(part[part["task"] == "ef"], "A", "r2", column) for part in (both, alone)
+        )
+        assert first == second
+
+
+def test_no_labels_no_rows() -> None:
+    empty = ef_rows().iloc[:0]
+    assert scored(empty).empty
+    assert list(scored(empty).columns) == [
+        "site", "task", "metric", "value", "low", "high", "patients",
+    ]  # fmt: skip
+
+
+def test_compare_is_the_difference_on_the_shared_cases() -> None:
+    """Second model: exact but for q at A (off by 8), and lacks B. First MAE at A 11/3, second 8/3;
+    B is not compared."""
+    second = ef_rows().assign(prediction=lambda rows: rows["truth"])
+    second.loc[3, "prediction"] = 80.0
+    found = compare(ef_rows(), second.iloc[:4], CONFIG, np.random.default_rng(0), 50.0)
+    assert set(found["site"]) == {"A", "all"}
+    assert value(found, "A", "mae") == pytest.approx(11 / 3 - 8 / 3)
+
+
+def test_a_model_does_not_differ_from_itself() -> None:
+    rows = prediction_rows({"A": 15, "B": 15})
+    found = compare(rows, rows, CONFIG, np.random.default_rng(0), 50.0)
+    columns = found[["value", "low", "high"]].to_numpy()
+    assert len(found) and (columns[np.isfinite(columns)] == 0).all()
+
+
+def test_bland_altman_by_hand() -> None:
+    """Differences 1, 3: mean 2, sd sqrt(2): limits 2 -/+ 1.96 * 1.4142."""
+    found = bland_altman(np.array([10.0, 20.0]), np.array([11.0, 23.0]))
+    assert (found.bias, found.low, found.high) == pytest.approx(
+        (2, 2 - 1.96 * 2**0.5, 2 + 1.96 * 2**0.5)
+    )
+    assert found.cases == 2
+
+
+def test_bland_altman_of_nothing_is_undefined() -> None:
+    assert np.isnan(bland_altman(np.zeros(0), np.zeros(0)).bias)
+    assert np.isnan(bland_altman(np.ones(1), np.zeros(1)).low)
