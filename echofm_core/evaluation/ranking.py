@@ -47,6 +47,21 @@ def average_precision(positive: NDArray[np.bool_], score: Floats, weights: Float
     return ratio(gained, found[:, -1])
 
 
+def roc_curve(positive: NDArray[np.bool_], score: Floats) -> tuple[Floats, Floats]:
+    """Corner points of the ROC curve, one a distinct score, from (0, 0) to (1, 1).
+
+    Args:
+        positive: (N,) which cases are positive; both classes are there.
+        score: (N,) finite; higher means more likely positive.
+
+    Returns:
+        False-positive rates and true-positive rates, ascending.
+    """
+    hits, misses = (part[0, ::-1] for part in _by_score(positive, score, np.ones((1, len(score)))))
+    rates = [np.concatenate([[0.0], np.cumsum(part)]) / part.sum() for part in (misses, hits)]
+    return rates[0], rates[1]
+
+
 def ratio(above: Floats, below: Floats) -> Floats:
     """Quotient that is NaN, silently, where the denominator is zero."""
     with np.errstate(divide="ignore", invalid="ignore"):

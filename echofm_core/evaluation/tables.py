@@ -69,7 +69,7 @@ def site_order(scores: pd.DataFrame, sites: Iterable[str] = ()) -> list[str]:
     return [*sorted(names - {ALL_SITES}), *([ALL_SITES] if ALL_SITES in names else [])]
 
 
-def tested_sites(scores: pd.DataFrame, headline: Headline) -> list[str]:
+def sites_with_labels(scores: pd.DataFrame, headline: Headline) -> list[str]:
     """Sites with test labels for a headline, then the pooled test set where it adds to them."""
     there = site_order(scores[scores["task"] == headline.task.value])
     return there if len(there) > 2 else [site for site in there if site != ALL_SITES]
@@ -138,7 +138,7 @@ def _print_one(
     scores: pd.DataFrame, headline: Headline, console: Console, sites: Sequence[str]
 ) -> None:
     better = "lower" if headline.lower_is_better else "higher"
-    shown = tested_sites(scores, headline)
+    shown = sites_with_labels(scores, headline)
     table = Table(title=f"{headline.title}, {better} is better", title_justify="left")
     table.add_column("model", no_wrap=True)
     for site in shown:
@@ -166,7 +166,7 @@ def verdict(scores: pd.DataFrame) -> list[str]:
     lines = []
     locals_ = [model for model in model_order(scores["model"]) if model.startswith(LOCAL)]
     for item in headlines_of(scores):
-        for site in tested_sites(scores, item):
+        for site in sites_with_labels(scores, item):
             ours = cell(scores, FEDERATED, site, item)
             rivals = {model: cell(scores, model, site, item) for model in locals_}
             rivals = {model: rival for model, rival in rivals.items() if not rival.reason}

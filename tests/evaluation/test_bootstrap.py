@@ -98,7 +98,7 @@ def test_no_patients_no_estimates() -> None:
 
 
 def test_a_thousand_resamples_of_echonet_take_seconds() -> None:
-    """1,277 patients are the EchoNet-Dynamic test set; measured 0.05 s, bound 5 s for slow cores."""
+    """1,277 patients are the EchoNet-Dynamic test set; measured 0.05 s, bound 5 s.."""
     from functools import partial
 
     from echofm_core.evaluation.metrics import task_metrics

@@ -13,7 +13,7 @@ from echofm_core.evaluation.metrics import (
     regression_metrics,
     task_metrics,
 )
-from echofm_core.evaluation.ranking import auc
+from echofm_core.evaluation.ranking import auc, roc_curve
 from echofm_core.tasks import Task
 
 RNG = np.random.default_rng(5)
@@ -152,6 +152,14 @@ def test_auc_is_the_share_of_won_pairs(seed, cases, grid) -> None:
     gaps = np.subtract.outer(score[positive], score[~positive])
     wanted = ((gaps > 0) + 0.5 * (gaps == 0)).mean() if gaps.size else np.nan
     assert auc(positive, score, one(cases))[0] == pytest.approx(wanted, nan_ok=True)
+
+
+def test_roc_curve_agrees_with_sklearn() -> None:
+    positive = RNG.random(80) < 0.4
+    score = RNG.integers(0, 12, 80) + 2.0 * positive
+    wanted = reference.roc_curve(positive, score, drop_intermediate=False)
+    for ours, theirs in zip(roc_curve(positive, score), wanted, strict=False):
+        assert ours == pytest.approx(theirs)
 
 
 @pytest.mark.filterwarnings("error")

@@ -10,7 +10,7 @@ from echofm_core.evaluation.tables import (
     print_site_by_model,
     published_convention,
     site_by_model,
-    tested_sites,
+    sites_with_labels,
     verdict,
 )
 
@@ -67,8 +67,8 @@ def test_one_tested_site_needs_no_pooled_column() -> None:
             for task, metric in (("ef", "mae"), ("as_grade", "macro_auc"))]  # fmt: skip
     table = pd.concat([scores(), pd.DataFrame(both, columns=COLUMNS)])
     ef, grade = (item for item in HEADLINES if item.metric in ("mae", "macro_auc"))
-    assert tested_sites(table, ef) == ["A", "B", "all"]
-    assert tested_sites(table, grade) == ["C"]
+    assert sites_with_labels(table, ef) == ["A", "B", "all"]
+    assert sites_with_labels(table, grade) == ["C"]
 
 
 def test_higher_is_better_for_r2() -> None:
