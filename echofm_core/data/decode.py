@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echofm_core.data import nifti, stills, video
-from echofm_core.data.dicom import frames as dicom_frames
+from echofm_core.data.dicom.frames import read_cine
 from echofm_core.data.dicom.sector import crop, estimate_sector, lit_area
 from echofm_core.errors import UnreadableFileError
 
@@ -69,7 +69,7 @@ def _decode(path: str) -> Decoded:
     if suffix in VIDEO_SUFFIXES:
         frames, fps = video.read_grey(Path(path))
     elif suffix == ".dcm":
-        frames, fps, region = dicom_frames.read_cine(Path(path))
+        frames, fps, region = read_cine(Path(path))
     elif suffix in (".nii", ".nii.gz"):
         frames, fps = nifti.read_sequence(Path(path)), None
     else:

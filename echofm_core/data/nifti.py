@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -23,7 +24,8 @@ def read_sequence(file: Path) -> NDArray[np.uint8]:
         UnreadableFileError: Damaged, or not a sequence of frames.
     """
     try:
-        values = np.asanyarray(nibabel.load(file).dataobj)
+        image: Any = nibabel.load(file)
+        values = np.asanyarray(image.dataobj)
     except Exception as error:  # gzip, zlib, struct and nibabel each have their own
         raise UnreadableFileError(
             f"{file.name} cannot be read as NIfTI ({type(error).__name__})."
@@ -48,7 +50,8 @@ def sequence_shape(file: Path) -> tuple[int, int, int]:
         UnreadableFileError: The header cannot be read or is not that of a sequence.
     """
     try:
-        shape = tuple(nibabel.load(file).shape)
+        image: Any = nibabel.load(file)
+        shape = tuple(image.shape)
     except Exception as error:  # as above
         raise UnreadableFileError(
             f"{file.name} cannot be read as NIfTI ({type(error).__name__})."

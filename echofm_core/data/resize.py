@@ -34,4 +34,5 @@ def letterbox(frames: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
 def letterbox_mask(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
     """:func:`letterbox` for a mask ``(H, W)``; a pixel is in where half of it or more is."""
-    return letterbox(mask[None].astype(np.uint8) * 255, size)[0] >= 128
+    grey = letterbox(mask[None].astype(np.uint8) * 255, size)[0]
+    return np.asarray(grey >= 128, dtype=bool)

@@ -39,8 +39,12 @@ class Window:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Windows as tensors: ``video (B, T, 1, S, S)`` and ``times (B, T)`` float32, ``sector``
-    ``(B, S, S)`` bool.
+    """Windows as tensors.
+
+    Attributes:
+        video: ``(B, T, 1, S, S)`` float32, normalised.
+        times: ``(B, T)`` float32, seconds.
+        sector: ``(B, S, S)`` bool.
     """
 
     video: torch.Tensor

@@ -1,0 +1,229 @@
+"""The clip store: each clip decoded once, uint8 grey at one size, memory-mapped.
+
+On disk: ``meta.json`` names the current ``data-*`` folder, which holds ``frames.npy`` ``(N, S, S)``
+uint8, ``sectors.npy`` ``(clips, S, S)`` bool and ``index.parquet``. Replacing ``meta.json`` is what
+installs a new version, so that a reader sees the old store or the new one, never a mixture.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from echofm_core.console import Meter
+from echofm_core.data.config import DataConfig
+from echofm_core.data.findings import Findings
+from echofm_core.errors import StoreError
+
+META = "meta.json"
+
+#: Index column -> dtype; the row's label is the clip id.
+INDEX_COLUMNS: dict[str, str] = {
+    "offset": "int64",  # first frame in frames.npy
+    "length": "int64",  # frames
+    "fps": "Float32",  # Hz, null where unknown: the manifest's, else the container's
+    "container_fps": "Float32",
+    "source_hash": "string",  # SHA-256 of the source files
+    "content_hash": "string",  # SHA-256 of the stored frames and sector
+    "stamp": "string",  # sizes and times of the source files: unchanged means not read again
+}
+
+
+class ClipStore:
+    """Random access to decoded clips, of one store or of several side by side.
+
+    Args:
+        folders: Store folders, each written by :func:`build_store`, all of one frame size.
+
+    Attributes:
+        folder: What messages name.
+        size: Side S of a frame, in pixels.
+        index: One row a clip, by clip id: ``INDEX_COLUMNS`` and the store's number.
+
+    Raises:
+        StoreError: A store is missing or damaged, sizes differ, or a clip is in two of them.
+    """
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        if not folders:
+            raise StoreError("no clip store was given; build one with `echofm data store`.")
+        parts = [_open_one(folder) for folder in folders]
+        sizes = sorted({size for size, *_ in parts})
+        if len(sizes) > 1:
+            raise StoreError(
+                f"the clip stores beside {folders[0]} hold frames of different sizes {sizes}; "
+                "build them again with one data.size."
+            )
+        self.folder = folders[0] if len(folders) == 1 else folders[0].parent
+        self.size: int = sizes[0]
+        self._folders = tuple(folders)
+        self._frames = [frames for _, _, frames, _ in parts]
+        self._sectors = [sectors for *_, sectors in parts]
+        tables = [
+            index.assign(store=number, row=range(len(index)))
+            for number, (_, index, _, _) in enumerate(parts)
+        ]
+        self.index = pd.concat(tables)
+        if count := int(self.index.index.duplicated().sum()):
+            raise StoreError(f"{count} clips are in more than one store beside {folders[0]}.")
+        places = self.index[["store", "row", "offset", "length"]].itertuples()
+        self._places = {str(clip): tuple(map(int, place)) for clip, *place in places}
+        self._fps = {
+            str(clip): None if pd.isna(fps) else float(fps)
+            for clip, fps in self.index["fps"].items()
+        }
+
+    @classmethod
+    def open(cls, folder: Path) -> ClipStore:
+        """Open one store.
+
+        Raises:
+            StoreError: Missing or damaged.
+        """
+        return cls([folder])
+
+    def __contains__(self, clip_id: object) -> bool:
+        return clip_id in self._places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __reduce__(self) -> tuple[type[ClipStore], tuple[tuple[Path, ...]]]:
+        return type(self), (self._folders,)  # another process maps the same files
+
+    def length(self, clip_id: str) -> int:
+        """Frames of a clip."""
+        return self._place(clip_id)[3]
+
+    def fps(self, clip_id: str) -> float | None:
+        """Frames a second of a clip, None where unknown."""
+        self._place(clip_id)
+        return self._fps[clip_id]
+
+    def frames(self, clip_id: str, start: int = 0, stop: int | None = None) -> NDArray[np.uint8]:
+        """Frames ``start`` to ``stop`` as a read-only view ``(n, S, S)`` uint8: nothing is copied.
+
+        Raises:
+            StoreError: The clip is not here, or the range passes its end.
+        """
+        store, _, offset, length = self._place(clip_id)
+        stop = length if stop is None else stop
+        if not 0 <= start <= stop <= length:
+            raise StoreError(
+                f"frames {start} to {stop} were asked of a clip that has {length} in {self.folder}."
+            )
+        return self._frames[store][offset + start : offset + stop]
+
+    def sector(self, clip_id: str) -> NDArray[np.bool_]:
+        """Ultrasound sector ``(S, S)`` of a clip."""
+        store, row, _, _ = self._place(clip_id)
+        sector: NDArray[np.bool_] = self._sectors[store][row]
+        return sector
+
+    def digest(self) -> str:
+        """SHA-256 over every clip's id, frames, sector and frame rate; of any build the same."""
+        state = hashlib.sha256(f"{self.size}\n".encode())
+        for clip, row in self.index.sort_index().iterrows():
+            state.update(f"{clip}|{row['content_hash']}|{self._fps[str(clip)]}\n".encode())
+        return state.hexdigest()
+
+    def _place(self, clip_id: str) -> tuple[int, ...]:
+        try:
+            return self._places[clip_id]
+        except KeyError:
+            raise StoreError(
+                f"a clip of the manifest is not in the store {self.folder}; "
+                "build it again with `echofm data store`."
+            ) from None
+
+
+def open_stores(folder: Path) -> ClipStore:
+    """Open every store in a folder, one a data set, as one.
+
+    Raises:
+        StoreError: There is none, or one is damaged.
+    """
+    return ClipStore(sorted(meta.parent for meta in folder.glob(f"*/{META}")))
+
+
+def build_store(
+    manifest: pd.DataFrame,
+    folder: Path,
+    config: DataConfig,
+    *,
+    workers: int = 1,
+    meter: Meter | None = None,
+) -> tuple[ClipStore, Findings]:
+    """Decode a manifest's clips into a store; safe to kill and to run again.
+
+    Only clips whose source or preprocessing changed are decoded; what a killed build had decoded
+    is kept. The result is the same for any number of workers.
+
+    Args:
+        manifest: Clips, of one data set or several.
+        folder: The store's folder; made where it is missing.
+        config: Uses ``size`` and ``min_clip_frames``.
+        workers: Processes that decode.
+        meter: Advanced by one a clip.
+
+    Returns:
+        The store, and findings on clips that are not in it (undecodable, too short) or shorter
+        than their source says.
+
+    Raises:
+        StoreError: The disk is too small, or a decoding process died.
+    """
+    from echofm_core.data import store_build  # it needs the names above
+
+    findings = store_build.build(manifest, folder, config, workers, meter)
+    return ClipStore.open(folder), findings
+
+
+def read_meta(folder: Path) -> dict[str, Any]:
+    """The store's ``meta.json``.
+
+    Raises:
+        StoreError: Missing or damaged.
+    """
+    try:
+        meta = json.loads((folder / META).read_text(encoding="utf-8"))
+        return {"size": int(meta["size"]), "data": str(meta["data"]), "form": str(meta["form"])}
+    except FileNotFoundError:
+        raise StoreError(
+            f"there is no clip store at {folder}; build one with `echofm data store`."
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(
+            f"the clip store {folder} is damaged ({type(error).__name__} in {META}); remove it and "
+            "run `echofm data store`."
+        ) from None
+
+
+def _open_one(
+    folder: Path,
+) -> tuple[int, pd.DataFrame, NDArray[np.uint8], NDArray[np.bool_]]:
+    """Size, index, frames and sectors of one store folder."""
+    meta = read_meta(folder)
+    data = folder / Path(meta["data"]).name
+    try:
+        index = pd.read_parquet(data / "index.parquet").set_index("clip_id").astype(INDEX_COLUMNS)
+        frames: NDArray[np.uint8] = np.load(data / "frames.npy", mmap_mode="r")
+        sectors: NDArray[np.bool_] = np.load(data / "sectors.npy", mmap_mode="r")
+    except Exception as error:  # pyarrow and numpy raise many kinds for a damaged file
+        raise StoreError(
+            f"the clip store {folder} is damaged ({type(error).__name__}); remove it and run "
+            "`echofm data store`."
+        ) from None
+    if int(index["length"].sum()) != len(frames) or len(index) != len(sectors):
+        raise StoreError(
+            f"the clip store {folder} holds {len(frames)} frames, its index says "
+            f"{int(index['length'].sum())}; remove it and run `echofm data store`."
+        )
+    return meta["size"], index, frames, sectors

@@ -1,0 +1,134 @@
+"""What every reader needs: damaged tables, paths that may lie, labels that may be off."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from echofm_core.data.findings import Findings, Severity
+from echofm_core.errors import DataRootError
+from echofm_core.tasks import TASKS, Task
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A CSV file as text; ``rows[i]`` is data row i, short rows filled with ""."""
+
+    name: str
+    rows: list[dict[str, str]]
+
+    def item(self, row: int) -> str:
+        """How a finding names a row, e.g. ``FileList.csv:17``, counted from 0."""
+        return f"{self.name}:{row}"
+
+
+def read_table(file: Path, columns: Sequence[str]) -> Table:
+    """Read a CSV, gzipped or not, whatever its order of columns.
+
+    Args:
+        file: The table.
+        columns: Columns that must be there; names are compared without case and blanks.
+
+    Raises:
+        DataRootError: It cannot be read, or lacks a column.
+    """
+    try:
+        data = file.read_bytes()
+        if data[:2] == b"\x1f\x8b":
+            data = gzip.decompress(data)
+    except (OSError, EOFError, gzip.BadGzipFile) as error:
+        raise DataRootError(f"table {file} cannot be read ({type(error).__name__}).") from None
+    return parse_table(file.name, data.decode("utf-8-sig", errors="replace"), columns)
+
+
+def parse_table(name: str, text: str, columns: Sequence[str]) -> Table:
+    """See :func:`read_table`."""
+    # A NUL byte, or a field without end, is damage that csv would stop at.
+    reader = csv.reader(io.StringIO(text.replace("\0", ""), newline=""))
+    try:
+        lines = [line for line in reader if line]
+    except csv.Error as error:
+        raise DataRootError(f"table {name} is not CSV ({error}).") from None
+    header = [column.strip() for column in lines[0]] if lines else []
+    spelt = {wanted.lower(): wanted for wanted in columns}
+    header = [spelt.get(column.lower(), column) for column in header]
+    if missing := [column for column in columns if column not in header]:
+        raise DataRootError(f"table {name} lacks the columns {missing}; it has {header[:12]}.")
+    rows = [
+        {**dict.fromkeys(header, ""), **dict(zip(header, map(str.strip, line), strict=False))}
+        for line in lines[1:]
+    ]
+    return Table(name, rows)
+
+
+def inside(root: Path, relative: str) -> Path | None:
+    """``root / relative`` where that stays below the root, else None.
+
+    A leading slash is dropped: a plain join would leave the root. Links are followed.
+    """
+    try:
+        path = (root / relative.strip().lstrip("/\\")).resolve()
+        return path if path.is_relative_to(root.resolve()) else None
+    except (OSError, ValueError, RuntimeError):  # NUL byte, name too long, loop of links
+        return None
+
+
+def number(text: str | None) -> float | None:
+    """A finite number, else None; blanks, NA and NaN are None."""
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def positive(text: str | None) -> float | None:
+    """A finite number above zero, else None."""
+    value = number(text)
+    return value if value is not None and value > 0 else None
+
+
+def integer(text: str | None) -> int | None:
+    """A whole number that fits 31 bits, else None."""
+    value = number(text)
+    return int(value) if value is not None and value == int(value) and abs(value) < 2**31 else None
+
+
+def label(
+    text: str | None, task: Task, dataset: str, item: str, findings: Findings
+) -> float | None:
+    """A label in its legal range; anything else that is written there is dropped and noted."""
+    spec = TASKS[task]
+    written = (text or "").strip()
+    if written.lower() in ("", "na", "n/a", "none"):
+        return None
+    value = number(written)
+    if value is not None and spec.low <= value <= spec.high:
+        return value
+    findings.add(
+        dataset,
+        "label_out_of_range",
+        item,
+        f"`{spec.column}` is not in [{spec.low:g}, {spec.high:g}] {spec.unit}; the clip is used "
+        "without this label.",
+        Severity.REPAIRED,
+    )
+    return None
+
+
+def is_empty(file: Path) -> bool:
+    """Is the file there, but without a byte?"""
+    return file.stat().st_size == 0
+
+
+def safe_name(text: str) -> str:
+    """Text as a file name: letters, digits, ``.``, ``_`` and ``-``."""
+    return _UNSAFE.sub("_", text).strip("._") or "_"

@@ -1,0 +1,153 @@
+"""CAMUS (Saint-Etienne), NIfTI release: apical two- and four-chamber half cycles with EF.
+
+Layout: ``database_nifti/patientNNNN/`` with one ``Info_*.cfg`` and one ``*_half_sequence.nii.gz``
+a view, and the official split in ``database_split/``. Source: Leclerc 2019.
+
+The settings give EF for the patient and no volumes, so EDV and ESV stay null. Frames are served
+from end-diastole to end-systole: where the settings say the reverse, decoding turns them round.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from echofm_core.data.findings import Findings, Severity
+from echofm_core.data.manifest import Split, manifest_from_rows
+from echofm_core.data.nifti import parse_settings, sequence_shape, systole_first
+from echofm_core.data.readers._source import inside, is_empty, label, number, positive
+from echofm_core.errors import UnreadableFileError
+from echofm_core.tasks import Task
+
+VIEWS = {"2CH": "A2C", "4CH": "A4C"}
+SPLIT_FILES = {
+    "subgroup_training.txt": Split.TRAIN,
+    "subgroup_validation.txt": Split.VALIDATION,
+    "subgroup_testing.txt": Split.TEST,
+}
+_PATIENT = re.compile(r"patient\d+")
+
+
+class CamusReader:
+    """Reads the release as downloaded, both views."""
+
+    dataset = "camus"
+
+    def find(self, root: Path) -> bool:
+        """Is this layout at ``root``?"""
+        return (root / "database_nifti").is_dir()
+
+    def read(self, root: Path) -> tuple[pd.DataFrame, Findings]:
+        """Manifest of the sequences that are there."""
+        findings = Findings()
+        splits = self._splits(root, findings)
+        database = root / "database_nifti"
+        folders = sorted(item for item in database.iterdir() if _PATIENT.fullmatch(item.name))
+        rows: list[dict[str, object]] = []
+        for position, folder in enumerate(folders):
+            if folder.name not in splits and splits:
+                reason = "The patient is in no split file; the clips are used without a split."
+                findings.add(self.dataset, "not_in_split", folder.name, reason, Severity.REPAIRED)
+            for chamber in VIEWS:
+                row = self._row(root, folder, chamber, findings)
+                if row is not None:
+                    split = splits.get(folder.name)
+                    rows.append({**row, "split": split, "source_row": position})
+        names = {folder.name for folder in folders}
+        for patient in sorted(set(splits) - names):
+            reason = "The patient is in a split file and has no folder."
+            findings.add(self.dataset, "missing_file", f"database_nifti/{patient}", reason)
+        return manifest_from_rows(rows), findings
+
+    def _splits(self, root: Path, findings: Findings) -> dict[str, Split]:
+        """Official split by patient; a patient in two lists goes to the later, held-out one."""
+        splits: dict[str, Split] = {}
+        for name, split in SPLIT_FILES.items():
+            file = root / "database_split" / name
+            if not file.is_file():
+                reason = "The split list is missing; its patients have no official split."
+                findings.add(self.dataset, "no_split_file", name, reason, Severity.REPAIRED)
+                continue
+            for patient in parse_split(file.read_text(encoding="utf-8", errors="replace")):
+                if patient in splits:
+                    reason = f"The patient is in two split lists; taken as {split.value}."
+                    findings.add(
+                        self.dataset, "patient_in_two_splits", patient, reason, Severity.REPAIRED
+                    )
+                splits[patient] = split
+        return splits
+
+    def _row(
+        self, root: Path, folder: Path, chamber: str, findings: Findings
+    ) -> dict[str, object] | None:
+        clip_id = f"{folder.name}_{chamber}"
+        item = f"database_nifti/{folder.name}/{clip_id}_half_sequence.nii.gz"
+        path = next(
+            (
+                file
+                for suffix in (".nii.gz", ".nii")
+                if (file := folder / f"{clip_id}_half_sequence{suffix}").is_file()
+            ),
+            None,
+        )
+        if path is None:
+            findings.add(self.dataset, "missing_file", item, "The view has no sequence.")
+            return None
+        if inside(root, str(path.relative_to(root))) is None:
+            findings.add(self.dataset, "bad_path", item, "The file is a link out of the root.")
+            return None
+        if is_empty(path):
+            findings.add(self.dataset, "empty_file", item, "The file is empty.")
+            return None
+        try:
+            n_frames, height, width = sequence_shape(path)
+        except UnreadableFileError as error:
+            findings.add(self.dataset, "undecodable", item, str(error))
+            return None
+        return {
+            "dataset": self.dataset,
+            "patient_id": folder.name,
+            "study_id": folder.name,
+            "clip_id": clip_id,
+            "path": str(path.resolve()),
+            "view": VIEWS[chamber],
+            "n_frames": n_frames,
+            "height": height,
+            "width": width,
+            **self._settings(folder / f"Info_{chamber}.cfg", item, n_frames, findings),
+        }
+
+    def _settings(
+        self, file: Path, item: str, n_frames: int, findings: Findings
+    ) -> dict[str, object]:
+        try:
+            settings = parse_settings(file.read_text(encoding="utf-8", errors="replace"))
+        except OSError:
+            reason = f"{file.name} is missing; the clip is used without labels."
+            findings.add(self.dataset, "no_settings", item, reason, Severity.REPAIRED)
+            return {}
+        if systole_first(settings):
+            reason = "End-systole comes before end-diastole; the frames are turned round."
+            findings.add(self.dataset, "es_before_ed", item, reason, Severity.REPAIRED)
+        declared = number(settings.get("NbFrame"))
+        if declared is not None and declared != n_frames:
+            reason = f"{file.name} says {declared:g} frames, the sequence holds {n_frames}."
+            findings.add(self.dataset, "frame_count", item, reason, Severity.REPAIRED)
+        sex = settings.get("Sex", "").upper()[:1]
+        return {
+            "fps": positive(settings.get("FrameRate")),
+            "quality": settings.get("ImageQuality") or None,
+            "sex": sex if sex in ("F", "M") else None,
+            "age": positive(settings.get("Age")),
+            "ef": label(
+                settings.get("EF") or settings.get("LVef"), Task.EF, self.dataset, item, findings
+            ),
+        }
+
+
+def parse_split(text: str) -> list[str]:
+    """Patient ids of a split list, one a line; blank lines and others are ignored."""
+    lines = (line.strip() for line in text.splitlines())
+    return [line for line in lines if _PATIENT.fullmatch(line)]

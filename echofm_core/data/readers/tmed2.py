@@ -1,0 +1,207 @@
+"""TMED-2 (Tufts): still images with view and aortic stenosis grade.
+
+Layout: ``labels_per_image.csv``, ``view_and_diagnosis_labeled_set/``, ``view_labeled_set/`` and the
+split tables in ``DEV479/``. Source: Huang 2021 and 2022.
+
+Choices, because the data are stills and the models see clips:
+
+* One clip is one study: all its labelled images of the relevant views (PLAX, PSAX, A4C, A2C) in
+  the order of their number, stacked as frames (the study pseudo-clip of the published video
+  models). ``path`` joins the files by ``os.pathsep``; there is no frame rate.
+* ``view`` is the common view of the images, null where they differ.
+* The five published grades are kept; studies of the view-only set have none.
+* The split is that of fold 0 of DEV479 where that table is there, else null. A patient with
+  studies in two splits goes, whole, to the one that is held out more.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from echofm_core.data.findings import Findings, Severity
+from echofm_core.data.manifest import Split, manifest_from_rows
+from echofm_core.data.readers._source import Table, inside, read_table
+from echofm_core.data.stills import is_readable
+from echofm_core.tasks import VIEWS
+
+LABELS = "labels_per_image.csv"
+FOLD = Path("DEV479") / "TMED2_fold0_labeledpart.csv"
+SETS = ("view_and_diagnosis_labeled_set", "view_labeled_set")
+GRADES = {"no_AS": 0, "mild_AS": 1, "mildtomod_AS": 2, "moderate_AS": 3, "severe_AS": 4}
+NO_GRADE = "Not_Provided"
+IRRELEVANT_VIEW = "A4CorA2CorOther"
+#: Split names of the source, by how much is held out.
+SPLITS = {"train": Split.TRAIN, "val": Split.VALIDATION, "test": Split.TEST}
+_HELD_OUT = tuple(SPLITS.values())
+_IMAGE = re.compile(r"(?P<patient>\d+)s(?P<study>\d+)_(?P<image>\d+)\.png")
+
+
+@dataclass(slots=True)
+class _Study:
+    """What is collected of one study before it becomes a row."""
+
+    patient: str
+    source_row: int
+    images: dict[int, Path] = field(default_factory=dict)
+    views: set[str] = field(default_factory=set)
+    grades: set[int] = field(default_factory=set)
+    splits: set[Split] = field(default_factory=set)
+
+
+class Tmed2Reader:
+    """Reads the release as downloaded."""
+
+    dataset = "tmed2"
+
+    def find(self, root: Path) -> bool:
+        """Is this layout at ``root``?"""
+        return (root / LABELS).is_file() and any((root / name).is_dir() for name in SETS)
+
+    def read(self, root: Path) -> tuple[pd.DataFrame, Findings]:
+        """Manifest of the studies with at least one relevant, readable image."""
+        findings = Findings()
+        files = self._files(root, findings)
+        studies: dict[str, _Study] = {}
+        table = read_table(root / LABELS, ("query_key", "view_label", "diagnosis_label"))
+        for index, values in enumerate(table.rows):
+            self._collect(table, index, values, files, studies, findings)
+        self._add_splits(root, studies, findings)
+        self._one_split_a_patient(studies, findings)
+        rows = [self._row(name, study, findings) for name, study in studies.items()]
+        return manifest_from_rows(row for row in rows if row is not None), findings
+
+    def _files(self, root: Path, findings: Findings) -> dict[str, Path]:
+        """Labelled images by name; ``labeled/`` may be there twice over, one in the other."""
+        files: dict[str, Path] = {}
+        for path in sorted(self._labelled(root)):
+            if not path.is_file():
+                continue
+            item = path.relative_to(root).as_posix()
+            if _IMAGE.fullmatch(path.name) is None:
+                reason = "The file is not an image of this data set."
+                findings.add(self.dataset, "stray_file", item, reason)
+            elif inside(root, item) is None:
+                findings.add(self.dataset, "bad_path", item, "The file is a link out of the root.")
+            else:
+                files.setdefault(path.name, path.resolve())
+        return files
+
+    def _labelled(self, root: Path) -> Iterator[Path]:
+        for name in SETS:
+            yield from (root / name / "labeled").glob("*")
+            yield from (root / name / "labeled" / "labeled").glob("*")
+
+    def _collect(
+        self,
+        table: Table,
+        index: int,
+        values: dict[str, str],
+        files: dict[str, Path],
+        studies: dict[str, _Study],
+        findings: Findings,
+    ) -> None:
+        """Add one labelled image to its study."""
+        key, view = values["query_key"], values["view_label"]
+        match = _IMAGE.fullmatch(key)
+        if match is None:
+            reason = "The row names no image of the form 5269s1_0.png."
+            findings.add(self.dataset, "bad_path", table.item(index), reason)
+            return
+        name = f"{match['patient']}s{match['study']}"
+        study = studies.setdefault(name, _Study(match["patient"], index))
+        grade = values["diagnosis_label"]
+        if grade in GRADES:
+            study.grades.add(GRADES[grade])
+        elif grade not in ("", NO_GRADE):
+            reason = "The diagnosis is none of the five grades; it is not used."
+            findings.add(
+                self.dataset, "label_out_of_range", table.item(index), reason, Severity.REPAIRED
+            )
+        if view == IRRELEVANT_VIEW:
+            return  # two images in five, as published: nothing is wrong with them
+        if view not in VIEWS:
+            findings.add(
+                self.dataset, "unknown_view", table.item(index), "The view is not a known one."
+            )
+        elif key not in files:
+            findings.add(self.dataset, "missing_file", key, "Listed, not there.")
+        elif not is_readable(files[key]):
+            findings.add(self.dataset, "undecodable", key, "The image cannot be decoded.")
+        else:
+            study.images[int(match["image"])] = files[key]
+            study.views.add(view)
+
+    def _add_splits(self, root: Path, studies: dict[str, _Study], findings: Findings) -> None:
+        """Official split of each study: that for diagnosis, else that for views."""
+        if not (root / FOLD).is_file():
+            reason = "The split table is missing; studies have no official split."
+            findings.add(self.dataset, "no_split_file", FOLD.as_posix(), reason, Severity.REPAIRED)
+            return
+        columns = ("query_key", "view_classifier_split", "diagnosis_classifier_split")
+        table = read_table(root / FOLD, (*columns, "SourceFolder"))
+        by_view: dict[str, set[Split]] = defaultdict(set)
+        for index, values in enumerate(table.rows):
+            folder = values["SourceFolder"]
+            if folder.startswith("/"):
+                reason = "SourceFolder starts with a slash, which is dropped."
+                findings.add(
+                    self.dataset, "leading_slash", table.item(index), reason, Severity.REPAIRED
+                )
+            name = values["query_key"].partition("_")[0]
+            if name not in studies:
+                continue
+            if inside(root, f"{folder.lstrip('/')}/{values['query_key']}") is None:
+                reason = "The path leaves the data root."
+                findings.add(self.dataset, "bad_path", table.item(index), reason)
+                continue
+            if split := SPLITS.get(values["diagnosis_classifier_split"].lower()):
+                studies[name].splits.add(split)
+            elif split := SPLITS.get(values["view_classifier_split"].lower()):
+                by_view[name].add(split)
+        for name, splits in by_view.items():
+            if not studies[name].splits:
+                studies[name].splits = splits
+
+    def _one_split_a_patient(self, studies: dict[str, _Study], findings: Findings) -> None:
+        splits: dict[str, set[Split]] = defaultdict(set)
+        for study in studies.values():
+            splits[study.patient] |= study.splits
+        for patient, found in splits.items():
+            if len(found) > 1:
+                most = max(found, key=_HELD_OUT.index)
+                reason = f"The patient is in more than one split; taken as {most.value}."
+                findings.add(
+                    self.dataset, "patient_in_two_splits", patient, reason, Severity.REPAIRED
+                )
+        for study in studies.values():
+            if found := splits[study.patient]:
+                study.splits = {max(found, key=_HELD_OUT.index)}
+
+    def _row(self, name: str, study: _Study, findings: Findings) -> dict[str, object] | None:
+        if not study.images:
+            reason = "The study has no readable image of a relevant view."
+            findings.add(self.dataset, "no_relevant_view", name, reason)
+            return None
+        if len(study.grades) > 1:
+            reason = "The images of the study have different grades; none is used."
+            findings.add(self.dataset, "grades_differ", name, reason, Severity.REPAIRED)
+        images = [str(study.images[number]) for number in sorted(study.images)]
+        return {
+            "dataset": self.dataset,
+            "patient_id": study.patient,
+            "study_id": name,
+            "clip_id": name,
+            "path": os.pathsep.join(images),
+            "view": next(iter(study.views)) if len(study.views) == 1 else None,
+            "split": next(iter(study.splits), None),
+            "n_frames": len(images),
+            "as_grade": next(iter(study.grades)) if len(study.grades) == 1 else None,
+            "source_row": study.source_row,
+        }
