@@ -1,0 +1,53 @@
+"""What a local round is told, and what it reports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from echofm_core.privacy.config import PrivacyConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LocalContext:
+    """Where in the federation this local round stands.
+
+    Attributes:
+        seed: The plan's seed.
+        site: Site name.
+        round: Global round within the phase, from 1.
+        rounds: Rounds of the phase; the learning-rate schedule spans all of them.
+        device: ``cpu``, ``cuda``, ``cuda:1`` ... or ``auto``.
+        proximal_mu: Weight of the FedProx term; 0 is FedAvg.
+        state: The site's folder for this run: kept optimizer moments and the privacy ledger.
+        privacy: The plan's table.
+        noise_multiplier: Noise of private training where the plan names an epsilon instead, from
+            :func:`echofm_core.privacy.budget.resolve_noise`.
+    """
+
+    seed: int
+    site: str
+    round: int
+    rounds: int
+    device: str = "cpu"
+    proximal_mu: float = 0.0
+    state: Path | None = None
+    privacy: PrivacyConfig = field(default_factory=PrivacyConfig)
+    noise_multiplier: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RoundReport:
+    """What a local round did, beside changing the model in place.
+
+    Attributes:
+        counts: Parameter group -> training clips behind it. A group that was frozen, or a head
+            without labels here, is absent: it is bitwise what it was. Counts travel to the server
+            in clear, under differential privacy too: how many clips have which label is not
+            protected, what is in them is.
+        metrics: Numbers for the journal.
+    """
+
+    counts: Mapping[str, int]
+    metrics: Mapping[str, float]

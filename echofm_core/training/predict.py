@@ -1,0 +1,115 @@
+"""Predictions of a fine-tuned model on a site's labelled clips."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from echofm_core.data.windows import ClipWindows, Window, to_batch
+from echofm_core.models.echo_model import EchoModel
+from echofm_core.tasks import TASKS, Task, TaskKind
+from echofm_core.training.config import FinetuneConfig
+from echofm_core.training.devices import autocast, find_device
+from echofm_core.training.targets import labels_of, to_units
+
+IDENTITY = ["dataset", "site", "patient_id", "study_id", "clip_id", "view"]
+#: Columns of class probabilities; null where the task has fewer classes.
+PROBABILITIES = [f"p{index}" for index in range(max(spec.outputs for spec in TASKS.values()))]
+COLUMNS = [*IDENTITY, "task", "truth", "prediction", *PROBABILITIES]
+
+Array = NDArray[np.float32]
+
+
+def predict(
+    model: EchoModel,
+    clips: ClipWindows,
+    config: FinetuneConfig,
+    *,
+    batch_size: int,
+    device: str,
+) -> pd.DataFrame:
+    """Predict every task of every clip that has its label.
+
+    A clip's prediction is the mean over its test windows, taken in natural units: percent, ml,
+    probabilities.
+
+    Args:
+        model: Put on the device, and in evaluation mode.
+        clips: Windows to predict on; clips without a label are not read.
+        config: Tasks and the threshold of ``reduced_ef``.
+        batch_size: Windows of one forward pass.
+        device: As :class:`~echofm_core.training.context.LocalContext` has it.
+
+    Returns:
+        One row a clip and labelled task: identity of the clip, ``task``, ``truth`` and
+        ``prediction`` in natural units (binary: probability of the positive class; multiclass:
+        most probable class, with ``p0``... the probabilities). Stays at the site.
+    """
+    labels = labels_of(clips.manifest, config.tasks, config.reduced_ef_threshold)
+    rows = np.flatnonzero(np.isfinite(list(labels.values())).any(axis=0))
+    if not len(rows):
+        return pd.DataFrame(columns=COLUMNS)
+    means = _predict_rows(model, clips, rows, batch_size, find_device(device))
+    identity = clips.manifest[IDENTITY].iloc[rows].reset_index(drop=True)
+    tables = [_table(identity, task, labels[task][rows], means[task]) for task in labels]
+    return pd.concat(tables, ignore_index=True)
+
+
+@torch.inference_mode()
+def _predict_rows(
+    model: EchoModel,
+    clips: ClipWindows,
+    rows: NDArray[np.int64],
+    batch_size: int,
+    device: torch.device,
+) -> dict[Task, Array]:
+    """Task -> (rows,) or (rows, classes), means over each clip's windows."""
+    model.to(device).eval()
+    owners: list[int] = []
+    parts: dict[Task, list[Array]] = {}
+    for batch_owners, windows in _window_batches(clips, rows, batch_size):
+        batch = to_batch(windows)
+        with autocast(device):
+            outputs = model(batch.video.to(device), batch.times.to(device))
+        owners += batch_owners
+        for task, output in outputs.items():
+            parts.setdefault(task, []).append(to_units(task, output))
+    counts = np.bincount(owners, minlength=len(rows)).astype(np.float32)
+    starts = np.searchsorted(owners, np.arange(len(rows)))
+    means = {}
+    for task, values in parts.items():
+        sums = np.add.reduceat(np.concatenate(values), starts, axis=0)
+        means[task] = np.asarray((sums.T / counts).T, dtype=np.float32)
+    return means
+
+
+def _window_batches(
+    clips: ClipWindows, rows: NDArray[np.int64], batch_size: int
+) -> Iterator[tuple[list[int], list[Window]]]:
+    """Batches over all test windows, with the position in ``rows`` that each belongs to."""
+    owners: list[int] = []
+    windows: list[Window] = []
+    for owner, row in enumerate(rows):
+        for window in clips.test_windows(int(row)):
+            owners.append(owner)
+            windows.append(window)
+            if len(windows) == batch_size:
+                yield owners, windows
+                owners, windows = [], []
+    if windows:
+        yield owners, windows
+
+
+def _table(identity: pd.DataFrame, task: Task, truth: Array, means: Array) -> pd.DataFrame:
+    """Rows of one task; clips without its label are dropped."""
+    table = identity.assign(task=task.value, truth=truth)
+    several = TASKS[task].kind is TaskKind.MULTICLASS
+    table["prediction"] = means.argmax(axis=1).astype(np.float32) if several else means
+    classes = means.shape[1] if several else 0
+    for index, name in enumerate(PROBABILITIES):
+        table[name] = means[:, index] if index < classes else np.float32(np.nan)
+    return table[np.isfinite(truth)][COLUMNS]

@@ -1,0 +1,78 @@
+"""Labels of a manifest in the units a model is trained in, and model outputs back in ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from torch import Tensor
+
+from echofm_core.tasks import TASKS, VIEWS, Task, TaskKind
+
+FloatArray = NDArray[np.float32]
+
+
+def labels_of(
+    manifest: pd.DataFrame, tasks: Iterable[Task], threshold: float
+) -> dict[Task, FloatArray]:
+    """Labels in natural units: percent, ml, class index, 0 or 1.
+
+    Args:
+        manifest: N rows.
+        tasks: Which.
+        threshold: An EF below it, in percent, is the positive class of ``reduced_ef``.
+
+    Returns:
+        Task -> float (N,); NaN where there is no label.
+    """
+    return {task: _label(manifest, task, threshold) for task in tasks}
+
+
+def targets_of(
+    manifest: pd.DataFrame, tasks: Iterable[Task], threshold: float
+) -> dict[Task, FloatArray]:
+    """Labels in model units: regression logged where the task says so, and standardised.
+
+    Arguments and result as of :func:`labels_of`.
+    """
+    targets = {}
+    for task, label in labels_of(manifest, tasks, threshold).items():
+        spec = TASKS[task]
+        scaled = np.log(label) if spec.log else label
+        targets[task] = ((scaled - spec.mean) / spec.sd).astype(np.float32)
+    return targets
+
+
+def to_units(task: Task, output: Tensor) -> FloatArray:
+    """A head's output in natural units.
+
+    Args:
+        task: Whose head.
+        output: Float (B, outputs).
+
+    Returns:
+        Regression (B,) in the task's unit, within its legal range; binary (B,) probability of the
+        positive class; multiclass (B, C) probabilities.
+    """
+    spec = TASKS[task]
+    raw = output.detach().float().cpu()
+    if spec.kind is TaskKind.MULTICLASS:
+        return np.asarray(raw.softmax(dim=1).numpy(), dtype=np.float32)
+    raw = raw[:, 0]
+    if spec.kind is TaskKind.BINARY:
+        return np.asarray(raw.sigmoid().numpy(), dtype=np.float32)
+    scaled = raw * spec.sd + spec.mean
+    natural = scaled.exp() if spec.log else scaled
+    return np.asarray(natural.clamp(spec.low, spec.high).numpy(), dtype=np.float32)
+
+
+def _label(manifest: pd.DataFrame, task: Task, threshold: float) -> FloatArray:
+    column = manifest[TASKS[task].column]
+    if task is Task.VIEW:
+        column = column.map({name: index for index, name in enumerate(VIEWS)}, na_action="ignore")
+    values = column.astype("Float32").to_numpy(dtype=np.float32, na_value=np.nan)
+    if task is Task.REDUCED_EF:
+        return np.where(np.isnan(values), np.nan, values < threshold).astype(np.float32)
+    return values
