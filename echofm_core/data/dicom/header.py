@@ -43,6 +43,10 @@ ULTRASOUND_CLASSES = frozenset(
 SPATIAL_2D, SPATIAL_M_MODE, SPATIAL_SPECTRAL = 1, 2, 3
 DATA_COLOUR, DATA_PULSED, DATA_CONTINUOUS = 2, 3, 4
 
+#: A region that passes the frame by more than this share was declared for another matrix size
+#: (seen where cines were scaled down on export), and would cut the image.
+OVERSHOOT = 0.05
+
 #: The only elements a header pass reads: no name, no date, no identifier among them.
 TAGS = [
     "SOPClassUID",
@@ -70,7 +74,7 @@ class Header:
         height, width: Pixels.
         fps: Frames a second, None where no element says.
         vendor, model: Scanner, None where absent.
-        region: Two-dimensional image region, clipped to the frame; None where none is usable.
+        region: Two-dimensional image region, clipped to the frame; None where none is believable.
     """
 
     kind: ObjectKind
@@ -148,15 +152,17 @@ def _kind(dataset: Dataset, regions: list[Dataset], n_frames: int) -> ObjectKind
 
 
 def _region(regions: Iterable[Dataset], height: int, width: int) -> Box | None:
-    """Largest 2D region within the frame (declared corners are inclusive)."""
+    """Largest believable 2D region, clipped to the frame (declared corners are inclusive)."""
+    corners = ("MinX0", "MinY0", "MaxX1", "MaxY1")
     boxes = []
     for region in regions:
         if _integer(region, "RegionSpatialFormat") != SPATIAL_2D:
             continue
         left, top, right, bottom = (
-            _integer(region, f"RegionLocation{corner}")
-            for corner in ("MinX0", "MinY0", "MaxX1", "MaxY1")
+            _integer(region, f"RegionLocation{corner}") for corner in corners
         )
+        if right >= width * (1 + OVERSHOOT) or bottom >= height * (1 + OVERSHOOT):
+            continue
         box = (max(0, left), max(0, top), min(width, right + 1), min(height, bottom + 1))
         if box[2] > box[0] and box[3] > box[1]:
             boxes.append(box)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-#: Grey levels by which a pixel must change over the clip to count as moving; above JPEG noise.
-MOTION = 12
+#: Mean change from frame to frame, in grey levels, above which a place is alive: speckle flickers
+#: by more even in the dark flanks of a sector, the black around it and static text by nothing.
+ACTIVITY = 0.5
 #: Grey level above which a pixel is lit.
 LIT = 8
+#: Side of the box over which activity is averaged, as a share of the frame's longer side.
+BLUR = 1 / 64
 #: Opening radius, as a share of the frame's longer side: wider than text and ECG strokes.
 STROKE = 0.012
 #: Closing radius, as a share of the frame's longer side: bridges dark cavities.
@@ -24,7 +29,7 @@ Box = tuple[int, int, int, int]
 
 
 def estimate_sector(frames: NDArray[np.uint8], region: Box | None = None) -> NDArray[np.bool_]:
-    """Convex hull of the largest area that moves and is lit.
+    """Convex hull of the largest area in which something moves.
 
     Static overlay does not move; ECG traces and changing text move, but are thin, and an opening
     removes them. A clip in which nothing moves keeps its lit area.
@@ -36,8 +41,7 @@ def estimate_sector(frames: NDArray[np.uint8], region: Box | None = None) -> NDA
     Returns:
         ``(H, W)`` bool; all True where no plausible sector is found.
     """
-    low, high = frames.min(axis=0), frames.max(axis=0)
-    moving = (high - low >= MOTION) & (high >= LIT)
+    moving = _activity(frames) >= ACTIVITY
     if region is not None:
         left, top, right, bottom = region
         inside = np.zeros_like(moving)
@@ -62,6 +66,16 @@ def crop(
     if (bottom - top) * (right - left) >= CROP_BELOW * sector.size:
         return frames, sector
     return frames[:, top:bottom, left:right], sector[top:bottom, left:right]
+
+
+def _activity(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Mean absolute difference of consecutive frames, smoothed, ``(H, W)``."""
+    total = np.zeros(frames.shape[1:], dtype=np.float32)
+    for before, after in pairwise(frames):
+        total += cv2.absdiff(before, after)
+    side = max(3, round(BLUR * max(total.shape)))
+    smooth = cv2.blur(total / max(1, len(frames) - 1), (side, side))
+    return np.asarray(smooth, dtype=np.float32)
 
 
 def _largest_hull(area: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
