@@ -71,6 +71,7 @@ class Instruction:
         plan_hash: Its digest; a site checks both.
         run: Run name, which keys the site's state folder.
         weights: Shared groups of the global model; empty for ``describe``.
+        settings: What the aggregation algorithm asks of local training, e.g. ``proximal_mu``.
     """
 
     action: Action
@@ -79,6 +80,7 @@ class Instruction:
     plan_hash: str
     run: str
     weights: Weights = field(default_factory=dict)
+    settings: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,0 +1,52 @@
+"""Arrays as the bytes that ``np.save`` writes, and back without a copy.
+
+This is how Flower stores arrays in messages. A message of weights is big, so it is written with
+one copy and read with none.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Only these element types ever travel.
+LEGAL_TYPES = (np.dtype("<f4"), np.dtype("<f2"))
+#: Longest header that is read, in bytes; numpy writes 128.
+LONGEST_HEADER = 4096
+
+
+def pack(array: NDArray[np.floating]) -> bytes:
+    """The ``.npy`` bytes of an array, made with a single copy."""
+    array = np.asarray(array, order="C")
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(array))
+    return header.getvalue() + array.reshape(-1).view(np.uint8).data
+
+
+def unpack(data: bytes | memoryview) -> NDArray[np.floating]:
+    """A read-only view of the array in ``.npy`` bytes.
+
+    Raises:
+        ValueError: The bytes are not a whole little-endian fp32 or fp16 array in C order.
+    """
+    head = io.BytesIO(bytes(data[:LONGEST_HEADER]))
+    try:
+        if np.lib.format.read_magic(head) != (1, 0):
+            raise ValueError("not version 1.0")
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(head)
+    except (ValueError, SyntaxError, TypeError, EOFError) as error:
+        raise ValueError(f"bytes are not an .npy array ({type(error).__name__})") from None
+    if dtype not in LEGAL_TYPES or (fortran and len(shape) > 1):
+        raise ValueError(f"array has type {dtype.str}, expected little-endian fp32 or fp16")
+    if any(side < 0 for side in shape):
+        raise ValueError(f"array has shape {shape}")
+    expected = head.tell() + math.prod(shape) * dtype.itemsize
+    if len(data) != expected:
+        raise ValueError(f"array of shape {shape} takes {expected} bytes, found {len(data)}")
+    view: NDArray[np.floating] = np.frombuffer(data, dtype, math.prod(shape), head.tell())
+    view = view.reshape(shape)
+    view.flags.writeable = False
+    return view

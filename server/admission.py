@@ -1,0 +1,156 @@
+"""Which updates may touch the global model: checks before anything is added.
+
+Every check is a pure function that raises :class:`RefusedUpdateError` with one sentence; the
+round then goes on without that site.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echofm_core.contract import Phase, Update, Weights, group_of
+from echofm_core.errors import RefusedUpdateError
+
+#: Elements of one pass, as in the fold.
+CHUNK = 1 << 15
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Expected:
+    """What an update must be to count.
+
+    Attributes:
+        site: Who was asked.
+        phase, round, plan_hash: What was asked.
+        sent: What the site started from, in wire precision.
+        most: Parameter group -> most clips that the site can have behind it; empty: not checked.
+        max_norm: Largest L2 norm of the whole change; 0: no bound.
+    """
+
+    site: str
+    phase: Phase
+    round: int
+    plan_hash: str
+    sent: Weights
+    most: Mapping[str, int] = field(default_factory=dict)
+    max_norm: float = 0.0
+
+
+def admit(update: Update, expected: Expected) -> float:
+    """Check an update; cheap checks first, then one pass over the numbers.
+
+    Returns:
+        L2 norm of ``update - sent``, over all arrays.
+
+    Raises:
+        RefusedUpdateError: What is wrong, what was expected and what was found.
+    """
+    check_identity(update, expected)
+    check_counts(update.counts, expected)
+    check_arrays(update.weights, update.counts, expected.sent)
+    norm, total = measure(update.weights, expected.sent)
+    if total != update.checksum:
+        raise RefusedUpdateError(
+            f"checksum is {total}, the site wrote {update.checksum}: the update was damaged."
+        )
+    check_norm(norm, expected.max_norm)
+    return norm
+
+
+def check_identity(update: Update, expected: Expected) -> None:
+    """The update answers this question, and comes from whom it was asked."""
+    pairs = {
+        "site": (update.site, expected.site),
+        "phase": (update.phase.value, expected.phase.value),
+        "round": (update.round, expected.round),
+        "plan hash": (update.plan_hash[:12], expected.plan_hash[:12]),
+    }
+    for what, (found, wanted) in pairs.items():
+        if found != wanted:
+            raise RefusedUpdateError(f"{what} is {found!r}, expected {wanted!r}.")
+    if update.plan_hash != expected.plan_hash:
+        raise RefusedUpdateError("plan hash differs from the one that was sent.")
+
+
+def check_counts(counts: Mapping[str, int], expected: Expected) -> None:
+    """Every weight is positive, and no site claims more clips than it described."""
+    if not counts:
+        raise RefusedUpdateError("no parameter group has training clips behind it.")
+    for group, count in counts.items():
+        if count <= 0:
+            raise RefusedUpdateError(f"count of {group} is {count}, expected a positive number.")
+        if group in expected.most and count > expected.most[group]:
+            raise RefusedUpdateError(
+                f"count of {group} is {count}, but the site described {expected.most[group]}."
+            )
+
+
+def check_arrays(weights: Weights, counts: Mapping[str, int], sent: Weights) -> None:
+    """Names, shapes and types are those that were sent, for each group with a count."""
+    known = {group_of(name) for name in sent}
+    if strangers := sorted(set(counts) - known):
+        raise RefusedUpdateError(f"group {strangers[0]} was not part of what was sent.")
+    wanted = {name for name in sent if group_of(name) in counts}
+    if unexpected := sorted(set(weights) - wanted):
+        raise RefusedUpdateError(f"array {unexpected[0]} was not asked for.")
+    if missing := sorted(wanted - set(weights)):
+        raise RefusedUpdateError(f"array {missing[0]} is missing.")
+    for name, array in weights.items():
+        base = sent[name]
+        if array.shape != base.shape:
+            raise RefusedUpdateError(
+                f"array {name} has shape {array.shape}, expected {base.shape}."
+            )
+        if array.dtype != base.dtype:
+            raise RefusedUpdateError(f"array {name} is {array.dtype}, expected {base.dtype}.")
+
+
+def check_norm(norm: float, bound: float) -> None:
+    """The change is finite and within the bound."""
+    if not math.isfinite(norm):
+        raise RefusedUpdateError("the update holds values that are not finite.")
+    if bound and norm > bound:
+        raise RefusedUpdateError(
+            f"the update is {norm:.4g} away from the global model, the bound is {bound:.4g}."
+        )
+
+
+def measure(weights: Weights, sent: Weights) -> tuple[float, int]:
+    """Norm of the change and checksum of the arrays, in one pass over memory.
+
+    Returns:
+        L2 norm of ``weights - sent`` (not finite where any value is not), and
+        :func:`echofm_core.checksum.checksum` of ``weights``.
+    """
+    squares, total = 0.0, 0
+    scratch = np.empty(CHUNK, np.float32)
+    for position, name in enumerate(sorted(weights), start=1):
+        array = weights[name]
+        part_squares, part_total = _measure_array(array, sent[name], scratch)
+        squares += part_squares
+        total += position * part_total
+    return math.sqrt(squares) if squares >= 0 else math.nan, total % 2**63
+
+
+def _measure_array(
+    array: NDArray[np.floating], base: NDArray[np.floating], scratch: NDArray[np.float32]
+) -> tuple[float, int]:
+    """Squared norm of the change and word sum of one array (see ``checksum``)."""
+    flat, flat_base = np.ascontiguousarray(array).reshape(-1), base.reshape(-1)
+    squares, words, tail = 0.0, 0, 0
+    with np.errstate(over="ignore", invalid="ignore"):
+        for start in range(0, flat.size, CHUNK):
+            part = slice(start, min(start + CHUNK, flat.size))
+            change = scratch[: part.stop - start]
+            np.subtract(flat[part], flat_base[part], out=change, dtype=np.float32)
+            squares += float(np.einsum("i,i->", change, change))
+            raw = flat[part].view(np.uint8)
+            whole = raw[: raw.size // 8 * 8].view(np.uint64)
+            words += int(np.add.reduce(whole, dtype=np.uint64))
+            tail += int.from_bytes(raw[whole.size * 8 :].tobytes(), "little")
+    return squares, words % 2**64 + tail + flat.nbytes

@@ -1,0 +1,26 @@
+"""FedProx: local training is held near the global model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from echofm_core.plan import FederationConfig
+from server.aggregation.fedavg import FedAvg
+
+#: Name of the setting that a site's training reads.
+PROXIMAL_MU = "proximal_mu"
+
+
+class FedProx(FedAvg):
+    """FedAvg whose sites add ``0.5 * mu * ||w - w_global||^2`` to their loss.
+
+    Source: Li et al. 2020, Federated Optimization in Heterogeneous Networks, algorithm 2.
+    """
+
+    def __init__(self, config: FederationConfig) -> None:
+        super().__init__(config)
+        self._mu = config.proximal_mu
+
+    def instruct(self) -> Mapping[str, float]:
+        """Tell the sites the weight of the proximal term."""
+        return {PROXIMAL_MU: self._mu}

@@ -1,0 +1,73 @@
+"""What happens in a federation, for whoever shows its progress."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class EventKind(StrEnum):
+    """Stages that are worth a line."""
+
+    WAITING = "waiting"
+    DESCRIBED = "described"
+    ROUND = "round"
+    EVALUATED = "evaluated"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Event:
+    """One thing that happened.
+
+    Attributes:
+        kind: What.
+        phase: ``pretrain``, ``finetune`` or empty.
+        round, rounds: Which round of how many; 0 outside of training.
+        sites: Sites it concerns: waited for, described, folded in, or evaluated.
+        refused: Site -> why it did not count.
+        digest: Digest of the new global weights.
+        loss: Mean training loss over the sites that counted, by clips; NaN if none was told.
+        seconds: How long it took.
+        replayed: The round was read from the journal, not trained again.
+    """
+
+    kind: EventKind
+    phase: str = ""
+    round: int = 0
+    rounds: int = 0
+    sites: tuple[str, ...] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
+    digest: str = ""
+    loss: float = float("nan")
+    seconds: float = 0.0
+    replayed: bool = False
+
+    @property
+    def round_done(self) -> bool:
+        """True once for each round of a run, resumed ones included."""
+        return self.kind is EventKind.ROUND
+
+    def line(self) -> str:
+        """The event as one line of text."""
+        names = ", ".join(self.sites)
+        if self.kind is EventKind.WAITING:
+            return f"waiting for {names or 'sites'} ({self.seconds:.0f} s)"
+        if self.kind is EventKind.DESCRIBED:
+            return f"{len(self.sites)} sites: {names}"
+        refused = "".join(f"\n  {site} did not count: {why}" for site, why in self.refused.items())
+        if self.kind is EventKind.EVALUATED:
+            return f"evaluated at {names or 'no site'} in {self.seconds:.1f} s{refused}"
+        how = "from the journal" if self.replayed else f"{self.seconds:.1f} s"
+        return (
+            f"{self.phase} round {self.round}/{self.rounds}: {len(self.sites)} sites, "
+            f"loss {self.loss:.4f}, weights {self.digest[:12]}, {how}{refused}"
+        )
+
+
+#: Receives events as they happen, in the thread that runs the federation.
+OnEvent = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """An :data:`OnEvent` that shows nothing."""

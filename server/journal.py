@@ -1,0 +1,171 @@
+"""What a run has done so far, on disk: one JSON a round, one checkpoint a round.
+
+The checkpoint is written before its entry, both by rename, so an entry always speaks of weights
+that are there. A run is continued from the last entry whose checkpoint has the digest that the
+entry names; anything newer is as if it had not happened.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from echofm_core.checksum import digest
+from echofm_core.contract import Phase, Weights
+from echofm_core.errors import CheckpointError, ResumeError
+
+#: Checkpoints of a phase that are kept: the last, and one to fall back on.
+KEPT = 2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SiteEntry:
+    """One site's part in a round.
+
+    Attributes:
+        counts: Parameter group -> training clips.
+        metrics: What the site reported, and ``update_norm``.
+    """
+
+    counts: Mapping[str, int]
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """One finished round.
+
+    Attributes:
+        phase, round: Which.
+        plan_hash: Of the plan that it belongs to.
+        sites: Site -> its part, for the sites that counted.
+        refused: Site -> why it did not count: refused, in error, late, or still busy.
+        digest: Of the new global weights.
+        seconds: Wall time of the round.
+    """
+
+    phase: Phase
+    round: int
+    plan_hash: str
+    sites: Mapping[str, SiteEntry]
+    refused: Mapping[str, str] = field(default_factory=dict)
+    digest: str = ""
+    seconds: float = 0.0
+
+
+class Journal:
+    """The journal and checkpoints of one run folder."""
+
+    def __init__(self, folder: Path, plan_hash: str) -> None:
+        self._entries = folder / "journal"
+        self._checkpoints = folder / "checkpoints"
+        self._plan_hash = plan_hash
+
+    def open(self, *, resume: bool) -> None:
+        """Claim the folder, new or for going on.
+
+        Raises:
+            ResumeError: It holds rounds and ``resume`` is false, or rounds of another plan.
+        """
+        self._entries.mkdir(parents=True, exist_ok=True)
+        self._checkpoints.mkdir(parents=True, exist_ok=True)
+        found = sorted(self._entries.glob("*.json"))
+        if found and not resume:
+            raise ResumeError(
+                f"{self._entries} already holds {len(found)} rounds; go on with --resume, or "
+                "choose another run folder."
+            )
+        for path in found:
+            entry = self._read(path)
+            if entry is not None and entry.plan_hash != self._plan_hash:
+                raise ResumeError(
+                    f"{path} is of a plan with hash {entry.plan_hash[:12]}, this plan has "
+                    f"{self._plan_hash[:12]}; resume with the plan.toml in that folder, or choose "
+                    "another run folder."
+                )
+
+    def record(self, entry: Entry, weights: Weights) -> None:
+        """Write checkpoint, then entry; either is there whole or not at all."""
+        from echofm_core.models import weights as files
+
+        metadata = {"plan_hash": self._plan_hash, "digest": entry.digest}
+        files.save(weights, self._checkpoint(entry.phase, entry.round), metadata)
+        write_json(self._entry(entry.phase, entry.round), asdict(entry))
+        for old in range(entry.round - KEPT, 0, -1):
+            stale = self._checkpoint(entry.phase, old)
+            if not stale.exists():
+                break
+            stale.unlink()
+
+    def last(self, phase: Phase, rounds: int) -> tuple[int, Weights]:
+        """The newest round of a phase that can be continued, and its weights.
+
+        Args:
+            phase: Which phase.
+            rounds: Rounds that the plan has; nothing beyond is looked at.
+
+        Returns:
+            (0, {}) where there is none.
+        """
+        from echofm_core.models import weights as files
+
+        for number in range(rounds, 0, -1):
+            entry = self._read(self._entry(phase, number))
+            if entry is None:
+                continue
+            try:
+                weights = files.load(self._checkpoint(phase, number))
+            except CheckpointError:
+                continue
+            if digest(weights) == entry.digest:
+                return number, weights
+        return 0, {}
+
+    def forget_after(self, phase: Phase, number: int) -> None:
+        """Drop entries of a phase that come after a round: they will be written again."""
+        for path in self._entries.glob(f"{phase.value}-*.json"):
+            if _number(path) > number:
+                path.unlink()
+
+    def entries(self) -> list[Entry]:
+        """All readable entries, in the order of the run."""
+        found = []
+        for phase in Phase:
+            paths = sorted(self._entries.glob(f"{phase.value}-*.json"))
+            found += [entry for path in paths if (entry := self._read(path)) is not None]
+        return found
+
+    def _entry(self, phase: Phase, number: int) -> Path:
+        return self._entries / f"{phase.value}-{number:04d}.json"
+
+    def _checkpoint(self, phase: Phase, number: int) -> Path:
+        return self._checkpoints / f"{phase.value}-{number:04d}.safetensors"
+
+    def _read(self, path: Path) -> Entry | None:
+        """An entry, or None where the file is missing, torn or not an entry."""
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            sites = {name: SiteEntry(**part) for name, part in values.pop("sites").items()}
+            return Entry(**{**values, "phase": Phase(values["phase"]), "sites": sites})
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return None
+
+
+def write_json(path: Path, values: object) -> None:
+    """Write JSON whole or not at all, and have it on the disk before returning."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    with partial.open("w", encoding="utf-8") as file:
+        json.dump(values, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def _number(path: Path) -> int:
+    """Round number in the name of an entry file; 0 where there is none."""
+    text = path.stem.rpartition("-")[2]
+    return int(text) if text.isdigit() else 0

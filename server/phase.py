@@ -1,0 +1,243 @@
+"""The round loop of one phase: send, take replies in order, fold, write down, go on."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from flwr.app import Message
+from flwr.serverapp import Grid
+from numpy.typing import NDArray
+
+from echofm_core.checksum import digest
+from echofm_core.contract import Action, Instruction, Phase, Weights
+from echofm_core.errors import FederationError, RefusedUpdateError
+from echofm_core.plan import FederationConfig
+from server.admission import Expected, admit
+from server.aggregation import build_algorithm
+from server.aggregation._api import Algorithm, Fold
+from server.events import Event, EventKind, OnEvent, ignore
+from server.journal import Entry, SiteEntry
+from server.replies import Replies, open_replies
+from server.wire import WiredModel, to_message, to_update, wired
+
+#: Seconds that a message outlives its round, for clocks that differ.
+GRACE = 60.0
+
+#: Called after each round with its entry and the new global weights, before the next begins.
+OnRound = Callable[[Entry, Weights], None]
+
+ACTIONS = {Phase.PRETRAIN: Action.PRETRAIN, Phase.FINETUNE: Action.FINETUNE}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Participant:
+    """A site that takes part in a phase.
+
+    Attributes:
+        node: Flower's node id.
+        most: Parameter group -> most clips the site can have behind it; empty: not checked.
+    """
+
+    node: int
+    most: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PhaseRun:
+    """All that the loop needs to know.
+
+    Attributes:
+        phase, rounds: What to run, how often.
+        first: First round to run; greater than 1 when resuming.
+        participants: Site name -> participant.
+        federation: Aggregation rule, weights, quorum, deadline, wire precision, norm bound.
+        plan, plan_hash, run: Passed on to the sites, see :class:`Instruction`.
+        scratch: Folder where early replies wait.
+    """
+
+    phase: Phase
+    rounds: int
+    first: int = 1
+    participants: Mapping[str, Participant]
+    federation: FederationConfig
+    plan: str
+    plan_hash: str
+    run: str
+    scratch: Path
+
+
+def train_phase(
+    grid: Grid,
+    weights: Weights,
+    spec: PhaseRun,
+    *,
+    on_round: OnRound | None = None,
+    on_event: OnEvent = ignore,
+) -> Weights:
+    """Train the shared groups over the rounds of a phase.
+
+    Args:
+        grid: Where the sites are.
+        weights: Shared groups to begin with, float32.
+        spec: What to run.
+        on_round: Keeps journal and checkpoint; without it the weights' digest is not taken.
+        on_event: Shows progress.
+
+    Returns:
+        The shared groups after the last round. At most three copies of them are in memory at
+        any time: what the sites start from, the running sum, and the reply that is being added.
+
+    Raises:
+        FederationError: A round ended with fewer than ``min_sites`` usable updates.
+    """
+    algorithm = build_algorithm(spec.federation)
+    model = wired(dict(weights), spec.federation.wire)
+    del weights
+    replies = open_replies(grid, spec.scratch)
+    try:
+        for number in range(spec.first, spec.rounds + 1):
+            started = time.monotonic()
+            state = _run_round(replies, algorithm, model, spec, number, started)
+            model = wired(state.weights, spec.federation.wire)
+            entry = Entry(
+                phase=spec.phase,
+                round=number,
+                plan_hash=spec.plan_hash,
+                sites=state.sites,
+                refused=state.refused,
+                digest=digest(model.current) if on_round else "",
+                seconds=round(time.monotonic() - started, 3),
+            )
+            if on_round:
+                on_round(entry, model.current)
+            on_event(round_event(entry, spec.rounds))
+    finally:
+        replies.close()
+    return model.current
+
+
+@dataclass(slots=True)
+class _Round:
+    """A round while it runs: who counted, who did not, and at its end the new weights."""
+
+    sites: dict[str, SiteEntry] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+    weights: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+
+
+def _run_round(
+    replies: Replies,
+    algorithm: Algorithm,
+    model: WiredModel,
+    spec: PhaseRun,
+    number: int,
+    started: float,
+) -> _Round:
+    """One round, from sending to the new weights."""
+    config = spec.federation
+    deadline = started + config.deadline_seconds
+    state = _Round()
+    free = _free_sites(replies, spec, deadline, state)
+    instruction = Instruction(
+        action=ACTIONS[spec.phase],
+        round=number,
+        plan=spec.plan,
+        plan_hash=spec.plan_hash,
+        run=spec.run,
+        settings=algorithm.instruct(),
+    )
+    messages = {
+        site: to_message(
+            instruction, model.record, spec.participants[site].node, config.deadline_seconds + GRACE
+        )
+        for site in free
+    }
+    fold = algorithm.start(model.sent, model.current)
+    for site, reply in replies.collect(messages, deadline):
+        if reply is None:
+            state.refused[site] = f"no reply within {config.deadline_seconds:g} s."
+            continue
+        try:
+            state.sites[site] = _take(reply, site, fold, model.sent, spec, number)
+        except RefusedUpdateError as error:
+            state.refused[site] = str(error)
+        # The bytes of this reply are not needed while the next one is made.
+        del reply
+    _check_quorum(state, spec, number)
+    state.weights = fold.finish()
+    return state
+
+
+def _free_sites(replies: Replies, spec: PhaseRun, deadline: float, state: _Round) -> list[str]:
+    """Participants that are not still busy with a closed round; waits for a quorum of them."""
+    while True:
+        busy = replies.busy()
+        free = [site for site in sorted(spec.participants) if site not in busy]
+        if len(free) >= min(spec.federation.min_sites, len(spec.participants)):
+            break
+        if time.monotonic() >= deadline:
+            break
+        time.sleep(0.1)
+    for site in sorted(set(spec.participants) - set(free)):
+        state.refused[site] = "still busy with an earlier round."
+    return free
+
+
+def _take(
+    reply: Message, site: str, fold: Fold, sent: Weights, spec: PhaseRun, number: int
+) -> SiteEntry:
+    """Admit one reply and fold it in."""
+    update = to_update(reply)
+    expected = Expected(
+        site=site,
+        phase=spec.phase,
+        round=number,
+        plan_hash=spec.plan_hash,
+        sent=sent,
+        most=spec.participants[site].most,
+        max_norm=spec.federation.max_update_norm,
+    )
+    norm = admit(update, expected)
+    fold.add(update.weights, update.counts)
+    metrics = {name: value for name, value in update.metrics.items() if math.isfinite(value)}
+    return SiteEntry(counts=dict(update.counts), metrics={**metrics, "update_norm": norm})
+
+
+def _check_quorum(state: _Round, spec: PhaseRun, number: int) -> None:
+    needed = spec.federation.min_sites
+    if len(state.sites) >= needed:
+        return
+    reasons = "; ".join(f"{site}: {why.rstrip('.')}" for site, why in state.refused.items())
+    raise FederationError(
+        f"{spec.phase.value} round {number} has {len(state.sites)} usable updates, "
+        f"federation.min_sites is {needed} ({reasons or 'no site was asked'}); mend the sites and "
+        "go on with --resume."
+    )
+
+
+def round_event(entry: Entry, rounds: int, *, replayed: bool = False) -> Event:
+    """A journal entry as something to show."""
+    clips = {site: max(part.counts.values()) for site, part in entry.sites.items()}
+    losses = [
+        (clips[site], part.metrics["loss"])
+        for site, part in entry.sites.items()
+        if "loss" in part.metrics
+    ]
+    total = sum(count for count, _ in losses)
+    return Event(
+        kind=EventKind.ROUND,
+        phase=entry.phase.value,
+        round=entry.round,
+        rounds=rounds,
+        sites=tuple(entry.sites),
+        refused=entry.refused,
+        digest=entry.digest,
+        loss=sum(count * loss for count, loss in losses) / total if total else math.nan,
+        seconds=entry.seconds,
+        replayed=replayed,
+    )
