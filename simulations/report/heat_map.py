@@ -1,0 +1,122 @@
+"""The site x model table as heat maps: darker is better, grey has a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from echofm_core.evaluation.headline import Headline, headlines_of
+from echofm_core.evaluation.score import ALL_SITES
+from echofm_core.evaluation.tables import (
+    Cell,
+    cell,
+    model_order,
+    model_title,
+    site_order,
+    sites_with_labels,
+)
+from simulations.report.style import shade
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeatCell:
+    """One drawn cell.
+
+    Attributes:
+        value: Number, or ``n/a``.
+        interval: ``3.9 to 4.6``; empty where there is none.
+        note: Number of the footnote that says why there is no value; 0: there is one.
+        style: CSS; empty for a cell without value.
+        best: Whether it is the best of its column.
+    """
+
+    value: str
+    interval: str = ""
+    note: int = 0
+    style: str = ""
+    best: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeatMap:
+    """One table: a headline metric, models down, sites across.
+
+    Attributes:
+        title: The metric.
+        better: ``lower`` or ``higher``.
+        columns: Site titles with the number of test patients (0: no labels).
+        rows: Model title and its cells.
+        notes: Reasons of empty cells, numbered from 1.
+    """
+
+    title: str
+    better: str
+    columns: tuple[tuple[str, int], ...]
+    rows: tuple[tuple[str, tuple[HeatCell, ...]], ...]
+    notes: tuple[str, ...]
+
+
+def heat_maps(scores: pd.DataFrame, sites: Sequence[str]) -> list[HeatMap]:
+    """One heat map a headline metric that has scores.
+
+    Args:
+        scores: Columns model, site, task, metric, value, low, high, patients.
+        sites: All sites of the run; those without test labels are shown, in grey.
+    """
+    return [_heat_map(scores, item, sites) for item in headlines_of(scores)]
+
+
+def _heat_map(scores: pd.DataFrame, item: Headline, sites: Sequence[str]) -> HeatMap:
+    shown = site_order(scores[scores["site"] != ALL_SITES], sites)
+    if ALL_SITES in sites_with_labels(scores, item):
+        shown = [*shown, ALL_SITES]
+    models = model_order(scores["model"])
+    grid = {(m, s): cell(scores, m, s, item) for m in models for s in shown}
+    values = [found.value for found in grid.values() if not found.reason]
+    worst, best = (max, min) if item.lower_is_better else (min, max)
+    ends = (worst(values, default=0.0), best(values, default=0.0))
+    top = {
+        site: best((c.value for (_, s), c in grid.items() if s == site and not c.reason), default=0)
+        for site in shown
+    }
+    notes: dict[str, int] = {}
+    rows = tuple(
+        (
+            model_title(model),
+            tuple(_cell(grid[model, site], ends, top[site], notes) for site in shown),
+        )
+        for model in models
+    )
+    return HeatMap(
+        title=item.title,
+        better="lower" if item.lower_is_better else "higher",
+        columns=tuple((_site_title(site), _patients(scores, item, site)) for site in shown),
+        rows=rows,
+        notes=tuple(notes),
+    )
+
+
+def _cell(found: Cell, ends: tuple[float, float], top: float, notes: dict[str, int]) -> HeatCell:
+    if found.reason:
+        return HeatCell(value="n/a", note=notes.setdefault(found.reason, len(notes) + 1))
+    worst, best = ends
+    goodness = (found.value - worst) / (best - worst) if best != worst else 1.0
+    value, _, interval = str(found).partition(" ")
+    return HeatCell(
+        value=value,
+        interval=interval.strip("[]").replace(", ", " to "),
+        style=shade(goodness),
+        best=found.value == top,
+    )
+
+
+def _site_title(site: str) -> str:
+    return "all sites" if site == ALL_SITES else site
+
+
+def _patients(scores: pd.DataFrame, item: Headline, site: str) -> int:
+    """Test patients with labels there; models of fewer tasks do not lower it."""
+    rows = scores[(scores["task"] == item.task.value) & (scores["site"] == site)]
+    return int(rows["patients"].max()) if len(rows) else 0

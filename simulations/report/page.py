@@ -1,0 +1,142 @@
+"""From the files of a run to the words and pictures that the template lays out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from echofm_core.evaluation.score import ALL_SITES
+from echofm_core.evaluation.tables import published_convention, verdict
+from echofm_core.plan import Plan
+from simulations.report.charts import ef_agreement, reduced_ef_roc, training_curves
+from simulations.report.heat_map import heat_maps
+from simulations.report.paired import paired_differences
+from simulations.report.run_files import RunFiles
+from simulations.report.style import data_uri
+
+#: Findings listed one by one; the rest stays in the run folder.
+LISTED_FINDINGS = 500
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Grid:
+    """A plain table: column titles and rows of printable values."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def page_context(run: RunFiles) -> dict[str, Any]:
+    """Everything that ``report.html.j2`` names."""
+    plan = run.plan or Plan()
+    lines = verdict(run.scores)
+    return {
+        "title": run.summary.get("name", run.folder.name),
+        "facts": _facts(run),
+        "synthetic": bool(run.summary.get("synthetic")),
+        "small": _small(run.scores),
+        "notes": [str(note) for note in run.summary.get("notes", [])],
+        "heat_maps": heat_maps(run.scores, _site_names(run)),
+        "worse": [line for line in lines if " WORSE " in line],
+        "not_worse": [line for line in lines if " WORSE " not in line],
+        "published": published_convention(run.scores),
+        "confidence": f"{plan.evaluation.confidence:.0%}",
+        "resamples": plan.evaluation.bootstrap,
+        "differences": paired_differences(run.predictions, plan),
+        "curves": training_curves(run.metrics),
+        "agreement": ef_agreement(run.predictions, plan.finetune.reduced_ef_threshold),
+        "roc": reduced_ef_roc(run.predictions),
+        "threshold": f"{plan.finetune.reduced_ef_threshold:g}",
+        "mask_ratio": f"{plan.pretrain.mask_ratio:.0%}",
+        "reconstruction": _png(run.reconstruction),
+        "contact_sheets": {site: _png(png) for site, png in run.contact_sheets.items()},
+        "sites": _grid(run.sites),
+        "finding_counts": _finding_counts(run.findings),
+        "findings": _grid(run.findings.head(LISTED_FINDINGS)),
+        "unlisted": max(0, len(run.findings) - LISTED_FINDINGS),
+        "privacy": _privacy(run.summary.get("privacy") or []),
+        "plan_text": run.plan_text,
+        "missing": run.missing,
+    }
+
+
+def _facts(run: RunFiles) -> list[tuple[str, str]]:
+    """What identifies the run, in the order shown."""
+    summary = run.summary
+    facts = []
+    if seconds := summary.get("seconds"):
+        facts.append(("took", _duration(float(seconds))))
+    if plan_hash := summary.get("plan_hash"):
+        facts.append(("plan hash", str(plan_hash)))
+    if digest := summary.get("digest"):
+        facts.append(("weights digest", str(digest)))
+    if versions := summary.get("versions"):
+        facts.append(("versions", ", ".join(f"{name} {v}" for name, v in versions.items())))
+    return facts
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _small(scores: pd.DataFrame) -> int:
+    """Largest number of test patients behind a site's score; 0 without scores."""
+    sites = scores[scores["site"] != ALL_SITES]
+    return int(sites["patients"].max()) if len(sites) else 0
+
+
+def _site_names(run: RunFiles) -> list[str]:
+    return sorted({str(site) for site in run.sites["site"]})
+
+
+def _grid(table: pd.DataFrame) -> Grid | None:
+    if table.empty:
+        return None
+    titles = tuple(str(column).replace("_", " ") for column in table.columns)
+    rows = tuple(tuple(map(_text, row)) for row in table.itertuples(index=False, name=None))
+    return Grid(columns=titles, rows=rows)
+
+
+def _text(value: object) -> str:
+    return "" if pd.isna(value) else str(value)  # type: ignore[call-overload]
+
+
+def _finding_counts(findings: pd.DataFrame) -> Grid | None:
+    if findings.empty:
+        return None
+    keys = ["dataset", "severity", "kind"]
+    groups = findings.groupby(keys, observed=True)
+    counts = groups["reason"].agg(count="size", example="first").reset_index()
+    return _grid(counts)
+
+
+def _privacy(rows: Sequence[dict[str, Any]]) -> Grid | None:
+    if not rows:
+        return None
+
+    def number(value: object, form: str) -> str:
+        return "unknown" if value is None else format(float(str(value)), form)
+
+    return Grid(
+        columns=("site", "epsilon", "delta", "noise multiplier"),
+        rows=tuple(
+            (
+                str(row.get("site")),
+                number(row.get("epsilon"), ".2f"),
+                number(row.get("delta"), ".1e"),
+                number(row.get("noise_multiplier"), ".2f"),
+            )
+            for row in rows
+        ),
+    )
+
+
+def _png(content: bytes | None) -> str:
+    return data_uri(content, "image/png") if content else ""

@@ -1,0 +1,147 @@
+"""Contact sheets of what a site holds, and strips of what the auto-encoder sees."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from echofm_core.data.clip_store import ClipStore
+
+Grey = NDArray[np.uint8]
+
+#: Side of one drawn frame, in pixels, and the gap around it.
+SIDE, GAP = 112, 4
+#: Width of the caption beside a clip.
+CAPTION = 104
+#: Frames shown of a clip, and how long they span: about one beat.
+FRAMES, SECONDS = 6, 1.0
+#: Frames spanned where the frame rate is unknown.
+SPAN_UNKNOWN = 32
+BACKGROUND, INK, FAINT = 255, 30, 110
+
+
+def contact_sheet(
+    store: ClipStore,
+    manifest: pd.DataFrame,
+    site: str,
+    path: Path,
+    clips: int = 12,
+    *,
+    always: Sequence[str] = (),
+) -> None:
+    """Write a PNG grid of a site's clips: each clip a row of frames over about one beat.
+
+    Frames are masked to their ultrasound sector. Captions hold view, frame rate and length; never
+    an id.
+
+    Args:
+        store: Holds the clips.
+        manifest: Rows of this site or of several.
+        site: Whose clips are drawn.
+        path: PNG to write; appears whole or not at all.
+        clips: At most this many, spread evenly over the site's views and clips.
+        always: Clips that are shown whatever is drawn, first, and labelled as real cines.
+    """
+    rows = manifest[manifest["site"] == site]
+    rows = _choose(rows[[clip in store for clip in rows["clip_id"]]], clips, always)
+    columns = 2 if len(rows) > 1 else 1
+    lines = max(1, -(-len(rows) // columns))
+    width = CAPTION + FRAMES * (SIDE + GAP) + 2 * GAP
+    sheet = Image.new("L", (columns * width, lines * (SIDE + GAP) + GAP), BACKGROUND)
+    for number, (_, row) in enumerate(rows.iterrows()):
+        column, line = divmod(number, lines)
+        corner = (column * width + GAP, line * (SIDE + GAP) + GAP)
+        _draw_clip(sheet, corner, store, row, real=row["clip_id"] in always)
+    if rows.empty:
+        _write(sheet, (GAP, GAP), ["no clips"])
+    _save(sheet, path)
+
+
+def reconstruction_strip(
+    original: NDArray[np.floating],
+    masked: NDArray[np.floating],
+    reconstruction: NDArray[np.floating],
+    path: Path,
+    frames: int = 8,
+) -> None:
+    """Write a PNG: original, what the model was shown, and what it made of it, below each other.
+
+    Args:
+        original: (T, H, W) in [0, 1], or (N, T, H, W) for several examples.
+        masked: Same shape; hidden patches as the caller wants them drawn.
+        reconstruction: Same shape; visible patches as in the original, or predicted too.
+        path: PNG to write; appears whole or not at all.
+        frames: At most this many, evenly over T.
+    """
+    stacks = [np.reshape(part, (-1, *part.shape[-3:])) for part in (original, masked)]
+    stacks.append(np.reshape(reconstruction, stacks[0].shape))
+    examples, length = stacks[0].shape[:2]
+    chosen = _evenly(length, frames)
+    step = SIDE + GAP
+    block = 3 * step + 2 * GAP
+    sheet = Image.new("L", (CAPTION + len(chosen) * step + GAP, examples * block + GAP), BACKGROUND)
+    for example in range(examples):
+        for line, (name, stack) in enumerate(
+            zip(("original", "shown", "reconstructed"), stacks, strict=True)
+        ):
+            top = example * block + line * step + GAP
+            _write(sheet, (GAP, top), [name])
+            for column, frame in enumerate(chosen):
+                pixels = np.clip(np.nan_to_num(stack[example, frame]), 0, 1) * 255
+                _paste(sheet, pixels.round().astype(np.uint8), (CAPTION + column * step, top))
+    _save(sheet, path)
+
+
+def _choose(rows: pd.DataFrame, clips: int, always: Collection[str]) -> pd.DataFrame:
+    """The forced rows, then others evenly over (view, clip) order."""
+    forced = rows["clip_id"].isin(list(always))
+    others = rows[~forced].sort_values(["view", "clip_id"])
+    room = max(0, clips - int(forced.sum()))
+    return pd.concat([rows[forced], others.iloc[_evenly(len(others), room)]])
+
+
+def _draw_clip(
+    sheet: Image.Image, corner: tuple[int, int], store: ClipStore, row: pd.Series, *, real: bool
+) -> None:
+    clip = str(row["clip_id"])
+    fps, length = store.fps(clip), store.length(clip)
+    span = min(length, max(2, round(SECONDS * fps)) if fps else SPAN_UNKNOWN)
+    chosen = _evenly(span, FRAMES)
+    view = "view unknown" if pd.isna(row["view"]) else str(row["view"])
+    rate = f"{fps:.0f} fps" if fps else "fps unknown"
+    _write(sheet, corner, [*(["real cine"] if real else []), view, rate, f"{length} frames"])
+    pixels = store.frames(clip, 0, span) * store.sector(clip)
+    left, top = corner
+    for column, frame in enumerate(chosen):
+        _paste(sheet, pixels[frame], (left + CAPTION + column * (SIDE + GAP), top))
+
+
+def _evenly(count: int, wanted: int) -> list[int]:
+    """At most ``wanted`` indices spread over ``range(count)``, ends included."""
+    picked = np.linspace(0, count - 1, min(count, wanted)).round().astype(int)
+    return [int(index) for index in picked]
+
+
+def _paste(sheet: Image.Image, pixels: Grey, corner: tuple[int, int]) -> None:
+    sheet.paste(Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BICUBIC), corner)
+
+
+def _write(sheet: Image.Image, corner: tuple[int, int], lines: Sequence[str]) -> None:
+    """Caption: the first line in ink, the others fainter."""
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
+    for number, line in enumerate(lines):
+        place = (corner[0], corner[1] + 4 + 20 * number)
+        draw.text(place, line, fill=FAINT if number else INK, font=font)
+
+
+def _save(sheet: Image.Image, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    sheet.save(partial, format="PNG", optimize=True)
+    partial.replace(path)

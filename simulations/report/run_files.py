@@ -1,0 +1,134 @@
+"""A run folder as its report sees it: every file optional, each absence with its reason."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from echofm_core.errors import PlanError
+from echofm_core.plan import Plan, load_plan
+
+#: Files of the run folder with the columns that the report needs of each.
+TABLES: dict[str, tuple[str, ...]] = {
+    "metrics": ("arm", "phase", "round", "site", "metric", "value"),
+    "scores": ("model", "site", "task", "metric", "value", "low", "high", "patients"),
+    "findings": ("dataset", "kind", "item", "reason", "severity"),
+    "sites": ("site", "dataset", "split", "clips", "patients"),
+}
+PREDICTIONS: tuple[str, ...] = (
+    "dataset", "site", "patient_id", "study_id", "clip_id", "task", "truth", "prediction",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunFiles:
+    """What a run folder holds.
+
+    Attributes:
+        folder: The run folder.
+        plan: The resolved plan, None if absent or not valid.
+        plan_text: The plan as written.
+        summary: ``summary.json``; empty if absent.
+        metrics, scores, findings, sites: Tables; empty, with their columns, if absent.
+        predictions: Model name -> rows of ``training.predict``.
+        reconstruction: PNG bytes, None if absent.
+        contact_sheets: Site -> PNG bytes.
+        missing: Name of an absent part -> why, in words.
+    """
+
+    folder: Path
+    plan: Plan | None
+    plan_text: str
+    summary: dict[str, Any]
+    metrics: pd.DataFrame
+    scores: pd.DataFrame
+    findings: pd.DataFrame
+    sites: pd.DataFrame
+    predictions: dict[str, pd.DataFrame]
+    reconstruction: bytes | None
+    contact_sheets: dict[str, bytes]
+    missing: dict[str, str] = field(default_factory=dict)
+
+
+def read_run(folder: Path) -> RunFiles:
+    """Read all there is; a missing or damaged file is named in ``missing``, never an error."""
+    missing: dict[str, str] = {}
+    tables = {
+        name: _table(folder / f"{name}.parquet", columns, missing)
+        for name, columns in TABLES.items()
+    }
+    plan, text = _plan(folder / "plan.toml", missing)
+    pictures = folder / "pictures"
+    reconstruction = pictures / "reconstruction.png"
+    if not reconstruction.is_file():
+        missing["reconstruction"] = "this run did no pre-training, or drew no example of it"
+    sheets = {
+        path.stem.removeprefix("contact_"): path.read_bytes()
+        for path in sorted(pictures.glob("contact_*.png"))
+    }
+    if not sheets:
+        missing["contact_sheets"] = f"{pictures.name}/ holds no contact sheet"
+    return RunFiles(
+        folder=folder,
+        plan=plan,
+        plan_text=text,
+        summary=_summary(folder / "summary.json", missing),
+        metrics=tables["metrics"],
+        scores=tables["scores"],
+        findings=tables["findings"],
+        sites=tables["sites"],
+        predictions=_predictions(folder / "predictions", missing),
+        reconstruction=reconstruction.read_bytes() if reconstruction.is_file() else None,
+        contact_sheets=sheets,
+        missing=missing,
+    )
+
+
+def _table(path: Path, columns: tuple[str, ...], missing: dict[str, str]) -> pd.DataFrame:
+    try:
+        table = pd.read_parquet(path)
+    except FileNotFoundError:
+        missing[path.stem] = f"{path.name} is not in the run folder"
+        return pd.DataFrame(columns=list(columns))
+    except Exception as error:  # pyarrow raises many kinds for a damaged file
+        missing[path.stem] = f"{path.name} cannot be read ({type(error).__name__})"
+        return pd.DataFrame(columns=list(columns))
+    if absent := [name for name in columns if name not in table.columns]:
+        missing[path.stem] = f"{path.name} lacks the columns {absent}"
+        return pd.DataFrame(columns=list(columns))
+    return table
+
+
+def _predictions(folder: Path, missing: dict[str, str]) -> dict[str, pd.DataFrame]:
+    """Rows by model; the files of the leave-one-out arms are one model, by their column."""
+    parts: dict[str, list[pd.DataFrame]] = {}
+    for path in sorted(folder.glob("*.parquet")):
+        rows = _table(path, PREDICTIONS, missing)
+        if "model" not in rows.columns:
+            rows = rows.assign(model=path.stem)
+        for model, part in rows.groupby("model", sort=False):
+            parts.setdefault(str(model), []).append(part.drop(columns="model"))
+    if not parts:
+        missing["predictions"] = f"{folder.name}/ holds no predictions"
+    return {model: pd.concat(frames, ignore_index=True) for model, frames in parts.items()}
+
+
+def _plan(path: Path, missing: dict[str, str]) -> tuple[Plan | None, str]:
+    try:
+        return load_plan(path), path.read_text(encoding="utf-8")
+    except PlanError as error:
+        missing["plan"] = str(error)
+        return None, path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+def _summary(path: Path, missing: dict[str, str]) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        missing["summary"] = f"{path.name} cannot be read ({type(error).__name__})"
+        return {}
+    return values if isinstance(values, dict) else {}

@@ -1,0 +1,172 @@
+"""A run folder with every file of a real one, filled with random numbers; no model behind it."""
+
+import json
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pandas as pd
+
+from echofm_core.data.clip_store import ClipStore, build_store
+from echofm_core.data.config import DataConfig
+from echofm_core.data.findings import Findings, Severity
+from echofm_core.data.manifest import manifest_from_rows
+from echofm_core.evaluation.score import score
+from echofm_core.plan import Plan
+from echofm_core.tasks import Task
+from simulations.report.pictures import contact_sheet, reconstruction_strip
+from tests.evaluation.made import prediction_rows
+
+EF_SITES = {"camus": 12, "echonet_dynamic": 32}
+AS_SITES = {"tmed2": 14}
+SITES = ("camus", "echonet_dynamic", "mimic_iv_echo", "tmed2")
+
+#: Model -> (error of its predictions, sites with EF that it is tested on, tested on grades too).
+MODELS = {
+    "federated": (6.0, ("camus", "echonet_dynamic"), True),
+    "leave_one_out": (9.0, ("camus", "echonet_dynamic"), False),
+    "pooled": (5.5, ("camus", "echonet_dynamic"), True),
+    "local:camus": (9.5, ("camus", "echonet_dynamic"), False),
+    "local:echonet_dynamic": (4.0, ("camus", "echonet_dynamic"), False),
+    "local:tmed2": (7.0, (), True),
+}
+
+
+def write_made_run(folder: Path, *, patients: int = 1) -> Path:
+    """Write the folder. ``patients`` multiplies the number of test patients."""
+    plan = Plan(name="made-up-run")
+    (folder / "predictions").mkdir(parents=True)
+    (folder / "plan.toml").write_text(plan.to_toml())
+    scores = []
+    for number, (model, (noise, sites, grades)) in enumerate(MODELS.items()):
+        rows = [
+            prediction_rows({s: EF_SITES[s] * patients for s in sites}, noise=noise, seed=number)
+        ]
+        if grades:
+            rows.append(
+                prediction_rows(AS_SITES, (Task.AS_GRADE,), clips=2, noise=noise, seed=number)
+            )
+        table = pd.concat(rows, ignore_index=True).assign(model=model)
+        table.to_parquet(folder / "predictions" / f"{model.replace(':', '-')}.parquet")
+        rng = np.random.default_rng(0)
+        scores.append(score(table, plan.evaluation, rng, 50.0).assign(model=model))
+    pd.concat(scores).to_parquet(folder / "scores.parquet")
+    metric_rows().to_parquet(folder / "metrics.parquet")
+    finding_table().to_parquet(folder / "findings.parquet")
+    site_table().to_parquet(folder / "sites.parquet")
+    (folder / "summary.json").write_text(json.dumps(summary(plan)))
+    return folder
+
+
+def summary(plan: Plan) -> dict[str, object]:
+    """``summary.json`` of the made-up run."""
+    return {
+        "name": plan.name,
+        "plan_hash": plan.digest(),
+        "digest": "5f" * 32,
+        "seconds": 412.7,
+        "versions": {"echofm-federated": "0.1.0", "python": "3.11.2", "flwr": "1.41.0"},
+        "synthetic": True,
+        "notes": ["mimic_iv_echo has no training labels, so there is no model of it alone."],
+        "privacy": [
+            {"site": "camus", "epsilon": 3.214, "delta": 1e-5, "noise_multiplier": None},
+            {"site": "tmed2", "epsilon": 2.5, "delta": 1e-5, "noise_multiplier": 1.1},
+        ],
+    }
+
+
+def metric_rows() -> pd.DataFrame:
+    """Losses that fall, of the federated arm and of one that must not be drawn."""
+    rng = np.random.default_rng(1)
+    rows = [
+        ("federated", phase, round_, site, "loss", 0.9 * 0.85**round_ + 0.05 * rng.random())
+        for phase, rounds in (("pretrain", 8), ("finetune", 12))
+        for round_ in range(1, rounds + 1)
+        for site in SITES
+        if phase == "pretrain" or site != "mimic_iv_echo"
+    ]
+    rows.append(("pooled", "finetune", 1, "all", "loss", 3.0))
+    return pd.DataFrame(rows, columns=["arm", "phase", "round", "site", "metric", "value"])
+
+
+def finding_table() -> pd.DataFrame:
+    """Three findings; one name tries to be markup."""
+    findings = Findings()
+    findings.add("camus", "missing_view", "patient0007", "the 4CH sequence is not there.")
+    findings.add(
+        "echonet_dynamic", "truncated_video", "Videos/<b>0X1A.avi", "the file ends in frame 3."
+    )
+    findings.add(
+        "echonet_dynamic", "wrong_frame_count", "FileList.csv:17",
+        "FileList says 120 frames, the video has 118.", Severity.REPAIRED,
+    )  # fmt: skip
+    return findings.table()
+
+
+def site_table() -> pd.DataFrame:
+    """Label counts by site and split."""
+    rows = [
+        (
+            site,
+            site,
+            split,
+            clips,
+            clips // 2,
+            clips * (site in EF_SITES),
+            clips * (site == "tmed2"),
+        )
+        for site in SITES
+        for split, clips in (("train", 80), ("val", 10), ("test", 24))
+    ]
+    columns = ["site", "dataset", "split", "clips", "patients", "ef", "as_grade"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def write_made_store(folder: Path, clips: int = 14) -> tuple[ClipStore, pd.DataFrame]:
+    """NIfTI files of a beating ring in a speckled sector, decoded into a real clip store.
+
+    Clip 3 has neither a frame rate nor a view.
+    """
+    size, length = 96, 20
+    rng = np.random.default_rng(2)
+    rows_y, rows_x = np.mgrid[:size, :size] / size - 0.5
+    sector = np.abs(rows_x) < 0.75 * (rows_y + 0.5)
+    rows = []
+    for clip in range(clips):
+        radius = 0.2 + 0.08 * np.cos(2 * np.pi * (np.arange(length) + clip) / length)
+        distance = np.hypot(rows_y - 0.15, rows_x)[..., None]
+        wall = np.exp(-(((distance - radius) / 0.05) ** 2)).clip(0.15, 1)
+        frames = 255 * wall * rng.random((size, size, length)) * sector[..., None]
+        path = folder / f"secret-{clip}.nii.gz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image = frames.astype(np.uint8).transpose(1, 0, 2)
+        nibabel.save(nibabel.Nifti1Image(image, np.eye(4)), path)
+        known = {} if clip == 3 else {"fps": 30.0, "view": ("A4C", "A2C")[clip % 2]}
+        rows.append(
+            {
+                "dataset": "camus", "site": "camus", "patient_id": f"secret-{clip // 2}",
+                "clip_id": f"secret-{clip}", "path": str(path), **known,
+            }
+        )  # fmt: skip
+    manifest = manifest_from_rows(rows)
+    store, findings = build_store(manifest, folder / "store", DataConfig(size=64))
+    assert not findings.quarantined()
+    return store, manifest
+
+
+def draw_made_pictures(run: Path, store: ClipStore, manifest: pd.DataFrame) -> None:
+    """Both kinds of picture, through the real drawing code."""
+    pictures = run / "pictures"
+    for site in ("camus", "mimic_iv_echo"):
+        rows = manifest.assign(site=site)
+        contact_sheet(store, rows, site, pictures / f"contact_{site}.png", always=["secret-5"])
+    original = np.stack([store.frames(f"secret-{clip}") for clip in (0, 1)]) / 255.0
+    hidden = np.random.default_rng(3).random((2, 1, 8, 8)) < 0.85
+    hidden = np.kron(hidden, np.ones((1, 1, 8, 8))).astype(bool)
+    blurred = (original + np.roll(original, 2, -1) + np.roll(original, 2, -2)) / 3
+    reconstruction_strip(
+        original,
+        np.where(hidden, 0.5, original),
+        np.where(hidden, blurred, original),
+        pictures / "reconstruction.png",
+    )
