@@ -34,6 +34,10 @@ class PrivacyConfig(Section):
     clip_norm: float = Field(default=1.0, gt=0)
     """Largest gradient norm of one patient."""
 
+    secure: bool = True
+    """Draw noise, patients and windows from the operating system, as a hospital must; such a run
+    is not repeatable. False only in simulations: who knows the seed can take the noise away."""
+
     @model_validator(mode="after")
     def _one_dial(self) -> PrivacyConfig:
         given = (self.epsilon is not None) + (self.noise_multiplier is not None)

@@ -12,13 +12,14 @@ from torch import Tensor
 from echofm_core.contract import HEADS, Phase
 from echofm_core.data.windows import ClipWindows, to_batch
 from echofm_core.models.echo_model import EchoModel
+from echofm_core.privacy.config import PrivacyKind
 from echofm_core.tasks import Task
 from echofm_core.training.augment import Augmentation
 from echofm_core.training.config import FinetuneConfig
 from echofm_core.training.context import LocalContext, RoundReport
 from echofm_core.training.devices import autocast, find_device
 from echofm_core.training.freeze import TRUNK, finetuned_groups, only_trainable
-from echofm_core.training.job import Indices, LocalJob, patient_numbers
+from echofm_core.training.job import Indices, LocalJob
 from echofm_core.training.loop import train
 from echofm_core.training.losses import Losses, supervised
 from echofm_core.training.targets import targets_of
@@ -56,11 +57,12 @@ def finetune_round(
                     model=model,
                     clips=clips,
                     device=device,
+                    mixed=context.privacy.kind is PrivacyKind.NONE,
                     targets={task: torch.from_numpy(targets[task]) for task in labelled},
                     augmentation=Augmentation() if config.augment else None,
                 ),
                 clips=rows,
-                patients=patient_numbers(clips.manifest)[rows],
+                manifest=clips.manifest,
                 config=config,
                 context=context,
             )
@@ -80,6 +82,7 @@ class SupervisedObjective:
         model: On ``device``.
         clips: Where windows come from.
         device: Where the model is.
+        mixed: Use the device's mixed precision; a clipped gradient's norm must be exact.
         targets: Task -> float (N,) in model units, NaN = no label; tasks without labels absent.
         augmentation: Applied to the frames; None leaves them.
     """
@@ -87,6 +90,7 @@ class SupervisedObjective:
     model: EchoModel
     clips: ClipWindows
     device: torch.device
+    mixed: bool
     targets: Mapping[Task, Tensor]
     augmentation: Augmentation | None
 
@@ -100,6 +104,6 @@ class SupervisedObjective:
         batch = to_batch(windows)
         chosen = torch.from_numpy(rows)
         targets = {task: values[chosen].to(self.device) for task, values in self.targets.items()}
-        with autocast(self.device):
+        with autocast(self.device, self.mixed):
             outputs = self.model(batch.video.to(self.device), batch.times.to(self.device))
         return supervised(outputs, targets)

@@ -33,7 +33,7 @@ class LocalJob:
         model: On its device; trainable parameters are those with ``requires_grad``.
         objective: Losses of clips, which are named by their row.
         clips: Rows that take part, (N,).
-        patients: Patient of each, (N,), numbered from 0.
+        manifest: All of the site's rows for this phase.
         config: The phase's table of the plan.
         context: Where in the federation this stands.
     """
@@ -42,7 +42,7 @@ class LocalJob:
     model: nn.Module
     objective: Objective
     clips: Indices
-    patients: Indices
+    manifest: pd.DataFrame
     config: PhaseConfig
     context: LocalContext
 

@@ -10,11 +10,12 @@ import torch
 from echofm_core.contract import DECODER, ENCODER, Phase
 from echofm_core.data.windows import ClipWindows, to_batch
 from echofm_core.models.masked_autoencoder import MaskedAutoencoder
+from echofm_core.privacy.config import PrivacyKind
 from echofm_core.randomness import torch_stream
 from echofm_core.training.config import PretrainConfig
 from echofm_core.training.context import LocalContext, RoundReport
 from echofm_core.training.devices import autocast, find_device
-from echofm_core.training.job import Indices, LocalJob, patient_numbers
+from echofm_core.training.job import Indices, LocalJob
 from echofm_core.training.loop import train
 from echofm_core.training.losses import Losses, unsupervised
 
@@ -43,9 +44,15 @@ def pretrain_round(
         LocalJob(
             phase=Phase.PRETRAIN,
             model=model.to(device),
-            objective=ReconstructionObjective(model, clips, device, masks),
+            objective=ReconstructionObjective(
+                model=model,
+                clips=clips,
+                device=device,
+                masks=masks,
+                mixed=context.privacy.kind is PrivacyKind.NONE,
+            ),
             clips=np.arange(len(clips)),
-            patients=patient_numbers(clips.manifest),
+            manifest=clips.manifest,
             config=config,
             context=context,
         )
@@ -53,7 +60,7 @@ def pretrain_round(
     return RoundReport(counts=dict.fromkeys((ENCODER, DECODER), len(clips)), metrics=metrics)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ReconstructionObjective:
     """Masked reconstruction loss of a fresh window of each clip.
 
@@ -62,17 +69,19 @@ class ReconstructionObjective:
         clips: Where windows come from.
         device: Where the model is.
         masks: CPU source of the masks.
+        mixed: Use the device's mixed precision; a clipped gradient's norm must be exact.
     """
 
     model: MaskedAutoencoder
     clips: ClipWindows
     device: torch.device
     masks: torch.Generator
+    mixed: bool
 
     def __call__(self, rows: Indices, rng: np.random.Generator) -> Losses:
         """Losses of rows (B,)."""
         batch = to_batch([self.clips.train_window(int(row), rng) for row in rows])
-        with autocast(self.device):
+        with autocast(self.device, self.mixed):
             values = self.model.loss(
                 batch.video.to(self.device), batch.sector.to(self.device), self.masks
             )

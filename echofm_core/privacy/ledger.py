@@ -1,0 +1,118 @@
+"""What a site has spent of its patients' privacy in a run; kept on the site's own disk."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from echofm_core.errors import PrivacyError
+from echofm_core.privacy.accounting import Steps, compose
+
+#: Randomness of rounds whose noise came from the operating system: no two of them are the same.
+SYSTEM = "system"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """One private round.
+
+    Attributes:
+        phase, round: Which.
+        noise: Noise multiplier.
+        rate: Probability with which a patient takes part in a step.
+        steps: Steps.
+        randomness: Fingerprint of everything that decides the round's result, where its noise is
+            repeatable; ``system`` where it is not.
+    """
+
+    phase: str
+    round: int
+    noise: float
+    rate: float
+    steps: int
+    randomness: str
+
+
+class Ledger:
+    """Entries of one site and run, durable before the round that they stand for begins.
+
+    A round that is done again after a crash is a second look at the patients and counts again,
+    with one exception: if an entry with the same fingerprint is there, the second look gives
+    bitwise what the first gave, and telling the same thing twice tells nothing new. The
+    fingerprint covers the incoming weights, so a server that sends other weights for the same
+    round is charged, and the noise, whose stream is named by the fingerprint, is another.
+
+    Args:
+        folder: The site's state folder of the run.
+
+    Raises:
+        PrivacyError: The file is damaged: what was spent is unknown, so nothing more may be.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "privacy-ledger.json"
+        self.entries = _read(self.path)
+
+    def epsilon(self, delta: float) -> float:
+        """Epsilon spent so far."""
+        return _epsilon(self.entries, delta)
+
+    def spend(self, entry: Entry, delta: float, budget: float | None) -> float:
+        """Write an entry down, durably; afterwards its round may begin.
+
+        Args:
+            entry: The round that is about to begin.
+            delta: Probability with which epsilon may fail.
+            budget: Largest epsilon of the run; None sets no limit.
+
+        Returns:
+            Epsilon spent, this round included.
+
+        Raises:
+            PrivacyError: The budget would be passed; nothing is written.
+        """
+        if entry.randomness != SYSTEM and entry in self.entries:
+            return self.epsilon(delta)
+        after = _epsilon([*self.entries, entry], delta)
+        if budget is not None and after > budget:
+            raise PrivacyError(
+                f"the privacy budget is spent: {entry.phase} round {entry.round} would bring "
+                f"epsilon to {after:.2f} at delta = {delta:g}, the plan allows {budget:g} and "
+                f"{self.epsilon(delta):.2f} is spent; this site trains no further in this run."
+            )
+        self.entries = [*self.entries, entry]
+        self._write()
+        return after
+
+    def _write(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        with partial.open("w", encoding="utf-8") as file:
+            json.dump({"entries": [asdict(entry) for entry in self.entries]}, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(self.path)
+        # The rename too must survive a power cut, or the round would be trained and forgotten.
+        folder = os.open(self.path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _epsilon(entries: list[Entry], delta: float) -> float:
+    return compose([(entry.noise, Steps(entry.rate, entry.steps)) for entry in entries], delta)
+
+
+def _read(path: Path) -> list[Entry]:
+    try:
+        return [Entry(**item) for item in json.loads(path.read_text(encoding="utf-8"))["entries"]]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise PrivacyError(
+            f"privacy ledger {path} cannot be read ({type(error).__name__}), so what was spent is "
+            "unknown; restore it from a backup, or start a run under another name."
+        ) from None
