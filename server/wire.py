@@ -177,7 +177,7 @@ def to_result(reply: Message) -> SiteResult:
 def _config(reply: Message) -> ConfigRecord:
     """The config record of a reply that is no error and speaks our schema."""
     if reply.has_error():
-        raise RefusedUpdateError(error_of(reply))
+        raise RefusedUpdateError(f"the site answered with an error: {error_of(reply)}")
     config = reply.content.get(Record.CONFIG.value)
     if not isinstance(config, ConfigRecord):
         raise RefusedUpdateError("the reply lacks the record `config`.")

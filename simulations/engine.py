@@ -1,0 +1,219 @@
+"""Flower without a network: an in-process Grid whose sites are played by worker processes.
+
+``ServerApp`` and ``ClientApp`` are the real ones; only the road between them is short. A site sees
+its message and its node config, and nothing that another site left behind but files.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from flwr.app import Message, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.serverapp import Grid
+
+from echofm_core.errors import EngineError
+from simulations.answering import answer, load_client_app
+from simulations.flower_private import NodeConfig, Run, become_server, deliver, empty_run
+from simulations.workers import Pool
+
+#: Seconds that one pull waits for a reply of a worker.
+PATIENCE = 0.2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SiteSettings:
+    """A simulated site: what a hospital writes in its node config.
+
+    Attributes:
+        name: Site name, unique in a grid.
+        manifest: Its manifest (Parquet).
+        store: Folder with its clip stores, one a data set.
+        state: Folder that only this site writes to.
+    """
+
+    name: str
+    manifest: Path
+    store: Path
+    state: Path
+
+
+class Engine:
+    """Plays sites. A context manager; grids made from it share its workers.
+
+    Args:
+        workers: Sites trained at the same time; 1 runs them in this process, one after the other.
+        threads: CPU threads of one site's training; does not depend on ``workers``, so that the
+            bits do not either.
+        client_app: Where the ClientApp is, ``package.module:name``.
+        device: ``cpu``, ``cuda`` ...; ``auto`` takes a GPU if there is one.
+    """
+
+    def __init__(
+        self,
+        workers: int = 1,
+        threads: int = 1,
+        *,
+        client_app: str = "client.app:app",
+        device: str = "auto",
+    ) -> None:
+        self._workers = workers
+        self._threads = threads
+        self._device = device
+        self._client_app = client_app
+        self._runner: _Inline | Pool | None = None
+
+    def __enter__(self) -> Self:
+        become_server()
+        if self._workers == 1:
+            self._runner = _Inline(self._client_app)
+        else:
+            self._runner = Pool(self._workers, self._client_app)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if isinstance(self._runner, Pool):
+            self._runner.close()
+        self._runner = None
+
+    def grid(self, sites: Sequence[SiteSettings]) -> Grid:
+        """A grid of one federation; several may be used at once, from several threads."""
+        if self._runner is None:
+            raise EngineError("the engine is not running; use it in a `with` statement.")
+        return InProcessGrid(self._runner, [self._node_config(site) for site in sites])
+
+    def _node_config(self, site: SiteSettings) -> NodeConfig:
+        return {
+            "site": site.name,
+            "manifest": str(site.manifest),
+            "store": str(site.store),
+            "state": str(site.state),
+            "threads": self._threads,
+            "device": self._device,
+        }
+
+
+class _Inline:
+    """Plays sites in this process, each when its reply is wanted: one reply in memory."""
+
+    def __init__(self, client_app: str) -> None:
+        self._app: ClientApp = load_client_app(client_app)
+        self._turn = threading.Lock()
+
+    def submit(
+        self, messages: Sequence[Message], node_configs: Sequence[NodeConfig]
+    ) -> list[_Lazy]:
+        """Nothing runs yet."""
+        return [
+            _Lazy(self._app, self._turn, message, node_config)
+            for message, node_config in zip(messages, node_configs, strict=True)
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Lazy:
+    """A reply that is made when it is asked for."""
+
+    app: ClientApp
+    turn: threading.Lock
+    message: Message
+    node_config: NodeConfig
+
+    def result(self, timeout: float | None = None) -> Message:
+        """Run the site now, for as long as it takes."""
+        with self.turn:
+            return answer(self.app, self.message, self.node_config)
+
+
+class InProcessGrid(Grid):
+    """Flower's Grid over an engine. Node ids are 1, 2, ... in the order of the sites."""
+
+    #: Replies wait here until they are pulled: see ``server/replies.py``.
+    keeps_replies = True
+
+    def __init__(self, runner: _Inline | Pool, node_configs: Sequence[NodeConfig]) -> None:
+        self._runner = runner
+        self._nodes = dict(enumerate(node_configs, start=1))
+        self._replies: dict[str, Future[Message] | _Lazy] = {}
+        self._ids = itertools.count(1)
+        self._run = empty_run()
+
+    @property
+    def run(self) -> Run:
+        """An empty run."""
+        return self._run
+
+    def set_run(self, run: Run) -> None:
+        """Kept, and not used."""
+        self._run = run
+
+    def create_message(
+        self,
+        content: RecordDict,
+        message_type: str,
+        dst_node_id: int,
+        group_id: str,
+        ttl: float | None = None,
+    ) -> Message:
+        """Flower's older way to make a message."""
+        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
+
+    def get_node_ids(self) -> Iterable[int]:
+        """Ids of all sites; all are always there."""
+        return list(self._nodes)
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Hand instructions to the sites."""
+        ids, delivered, node_configs = [], [], []
+        for message in messages:
+            node = message.metadata.dst_node_id
+            if node not in self._nodes:
+                raise EngineError(f"there is no node {node}; nodes are {list(self._nodes)}.")
+            ids.append(f"{next(self._ids)}")
+            delivered.append(deliver(message, ids[-1]))
+            node_configs.append(self._nodes[node])
+        self._replies.update(zip(ids, self._runner.submit(delivered, node_configs), strict=True))
+        return ids
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """Replies that are there, or come within a moment; each can be pulled once."""
+        found = []
+        for message_id in message_ids:
+            reply = self._replies.get(message_id)
+            if reply is None:
+                continue
+            try:
+                found.append(reply.result(PATIENCE))
+            except TimeoutError:
+                continue
+            del self._replies[message_id]
+        return found
+
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> Iterable[Message]:
+        """Push, then yield replies one at a time; a strategy that consumes them so, streams."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        waiting = list(self.push_messages(messages))
+
+        def replies() -> Iterator[Message]:
+            while waiting and (deadline is None or time.monotonic() < deadline):
+                for message_id in list(waiting):
+                    for reply in self.pull_messages([message_id]):
+                        waiting.remove(message_id)
+                        yield reply
+
+        return replies()
