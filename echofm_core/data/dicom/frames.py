@@ -12,7 +12,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
@@ -20,7 +19,7 @@ from pydicom.pixels.processing import apply_color_lut
 from pydicom.pixels.utils import iter_pixels
 from pydicom.uid import JPEG2000, JPEG2000Lossless, JPEGBaseline8Bit, JPEGExtended12Bit
 
-from echofm_core.data.dicom.header import frame_rate, header_of
+from echofm_core.data.dicom.header import frame_rate, header_of, read_dataset
 from echofm_core.data.dicom.sector import Box
 from echofm_core.data.video import read_grey
 from echofm_core.errors import UnreadableFileError
@@ -42,7 +41,7 @@ def read_cine(file: Path) -> tuple[NDArray[np.uint8], float | None, Box | None]:
         UnreadableFileError: Damaged, or in a coding that nothing installed decodes (named).
     """
     try:
-        dataset = pydicom.dcmread(file)
+        dataset = read_dataset(file)
         syntax = dataset.file_meta.TransferSyntaxUID
     except Exception as error:  # a damaged file can raise anything
         raise UnreadableFileError(

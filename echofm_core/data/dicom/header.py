@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -28,6 +30,8 @@ class ObjectKind(StrEnum):
     STILL = "still"
     OTHER = "not_ultrasound"
 
+
+logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # as for warnings, see read_dataset
 
 #: Ultrasound (multi-frame) image storage, current and retired.
 ULTRASOUND_CLASSES = frozenset(
@@ -94,13 +98,20 @@ def read_header(file: Path) -> Header:
         UnreadableFileError: Not DICOM, or damaged.
     """
     try:
-        return header_of(pydicom.dcmread(file, stop_before_pixels=True, specific_tags=TAGS))
+        return header_of(read_dataset(file, stop_before_pixels=True, specific_tags=TAGS))
     except OSError as error:
         raise UnreadableFileError(f"a DICOM file cannot be opened ({error.strerror}).") from None
     except Exception as error:  # a damaged header can raise anything, also on first access
         raise UnreadableFileError(
             f"a DICOM file has no readable header ({type(error).__name__})."
         ) from None
+
+
+def read_dataset(file: Path, **options: Any) -> Dataset:
+    """``pydicom.dcmread`` without its warnings, which name files and so, maybe, patients."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return pydicom.dcmread(file, **options)
 
 
 def header_of(dataset: Dataset) -> Header:

@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-#: Mean change from frame to frame, in grey levels, above which a place is alive: speckle flickers
-#: by more even in the dark flanks of a sector, the black around it and static text by nothing.
-ACTIVITY = 0.5
+#: Share of frames in which a place must change by a grey level or more to be alive. Speckle changes
+#: nearly always, also in the dark flanks of a sector; the black around it and static text never,
+#: and an ECG trace only when its sweep passes.
+ALIVE = 0.3
 #: Grey level above which a pixel is lit.
 LIT = 8
 #: Side of the box over which activity is averaged, as a share of the frame's longer side.
@@ -31,8 +32,7 @@ Box = tuple[int, int, int, int]
 def estimate_sector(frames: NDArray[np.uint8], region: Box | None = None) -> NDArray[np.bool_]:
     """Convex hull of the largest area in which something moves.
 
-    Static overlay does not move; ECG traces and changing text move, but are thin, and an opening
-    removes them. A clip in which nothing moves keeps its lit area.
+    A clip in which nothing moves keeps its lit area.
 
     Args:
         frames: ``(N, H, W)`` uint8.
@@ -41,7 +41,7 @@ def estimate_sector(frames: NDArray[np.uint8], region: Box | None = None) -> NDA
     Returns:
         ``(H, W)`` bool; all True where no plausible sector is found.
     """
-    moving = _activity(frames) >= ACTIVITY
+    moving = _activity(frames) >= ALIVE
     if region is not None:
         left, top, right, bottom = region
         inside = np.zeros_like(moving)
@@ -69,10 +69,10 @@ def crop(
 
 
 def _activity(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Mean absolute difference of consecutive frames, smoothed, ``(H, W)``."""
+    """Share of frames that differ from the one before, smoothed over space, ``(H, W)``."""
     total = np.zeros(frames.shape[1:], dtype=np.float32)
     for before, after in pairwise(frames):
-        total += cv2.absdiff(before, after)
+        total += before != after
     side = max(3, round(BLUR * max(total.shape)))
     smooth = cv2.blur(total / max(1, len(frames) - 1), (side, side))
     return np.asarray(smooth, dtype=np.float32)
