@@ -11,6 +11,7 @@ Source: Abadi 2016; per-sample gradients and clipping by Opacus.
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -144,10 +145,13 @@ def per_sample_gradients(model: nn.Module) -> Iterator[None]:
             f"per-sample gradients cannot be had of this model ({error}); train it without "
             "privacy, or change the layer."
         ) from None
-    try:
-        yield
-    finally:
-        hooked.to_standard_module()
+    with warnings.catch_warnings():
+        # The first layer's input needs no gradient, which the hook rightly finds remarkable.
+        warnings.filterwarnings("ignore", "Full backward hook is firing")
+        try:
+            yield
+        finally:
+            hooked.to_standard_module()
 
 
 def _noise_multiplier(job: LocalJob) -> float:

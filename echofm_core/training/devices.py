@@ -28,6 +28,5 @@ def find_device(name: str) -> torch.device:
 
 def autocast(device: torch.device, mixed: bool = True) -> torch.autocast:
     """Context of a forward pass: bfloat16 on CUDA; float32 elsewhere, so that bits are stable."""
-    return torch.autocast(
-        device.type, dtype=torch.bfloat16, enabled=mixed and device.type == "cuda"
-    )
+    enabled = mixed and device.type == "cuda"
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
