@@ -41,7 +41,7 @@ class Cell:
         """``4.2 [3.9, 4.6]``, or ``n/a``."""
         if self.reason:
             return "n/a"
-        value, low, high = (f"{x:.{self.digits}f}" for x in (self.value, self.low, self.high))
+        value, low, high = (f"{x:z.{self.digits}f}" for x in (self.value, self.low, self.high))
         return value if math.isnan(self.low) else f"{value} [{low}, {high}]"
 
     def overlaps(self, other: Cell) -> bool:

@@ -41,7 +41,7 @@ PHASE_TITLES = {
 }
 
 #: EF axis, percent.
-EF_RANGE = (0.0, 90.0)
+EF_RANGE = (0.0, 100.0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,8 +114,8 @@ def reduced_ef_roc(predictions: Mapping[str, pd.DataFrame]) -> Chart | None:
 
 def _scatter(axis: Axes, cases: Cases, model: str, threshold: float) -> None:
     axis.plot(EF_RANGE, EF_RANGE, color=GREY, linewidth=0.8)
-    axis.axvline(threshold, color=GREY, linewidth=0.6, linestyle=":")
-    axis.axhline(threshold, color=GREY, linewidth=0.6, linestyle=":")
+    axis.axvline(threshold, color=INK, linewidth=0.9, linestyle=":")
+    axis.axhline(threshold, color=INK, linewidth=0.9, linestyle=":")
     _points(axis, cases.truth, cases.prediction, model)
     axis.set(
         title=model_title(model), xlabel="reference EF (%)", ylabel="predicted EF (%)",
@@ -131,9 +131,10 @@ def _bland_altman(axis: Axes, cases: Cases, model: str) -> None:
     for level, name in ((found.bias, "bias"), (found.low, ""), (found.high, "")):
         if np.isfinite(level):
             axis.axhline(level, color=INK, linewidth=1, linestyle="-" if name else "--")
-    reach = max(20.0, 1.15 * float(np.nanmax(np.abs([found.low, found.high, found.bias]))))
+    edges = [found.low, found.high, *(cases.prediction - cases.truth)]
+    reach = max(20.0, 1.1 * float(np.nanmax(np.abs(edges))))
     axis.set(
-        title=f"bias {found.bias:+.1f}, limits {found.low:+.1f} to {found.high:+.1f}",
+        title=f"bias {found.bias:+z.1f}, limits {found.low:+.1f} to {found.high:+.1f}",
         xlabel="mean of both (%)", ylabel="predicted - reference",
         xlim=EF_RANGE, ylim=(-reach, reach),
     )  # fmt: skip

@@ -14,8 +14,11 @@ from echofm_core.plan import Plan
 from simulations.report.charts import ef_agreement, reduced_ef_roc, training_curves
 from simulations.report.heat_map import heat_maps
 from simulations.report.paired import paired_differences
-from simulations.report.run_files import RunFiles
+from simulations.report.run_files import DAMAGED_PREDICTIONS, RunFiles
 from simulations.report.style import data_uri
+
+#: With fewer test patients than this at every site, the page warns of small-run numbers.
+SMALL = 200
 
 #: Findings listed one by one; the rest stays in the run folder.
 LISTED_FINDINGS = 500
@@ -60,6 +63,7 @@ def page_context(run: RunFiles) -> dict[str, Any]:
         "privacy": _privacy(run.summary.get("privacy") or []),
         "plan_text": run.plan_text,
         "missing": run.missing,
+        "damaged": [why for key, why in run.missing.items() if key.startswith(DAMAGED_PREDICTIONS)],
     }
 
 
@@ -87,9 +91,10 @@ def _duration(seconds: float) -> str:
 
 
 def _small(scores: pd.DataFrame) -> int:
-    """Largest number of test patients behind a site's score; 0 without scores."""
+    """Largest number of test patients behind a site's score, where it is small; else 0."""
     sites = scores[scores["site"] != ALL_SITES]
-    return int(sites["patients"].max()) if len(sites) else 0
+    most = int(sites["patients"].max()) if len(sites) else 0
+    return most if most < SMALL else 0
 
 
 def _site_names(run: RunFiles) -> list[str]:

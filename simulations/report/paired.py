@@ -76,7 +76,7 @@ def _difference(row: pd.Series, rival: str) -> Difference:
     verdict = "unclear"
     if low > 0 or high < 0:
         verdict = "better" if item.better(low, 0) else "worse"
-    value, lower, upper = (f"{x:+.{item.digits}f}" for x in (float(row["value"]), low, high))
+    value, lower, upper = (f"{x:+z.{item.digits}f}" for x in (float(row["value"]), low, high))
     return Difference(
         metric=item.title,
         site="all sites" if row["site"] == ALL_SITES else str(row["site"]),

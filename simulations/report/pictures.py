@@ -18,7 +18,7 @@ Grey = NDArray[np.uint8]
 #: Side of one drawn frame, in pixels, and the gap around it.
 SIDE, GAP = 112, 4
 #: Width of the caption beside a clip.
-CAPTION = 104
+CAPTION = 136
 #: Frames shown of a clip, and how long they span: about one beat.
 FRAMES, SECONDS = 6, 1.0
 #: Frames spanned where the frame rate is unknown.
@@ -49,7 +49,8 @@ def contact_sheet(
         always: Clips that are shown whatever is drawn, first, and labelled as real cines.
     """
     rows = manifest[manifest["site"] == site]
-    rows = _choose(rows[[clip in store for clip in rows["clip_id"]]], clips, always)
+    stored = np.array([clip in store for clip in rows["clip_id"]], dtype=bool)
+    rows = _choose(rows[stored], clips, always)
     columns = 2 if len(rows) > 1 else 1
     lines = max(1, -(-len(rows) // columns))
     width = CAPTION + FRAMES * (SIDE + GAP) + 2 * GAP
@@ -134,9 +135,9 @@ def _paste(sheet: Image.Image, pixels: Grey, corner: tuple[int, int]) -> None:
 
 def _write(sheet: Image.Image, corner: tuple[int, int], lines: Sequence[str]) -> None:
     """Caption: the first line in ink, the others fainter."""
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(18)
     for number, line in enumerate(lines):
-        place = (corner[0], corner[1] + 4 + 20 * number)
+        place = (corner[0], corner[1] + 4 + 23 * number)
         draw.text(place, line, fill=FAINT if number else INK, font=font)
 
 

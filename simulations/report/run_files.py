@@ -24,6 +24,10 @@ PREDICTIONS: tuple[str, ...] = (
 )  # fmt: skip
 
 
+#: Start of the ``missing`` key of one model's predictions.
+DAMAGED_PREDICTIONS = "predictions/"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunFiles:
     """What a run folder holds.
@@ -58,7 +62,7 @@ def read_run(folder: Path) -> RunFiles:
     """Read all there is; a missing or damaged file is named in ``missing``, never an error."""
     missing: dict[str, str] = {}
     tables = {
-        name: _table(folder / f"{name}.parquet", columns, missing)
+        name: _table(folder / f"{name}.parquet", name, columns, missing)
         for name, columns in TABLES.items()
     }
     plan, text = _plan(folder / "plan.toml", missing)
@@ -88,17 +92,19 @@ def read_run(folder: Path) -> RunFiles:
     )
 
 
-def _table(path: Path, columns: tuple[str, ...], missing: dict[str, str]) -> pd.DataFrame:
+def _table(
+    path: Path, name: str, columns: tuple[str, ...], missing: dict[str, str]
+) -> pd.DataFrame:
     try:
         table = pd.read_parquet(path)
     except FileNotFoundError:
-        missing[path.stem] = f"{path.name} is not in the run folder"
+        missing[name] = f"{path.name} is not in the run folder"
         return pd.DataFrame(columns=list(columns))
     except Exception as error:  # pyarrow raises many kinds for a damaged file
-        missing[path.stem] = f"{path.name} cannot be read ({type(error).__name__})"
+        missing[name] = f"{path.name} cannot be read ({type(error).__name__})"
         return pd.DataFrame(columns=list(columns))
-    if absent := [name for name in columns if name not in table.columns]:
-        missing[path.stem] = f"{path.name} lacks the columns {absent}"
+    if absent := [column for column in columns if column not in table.columns]:
+        missing[name] = f"{path.name} lacks the columns {absent}"
         return pd.DataFrame(columns=list(columns))
     return table
 
@@ -107,7 +113,7 @@ def _predictions(folder: Path, missing: dict[str, str]) -> dict[str, pd.DataFram
     """Rows by model; the files of the leave-one-out arms are one model, by their column."""
     parts: dict[str, list[pd.DataFrame]] = {}
     for path in sorted(folder.glob("*.parquet")):
-        rows = _table(path, PREDICTIONS, missing)
+        rows = _table(path, f"{DAMAGED_PREDICTIONS}{path.stem}", PREDICTIONS, missing)
         if "model" not in rows.columns:
             rows = rows.assign(model=path.stem)
         for model, part in rows.groupby("model", sort=False):

@@ -98,5 +98,5 @@ def shade(goodness: float) -> str:
         goodness: 0 worst to 1 best of the table.
     """
     rgb = [round(low + (high - low) * goodness) for low, high in zip(PALE, DARK, strict=True)]
-    ink = "#fff" if goodness > 0.5 else INK
+    ink = "#fff" if goodness > 0.6 else INK
     return f"background:rgb({','.join(map(str, rgb))});color:{ink}"

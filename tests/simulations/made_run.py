@@ -11,6 +11,7 @@ from echofm_core.data.clip_store import ClipStore, build_store
 from echofm_core.data.config import DataConfig
 from echofm_core.data.findings import Findings, Severity
 from echofm_core.data.manifest import manifest_from_rows
+from echofm_core.evaluation.config import EvaluationConfig
 from echofm_core.evaluation.score import score
 from echofm_core.plan import Plan
 from echofm_core.tasks import Task
@@ -34,7 +35,7 @@ MODELS = {
 
 def write_made_run(folder: Path, *, patients: int = 1) -> Path:
     """Write the folder. ``patients`` multiplies the number of test patients."""
-    plan = Plan(name="made-up-run")
+    plan = Plan(name="made-up-run", evaluation=EvaluationConfig(bootstrap=100))
     (folder / "predictions").mkdir(parents=True)
     (folder / "plan.toml").write_text(plan.to_toml())
     scores = []

@@ -1,0 +1,171 @@
+"""The page is whole, self-contained, honest about what is missing, and safe to open."""
+
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from simulations.report import write_report
+from simulations.report.run_files import read_run
+from tests.simulations.made_run import (
+    draw_made_pictures,
+    write_made_run,
+    write_made_store,
+)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("made")
+    run = write_made_run(folder / "run")
+    draw_made_pictures(run, *write_made_store(folder / "data"))
+    return run
+
+
+@pytest.fixture(scope="module")
+def page(made: Path) -> str:
+    return write_report(made).read_text()
+
+
+def words_of(html: str) -> str:
+    """Visible text, tags and style dropped, blanks joined."""
+    text = re.sub(r"<style>.*?</style>", "", html, flags=re.DOTALL)
+    return " ".join(re.sub(r"<[^>]+>", " ", text).split())
+
+
+def without(run: Path, to: Path, *names: str) -> str:
+    shutil.copytree(run, to)
+    for name in names:
+        target = to / name
+        shutil.rmtree(target) if target.is_dir() else target.unlink()
+    return words_of(write_report(to).read_text())
+
+
+class Addresses(HTMLParser):
+    """Collects every address a browser would load or follow, and checks that tags close."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        self.found += [value for name, value in attrs if name in ("src", "href")]
+        if tag not in ("meta", "img", "br", "link"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_nothing_is_loaded_from_outside(page: str) -> None:
+    parser = Addresses()
+    parser.feed(page)
+    assert not parser.open
+    assert all(address.startswith(("data:image/", "#")) for address in parser.found)
+    assert "@import" not in page and "url(" not in page and "<script" not in page
+
+
+def test_pictures_are_all_there(page: str) -> None:
+    """Curves, two EF sites, one ROC figure as SVG; a strip and two contact sheets as PNG."""
+    assert page.count('src="data:image/svg+xml;base64,') == 4
+    assert page.count('src="data:image/png;base64,') == 3
+    assert page.count('alt="') == 7
+
+
+def test_what_ran_is_said(page: str) -> None:
+    text = words_of(page)
+    for part in ("made-up-run", "5f" * 32, "6 min 53 s", "flwr 1.41.0", "Synthetic data"):
+        assert part in text
+    assert "No site's score rests on more than 32 test patients" in text
+
+
+def test_table_cells_are_those_of_the_scores(made: Path, page: str) -> None:
+    scores = pd.read_parquet(made / "scores.parquet").set_index(["model", "site", "task", "metric"])
+    row = scores.loc[("federated", "camus", "ef", "mae")]
+    cell = f"<b>{row['value']:.1f}</b><small>{row['low']:.1f} to {row['high']:.1f}</small>"
+    assert cell in page
+    text = words_of(page)
+    assert "mimic_iv_echo has no EF labels to test on" in text
+    assert "no other site has aortic stenosis labels to learn from" in text
+
+
+def test_losing_to_a_single_site_is_called_out(page: str) -> None:
+    """echonet_dynamic alone was made with smaller errors than the federation."""
+    text = words_of(page)
+    assert re.search(r"the federation is worse in \d+ of \d+ comparisons", text)
+    assert "is WORSE than the best single site (echonet_dynamic alone" in text
+
+
+def test_findings_are_counted_listed_and_escaped(page: str) -> None:
+    text = words_of(page)
+    assert "echonet_dynamic quarantined truncated_video 1 the file ends in frame 3." in text
+    assert "Videos/&lt;b&gt;0X1A.avi" in page and "<b>0X1A" not in page
+
+
+def test_privacy_is_tabled_and_an_unknown_is_said(page: str) -> None:
+    text = words_of(page)
+    assert "camus 3.21 1.0e-05 unknown" in text and "tmed2 2.50 1.0e-05 1.10" in text
+
+
+def test_the_same_run_gives_the_same_page(made: Path, page: str) -> None:
+    assert write_report(made).read_text() == page
+    assert not list(made.glob(".report*"))
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("plan.toml", "does not exist"),
+        ("metrics.parquet", "metrics.parquet is not in the run folder"),
+        ("scores.parquet", "scores.parquet is not in the run folder"),
+        ("predictions", "predictions/ holds no predictions"),
+        ("findings.parquet", "findings.parquet is not in the run folder"),
+        ("sites.parquet", "sites.parquet is not in the run folder"),
+        ("summary.json", "summary.json cannot be read (FileNotFoundError)"),
+        ("pictures/reconstruction.png", "this run did no pre-training"),
+        ("pictures", "pictures/ holds no contact sheet"),
+    ],
+)
+def test_an_absent_file_is_named_where_it_would_be(
+    made: Path, tmp_path: Path, name: str, said: str
+) -> None:
+    assert said in without(made, tmp_path / "run", name)
+
+
+def test_an_empty_folder_still_gives_a_page(tmp_path: Path) -> None:
+    text = words_of(write_report(tmp_path).read_text())
+    assert text.count("Not shown:") >= 9
+    assert "No comparison" in text
+
+
+def test_a_damaged_table_is_named(made: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(made, run)
+    (run / "scores.parquet").write_bytes(b"not parquet")
+    (run / "predictions" / "federated.parquet").write_bytes(b"neither")
+    text = words_of(write_report(run).read_text())
+    assert "scores.parquet cannot be read (ArrowInvalid)" in text
+    assert "federated.parquet cannot be read (ArrowInvalid)" in text
+
+
+def test_leave_one_out_files_are_one_model(made: Path, tmp_path: Path) -> None:
+    """Two ``without-SITE`` files whose rows say model = leave_one_out read as one table."""
+    run = tmp_path / "run"
+    shutil.copytree(made, run)
+    whole = pd.read_parquet(run / "predictions" / "leave_one_out.parquet")
+    (run / "predictions" / "leave_one_out.parquet").unlink()
+    for site, rows in whole.groupby("site"):
+        rows.to_parquet(run / "predictions" / f"without-{site}.parquet")
+    assert len(read_run(run).predictions["leave_one_out"]) == len(whole)
+
+
+def test_no_privacy_is_said_plainly(made: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(made, run)
+    text = (run / "summary.json").read_text()
+    (run / "summary.json").write_text(re.sub(r'"privacy": \[.*\]', '"privacy": []', text))
+    assert "No differential privacy was applied" in words_of(write_report(run).read_text())

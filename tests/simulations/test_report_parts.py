@@ -1,0 +1,146 @@
+"""Pictures to the pixel, heat-map cells by hand, paired verdicts from known errors."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from echofm_core.plan import Plan, plan_from_mapping
+from simulations.report.heat_map import heat_maps
+from simulations.report.paired import paired_differences
+from simulations.report.pictures import (
+    CAPTION,
+    FRAMES,
+    GAP,
+    SIDE,
+    contact_sheet,
+    reconstruction_strip,
+)
+from simulations.report.style import DARK, PALE, shade
+from tests.evaluation.made import prediction_rows
+from tests.simulations.made_run import write_made_store
+
+PLAN = plan_from_mapping({"evaluation": {"bootstrap": 200}}, "test")
+COLUMNS = ["model", "site", "task", "metric", "value", "low", "high", "patients"]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory):
+    return write_made_store(tmp_path_factory.mktemp("store"), clips=6)
+
+
+def pixels(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path))
+
+
+def test_contact_sheet_is_two_columns_of_clips(store, tmp_path: Path) -> None:
+    """Five of six clips: three lines of two."""
+    contact_sheet(*store, "camus", tmp_path / "a.png", clips=5)
+    width = 2 * (CAPTION + FRAMES * (SIDE + GAP) + 2 * GAP)
+    assert pixels(tmp_path / "a.png").shape == (3 * (SIDE + GAP) + GAP, width)
+
+
+def test_contact_sheet_masks_to_the_sector(store, tmp_path: Path) -> None:
+    """A sector is narrow at the probe: the frame's upper corners lie outside and are black."""
+    contact_sheet(*store, "camus", tmp_path / "a.png", clips=1)
+    frame = pixels(tmp_path / "a.png")[GAP : GAP + SIDE, GAP + CAPTION : GAP + CAPTION + SIDE]
+    assert frame[:8, :8].max() == 0 and frame[:8, -8:].max() == 0
+    assert frame.max() > 100
+
+
+def test_forced_clips_come_first_and_are_labelled(store, tmp_path: Path) -> None:
+    """The last clip, forced, fills the only place; its caption has one more line."""
+    clips, manifest = store
+    contact_sheet(clips, manifest, "camus", tmp_path / "a.png", clips=1, always=["secret-5"])
+    alone = manifest[manifest["clip_id"] == "secret-5"]
+    contact_sheet(clips, alone, "camus", tmp_path / "b.png", clips=1)
+    forced, plain = pixels(tmp_path / "a.png"), pixels(tmp_path / "b.png")
+    assert (forced[:, GAP + CAPTION :] == plain[:, GAP + CAPTION :]).all()
+    inked = [(part[:, : GAP + CAPTION] < 200).any(axis=1).sum() for part in (forced, plain)]
+    assert inked[0] > inked[1]
+
+
+def test_more_forced_clips_than_places_are_all_drawn(store, tmp_path: Path) -> None:
+    contact_sheet(*store, "camus", tmp_path / "a.png", clips=1, always=["secret-1", "secret-2"])
+    width = CAPTION + FRAMES * (SIDE + GAP) + 2 * GAP
+    assert pixels(tmp_path / "a.png").shape == (SIDE + 2 * GAP, 2 * width)
+
+
+def test_a_site_without_clips_has_a_sheet_too(store, tmp_path: Path) -> None:
+    contact_sheet(*store, "nowhere", tmp_path / "a.png")
+    assert pixels(tmp_path / "a.png").size
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_strip_shows_the_three_stacks_below_each_other(tmp_path: Path) -> None:
+    """Constant stacks 0, 0.5 and 1 give lines of grey 0, 128 and 255."""
+    stacks = [np.full((4, 16, 16), level) for level in (0.0, 0.5, 1.0)]
+    reconstruction_strip(*stacks, tmp_path / "a.png")
+    picture = pixels(tmp_path / "a.png")
+    middle = [GAP + SIDE // 2 + line * (SIDE + GAP) for line in range(3)]
+    assert picture[middle, CAPTION + SIDE // 2].tolist() == [0, 128, 255]
+    assert picture.shape[1] == CAPTION + 4 * (SIDE + GAP) + GAP
+
+
+def test_strip_survives_values_outside_its_range(tmp_path: Path) -> None:
+    wild = np.array([[[np.nan, 2.0], [-1.0, np.inf]]])
+    reconstruction_strip(wild, wild, wild, tmp_path / "a.png")
+    assert pixels(tmp_path / "a.png").size
+
+
+def test_heat_map_by_hand() -> None:
+    """MAE 4, 6, 8: lower is better, so 4 is darkest, 8 palest, 6 halfway between both colours."""
+    scores = pd.DataFrame(
+        [
+            ("federated", "A", "ef", "mae", 4.0, 3.0, 5.0, 30),
+            ("pooled", "A", "ef", "mae", 6.0, 5.0, 7.0, 30),
+            ("local:A", "A", "ef", "mae", 8.0, 7.0, 9.0, 30),
+        ],
+        columns=COLUMNS,
+    )
+    (found,) = heat_maps(scores, ["A", "B"])
+    assert found.columns == (("A", 30), ("B", 0)) and found.better == "lower"
+    cells = dict(found.rows)
+    assert list(cells) == ["federated", "pooled", "A alone"]
+    first = cells["federated"][0]
+    assert (first.value, first.interval, first.best) == ("4.0", "3.0 to 5.0", True)
+    assert first.style.startswith(f"background:rgb({','.join(map(str, DARK))})")
+    assert cells["A alone"][0].style.startswith(f"background:rgb({','.join(map(str, PALE))})")
+    halfway = [round((low + high) / 2) for low, high in zip(PALE, DARK, strict=True)]
+    assert cells["pooled"][0].style.startswith(f"background:rgb({','.join(map(str, halfway))})")
+    assert cells["pooled"][1].note == 1 and found.notes == ("B has no EF labels to test on",)
+
+
+@pytest.mark.parametrize("goodness", np.linspace(0, 1, 11))
+def test_every_shade_can_be_read(goodness: float) -> None:
+    """WCAG contrast of text on its cell is at least 3 to 1, the bar for large text."""
+    background, ink = shade(goodness).removeprefix("background:rgb(").split(");color:#")
+    text = [int(ink[i : i + 2], 16) for i in (0, 2, 4)] if len(ink) == 6 else [255] * 3
+
+    def luminance(rgb):
+        linear = [
+            c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4
+            for c in (value / 255 for value in rgb)
+        ]
+        return np.dot(linear, [0.2126, 0.7152, 0.0722])
+
+    dark, light = sorted([luminance(text), luminance(map(int, background.split(",")))])
+    assert (light + 0.05) / (dark + 0.05) >= 3
+
+
+def test_paired_verdicts_follow_the_errors() -> None:
+    """Errors of 3 against 12 points on the same 60 patients are told apart; equal ones are not."""
+    predictions = {
+        "federated": prediction_rows({"A": 60}, noise=3),
+        "pooled": prediction_rows({"A": 60}, noise=3),
+        "local:A": prediction_rows({"A": 60}, noise=12),
+    }
+    found = {(d.rival, d.metric): d.verdict for d in paired_differences(predictions, PLAN)}
+    assert found["A alone", "EF MAE (points)"] == found["A alone", "EF R²"] == "better"
+    assert found["pooled", "EF MAE (points)"] == "unclear"
+    swapped = {**predictions, "federated": predictions["local:A"]}
+    found = {(d.rival, d.metric): d.verdict for d in paired_differences(swapped, PLAN)}
+    assert found["pooled", "EF MAE (points)"] == "worse"
+    assert not paired_differences({}, Plan())
