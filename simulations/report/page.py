@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from echofm_core.evaluation.score import ALL_SITES
 from echofm_core.evaluation.tables import published_convention, verdict
@@ -26,10 +27,11 @@ LISTED_FINDINGS = 500
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Grid:
-    """A plain table: column titles and rows of printable values."""
+    """A plain table: column titles, rows of printable values, columns that hold numbers."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    numbers: frozenset[int] = frozenset()
 
 
 def page_context(run: RunFiles) -> dict[str, Any]:
@@ -106,7 +108,9 @@ def _grid(table: pd.DataFrame) -> Grid | None:
         return None
     titles = tuple(str(column).replace("_", " ") for column in table.columns)
     rows = tuple(tuple(map(_text, row)) for row in table.itertuples(index=False, name=None))
-    return Grid(columns=titles, rows=rows)
+    kinds = enumerate(table.dtypes)
+    numbers = frozenset(place for place, kind in kinds if is_numeric_dtype(kind))
+    return Grid(columns=titles, rows=rows, numbers=numbers)
 
 
 def _text(value: object) -> str:
@@ -140,6 +144,7 @@ def _privacy(rows: Sequence[dict[str, Any]]) -> Grid | None:
             )
             for row in rows
         ),
+        numbers=frozenset({1, 2, 3}),
     )
 
 
