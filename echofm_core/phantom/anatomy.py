@@ -33,7 +33,7 @@ class View(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pose:
-    """Where the heart lies under the probe: ``turn`` in radians, ``x`` and ``z`` of the apex, cm."""
+    """Where the heart lies: ``turn`` in radians, ``x`` and ``z`` of the apex in cm."""
 
     turn: float = 0.0
     x: float = 0.0
@@ -92,13 +92,15 @@ def echogenicity(view: View, now: Moment, u: Field, v: Field) -> Field:
             field = _long_axis(now, u, v)
         case View.PSAX:
             field = _short_axis(now, u, v)
-    return field * _fade(u, v)
+    seen: Field = field * _fade(u, v)
+    return seen
 
 
 def _fade(u: Field, v: Field) -> Field:
     """Lung and fat around the heart answer little: echoes fade away from its middle."""
     away = np.hypot(u / 5.5, (v - 5.0) / 7.5)
-    return np.exp(-2.2 * np.clip(away - 0.75, 0, None)).astype(np.float32)
+    faded: Field = np.exp(-2.2 * np.clip(away - 0.75, 0, None)).astype(np.float32)
+    return faded
 
 
 def chamber_labels(now: Moment, u: Field, v: Field) -> NDArray[np.uint8]:
@@ -114,7 +116,8 @@ def chamber_labels(now: Moment, u: Field, v: Field) -> NDArray[np.uint8]:
 def cavity_outline(now: Moment, v: Field) -> Field:
     """Half-width in cm of the cavity at depth v below the apex."""
     share = np.clip(v / now.length, 0, 1)
-    return (now.radius * np.sqrt(1 - (1 - share) ** 2)).astype(np.float32)
+    half: Field = (now.radius * np.sqrt(1 - (1 - share) ** 2)).astype(np.float32)
+    return half
 
 
 def material(now: Moment, rest: Moment, u: Field, v: Field) -> tuple[Field, Field]:
@@ -168,7 +171,7 @@ def _apical(now: Moment, u: Field, v: Field, *, right_heart: bool) -> Field:
 def _leaflets(
     field: Field, u: Field, v: Field, reach: float, opening: float, amount: float
 ) -> None:
-    """Two leaflets hinged at +-reach, meeting at v = 0 when closed, hanging into v < 0 when open."""
+    """Two leaflets hinged at +-reach: they meet at v = 0, or hang into v < 0 when open."""
     along = reach - np.abs(u)
     hinge = opening * 1.1
     line = -np.clip(along, 0, reach * 0.9) * math.tan(hinge)

@@ -64,7 +64,8 @@ class Heart:
     def length(self, volume: Floats) -> Floats:
         """Long axis L in cm: shortens less than the radius, as hearts do."""
         full = 8.6 * (self.edv / 120) ** (1 / 3) * self.slenderness
-        return full * (volume / self.edv) ** 0.22
+        length: Floats = full * (volume / self.edv) ** 0.22
+        return length
 
     def radius(self, volume: Floats) -> Floats:
         """Base radius a in cm; with :meth:`length` it gives the volume exactly."""
@@ -78,7 +79,9 @@ class Heart:
     def valve_opening(self, phase: Floats) -> Floats:
         """Aortic valve, 0 closed to 1 wide open in systole; stenosis limits it."""
         most = (1.0, 0.75, 0.6, 0.42, 0.22)[self.as_grade]
-        return most * np.clip(np.sin(np.pi * phase / END_SYSTOLE), 0, None) * (phase < END_SYSTOLE)
+        systole = phase < END_SYSTOLE
+        opening: Floats = most * np.clip(np.sin(np.pi * phase / END_SYSTOLE), 0, None) * systole
+        return opening
 
     def mitral_opening(self, phase: Floats) -> Floats:
         """Mitral valve, 0 closed to 1 open: early filling and the atrial kick."""

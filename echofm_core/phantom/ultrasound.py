@@ -99,28 +99,28 @@ def _maps(scanner: Scanner) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     return beam.astype(np.float32), sample.astype(np.float32)
 
 
-def _scatter(texture: NDArray[np.float32], u: NDArray, v: NDArray) -> NDArray[np.float32]:
+def _scatter(
+    texture: NDArray[np.float32], u: NDArray[np.float32], v: NDArray[np.float32]
+) -> NDArray[np.float32]:
     """Complex scatterers at tissue points, (DEPTHS, BEAMS, 2); the texture repeats."""
     across = (u * GRAIN + TEXTURE / 2).astype(np.float32)
-    return cv2.remap(
-        texture,
-        across,
-        (v * GRAIN).astype(np.float32),
-        cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_WRAP,
-    )
+    along = (v * GRAIN).astype(np.float32)
+    found = cv2.remap(texture, across, along, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+    return np.asarray(found, np.float32)
 
 
 def _point_spread(echo: NDArray[np.float32], scanner: Scanner) -> NDArray[np.float32]:
     """Envelope after a blur that is narrow at the probe and wide at depth."""
-    near = cv2.GaussianBlur(echo, (0, 0), scanner.lateral, sigmaY=scanner.axial)
-    far = cv2.GaussianBlur(echo, (0, 0), scanner.lateral * SPREAD, sigmaY=scanner.axial)
+    near, far = (
+        np.asarray(cv2.GaussianBlur(echo, (0, 0), width, sigmaY=scanner.axial), np.float32)
+        for width in (scanner.lateral, scanner.lateral * SPREAD)
+    )
     # A blur averages independent scatterers; what it takes from the amplitude is given back.
     near *= np.float32(2 * np.sqrt(np.pi * scanner.lateral * scanner.axial))
     far *= np.float32(2 * np.sqrt(np.pi * scanner.lateral * SPREAD * scanner.axial))
     share = np.linspace(0, 1, DEPTHS, dtype=np.float32)[:, None, None]
     mixed = near * (1 - share) + far * share
-    return cv2.magnitude(mixed[..., 0], mixed[..., 1])
+    return np.asarray(cv2.magnitude(mixed[..., 0], mixed[..., 1]), np.float32)
 
 
 def _compress(
@@ -135,9 +135,8 @@ def _compress(
 
 def _scan_convert(polar: NDArray[np.uint8], scanner: Scanner) -> NDArray[np.uint8]:
     beam, sample = _maps(scanner)
-    return cv2.remap(
-        polar, beam, sample, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0
-    )
+    picture = cv2.remap(polar, beam, sample, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    return np.asarray(picture, np.uint8)
 
 
 def _drop_out(scanner: Scanner, rng: np.random.Generator) -> NDArray[np.float32]:
