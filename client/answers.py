@@ -1,0 +1,60 @@
+"""What leaves a site when something goes wrong there: never a path, a file or a patient."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+from flwr.app import Context, Error, Message
+
+from echofm_core.errors import EchoFMError
+
+#: Flower's code for "the ClientApp raised".
+RAISED = 2
+
+Handler = Callable[[Message, Context], Message]
+
+
+def answered(handler: Handler) -> Handler:
+    """Turn whatever a handler raises into an error reply that is safe to send.
+
+    Our own errors are written to be read elsewhere and pass, with local paths cut; of any other
+    only the class name does. The whole traceback goes to the site's own log.
+    """
+
+    @functools.wraps(handler)
+    def safe(message: Message, context: Context) -> Message:
+        try:
+            return handler(message, context)
+        except Exception as error:
+            _log(context, message.metadata.message_type)
+            return Message(Error(RAISED, reason_of(error, context)), reply_to=message)
+
+    return safe
+
+
+def reason_of(error: Exception, context: Context) -> str:
+    """The sentence that may leave the site."""
+    if not isinstance(error, EchoFMError):
+        return f"{type(error).__name__}; the site's own log has the details."
+    text = str(error)
+    for key in ("manifest", "store", "state"):
+        if place := str(context.node_config.get(key, "")):
+            text = text.replace(place, f"<{key}>")
+    words = (_safe_word(word) for word in text.split())
+    return f"{type(error).__name__}: {' '.join(words)}"
+
+
+def _safe_word(word: str) -> str:
+    """A word, or ``[path]`` where it looks like a place on this machine."""
+    return "[path]" if "/" in word or "\\" in word else word
+
+
+def _log(context: Context, action: str) -> None:
+    """Write the current traceback to the site's log, if the site has a place for one."""
+    from client.state import site_log
+
+    state = context.node_config.get("state")
+    if state:
+        site_log(Path(str(state))).exception("%s failed", action)

@@ -1,0 +1,93 @@
+"""The Flower ClientApp: four questions that a server may ask, each answered or refused safely.
+
+Heavy libraries load when a question comes: a hospital's node starts a new process for each.
+Node config: ``site``, ``manifest``, ``store``, ``state`` and, by option, ``threads``, ``device``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
+
+from client.answers import answered
+from echofm_core.contract import Instruction, Phase
+
+if TYPE_CHECKING:
+    from client.site import Site
+    from client.state import SiteState
+    from echofm_core.plan import Plan
+
+app = ClientApp()
+
+
+@app.query("describe")
+@answered
+def describe(message: Message, context: Context) -> Message:
+    """Who are you, and how much can you train on?"""
+    from client.wire import describe_reply
+
+    _, plan, site, _ = _open(message, context)
+    return describe_reply(site.describe(plan), message)
+
+
+@app.train("pretrain")
+@answered
+def pretrain(message: Message, context: Context) -> Message:
+    """Train one round of masked auto-encoding."""
+    return _train(message, context, Phase.PRETRAIN)
+
+
+@app.train("finetune")
+@answered
+def finetune(message: Message, context: Context) -> Message:
+    """Train one supervised round."""
+    return _train(message, context, Phase.FINETUNE)
+
+
+@app.evaluate("site")
+@answered
+def evaluate(message: Message, context: Context) -> Message:
+    """Test the model on your own test patients."""
+    from client.testing import evaluate as test
+    from client.wire import result_reply
+
+    instruction, plan, site, state = _open(message, context)
+    return result_reply(test(site, plan, instruction, state), message)
+
+
+def _train(message: Message, context: Context, phase: Phase) -> Message:
+    from client.training import TRAINERS
+    from client.wire import update_reply
+
+    instruction, plan, site, state = _open(message, context)
+    return update_reply(TRAINERS[phase](site, plan, instruction, state), message)
+
+
+def _open(message: Message, context: Context) -> tuple[Instruction, Plan, Site, SiteState]:
+    """Check the instruction and open the site.
+
+    Raises:
+        PlanError: The plan is not valid, or is not the one that its hash names.
+    """
+    import torch
+
+    from client.site import Site, setting
+    from client.state import SiteState
+    from client.wire import to_instruction
+    from echofm_core.errors import PlanError
+    from echofm_core.plan import plan_from_json
+
+    instruction = to_instruction(message)
+    plan = plan_from_json(instruction.plan)
+    if plan.digest() != instruction.plan_hash:
+        raise PlanError(
+            f"the plan from the server has hash {plan.digest()[:12]} here, the server says "
+            f"{instruction.plan_hash[:12]}; install the same version of echofm-federated on both."
+        )
+    site = Site.open(context.node_config)
+    torch.set_num_threads(site.threads)
+    state = SiteState(Path(setting(context.node_config, "state")), instruction.run)
+    return instruction, plan, site, state

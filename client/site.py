@@ -1,0 +1,125 @@
+"""A site as its ClientApp sees it: its manifest, its clips, its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from echofm_core.contract import Phase, SiteDescription
+from echofm_core.data.clip_store import ClipStore, open_stores
+from echofm_core.data.manifest import Split, load_manifest
+from echofm_core.data.windows import ClipWindows
+from echofm_core.errors import FederationError
+from echofm_core.plan import Plan
+from echofm_core.training.targets import labels_of
+
+NodeConfig = Mapping[str, str | int | float | bool]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Site:
+    """One institution's side of a run.
+
+    Attributes:
+        name: Site name.
+        manifest: Its clips, train, validation and test.
+        store: Its decoded clips.
+        device, threads: What to train on.
+    """
+
+    name: str
+    manifest: pd.DataFrame
+    store: ClipStore
+    device: str
+    threads: int
+
+    @classmethod
+    def open(cls, config: NodeConfig) -> Site:
+        """Open what the node config names.
+
+        Raises:
+            FederationError: A key is missing from the node config.
+            ManifestError, StoreError: The data are not as they must be.
+        """
+        return cls(
+            name=setting(config, "site"),
+            manifest=load_manifest(Path(setting(config, "manifest"))),
+            store=open_stores(Path(setting(config, "store"))),
+            device=str(config.get("device", "auto")),
+            threads=int(config.get("threads", 1)),
+        )
+
+    def train_clips(self, phase: Phase, plan: Plan) -> ClipWindows:
+        """Training clips of a phase; the plan's views hold for fine-tuning only."""
+        rows = self._rows(Split.TRAIN)
+        if phase is Phase.FINETUNE:
+            rows = _of_views(rows, plan)
+        return ClipWindows(self.store, rows, plan.data)
+
+    def test_clips(self, plan: Plan) -> ClipWindows:
+        """Test clips of the plan's views."""
+        return ClipWindows(self.store, _of_views(self._rows(Split.TEST), plan), plan.data)
+
+    def describe(self, plan: Plan) -> SiteDescription:
+        """Counts that the server may know."""
+        train = self.train_clips(Phase.PRETRAIN, plan).manifest
+        return SiteDescription(
+            site=self.name,
+            train_clips=len(train),
+            train_patients=patients(train),
+            labels=_label_counts(self.train_clips(Phase.FINETUNE, plan).manifest, plan),
+            test_labels=_label_counts(self.test_clips(plan).manifest, plan),
+            quarantined=sum(str(clip) not in self.store for clip in self.manifest["clip_id"]),
+        )
+
+    def patients_by_phase(self, plan: Plan) -> dict[Phase, int]:
+        """Training patients whom each phase may draw; what the privacy accounting counts."""
+        finetune = self.train_clips(Phase.FINETUNE, plan).manifest
+        labels = _labels(finetune, plan)
+        labelled = np.isfinite(list(labels.values())).any(axis=0) if labels else np.zeros(0, bool)
+        return {
+            Phase.PRETRAIN: patients(self.train_clips(Phase.PRETRAIN, plan).manifest),
+            Phase.FINETUNE: patients(finetune.loc[labelled]),
+        }
+
+    def _rows(self, split: Split) -> pd.DataFrame:
+        return self.manifest[self.manifest["split"] == split.value]
+
+
+def patients(manifest: pd.DataFrame) -> int:
+    """Distinct patients."""
+    return len(manifest[["dataset", "patient_id"]].drop_duplicates())
+
+
+def setting(config: NodeConfig, key: str) -> str:
+    """A text setting of the node config.
+
+    Raises:
+        FederationError: It is not there.
+    """
+    value = config.get(key)
+    if not value:
+        raise FederationError(
+            f"the node config of this site lacks `{key}`; start the SuperNode with "
+            f"--node-config '{key}=\"...\"'."
+        )
+    return str(value)
+
+
+def _of_views(rows: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+    return rows[rows["view"].isin(list(plan.protocol.views))] if plan.protocol.views else rows
+
+
+def _labels(rows: pd.DataFrame, plan: Plan) -> dict[str, np.ndarray]:
+    found = labels_of(rows, plan.finetune.tasks, plan.finetune.reduced_ef_threshold)
+    return {task.value: values for task, values in found.items()}
+
+
+def _label_counts(rows: pd.DataFrame, plan: Plan) -> dict[str, int]:
+    """Task -> clips with its label; tasks without any are left out."""
+    counts = {task: int(np.isfinite(values).sum()) for task, values in _labels(rows, plan).items()}
+    return {task: count for task, count in counts.items() if count}

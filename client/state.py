@@ -1,0 +1,95 @@
+"""What a site keeps of a run on its own disk: decoder, optimizer moments, ledger, predictions.
+
+Everything that training carries from round to round is kept by round number, and a round starts
+from the newest file of an *earlier* round. So a round that is done again after a crash starts as
+it did the first time.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echofm_core.contract import Weights
+from echofm_core.errors import FederationError
+
+#: A run name is a folder name: nothing that could lead out of the state folder.
+LEGAL_RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+class SiteState:
+    """The folder of one run in a site's state folder.
+
+    Args:
+        state: The site's state folder.
+        run: Run name, as the server says it.
+
+    Raises:
+        FederationError: The run name is not a plain name.
+    """
+
+    def __init__(self, state: Path, run: str) -> None:
+        if not LEGAL_RUN.fullmatch(run):
+            raise FederationError(
+                "the server's run name is not a plain name of letters, digits, dot, dash and "
+                "underscore; give the plan another name."
+            )
+        self.folder = state / run
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def decoder(self, before_round: int) -> dict[str, NDArray[np.floating]]:
+        """The site's own decoder from the newest earlier round; empty where there is none.
+
+        Raises:
+            CheckpointError: The file is damaged.
+        """
+        from echofm_core.models import weights as files
+
+        earlier = [found for found in self._decoders() if found[0] < before_round]
+        return files.load(max(earlier)[1]) if earlier else {}
+
+    def keep_decoder(self, weights: Weights, round_: int) -> None:
+        """Keep a decoder; all but this one and the one that the round started from go."""
+        from echofm_core.models import weights as files
+
+        path = self.folder / "decoder" / f"round-{round_:05d}.safetensors"
+        files.save(weights, path, {})
+        earlier = [number for number, _ in self._decoders() if number < round_]
+        wanted = {round_, max(earlier, default=round_)}
+        for number, old in list(self._decoders()):
+            if number not in wanted:
+                old.unlink(missing_ok=True)
+
+    def _decoders(self) -> Iterator[tuple[int, Path]]:
+        for path in (self.folder / "decoder").glob("round-*.safetensors"):
+            yield int(path.stem.rpartition("-")[2]), path
+
+
+def site_log(state: Path) -> logging.Logger:
+    """The site's own log, ``site.log`` in its state folder; it never leaves the site."""
+    path = state.resolve() / "site.log"
+    log = logging.getLogger(f"echofm.site.{path}")
+    if not log.handlers:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(path, delay=True)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+        log.propagate = False
+    return log
+
+
+def write_parquet(frame: object, path: Path) -> None:
+    """Write a table whole or not at all."""
+    import pandas as pd
+
+    assert isinstance(frame, pd.DataFrame)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    frame.to_parquet(partial, index=False)
+    partial.replace(path)

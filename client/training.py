@@ -1,0 +1,106 @@
+"""A round at a site: put the global weights in, train, take the shared groups out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+from torch import nn
+
+from client.site import Site
+from client.state import SiteState
+from client.wire import make_update
+from echofm_core.contract import DECODER, Instruction, Phase, Update, Weights, group_of
+from echofm_core.models.build import build_autoencoder, build_echo_model
+from echofm_core.models.weights import load_arrays, to_arrays
+from echofm_core.plan import Plan
+from echofm_core.privacy.config import PrivacyKind
+from echofm_core.training.context import LocalContext, RoundReport
+from echofm_core.training.finetune import finetune_round
+from echofm_core.training.pretrain import pretrain_round
+
+
+def pretrain(site: Site, plan: Plan, instruction: Instruction, state: SiteState) -> Update:
+    """One round of masked auto-encoding; a decoder that is not shared stays here."""
+    started = time.monotonic()
+    model = build_autoencoder(plan)
+    load_arrays(model, instruction.weights)
+    own_decoder = DECODER not in _groups(instruction.weights)
+    if own_decoder:
+        load_arrays(model, state.decoder(instruction.round))
+    clips = site.train_clips(Phase.PRETRAIN, plan)
+    context = _context(site, plan, Phase.PRETRAIN, instruction, state)
+    report = pretrain_round(model, clips, plan.pretrain, context)
+    if own_decoder:
+        state.keep_decoder(to_arrays(model, [DECODER]), instruction.round)
+    return _update(site, plan, Phase.PRETRAIN, instruction, model, report, started)
+
+
+def finetune(site: Site, plan: Plan, instruction: Instruction, state: SiteState) -> Update:
+    """One round of supervised training on this site's own labels."""
+    started = time.monotonic()
+    model = build_echo_model(plan)
+    load_arrays(model, instruction.weights)
+    clips = site.train_clips(Phase.FINETUNE, plan)
+    context = _context(site, plan, Phase.FINETUNE, instruction, state)
+    report = finetune_round(model, clips, plan.finetune, context)
+    return _update(site, plan, Phase.FINETUNE, instruction, model, report, started)
+
+
+#: What each phase does.
+TRAINERS: Mapping[Phase, Callable[[Site, Plan, Instruction, SiteState], Update]] = {
+    Phase.PRETRAIN: pretrain,
+    Phase.FINETUNE: finetune,
+}
+
+
+def _context(
+    site: Site, plan: Plan, phase: Phase, instruction: Instruction, state: SiteState
+) -> LocalContext:
+    return LocalContext(
+        seed=plan.seed,
+        site=site.name,
+        round=instruction.round,
+        rounds=plan.pretrain.rounds if phase is Phase.PRETRAIN else plan.finetune.rounds,
+        device=site.device,
+        proximal_mu=instruction.settings.get("proximal_mu", 0.0),
+        state=state.folder,
+        privacy=plan.privacy,
+        noise_multiplier=_noise(site, plan),
+    )
+
+
+def _noise(site: Site, plan: Plan) -> float:
+    """Noise of DP-SGD, which this site works out for itself; 0 where the plan is not private."""
+    if plan.privacy.kind is PrivacyKind.NONE:
+        return 0.0
+    from echofm_core.privacy.budget import resolve_noise
+
+    return resolve_noise(plan, site.patients_by_phase(plan))
+
+
+def _update(
+    site: Site,
+    plan: Plan,
+    phase: Phase,
+    instruction: Instruction,
+    model: nn.Module,
+    report: RoundReport,
+    started: float,
+) -> Update:
+    """What leaves the site: shared groups with clips behind them, counts and numbers."""
+    shared = _groups(instruction.weights)
+    counts = {group: count for group, count in report.counts.items() if group in shared and count}
+    return make_update(
+        site=site.name,
+        phase=phase,
+        instruction=instruction,
+        weights=to_arrays(model, list(counts)),
+        counts=counts,
+        metrics={**report.metrics, "seconds": round(time.monotonic() - started, 3)},
+        precision=plan.federation.wire,
+    )
+
+
+def _groups(weights: Weights) -> set[str]:
+    return {group_of(name) for name in weights}

@@ -1,0 +1,70 @@
+"""A finished model at every site's own test patients; only metrics come back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from flwr.serverapp import Grid
+
+from echofm_core.contract import Action, Instruction, SiteResult, Weights
+from echofm_core.errors import RefusedUpdateError
+from echofm_core.plan import Plan
+from server.phase import GRACE
+from server.replies import open_replies
+from server.sites import Site
+from server.wire import to_message, to_result, wired
+
+
+def evaluate(
+    grid: Grid, plan: Plan, weights: Weights, sites: Mapping[str, Site], run: str, scratch: Path
+) -> tuple[list[SiteResult], dict[str, str]]:
+    """Evaluate at all sites that have test labels for a planned task.
+
+    Args:
+        grid: Where the sites are.
+        plan: What the model is, and which tasks count.
+        weights: Encoder, STF-Net and heads.
+        sites: From ``gather_sites``.
+        run: Name of the state folder where each site keeps its predictions.
+        scratch: Folder for early replies.
+
+    Returns:
+        Results in site order, and site -> reason for those without one.
+    """
+    tasks = [task.value for task in plan.finetune.tasks]
+    tested = {
+        name: site
+        for name, site in sites.items()
+        if any(site.about.test_labels.get(task, 0) for task in tasks)
+    }
+    question = Instruction(
+        action=Action.EVALUATE, round=0, plan=plan.to_json(), plan_hash=plan.digest(), run=run
+    )
+    record = wired(
+        {name: array.astype(np.float32, copy=False) for name, array in weights.items()},
+        plan.federation.wire,
+    ).record
+    seconds = plan.federation.deadline_seconds
+    messages = {
+        name: to_message(question, record, site.node, seconds + GRACE)
+        for name, site in tested.items()
+    }
+    results: list[SiteResult] = []
+    failed: dict[str, str] = {}
+    replies = open_replies(grid, scratch)
+    for name, reply in replies.collect(messages, time.monotonic() + seconds):
+        if reply is None:
+            failed[name] = f"no reply within {seconds:g} s."
+            continue
+        try:
+            result = to_result(reply)
+            if result.site != name:
+                raise RefusedUpdateError(f"site is {result.site!r}, expected {name!r}.")
+            results.append(result)
+        except RefusedUpdateError as error:
+            failed[name] = str(error)
+    replies.close()
+    return results, failed

@@ -1,0 +1,53 @@
+"""The run's numbers as one long table, made from its journal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from echofm_core.contract import SiteResult
+from server.journal import Entry
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = ["arm", "phase", "round", "site", "metric", "value"]
+
+Row = tuple[str, str, int, str, str, float]
+
+
+def metrics_table(
+    arm: str, entries: Sequence[Entry], results: Sequence[SiteResult]
+) -> pd.DataFrame:
+    """Columns arm, phase, round, site, metric, value.
+
+    Args:
+        arm: Name of the model that was trained.
+        entries: Rounds; each site gives its metrics and ``clips``, a refused one ``refused`` = 1.
+        results: Test metrics, as phase ``evaluate``, round 0, e.g. ``ef/mae``.
+    """
+    import pandas as pd
+
+    rows = [*_round_rows(arm, entries), *_test_rows(arm, results)]
+    frame = pd.DataFrame(rows, columns=COLUMNS)
+    kinds = dict.fromkeys(["arm", "phase", "site", "metric"], "string")
+    return frame.astype({**kinds, "round": "int64", "value": "float64"})
+
+
+def _round_rows(arm: str, entries: Sequence[Entry]) -> Iterator[Row]:
+    for entry in entries:
+        phase = entry.phase.value
+        for site, part in entry.sites.items():
+            yield arm, phase, entry.round, site, "clips", float(max(part.counts.values()))
+            for metric, value in part.metrics.items():
+                yield arm, phase, entry.round, site, metric, float(value)
+        for site in entry.refused:
+            yield arm, phase, entry.round, site, "refused", 1.0
+
+
+def _test_rows(arm: str, results: Sequence[SiteResult]) -> Iterator[Row]:
+    for result in results:
+        for metric, value in result.metrics.items():
+            yield arm, "evaluate", 0, result.site, metric, float(value)
+        for task, patients in result.counts.items():
+            yield arm, "evaluate", 0, result.site, f"{task}/patients", float(patients)

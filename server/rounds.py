@@ -1,0 +1,245 @@
+"""A whole federation: who is there, pre-training, fine-tuning, test, and what stays on disk.
+
+Reading order: :func:`run_federation` tells the story; ``server/phase.py`` is its round loop.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flwr.serverapp import Grid
+
+from echofm_core.checksum import digest
+from echofm_core.contract import DECODER, ENCODER, HEADS, STF_NET, Phase, SiteResult, Weights
+from echofm_core.errors import FederationError
+from echofm_core.plan import Plan
+from server.evaluation import evaluate
+from server.events import Event, EventKind, OnEvent, ignore
+from server.journal import Journal, write_json
+from server.metrics_table import metrics_table
+from server.phase import Participant, PhaseRun, round_event, train_phase
+from server.sites import Site, gather_sites, participants_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "Event",
+    "EventKind",
+    "FederationResult",
+    "Participant",
+    "PhaseRun",
+    "evaluate_sites",
+    "pretrained_encoder",
+    "run_federation",
+    "run_name",
+    "train_phase",
+]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FederationResult:
+    """What a federation ends with.
+
+    Attributes:
+        weights: Shared groups of the final model, float32; after pre-training alone the encoder.
+        digest: Their digest.
+        site_results: Test metrics, in site order.
+        metrics: Columns arm, phase, round, site, metric, value.
+    """
+
+    weights: Weights
+    digest: str
+    site_results: tuple[SiteResult, ...]
+    metrics: pd.DataFrame
+
+
+def run_federation(
+    grid: Grid,
+    plan: Plan,
+    folder: Path,
+    *,
+    resume: bool = False,
+    on_event: OnEvent | None = None,
+    arm: str = "federated",
+    expected_sites: Sequence[str] = (),
+    wait_seconds: float = 600.0,
+) -> FederationResult:
+    """Run both phases of a plan over the sites of a grid, then test the model at each.
+
+    The folder then holds ``journal/``, ``checkpoints/``, ``metrics.parquet``, ``plan.toml`` and
+    ``model/model.safetensors``. Killed at any instant and resumed, the weights are bitwise those
+    of an uninterrupted run.
+
+    Args:
+        grid: Where the sites are: in this process or behind a SuperLink.
+        plan: What to do.
+        folder: Run folder.
+        resume: Go on where the folder's journal ends.
+        on_event: Shows progress.
+        arm: Name of this model in ``metrics.parquet``.
+        expected_sites: Sites to wait for; without names, ``federation.min_sites`` of any name.
+        wait_seconds: How long to wait for them.
+
+    Raises:
+        ResumeError: The folder holds a run and ``resume`` is false, or the plan differs.
+        FederationError: Too few sites are there, or a round has too few usable updates.
+    """
+    tell, run, scratch = on_event or ignore, run_name(plan), folder / "scratch"
+    journal = Journal(folder, plan.digest())
+    journal.open(resume=resume)
+    _keep_plan(plan, folder)
+    sites = gather_sites(
+        grid, plan, run, scratch, tell, expected=expected_sites, wait_seconds=wait_seconds
+    )
+    weights: Weights = {}
+    for phase in Phase:
+        if _rounds(plan, phase):
+            # The next phase begins from the checkpoint, so that one model is in memory.
+            weights = {}
+            weights = _run_phase(grid, plan, phase, sites, journal, folder, tell)
+    name = digest(weights)
+    results: list[SiteResult] = []
+    if plan.finetune.rounds:
+        results = _test(grid, plan, weights, sites, folder, tell, run)
+    metrics = metrics_table(arm, journal.entries(), results)
+    _write_outcome(folder, plan, weights, name, metrics)
+    if scratch.exists():
+        scratch.rmdir()
+    return FederationResult(
+        weights=weights, digest=name, site_results=tuple(results), metrics=metrics
+    )
+
+
+def evaluate_sites(grid: Grid, plan: Plan, weights: Weights, *, run: str) -> list[SiteResult]:
+    """Test a model at every site of a grid that has test labels for a planned task.
+
+    Args:
+        grid: Any sites, whether they trained the model or not.
+        plan: What the model is, and which tasks count.
+        weights: Encoder, STF-Net and heads.
+        run: Each site keeps its predictions in this folder of its state folder.
+
+    Raises:
+        FederationError: A site could not answer.
+    """
+    with tempfile.TemporaryDirectory(prefix="echofm-") as scratch:
+        sites = gather_sites(grid, plan, run, Path(scratch), ignore)
+        results, failed = evaluate(grid, plan, weights, sites, run, Path(scratch))
+    if failed:
+        reasons = "; ".join(f"{site}: {why.rstrip('.')}" for site, why in failed.items())
+        raise FederationError(f"{len(failed)} sites could not be evaluated ({reasons}).")
+    return results
+
+
+def run_name(plan: Plan) -> str:
+    """Name of a plan's state folder at each site: two plans never share one."""
+    return f"{plan.name}-{plan.digest()[:8]}"
+
+
+def pretrained_encoder(folder: Path, plan: Plan) -> Weights:
+    """Shared groups after pre-training, from a run folder's checkpoints; empty without any."""
+    return Journal(folder, plan.digest()).last(Phase.PRETRAIN, plan.pretrain.rounds)[1]
+
+
+def _rounds(plan: Plan, phase: Phase) -> int:
+    return plan.pretrain.rounds if phase is Phase.PRETRAIN else plan.finetune.rounds
+
+
+def _run_phase(
+    grid: Grid,
+    plan: Plan,
+    phase: Phase,
+    sites: Mapping[str, Site],
+    journal: Journal,
+    folder: Path,
+    tell: OnEvent,
+) -> Weights:
+    """One phase, from its beginning or from where the journal ends."""
+    rounds = _rounds(plan, phase)
+    done, weights = journal.last(phase, rounds)
+    for entry in journal.entries():
+        if entry.phase is phase and entry.round <= done:
+            tell(round_event(entry, rounds, replayed=True))
+    if done == rounds:
+        return weights
+    journal.forget_after(phase, done)
+    spec = PhaseRun(
+        phase=phase,
+        rounds=rounds,
+        first=done + 1,
+        participants=participants_of(sites, plan, phase),
+        federation=plan.federation,
+        plan=plan.to_json(),
+        plan_hash=plan.digest(),
+        run=run_name(plan),
+        scratch=folder / "scratch",
+    )
+    return train_phase(
+        grid,
+        weights if done else _initial(plan, phase, journal),
+        spec,
+        on_round=journal.record,
+        on_event=tell,
+    )
+
+
+def _initial(plan: Plan, phase: Phase, journal: Journal) -> Weights:
+    """Weights that a phase starts from: the plan's seed, the encoder from the phase before."""
+    from echofm_core.models.build import build_autoencoder, build_echo_model
+    from echofm_core.models.weights import to_arrays
+
+    if phase is Phase.PRETRAIN:
+        shared = [ENCODER, DECODER] if plan.pretrain.share_decoder else [ENCODER]
+        return to_arrays(build_autoencoder(plan), shared)
+    start = to_arrays(build_echo_model(plan), [ENCODER, STF_NET, HEADS])
+    _, before = journal.last(Phase.PRETRAIN, plan.pretrain.rounds)
+    return {name: before.get(name, array) for name, array in start.items()}
+
+
+def _test(
+    grid: Grid,
+    plan: Plan,
+    weights: Weights,
+    sites: Mapping[str, Site],
+    folder: Path,
+    tell: OnEvent,
+    run: str,
+) -> list[SiteResult]:
+    """Test the final model; a site that fails is named, and its row is missing."""
+    started = time.monotonic()
+    results, failed = evaluate(grid, plan, weights, sites, run, folder / "scratch")
+    seconds = round(time.monotonic() - started, 3)
+    outcome = {"sites": [asdict(result) for result in results], "failed": failed}
+    write_json(folder / "evaluation.json", {**outcome, "plan_hash": plan.digest()})
+    names = tuple(result.site for result in results)
+    tell(Event(kind=EventKind.EVALUATED, sites=names, refused=failed, seconds=seconds))
+    return results
+
+
+def _keep_plan(plan: Plan, folder: Path) -> None:
+    """Write ``plan.toml``, unless the folder has one already."""
+    path = folder / "plan.toml"
+    if not path.exists():
+        partial = folder / f".plan.{os.getpid()}"
+        partial.write_text(plan.to_toml(), encoding="utf-8")
+        partial.replace(path)
+
+
+def _write_outcome(
+    folder: Path, plan: Plan, weights: Weights, name: str, metrics: pd.DataFrame
+) -> None:
+    """Write the final model and the table of metrics."""
+    from echofm_core.models import weights as files
+
+    metadata = {"plan_hash": plan.digest(), "digest": name, "plan": plan.to_json()}
+    files.save(weights, folder / "model" / "model.safetensors", metadata)
+    partial = folder / f".metrics.parquet.{os.getpid()}"
+    metrics.to_parquet(partial, index=False)
+    partial.replace(folder / "metrics.parquet")

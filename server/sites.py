@@ -1,0 +1,165 @@
+"""Who takes part: sites are asked who they are before anything else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from flwr.serverapp import Grid
+
+from echofm_core.contract import (
+    DECODER,
+    ENCODER,
+    HEADS,
+    STF_NET,
+    Action,
+    Instruction,
+    Phase,
+    SiteDescription,
+)
+from echofm_core.errors import FederationError, RefusedUpdateError
+from echofm_core.plan import Plan
+from server.events import Event, EventKind, OnEvent
+from server.phase import GRACE, Participant
+from server.replies import open_replies
+from server.wire import to_description, to_message
+
+#: Seconds between two looks for sites that are not there yet.
+LOOK = 2.0
+#: Seconds that a site has to say who it is.
+PATIENCE = 300.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Site:
+    """One site that answered."""
+
+    node: int
+    about: SiteDescription
+
+
+@dataclass(slots=True)
+class _Roll:
+    """Sites found so far, and why some nodes are none."""
+
+    sites: dict[str, Site] = field(default_factory=dict)
+    asked: set[int] = field(default_factory=set)
+    refused: dict[str, str] = field(default_factory=dict)
+
+
+def gather_sites(
+    grid: Grid,
+    plan: Plan,
+    run: str,
+    scratch: Path,
+    on_event: OnEvent,
+    *,
+    expected: Sequence[str] = (),
+    wait_seconds: float = 600.0,
+) -> dict[str, Site]:
+    """Ask every node who it is, until all expected sites are there.
+
+    Args:
+        grid: Where the nodes are.
+        plan: Sent along; ``federation.min_sites`` is waited for where no name is expected.
+        run: Run name.
+        scratch: Folder for early replies.
+        on_event: Hears who is waited for.
+        expected: Names of sites to wait for.
+        wait_seconds: How long.
+
+    Returns:
+        Site name -> site, in name order.
+
+    Raises:
+        FederationError: Sites are missing after that time, or two call themselves the same.
+    """
+    roll, started, told = _Roll(), time.monotonic(), 0.0
+    while True:
+        new = [node for node in grid.get_node_ids() if node not in roll.asked]
+        if new:
+            _ask(grid, plan, run, scratch, new, roll)
+        missing = sorted(set(expected) - set(roll.sites))
+        if not missing and len(roll.sites) >= plan.federation.min_sites:
+            break
+        age = time.monotonic() - started
+        if age > wait_seconds:
+            raise FederationError(_missing(roll, missing, plan.federation.min_sites, age))
+        if not told or age - told > 30:
+            told = age
+            on_event(Event(kind=EventKind.WAITING, sites=tuple(missing), seconds=age))
+        time.sleep(min(LOOK, wait_seconds))
+    found = dict(sorted(roll.sites.items()))
+    on_event(Event(kind=EventKind.DESCRIBED, sites=tuple(found), refused=roll.refused))
+    return found
+
+
+def participants_of(sites: Mapping[str, Site], plan: Plan, phase: Phase) -> dict[str, Participant]:
+    """Sites that have something to train on in a phase.
+
+    A site without training clips never takes part; fine-tuning takes sites with a label of a
+    planned task.
+
+    Raises:
+        FederationError: No site has.
+    """
+    chosen = {}
+    for name, site in sites.items():
+        about = site.about
+        labels = {task.value: about.labels.get(task.value, 0) for task in plan.finetune.tasks}
+        if about.train_clips <= 0 or (phase is Phase.FINETUNE and not any(labels.values())):
+            continue
+        most = dict.fromkeys((ENCODER, DECODER, STF_NET), about.train_clips)
+        most |= {f"{HEADS}.{task}": count for task, count in labels.items()}
+        chosen[name] = Participant(node=site.node, most=most)
+    if not chosen:
+        tasks = ", ".join(task.value for task in plan.finetune.tasks)
+        what = "training clips" if phase is Phase.PRETRAIN else f"training labels for {tasks}"
+        raise FederationError(
+            f"no site of {', '.join(sites) or 'none'} has {what}; phase {phase.value} has nothing "
+            f"to do: set {phase.value}.rounds = 0 or add a site."
+        )
+    return chosen
+
+
+def _ask(
+    grid: Grid, plan: Plan, run: str, scratch: Path, nodes: Sequence[int], roll: _Roll
+) -> None:
+    """Ask nodes who they are and enter the answers; a late node is asked again."""
+    question = Instruction(
+        action=Action.DESCRIBE, round=0, plan=plan.to_json(), plan_hash=plan.digest(), run=run
+    )
+    names = {f"node {node}": node for node in nodes}
+    messages = {
+        name: to_message(question, None, node, PATIENCE + GRACE) for name, node in names.items()
+    }
+    replies = open_replies(grid, scratch)
+    for name, reply in replies.collect(messages, time.monotonic() + PATIENCE):
+        if reply is None:
+            roll.refused[name] = f"did not say who it is within {PATIENCE:g} s."
+            continue
+        roll.asked.add(names[name])
+        try:
+            about = to_description(reply)
+        except RefusedUpdateError as error:
+            roll.refused[name] = str(error)
+            continue
+        if about.site in roll.sites:
+            raise FederationError(
+                f"two nodes call themselves {about.site}; give each site its own name in its "
+                "node config."
+            )
+        roll.sites[about.site] = Site(node=names[name], about=about)
+    replies.close()
+
+
+def _missing(roll: _Roll, missing: Sequence[str], needed: int, age: float) -> str:
+    reasons = "".join(f"; {name}: {why.rstrip('.')}" for name, why in roll.refused.items())
+    wanted = f"{', '.join(missing)} missing" if missing else f"federation.min_sites is {needed}"
+    return (
+        f"after {age:.0f} s there are {len(roll.sites)} sites "
+        f"({', '.join(sorted(roll.sites)) or 'none'}), {wanted}{reasons}; start the sites and run "
+        "again."
+    )
