@@ -80,10 +80,10 @@ class Site:
         """Training patients whom each phase may draw; what the privacy accounting counts."""
         finetune = self.train_clips(Phase.FINETUNE, plan).manifest
         labels = _labels(finetune, plan)
-        labelled = np.isfinite(list(labels.values())).any(axis=0) if labels else np.zeros(0, bool)
+        labelled = np.isfinite(list(labels.values())).any(axis=0)
         return {
             Phase.PRETRAIN: patients(self.train_clips(Phase.PRETRAIN, plan).manifest),
-            Phase.FINETUNE: patients(finetune.loc[labelled]),
+            Phase.FINETUNE: patients(finetune.iloc[np.flatnonzero(labelled)]),
         }
 
     def _rows(self, split: Split) -> pd.DataFrame:

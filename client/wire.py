@@ -65,7 +65,8 @@ def _settings(config: ConfigRecord) -> dict[str, float]:
     names, values = config["setting-names"], config["setting-values"]
     if not isinstance(names, list) or not isinstance(values, list):
         raise TypeError("settings are two lists")
-    return {str(name): float(value) for name, value in zip(names, values, strict=True)}
+    numbers = [float(value) for value in values if isinstance(value, int | float)]
+    return dict(zip(map(str, names), numbers, strict=True))
 
 
 def describe_reply(about: SiteDescription, message: Message) -> Message:

@@ -1,0 +1,89 @@
+"""Three small institutions with real files, stores and manifests, and a plan that suits them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from echofm_core.data.clip_store import build_store
+from echofm_core.data.manifest import manifest_from_rows, save_manifest
+from echofm_core.plan import Plan, plan_from_mapping
+from simulations.engine import SiteSettings
+from tests.data.files import speckle, write_avi
+
+#: ``alpha`` and ``beta`` measure EF, ``gamma`` grades stenosis and has one EF-less patient more.
+NAMES = ("alpha", "beta", "gamma")
+#: Training patients, one clip each; each site has two test patients more.
+TRAIN = {"alpha": 4, "beta": 3, "gamma": 2}
+TEST = 2
+
+
+def small_plan(**changes: dict[str, Any]) -> Plan:
+    """Two rounds of each phase with a 32-pixel model; tables of the plan may be changed."""
+    values: dict[str, Any] = {
+        "name": "small",
+        "seed": 7,
+        "data": {"size": 32, "frames": 4, "min_clip_frames": 2, "test_windows": 1},
+        "model": {"size": "tiny"},
+        "pretrain": {"rounds": 2, "batch_size": 2},
+        "finetune": {"rounds": 2, "batch_size": 2, "tasks": ["ef", "reduced_ef", "as_grade"]},
+        "evaluation": {"bootstrap": 100},
+    }
+    for table, change in changes.items():
+        values[table] = {**values.get(table, {}), **change}
+    return plan_from_mapping(values, "test")
+
+
+def build_sites(folder: Path, names: tuple[str, ...] = NAMES) -> list[SiteSettings]:
+    """Write clips, stores and manifests under a folder; state folders are there too."""
+    return [_build_site(folder / name, name) for name in names]
+
+
+def with_states(sites: list[SiteSettings], folder: Path) -> list[SiteSettings]:
+    """The same sites with fresh state folders."""
+    return [
+        SiteSettings(
+            name=site.name, manifest=site.manifest, store=site.store, state=folder / site.name
+        )
+        for site in sites
+    ]
+
+
+def _build_site(folder: Path, name: str) -> SiteSettings:
+    clips = folder / "clips"
+    clips.mkdir(parents=True)
+    rows = []
+    for number in range(TRAIN[name] + TEST):
+        # A patient's name in the path, as hospitals have it: it must never leave the site.
+        path = clips / f"Doe^John^{number}.avi"
+        write_avi(path, speckle(8, seed=100 * NAMES.index(name) + number))
+        labels = {"as_grade": number % 3} if name == "gamma" else {"ef": 35.0 + 10 * number}
+        rows.append(
+            {
+                "dataset": "echonet_dynamic",
+                "site": name,
+                "patient_id": f"{name}-p{number}",
+                "study_id": f"{name}-s{number}",
+                "clip_id": f"{name}-c{number}",
+                "path": str(path),
+                "view": "A4C",
+                "split": "train" if number < TRAIN[name] else "test",
+                "n_frames": 8,
+                "fps": 50.0,
+                **labels,
+            }
+        )
+    manifest = manifest_from_rows(rows)
+    store, findings = build_store(
+        manifest, folder / "stores" / "echonet_dynamic", small_plan().data
+    )
+    assert len(store) == len(rows), findings.items
+    save_manifest(manifest, folder / "manifest.parquet")
+    return SiteSettings(
+        name=name,
+        manifest=folder / "manifest.parquet",
+        store=folder / "stores",
+        state=folder / "state",
+    )
+
+
