@@ -140,7 +140,8 @@ def _print_findings(found: Findings, out: Path | None) -> None:
     if rows.empty:
         typer.echo("Nothing was wrong.")
         return
-    table = Table("data set", "kind", "what became of it", "count", "for instance")
+    table = Table("data set", "kind", "then", "count")
+    table.add_column("for instance", overflow="fold")
     for key, part in rows.groupby(["dataset", "kind", "severity"]):
         table.add_row(*map(str, key), str(len(part)), str(part["item"].iloc[0]))
     console.print(table)

@@ -28,13 +28,13 @@ def read_sequence(file: Path) -> NDArray[np.uint8]:
         values = np.asanyarray(image.dataobj)
     except Exception as error:  # gzip, zlib, struct and nibabel each have their own
         raise UnreadableFileError(
-            f"{file.name} cannot be read as NIfTI ({type(error).__name__})."
+            f"a NIfTI file cannot be read ({type(error).__name__})."
         ) from None
     if values.ndim > 3:
         values = values.reshape(*values.shape[:2], -1)
     if values.ndim != 3 or 0 in values.shape:
         raise UnreadableFileError(
-            f"{file.name} has shape {values.shape}, expected (width, height, frames)."
+            f"a NIfTI file has shape {values.shape}, expected (width, height, frames)."
         )
     frames = np.clip(np.nan_to_num(values.transpose(2, 1, 0)), 0, 255).astype(np.uint8)
     settings = settings_beside(file)
@@ -54,10 +54,10 @@ def sequence_shape(file: Path) -> tuple[int, int, int]:
         shape = tuple(image.shape)
     except Exception as error:  # as above
         raise UnreadableFileError(
-            f"{file.name} cannot be read as NIfTI ({type(error).__name__})."
+            f"a NIfTI file cannot be read ({type(error).__name__})."
         ) from None
     if len(shape) < 3 or 0 in shape:
-        raise UnreadableFileError(f"{file.name} has shape {shape}, which is no sequence.")
+        raise UnreadableFileError(f"a NIfTI file has shape {shape}, which is no sequence.")
     return int(np.prod(shape[2:])), int(shape[1]), int(shape[0])
 
 

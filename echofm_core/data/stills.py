@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from echofm_core.data.resize import letterbox
 from echofm_core.errors import UnreadableFileError
@@ -30,13 +30,10 @@ def read_stack(files: Sequence[Path]) -> NDArray[np.uint8]:
 
 def _read(file: Path) -> NDArray[np.uint8]:
     try:
-        data = np.frombuffer(file.read_bytes(), dtype=np.uint8)
-    except OSError as error:
-        raise UnreadableFileError(f"{file.name} cannot be opened ({error.strerror}).") from None
-    image = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE) if len(data) else None
-    if image is None:
-        raise UnreadableFileError(f"{file.name} is not a readable PNG.")
-    return np.asarray(image, dtype=np.uint8)
+        with Image.open(file) as image:
+            return np.asarray(image.convert("L"), dtype=np.uint8)
+    except Exception as error:  # Pillow raises many kinds for a damaged image
+        raise UnreadableFileError(f"an image cannot be read ({type(error).__name__}).") from None
 
 
 def is_readable(file: Path) -> bool:

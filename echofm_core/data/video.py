@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import cv2
 import decord
@@ -34,24 +35,50 @@ def read_grey(source: Path | BytesIO) -> tuple[NDArray[np.uint8], float | None]:
     Raises:
         UnreadableFileError: Missing, empty, junk, or without one whole frame.
     """
-    name = source.name if isinstance(source, Path) else "video in memory"
     try:
-        reader = decord.VideoReader(
-            str(source) if isinstance(source, Path) else source, ctx=decord.cpu(0), num_threads=1
-        )
-        count = len(reader)
-        chunks = [
-            _luminance(reader.get_batch(range(start, min(start + CHUNK, count))).asnumpy())
-            for start in range(0, count, CHUNK)
-        ]
-        fps = float(reader.get_avg_fps())
-    except (RuntimeError, IndexError, ValueError) as error:  # DECORDError is a ValueError
-        raise UnreadableFileError(
-            f"{name} cannot be decoded as video ({type(error).__name__})."
-        ) from None
-    if not chunks:
-        raise UnreadableFileError(f"{name} holds no whole frame.")
-    return np.concatenate(chunks), fps if np.isfinite(fps) and fps > 0 else None
+        frames, fps = _read(source)
+    except decord.DECORDError:
+        # A file cut within a frame fails as a whole; the frames before the cut are sound.
+        frames, fps = _read_until_damage(source)
+    except (RuntimeError, IndexError) as error:
+        raise UnreadableFileError(f"a video cannot be decoded ({type(error).__name__}).") from None
+    if not len(frames):
+        raise UnreadableFileError("a video holds no whole frame.")
+    return frames, fps if np.isfinite(fps) and fps > 0 else None
+
+
+def _open(source: Path | BytesIO) -> Any:
+    if isinstance(source, BytesIO):
+        source.seek(0)
+    place = str(source) if isinstance(source, Path) else source
+    return decord.VideoReader(place, ctx=decord.cpu(0), num_threads=1)
+
+
+def _read(source: Path | BytesIO) -> tuple[NDArray[np.uint8], float]:
+    reader = _open(source)
+    count = len(reader)
+    chunks = [
+        _luminance(reader.get_batch(range(start, min(start + CHUNK, count))).asnumpy())
+        for start in range(0, count, CHUNK)
+    ]
+    return np.concatenate(chunks) if chunks else np.empty((0, 0, 0), np.uint8), _rate(reader)
+
+
+def _read_until_damage(source: Path | BytesIO) -> tuple[NDArray[np.uint8], float]:
+    """One frame after the other, up to the first that does not decode."""
+    frames: list[NDArray[np.uint8]] = []
+    try:
+        reader = _open(source)
+        for _ in range(len(reader)):
+            frames.append(_luminance(reader.next().asnumpy()[None])[0])
+    except (decord.DECORDError, RuntimeError, StopIteration):
+        if not frames:
+            raise UnreadableFileError("a video holds no whole frame.") from None
+    return np.stack(frames), _rate(reader)
+
+
+def _rate(reader: Any) -> float:
+    return float(reader.get_avg_fps())
 
 
 def _luminance(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:

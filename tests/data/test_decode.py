@@ -39,6 +39,18 @@ def test_truncated_video_gives_the_frames_that_are_there(tmp_path: Path) -> None
     assert 10 <= len(read_grey(cut)[0]) <= 25
 
 
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.63, 0.77, 0.9])
+def test_video_cut_within_a_frame(tmp_path: Path, share: float) -> None:
+    """Whatever byte the cut falls on, the frames before it come, equal to the whole file's."""
+    good = write_avi(tmp_path / "a.avi", speckle(60, 112, 112))
+    whole = read_grey(good)[0]
+    cut = tmp_path / "cut.avi"
+    cut.write_bytes(good.read_bytes()[: int(good.stat().st_size * share)])
+    frames = read_grey(cut)[0]
+    assert len(frames) == pytest.approx(60 * share, abs=3)
+    np.testing.assert_array_equal(frames[:-1], whole[: len(frames) - 1])
+
+
 @pytest.mark.parametrize("suffix", [".avi", ".dcm", ".nii.gz", ".png"])
 @pytest.mark.parametrize("how", ["cut", "stub", "empty", "junk", "missing"])
 def test_damage_is_one_error_never_a_crash(tmp_path: Path, suffix: str, how: str) -> None:

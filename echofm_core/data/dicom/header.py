@@ -98,13 +98,17 @@ def read_header(file: Path) -> Header:
         UnreadableFileError: Not DICOM, or damaged.
     """
     try:
-        return header_of(read_dataset(file, stop_before_pixels=True, specific_tags=TAGS))
+        dataset = read_dataset(file, stop_before_pixels=True, specific_tags=TAGS)
+        header = header_of(dataset)
     except OSError as error:
         raise UnreadableFileError(f"a DICOM file cannot be opened ({error.strerror}).") from None
     except Exception as error:  # a damaged header can raise anything, also on first access
         raise UnreadableFileError(
             f"a DICOM file has no readable header ({type(error).__name__})."
         ) from None
+    if "SOPClassUID" not in dataset:
+        raise UnreadableFileError("a DICOM file does not say what kind of object it is.")
+    return header
 
 
 def read_dataset(file: Path, **options: Any) -> Dataset:

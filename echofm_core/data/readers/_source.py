@@ -61,7 +61,7 @@ def parse_table(name: str, text: str, columns: Sequence[str]) -> Table:
     spelt = {wanted.lower(): wanted for wanted in columns}
     header = [spelt.get(column.lower(), column) for column in header]
     if missing := [column for column in columns if column not in header]:
-        raise DataRootError(f"table {name} lacks the columns {missing}; it has {header[:12]}.")
+        raise DataRootError(f"table {name} lacks the columns {missing}.")
     rows = [
         {**dict.fromkeys(header, ""), **dict(zip(header, map(str.strip, line), strict=False))}
         for line in lines[1:]

@@ -1,0 +1,181 @@
+"""What every reader promises, on phantoms in the public layouts with planted errors."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from echofm_core.data.clip_store import ClipStore, build_store
+from echofm_core.data.config import DataConfig
+from echofm_core.data.findings import Findings
+from echofm_core.data.manifest import COLUMNS, validate
+from echofm_core.data.readers._api import Reader
+from echofm_core.data.readers.registry import READERS, read_roots
+from echofm_core.errors import DataRootError
+from echofm_core.phantom.institutions import PhantomSize, write_institutions
+
+SIZE = PhantomSize(echonet=6, camus=5, mimic=2, tmed=6)
+NAMES = [reader.dataset for reader in READERS]
+
+
+@dataclass(frozen=True)
+class Institution:
+    reader: Reader
+    root: Path
+    manifest: pd.DataFrame
+    findings: Findings
+    store: ClipStore
+    refused: Findings
+
+    def beside(self, kind: str) -> pd.DataFrame:
+        """``truth`` or ``planted``, as the phantom noted it."""
+        return pd.read_csv(self.root.with_name(f"{self.root.name}.{kind}.csv"), dtype="string")
+
+
+@pytest.fixture(scope="module")
+def all_of_them(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Institution]:
+    folder = tmp_path_factory.mktemp("phantoms")
+    made = {}
+    for root in write_institutions(folder / "roots", size=SIZE, seed=3):
+        (reader,) = [reader for reader in READERS if reader.find(root)]
+        manifest, findings = reader.read(root)
+        store, refused = build_store(manifest, folder / reader.dataset, DataConfig())
+        made[reader.dataset] = Institution(reader, root, manifest, findings, store, refused)
+    return made
+
+
+@pytest.fixture(params=NAMES)
+def one(request: pytest.FixtureRequest, all_of_them: dict[str, Institution]) -> Institution:
+    return all_of_them[request.param]
+
+
+def test_a_reader_knows_its_own_layout_only(
+    one: Institution, all_of_them: dict[str, Institution], tmp_path: Path
+) -> None:
+    assert one.reader.find(one.root)
+    others = [other.root for name, other in all_of_them.items() if name != one.reader.dataset]
+    assert not any(one.reader.find(root) for root in [*others, tmp_path, tmp_path / "none"])
+
+
+def test_the_manifest_keeps_its_contract(one: Institution) -> None:
+    validate(one.manifest)
+    assert list(one.manifest.columns) == list(COLUMNS)
+    assert set(one.manifest["dataset"]) == {one.reader.dataset}
+    assert one.manifest["site"].isna().all()
+    assert len(one.manifest) >= 6
+    for path in one.manifest["path"]:
+        for file in map(Path, path.split(os.pathsep)):
+            assert file.is_absolute()
+            assert file.is_relative_to(one.root)
+
+
+def test_every_planted_error_is_found(one: Institution) -> None:
+    """By kind and file; the store names a clip, which is the stem of its file."""
+    planted = one.beside("planted")
+    table = pd.concat([one.findings.table(), one.refused.table()])
+    found = {(kind, _stem(item)) for kind, item in zip(table["kind"], table["item"], strict=True)}
+    missed = {
+        (kind, item)
+        for kind, item in zip(planted["kind"], planted["item"], strict=True)
+        if (kind, _stem(item)) not in found
+    }
+    assert len(planted) >= 3
+    assert not missed
+
+
+def test_nothing_sound_is_quarantined(one: Institution) -> None:
+    planted = {_stem(item) for item in one.beside("planted")["item"]}
+    table = pd.concat([one.findings.table(), one.refused.table()])
+    lost = table[table["severity"] == "quarantined"]["item"]
+    assert {_stem(item) for item in lost} <= planted
+
+
+def test_labels_are_those_that_were_drawn(one: Institution) -> None:
+    """CAMUS writes EF as a whole number; the others in full."""
+    truth = one.beside("truth").set_index("clip")
+    known = [name for name in ("ef", "edv", "esv", "as_grade") if name in truth]
+    for column in known:
+        key = "patient_id" if one.reader.dataset == "camus" else "clip_id"
+        rows = one.manifest.dropna(subset=[column])
+        rows = rows[rows[key].isin(truth.index)]
+        expected = truth.loc[rows[key], column].astype(float).to_numpy()
+        atol = 0.51 if one.reader.dataset == "camus" else 1e-3
+        np.testing.assert_allclose(rows[column].to_numpy(dtype=float), expected, atol=atol)
+        assert column in ("edv", "esv") or len(rows) >= 5
+    assert known or one.reader.dataset == "mimic_iv_echo"
+
+
+def test_what_was_decoded_is_ultrasound(one: Institution) -> None:
+    """Something lit in a plausible sector, nothing outside it, and it moves."""
+    for clip in one.store.index.index:
+        frames, sector = one.store.frames(clip), one.store.sector(clip)
+        assert 0.1 < sector.mean() < 0.99
+        assert not frames[:, ~sector].any()
+        assert 5 < frames[:, sector].mean() < 200
+        assert len(frames) == 1 or (frames[0] != frames[-1]).any()
+
+
+def test_reading_changes_nothing_and_repeats(one: Institution) -> None:
+    before = _fingerprint(one.root)
+    manifest, findings = one.reader.read(one.root)
+    assert _fingerprint(one.root) == before
+    pd.testing.assert_frame_equal(manifest, one.manifest)
+    pd.testing.assert_frame_equal(findings.table(), one.findings.table())
+
+
+def test_reasons_name_no_patient(one: Institution) -> None:
+    patients = set(one.manifest["patient_id"])
+    reasons = " ".join([*one.findings.table()["reason"], *one.refused.table()["reason"]])
+    assert not [patient for patient in patients if len(patient) > 3 and patient in reasons]
+
+
+@pytest.mark.parametrize("how", ["empty", "noise", "cut"])
+def test_damage_anywhere_never_crashes(one: Institution, tmp_path: Path, how: str) -> None:
+    """Each table, and one clip of each kind, is spoilt in turn."""
+    root = tmp_path / one.root.name
+    shutil.copytree(one.root, root)
+    first = {file.suffix: file for file in sorted(root.rglob("*")) if file.is_file()}
+    tables = [file for file in root.rglob("*") if file.suffix in (".csv", ".txt", ".cfg")]
+    for file in dict.fromkeys([*first.values(), *tables[:8]]):
+        content = file.read_bytes()
+        noise = np.random.default_rng(0).integers(0, 256, 600, dtype=np.uint8).tobytes()
+        file.write_bytes({"empty": b"", "noise": noise, "cut": content[: len(content) // 3]}[how])
+        try:
+            validate(one.reader.read(root)[0])
+        except DataRootError as error:
+            assert file.suffix == ".csv", error
+        file.write_bytes(content)
+
+
+def test_all_four_through_the_registry(all_of_them: dict[str, Institution]) -> None:
+    manifest, findings = read_roots([one.root for one in all_of_them.values()])
+    counts = manifest["dataset"].value_counts()
+    assert {name: counts[name] for name in NAMES} == {
+        name: len(one.manifest) for name, one in all_of_them.items()
+    }
+    assert len(findings.items) == sum(len(one.findings.items) for one in all_of_them.values())
+
+
+def test_the_real_cine_is_there(all_of_them: dict[str, Institution]) -> None:
+    mimic = all_of_them["mimic_iv_echo"]
+    (clip,) = mimic.manifest[mimic.manifest["vendor"].str.contains("SonoSite")]["clip_id"]
+    assert mimic.store.length(clip) == 30
+
+
+def _stem(item: str) -> str:
+    return Path(item).name.removesuffix(".gz").split(".")[0].removesuffix("_half_sequence")
+
+
+def _fingerprint(root: Path) -> str:
+    state = hashlib.sha256()
+    for file in sorted(root.rglob("*")):
+        state.update(f"{file}{file.stat().st_mtime_ns}".encode())
+        state.update(file.read_bytes() if file.is_file() else b"")
+    return state.hexdigest()
