@@ -1,0 +1,54 @@
+"""The demonstration: four synthetic institutions, one real cine, one federation."""
+
+from __future__ import annotations
+
+import shutil
+from importlib.resources import files
+from pathlib import Path
+
+from echofm_core.console import progress
+from echofm_core.phantom.institutions import PhantomSize, write_institutions
+from echofm_core.plan import Plan, load_plan
+from simulations.experiment import Outcome, run_experiment
+
+#: Patients at each institution; sized for eight minutes on two cores.
+DEMO_SIZE = PhantomSize(echonet=160, camus=60, mimic=40, tmed=60)
+
+
+def run_demo(folder: Path, *, fresh: bool = False) -> Outcome:
+    """Write the institutions where they are missing, then run the demo plan on them.
+
+    An interrupted demo goes on where it stopped; ``fresh`` starts again from nothing.
+
+    Args:
+        folder: Gets ``data/`` (four public layouts), ``plan.toml`` and ``run/``.
+        fresh: Remove an earlier demo's data and run first.
+    """
+    if fresh:
+        for name in ("data", "run"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    plan = write_demo_plan(folder / "plan.toml")
+    write_demo_data(folder / "data", plan.seed)
+    run = folder / "run"
+    return run_experiment(plan, run, resume=(run / "plan.toml").exists())
+
+
+def write_demo_plan(path: Path) -> Plan:
+    """Copy the demo's plan to where the user can read and change it; an edited one is kept."""
+    if not path.exists():
+        text = files("simulations").joinpath("demo.toml").read_text(encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
+    return load_plan(path)
+
+
+def write_demo_data(folder: Path, seed: int) -> None:
+    """Write the four institutions; a half-written folder from a killed run is written again."""
+    done = folder / ".complete"
+    if done.exists():
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    total = DEMO_SIZE.echonet + DEMO_SIZE.camus + DEMO_SIZE.mimic + DEMO_SIZE.tmed
+    with progress("writing four synthetic institutions", total) as meter:
+        write_institutions(folder, size=DEMO_SIZE, seed=seed, errors=True, meter=meter)
+    done.touch()

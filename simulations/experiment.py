@@ -1,0 +1,272 @@
+"""One experiment: prepare sites, train every arm, evaluate, and write the run folder.
+
+Reading order: :func:`run_experiment` tells the whole story; the rest are its steps.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from echofm_core import __version__
+from echofm_core.console import Meter, console, progress
+from echofm_core.errors import FederationError, ResumeError
+from echofm_core.evaluation.score import score
+from echofm_core.plan import Plan, load_plan
+from echofm_core.randomness import stream
+from server.rounds import Event, FederationResult, evaluate_sites, run_federation, run_name
+from simulations.arms import EVERYTHING, FEDERATED, Arm, plan_arms
+from simulations.engine import Engine, SiteSettings
+from simulations.pictures import draw_pictures
+from simulations.prepare import (
+    PreparedSites,
+    is_phantom,
+    mirrored_notes,
+    prepare_sites,
+    save_sites,
+    site_manifest,
+)
+from simulations.protocols.assign import RULES
+from simulations.report import write_report
+
+#: State folder name of the evaluation that fills the site x model table.
+CROSS = "cross"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What an experiment leaves behind.
+
+    Attributes:
+        run: The run folder.
+        scores: Columns model, site, task, metric, value, low, high, patients.
+        digest: Digest of the federated model.
+        report: Path of ``report.html``.
+        notes: Sentences that a reader of the table must know.
+    """
+
+    run: Path
+    scores: pd.DataFrame
+    digest: str
+    report: Path
+    notes: tuple[str, ...]
+
+
+def run_experiment(plan: Plan, run: Path, *, resume: bool = False) -> Outcome:
+    """Train a federation and its reference models on split public data, and report.
+
+    Args:
+        plan: What to do; ``machine`` says where and with how many workers.
+        run: Run folder; new, or an interrupted one with ``resume``.
+        resume: Go on where an earlier run of the same plan stopped.
+
+    Raises:
+        ResumeError: The folder holds a run, and ``resume`` is not given or the plan differs.
+        EchoFMError: Anything that the plan, the data or a round can get wrong.
+    """
+    started = time.monotonic()
+    _claim(run, plan, resume)
+    prepared = prepare_sites(plan, _cache(plan, run))
+    save_sites(prepared, plan, run)
+    arms, notes = plan_arms(prepared.manifest, plan)
+    notes = [RULES[plan.protocol.name].caveat, *mirrored_notes(prepared, plan), *notes]
+    results = _train(plan, run, prepared, arms, resume)
+    scores = _score(plan, run, arms)
+    digest = results[FEDERATED].digest
+    draw_pictures(plan, run, prepared)
+    summary = {
+        "name": plan.name,
+        "plan_hash": plan.digest(),
+        "digest": digest,
+        "seconds": round(time.monotonic() - started, 1),
+        "synthetic": any(is_phantom(Path(root)) for root in plan.machine.roots),
+        "versions": _versions(),
+        "notes": notes,
+        "privacy": _privacy(plan, run),
+    }
+    _write_text(run / "summary.json", json.dumps(summary, indent=1))
+    report = write_report(run)
+    return Outcome(run=run, scores=scores, digest=digest, report=report, notes=tuple(notes))
+
+
+def _claim(run: Path, plan: Plan, resume: bool) -> None:
+    """Make the run folder ours, or refuse one that holds something else."""
+    kept = run / "plan.toml"
+    if kept.exists():
+        if not resume:
+            raise ResumeError(
+                f"{run} already holds a run; continue it with --resume, or choose another --out."
+            )
+        if (theirs := load_plan(kept).digest()) != plan.digest():
+            raise ResumeError(
+                f"{run} holds a run of another plan (hash {theirs[:12]}, this plan is "
+                f"{plan.digest()[:12]}); resume with the plan in that folder, or choose another "
+                "--out."
+            )
+        return
+    if run.exists() and any(run.iterdir()):
+        raise ResumeError(f"{run} is not empty and holds no plan.toml; choose another --out.")
+    run.mkdir(parents=True, exist_ok=True)
+    _write_text(kept, plan.to_toml())
+
+
+def _cache(plan: Plan, run: Path) -> Path:
+    return Path(plan.machine.cache) if plan.machine.cache else run / "cache"
+
+
+def _train(
+    plan: Plan, run: Path, prepared: PreparedSites, arms: Sequence[Arm], resume: bool
+) -> dict[str, FederationResult]:
+    """Train and test all arms; as many at once as there are workers."""
+    rounds = plan.pretrain.rounds + plan.finetune.rounds
+    workers = plan.machine.workers
+    with (
+        Engine(workers=workers, threads=plan.machine.threads) as engine,
+        progress("training", rounds * len(arms)) as meter,
+        ThreadPoolExecutor(max_workers=min(workers, len(arms))) as pool,
+    ):
+
+        def one(arm: Arm) -> FederationResult:
+            return _run_arm(arm, plan, run, prepared, engine, meter, resume)
+
+        futures = {arm.name: pool.submit(one, arm) for arm in arms}
+        try:
+            return {name: future.result() for name, future in futures.items()}
+        except BaseException:
+            for future in futures.values():
+                future.cancel()
+            raise
+
+
+def _run_arm(
+    arm: Arm,
+    plan: Plan,
+    run: Path,
+    prepared: PreparedSites,
+    engine: Engine,
+    meter: Meter,
+    resume: bool,
+) -> FederationResult:
+    """One federation, then its model on every test site that the table needs."""
+    folder = arm.folder(run)
+
+    def settings(sites: Sequence[str]) -> list[SiteSettings]:
+        return [
+            SiteSettings(
+                name=site,
+                manifest=site_manifest(run, site),
+                store=prepared.stores,
+                state=folder / "sites" / site,
+            )
+            for site in sites
+        ]
+
+    def show(event: Event) -> None:
+        if event.round_done:
+            meter.advance(1, note=arm.name)
+            if arm.name == FEDERATED:
+                console.print(event.line())
+
+    result = run_federation(
+        engine.grid(settings(arm.train)),
+        arm.plan(plan),
+        folder,
+        resume=resume and (folder / "journal").exists(),
+        on_event=show,
+        arm=arm.name,
+    )
+    # Its own sites were tested at the end of the run; the table also needs the others.
+    others = [site for site in arm.test if site not in arm.train]
+    if others and arm.train != (EVERYTHING,):
+        evaluate_sites(engine.grid(settings(others)), arm.plan(plan), result.weights, run=CROSS)
+    _collect_predictions(arm, plan, run)
+    return result
+
+
+def _collect_predictions(arm: Arm, plan: Plan, run: Path) -> None:
+    """Gather what the simulated sites wrote at home; a task nobody trained is left out.
+
+    Raises:
+        FederationError: A site was not tested.
+    """
+    parts = []
+    homes = arm.train if arm.train == (EVERYTHING,) else arm.test
+    for site in homes:
+        kept = run_name(arm.plan(plan)) if site in arm.train else CROSS
+        path = arm.folder(run) / "sites" / site / kept / "predictions.parquet"
+        if not path.exists():
+            raise FederationError(
+                f"model {arm.name} was not tested at {site}; {arm.folder(run)}/evaluation.json "
+                "says why: mend it and go on with --resume."
+            )
+        rows = pd.read_parquet(path)
+        parts.append(rows[rows["task"].isin([task.value for task in arm.tasks])])
+    if not parts:
+        return
+    out = run / "predictions" / f"{arm.name.replace(':', '-')}.parquet"
+    out.parent.mkdir(exist_ok=True)
+    pd.concat(parts).assign(model=arm.model).to_parquet(out, index=False)
+
+
+def _score(plan: Plan, run: Path, arms: Sequence[Arm]) -> pd.DataFrame:
+    """The site x model table in long form; also written to ``scores.parquet``."""
+    frames = [
+        pd.read_parquet(path)
+        for arm in arms
+        if (path := run / "predictions" / f"{arm.name.replace(':', '-')}.parquet").exists()
+    ]
+    tables = []
+    models = pd.concat(frames) if frames else pd.DataFrame(columns=["model"])
+    for model, rows in models.groupby("model", sort=False):
+        # One stream for all models: the same patients are drawn, so rows compare.
+        rng = stream(plan.seed, "", 0, "bootstrap")
+        threshold = plan.finetune.reduced_ef_threshold
+        table = score(rows.drop(columns="model"), plan.evaluation, rng, threshold)
+        tables.append(table.assign(model=model))
+    columns = ["model", "site", "task", "metric", "value", "low", "high", "patients"]
+    scores = pd.concat(tables)[columns] if tables else pd.DataFrame(columns=columns)
+    scores.to_parquet(run / "scores.parquet", index=False)
+    return scores
+
+
+def _privacy(plan: Plan, run: Path) -> list[dict[str, Any]]:
+    """Epsilon spent at each site of the federated arm, from the round metrics."""
+    metrics = pd.read_parquet(run / "metrics.parquet")
+    table = metrics.pivot_table(index="site", columns="metric", values="value", aggfunc="max")
+    if "epsilon" not in table:
+        return []
+    return [
+        {
+            "site": str(site),
+            "epsilon": float(row["epsilon"]),
+            "delta": plan.privacy.delta,
+            "noise_multiplier": float(row.get("noise_multiplier", float("nan"))),
+        }
+        for site, row in table[table["epsilon"].notna()].iterrows()
+    ]
+
+
+def _versions() -> dict[str, str]:
+    names = ("flwr", "torch", "timm", "opacus", "pydicom")
+    return {
+        "echofm-federated": __version__,
+        "python": platform.python_version(),
+        **{name: version(name) for name in names},
+    }
+
+
+def _write_text(path: Path, text: str) -> None:
+    """Write a small file whole or not at all."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)

@@ -1,0 +1,77 @@
+"""Pictures of a run for its report: what each site holds, what the auto-encoder sees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from client.state import SiteState
+from echofm_core.data.clip_store import ClipStore, open_stores
+from echofm_core.data.windows import MEAN, SD, ClipWindows, to_batch
+from echofm_core.models.build import build_autoencoder
+from echofm_core.models.weights import load_arrays
+from echofm_core.plan import Plan
+from echofm_core.randomness import torch_stream
+from server.rounds import pretrained_encoder, run_name
+from simulations.prepare import PreparedSites
+from simulations.report.pictures import contact_sheet, reconstruction_strip
+
+#: Vendor of the real cine that the pydicom package ships; it is always on its site's sheet.
+REAL_CINE_VENDOR = "SonoSite"
+
+
+def draw_pictures(plan: Plan, run: Path, prepared: PreparedSites) -> None:
+    """Write ``pictures/contact_SITE.png`` and, after pre-training, ``pictures/reconstruction.png``.
+
+    Args:
+        plan: The run's plan.
+        run: Its folder.
+        prepared: Sites and stores.
+    """
+    folder = run / "pictures"
+    folder.mkdir(exist_ok=True)
+    store = open_stores(prepared.stores)
+    for site in prepared.site_names():
+        rows = prepared.manifest[prepared.manifest["site"] == site]
+        contact_sheet(store, rows, site, folder / f"contact_{site}.png", always=_real_cines(rows))
+    if plan.pretrain.rounds:
+        _reconstruct(plan, run, store, prepared, folder / "reconstruction.png")
+
+
+def _real_cines(rows: pd.DataFrame) -> list[str]:
+    vendor = rows["vendor"].fillna("").str.contains(REAL_CINE_VENDOR, case=False)
+    return list(rows.loc[vendor, "clip_id"])
+
+
+def _reconstruct(
+    plan: Plan, run: Path, store: ClipStore, prepared: PreparedSites, path: Path
+) -> None:
+    """One masked test clip of each site: as it is, what the encoder sees, what is predicted.
+
+    Each site's own decoder is used: decoders stay at home unless the plan shares them.
+    """
+    model = build_autoencoder(plan)
+    encoder = pretrained_encoder(run, plan)
+    rows: list[tuple[NDArray[np.float32], ...]] = []
+    examples = prepared.manifest[prepared.manifest["split"] == "test"].drop_duplicates("site")
+    for site in sorted(examples["site"]):
+        decoder = SiteState(run / "sites" / site, run_name(plan)).decoder(plan.pretrain.rounds + 1)
+        load_arrays(model, {**encoder, **decoder})
+        clip = ClipWindows(store, examples[examples["site"] == site], plan.data)
+        batch = to_batch(clip.test_windows(0)[:1])
+        masks = torch_stream(plan.seed, site, 0, "pictures.mask")
+        filled, hidden = model.eval().reconstruct(batch.video, batch.sector, masks)
+        original = _grey(batch.video)
+        masked = np.where(hidden[:, :, 0].numpy(), np.float32(0), original)
+        rows.append((original, masked, _grey(filled)))
+    original, masked, filled_in = (np.concatenate(part) for part in zip(*rows, strict=True))
+    reconstruction_strip(original, masked, filled_in, path)
+
+
+def _grey(video: torch.Tensor) -> NDArray[np.float32]:
+    """Normalised (B, T, 1, S, S) back to grey (B, T, S, S) in [0, 1]."""
+    return np.asarray((video[:, :, 0] * SD + MEAN).clamp(0, 1).numpy(), dtype=np.float32)

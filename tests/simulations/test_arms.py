@@ -1,0 +1,81 @@
+"""Which models an experiment trains, derived by hand from who has which labels."""
+
+from pathlib import Path
+
+from echofm_core.data.manifest import manifest_from_rows
+from echofm_core.plan import Plan, plan_from_mapping
+from echofm_core.tasks import Task
+from simulations.arms import plan_arms
+from simulations.prepare import census
+
+
+def manifest():
+    """A and B have EF in training and test; C has AS grades; D has nothing."""
+    rows = []
+    for site, label in (
+        ("A", {"ef": 50.0}),
+        ("B", {"ef": 60.0}),
+        ("C", {"as_grade": 2}),
+        ("D", {}),
+    ):
+        for split in ("train", "test"):
+            name = f"{site}{split}"
+            rows.append(
+                {
+                    "dataset": site, "site": site, "patient_id": name, "clip_id": name,
+                    "path": "/x", "split": split, "view": "A4C", **label,
+                }
+            )  # fmt: skip
+    return manifest_from_rows(rows)
+
+
+def test_arms_of_four_sites_with_different_labels() -> None:
+    arms, notes = plan_arms(manifest(), Plan())
+    assert [arm.name for arm in arms] == [
+        "federated", "pooled", "local:A", "without:A", "local:B", "without:B", "local:C",
+    ]  # fmt: skip
+    by_name = {arm.name: arm for arm in arms}
+    assert by_name["federated"].train == ("A", "B", "C", "D")
+    assert by_name["federated"].test == ("A", "B", "C")
+    assert by_name["without:A"].train == ("B", "C", "D")
+    assert by_name["without:A"].test == ("A",)
+    assert by_name["local:C"].tasks == (Task.AS_GRADE,)
+    assert by_name["pooled"].train == ("all",)
+    assert notes == [
+        "Leaving C out is n/a: no other site has labels for its tasks.",
+        "D has no training labels, so there is no model of it alone.",
+    ]
+
+
+def test_only_the_baselines_that_were_asked_for() -> None:
+    plan = plan_from_mapping({"evaluation": {"baselines": []}}, "test")
+    assert [arm.name for arm in plan_arms(manifest(), plan)[0]] == ["federated"]
+
+
+def test_a_view_filter_takes_labels_away() -> None:
+    plan = plan_from_mapping({"protocol": {"views": ["A2C"]}}, "test")
+    arms, _ = plan_arms(manifest(), plan)
+    assert arms[0].test == () and arms[0].tasks == ()
+
+
+def test_min_sites_never_exceeds_the_arm() -> None:
+    plan = plan_from_mapping({"federation": {"min_sites": 3}}, "test")
+    arms, _ = plan_arms(manifest(), plan)
+    assert [arm.plan(plan).federation.min_sites for arm in arms] == [3, 1, 1, 3, 1, 3, 1]
+
+
+def test_folders_keep_the_federated_run_at_the_top() -> None:
+    arms, _ = plan_arms(manifest(), Plan())
+    assert arms[0].folder(Path("r")) == Path("r")
+    assert arms[2].folder(Path("r")) == Path("r/baselines/local-A")
+
+
+def test_census_counts_labels_by_site_and_split() -> None:
+    table = census(manifest(), Plan()).set_index(["site", "split"])
+    assert table.loc[("A", "train"), ["clips", "patients", "ef", "as_grade"]].tolist() == [
+        1,
+        1,
+        1,
+        0,
+    ]
+    assert table.loc[("C", "test"), "as_grade"] == 1
