@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 #: nearly always, also in the dark flanks of a sector; the black around it and static text never,
 #: and an ECG trace only when its sweep passes.
 ALIVE = 0.3
+#: Mean grey level below which a place is black but for coding noise, which changes too.
+BLACK = 0.75
 #: Grey level above which a pixel is lit.
 LIT = 8
-#: Side of the box over which activity is averaged, as a share of the frame's longer side.
+#: Side of the box over which both are averaged, as a share of the frame's longer side.
 BLUR = 1 / 64
 #: Opening radius, as a share of the frame's longer side: wider than text and ECG strokes.
 STROKE = 0.012
@@ -41,7 +43,7 @@ def estimate_sector(frames: NDArray[np.uint8], region: Box | None = None) -> NDA
     Returns:
         ``(H, W)`` bool; all True where no plausible sector is found.
     """
-    moving = _activity(frames) >= ALIVE
+    moving = (_activity(frames) >= ALIVE) & (_smooth(frames.mean(axis=0)) >= BLACK)
     if region is not None:
         left, top, right, bottom = region
         inside = np.zeros_like(moving)
@@ -73,9 +75,13 @@ def _activity(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
     total = np.zeros(frames.shape[1:], dtype=np.float32)
     for before, after in pairwise(frames):
         total += before != after
-    side = max(3, round(BLUR * max(total.shape)))
-    smooth = cv2.blur(total / max(1, len(frames) - 1), (side, side))
-    return np.asarray(smooth, dtype=np.float32)
+    return _smooth(total / max(1, len(frames) - 1))
+
+
+def _smooth(picture: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Box mean over a few pixels."""
+    side = max(3, round(BLUR * max(picture.shape)))
+    return np.asarray(cv2.blur(picture.astype(np.float32), (side, side)), dtype=np.float32)
 
 
 def _largest_hull(area: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
