@@ -38,7 +38,6 @@ def read_grey(source: Path | BytesIO) -> tuple[NDArray[np.uint8], float | None]:
     try:
         frames, fps = _read(source)
     except decord.DECORDError:
-        # A file cut within a frame fails as a whole; the frames before the cut are sound.
         frames, fps = _read_until_damage(source)
     except (RuntimeError, IndexError) as error:
         raise UnreadableFileError(f"a video cannot be decoded ({type(error).__name__}).") from None
@@ -65,16 +64,20 @@ def _read(source: Path | BytesIO) -> tuple[NDArray[np.uint8], float]:
 
 
 def _read_until_damage(source: Path | BytesIO) -> tuple[NDArray[np.uint8], float]:
-    """One frame after the other, up to the first that does not decode."""
+    """Frames up to the first that does not decode: those before a cut are sound.
+
+    Through OpenCV, because decord's decoder thread reports damage ahead of the frames before it:
+    how many of them one still gets depends on timing.
+    """
     frames: list[NDArray[np.uint8]] = []
+    capture = cv2.VideoCapture(str(source)) if isinstance(source, Path) else cv2.VideoCapture()
     try:
-        reader = _open(source)
-        for _ in range(len(reader)):
-            frames.append(_luminance(reader.next().asnumpy()[None])[0])
-    except (decord.DECORDError, RuntimeError, StopIteration):
-        if not frames:
-            raise UnreadableFileError("a video holds no whole frame.") from None
-    return np.stack(frames), _rate(reader)
+        fps = float(capture.get(cv2.CAP_PROP_FPS))
+        while (step := capture.read())[0]:
+            frames.append(_luminance(np.asarray(step[1], dtype=np.uint8)[None, ..., ::-1])[0])
+    finally:
+        capture.release()
+    return np.stack(frames) if frames else np.empty((0, 0, 0), np.uint8), fps
 
 
 def _rate(reader: Any) -> float:
@@ -84,5 +87,7 @@ def _rate(reader: Any) -> float:
 def _luminance(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """``(N, H, W, 3)`` to ``(N, H, W)``; exact where the three channels are equal."""
     count, height, width, _ = rgb.shape
-    grey = cv2.cvtColor(rgb.reshape(count * height, width, 3), cv2.COLOR_RGB2GRAY)
+    grey = cv2.cvtColor(
+        np.ascontiguousarray(rgb).reshape(count * height, width, 3), cv2.COLOR_RGB2GRAY
+    )
     return np.asarray(grey, dtype=np.uint8).reshape(count, height, width)

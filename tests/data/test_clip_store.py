@@ -180,6 +180,18 @@ def test_a_clip_that_is_not_there(manifest: pd.DataFrame, tmp_path: Path) -> Non
         store.frames("a", 0, 21)
 
 
+def test_a_decoder_that_dies_is_one_sentence(
+    manifest: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_build, "prepare", _die)
+    with pytest.raises(StoreError, match="process died"):
+        build_store(manifest, tmp_path / "s", CONFIG, workers=2)
+
+
+def _die(_: object) -> None:
+    os._exit(9)
+
+
 def _count_decodes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     calls: list[str] = []
     real = store_parts.decode_clip

@@ -3,7 +3,7 @@
 Layout: ``database_nifti/patientNNNN/`` with one ``Info_*.cfg`` and one ``*_half_sequence.nii.gz``
 a view, and the official split in ``database_split/``. Source: Leclerc 2019.
 
-The settings give EF for the patient and no volumes, so EDV and ESV stay null. Frames are served
+The settings of this release give EF for the patient and no volumes, so EDV and ESV are null. Frames are served
 from end-diastole to end-systole: where the settings say the reverse, decoding turns them round.
 """
 
@@ -27,6 +27,8 @@ SPLIT_FILES = {
     "subgroup_validation.txt": Split.VALIDATION,
     "subgroup_testing.txt": Split.TEST,
 }
+#: Settings that give a label: in this release, and in the earlier one.
+LABEL_KEYS = {Task.EF: ("EF", "LVef"), Task.EDV: ("LVedv",), Task.ESV: ("LVesv",)}
 _PATIENT = re.compile(r"patient\d+")
 
 
@@ -141,10 +143,15 @@ class CamusReader:
             "quality": settings.get("ImageQuality") or None,
             "sex": sex if sex in ("F", "M") else None,
             "age": positive(settings.get("Age")),
-            "ef": label(
-                settings.get("EF") or settings.get("LVef"), Task.EF, self.dataset, item, findings
-            ),
+            **{
+                task.value: label(_either(settings, keys), task, self.dataset, item, findings)
+                for task, keys in LABEL_KEYS.items()
+            },
         }
+
+
+def _either(settings: dict[str, str], keys: tuple[str, ...]) -> str | None:
+    return next((settings[key] for key in keys if key in settings), None)
 
 
 def parse_split(text: str) -> list[str]:

@@ -89,6 +89,13 @@ def test_without_split_lists(root: Path) -> None:
     assert len(wrong["no_split_file", "repaired"]) == 3
 
 
+def test_settings_of_the_earlier_release(root: Path) -> None:
+    text = SETTINGS.replace("EF: 54", "LVedv: 90.5\nLVesv: 41\nLVef: 54.7")
+    (root / "database_nifti" / "patient0001" / "Info_4CH.cfg").write_text(text)
+    row = found(root)[0].loc["patient0001_4CH"]
+    assert [float(row[name]) for name in ("edv", "esv", "ef")] == pytest.approx([90.5, 41, 54.7])
+
+
 def test_settings_that_are_not_text(root: Path) -> None:
     (root / "database_nifti" / "patient0001" / "Info_4CH.cfg").write_bytes(b"\xff\xfe\0ED")
     manifest, _ = found(root)

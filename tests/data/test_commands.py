@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from echofm_core.data import commands
+from echofm_core.data.clip_store import open_stores
+from echofm_core.errors import DataRootError, PlanError
+from tests.data.files import speckle, write_avi
+
+ROWS = "FileName,EF,ESV,EDV,Split\n0XA,60,40,100,TRAIN\n0XB,30,70,100,TEST\n0XGONE,1,1,1,TRAIN\n"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "echonet" / "Videos").mkdir(parents=True)
+    for name in ("0XA", "0XB"):
+        write_avi(tmp_path / "echonet" / "Videos" / f"{name}.avi", speckle(10))
+    (tmp_path / "echonet" / "FileList.csv").write_text(ROWS)
+    return tmp_path / "echonet"
+
+
+def run(*words: object) -> str:
+    app = typer.Typer()
+    commands.register(app)
+    app.command("other")(lambda: None)
+    result = CliRunner().invoke(app, ["data", *map(str, words)], catch_exceptions=False)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.output
+
+
+def test_index_then_store(root: Path, tmp_path: Path) -> None:
+    manifest, found = tmp_path / "out" / "m.parquet", tmp_path / "f.csv"
+    printed = run("index", root, "--out", manifest, "--findings", found)
+    assert "echonet_dynamic" in printed
+    assert "missing_file" in printed
+    assert "2 clips in" in printed
+    assert "0XGONE" in " ".join(pd.read_csv(found)["item"])
+    printed = run("store", manifest, "--out", tmp_path / "stores", "--size", 32)
+    assert "Nothing was wrong" in printed
+    assert sorted(open_stores(tmp_path / "stores").index.index) == ["0XA", "0XB"]
+    assert "echonet_dynamic: 2 clips" in printed
+
+
+def test_help_teaches_by_example() -> None:
+    assert "echofm data index ~/data --out manifest.parquet" in run("index", "--help")
+    assert "--workers 8" in run("store", "--help")
+
+
+def test_mistakes_are_one_sentence(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataRootError, match="does not exist"):
+        run("index", tmp_path / "none", "--out", tmp_path / "m.parquet")
+    run("index", root, "--out", tmp_path / "m.parquet")
+    with pytest.raises(PlanError, match="--size 33"):
+        run("store", tmp_path / "m.parquet", "--out", tmp_path / "s", "--size", 33)
