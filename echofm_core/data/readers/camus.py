@@ -3,8 +3,9 @@
 Layout: ``database_nifti/patientNNNN/`` with one ``Info_*.cfg`` and one ``*_half_sequence.nii.gz``
 a view, and the official split in ``database_split/``. Source: Leclerc 2019.
 
-The settings of this release give EF for the patient and no volumes, so EDV and ESV are null. Frames are served
-from end-diastole to end-systole: where the settings say the reverse, decoding turns them round.
+The settings of this release give EF for the patient and no volumes, so EDV and ESV are null.
+Frames are served from end-diastole to end-systole: where the settings say the reverse, decoding
+turns them round.
 """
 
 from __future__ import annotations
