@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import io
 import math
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 #: Only these element types ever travel.
 LEGAL_TYPES = (np.dtype("<f4"), np.dtype("<f2"))
+#: Bytes before the text of a header: magic, version and the text's length.
+PREAMBLE = 10
 #: Longest header that is read, in bytes; numpy writes 128.
 LONGEST_HEADER = 4096
 
@@ -32,7 +35,25 @@ def unpack(data: bytes | memoryview) -> NDArray[np.floating]:
     Raises:
         ValueError: The bytes are not a whole little-endian fp32 or fp16 array in C order.
     """
-    head = io.BytesIO(bytes(data[:LONGEST_HEADER]))
+    begin = PREAMBLE + int.from_bytes(data[PREAMBLE - 2 : PREAMBLE], "little")
+    if begin > LONGEST_HEADER:
+        raise ValueError(f"header of {begin} bytes, expected at most {LONGEST_HEADER}")
+    shape, dtype = _read_header(bytes(data[:begin]))
+    count = math.prod(shape)
+    if len(data) != begin + count * dtype.itemsize:
+        raise ValueError(
+            f"array of shape {shape} takes {begin + count * dtype.itemsize} bytes, "
+            f"found {len(data)}"
+        )
+    view: NDArray[np.floating] = np.frombuffer(data, dtype, count, begin).reshape(shape)
+    view.flags.writeable = False
+    return view
+
+
+@lru_cache(maxsize=4096)
+def _read_header(header: bytes) -> tuple[tuple[int, ...], np.dtype[np.floating]]:
+    """Shape and type; a model's headers are the same in every round, so they are read once."""
+    head = io.BytesIO(header)
     try:
         if np.lib.format.read_magic(head) != (1, 0):
             raise ValueError("not version 1.0")
@@ -43,10 +64,4 @@ def unpack(data: bytes | memoryview) -> NDArray[np.floating]:
         raise ValueError(f"array has type {dtype.str}, expected little-endian fp32 or fp16")
     if any(side < 0 for side in shape):
         raise ValueError(f"array has shape {shape}")
-    expected = head.tell() + math.prod(shape) * dtype.itemsize
-    if len(data) != expected:
-        raise ValueError(f"array of shape {shape} takes {expected} bytes, found {len(data)}")
-    view: NDArray[np.floating] = np.frombuffer(data, dtype, math.prod(shape), head.tell())
-    view = view.reshape(shape)
-    view.flags.writeable = False
-    return view
+    return shape, dtype

@@ -202,8 +202,8 @@ def _take(
         most=spec.participants[site].most,
         max_norm=spec.federation.max_update_norm,
     )
-    norm = admit(update, expected)
-    fold.add(update.weights, update.counts)
+    admit(update, expected)
+    norm = fold.add(update.weights, update.counts)
     metrics = {name: value for name, value in update.metrics.items() if math.isfinite(value)}
     return SiteEntry(counts=dict(update.counts), metrics={**metrics, "update_norm": norm})
 

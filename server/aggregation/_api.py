@@ -7,6 +7,7 @@ the loop itself, which lives in ``server/phase.py``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -16,18 +17,21 @@ from numpy.typing import NDArray
 from echofm_core.contract import Weights, group_of
 
 #: Elements of one pass: small enough that its scratch stays in the processor's cache.
-CHUNK = 1 << 15
+CHUNK = 1 << 17
 
 
 class Fold(Protocol):
     """A round in progress. Replies come one at a time, in site-name order, then ``finish``."""
 
-    def add(self, weights: Weights, counts: Mapping[str, int]) -> None:
+    def add(self, weights: Weights, counts: Mapping[str, int]) -> float:
         """Take in one admitted update; nothing of it is kept.
 
         Args:
             weights: Arrays of the groups in ``counts``, fp32 or fp16.
             counts: Parameter group -> training clips behind it, all positive.
+
+        Returns:
+            L2 norm of what it changes, for the journal.
         """
 
     def finish(self) -> dict[str, NDArray[np.float32]]:
@@ -65,8 +69,9 @@ class WeightedMean:
         self._totals: dict[str, float] = {}
         self._scratch = np.empty(CHUNK, np.float32)
 
-    def add(self, weights: Weights, counts: Mapping[str, int]) -> None:
-        """Take in one admitted update."""
+    def add(self, weights: Weights, counts: Mapping[str, int]) -> float:
+        """Take in one admitted update; returns the L2 norm of its change."""
+        squares = 0.0
         shares = {group: float(count) ** self._exponent for group, count in counts.items()}
         for group, share in shares.items():
             self._totals[group] = self._totals.get(group, 0.0) + share
@@ -75,7 +80,8 @@ class WeightedMean:
             first = name not in self._sums
             if first:
                 self._sums[name] = np.empty(array.shape, np.float32)
-            self._add_array(self._sums[name], array, self._sent[name], share, first)
+            squares += self._add_array(self._sums[name], array, self._sent[name], share, first)
+        return math.sqrt(squares)
 
     def finish(self) -> dict[str, NDArray[np.float32]]:
         """The next global model; groups that nobody trained are passed on as they are."""
@@ -97,15 +103,18 @@ class WeightedMean:
         base: NDArray[np.floating],
         share: np.float32,
         first: bool,
-    ) -> None:
-        """``total += share * (array - base)``, a chunk at a time."""
+    ) -> float:
+        """``total += share * (array - base)``, a chunk at a time; returns the squared norm."""
+        squares = 0.0
         flat_total, flat, flat_base = total.reshape(-1), array.reshape(-1), base.reshape(-1)
         for start in range(0, flat.size, CHUNK):
             part = slice(start, min(start + CHUNK, flat.size))
             change = self._scratch[: part.stop - start]
             np.subtract(flat[part], flat_base[part], out=change, dtype=np.float32)
+            squares += float(np.einsum("i,i->", change, change))
             if first:
                 np.multiply(change, share, out=flat_total[part])
             else:
                 change *= share
                 flat_total[part] += change
+        return squares

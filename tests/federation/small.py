@@ -85,5 +85,3 @@ def _build_site(folder: Path, name: str) -> SiteSettings:
         store=folder / "stores",
         state=folder / "state",
     )
-
-

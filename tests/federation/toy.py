@@ -12,6 +12,7 @@ import time
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
+from numpy.typing import NDArray
 
 from echofm_core.checksum import checksum
 from echofm_core.contract import SCHEMA_VERSION, group_of
@@ -67,15 +68,12 @@ def _train(message: Message, context: Context, phase: str) -> Message:
         os.kill(os.getpid(), signal.SIGKILL)
     if "late" in site:
         time.sleep(3)
-    weights = {
-        name: (unpack(array.data) + np.float32(step(site, round_))).astype(array.dtype)
-        for name, array in message.content["arrays"].items()
-    }
-    if "nan" in site:
-        next(iter(weights.values())).flat[0] = np.nan
-    if "shape" in site:
-        name = next(iter(weights))
-        weights[name] = weights[name][..., :-1]
+    change = np.float32(step(site, round_))
+    arrays = ArrayRecord()
+    for name, array in message.content["arrays"].items():
+        moved = (unpack(array.data) + change).astype(array.dtype, copy=False)
+        arrays[name] = _array(_misbehave(moved, site))
+    weights = {name: unpack(array.data) for name, array in arrays.items()}
     counts = {group_of(name): CLIPS for name in weights}
     reply = {
         "schema": SCHEMA_VERSION,
@@ -87,12 +85,17 @@ def _train(message: Message, context: Context, phase: str) -> Message:
         "count-names": list(counts),
         "count-values": list(counts.values()),
     }
-    arrays = {
-        name: Array(str(array.dtype), array.shape, "numpy.ndarray", pack(array))
-        for name, array in weights.items()
-    }
     metrics = MetricRecord({"loss": step(site, round_)})
-    content = RecordDict(
-        {"arrays": ArrayRecord(arrays), "config": ConfigRecord(reply), "metrics": metrics}
-    )
+    content = RecordDict({"arrays": arrays, "config": ConfigRecord(reply), "metrics": metrics})
     return Message(content, reply_to=message)
+
+
+def _misbehave(array: NDArray[np.floating], site: str) -> NDArray[np.floating]:
+    """What the site's name asks for."""
+    if "nan" in site:
+        array.flat[0] = np.nan
+    return array[..., :-1] if "shape" in site else array
+
+
+def _array(array: NDArray[np.floating]) -> Array:
+    return Array(str(array.dtype), array.shape, "numpy.ndarray", pack(array))
