@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -107,8 +107,8 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]
         super().__init__(optimizer, loss_reduction="mean", **options)
         self.source = source
 
-    def clip_and_accumulate(self) -> None:
-        """Clip each patient's gradient; one that is not finite counts as zero.
+    def pre_step(self, closure: Callable[[], float] | None = None) -> bool:
+        """Clip and add noise; a patient's gradient that is not finite counts as zero.
 
         Skipping the step instead would tell that such a patient was there. In an empty step, and
         for parameters that no drawn patient reached, the sum is zero: they get noise alone.
@@ -122,7 +122,7 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]
         if broken.any():
             for p in self.params:
                 p.grad_sample[broken] = 0.0
-        super().clip_and_accumulate()
+        return bool(super().pre_step(closure))
 
     def add_noise(self) -> None:
         """Add noise to the clipped sum."""
@@ -214,7 +214,8 @@ def _fingerprint(job: LocalJob, noise: float, steps: Steps) -> str:
     state.update(job.config.model_dump_json().encode())
     state.update(f"{context.rounds}|{context.proximal_mu}|{context.privacy}".encode())
     state.update(f"{noise!r}|{steps!r}".encode())
-    state.update(job.manifest.to_json().encode())
+    # Where the files lie decides nothing.
+    state.update(job.manifest.drop(columns="path").to_json().encode())
     state.update(job.clips.tobytes())
     moments = job.moments()
     source = moments.source() if moments else None

@@ -1,0 +1,52 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from echofm_core.errors import PrivacyError
+from echofm_core.privacy.accounting import Steps, epsilon
+from echofm_core.privacy.ledger import SYSTEM, Entry, Ledger
+
+ENTRY = Entry(phase="pretrain", round=1, noise=1.0, rate=0.2, steps=10, randomness=SYSTEM)
+DELTA = 1e-5
+
+
+def test_entries_outlive_the_process_and_add_up(tmp_path: Path) -> None:
+    first = Ledger(tmp_path).spend(ENTRY, DELTA, None)
+    assert first == epsilon(1.0, [Steps(0.2, 10)], DELTA)
+    again = Ledger(tmp_path)
+    assert again.entries == [ENTRY]
+    assert again.epsilon(DELTA) == first
+    second = again.spend(replace(ENTRY, round=2), DELTA, None)
+    assert second == epsilon(1.0, [Steps(0.2, 20)], DELTA)
+
+
+def test_a_spent_budget_stops_and_stays_spent(tmp_path: Path) -> None:
+    """The budget holds two rounds and not three, whoever opens the ledger."""
+    budget = epsilon(1.0, [Steps(0.2, 25)], DELTA)
+    for round_ in (1, 2):
+        Ledger(tmp_path).spend(replace(ENTRY, round=round_), DELTA, budget)
+    for _ in range(2):
+        with pytest.raises(PrivacyError, match="budget is spent: pretrain round 3"):
+            Ledger(tmp_path).spend(replace(ENTRY, round=3), DELTA, budget)
+    assert len(Ledger(tmp_path).entries) == 2
+
+
+def test_a_round_done_again_counts_again(tmp_path: Path) -> None:
+    once = Ledger(tmp_path).spend(ENTRY, DELTA, None)
+    assert Ledger(tmp_path).spend(ENTRY, DELTA, None) > once
+
+
+def test_the_same_result_told_twice_counts_once(tmp_path: Path) -> None:
+    """Repeatable noise and identical inputs; other inputs for the same round count."""
+    repeatable = replace(ENTRY, randomness="abc")
+    once = Ledger(tmp_path).spend(repeatable, DELTA, None)
+    assert Ledger(tmp_path).spend(repeatable, DELTA, once) == once
+    assert Ledger(tmp_path).spend(replace(repeatable, randomness="def"), DELTA, None) > once
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"entries": [{"phase": "x"}]}', "\x00"])
+def test_a_damaged_ledger_stops_everything(tmp_path: Path, text: str) -> None:
+    (tmp_path / "privacy-ledger.json").write_text(text)
+    with pytest.raises(PrivacyError, match="unknown"):
+        Ledger(tmp_path)

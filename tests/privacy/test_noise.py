@@ -1,0 +1,28 @@
+import numpy as np
+import pytest
+import torch
+from scipy.stats import kstest
+
+from echofm_core.privacy.noise import NoiseSource, StreamNoise, SystemNoise
+from echofm_core.randomness import torch_stream
+
+
+def stream_noise() -> StreamNoise:
+    return StreamNoise(torch_stream(0, "here", 1, "noise"))
+
+
+@pytest.mark.parametrize("source", [stream_noise(), SystemNoise()])
+def test_noise_is_standard_normal(source: NoiseSource) -> None:
+    """Kolmogorov-Smirnov; a sound generator fails one run in a million."""
+    drawn = source.normal(torch.empty(301, 99))
+    assert drawn.shape == (301, 99)
+    assert drawn.dtype is torch.float32
+    assert kstest(drawn.flatten().numpy(), "norm").pvalue > 1e-6
+    halves = drawn.flatten()[:29_798].reshape(2, -1).numpy()
+    assert abs(np.corrcoef(halves)[0, 1]) < 0.05
+
+
+def test_a_stream_repeats_and_the_system_does_not() -> None:
+    like = torch.empty(5)
+    assert torch.equal(stream_noise().normal(like), stream_noise().normal(like))
+    assert not torch.equal(SystemNoise().normal(like), SystemNoise().normal(like))

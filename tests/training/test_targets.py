@@ -1,0 +1,60 @@
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from echofm_core.data.manifest import manifest_from_rows
+from echofm_core.tasks import TASKS, Task
+from echofm_core.training.targets import labels_of, targets_of, to_units
+
+
+@pytest.fixture
+def manifest() -> pd.DataFrame:
+    base = {"dataset": "d", "path": "/x"}
+    return manifest_from_rows(
+        [
+            base | {"patient_id": "a", "clip_id": "a", "ef": 50.0, "esv": 40.0, "view": "PLAX"},
+            base | {"patient_id": "b", "clip_id": "b", "ef": 49.9, "as_grade": 3},
+            base | {"patient_id": "c", "clip_id": "c"},
+        ]
+    )
+
+
+def test_labels_are_what_the_manifest_says(manifest: pd.DataFrame) -> None:
+    labels = labels_of(manifest, list(Task), 50.0)
+    nan = np.nan
+    np.testing.assert_array_equal(labels[Task.REDUCED_EF], [0, 1, nan])
+    np.testing.assert_array_equal(labels[Task.VIEW], [2, nan, nan])
+    np.testing.assert_array_equal(labels[Task.AS_GRADE], [nan, 3, nan])
+    np.testing.assert_array_equal(labels[Task.EDV], [nan, nan, nan])
+    assert all(values.dtype == np.float32 for values in labels.values())
+
+
+def test_targets_by_hand(manifest: pd.DataFrame) -> None:
+    """EF 50 is (50 - 55.8) / 12.4; ESV 40 ml is (ln 40 - 3.57) / 0.60."""
+    targets = targets_of(manifest, (Task.EF, Task.ESV), 50.0)
+    assert targets[Task.EF][0] == pytest.approx(-0.467742, abs=1e-5)
+    assert targets[Task.ESV][0] == pytest.approx((math.log(40) - 3.57) / 0.6, abs=1e-5)
+    assert np.isnan(targets[Task.ESV][1:]).all()
+
+
+@pytest.mark.parametrize(("task", "values"), [(Task.EF, [0, 31.5, 100]), (Task.EDV, [5.0, 250])])
+def test_units_undo_targets(task: Task, values: list[float]) -> None:
+    column = TASKS[task].column
+    rows = [
+        {"dataset": "d", "path": "/x", "patient_id": str(i), "clip_id": str(i), column: value}
+        for i, value in enumerate(values)
+    ]
+    target = targets_of(manifest_from_rows(rows), [task], 50.0)[task]
+    np.testing.assert_allclose(to_units(task, torch.from_numpy(target)[:, None]), values, rtol=1e-4)
+
+
+def test_classes_become_probabilities_and_regression_stays_legal() -> None:
+    """Logit ln 3 is probability 3/4; logits ln 1, ln 3 are 1/4 and 3/4 of two classes."""
+    assert to_units(Task.REDUCED_EF, torch.tensor([[math.log(3)]]))[0] == pytest.approx(0.75)
+    logits = torch.tensor([[0.0, math.log(3), -1e9, -1e9, -1e9]])
+    np.testing.assert_allclose(to_units(Task.AS_GRADE, logits)[0], [0.25, 0.75, 0, 0, 0], atol=1e-6)
+    assert to_units(Task.EF, torch.tensor([[99.0]]))[0] == 100
+    assert to_units(Task.EDV, torch.tensor([[99.0]]))[0] == 1000
