@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from echofm_core.checksum import checksum
+from echofm_core.contract import Phase, Update
+from echofm_core.errors import RefusedUpdateError
+from server.admission import Expected, admit, check_values, distance
+
+SENT = {
+    "encoder.w": np.zeros((2, 3), np.float32),
+    "encoder.b": np.zeros(3, np.float32),
+    "heads.ef.w": np.zeros(3, np.float32),
+}
+EXPECTED = Expected(
+    site="a",
+    phase=Phase.FINETUNE,
+    round=2,
+    plan_hash="p" * 64,
+    sent=SENT,
+    most={"encoder": 9, "heads.ef": 4},
+)
+
+
+def update(**changes: object) -> Update:
+    weights = {name: array + np.float32(1) for name, array in SENT.items()}
+    weights |= changes.pop("weights", {})  # type: ignore[call-overload]
+    for name in changes.pop("without", ()):  # type: ignore[call-overload]
+        del weights[name]
+    good = Update(
+        site="a",
+        phase=Phase.FINETUNE,
+        round=2,
+        plan_hash="p" * 64,
+        weights=weights,
+        counts={"encoder": 9, "heads.ef": 4},
+        metrics={},
+        checksum=checksum(weights),
+    )
+    return replace(good, **changes)  # type: ignore[arg-type]
+
+
+def test_a_good_update_is_admitted() -> None:
+    admit(update(), EXPECTED)
+
+
+def test_a_group_without_clips_may_be_absent() -> None:
+    admit(update(without=["heads.ef.w"], counts={"encoder": 9}), EXPECTED)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"site": "b"}, "site is 'b', expected 'a'"),
+        ({"phase": Phase.PRETRAIN}, "phase is 'pretrain', expected 'finetune'"),
+        ({"round": 1}, "round is 1, expected 2"),
+        ({"plan_hash": "q" * 64}, "plan hash is"),
+        ({"plan_hash": "p" * 63 + "q"}, "plan hash differs"),
+        ({"counts": {}}, "no parameter group"),
+        ({"counts": {"encoder": 0, "heads.ef": 4}}, "count of encoder is 0"),
+        ({"counts": {"encoder": -1, "heads.ef": 4}}, "count of encoder is -1"),
+        ({"counts": {"encoder": 10, "heads.ef": 4}}, "is 10, but the site described 9"),
+        ({"counts": {"encoder": 9, "heads.ef": 4, "heads.av": 1}}, "heads.av was not part"),
+        ({"without": ["encoder.b"]}, "array encoder.b is missing"),
+        ({"counts": {"encoder": 9}}, "array heads.ef.w was not asked for"),
+        ({"weights": {"encoder.x": np.ones(1, np.float32)}}, "encoder.x was not asked for"),
+        ({"weights": {"encoder.b": np.ones(1, np.float32)}}, r"shape \(1,\), expected \(3,\)"),
+        ({"weights": {"encoder.b": np.ones(3, np.float16)}}, "is float16, expected float32"),
+        ({"weights": {"encoder.b": np.array([0, np.nan, 1], np.float32)}}, "not finite"),
+        ({"weights": {"encoder.b": np.array([0, np.inf, 1], np.float32)}}, "not finite"),
+        ({"weights": {"encoder.b": np.array([-np.inf, np.inf, 1], np.float32)}}, "not finite"),
+        ({"checksum": 1}, "the site wrote 1: the update was damaged"),
+    ],
+)
+def test_each_fault_is_refused_with_its_own_sentence(
+    changes: dict[str, object], sentence: str
+) -> None:
+    with pytest.raises(RefusedUpdateError, match=sentence):
+        admit(update(**changes), EXPECTED)
+
+
+def test_norm_bound_counts_all_arrays_together() -> None:
+    """Twelve numbers moved by one each: the norm is sqrt(12) = 3.464."""
+    assert distance(update().weights, SENT) == pytest.approx(12**0.5)
+    admit(update(), replace(EXPECTED, max_norm=3.47))
+    with pytest.raises(RefusedUpdateError, match=r"3\.464 away .* bound is 3\.46"):
+        admit(update(), replace(EXPECTED, max_norm=3.46))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    arrays.arrays(
+        st.sampled_from([np.float32, np.float16]),
+        arrays.array_shapes(max_dims=2, max_side=9),
+        elements=st.floats(-100, 100, width=16),
+    )
+)
+def test_the_scan_agrees_with_the_checksum(array: np.ndarray) -> None:
+    weights = {"encoder.a": array, "encoder.b": array[..., :1]}
+    check_values(weights, checksum(weights))
+
+
+def test_the_scan_agrees_across_its_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.admission.CHUNK", 8)
+    weights = {"encoder.a": np.random.default_rng(0).normal(size=37).astype(np.float16)}
+    check_values(weights, checksum(weights))
