@@ -14,7 +14,7 @@ from echofm_core.errors import EmptySiteError, TrainingError
 from echofm_core.training.config import PhaseConfig
 from echofm_core.training.context import LocalContext
 from echofm_core.training.job import Indices, LocalJob, patient_numbers
-from echofm_core.training.loop import batches, steps_of_round, train
+from echofm_core.training.loop import _Trainer, batches, steps_of_round, train
 from echofm_core.training.losses import Losses, unsupervised
 from tests.training.site import context
 
@@ -107,12 +107,7 @@ def test_a_gradient_that_overflows_is_skipped_although_the_loss_is_finite() -> N
 
 
 def test_gradients_are_clipped() -> None:
-    """With eps far above the gradient AdamW is linear, so the step shows the clipped length.
-
-    Seen through the first moment instead: 0.1 * clip for a gradient of 50 clipped to 0.5.
-    """
-    from echofm_core.training.loop import _Trainer
-
+    """Adam's step hides a gradient's length, its first moment shows it: 0.1 * 0.5, and not 0.1 * 50."""
     work = job([50.0], PLAIN.model_copy(update={"clip_gradient": 0.5}))
     trainer = _Trainer(work)
     trainer.step(work.objective(np.array([0]), np.random.default_rng(0)))

@@ -44,3 +44,22 @@ def test_the_loss_falls_over_rounds(clips: ClipWindows, tmp_path: Path) -> None:
         for r in (1, 2, 3)
     ]
     assert losses[2] < 0.95 * losses[0]
+
+
+def test_a_round_done_again_with_kept_moments_gives_the_same_bits(
+    clips: ClipWindows, tmp_path: Path
+) -> None:
+    """A site that finished round 2 and is asked for it again, as after a server's crash."""
+    config = PLAN.pretrain.model_copy(update={"keep_optimizer": True})
+    model = build_autoencoder(PLAN)
+    pretrain_round(model, clips, config, context(state=tmp_path))
+    start = model.state_dict()
+
+    def second() -> dict[str, torch.Tensor]:
+        model = build_autoencoder(PLAN)
+        model.load_state_dict(start)
+        pretrain_round(model, clips, config, context(state=tmp_path, round=2))
+        return snapshot(model)
+
+    first, again = second(), second()
+    assert all(torch.equal(first[name], again[name]) for name in first)
