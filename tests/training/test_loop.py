@@ -107,7 +107,7 @@ def test_a_gradient_that_overflows_is_skipped_although_the_loss_is_finite() -> N
 
 
 def test_gradients_are_clipped() -> None:
-    """Adam's step hides a gradient's length, its first moment shows it: 0.1 * 0.5, and not 0.1 * 50."""
+    """Adam hides a gradient's length, its first moment shows it: 0.1 * 0.5, and not 0.1 * 50."""
     work = job([50.0], PLAIN.model_copy(update={"clip_gradient": 0.5}))
     trainer = _Trainer(work)
     trainer.step(work.objective(np.array([0]), np.random.default_rng(0)))
