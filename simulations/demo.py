@@ -12,7 +12,7 @@ from echofm_core.plan import Plan, load_plan
 from simulations.experiment import Outcome, run_experiment
 
 #: Patients at each institution; sized for eight minutes on two cores.
-DEMO_SIZE = PhantomSize(echonet=160, camus=60, mimic=40, tmed=60)
+DEMO_SIZE = PhantomSize(echonet=240, camus=70, mimic=30, tmed=60)
 
 
 def run_demo(folder: Path, *, fresh: bool = False) -> Outcome:
@@ -48,7 +48,6 @@ def write_demo_data(folder: Path, seed: int) -> None:
     if done.exists():
         return
     shutil.rmtree(folder, ignore_errors=True)
-    total = DEMO_SIZE.echonet + DEMO_SIZE.camus + DEMO_SIZE.mimic + DEMO_SIZE.tmed
-    with progress("writing four synthetic institutions", total) as meter:
-        write_institutions(folder, size=DEMO_SIZE, seed=seed, errors=True, meter=meter)
+    with progress("writing four synthetic institutions", DEMO_SIZE.patients) as meter:
+        write_institutions(folder, size=DEMO_SIZE, seed=seed, meter=meter, workers=2)
     done.touch()
