@@ -1,0 +1,56 @@
+"""The true round loop over toy sites, without a plan's data or model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flwr.serverapp import Grid
+
+from echofm_core.checksum import digest
+from echofm_core.contract import Phase, Weights
+from echofm_core.plan import FederationConfig
+from server.events import Event
+from server.journal import Entry
+from server.phase import Participant, PhaseRun, train_phase
+from simulations.engine import SiteSettings
+
+START = {
+    "encoder.a": np.arange(12, dtype=np.float32).reshape(3, 4) / 7,
+    "encoder.b": np.ones(5, np.float32) / 3,
+}
+
+
+def settings(names: Sequence[str], folder: Path) -> list[SiteSettings]:
+    """Toy sites have no files."""
+    return [SiteSettings(name=name, manifest=folder, store=folder, state=folder) for name in names]
+
+
+def train(
+    grid: Grid,
+    names: Sequence[str],
+    scratch: Path,
+    *,
+    rounds: int = 2,
+    on_event: Callable[[Event], None] = lambda event: None,
+    **federation: Any,
+) -> tuple[Weights, list[Entry]]:
+    """Train; the entries are those that a journal would get."""
+    entries: list[Entry] = []
+    spec = PhaseRun(
+        phase=Phase.PRETRAIN,
+        rounds=rounds,
+        participants={name: Participant(node=node) for node, name in enumerate(names, start=1)},
+        federation=FederationConfig(**federation),
+        plan="{}",
+        plan_hash="x",
+        run="toy",
+        scratch=scratch,
+    )
+    weights = train_phase(
+        grid, START, spec, on_round=lambda entry, _: entries.append(entry), on_event=on_event
+    )
+    assert digest(weights) == entries[-1].digest
+    return weights, entries

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from echofm_core.errors import FederationError
+from server import replies
+from server.replies import Turnstile
+from tests.federation.remote import RemoteGrid
+from tests.federation.toy import step
+from tests.federation.toy_phase import START, train
+
+NAMES = ("a", "b", "c")
+
+
+@pytest.fixture(autouse=True)
+def _look_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replies, "POLL", 0.01)
+
+
+def test_bits_do_not_depend_on_who_came_first(tmp_path: Path) -> None:
+    """All six orders of arrival; early replies wait on disk, and none is left there."""
+    digests = set()
+    for order in itertools.permutations(range(3)):
+        delays = {name: 0.06 * place for name, place in zip(NAMES, order, strict=True)}
+        grid = RemoteGrid(delays)
+        _, entries = train(grid, NAMES, tmp_path, rounds=1)
+        digests.add(entries[-1].digest)
+        assert grid.pulled == sorted(NAMES, key=delays.__getitem__)
+    assert len(digests) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_mean_is_what_hand_and_head_say(tmp_path: Path) -> None:
+    """Equal clips: round r moves every number by the mean of the sites' steps of round r."""
+    weights, _ = train(RemoteGrid(dict.fromkeys(NAMES, 0.0)), NAMES, tmp_path, rounds=2)
+    moved = sum(np.mean([step(name, number) for name in NAMES]) for number in (1, 2))
+    for name, array in START.items():
+        np.testing.assert_allclose(weights[name], array + moved, rtol=1e-6)
+
+
+def test_a_late_site_is_named_and_left_alone_until_it_is_free(tmp_path: Path) -> None:
+    """c needs 0.5 s, the deadline is 0.2 s: late in round 1, still busy in round 2."""
+    grid = RemoteGrid({"a": 0.0, "b": 0.0, "c": 0.5})
+    _, entries = train(grid, NAMES, tmp_path, deadline_seconds=0.2)
+    assert set(entries[0].sites) == {"a", "b"}
+    assert entries[0].refused == {"c": "no reply within 0.2 s."}
+    assert entries[1].refused == {"c": "still busy with an earlier round."}
+
+
+def test_a_slow_uploader_does_not_hold_up_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """a's upload blocks its pull for 1 s; b and c are pulled long before it is through."""
+    monkeypatch.setattr(replies, "COURTESY", 0.05)
+    grid = RemoteGrid(dict.fromkeys(NAMES, 0.0), uploads={"a": 1.0})
+    _, entries = train(grid, NAMES, tmp_path, rounds=1, deadline_seconds=30)
+    assert set(entries[0].sites) == set(NAMES)
+    assert grid.pulled[-1] == "a"
+
+
+def test_a_round_without_a_quorum_ends_the_run_with_the_reasons(tmp_path: Path) -> None:
+    grid = RemoteGrid({"a": 0.0, "raise": 0.0, "slow-b": 9.0})
+    with pytest.raises(FederationError, match=r"1 usable updates, federation\.min_sites is 2") as no:
+        train(grid, ("a", "raise", "slow-b"), tmp_path, deadline_seconds=0.2, min_sites=2)
+    assert "raise: the site answered with an error: RuntimeError" in str(no.value)
+    assert "slow-b: no reply within 0.2 s" in str(no.value)
+
+
+def test_the_turnstile_lets_one_in_until_its_patience_is_over() -> None:
+    stile, inside, most = Turnstile(0.3), [], []
+
+    def visit(seconds: float) -> None:
+        with stile.enter():
+            inside.append(1)
+            most.append(len(inside))
+            time.sleep(seconds)
+            inside.pop()
+
+    threads = [threading.Thread(target=visit, args=(0.02,)) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert max(most) == 1
+    slow = threading.Thread(target=visit, args=(1.0,))
+    slow.start()
+    time.sleep(0.05)
+    started = time.monotonic()
+    visit(0.0)
+    assert 0.1 < time.monotonic() - started < 0.8
+    slow.join()

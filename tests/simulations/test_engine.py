@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.serverapp.strategy import FedAvg
+
+from echofm_core.errors import EngineError
+from simulations.engine import Engine
+from tests.federation.toy_phase import START, settings, train
+
+TOY = "tests.federation.toy:app"
+NAMES = ("a", "b", "c")
+
+
+@pytest.fixture(scope="module", params=[1, 2], ids=["one worker", "two workers"])
+def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    with Engine(request.param, client_app=TOY) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[Engine]:
+    with Engine(2, client_app=TOY) as running:
+        yield running
+
+
+def test_bits_do_not_depend_on_the_number_of_workers(pool: Engine, tmp_path: Path) -> None:
+    _, of_two = train(pool.grid(settings(NAMES, tmp_path)), NAMES, tmp_path)
+    with Engine(1, client_app=TOY) as alone:
+        _, of_one = train(alone.grid(settings(NAMES, tmp_path)), NAMES, tmp_path)
+    assert of_one[-1].digest == of_two[-1].digest
+
+
+def test_bits_do_not_depend_on_the_order_of_the_sites(engine: Engine, tmp_path: Path) -> None:
+    digests = {
+        train(engine.grid(settings(names, tmp_path)), names, tmp_path)[1][-1].digest
+        for names in (NAMES, NAMES[::-1], ("b", "a", "c"))
+    }
+    assert len(digests) == 1
+
+
+def test_federations_may_share_the_engine_from_several_threads(
+    engine: Engine, tmp_path: Path
+) -> None:
+    def run(names: tuple[str, ...]) -> str:
+        return train(engine.grid(settings(names, tmp_path)), names, tmp_path)[1][-1].digest
+
+    choices = [NAMES, ("a", "b"), ("c",), ("b", "c")]
+    with ThreadPoolExecutor(4) as threads:
+        together = list(threads.map(run, choices))
+    assert together == [run(names) for names in choices]
+
+
+def test_a_worker_that_dies_is_an_error_of_its_site_and_is_replaced(
+    pool: Engine, tmp_path: Path
+) -> None:
+    names = ("a", "die", "z")
+    _, entries = train(pool.grid(settings(names, tmp_path)), names, tmp_path, rounds=3)
+    for entry in entries:
+        assert set(entry.sites) == {"a", "z"}
+        assert entry.refused["die"].endswith(
+            "the worker process of site die died with exit code -9."
+        )
+
+
+def test_an_exception_is_an_error_reply_with_its_class_only(engine: Engine, tmp_path: Path) -> None:
+    names = ("a", "raise")
+    _, entries = train(engine.grid(settings(names, tmp_path)), names, tmp_path, rounds=1)
+    assert entries[0].refused == {"raise": "the site answered with an error: RuntimeError"}
+
+
+def test_a_client_app_that_is_not_there_is_said_at_once(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="client app nowhere:app cannot be loaded"):
+        Engine(1, client_app="nowhere:app").__enter__()
+    with (
+        Engine(2, client_app="nowhere:app") as broken,
+        pytest.raises(EngineError, match=r"could not be started.*nowhere"),
+    ):
+        train(broken.grid(settings(NAMES, tmp_path)), NAMES, tmp_path)
+
+
+def test_a_grid_needs_a_running_engine(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="use it in a `with` statement"):
+        Engine(1, client_app=TOY).grid(settings(NAMES, tmp_path))
+
+
+def test_an_unknown_node_is_refused(engine: Engine, tmp_path: Path) -> None:
+    grid = engine.grid(settings(NAMES, tmp_path))
+    with pytest.raises(EngineError, match=r"no node 9; nodes are \[1, 2, 3\]"):
+        grid.push_messages([Message(RecordDict(), 9, "query.describe")])
+
+
+counting = ClientApp()
+
+
+@counting.train()
+def _count(message: Message, context: Context) -> Message:
+    """A stock client that would notice an earlier message's context."""
+    seen = int(context.state.get("seen", ConfigRecord({"n": 0}))["n"])  # type: ignore[call-overload]
+    context.state["seen"] = ConfigRecord({"n": seen + 1})
+    arrays = message.content["arrays"]
+    metrics = MetricRecord({"num-examples": 1, "seen": seen})
+    return Message(RecordDict({"arrays": arrays, "metrics": metrics}), reply_to=message)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_stock_strategies_run_on_it_and_sites_share_nothing(workers: int, tmp_path: Path) -> None:
+    """Flower's own FedAvg, three rounds over two sites; ``seen`` is 0 in all of them."""
+    with Engine(workers, client_app=f"{__name__}:counting") as engine:
+        strategy = FedAvg(fraction_evaluate=0.0, min_train_nodes=2, min_available_nodes=2)
+        result = strategy.start(
+            grid=engine.grid(settings(("a", "b"), tmp_path)),
+            initial_arrays=ArrayRecord([START["encoder.a"]]),
+            num_rounds=3,
+        )
+    assert [record["seen"] for record in result.train_metrics_clientapp.values()] == [0, 0, 0]
+    assert (result.arrays.to_numpy_ndarrays()[0] == START["encoder.a"]).all()
+
+
+def test_workers_and_their_files_go_when_the_parent_is_killed(tmp_path: Path) -> None:
+    """SIGKILL cannot be caught: the workers must notice by themselves, in mid-task."""
+    script = tmp_path / "parent.py"
+    script.write_text(
+        textwrap.dedent(
+            f"""
+            import multiprocessing, threading, time
+            from pathlib import Path
+            from simulations.engine import Engine
+            from tests.federation.toy_phase import settings, train
+
+            if __name__ == "__main__":
+                names, here = ("late-1", "late-2"), Path({str(tmp_path)!r})
+                with Engine(2, client_app={TOY!r}) as engine:
+                    grid = engine.grid(settings(names, here))
+                    threading.Thread(target=train, args=(grid, names, here)).start()
+                    while len(multiprocessing.active_children()) < 2:
+                        time.sleep(0.05)
+                    children = [child.pid for child in multiprocessing.active_children()]
+                    print(*children, engine._runner._folder, flush=True)
+                    time.sleep(60)
+            """
+        )
+    )
+    root = Path(__file__).parents[2]
+    parent = subprocess.Popen(
+        [sys.executable, str(script)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    )
+    assert parent.stdout is not None
+    first, second, folder = parent.stdout.readline().split()
+    time.sleep(1.0)
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and (
+        _alive(int(first)) or _alive(int(second)) or Path(folder).exists()
+    ):
+        time.sleep(0.05)
+    assert not _alive(int(first)) and not _alive(int(second))
+    assert not Path(folder).exists()
+
+
+def _alive(pid: int) -> bool:
+    """Is the process running? A zombie, whom its new parent has not yet buried, is not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
