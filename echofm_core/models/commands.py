@@ -2,8 +2,105 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Annotated
+
 import typer
+
+from echofm_core.models.config import ModelSize, StfNetForm
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from echofm_core.models.anatomy import Anatomy
+    from echofm_core.plan import Plan
 
 
 def register(app: typer.Typer) -> None:
     """Add this room's sub-commands."""
+    app.command()(model)
+
+
+def model(
+    size: Annotated[ModelSize, typer.Option(help="Size of the encoder.")] = ModelSize.BASE,
+    stf_net: Annotated[StfNetForm, typer.Option(help="Fusion network.")] = StfNetForm.COMPACT,
+    pixels: Annotated[int, typer.Option(help="Side of a frame.")] = 224,
+    frames: Annotated[int, typer.Option(help="Frames of a window.")] = 16,
+    patch: Annotated[int, typer.Option(help="Side of a patch, in pixels.")] = 16,
+    tubelet: Annotated[int, typer.Option(help="Frames of a patch.")] = 2,
+) -> None:
+    """Print what a model is made of: parameters, tokens, and what travels each round.
+
+    Examples: `echofm model --size base`; `echofm model --size tiny --pixels 64 --patch 8`.
+    """
+    from echofm_core.console import console
+    from echofm_core.models.anatomy import anatomy_of
+    from echofm_core.plan import plan_from_mapping
+
+    plan = plan_from_mapping(
+        {
+            "data": {"size": pixels, "frames": frames},
+            "model": {"size": size, "stf_net": stf_net, "patch": patch, "tubelet": tubelet},
+        },
+        "of these options",
+    )
+    anatomy = anatomy_of(plan)
+    console.print(_groups_table(anatomy, size, stf_net))
+    console.print(_forms_table(anatomy))
+    for line in _input_lines(anatomy, plan):
+        console.print(line)
+
+
+def _groups_table(anatomy: Anatomy, size: ModelSize, stf_net: StfNetForm) -> Table:
+    """Parameters and payload of each group, and of what each phase sends by default."""
+    from rich.table import Table
+
+    from echofm_core.contract import DECODER, ENCODER, HEADS, STF_NET
+
+    groups = {name: anatomy.groups.get(name, 0) for name in (ENCODER, STF_NET, HEADS, DECODER)}
+    table = Table("group", title=f"{size} encoder, {stf_net} STF-Net", title_justify="left")
+    for heading in ("parameters", "fp32 MB", "fp16 MB"):
+        table.add_column(heading, justify="right")
+    notes = {HEADS: "one head a task", DECODER: "stays at the site"}
+    for name, parameters in groups.items():
+        note = f" ({notes[name]})" if name in notes else ""
+        table.add_row(name + note, *_sizes(parameters))
+    table.add_section()
+    table.add_row("sent in pre-training", *_sizes(groups[ENCODER]))
+    table.add_row("sent in fine-tuning", *_sizes(sum(groups.values()) - groups[DECODER]))
+    return table
+
+
+def _sizes(parameters: int) -> tuple[str, str, str]:
+    """A count in millions, and its payload in MB (10^6 bytes) at four and at two bytes each."""
+    millions = parameters / 1e6
+    return f"{millions:.2f} M", f"{4 * millions:.1f}", f"{2 * millions:.1f}"
+
+
+def _forms_table(anatomy: Anatomy) -> Table:
+    """Every form of STF-Net beside the released one."""
+    from rich.table import Table
+
+    table = Table("STF-Net", title="Forms of STF-Net at this width and grid", title_justify="left")
+    table.add_column("parameters", justify="right")
+    table.add_row("as published, before correction", f"{anatomy.published / 1e6:.1f} M")
+    names = {
+        StfNetForm.PUBLISHED: "published, axes and norms corrected (these hold no weights)",
+        StfNetForm.COMPACT: "compact (default)",
+        StfNetForm.MEAN_POOL: "mean_pool (none: for comparison)",
+    }
+    for form, name in names.items():
+        table.add_row(name, f"{anatomy.forms[form] / 1e6:.1f} M")
+    return table
+
+
+def _input_lines(anatomy: Anatomy, plan: Plan) -> list[str]:
+    """Input, tokens, and what pre-training hides."""
+    grid, data = anatomy.grid, plan.data
+    seen = grid.slots * (grid.positions - anatomy.hidden)
+    return [
+        f"input    (B, {data.frames}, 1, {data.size}, {data.size}) grey",
+        f"tokens   {grid.slots} x {grid.rows} x {grid.cols} = {grid.tokens}, "
+        f"each {grid.tubelet} x {grid.patch} x {grid.patch} pixels",
+        f"hidden   {plan.pretrain.mask_ratio:.0%}: {anatomy.hidden} of {grid.positions} positions "
+        f"in each of {grid.slots} slots; the encoder sees {seen} tokens",
+    ]
