@@ -26,10 +26,12 @@ from echofm_core.plan import Plan, load_plan
 from echofm_core.randomness import stream
 from server.rounds import Event, FederationResult, evaluate_sites, run_federation, run_name
 from simulations.arms import EVERYTHING, FEDERATED, Arm, plan_arms
+from simulations.card import write_card
 from simulations.engine import Engine, SiteSettings
 from simulations.pictures import draw_pictures
 from simulations.prepare import (
     PreparedSites,
+    census,
     is_phantom,
     mirrored_notes,
     prepare_sites,
@@ -95,6 +97,7 @@ def run_experiment(plan: Plan, run: Path, *, resume: bool = False) -> Outcome:
         "privacy": _privacy(plan, run),
     }
     _write_text(run / "summary.json", json.dumps(summary, indent=1))
+    write_card(run, plan, census(prepared.manifest, plan), scores, summary, notes)
     report = write_report(run)
     return Outcome(run=run, scores=scores, digest=digest, report=report, notes=tuple(notes))
 

@@ -58,6 +58,13 @@ def test_a_view_filter_takes_labels_away() -> None:
     assert arms[0].test == () and arms[0].tasks == ()
 
 
+def test_pre_training_alone_has_one_arm_and_nothing_to_test() -> None:
+    plan = plan_from_mapping({"finetune": {"rounds": 0}}, "test")
+    (arm,), notes = plan_arms(manifest(), plan)
+    assert (arm.name, arm.train, arm.test) == ("federated", ("A", "B", "C", "D"), ())
+    assert "encoder" in notes[0]
+
+
 def test_min_sites_never_exceeds_the_arm() -> None:
     plan = plan_from_mapping({"federation": {"min_sites": 3}}, "test")
     arms, _ = plan_arms(manifest(), plan)

@@ -1,0 +1,80 @@
+"""The model card beside the weights: what they are, who trained them, how they did."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from echofm_core.evaluation.tables import site_by_model
+from echofm_core.plan import Plan
+from simulations.arms import FEDERATED
+
+
+def write_card(
+    run: Path,
+    plan: Plan,
+    census: pd.DataFrame,
+    scores: pd.DataFrame,
+    summary: dict[str, Any],
+    notes: Sequence[str],
+) -> None:
+    """Write ``model/README.md``.
+
+    Args:
+        run: Run folder; the weights are in ``model/model.safetensors``.
+        plan: What was run.
+        census: Clips, patients and label counts by site and split.
+        scores: The site x model table in long form.
+        summary: As in ``summary.json``.
+        notes: What a reader of the numbers must know.
+    """
+    training = census[census["split"] == "train"].drop(columns=["split"])
+    parts = [
+        f"# {plan.name}",
+        _origin(summary),
+        "## Weights",
+        f"`model.safetensors`: float32, encoder size `{plan.model.size.value}`, STF-Net "
+        f"`{plan.model.stf_net.value}`, input (B, {plan.data.frames}, 1, {plan.data.size}, "
+        f"{plan.data.size}) grey.\n\n"
+        f"- plan hash `{summary['plan_hash']}`\n- weights digest `{summary['digest']}`",
+        "## Training sites",
+        _markdown(training),
+        "## Test results of the federated model",
+        _results(scores),
+        "## Privacy",
+        _privacy(summary["privacy"]),
+        "## Read with care",
+        "\n".join(f"- {note}" for note in [*notes, "Not a medical device."]),
+    ]
+    (run / "model" / "README.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def _origin(summary: dict[str, Any]) -> str:
+    if summary["synthetic"]:
+        return "**Trained on SYNTHETIC data (phantoms). Of no use on patients.**"
+    return "Trained on public data, split by site on one machine."
+
+
+def _results(scores: pd.DataFrame) -> str:
+    own = scores[scores["model"] == FEDERATED]
+    if own.empty:
+        return "No task was trained."
+    table = site_by_model(own).T.reset_index()
+    return _markdown(table) + "\n\nIntervals: percentile bootstrap over patients."
+
+
+def _privacy(spent: Sequence[dict[str, Any]]) -> str:
+    if not spent:
+        return "No differential privacy was applied."
+    return _markdown(pd.DataFrame(spent))
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    """A pipe table; pandas' own needs another package."""
+    head = "| " + " | ".join(map(str, table.columns)) + " |"
+    rule = "|" + "---|" * len(table.columns)
+    rows = ["| " + " | ".join(map(str, row)) + " |" for row in table.itertuples(index=False)]
+    return "\n".join([head, rule, *rows])
