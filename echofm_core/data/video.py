@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+
+# Damage is a finding with a sentence, not a line of a decoder on the terminal. FFmpeg inside OpenCV
+# and OpenCV itself read these when they are loaded.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 
 import cv2
 import decord
@@ -70,7 +76,9 @@ def _read_until_damage(source: Path | BytesIO) -> tuple[NDArray[np.uint8], float
     how many of them one still gets depends on timing.
     """
     frames: list[NDArray[np.uint8]] = []
-    capture = cv2.VideoCapture(str(source)) if isinstance(source, Path) else cv2.VideoCapture()
+    # The FFmpeg backend by name: OpenCV's own AVI parser prints its complaints.
+    path = str(source) if isinstance(source, Path) else ""
+    capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG)
     try:
         fps = float(capture.get(cv2.CAP_PROP_FPS))
         while (step := capture.read())[0]:
