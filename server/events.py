@@ -51,11 +51,11 @@ class Event:
     def line(self) -> str:
         """The event as one line of text."""
         names = ", ".join(self.sites)
-        if self.kind is EventKind.WAITING:
-            return f"waiting for {names or 'sites'} ({self.seconds:.0f} s)"
-        if self.kind is EventKind.DESCRIBED:
-            return f"{len(self.sites)} sites: {names}"
         refused = "".join(f"\n  {site} did not count: {why}" for site, why in self.refused.items())
+        if self.kind is EventKind.WAITING:
+            return f"waiting for {names or 'sites'} ({self.seconds:.0f} s){refused}"
+        if self.kind is EventKind.DESCRIBED:
+            return f"{len(self.sites)} sites: {names}{refused}"
         if self.kind is EventKind.EVALUATED:
             return f"evaluated at {names or 'no site'} in {self.seconds:.1f} s{refused}"
         how = "from the journal" if self.replayed else f"{self.seconds:.1f} s"

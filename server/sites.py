@@ -77,6 +77,8 @@ def gather_sites(
         FederationError: Sites are missing after that time, or two call themselves the same.
     """
     roll, started, told = _Roll(), time.monotonic(), 0.0
+    if getattr(grid, "keeps_replies", False):
+        wait_seconds = 0.0  # all its sites are there from the start
     while True:
         new = [node for node in grid.get_node_ids() if node not in roll.asked]
         if new:
@@ -85,11 +87,18 @@ def gather_sites(
         if not missing and len(roll.sites) >= plan.federation.min_sites:
             break
         age = time.monotonic() - started
-        if age > wait_seconds:
+        if age >= wait_seconds:
             raise FederationError(_missing(roll, missing, plan.federation.min_sites, age))
         if not told or age - told > 30:
             told = age
-            on_event(Event(kind=EventKind.WAITING, sites=tuple(missing), seconds=age))
+            on_event(
+                Event(
+                    kind=EventKind.WAITING,
+                    sites=tuple(missing),
+                    refused=dict(roll.refused),
+                    seconds=age,
+                )
+            )
         time.sleep(min(LOOK, wait_seconds))
     found = dict(sorted(roll.sites.items()))
     on_event(Event(kind=EventKind.DESCRIBED, sites=tuple(found), refused=roll.refused))

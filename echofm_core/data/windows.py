@@ -70,7 +70,7 @@ class ClipWindows:
                 f"the clip store {store.folder} holds frames of {store.size} pixels, the plan asks "
                 f"for {config.size}; build it again with `echofm data store`."
             )
-        present = [str(clip) in store for clip in manifest["clip_id"]]
+        present = np.array([str(clip) in store for clip in manifest["clip_id"]], dtype=bool)
         self.manifest = manifest[present].reset_index(drop=True)
         self._store = store
         self._clips = [str(clip) for clip in self.manifest["clip_id"]]
