@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +53,7 @@ def write_institutions(
     seed: int,
     errors: bool = True,
     meter: Meter | None = None,
+    workers: int = 1,
 ) -> list[Path]:
     """Write institutions; the same seed gives the same pictures and labels.
 
@@ -62,6 +64,7 @@ def write_institutions(
         seed: Of every random stream.
         errors: Plant a sample of the public sets' known errors.
         meter: Advanced by one a patient.
+        workers: Institutions written at the same time; the files do not depend on it.
 
     Returns:
         The data roots.
@@ -72,8 +75,11 @@ def write_institutions(
     if folder.exists() and any(folder.iterdir()):
         raise DataRootError(f"{folder} is not empty; phantoms are only written to a new folder.")
     folder.mkdir(parents=True, exist_ok=True)
-    return [
-        write(folder, size.of(layout), seed, errors, meter)
-        for layout, write in WRITERS.items()
-        if size.of(layout)
-    ]
+    # Threads: NumPy, OpenCV and zlib let go of the interpreter where the time is spent.
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        futures = [
+            pool.submit(write, folder, size.of(layout), seed, errors, meter)
+            for layout, write in WRITERS.items()
+            if size.of(layout)
+        ]
+        return [future.result() for future in futures]

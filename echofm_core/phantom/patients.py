@@ -9,11 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from echofm_core.phantom.anatomy import Pose, View
-from echofm_core.phantom.heart import Heart, draw_heart
+from echofm_core.phantom.anatomy import Pose
+from echofm_core.phantom.heart import END_SYSTOLE, Heart
 from echofm_core.phantom.scanners import Scanner
 from echofm_core.phantom.ultrasound import Clip, render
+from echofm_core.phantom.views import View
 from echofm_core.randomness import stream
+
+#: How much operators differ in the gain that they set, dB.
+GAIN_SD = 2.0
 
 
 @dataclass(slots=True)
@@ -23,8 +27,8 @@ class Institution:
     Attributes:
         name: Data set name.
         seed: Of the phantom.
-        truth: One row a clip: what it was drawn from.
-        planted: (kind, item) of every error that was written on purpose.
+        truth: One row a clip or study: what it was drawn from.
+        planted: (kind, item) of every oddity that was written on purpose.
     """
 
     name: str
@@ -37,14 +41,53 @@ class Institution:
         return stream(self.seed, self.name, patient, f"phantom.{purpose}")
 
     def plant(self, kind: str, item: str) -> None:
-        """Note an error that is written on purpose."""
+        """Note an oddity that is written on purpose."""
         self.planted.append({"kind": kind, "item": item})
 
     def close(self, root: Path) -> Path:
         """Write ``<root>.truth.csv`` and ``<root>.planted.csv`` beside the data; returns root."""
-        write_table(root.with_name(f"{root.name}.truth.csv"), self.truth)
+        columns = dict.fromkeys(name for row in self.truth for name in row)
+        write_table(root.with_name(f"{root.name}.truth.csv"), self.truth, columns)
         write_table(root.with_name(f"{root.name}.planted.csv"), self.planted, ("kind", "item"))
         return root
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Exam:
+    """One recording, and all that decided it."""
+
+    heart: Heart
+    view: View
+    scanner: Scanner
+    pose: Pose
+    gain: float
+    clip: Clip
+
+    def truth(self, clip: str) -> dict[str, object]:
+        """Row of the truth file: the heart, the pose and the scanner's knobs."""
+        heart, scanner = self.heart, self.scanner
+        return {
+            "clip": clip,
+            "real": False,
+            "view": self.view.value,
+            "ef": heart.ef,
+            "edv": heart.edv,
+            "esv": heart.esv,
+            "as_grade": heart.as_grade,
+            "rate": heart.rate,
+            "wall": heart.wall,
+            "turn": self.pose.turn,
+            "x": self.pose.x,
+            "z": self.pose.z,
+            "frames": len(self.clip.frames),
+            "fps": scanner.fps,
+            "depth": scanner.depth,
+            "half_angle": scanner.half_angle,
+            "gain": scanner.gain + self.gain,
+            "dynamic_range": scanner.dynamic_range,
+            "lateral": scanner.lateral,
+            "haze": scanner.haze,
+        }
 
 
 def examine(
@@ -55,8 +98,8 @@ def examine(
     rng: np.random.Generator,
     *,
     half_cycle: bool = False,
-) -> tuple[Clip, Pose]:
-    """Record a cine of a heart in a view, with the pose and start that chance gives.
+) -> Exam:
+    """Record a cine of a heart, with the pose, the gain and the start that chance gives.
 
     Args:
         heart: Whose.
@@ -66,29 +109,24 @@ def examine(
         rng: Source of chance.
         half_cycle: From end-diastole to end-systole only, as CAMUS has them.
     """
-    pose = _pose(view, rng)
+    pose, gain = _pose(view, rng), float(rng.normal(0, GAIN_SD))
     if half_cycle:
-        systole = 0.36 * 60 / heart.rate
-        phases = np.linspace(0, 0.36, max(10, round(systole * scanner.fps) + 1))
+        systole = END_SYSTOLE * 60 / heart.rate
+        phases = np.linspace(0, END_SYSTOLE, max(10, round(systole * scanner.fps) + 1))
     else:
-        seconds = np.arange(frames) / scanner.fps
-        phases = heart.phase(seconds, float(rng.uniform()))
-    return render(heart, view, pose, scanner, phases, rng), pose
-
-
-def new_heart(rng: np.random.Generator, ef_mean: float, ef_sd: float, as_grade: int = 0) -> Heart:
-    """See :func:`echofm_core.phantom.heart.draw_heart`."""
-    return draw_heart(rng, ef_mean, ef_sd, as_grade)
+        phases = heart.phase(np.arange(frames) / scanner.fps, float(rng.uniform()))
+    clip = render(heart, view, pose, scanner, phases, rng, gain=gain)
+    return Exam(heart=heart, view=view, scanner=scanner, pose=pose, gain=gain, clip=clip)
 
 
 def _pose(view: View, rng: np.random.Generator) -> Pose:
-    if view in (View.A4C, View.A2C):
-        turn, x = rng.normal(0.08, 0.06), rng.normal(0.6 if view is View.A4C else 0.2, 0.25)
-        return Pose(turn=float(turn), x=float(x), z=float(rng.normal(2.2, 0.2)))
+    if view.apical:
+        turn, x = rng.normal(0.08, 0.07), rng.normal(0.6 if view is View.A4C else 0.2, 0.3)
+        return Pose(turn=float(turn), x=float(x), z=float(rng.normal(2.2, 0.25)))
     return Pose(
         turn=float(rng.normal(0, 0.06)),
-        x=float(rng.normal(0, 0.25)),
-        z=float(rng.normal(0.3, 0.15)),
+        x=float(rng.normal(0, 0.3)),
+        z=float(rng.normal(0.3, 0.2)),
     )
 
 

@@ -1,8 +1,9 @@
-"""From echogenicity to a picture: speckle on a polar grid, scan-converted into a sector.
+"""From a drawn heart to a picture: speckle on a polar grid, scan-converted into a sector.
 
 Scatterers are a complex Gaussian texture that rides on the tissue, so that speckle is coherent in
-time. It is weighted by echogenicity, blurred by a point-spread function that widens with depth,
-and its envelope is log-compressed, as in a real machine.
+time. It is weighted by the tissue's amplitude and by the reflection of its interfaces, blurred by
+a point-spread function that widens with depth, and its envelope is log-compressed, as in a real
+machine. Clutter that does not move lies over it.
 """
 
 from __future__ import annotations
@@ -14,18 +15,22 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from echofm_core.phantom.anatomy import Moment, Pose, View, echogenicity, material
+from echofm_core.phantom.anatomy import Moment, Pose
+from echofm_core.phantom.canvas import Field, to_board
 from echofm_core.phantom.heart import Heart
 from echofm_core.phantom.scanners import Scanner
+from echofm_core.phantom.views import View, paint
 
 Frames = NDArray[np.uint8]
 
-#: Samples along depth and beams of the polar grid; sides of the scatterer texture.
-DEPTHS, BEAMS, TEXTURE = 176, 112, 512
-#: Texture samples a cm.
-GRAIN = 14.0
+#: Samples along depth and beams of the polar grid; side of the scatterer texture.
+DEPTHS, BEAMS, TEXTURE = 176, 112, 288
+#: Texture samples a cm, and a knot of its patchiness, in samples.
+GRAIN, KNOT = 14.0, 12
 #: How many times wider the beam is at the far end than at the focus.
 SPREAD = 2.6
+#: Interfaces across the beam answer this much more than their step in amplitude.
+SPECULAR = 1.6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,6 +55,8 @@ def render(
     scanner: Scanner,
     phases: NDArray[np.float64],
     rng: np.random.Generator,
+    *,
+    gain: float = 0.0,
 ) -> Clip:
     """Draw a cine.
 
@@ -59,36 +66,85 @@ def render(
         pose: How it lies.
         scanner: With which machine.
         phases: (N,) phase of the beat in [0, 1) of each frame.
-        rng: Source of speckle, noise and drop-out.
+        rng: Source of speckle, clutter, noise and drop-out.
+        gain: What the operator added to the machine's gain, dB.
     """
-    texture = rng.standard_normal((TEXTURE, TEXTURE, 2)).astype(np.float32)
-    shadow = _drop_out(scanner, rng)
-    x, z, gain = _polar(scanner)
-    u, v = pose.to_heart(x, z)
-    rest = Moment.of(heart, 0.0)
+    x, z, loss = _polar(scanner)
+    tissue = _Tissue(heart, *pose.to_heart(x, z), rng)
+    clutter = _clutter(scanner, rng)
+    answer = loss * _drop_out(scanner, rng)
+    noise = rng.standard_normal((2 * DEPTHS, BEAMS), dtype=np.float32) * scanner.noise
     moments = tuple(Moment.of(heart, float(phase)) for phase in phases)
     frames = np.empty((len(phases), scanner.height, scanner.width), dtype=np.uint8)
     for number, now in enumerate(moments):
-        amplitude = cv2.GaussianBlur(echogenicity(view, now, u, v), (3, 3), 0.6)
-        echo = _scatter(texture, *material(now, rest, u, v)) * amplitude[..., None]
-        envelope = _point_spread(echo, scanner) * gain * shadow
-        noise = rng.standard_normal(envelope.shape, dtype=np.float32)
-        frames[number] = _scan_convert(_compress(envelope, noise, scanner), scanner)
+        echo = _point_spread(tissue.scatter(view, now), scanner) + clutter
+        envelope = cv2.magnitude(echo[..., 0], echo[..., 1]) * answer
+        start = int(rng.integers(DEPTHS))
+        envelope += noise[start : start + DEPTHS]
+        frames[number] = _scan_convert(_compress(envelope, scanner, gain), scanner)
     return Clip(frames=frames, phases=phases, moments=moments)
 
 
+class _Tissue:
+    """Scatterers at the points (u, v) of the heart's frame that the beams pass."""
+
+    def __init__(self, heart: Heart, u: Field, v: Field, rng: np.random.Generator) -> None:
+        self.rest = Moment.of(heart, 0.0)
+        self.u, self.v = u, v
+        self.board = to_board(u, v)
+        # The squeeze is that of the cavity; it fades with the distance from the heart.
+        away = np.hypot(u / 5, (v - self.rest.length / 2) / 7)
+        self.reach = np.exp(-2 * np.clip(away - 0.6, 0, None)).astype(np.float32)
+        # Lung and fat around the heart answer little.
+        away = np.hypot(u / 6.0, (v - 5.5) / 8.0)
+        self.fade = np.exp(-3.5 * np.clip(away - 0.8, 0, None)).astype(np.float32)
+        self.texture = _texture(rng)
+
+    def scatter(self, view: View, now: Moment) -> Field:
+        """Complex echo before the beam's blur, float32 (DEPTHS, BEAMS, 2)."""
+        wide = np.float32(0.8 * (self.rest.radius / now.radius - 1)) * self.reach + 1
+        long = np.float32(self.rest.length / now.length - 1) * self.reach + 1
+        scatterers = cv2.remap(
+            self.texture,
+            self.u * wide * np.float32(GRAIN) + np.float32(TEXTURE / 2),
+            self.v * long * np.float32(GRAIN),
+            cv2.INTER_LINEAR,
+            None,
+            cv2.BORDER_WRAP,
+        )
+        amplitude = paint(view, now).at(*self.board)
+        step = np.abs(amplitude[1:] - amplitude[:-1])
+        amplitude[:-1] += np.float32(SPECULAR) * np.minimum(step, 1)
+        if now.as_grade:
+            amplitude *= _shadow(amplitude)
+        return np.asarray(scatterers * (amplitude * self.fade)[..., None], np.float32)
+
+
+def _texture(rng: np.random.Generator) -> Field:
+    """Complex scatterers in tissue coordinates, denser in some places than in others."""
+    knots = rng.standard_normal((TEXTURE // KNOT, TEXTURE // KNOT)).astype(np.float32)
+    density = np.exp(0.55 * cv2.resize(knots, (TEXTURE, TEXTURE), interpolation=cv2.INTER_CUBIC))
+    texture = rng.standard_normal((TEXTURE, TEXTURE, 2), dtype=np.float32)
+    return np.asarray(texture * density[..., None], np.float32)
+
+
+def _shadow(amplitude: Field) -> Field:
+    """What is left of the beam behind calcium: half the amplitude after a centimetre of it."""
+    calcium = np.clip(amplitude - 1.6, 0, 1)
+    return np.asarray(np.exp(-0.06 * (np.cumsum(calcium, axis=0) - calcium)), np.float32)
+
+
 @lru_cache(maxsize=16)
-def _polar(scanner: Scanner) -> tuple[NDArray[np.float32], ...]:
+def _polar(scanner: Scanner) -> tuple[Field, Field, Field]:
     """Scan-plane x, z in cm of the polar grid (DEPTHS, BEAMS), and gain along depth."""
     depth = np.linspace(0.02, 1, DEPTHS, dtype=np.float32)[:, None] * np.float32(scanner.depth)
     angle = np.linspace(-1, 1, BEAMS, dtype=np.float32) * np.float32(scanner.half_angle)
     loss = np.float32(10) ** (-np.float32(scanner.attenuation) / 20 * depth / scanner.depth)
-    near = np.clip(depth / 1.2, 0.25, 1)
-    return depth * np.sin(angle), depth * np.cos(angle), (loss * near).astype(np.float32)
+    return depth * np.sin(angle), depth * np.cos(angle), loss.astype(np.float32)
 
 
 @lru_cache(maxsize=16)
-def _maps(scanner: Scanner) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _maps(scanner: Scanner) -> tuple[Field, Field]:
     """For each pixel, its beam and depth sample; far outside the grid beyond the sector."""
     x, z = scanner.pixel_grid()
     reach, angle = np.hypot(x, z), np.arctan2(x, z)
@@ -99,38 +155,38 @@ def _maps(scanner: Scanner) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     return beam.astype(np.float32), sample.astype(np.float32)
 
 
-def _scatter(
-    texture: NDArray[np.float32], u: NDArray[np.float32], v: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """Complex scatterers at tissue points, (DEPTHS, BEAMS, 2); the texture repeats."""
-    across = (u * GRAIN + TEXTURE / 2).astype(np.float32)
-    along = (v * GRAIN).astype(np.float32)
-    found = cv2.remap(texture, across, along, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
-    return np.asarray(found, np.float32)
-
-
-def _point_spread(echo: NDArray[np.float32], scanner: Scanner) -> NDArray[np.float32]:
-    """Envelope after a blur that is narrow at the probe and wide at depth."""
+def _point_spread(echo: Field, scanner: Scanner) -> Field:
+    """A blur that is narrow at the probe and wide at depth."""
     near, far = (
-        np.asarray(cv2.GaussianBlur(echo, (0, 0), width, sigmaY=scanner.axial), np.float32)
+        cv2.GaussianBlur(echo, (0, 0), width, sigmaY=scanner.axial)
+        # A blur averages independent scatterers; what it takes from the amplitude is given back.
+        * np.float32(2 * np.sqrt(np.pi * width * scanner.axial))
         for width in (scanner.lateral, scanner.lateral * SPREAD)
     )
-    # A blur averages independent scatterers; what it takes from the amplitude is given back.
-    near *= np.float32(2 * np.sqrt(np.pi * scanner.lateral * scanner.axial))
-    far *= np.float32(2 * np.sqrt(np.pi * scanner.lateral * SPREAD * scanner.axial))
-    share = np.linspace(0, 1, DEPTHS, dtype=np.float32)[:, None, None]
-    mixed = near * (1 - share) + far * share
-    return np.asarray(cv2.magnitude(mixed[..., 0], mixed[..., 1]), np.float32)
+    near += (far - near) * np.linspace(0, 1, DEPTHS, dtype=np.float32)[:, None, None]
+    return np.asarray(near, np.float32)
 
 
-def _compress(
-    envelope: NDArray[np.float32], noise: NDArray[np.float32], scanner: Scanner
-) -> NDArray[np.uint8]:
-    """Log compression to uint8."""
-    level = np.abs(envelope + scanner.noise * noise) + 1e-5
-    decibel = 20 * np.log10(level) + scanner.gain
-    share = (decibel + scanner.dynamic_range - 6) / scanner.dynamic_range
-    return (np.clip(share, 0, 1) ** 1.35 * 235).astype(np.uint8)
+def _clutter(scanner: Scanner, rng: np.random.Generator) -> Field:
+    """Reverberation near the probe and side lobes: static haze, (DEPTHS, BEAMS, 2)."""
+    depth = np.linspace(0, scanner.depth, DEPTHS, dtype=np.float32)[:, None, None]
+    profile = scanner.haze * (0.12 + np.exp(-depth / 1.3) + 0.3 * np.exp(-((depth / 4) ** 2)))
+    echo = rng.standard_normal((DEPTHS, BEAMS, 2), dtype=np.float32)
+    return _point_spread(np.asarray(echo * profile, np.float32), scanner)
+
+
+def _compress(envelope: Field, scanner: Scanner, gain: float) -> NDArray[np.uint8]:
+    """Log compression to uint8; a gamma keeps the dark parts dark."""
+    decibel = cv2.log(np.abs(envelope) + np.float32(1e-5)) * np.float32(20 / np.log(10))
+    offset = scanner.gain + gain + scanner.dynamic_range - 6
+    level = (decibel + np.float32(offset)) * np.float32(255 / scanner.dynamic_range)
+    share = np.clip(level, 0, 255)
+    return np.asarray(_grey_map(scanner.gamma)[share.astype(np.uint8)], np.uint8)
+
+
+@lru_cache(maxsize=16)
+def _grey_map(gamma: float) -> NDArray[np.uint8]:
+    return ((np.arange(256) / 255) ** gamma * 240).astype(np.uint8)
 
 
 def _scan_convert(polar: NDArray[np.uint8], scanner: Scanner) -> NDArray[np.uint8]:
@@ -139,11 +195,11 @@ def _scan_convert(polar: NDArray[np.uint8], scanner: Scanner) -> NDArray[np.uint
     return np.asarray(picture, np.uint8)
 
 
-def _drop_out(scanner: Scanner, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Beams that come back weaker, (BEAMS,): ribs and poor contact at the sector's sides."""
-    shadow = np.ones(BEAMS, dtype=np.float32)
+def _drop_out(scanner: Scanner, rng: np.random.Generator) -> Field:
+    """Beams that come back weaker, (BEAMS,): ribs and poor contact, most at the sector's sides."""
+    beams = np.linspace(-1, 1, BEAMS)
+    shadow = 1 - 0.75 * np.abs(beams) ** 6
     for _ in range(rng.poisson(scanner.drop_out * 20)):
-        centre, width = rng.uniform(-1, 1), rng.uniform(0.04, 0.12)
-        beams = np.linspace(-1, 1, BEAMS)
+        centre, width = np.sign(rng.uniform(-1, 1)) * rng.uniform(0.3, 1), rng.uniform(0.06, 0.16)
         shadow *= 1 - rng.uniform(0.3, 0.85) * np.exp(-(((beams - centre) / width) ** 2))
     return shadow.astype(np.float32)

@@ -2,13 +2,21 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from echofm_core.data.decode import decode_clip
 from echofm_core.data.readers.registry import read_roots
-from echofm_core.errors import DataRootError
+from echofm_core.errors import DataRootError, UnreadableFileError
 from echofm_core.phantom.institutions import PhantomSize, write_institutions
+from echofm_core.phantom.scanners import ECHONET
 
+ROOTS = ("EchoNet-Dynamic", "CAMUS_public", "approved_users_only", "mimic-iv-echo/1.0")
+#: Kinds that readers survive without a word, and kinds that show when a clip is decoded.
+HARMLESS = {"uncompressed", "rle_palette", "path_with_slash"}
+LATE = {"truncated_clip", "undecodable"}
+REAL = "files/p19/p19999999/s99999999/99999999"
 SIZE = PhantomSize(echonet=4, camus=4, mimic=2, tmed=5)
 
 
@@ -16,7 +24,7 @@ def content(folder: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.name.endswith(".gz")  # gzip keeps the time of day
+        if path.is_file()
     }
 
 
@@ -39,26 +47,77 @@ def test_it_never_writes_into_somebody_elses_folder(folder: Path) -> None:
 
 @pytest.mark.parametrize("root", ["EchoNet-Dynamic", "CAMUS_public", "approved_users_only"])
 def test_labels_that_are_read_are_the_truth(folder: Path, root: str) -> None:
+    """CAMUS rounds EF to whole percent: half a percent off at most."""
     manifest, _ = read_roots([folder / root])
-    truth = pd.read_csv(folder / f"{root}.truth.csv", dtype={"clip": str}).set_index("clip")
+    key = "study" if root == "approved_users_only" else "clip"
+    truth = pd.read_csv(folder / f"{root}.truth.csv").drop_duplicates(key).set_index(key)
+    rows = manifest[manifest["clip_id"].isin(truth.index)].set_index("clip_id")
+    assert len(rows) >= 4
+    drawn = truth.loc[rows.index]
+    if root == "approved_users_only":
+        assert (rows["as_grade"] == drawn["as_grade"]).all()
+    else:
+        assert (rows["ef"] - drawn["ef"]).abs().max() <= (0.5 if root == "CAMUS_public" else 1e-4)
+
+
+@pytest.mark.parametrize("root", ROOTS)
+def test_what_was_planted_is_found_where_it_was_planted(folder: Path, root: str) -> None:
+    """Damage that only decoding shows is the clip store's to find; oddities that every
+    reader takes in its stride leave no finding."""
+    _, findings = read_roots([folder / root])
+    found = {(row.kind, row.item) for row in findings.table().itertuples()}
+    planted = pd.read_csv(folder / f"{root}.planted.csv").itertuples()
+    expected = {(row.kind, row.item) for row in planted if row.kind not in HARMLESS}
+    late = {(kind, item) for kind, item in expected - found if kind in LATE}
+    assert expected - late <= found
+    assert len(expected) > len(late)
+
+
+def test_nothing_is_wrong_where_nothing_was_planted(tmp_path: Path) -> None:
+    """The real cine's region was declared for a larger picture: that is the file's own."""
+    write_institutions(tmp_path, size=SIZE, seed=3, errors=False)
+    _, findings = read_roots([tmp_path])
+    assert {row.item.partition("_")[0] for row in findings.table().itertuples()} <= {REAL}
+    for root in ROOTS:
+        assert pd.read_csv(tmp_path / f"{root}.planted.csv").empty
+
+
+def test_every_clip_that_is_read_can_be_decoded_but_the_damaged(folder: Path) -> None:
+    manifest, _ = read_roots([folder])
+    failed = []
     for row in manifest.itertuples():
-        if str(row.study_id) not in truth.index:
-            continue  # a planted extra, e.g. the study without a diagnosis
-        drawn = truth.loc[str(row.study_id)]
-        if root == "approved_users_only":
-            assert row.as_grade == drawn["as_grade"]
+        try:
+            decoded = decode_clip(str(row.path), str(row.dataset))
+        except UnreadableFileError:
+            failed.append(row.clip_id)
         else:
-            assert row.ef == pytest.approx(drawn["ef"], abs=0.51)  # CAMUS rounds EF
+            assert decoded.sector.any() and decoded.frames.any()
+    assert failed == ["0X000000000000000C"]
 
 
-def test_what_was_planted_is_found_by_its_kind(folder: Path) -> None:
-    """Damage that only decoding shows (truncated, undecodable) is the clip store's to find."""
-    _, findings = read_roots([folder])
-    found = set(findings.table()["kind"])
-    late = {"truncated_clip", "undecodable"}
-    for name in ("EchoNet-Dynamic", "CAMUS_public", "approved_users_only", "mimic-iv-echo/1.0"):
-        planted = pd.read_csv(folder / f"{name}.planted.csv")
-        assert set(planted["kind"]) - late <= found, name
+def test_tracings_enclose_the_volume_of_the_label(folder: Path) -> None:
+    """Area-length from the 20 discs of the larger frame: V = 8 A^2 / (3 pi L), A = pi a L / 2.
+
+    The discs stand at L/21, 2L/21, ... so A is their mean width times L, but for the two
+    half-steps at the ends; 6 % covers that and end-diastole lying between two frames.
+    """
+    files = pd.read_csv(folder / "EchoNet-Dynamic/FileList.csv").set_index("FileName")
+    tracings = pd.read_csv(folder / "EchoNet-Dynamic/VolumeTracings.csv")
+    assert list(tracings.columns) == ["FileName", "X1", "Y1", "X2", "Y2", "Frame"]
+    # Not those with a second observer or a point outside: both were planted.
+    rows = tracings.groupby("FileName")["X1"].agg(["size", "min"])
+    good = rows.index[(rows["size"] == 42) & (rows["min"] >= 0)]
+    inside = tracings[tracings["FileName"].isin(good)]
+    assert inside["FileName"].nunique() >= 2
+    scale = ECHONET.pixels_per_cm[0]
+    for name, rows in inside.groupby("FileName"):
+        volumes = []
+        for _, frame in rows.groupby("Frame"):
+            width = np.hypot(frame["X2"] - frame["X1"], frame["Y2"] - frame["Y1"]) / scale
+            length, discs = width.iloc[0], width.iloc[1:]
+            area = discs.mean() * length
+            volumes.append(8 * area**2 / (3 * np.pi * length))
+        assert max(volumes) == pytest.approx(files.loc[name[:-4], "EDV"], rel=0.06)
 
 
 def test_the_real_cine_is_one_clip_among_the_phantoms(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel
@@ -9,13 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echofm_core.console import Meter
-from echofm_core.phantom.anatomy import View, chamber_labels
-from echofm_core.phantom.heart import Heart
-from echofm_core.phantom.patients import Institution, examine, new_heart
-from echofm_core.phantom.scanners import CAMUS
+from echofm_core.phantom.anatomy import chamber_labels
+from echofm_core.phantom.heart import draw_heart
+from echofm_core.phantom.patients import Exam, Institution, examine
+from echofm_core.phantom.scanners import CAMUS, Scanner
+from echofm_core.phantom.views import View
 
 EF_MEAN, EF_SD = 52.0, 12.5
 VIEWS = {"2CH": View.A2C, "4CH": View.A4C}
+#: Published shares of the image qualities, and how much worse they make haze and drop-out.
+QUALITIES = {"Good": (0.58, 1.0), "Medium": (0.33, 2.2), "Poor": (0.09, 4.0)}
+#: Years are drawn between these.
+AGES = (30, 90)
+#: The patient whose end-systole comes first, as in 19 of the 500.
+TURNED = 3
 
 
 def write(folder: Path, patients: int, seed: int, errors: bool, meter: Meter | None) -> Path:
@@ -23,18 +31,8 @@ def write(folder: Path, patients: int, seed: int, errors: bool, meter: Meter | N
     root = folder / "CAMUS_public"
     place = Institution("camus", seed)
     for patient in range(patients):
-        rng = place.rng(patient, "patient")
-        heart = new_heart(rng, EF_MEAN, EF_SD)
         name = f"patient{patient + 1:04d}"
-        turned = errors and patient == 3
-        for chamber in VIEWS:
-            _write_view(root / "database_nifti" / name, name, chamber, heart, rng, turned)
-            if turned:
-                item = f"database_nifti/{name}/{name}_{chamber}_half_sequence.nii.gz"
-                place.plant("es_before_ed", item)
-        place.truth.append(
-            {"clip": name, "ef": heart.ef, "esv": heart.esv, "edv": heart.edv, "rate": heart.rate}
-        )
+        _write_patient(root, place, name, place.rng(patient, "patient"), errors, patient)
         if meter:
             meter.advance()
     _write_splits(root / "database_split", patients, place.rng(0, "splits"))
@@ -45,44 +43,70 @@ def write(folder: Path, patients: int, seed: int, errors: bool, meter: Meter | N
     return place.close(root)
 
 
-def _write_view(
-    folder: Path,
-    name: str,
-    chamber: str,
-    heart: Heart,
-    rng: np.random.Generator,
-    turned: bool,
+def _write_patient(
+    root: Path, place: Institution, name: str, rng: np.random.Generator, errors: bool, patient: int
 ) -> None:
-    clip, pose = examine(heart, VIEWS[chamber], CAMUS, 0, rng, half_cycle=True)
-    u, v = pose.to_heart(*CAMUS.pixel_grid())
-    masks = np.stack([chamber_labels(moment, u, v) for moment in clip.moments])
-    frames = clip.frames[::-1] if turned else clip.frames
-    masks = masks[::-1] if turned else masks
-    first, last = (len(frames), 1) if turned else (1, len(frames))
+    """Both views of one heart, on one machine."""
+    heart = draw_heart(rng, EF_MEAN, EF_SD)
+    scanner, quality = _machine(rng)
+    folder = root / "database_nifti" / name
+    person = {"Sex": "FM"[int(rng.integers(2))], "Age": int(rng.integers(*AGES))}
+    turned = errors and patient == TURNED
+    for chamber, view in VIEWS.items():
+        exam = examine(heart, view, scanner, 0, rng, half_cycle=True)
+        _write_view(folder, f"{name}_{chamber}", exam, turned)
+        _write_settings(folder / f"Info_{chamber}.cfg", exam, quality, person, turned)
+        place.truth.append({**exam.truth(f"{name}_{chamber}"), "quality": quality})
+        if turned:
+            item = f"database_nifti/{name}/{name}_{chamber}_half_sequence.nii.gz"
+            place.plant("es_before_ed", item)
+
+
+def _machine(rng: np.random.Generator) -> tuple[Scanner, str]:
+    """A scanner in one of its two picture formats, at the quality that the patient allows."""
+    scanner = CAMUS[int(rng.integers(len(CAMUS)))]
+    names = list(QUALITIES)
+    quality = names[int(rng.choice(len(names), p=[QUALITIES[name][0] for name in names]))]
+    worse = QUALITIES[quality][1]
+    return replace(scanner, haze=scanner.haze * worse, drop_out=scanner.drop_out * worse), quality
+
+
+def _write_view(folder: Path, stem: str, exam: Exam, turned: bool) -> None:
+    """Half sequence, its first and last frame, and a mask for each frame."""
+    u, v = exam.pose.to_heart(*exam.scanner.pixel_grid())
+    order = slice(None, None, -1 if turned else 1)
+    masks = np.stack([chamber_labels(moment, u, v) for moment in exam.clip.moments])[order]
     folder.mkdir(parents=True, exist_ok=True)
-    for suffix, values in (("", frames), ("_gt", masks)):
-        _save(folder / f"{name}_{chamber}_half_sequence{suffix}.nii.gz", values)
-        _save(folder / f"{name}_{chamber}_ED{suffix}.nii.gz", values[first - 1 : first])
-        _save(folder / f"{name}_{chamber}_ES{suffix}.nii.gz", values[last - 1 : last])
+    diastole, systole = (-1, 0) if turned else (0, -1)
+    for suffix, values in (("", exam.clip.frames[order]), ("_gt", masks)):
+        _save(folder / f"{stem}_half_sequence{suffix}.nii.gz", values, exam.scanner)
+        _save(folder / f"{stem}_ED{suffix}.nii.gz", values[diastole][None], exam.scanner)
+        _save(folder / f"{stem}_ES{suffix}.nii.gz", values[systole][None], exam.scanner)
+
+
+def _write_settings(
+    path: Path, exam: Exam, quality: str, person: dict[str, object], turned: bool
+) -> None:
+    """``Info_4CH.cfg``: frames are numbered from 1, EF is a whole number."""
+    frames = len(exam.clip.frames)
     settings = {
-        "ED": first,
-        "ES": last,
-        "NbFrame": len(frames),
-        "Sex": "F" if heart.wall < 0.93 else "M",
-        "Age": int(rng.integers(30, 90)),
-        "ImageQuality": ("Good", "Medium", "Poor")[int(rng.choice(3, p=[0.58, 0.33, 0.09]))],
-        "EF": round(heart.ef),
-        "FrameRate": CAMUS.fps,
+        "ED": frames if turned else 1,
+        "ES": 1 if turned else frames,
+        "NbFrame": frames,
+        **person,
+        "ImageQuality": quality,
+        "EF": round(exam.heart.ef),
+        "FrameRate": exam.scanner.fps,
     }
     lines = "".join(f"{key}: {value}\n" for key, value in settings.items())
-    (folder / f"Info_{chamber}.cfg").write_text(lines, encoding="utf-8")
+    path.write_text(lines, encoding="utf-8")
 
 
-def _save(path: Path, frames: NDArray[np.uint8]) -> None:
+def _save(path: Path, frames: NDArray[np.uint8], scanner: Scanner) -> None:
     """Frames (N, H, W) as NIfTI (W, H, N) with spacing in mm."""
-    spacing = 10 / CAMUS.pixels_per_cm
+    across, down = scanner.pixels_per_cm
     image = nibabel.Nifti1Image(  # type: ignore[no-untyped-call]
-        np.ascontiguousarray(frames.transpose(2, 1, 0)), np.diag([spacing, spacing, 1.0, 1.0])
+        np.ascontiguousarray(frames.transpose(2, 1, 0)), np.diag([10 / across, 10 / down, 1.0, 1.0])
     )
     nibabel.save(image, path)
 

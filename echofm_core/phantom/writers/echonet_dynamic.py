@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -9,11 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echofm_core.console import Meter
-from echofm_core.phantom.anatomy import Moment, Pose, View, cavity_outline
-from echofm_core.phantom.patients import Institution, examine, new_heart, write_table
+from echofm_core.phantom.anatomy import cavity_outline
+from echofm_core.phantom.heart import draw_heart
+from echofm_core.phantom.patients import Exam, Institution, examine, write_table
 from echofm_core.phantom.scanners import ECHONET, Scanner
+from echofm_core.phantom.views import View
 
 EF_MEAN, EF_SD = 56.0, 13.0
+#: Frames a second: mostly 50, as published.
+FRAME_RATES = (50.0, 50.0, 50.0, 50.0, 50.0, 50.0, 50.0, 50.0, 40.0, 60.0)
+#: The one video at native size, which has no tracing.
+LARGE = "0X234005774F4CB5CD"
 #: Discs of one tracing; with the long axis that makes 21 rows a frame.
 DISCS = 20
 
@@ -28,35 +35,46 @@ def write(folder: Path, patients: int, seed: int, errors: bool, meter: Meter | N
     for patient in range(patients):
         rng = place.rng(patient, "patient")
         name = f"0X{int(rng.integers(2**63)):016X}"
-        heart = new_heart(rng, EF_MEAN, EF_SD)
-        clip, pose = examine(heart, View.A4C, ECHONET, int(rng.integers(72, 110)), rng)
-        write_avi(root / "Videos" / f"{name}.avi", clip.frames, ECHONET.fps)
-        files.append(
-            {
-                "FileName": name,
-                "EF": heart.ef,
-                "ESV": heart.esv,
-                "EDV": heart.edv,
-                "FrameHeight": ECHONET.height,
-                "FrameWidth": ECHONET.width,
-                "FPS": int(ECHONET.fps),
-                "NumberOfFrames": len(clip.frames),
-                "Split": "TEST" if patient % 4 == 3 else ("VAL" if patient % 16 == 5 else "TRAIN"),
-            }
-        )
-        filling = np.array([moment.filling for moment in clip.moments])
+        scanner = replace(ECHONET, fps=FRAME_RATES[int(rng.integers(len(FRAME_RATES)))])
+        exam = _record(scanner, rng)
+        split = "TEST" if patient % 4 == 3 else ("VAL" if patient % 16 == 5 else "TRAIN")
+        files.append(_add_video(root, place, name, exam, split))
+        filling = np.array([moment.filling for moment in exam.clip.moments])
         for frame in (int(filling.argmax()), int(filling.argmin())):
-            tracings += trace(f"{name}.avi", frame, clip.moments[frame], pose, ECHONET)
-        place.truth.append(
-            {"clip": name, "ef": heart.ef, "esv": heart.esv, "edv": heart.edv, "rate": heart.rate}
-        )
+            tracings += trace(f"{name}.avi", frame, exam)
         if meter:
             meter.advance()
-    if errors:
+    if errors and patients:
         _plant(root, place, files, tracings)
     write_table(root / "FileList.csv", files)
     write_table(root / "VolumeTracings.csv", tracings)
     return place.close(root)
+
+
+def _record(scanner: Scanner, rng: np.random.Generator) -> Exam:
+    """At least one whole beat of a new patient, at the slowest rate and heart."""
+    heart = draw_heart(rng, EF_MEAN, EF_SD)
+    frames = int(scanner.fps * rng.uniform(1.32, 1.8))
+    return examine(heart, View.A4C, scanner, frames, rng)
+
+
+def _add_video(
+    root: Path, place: Institution, name: str, exam: Exam, split: str
+) -> dict[str, object]:
+    """Write a video and its truth; returns its row of FileList.csv."""
+    write_avi(root / "Videos" / f"{name}.avi", exam.clip.frames, exam.scanner.fps)
+    place.truth.append(exam.truth(name))
+    return {
+        "FileName": name,
+        "EF": exam.heart.ef,
+        "ESV": exam.heart.esv,
+        "EDV": exam.heart.edv,
+        "FrameHeight": exam.scanner.height,
+        "FrameWidth": exam.scanner.width,
+        "FPS": int(exam.scanner.fps),
+        "NumberOfFrames": len(exam.clip.frames),
+        "Split": split,
+    }
 
 
 def write_avi(path: Path, frames: NDArray[np.uint8], fps: float) -> None:
@@ -68,17 +86,16 @@ def write_avi(path: Path, frames: NDArray[np.uint8], fps: float) -> None:
     video.release()
 
 
-def trace(
-    name: str, frame: int, now: Moment, pose: Pose, scanner: Scanner
-) -> list[dict[str, object]]:
+def trace(name: str, frame: int, exam: Exam) -> list[dict[str, object]]:
     """An expert's tracing: the long axis, then discs across it from apex to base, in pixels."""
+    now, scanner = exam.clip.moments[frame], exam.scanner
     depth = np.linspace(0, now.length, DISCS + 2, dtype=np.float32)[1:-1]
     half = cavity_outline(now, depth)
     u = np.concatenate([np.zeros(2), -half, half]).astype(np.float32)
     v = np.concatenate([np.array([0, now.length]), depth, depth]).astype(np.float32)
-    x, z = pose.to_plane(u, v)
-    columns = x * scanner.pixels_per_cm + scanner.apex[0]
-    rows = z * scanner.pixels_per_cm + scanner.apex[1]
+    x, z = exam.pose.to_plane(u, v)
+    across, down = scanner.pixels_per_cm
+    columns, rows = x * across + scanner.apex[0], z * down + scanner.apex[1]
     pairs = [(0, 1), *((2 + disc, 2 + DISCS + disc) for disc in range(DISCS))]
     return [
         {
@@ -101,13 +118,7 @@ def _plant(
 ) -> None:
     """A sample of the published set's known errors, and three kinds of damage."""
     names = [str(row["FileName"]) for row in files]
-    first = str(tracings[0]["FileName"])
-    tracings.append({**tracings[0], "FileName": "0X4F8859C8AB4DA9CB.avi"})
-    place.plant("tracing_without_video", "0X4F8859C8AB4DA9CB.avi")
-    tracings += [row for row in tracings if row["FileName"] == first]
-    place.plant("odd_tracing_rows", first)
-    tracings[50]["X1"] = -4.1
-    place.plant("tracing_outside_frame", str(tracings[50]["FileName"]))
+    _plant_tracings(place, tracings)
     template = dict(files[0])
     for kind, name in (
         ("missing_file", "0X000000000000000A"),
@@ -119,13 +130,23 @@ def _plant(
     (root / "Videos/0X000000000000000B.avi").touch()
     (root / "Videos/0X000000000000000C.avi").write_bytes(b"RIFF....AVI not a video at all")
     if len(names) > 2:
-        whole = (root / f"Videos/{names[2]}.avi").read_bytes()
-        (root / f"Videos/{names[2]}.avi").write_bytes(whole[: len(whole) * 2 // 3])
+        video = root / f"Videos/{names[2]}.avi"
+        whole = video.read_bytes()
+        video.write_bytes(whole[: len(whole) * 2 // 3])
         place.plant("truncated_clip", f"Videos/{names[2]}.avi")
-    disc = np.zeros((768, 1024), np.uint8)
-    noise = np.clip(place.rng(0, "big").normal(40, 20, (12, 768, 1024)), 0, 255).astype(np.uint8)
-    cv2.circle(disc, (512, 384), 300, 1, -1)
-    write_avi(root / "Videos/0X234005774F4CB5CD.avi", (noise * disc).astype(np.uint8), 30)
-    size = {"FrameHeight": 768, "FrameWidth": 1024, "FPS": 30, "NumberOfFrames": 12}
-    files.append({**template, **size, "FileName": "0X234005774F4CB5CD", "Split": "TRAIN"})
-    place.plant("odd_size", "Videos/0X234005774F4CB5CD.avi")
+    large = replace(ECHONET, height=768, width=1024, apex=(512, 40), radius=700, fps=30)
+    files.append(_add_video(root, place, LARGE, _record(large, place.rng(0, "large")), "TRAIN"))
+    for kind in ("odd_size", "video_without_tracing"):
+        place.plant(kind, f"Videos/{LARGE}.avi")
+
+
+def _plant_tracings(place: Institution, tracings: list[dict[str, object]]) -> None:
+    """Whole tracings of nobody and of two observers, and a point beside the picture."""
+    tracings.append({**tracings[0], "FileName": "0X4F8859C8AB4DA9CB.avi"})
+    place.plant("tracing_without_video", "Videos/0X4F8859C8AB4DA9CB.avi")
+    twice = tracings[: DISCS + 1]
+    tracings += twice
+    place.plant("odd_tracing_rows", f"Videos/{twice[0]['FileName']}")
+    outside = tracings[2 * (DISCS + 1) if len(tracings) > 4 * (DISCS + 1) else 5]
+    outside["X1"] = -4.1
+    place.plant("tracing_outside_frame", f"Videos/{outside['FileName']}")

@@ -2,109 +2,127 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from echofm_core.console import Meter
-from echofm_core.phantom.anatomy import View
-from echofm_core.phantom.heart import Heart
-from echofm_core.phantom.patients import Institution, examine, new_heart, write_table
+from echofm_core.phantom.heart import Heart, draw_heart
+from echofm_core.phantom.patients import Exam, Institution, examine, write_table
 from echofm_core.phantom.scanners import TMED
+from echofm_core.phantom.views import View
 
 EF_MEAN, EF_SD = 58.0, 9.0
-#: Published names of the grades, and how many of the 598 studies have them by thirds.
+#: Published names of the grades, and shares that follow the published 126/171/301 studies.
 GRADES = ("no_AS", "mild_AS", "mildtomod_AS", "moderate_AS", "severe_AS")
-GRADE_SHARES = (0.26, 0.16, 0.1, 0.2, 0.28)
+GRADE_SHARES = (0.22, 0.15, 0.13, 0.22, 0.28)
 #: Images of a study: view label of the source and what is drawn for it.
 IMAGES = (
     *[("PLAX", View.PLAX)] * 5,
     *[("PSAX", View.PSAX)] * 3,
     ("A4C", View.A4C),
     ("A2C", View.A2C),
-    *[("A4CorA2CorOther", View.A4C)] * 2,
+    ("A4CorA2CorOther", View.PSAX_LV),
+    ("A4CorA2CorOther", View.A4C),
 )
-SET = "view_and_diagnosis_labeled_set"
+#: The patient who came twice.
+TWICE = 4
+SET, VIEW_SET = "view_and_diagnosis_labeled_set", "view_labeled_set"
 
 
-def write(folder: Path, patients: int, seed: int, errors: bool, meter: Meter | None) -> Path:
-    """Write ``approved_users_only/`` with its truth and planted errors; returns the root."""
-    root = folder / "approved_users_only"
-    images = root / SET / "labeled"
-    images.mkdir(parents=True)
-    place = Institution("tmed2", seed)
-    labels: list[dict[str, object]] = []
-    split_rows: list[dict[str, object]] = []
-    for patient in range(patients):
-        rng = place.rng(patient, "patient")
-        grade = int(rng.choice(len(GRADES), p=GRADE_SHARES))
-        heart = new_heart(rng, EF_MEAN, EF_SD, grade)
-        split = "test" if patient % 4 == 3 else ("val" if patient % 16 == 5 else "train")
-        for study in range(1, 3 if patient == 4 else 2):
-            name = f"{1000 + patient}s{study}"
-            _write_study(images, name, heart, GRADES[grade], split, labels, split_rows, rng)
-            place.truth.append({"clip": name, "as_grade": grade})
-        if meter:
-            meter.advance()
-    if errors and labels:
-        _plant(root, place, labels, split_rows)
-    write_table(root / "labels_per_image.csv", labels)
-    for fold in range(3):
-        write_table(root / "DEV479" / f"TMED2_fold{fold}_labeledpart.csv", split_rows)
-    return place.close(root)
+@dataclass(slots=True)
+class _Tables:
+    labels: list[dict[str, object]] = field(default_factory=list)
+    labelled: list[dict[str, object]] = field(default_factory=list)
+    unlabelled: list[dict[str, object]] = field(default_factory=list)
 
-
-def _write_study(
-    images: Path,
-    name: str,
-    heart: Heart,
-    diagnosis: str,
-    split: str,
-    labels: list[dict[str, object]],
-    split_rows: list[dict[str, object]],
-    rng: np.random.Generator,
-) -> None:
-    for number, (label, view) in enumerate(IMAGES):
-        clip, _ = examine(heart, view, TMED, 1, rng)
-        key = f"{name}_{number}.png"
-        Image.fromarray(clip.frames[0]).save(images / key)
+    def add(self, key: str, view: str, diagnosis: str, folder: str, split: str) -> None:
+        """Enter one image in the tables that know it."""
         row: dict[str, object] = {
             "query_key": key,
-            "view_label": label,
+            "view_label": view,
             "diagnosis_label": diagnosis,
         }
-        labels.append(row)
-        split_rows.append(
+        if split != "unlabeled":
+            self.labels.append(row)
+        rows = self.unlabelled if split == "unlabeled" else self.labelled
+        rows.append(
             {
                 **row,
-                "SourceFolder": f"{SET}/labeled",
+                "SourceFolder": folder,
                 "view_classifier_split": split,
                 "diagnosis_classifier_split": split,
             }
         )
 
 
-def _plant(
+def write(folder: Path, patients: int, seed: int, errors: bool, meter: Meter | None) -> Path:
+    """Write ``approved_users_only/`` with its truth and planted errors; returns the root."""
+    root = folder / "approved_users_only"
+    for part in ("labeled", "unlabeled"):
+        (root / SET / part).mkdir(parents=True)
+    place, tables = Institution("tmed2", seed), _Tables()
+    for patient in range(patients):
+        rng = place.rng(patient, "patient")
+        grade = int(rng.choice(len(GRADES), p=GRADE_SHARES))
+        heart = draw_heart(rng, EF_MEAN, EF_SD, grade)
+        split = "test" if patient % 4 == 3 else ("val" if patient % 16 == 5 else "train")
+        for study in range(1, 3 if patient == TWICE else 2):
+            _write_study(root, place, tables, f"{1000 + patient}s{study}", heart, split, rng)
+        if meter:
+            meter.advance()
+    if errors and patients:
+        _plant(root, place, tables)
+    write_table(root / "labels_per_image.csv", tables.labels)
+    for fold in range(3):
+        stem = f"DEV479/TMED2_fold{fold}"
+        write_table(root / f"{stem}_labeledpart.csv", tables.labelled)
+        write_table(root / f"{stem}_unlabeledpart.csv", tables.unlabelled)
+    return place.close(root)
+
+
+def _write_study(
     root: Path,
     place: Institution,
-    labels: list[dict[str, object]],
-    split_rows: list[dict[str, object]],
+    tables: _Tables,
+    name: str,
+    heart: Heart,
+    split: str,
+    rng: np.random.Generator,
 ) -> None:
+    """Labelled images of one study, and one that nobody labelled."""
+    for number, (label, view) in enumerate(IMAGES):
+        exam = examine(heart, view, TMED, 1, rng)
+        key = f"{name}_{number}.png"
+        _save(root / SET / "labeled" / key, exam)
+        tables.add(key, label, GRADES[heart.as_grade], f"{SET}/labeled", split)
+        place.truth.append({**exam.truth(key), "study": name})
+    key = f"{name}_{len(IMAGES)}.png"
+    _save(root / SET / "unlabeled" / key, examine(heart, View.PLAX, TMED, 1, rng))
+    tables.add(key, "Unlabeled", GRADES[heart.as_grade], f"{SET}/unlabeled", "unlabeled")
+
+
+def _save(path: Path, exam: Exam) -> None:
+    Image.fromarray(exam.clip.frames[0]).save(path)
+
+
+def _plant(root: Path, place: Institution, tables: _Tables) -> None:
+    """A slash that would leave the root, what is no picture, and a study without a diagnosis."""
     images = root / SET / "labeled"
-    split_rows[0]["SourceFolder"] = f"/{SET}/labeled"
-    place.plant("leading_slash", "DEV479/TMED2_fold0_labeledpart.csv:0")
+    tables.labelled[0]["SourceFolder"] = f"/{SET}/labeled"
+    place.plant("leading_slash", "TMED2_fold0_labeledpart.csv:0")
     (images / "Thumbs.db").write_bytes(b"not a picture")
     place.plant("stray_file", f"{SET}/labeled/Thumbs.db")
-    broken = str(labels[0]["query_key"])
+    broken = str(tables.labels[0]["query_key"])
     (images / broken).write_bytes((images / broken).read_bytes()[:60])
     place.plant("undecodable", broken)
-    views = root / "view_labeled_set" / "labeled"
+    views = root / VIEW_SET / "labeled"
     views.mkdir(parents=True)
-    heart = new_heart(place.rng(0, "view_only"), EF_MEAN, EF_SD)
-    rng = place.rng(0, "view_only_images")
+    rng = place.rng(0, "view_only")
+    heart = draw_heart(rng, EF_MEAN, EF_SD)
     for number in range(8):
-        clip, _ = examine(heart, View.PLAX, TMED, 1, rng)
         key = f"9999s1_{number}.png"
-        Image.fromarray(clip.frames[0]).save(views / key)
-        labels.append({"query_key": key, "view_label": "PLAX", "diagnosis_label": "Not_Provided"})
+        _save(views / key, examine(heart, View.PLAX, TMED, 1, rng))
+        tables.add(key, "PLAX", "Not_Provided", f"{VIEW_SET}/labeled", "train")

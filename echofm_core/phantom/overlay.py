@@ -1,0 +1,62 @@
+"""What machines burn into the picture beside the sector: text, a grey bar, an ECG that sweeps."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from echofm_core.phantom.heart import Floats
+from echofm_core.phantom.scanners import Scanner
+
+Colour = NDArray[np.uint8]
+
+#: Colours of text and ECG of the two machines, RGB.
+INK = (((230, 230, 230), (60, 230, 80)), ((240, 200, 90), (40, 220, 160)))
+
+
+def burn_in(frames: NDArray[np.uint8], phases: Floats, scanner: Scanner, machine: int) -> Colour:
+    """Colour frames (N, H, W, 3) from grey ones, with the machine's overlay outside the sector.
+
+    Args:
+        frames: Uint8 (N, H, W).
+        phases: (N,) phase of the beat; the ECG's R wave stands at 0.
+        scanner: Whose picture it is.
+        machine: 0 or 1: which text, which colours.
+    """
+    text, trace = INK[machine]
+    static = _static(scanner, machine, text)
+    points = _ecg(phases, scanner)
+    colour = np.maximum(frames[..., None], static)
+    for number, frame in enumerate(colour):
+        until = 2 + number * (len(points) - 2) // max(1, len(colour) - 1)
+        cv2.polylines(frame, [points[:until]], False, trace, 1)
+    return colour
+
+
+def _static(scanner: Scanner, machine: int, ink: tuple[int, int, int]) -> Colour:
+    """Lines of text, depth marks at the right, and on the second machine a grey bar."""
+    board = np.zeros((scanner.height, scanner.width, 3), np.uint8)
+    lines = ("Adult Echo", "PHANTOM", f"{scanner.fps:.0f}Hz {scanner.depth:.0f}cm")
+    for number, line in enumerate(lines):
+        where = (4, 12 + 11 * number)
+        cv2.putText(board, line, where, cv2.FONT_HERSHEY_PLAIN, 0.65, ink, 1)
+    down = scanner.pixels_per_cm[1]
+    for mark in range(0, int(scanner.depth) + 1, 5):
+        row = round(scanner.apex[1] + mark * down)
+        cv2.line(board, (scanner.width - 8, row), (scanner.width - 3, row), ink, 1)
+    if machine == 1:
+        bar = np.linspace(255, 0, 70).astype(np.uint8)[:, None, None]
+        board[8:78, -22:-14] = bar
+    return board
+
+
+def _ecg(phases: Floats, scanner: Scanner) -> NDArray[np.int32]:
+    """Points (n, 2) of the trace along the bottom left, one a column."""
+    columns = np.arange(scanner.width * 2 // 5)
+    beats = np.unwrap(phases, period=1.0)
+    share = columns / len(columns) * (len(beats) - 1)
+    phase = (np.interp(share, np.arange(len(beats)), beats) + 0.5) % 1.0 - 0.5
+    wave = 16 * np.exp(-((phase / 0.02) ** 2)) + 3.5 * np.exp(-(((phase - 0.3) / 0.06) ** 2))
+    wave += 2 * np.exp(-(((phase + 0.14) / 0.035) ** 2))
+    return np.stack([4 + columns, scanner.height - 6 - wave], axis=1).astype(np.int32)

@@ -1,0 +1,118 @@
+"""Parasternal views: long axis, and short axis through the aortic valve or the ventricle."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from echofm_core.phantom.anatomy import Moment
+from echofm_core.phantom.canvas import Canvas, Path, Tissue, curve, ellipse
+
+#: Depth of the left ventricle's axis, and u of its base at end-diastole, in the long axis.
+AXIS, BASE = 6.1, 0.7
+#: Half-width of the aortic root, cm.
+ROOT = 1.25
+
+
+def long_axis(canvas: Canvas, now: Moment) -> None:
+    """PLAX: ventricle on its side, aortic root to the right, left atrium below it."""
+    base = BASE - now.descent
+    root = AXIS - now.radius + ROOT - 0.1
+    _right_ventricle(canvas, base, AXIS - now.radius - now.wall)
+    size = now.atrium - 0.2
+    canvas.fill(ellipse(base + 2.4, root + ROOT + size, 2.5, size + 0.2), Tissue.PERICARDIUM)
+    canvas.fill(ellipse(base + 2.4, root + ROOT + size, 2.3, size), Tissue.BLOOD)
+    canvas.fill(_lying(now, base, now.wall + 0.18), Tissue.PERICARDIUM)
+    canvas.fill(_lying(now, base, now.wall), Tissue.MUSCLE)
+    canvas.fill(_root(base, root, ROOT + 0.18), Tissue.LINING)
+    canvas.fill(_lying(now, base, 0.09), Tissue.LINING)
+    canvas.fill(_root(base - 0.25, root, ROOT), Tissue.BLOOD)
+    canvas.fill(_lying(now, base, 0.0), Tissue.BLOOD)
+    _mitral(canvas, now, base, root + ROOT, AXIS + now.radius)
+    _cusps_from_the_side(canvas, now, base + 0.3, root)
+
+
+def short_axis(canvas: Canvas, now: Moment) -> None:
+    """PSAX at the aortic valve: the ring in the middle, right heart around it, atrium below."""
+    middle = (0.2, 5.4 - 0.5 * now.descent)
+    for radius, level in ((3.45, Tissue.MUSCLE), (3.1, Tissue.BLOOD)):
+        canvas.fill(ellipse(*middle, radius, radius, 0.85 * math.pi, 2.08 * math.pi), level)
+    size = 1.25 * now.atrium
+    for margin, level in ((0.2, Tissue.ATRIAL_WALL), (0.0, Tissue.BLOOD)):
+        centre = middle[1] + ROOT + 0.3 + 0.75 * size
+        canvas.fill(ellipse(0.5, centre, size + margin, 0.75 * size + margin), level)
+    canvas.stroke(curve((-0.6, 6.9), (-1.2, 7.8), (-1.5, 9.0)), Tissue.ATRIAL_WALL, 0.2)
+    canvas.dot(*middle, ROOT + 0.22, Tissue.LINING)
+    canvas.dot(*middle, ROOT, Tissue.BLOOD)
+    _cusps_from_above(canvas, now, middle)
+
+
+def ventricle_short_axis(canvas: Canvas, now: Moment) -> None:
+    """PSAX at the papillary muscles: a ring, the right ventricle a crescent beside it."""
+    middle, radius = (0.3, 6.0), now.radius
+    for margin, level in ((0.3, Tissue.MUSCLE), (0.0, Tissue.BLOOD)):
+        canvas.fill(ellipse(-2.0, 4.6, 2.7 + margin, 2.5 + margin), level)
+    canvas.dot(*middle, radius + now.wall + 0.16, Tissue.PERICARDIUM)
+    canvas.dot(*middle, radius + now.wall, Tissue.MUSCLE)
+    canvas.dot(*middle, radius + 0.1, Tissue.LINING)
+    canvas.dot(*middle, radius, Tissue.BLOOD)
+    for side in (-1, 1):
+        canvas.dot(middle[0] + side * 0.62 * radius, middle[1] + 0.62 * radius, 0.4, Tissue.MUSCLE)
+
+
+def _lying(now: Moment, base: float, margin: float) -> Path:
+    """The cavity's outline turned on its side, its base at u = ``base``."""
+    outline = now.cavity(margin, margin)
+    return np.stack([base - (now.length - outline[:, 1]), AXIS + outline[:, 0]], axis=1)
+
+
+def _root(start: float, middle: float, half: float) -> Path:
+    """The aortic root from the valve to the right, rising a little."""
+    rise, end = 0.9, start + 6.5
+    return np.array(
+        [(start, middle - half), (end, middle - half - rise), (end, middle + half - rise),
+         (start, middle + half)]
+    )  # fmt: skip
+
+
+def _right_ventricle(canvas: Canvas, base: float, floor: float) -> None:
+    for margin, level in ((0.3, Tissue.MUSCLE), (0.0, Tissue.BLOOD)):
+        canvas.fill(ellipse(base - 0.8, floor - 0.55, 4.4 + margin, 0.85 + margin), level)
+
+
+def _mitral(canvas: Canvas, now: Moment, base: float, front: float, back: float) -> None:
+    """Leaflets between the root's floor and the posterior wall."""
+    middle, open_ = (front + back) / 2, now.mitral
+    tip = (base - 1.0 - 0.7 * open_, middle - (middle - front + 0.5) * open_)
+    canvas.stroke(curve((base, front), (base - 0.7, front), tip), Tissue.VALVE, 0.15)
+    tip = (base - 1.0 + 0.1 * open_, middle + 0.05 + (back - middle - 0.4) * open_)
+    canvas.stroke(curve((base, back), (base - 0.5, back - 0.2), tip), Tissue.VALVE, 0.15)
+
+
+def _cusp_level(now: Moment) -> int:
+    return int(Tissue.VALVE + (Tissue.CALCIUM - Tissue.VALVE) * now.as_grade / 4)
+
+
+def _cusps_from_the_side(canvas: Canvas, now: Moment, start: float, middle: float) -> None:
+    """Two cusps: thin and wide open in health; thick, bright, lumpy and stiff in stenosis."""
+    for side in (-1, 1):
+        hinge = (start, middle + side * (ROOT - 0.05))
+        tip = (start + 1.0, middle + side * (ROOT - 0.1) * now.aortic)
+        bend = (start + 0.9, middle + side * 0.9 * ROOT)
+        canvas.stroke(curve(hinge, bend, tip), _cusp_level(now), 0.12 + 0.09 * now.as_grade)
+        if now.as_grade:
+            canvas.dot(*tip, 0.13 * now.as_grade, _cusp_level(now))
+
+
+def _cusps_from_above(canvas: Canvas, now: Moment, middle: tuple[float, float]) -> None:
+    """Three commissures: a star when closed; the orifice between them when open."""
+    width, orifice = 0.12 + 0.08 * now.as_grade, (ROOT - 0.08) * now.aortic
+    for angle in (math.pi / 2, math.pi * 7 / 6, -math.pi / 6):
+        ray = np.array([(orifice, orifice), (ROOT, ROOT)]) * (math.cos(angle), math.sin(angle))
+        canvas.stroke(ray + middle, _cusp_level(now), width)
+        if now.as_grade:
+            u, v = (float(part) for part in 0.6 * ray[0] + 0.4 * ray[1] + middle)
+            canvas.dot(u, v, 0.1 * now.as_grade, _cusp_level(now))
+    if orifice > 0.1:
+        canvas.stroke(ellipse(*middle, orifice, orifice), _cusp_level(now), width)

@@ -1,0 +1,155 @@
+"""Ultrasound DICOM objects as archives hold them, repeatable byte for byte."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
+from pydicom.sequence import Sequence
+from pydicom.uid import (
+    UID,
+    ExplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+    RLELossless,
+    UltrasoundImageStorage,
+    UltrasoundMultiFrameImageStorage,
+    generate_uid,
+)
+
+from echofm_core.phantom.scanners import Scanner
+
+#: Manufacturer, model and software of the two machines.
+DEVICES = (
+    ("GE Vingmed Ultrasound", "Vivid E95", "Vivid E95:201.61.0"),
+    ("Philips Medical Systems", "EPIQ 7C", "EPIQ 7C_1.8.5"),
+)
+#: RegionSpatialFormat and RegionDataType: 2D tissue, 2D colour flow, pulsed-wave spectrum.
+TISSUE, COLOUR_FLOW, SPECTRUM = (1, 1), (1, 2), (3, 3)
+
+
+def cine_header(scanner: Scanner, machine: int, frames: int, rate: float, identity: str) -> Dataset:
+    """De-identified header of a grey cine, without pixels.
+
+    Args:
+        scanner: Geometry and frame rate.
+        machine: Index into :data:`DEVICES`; the second times its frames one by one.
+        frames: Number of frames.
+        rate: Heart rate, beats a minute.
+        identity: Decides the unique identifiers: equal text, equal identifiers.
+    """
+    dataset = Dataset()
+    dataset.SOPClassUID = UltrasoundMultiFrameImageStorage
+    dataset.SOPInstanceUID = generate_uid(entropy_srcs=[identity, "instance"])
+    dataset.StudyInstanceUID = generate_uid(entropy_srcs=[identity, "study"])
+    dataset.SeriesInstanceUID = generate_uid(entropy_srcs=[identity, "series"])
+    dataset.ImageType = ["DERIVED", "PRIMARY", "", "0011"]
+    dataset.Modality = "US"
+    names = DEVICES[machine]
+    dataset.Manufacturer, dataset.ManufacturerModelName, dataset.SoftwareVersions = names
+    dataset.PatientIdentityRemoved = "YES"
+    dataset.NumberOfFrames = str(frames)
+    dataset.Rows, dataset.Columns = scanner.height, scanner.width
+    dataset.HeartRate = str(round(rate))
+    dataset.UltrasoundColorDataPresent = 0
+    dataset.SequenceOfUltrasoundRegions = Sequence([region(scanner, TISSUE)])
+    _time(dataset, scanner.fps, frames, one_by_one=machine == 1)
+    return dataset
+
+
+def _time(dataset: Dataset, fps: float, frames: int, *, one_by_one: bool) -> None:
+    step = f"{1000 / fps:.4f}"
+    if one_by_one:
+        dataset.FrameTimeVector = ["0", *[step] * (frames - 1)]
+        dataset.FrameIncrementPointer = 0x00181065
+    else:
+        dataset.FrameTime = step
+        dataset.FrameIncrementPointer = 0x00181063
+    dataset.CineRate = dataset.RecommendedDisplayFrameRate = str(round(fps))
+
+
+def without_timing(dataset: Dataset) -> None:
+    """Remove every element that tells the frame rate."""
+    names = ("FrameTime", "FrameTimeVector", "FrameIncrementPointer", "CineRate")
+    for name in (*names, "RecommendedDisplayFrameRate"):
+        if name in dataset:
+            delattr(dataset, name)
+
+
+def region(scanner: Scanner, kind: tuple[int, int]) -> Dataset:
+    """The box around the sector, clipped to the frame."""
+    item = Dataset()
+    item.RegionSpatialFormat, item.RegionDataType = kind
+    item.RegionFlags = 0
+    half = scanner.radius * scanner.squeeze * np.sin(scanner.half_angle)
+    left, top = round(scanner.apex[0] - half), round(scanner.apex[1])
+    item.RegionLocationMinX0, item.RegionLocationMinY0 = max(0, left), max(0, top)
+    item.RegionLocationMaxX1 = min(scanner.width - 1, round(scanner.apex[0] + half))
+    item.RegionLocationMaxY1 = min(scanner.height - 1, round(top + scanner.radius))
+    item.PhysicalUnitsXDirection = item.PhysicalUnitsYDirection = 3  # cm
+    across, down = scanner.pixels_per_cm
+    item.PhysicalDeltaX, item.PhysicalDeltaY = 1 / across, 1 / down
+    return item
+
+
+def as_still(dataset: Dataset) -> None:
+    """Turn a cine's header into that of a single image."""
+    without_timing(dataset)
+    dataset.SOPClassUID = UltrasoundImageStorage
+    dataset.NumberOfFrames = "1"
+
+
+def save_jpeg(path: Path, dataset: Dataset, colour: NDArray[np.uint8]) -> None:
+    """Encapsulate RGB frames (N, H, W, 3) as JPEG baseline, YBR_FULL_422."""
+    streams = []
+    for frame in colour:
+        buffer = BytesIO()
+        Image.fromarray(frame).save(buffer, "JPEG", quality=90, subsampling="4:2:2")
+        streams.append(buffer.getvalue())
+    dataset.PixelData = encapsulate(streams)
+    dataset["PixelData"].is_undefined_length = True
+    dataset.LossyImageCompression = "01"
+    _describe(dataset, 3, "YBR_FULL_422")
+    _write(path, dataset, JPEGBaseline8Bit)
+
+
+def save_grey(path: Path, dataset: Dataset, frames: NDArray[np.uint8]) -> None:
+    """Uncompressed MONOCHROME2 from grey frames (N, H, W)."""
+    dataset.PixelData = frames.tobytes()
+    _describe(dataset, 1, "MONOCHROME2")
+    _write(path, dataset, ExplicitVRLittleEndian)
+
+
+def save_palette(path: Path, dataset: Dataset, frames: NDArray[np.uint8]) -> None:
+    """RLE of indices into a grey palette that runs from white to black."""
+    table = (np.arange(256, dtype=np.uint16) * 257)[::-1]
+    for name in ("Red", "Green", "Blue"):
+        setattr(dataset, f"{name}PaletteColorLookupTableDescriptor", [256, 0, 16])
+        setattr(dataset, f"{name}PaletteColorLookupTableData", table.tobytes())
+    dataset.PixelData = (255 - frames).tobytes()
+    _describe(dataset, 1, "PALETTE COLOR")
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.compress(RLELossless, generate_instance_uid=False)
+    _write(path, dataset, RLELossless)
+
+
+def _describe(dataset: Dataset, samples: int, photometric: str) -> None:
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = samples, photometric
+    dataset.BitsAllocated = dataset.BitsStored = 8
+    dataset.HighBit, dataset.PixelRepresentation = 7, 0
+    if samples > 1:
+        dataset.PlanarConfiguration = 0
+
+
+def _write(path: Path, dataset: Dataset, syntax: UID) -> None:
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = syntax
+    meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+    meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    dataset.file_meta = meta
+    dataset.save_as(path, enforce_file_format=True)
