@@ -1,0 +1,124 @@
+"""The apps under a real SuperLink and two SuperNodes, on loopback with TLS and node keys."""
+
+import socket
+import stat
+import tomllib
+from pathlib import Path
+
+import pytest
+import tomli_w
+from cryptography import x509
+
+from client.launch import check, command, environment
+from echofm_core.errors import DataRootError, FederationError, PlanError
+from server.launch import start, stop, submit, superlink
+from server.provision import provision
+from server.rounds import run_federation
+from simulations.engine import Engine, SiteSettings
+from tests.federation.small import small_plan, with_states
+
+SITES = ("alpha", "beta")
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    for item in sockets:
+        item.bind(("127.0.0.1", 0))
+    ports = [int(item.getsockname()[1]) for item in sockets]
+    for item in sockets:
+        item.close()
+    return ports
+
+
+def test_keys_are_private_and_never_overwritten(tmp_path: Path) -> None:
+    kit = provision(tmp_path / "fed", "fl.example.org", 8000, ["alpha"])
+    private = [kit.key, kit.secret, kit.site("alpha") / "node.key"]
+    before = [path.read_bytes() for path in private]
+    again = provision(tmp_path / "fed", "fl.example.org", 8000, ["alpha", "beta"])
+    assert [path.read_bytes() for path in private] == before
+    assert {stat.S_IMODE(path.stat().st_mode) for path in private} == {0o600}
+    assert again.site_names() == ["alpha", "beta"]
+
+
+def test_the_certificate_names_the_host_and_loopback(tmp_path: Path) -> None:
+    kit = provision(tmp_path, "fl.example.org", 8000, ["alpha"])
+    certificate = x509.load_pem_x509_certificate(kit.certificate.read_bytes())
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == ["localhost", "fl.example.org"]
+    assert [str(ip) for ip in names.get_values_for_type(x509.IPAddress)] == ["127.0.0.1"]
+
+
+def test_the_bundle_holds_no_code(tmp_path: Path) -> None:
+    kit = provision(tmp_path, "127.0.0.1", 8000, ["alpha"])
+    assert [path.name for path in kit.bundle.iterdir()] == ["pyproject.toml"]
+    app = tomllib.loads((kit.bundle / "pyproject.toml").read_text())["tool"]["flwr"]["app"]
+    assert app["components"] == {"serverapp": "server.app:app", "clientapp": "client.app:app"}
+
+
+def test_a_site_name_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match="not plain"):
+        provision(tmp_path, "127.0.0.1", 8000, ["../elsewhere"])
+
+
+def test_a_site_is_told_what_is_missing(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    kit = provision(tmp_path, "127.0.0.1", port, ["alpha"])
+    with pytest.raises(DataRootError, match="manifest .* does not exist"):
+        check(kit.site("alpha"))
+    (kit.site("alpha") / "manifest.parquet").touch()
+    (kit.site("alpha") / "stores").mkdir()
+    with pytest.raises(FederationError, match="cannot be reached"):
+        check(kit.site("alpha"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(420)
+def test_deployed_and_simulated_give_the_same_weights(
+    built_sites: list[SiteSettings], tmp_path: Path
+) -> None:
+    plan = small_plan(pretrain={"rounds": 1}, finetune={"rounds": 1}, federation={"min_sites": 2})
+    sites = [site for site in built_sites if site.name in SITES]
+    with Engine(workers=1, device="cpu") as engine:
+        here = with_states(sites, tmp_path / "here")
+        expected = run_federation(engine.grid(here), plan, tmp_path / "simulated")
+
+    port, *node_ports = free_ports(1 + len(sites))
+    kit = provision(tmp_path / "fed", "127.0.0.1", port, SITES)
+    for site in with_states(sites, tmp_path / "there"):
+        settings = {
+            "name": site.name, "server": f"127.0.0.1:{port}", "manifest": str(site.manifest),
+            "store": str(site.store), "state": str(site.state), "device": "cpu",
+        }  # fmt: skip
+        (kit.site(site.name) / "site.toml").write_text(tomli_w.dumps(settings))
+    (tmp_path / "plan.toml").write_text(plan.to_toml())
+    nodes = []
+    with superlink(kit, "127.0.0.1", port):
+        try:
+            for name, node_port in zip(SITES, node_ports, strict=True):
+                folder = kit.site(name)
+                assert check(folder)[-1] == f"TLS to 127.0.0.1:{port}"
+                nodes.append(folder)
+            # Keys first: a node with an unknown key gives up.
+            processes = []
+            try:
+                from server.launch import _flwr  # the registration that submit repeats
+
+                for name in SITES:
+                    _flwr(kit, "supernode", "register", str(kit.site(name) / "node.pub"),
+                          "federation")  # fmt: skip
+                for folder, node_port in zip(nodes, node_ports, strict=True):
+                    processes.append(
+                        start(command(folder, node_port), environment(folder), folder / "node.log")
+                    )
+                submit(kit, tmp_path / "plan.toml", tmp_path / "deployed", timeout=300)
+            finally:
+                stop(processes)
+        except FederationError as error:
+            logs = [*kit.folder.glob("*.log"), *kit.folder.glob("sites/*/*.log")]
+            tails = "\n".join(f"{log.name}: {log.read_text()[-1500:]}" for log in logs)
+            pytest.fail(f"{error}\n{tails}")
+    from echofm_core.models.weights import load_metadata
+
+    found = load_metadata(tmp_path / "deployed" / "model" / "model.safetensors")
+    assert found["digest"] == expected.digest
+    assert found["plan_hash"] == plan.digest()

@@ -1,0 +1,113 @@
+"""Sites that misbehave: each is named in the journal with its reason, and the round goes on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from echofm_core.errors import FederationError
+from server.rounds import run_federation, run_name
+from simulations.engine import Engine, SiteSettings
+from tests.federation.small import small_plan, with_states
+from tests.federation.toy import step
+from tests.federation.toy_phase import START, settings, train
+
+TOY = "tests.federation.toy:app"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_bad_updates_are_refused_and_the_others_are_averaged(workers: int, tmp_path: Path) -> None:
+    """a and b have equal clips: every number moves by the mean of their two steps."""
+    names = ("a", "b", "nan", "raise", "shape")
+    with Engine(workers, client_app=TOY) as engine:
+        grid = engine.grid(settings(names, tmp_path))
+        weights, entries = train(grid, names, tmp_path, rounds=1)
+    assert set(entries[0].sites) == {"a", "b"}
+    assert entries[0].refused == {
+        "nan": "the update holds values that are not finite.",
+        "raise": "the site answered with an error: RuntimeError",
+        "shape": "array encoder.a has shape (3, 3), expected (3, 4).",
+    }
+    moved = (step("a", 1) + step("b", 1)) / 2
+    for name, array in START.items():
+        np.testing.assert_allclose(weights[name], array + moved, rtol=1e-6)
+
+
+def test_bad_sites_leave_no_trace_in_the_bits(tmp_path: Path) -> None:
+    with Engine(1, client_app=TOY) as engine:
+        names = ("a", "b", "nan", "shape")
+        _, among_bad = train(engine.grid(settings(names, tmp_path)), names, tmp_path)
+        names = ("a", "b")
+        _, alone = train(engine.grid(settings(names, tmp_path)), names, tmp_path)
+    assert among_bad[-1].digest == alone[-1].digest
+
+
+def test_a_late_site_misses_rounds_until_it_is_free(tmp_path: Path) -> None:
+    names = ("a", "late", "z")
+    with Engine(2, client_app=TOY) as engine:
+        grid = engine.grid(settings(names, tmp_path))
+        _, entries = train(grid, names, tmp_path, deadline_seconds=1.5)
+    assert set(entries[0].sites) == {"a", "z"}
+    assert entries[0].refused == {"late": "no reply within 1.5 s."}
+    assert entries[1].refused == {"late": "still busy with an earlier round."}
+
+
+def test_an_update_beyond_the_norm_bound_is_refused(tmp_path: Path) -> None:
+    """17 numbers moved by 0.01 (site b) or 0 (site a): norms 0.0412 and 0."""
+    assert (step("a", 1), step("b", 1)) == (0.0, 0.01)
+    names = ("a", "b")
+    with Engine(1, client_app=TOY) as engine:
+        grid = engine.grid(settings(names, tmp_path))
+        _, entries = train(grid, names, tmp_path, rounds=1, max_update_norm=0.04)
+    assert set(entries[0].sites) == {"a"}
+    assert "is 0.04123 away from the global model, the bound is 0.04" in entries[0].refused["b"]
+
+
+def test_no_usable_update_ends_the_run_with_one_sentence(tmp_path: Path) -> None:
+    names = ("nan", "raise")
+    with (
+        Engine(1, client_app=TOY) as engine,
+        pytest.raises(FederationError, match=r"round 1 has 0 usable updates.*go on with --resume"),
+    ):
+        train(engine.grid(settings(names, tmp_path)), names, tmp_path)
+
+
+def test_a_broken_site_does_not_stop_the_federation_and_tells_no_name(
+    built_sites: list[SiteSettings], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """beta's clip store loses its frames after it described itself: training there fails.
+
+    Its files are named after patients (Doe^John); neither they nor any path of the site may reach
+    the server, its journal or its output. The site's own log has the traceback.
+    """
+    beta = _copy(built_sites[1], tmp_path / "broken-Doe^John")
+    sites = [*with_states([built_sites[0]], tmp_path), beta]
+    plan = small_plan(pretrain={"rounds": 0}, finetune={"rounds": 1})
+    run = tmp_path / "run"
+
+    def break_beta(event: object) -> None:
+        for frames in beta.store.rglob("*.npy"):
+            frames.unlink()
+
+    with Engine(1) as engine:
+        result = run_federation(engine.grid(sites), plan, run, on_event=break_beta)
+    entry = json.loads((run / "journal" / "finetune-0001.json").read_text())
+    assert set(entry["sites"]) == {"alpha"} and set(entry["refused"]) == {"beta"}
+    assert "StoreError" in entry["refused"]["beta"]
+    assert [site.site for site in result.site_results] == ["alpha"]
+    told = " ".join(path.read_text() for path in run.rglob("*.json")) + "".join(capfd.readouterr())
+    assert "Doe" not in told and str(tmp_path) not in told
+    assert "Traceback" in (beta.state / "site.log").read_text()
+    assert run_name(plan) in {path.name for path in beta.state.iterdir()}
+
+
+def _copy(site: SiteSettings, folder: Path) -> SiteSettings:
+    """The site moved to a folder whose name must not leave it."""
+    shutil.copytree(site.store, folder / "stores")
+    return SiteSettings(
+        name=site.name, manifest=site.manifest, store=folder / "stores", state=folder / "state"
+    )
