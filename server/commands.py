@@ -1,9 +1,84 @@
-"""Sub-commands of `echofm` that the server package contributes."""
+"""Sub-commands of `echofm` for the coordinator: provision, start, run."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
+
+server = typer.Typer(no_args_is_help=True, help="Coordinate a federation of hospitals.")
+
+Folder = Annotated[Path, typer.Argument(help="The coordinator's folder.")]
 
 
 def register(app: typer.Typer) -> None:
-    """Add this package's sub-commands."""
+    """Add ``server``."""
+    app.add_typer(server, name="server")
+
+
+@server.command()
+def provision(
+    folder: Folder,
+    site: Annotated[list[str], typer.Option(help="A site's name; once for each.")],
+    host: Annotated[str, typer.Option(help="Name under which sites reach the server.")],
+    port: Annotated[int, typer.Option(help="Its port.")] = 8000,
+) -> None:
+    """Write certificates, keys and one start-up kit a site; keys are never overwritten.
+
+    Example: `echofm server provision fed --host fl.example.org --site north --site south`, then
+    hand fed/sites/north to the hospital North by a safe way: it holds its private key.
+    """
+    from server.provision import provision as write
+
+    kit = write(folder, host, port, site)
+    for name in kit.site_names():
+        typer.echo(f"kit of {name}: {kit.site(name)}")
+
+
+@server.command()
+def start(
+    folder: Folder,
+    host: Annotated[str, typer.Option(help="Address to bind; leave it on loopback.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to bind.")] = 8000,
+) -> None:
+    """Run the SuperLink until Ctrl-C.
+
+    Whoever reaches this port can run code at every site: keep it on loopback and let a reverse
+    proxy pass /v1/fleet/ alone (docs/how-to/deploy.md).
+    """
+    import time
+
+    from echofm_core.errors import FederationError
+    from server.launch import register, superlink
+    from server.provision import Kit
+
+    kit = Kit(folder.resolve())
+    with superlink(kit, host, port) as processes:
+        # Before any node comes: one with an unknown key gives up.
+        register(kit)
+        typer.echo(f"SuperLink on {host}:{port}; logs in {folder}; Ctrl-C stops it.")
+        while all(process.poll() is None for process in processes):
+            time.sleep(1)
+    raise FederationError(f"SuperLink or its launcher ended by itself; see the logs in {folder}.")
+
+
+@server.command()
+def run(
+    folder: Folder,
+    plan: Annotated[Path, typer.Argument(help="TOML plan.")],
+    out: Annotated[Path, typer.Option(help="Run folder on this machine.")],
+    resume: Annotated[bool, typer.Option(help="Go on with an interrupted run.")] = False,
+) -> None:
+    """Run a plan on the sites of a started federation; exit code 0 only when it completed.
+
+    Example: `echofm server run fed examples/institution-ef.toml --out runs/first`.
+    """
+    from echofm_core.plan import load_plan
+    from server.launch import submit
+    from server.provision import Kit
+
+    loaded = load_plan(plan)
+    typer.echo(f"plan {loaded.name}, hash {loaded.digest()[:12]}; progress in {out}/journal")
+    submit(Kit(folder.resolve()), plan, out, resume=resume)
+    typer.echo(f"finished: {out}/model, {out}/metrics.parquet")

@@ -11,7 +11,8 @@ from cryptography import x509
 
 from client.launch import check, command, environment
 from echofm_core.errors import DataRootError, FederationError, PlanError
-from server.launch import start, stop, submit, superlink
+from echofm_core.models.weights import load_metadata
+from server.launch import register, start, stop, submit, superlink
 from server.provision import provision
 from server.rounds import run_federation
 from simulations.engine import Engine, SiteSettings
@@ -63,7 +64,7 @@ def test_a_site_name_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
 def test_a_site_is_told_what_is_missing(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     kit = provision(tmp_path, "127.0.0.1", port, ["alpha"])
-    with pytest.raises(DataRootError, match="manifest .* does not exist"):
+    with pytest.raises(DataRootError, match="manifest"):
         check(kit.site("alpha"))
     (kit.site("alpha") / "manifest.parquet").touch()
     (kit.site("alpha") / "stores").mkdir()
@@ -91,34 +92,22 @@ def test_deployed_and_simulated_give_the_same_weights(
         }  # fmt: skip
         (kit.site(site.name) / "site.toml").write_text(tomli_w.dumps(settings))
     (tmp_path / "plan.toml").write_text(plan.to_toml())
-    nodes = []
+    processes = []
     with superlink(kit, "127.0.0.1", port):
         try:
+            register(kit)  # first: a node with an unknown key gives up
             for name, node_port in zip(SITES, node_ports, strict=True):
                 folder = kit.site(name)
                 assert check(folder)[-1] == f"TLS to 127.0.0.1:{port}"
-                nodes.append(folder)
-            # Keys first: a node with an unknown key gives up.
-            processes = []
-            try:
-                from server.launch import _flwr  # the registration that submit repeats
-
-                for name in SITES:
-                    _flwr(kit, "supernode", "register", str(kit.site(name) / "node.pub"),
-                          "federation")  # fmt: skip
-                for folder, node_port in zip(nodes, node_ports, strict=True):
-                    processes.append(
-                        start(command(folder, node_port), environment(folder), folder / "node.log")
-                    )
-                submit(kit, tmp_path / "plan.toml", tmp_path / "deployed", timeout=300)
-            finally:
-                stop(processes)
+                run = command(folder, node_port)
+                processes.append(start(run, environment(folder), folder / "node.log"))
+            submit(kit, tmp_path / "plan.toml", tmp_path / "deployed", timeout=300)
         except FederationError as error:
             logs = [*kit.folder.glob("*.log"), *kit.folder.glob("sites/*/*.log")]
             tails = "\n".join(f"{log.name}: {log.read_text()[-1500:]}" for log in logs)
             pytest.fail(f"{error}\n{tails}")
-    from echofm_core.models.weights import load_metadata
-
+        finally:
+            stop(processes)
     found = load_metadata(tmp_path / "deployed" / "model" / "model.safetensors")
     assert found["digest"] == expected.digest
     assert found["plan_hash"] == plan.digest()

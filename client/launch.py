@@ -1,0 +1,126 @@
+"""Running Flower's SuperNode for a site from its settings file."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import ssl
+import sys
+import tomllib
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from echofm_core.errors import DataRootError, EnvironmentClashError, FederationError, PlanError
+from echofm_core.section import Section
+
+
+class SiteFile(Section):
+    """``site.toml``: what a hospital decides for itself. Relative paths start at its folder."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    """Site name, as the coordinator has it."""
+    server: str = Field(pattern=r"^[^:]+:[0-9]+$")
+    """``HOST:PORT`` of the server."""
+    manifest: str
+    """Manifest of the site's clips, with splits."""
+    store: str
+    """Folder of clip stores."""
+    state: str
+    """Folder that only this site writes to: decoder, ledger, predictions, log."""
+    threads: int = Field(default=1, ge=1)
+    """CPU threads of training."""
+    device: str = "auto"
+    """``cpu``, ``cuda`` ... or ``auto``."""
+
+
+def load_site(folder: Path) -> SiteFile:
+    """Read ``site.toml`` of a site folder, paths made absolute.
+
+    Raises:
+        PlanError: Missing, not TOML, or not valid.
+    """
+    path = folder / "site.toml"
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        site = SiteFile.model_validate(values)
+    except FileNotFoundError:
+        raise PlanError(f"{path} does not exist; the coordinator's kit holds it.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise PlanError(f"{path} cannot be read as TOML ({error}).") from None
+    except ValidationError as error:
+        wrong = ", ".join(".".join(map(str, item["loc"])) for item in error.errors())
+        raise PlanError(f"{path} is not valid: see {wrong}.") from None
+    base = folder.resolve()
+    paths = {key: str(base / getattr(site, key)) for key in ("manifest", "store", "state")}
+    return site.model_copy(update=paths)
+
+
+def check(folder: Path) -> list[str]:
+    """Look at everything that a start needs; returns one line a passed check.
+
+    Raises:
+        PlanError: The settings are wrong.
+        DataRootError: The manifest, the store or the key is missing.
+        FederationError: The server cannot be reached, or is not who it should be.
+    """
+    site = load_site(folder)
+    for name, path in (("manifest", site.manifest), ("store", site.store)):
+        if not Path(path).exists():
+            raise DataRootError(f"{name} {path} of site {site.name} does not exist.")
+    for name in ("node.key", "node.pub", "ca.crt"):
+        if not (folder / name).exists():
+            raise DataRootError(f"{folder / name} is missing; ask the coordinator for the kit.")
+    host, _, port = site.server.rpartition(":")
+    trust = ssl.create_default_context(cafile=str(folder / "ca.crt"))
+    try:
+        with (
+            socket.create_connection((host, int(port)), timeout=10) as plain,
+            trust.wrap_socket(plain, server_hostname=host),
+        ):
+            pass
+    except OSError as error:
+        raise FederationError(
+            f"server {site.server} cannot be reached safely ({error}); check the firewall, the "
+            "name and ca.crt."
+        ) from None
+    return [f"settings of {site.name}", "data", "keys", f"TLS to {site.server}"]
+
+
+def command(folder: Path, runtime_port: int = 9094) -> list[str]:
+    """The ``flower-supernode`` command of a site."""
+    site = load_site(folder)
+    beside = Path(sys.executable).with_name("flower-supernode")
+    found = str(beside) if beside.exists() else shutil.which("flower-supernode")
+    if not found:
+        raise EnvironmentClashError("flower-supernode is not installed beside this Python.")
+    config = {
+        "site": site.name,
+        "manifest": site.manifest,
+        "store": site.store,
+        "state": site.state,
+        "device": site.device,
+    }
+    text = " ".join(f'{key}="{value}"' for key, value in config.items())
+    return [
+        found,
+        *("--superlink", site.server, "--root-certificates", str(folder / "ca.crt")),
+        *("--auth-supernode-private-key", str(folder / "node.key")),
+        *("--node-config", f"{text} threads={site.threads}"),
+        *("--port", str(runtime_port)),
+    ]
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Environment of the SuperNode: a home of its own, nothing sent to anyone else."""
+    home = folder / "flwr"
+    home.mkdir(exist_ok=True)
+    return {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        "FLWR_HOME": str(home.resolve()),
+        "FLWR_TELEMETRY_ENABLED": "0",
+        "FLWR_DISABLE_UPDATE_CHECK": "1",
+        "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+    }

@@ -1,0 +1,227 @@
+"""Start-up kits of a federation: certificates, keys, the thin app bundle, settings.
+
+Made once, by the coordinator. Keys are never overwritten: running it again adds what is missing,
+for instance one more site.
+"""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import os
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tomli_w
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from echofm_core import __version__
+from echofm_core.errors import PlanError
+
+#: Certificates are renewed by provisioning again after this many days.
+VALID_DAYS = 365
+#: Connection name in Flower's own configuration.
+CONNECTION = "federation"
+
+
+@dataclass(frozen=True, slots=True)
+class Kit:
+    """Where everything of a provisioned federation is.
+
+    Attributes:
+        folder: Of the coordinator; nothing in it but ``sites/NAME`` leaves the machine.
+    """
+
+    folder: Path
+
+    @property
+    def authority(self) -> Path:
+        """Certificate that sites trust."""
+        return self.folder / "ca.crt"
+
+    @property
+    def certificate(self) -> Path:
+        """Server certificate."""
+        return self.folder / "server.pem"
+
+    @property
+    def key(self) -> Path:
+        """Server key."""
+        return self.folder / "server.key"
+
+    @property
+    def secret(self) -> Path:
+        """Shared by SuperLink and the process that starts ServerApps."""
+        return self.folder / "superexec.secret"
+
+    @property
+    def home(self) -> Path:
+        """Flower's own configuration folder, ours alone."""
+        return self.folder / "flwr"
+
+    @property
+    def bundle(self) -> Path:
+        """The thin app: names the installed package and holds no code."""
+        return self.folder / "bundle" / "echofm-federated"
+
+    def site(self, name: str) -> Path:
+        """Folder that is handed to a site."""
+        return self.folder / "sites" / name
+
+    def site_names(self) -> list[str]:
+        """Sites with a kit."""
+        return sorted(path.name for path in (self.folder / "sites").iterdir())
+
+
+def provision(folder: Path, host: str, port: int, sites: Sequence[str]) -> Kit:
+    """Write the start-up kits; what is there already stays.
+
+    Args:
+        folder: Of the coordinator.
+        host: Name or address under which sites reach the server.
+        port: Its port.
+        sites: Site names: letters, digits, dot, dash and underscore.
+
+    Raises:
+        PlanError: A site name is not a plain name.
+    """
+    for name in sites:
+        if not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
+            raise PlanError(f"site name {name!r} is not plain; use letters, digits, dash, dot, _.")
+    kit = Kit(folder.resolve())
+    kit.folder.mkdir(parents=True, exist_ok=True)
+    _make_certificates(kit, host)
+    if not kit.secret.exists():
+        _write_private(kit.secret, secrets.token_bytes(32))
+    _write_settings(kit, port)
+    for name in sites:
+        _make_site(kit, name, host, port)
+    return kit
+
+
+def _make_certificates(kit: Kit, host: str) -> None:
+    if kit.certificate.exists():
+        return
+    authority_key = ec.generate_private_key(ec.SECP384R1())
+    issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "EchoFM federation")])
+    authority = (
+        _builder(issuer, issuer, authority_key.public_key())
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(authority_key, hashes.SHA384())
+    )
+    server_key = ec.generate_private_key(ec.SECP384R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
+    certificate = (
+        _builder(subject, issuer, server_key.public_key())
+        .add_extension(x509.SubjectAlternativeName(_names(host)), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .sign(authority_key, hashes.SHA384())
+    )
+    pem = serialization.Encoding.PEM
+    _write_private(
+        kit.key,
+        server_key.private_bytes(
+            pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        ),
+    )
+    kit.authority.write_bytes(authority.public_bytes(pem))
+    # Last: its presence says that the three are whole. The authority's key is not kept.
+    kit.certificate.write_bytes(certificate.public_bytes(pem))
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey
+) -> x509.CertificateBuilder:
+    now = datetime.datetime.now(datetime.UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(minutes=5))
+        .not_valid_after(now + datetime.timedelta(days=VALID_DAYS))
+    )
+
+
+def _names(host: str) -> list[x509.GeneralName]:
+    """Every name that is used, loopback included: the ServerApp's launcher comes that way."""
+    names: list[x509.GeneralName] = [
+        x509.DNSName("localhost"),
+        x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+    ]
+    try:
+        address = x509.IPAddress(ipaddress.ip_address(host))
+        return [*names, address] if address not in names else names
+    except ValueError:
+        return [*names, x509.DNSName(host)] if host != "localhost" else names
+
+
+def _write_settings(kit: Kit, port: int) -> None:
+    kit.home.mkdir(exist_ok=True)
+    connection = {"address": f"127.0.0.1:{port}", "root-certificates": str(kit.authority)}
+    settings = {"superlink": {"default": CONNECTION, CONNECTION: connection}}
+    (kit.home / "config.toml").write_text(tomli_w.dumps(settings), encoding="utf-8")
+    kit.bundle.mkdir(parents=True, exist_ok=True)
+    bundle = {
+        "project": {"name": "echofm-federated", "version": __version__, "dependencies": []},
+        "tool": {
+            "flwr": {
+                "app": {
+                    "publisher": "echofm",
+                    "components": {"serverapp": "server.app:app", "clientapp": "client.app:app"},
+                    "config": {
+                        "plan": "",
+                        "run-folder": "",
+                        "resume": False,
+                        "sites": "",
+                        "wait-seconds": 600.0,
+                    },
+                }
+            }
+        },
+    }
+    (kit.bundle / "pyproject.toml").write_text(tomli_w.dumps(bundle), encoding="utf-8")
+
+
+def _make_site(kit: Kit, name: str, host: str, port: int) -> None:
+    folder = kit.site(name)
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    (folder / "ca.crt").write_bytes(kit.authority.read_bytes())
+    if not (folder / "node.key").exists():
+        key = ec.generate_private_key(ec.SECP384R1())
+        public = key.public_key().public_bytes(
+            serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
+        )
+        (folder / "node.pub").write_bytes(public)
+        private = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.OpenSSH,
+            serialization.NoEncryption(),
+        )
+        _write_private(folder / "node.key", private)
+    settings = folder / "site.toml"
+    if not settings.exists():
+        values = {
+            "name": name,
+            "server": f"{host}:{port}",
+            "manifest": "manifest.parquet",
+            "store": "stores",
+            "state": "state",
+            "threads": 1,
+            "device": "auto",
+        }
+        settings.write_text(tomli_w.dumps(values), encoding="utf-8")
+
+
+def _write_private(path: Path, content: bytes) -> None:
+    """Write a file that only its owner may read, from its first byte on."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
