@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from client.site import Site
+from echofm_core.contract import Phase
+from echofm_core.errors import FederationError, ManifestError, StoreError
+from simulations.engine import SiteSettings
+from tests.federation.small import TRAIN, build_sites, small_plan
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> SiteSettings:
+    torch.set_num_threads(1)
+    return build_sites(tmp_path_factory.mktemp("site"), ("alpha",))[0]
+
+
+@pytest.fixture(scope="module")
+def site(built: SiteSettings) -> Site:
+    return Site.open(_config(built))
+
+
+def _config(built: SiteSettings, **changes: str) -> dict[str, str | int | float | bool]:
+    config = {"site": "alpha", "manifest": str(built.manifest), "store": str(built.store)}
+    return {**config, "threads": 1, **changes}
+
+
+def test_a_site_describes_itself_in_counts(site: Site) -> None:
+    """Four training patients with EF 35, 45, 55, 65; two test patients; no stenosis grades."""
+    about = site.describe(small_plan())
+    assert (about.site, about.train_clips, about.train_patients) == ("alpha", 4, 4)
+    assert about.labels == {"ef": 4, "reduced_ef": 4}
+    assert about.test_labels == {"ef": 2, "reduced_ef": 2}
+    assert about.quarantined == 0
+
+
+def test_views_hold_for_fine_tuning_and_test_only(site: Site) -> None:
+    """All its clips are A4C; a plan for PLAX still pre-trains on them."""
+    plan = small_plan(protocol={"views": ["PLAX"]})
+    about = site.describe(plan)
+    assert about.train_clips == TRAIN["alpha"]
+    assert about.labels == {} and about.test_labels == {}
+    assert len(site.train_clips(Phase.PRETRAIN, plan)) == TRAIN["alpha"]
+    assert len(site.train_clips(Phase.FINETUNE, plan)) == 0
+    assert len(site.test_clips(plan)) == 0
+
+
+def test_test_patients_are_never_trained_on(site: Site) -> None:
+    plan = small_plan()
+    trained = {
+        patient
+        for phase in Phase
+        for patient in site.train_clips(phase, plan).manifest["patient_id"]
+    }
+    tested = set(site.test_clips(plan).manifest["patient_id"])
+    assert len(trained) == 4 and len(tested) == 2 and not trained & tested
+
+
+def test_patients_of_a_phase_are_those_it_may_draw(site: Site) -> None:
+    only_grades = small_plan(finetune={"tasks": ["as_grade"]})
+    assert site.patients_by_phase(small_plan()) == {Phase.PRETRAIN: 4, Phase.FINETUNE: 4}
+    assert site.patients_by_phase(only_grades) == {Phase.PRETRAIN: 4, Phase.FINETUNE: 0}
+
+
+def test_what_is_missing_is_named(built: SiteSettings, tmp_path: Path) -> None:
+    with pytest.raises(FederationError, match="lacks `manifest`; start the SuperNode"):
+        Site.open(_config(built, manifest=""))
+    with pytest.raises(ManifestError, match="does not exist"):
+        Site.open(_config(built, manifest=str(tmp_path / "none.parquet")))
+    with pytest.raises(StoreError):
+        Site.open(_config(built, store=str(tmp_path)))

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from client.state import SiteState
+from echofm_core.errors import FederationError
+
+
+def decoder(value: float) -> dict[str, np.ndarray]:
+    return {"decoder.w": np.full(2, value, np.float32)}
+
+
+def test_a_round_starts_from_the_decoder_of_an_earlier_one(tmp_path: Path) -> None:
+    state = SiteState(tmp_path, "run")
+    assert state.decoder(1) == {}
+    state.keep_decoder(decoder(1), 1)
+    state.keep_decoder(decoder(2), 2)
+    np.testing.assert_array_equal(state.decoder(3)["decoder.w"], [2, 2])
+
+
+def test_a_round_done_again_does_not_see_its_own_first_try(tmp_path: Path) -> None:
+    state = SiteState(tmp_path, "run")
+    state.keep_decoder(decoder(1), 1)
+    state.keep_decoder(decoder(2), 2)
+    np.testing.assert_array_equal(state.decoder(2)["decoder.w"], [1, 1])
+    assert state.decoder(1) == {}
+
+
+def test_rounds_may_be_missed(tmp_path: Path) -> None:
+    """A site that was late in rounds 2 and 3 goes on from round 1."""
+    state = SiteState(tmp_path, "run")
+    state.keep_decoder(decoder(1), 1)
+    np.testing.assert_array_equal(state.decoder(4)["decoder.w"], [1, 1])
+    state.keep_decoder(decoder(4), 4)
+    np.testing.assert_array_equal(state.decoder(4)["decoder.w"], [1, 1])
+
+
+def test_only_what_a_repeat_needs_is_kept(tmp_path: Path) -> None:
+    state = SiteState(tmp_path, "run")
+    for number in range(1, 6):
+        state.keep_decoder(decoder(number), number)
+    names = sorted(path.name for path in (state.folder / "decoder").iterdir())
+    assert names == ["round-00004.safetensors", "round-00005.safetensors"]
+
+
+def test_leftovers_of_a_longer_run_are_cleared(tmp_path: Path) -> None:
+    state = SiteState(tmp_path, "run")
+    state.keep_decoder(decoder(9), 9)
+    state.keep_decoder(decoder(1), 1)
+    assert state.decoder(8)["decoder.w"][0] == 1
+
+
+@pytest.mark.parametrize("run", ["", "..", "../other", "/etc", "a/b", "a\\b", ".hidden", "a" * 129])
+def test_a_run_name_cannot_lead_out_of_the_state_folder(tmp_path: Path, run: str) -> None:
+    with pytest.raises(FederationError, match="not a plain name"):
+        SiteState(tmp_path, run)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,182 @@
+"""What one side writes, the other reads: the two thin wires against each other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
+
+from client import wire as client
+from echofm_core.checksum import checksum
+from echofm_core.contract import Action, Instruction, Phase, SiteDescription, SiteResult
+from echofm_core.errors import FederationError, RefusedUpdateError
+from echofm_core.plan import Wire
+from server import wire as server
+from simulations.flower_private import become_server, deliver
+
+WEIGHTS = {
+    "encoder.w": np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3),
+    "heads.ef.scale": np.array(0.1, np.float32),
+}
+
+
+def instruction(**changes: Any) -> Instruction:
+    values = {
+        "action": Action.PRETRAIN,
+        "round": 3,
+        "plan": "{}",
+        "plan_hash": "h",
+        "run": "r",
+        "settings": {"proximal_mu": 0.5},
+    }
+    return Instruction(**{**values, **changes})
+
+
+def sent(precision: Wire = Wire.FP32) -> Message:
+    become_server()
+    model = server.wired(dict(WEIGHTS), precision)
+    return deliver(server.to_message(instruction(), model.record, 5, 60.0), "m1")
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [(Wire.FP32, "f4"), (Wire.FP16, "f2")])
+def test_an_instruction_arrives_whole(precision: Wire, dtype: str) -> None:
+    read = client.to_instruction(sent(precision))
+    assert (read.action, read.round, read.plan, read.plan_hash, read.run) == (
+        Action.PRETRAIN,
+        3,
+        "{}",
+        "h",
+        "r",
+    )
+    assert read.settings == {"proximal_mu": 0.5}
+    for name, array in WEIGHTS.items():
+        assert read.weights[name].shape == array.shape
+        np.testing.assert_array_equal(read.weights[name], array.astype(dtype))
+
+
+@pytest.mark.parametrize("precision", list(Wire))
+def test_an_update_arrives_whole(precision: Wire) -> None:
+    message = sent(precision)
+    made = client.make_update(
+        site="a",
+        phase=Phase.PRETRAIN,
+        instruction=client.to_instruction(message),
+        weights=WEIGHTS,
+        counts={"encoder": 4, "heads.ef": 2},
+        metrics={"loss": 0.25},
+        precision=precision,
+    )
+    read = server.to_update(client.update_reply(made, message))
+    assert (read.site, read.phase, read.round, read.plan_hash) == ("a", Phase.PRETRAIN, 3, "h")
+    assert read.counts == {"encoder": 4, "heads.ef": 2}
+    assert read.metrics == {"loss": 0.25, "num-examples": 4.0}
+    assert read.checksum == made.checksum == checksum(read.weights)
+    for name, array in made.weights.items():
+        np.testing.assert_array_equal(read.weights[name], array)
+
+
+def test_half_precision_halves_the_bytes() -> None:
+    big = {"encoder.w": np.zeros(10_000, np.float32)}
+    sizes = {
+        precision: server.wired(dict(big), precision).record.count_bytes() for precision in Wire
+    }
+    assert sizes[Wire.FP16] / sizes[Wire.FP32] == pytest.approx(0.5, abs=0.01)
+
+
+def test_one_copy_of_a_model_serves_message_and_sum() -> None:
+    model = server.wired(dict(WEIGHTS), Wire.FP32)
+    data = model.record["encoder.w"].data
+    assert model.current is model.sent
+    assert np.shares_memory(model.current["encoder.w"], np.frombuffer(data, np.uint8))
+
+
+def test_descriptions_and_results_arrive_whole() -> None:
+    message = sent()
+    about = SiteDescription(
+        site="a",
+        train_clips=5,
+        train_patients=4,
+        labels={"ef": 3},
+        test_labels={},
+        quarantined=1,
+    )
+    assert server.to_description(client.describe_reply(about, message)) == about
+    result = SiteResult(site="a", metrics={"ef/mae": 5.5}, counts={"ef": 9})
+    assert server.to_result(client.result_reply(result, message)) == result
+
+
+def _broken(change: str) -> Message:
+    message = sent()
+    made = client.make_update(
+        site="a",
+        phase=Phase.PRETRAIN,
+        instruction=client.to_instruction(message),
+        weights=WEIGHTS,
+        counts={"encoder": 4},
+        metrics={},
+        precision=Wire.FP32,
+    )
+    reply = client.update_reply(made, message)
+    config = reply.content["config"]
+    match change:
+        case "no arrays":
+            del reply.content["arrays"]
+        case "no config":
+            del reply.content["config"]
+        case "schema":
+            config["schema"] = 99
+        case "phase":
+            config["phase"] = "sleep"
+        case "counts":
+            config["count-values"] = [1, 2]
+        case "fraction":
+            config["count-values"] = [0.5]
+        case "no round":
+            del config["round"]
+        case "bytes":
+            array = reply.content["arrays"]["encoder.w"]
+            array.data = array.data[:-1]
+        case "pickle":
+            reply.content["arrays"]["encoder.w"].data = b"\x80\x04pickle"
+    return reply
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("no arrays", "lacks the records `arrays` and `metrics`"),
+        ("no config", "lacks the record `config`"),
+        ("schema", "speaks schema 99, the server 1"),
+        ("phase", "'sleep' is not a valid Phase"),
+        ("counts", "do not pair"),
+        ("fraction", "expected a whole number, got float"),
+        ("no round", "no 'round'"),
+        ("bytes", "takes 152 bytes, found 151"),
+        ("pickle", "not an .npy array"),
+    ],
+)
+def test_a_malformed_reply_is_refused_with_one_sentence(change: str, sentence: str) -> None:
+    with pytest.raises(RefusedUpdateError, match=sentence):
+        server.to_update(_broken(change))
+
+
+def test_a_site_refuses_a_server_of_another_schema() -> None:
+    message = sent()
+    message.content["config"]["schema"] = 2
+    with pytest.raises(FederationError, match="the server speaks schema 2, this site 1"):
+        client.to_instruction(message)
+    message.content["config"]["schema"] = 1
+    del message.content["config"]["run"]
+    with pytest.raises(FederationError, match="malformed"):
+        client.to_instruction(message)
+
+
+def test_lists_of_metrics_are_not_taken() -> None:
+    """A metric is one number: a list could be a prediction of each patient."""
+    message = sent()
+    config = ConfigRecord({"schema": 1, "site": "a", "count-names": ["ef"], "count-values": [2]})
+    metrics = MetricRecord({"ef/mae": 5.0, "predictions": [1.0, 2.0]})
+    reply = Message(RecordDict({"config": config, "metrics": metrics}), reply_to=message)
+    assert server.to_result(reply).metrics == {"ef/mae": 5.0}
