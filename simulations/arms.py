@@ -57,8 +57,8 @@ def plan_arms(manifest: pd.DataFrame, plan: Plan) -> tuple[list[Arm], list[str]]
     """All arms the plan asks for, the federated one first, and a sentence for each left out."""
     sites = sorted(manifest["site"].unique())
     if not plan.finetune.rounds:  # pre-training alone: an encoder, and nothing to score
-        arm = Arm(name=FEDERATED, model=FEDERATED, train=tuple(sites), test=(), tasks=())
-        return [arm], ["Pre-training only: the result is an encoder, no task was trained."]
+        alone = Arm(name=FEDERATED, model=FEDERATED, train=tuple(sites), test=(), tasks=())
+        return [alone], ["Pre-training only: the result is an encoder, no task was trained."]
     train = manifest[manifest["split"] == "train"]
     test = manifest[manifest["split"] == "test"]
     tested = tuple(site for site in sites if _tasks(test, plan, [site]))
