@@ -70,7 +70,7 @@ def uninterrupted(built: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     [
         ("pretrain round 1/3", 1),
         ("finetune round 1/3", 1),
-        ("finetune round 1/3", 2),
+        pytest.param("finetune round 1/3", 2, marks=pytest.mark.slow),
     ],
 )
 def test_killed_in_round_two_and_resumed_gives_the_same_bits(

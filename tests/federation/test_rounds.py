@@ -232,3 +232,35 @@ def test_sites_that_are_missing_are_named(built_sites: list[SiteSettings], tmp_p
 def test_two_sites_of_one_name_are_refused(built_sites: list[SiteSettings], tmp_path: Path) -> None:
     with pytest.raises(FederationError, match="two nodes call themselves alpha"):
         federate([built_sites[0], built_sites[0]], small_plan(), tmp_path)
+
+
+def test_a_private_federation_tells_what_it_spent(
+    built_sites: list[SiteSettings], tmp_path: Path
+) -> None:
+    """Epsilon grows from round to round at each site, and its ledger lies with the site."""
+    plan = small_plan(
+        pretrain={"rounds": 2},
+        finetune={"rounds": 0},
+        privacy={"kind": "local", "noise_multiplier": 2.0, "delta": 1e-2, "secure": False},
+    )
+    result, _ = federate(built_sites[:2], plan, tmp_path)
+    spent = result.metrics.query("metric == 'epsilon'").pivot(
+        index="site", columns="round", values="value"
+    )
+    assert list(spent.index) == ["alpha", "beta"]
+    assert (spent[1] > 0).all() and (spent[1] < spent[2]).all()
+    assert len(list((tmp_path / "state").rglob("privacy-ledger.json"))) == 2
+
+
+def test_what_cannot_be_done_privately_is_not_done(
+    built_sites: list[SiteSettings], tmp_path: Path
+) -> None:
+    """With four patients delta = 0.5 promises nothing: the site refuses, and trains nothing."""
+    plan = small_plan(
+        pretrain={"rounds": 1},
+        finetune={"rounds": 0},
+        privacy={"kind": "local", "noise_multiplier": 1.0, "delta": 0.5, "secure": False},
+    )
+    with pytest.raises(FederationError, match=r"alpha: .*PrivacyError: "):
+        federate(built_sites[:1], plan, tmp_path)
+    assert not list((tmp_path / "state").rglob("decoder"))
