@@ -72,7 +72,7 @@ class Journal:
         """
         self._entries.mkdir(parents=True, exist_ok=True)
         self._checkpoints.mkdir(parents=True, exist_ok=True)
-        found = sorted(self._entries.glob("*.json"))
+        found = sorted(path for path in self._entries.glob("*.json") if path.name[0] != ".")
         if found and not resume:
             raise ResumeError(
                 f"{self._entries} already holds {len(found)} rounds; go on with --resume, or "
@@ -86,6 +86,9 @@ class Journal:
                     f"{self._plan_hash[:12]}; resume with the plan.toml in that folder, or choose "
                     "another run folder."
                 )
+        for folder in (self._entries, self._checkpoints):
+            for torn in folder.glob(".*"):
+                torn.unlink()  # a write that a kill cut short
 
     def record(self, entry: Entry, weights: Weights) -> None:
         """Write checkpoint, then entry; either is there whole or not at all."""

@@ -6,6 +6,7 @@ Reading order: :func:`run_federation` tells the story; ``server/phase.py`` is it
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -110,8 +111,7 @@ def run_federation(
         results = _test(grid, plan, weights, sites, folder, tell, run)
     metrics = metrics_table(arm, journal.entries(), results)
     _write_outcome(folder, plan, weights, name, metrics)
-    if scratch.exists():
-        scratch.rmdir()
+    shutil.rmtree(scratch, ignore_errors=True)
     return FederationResult(
         weights=weights, digest=name, site_results=tuple(results), metrics=metrics
     )

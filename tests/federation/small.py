@@ -11,7 +11,7 @@ from echofm_core.plan import Plan, plan_from_mapping
 from simulations.engine import SiteSettings
 from tests.data.files import speckle, write_avi
 
-#: ``alpha`` and ``beta`` measure EF, ``gamma`` grades stenosis and has one EF-less patient more.
+#: ``alpha`` and ``beta`` measure EF, ``gamma`` grades stenosis and has no EF.
 NAMES = ("alpha", "beta", "gamma")
 #: Training patients, one clip each; each site has two test patients more.
 TRAIN = {"alpha": 4, "beta": 3, "gamma": 2}

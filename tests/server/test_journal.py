@@ -111,3 +111,13 @@ def test_two_checkpoints_a_phase_are_kept(journal: Journal, tmp_path: Path) -> N
 
 def test_nothing_hidden_is_left(journal: Journal, tmp_path: Path) -> None:
     assert not [path for path in tmp_path.rglob("*") if path.name.startswith(".")]
+
+
+def test_writes_that_a_kill_cut_short_are_cleared(journal: Journal, tmp_path: Path) -> None:
+    for name in (
+        "journal/.pretrain-0003.json.77",
+        "checkpoints/.pretrain-0003.safetensors.77.part",
+    ):
+        (tmp_path / name).write_bytes(b"{")
+    journal.open(resume=True)
+    test_nothing_hidden_is_left(journal, tmp_path)
