@@ -1,0 +1,71 @@
+"""Our round loop and engine, with a client that does the workload and nothing else."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
+
+from benchmarks.workloads import ROUNDS, SITES, start, train
+from client.wire import make_update, to_instruction, update_reply
+from echofm_core.contract import Phase
+from echofm_core.plan import FederationConfig, Wire
+from server.phase import Participant, PhaseRun, train_phase
+from simulations.engine import Engine, SiteSettings
+
+app = ClientApp()
+
+
+@app.train("pretrain")
+def pretrain(message: Message, context: Context) -> Message:
+    """One round of the workload named in the site's state path."""
+    instruction = to_instruction(message)
+    site = str(context.node_config["site"])
+    name = Path(str(context.node_config["state"])).name
+    trained = train(name, dict(instruction.weights), int(site))
+    return update_reply(
+        make_update(
+            site=site,
+            phase=Phase.PRETRAIN,
+            instruction=instruction,
+            weights=trained,
+            counts={"encoder": 1},
+            metrics={"loss": 0.0},
+            precision=Wire.FP32,
+        ),
+        message,
+    )
+
+
+def main(name: str) -> None:
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        sites = [
+            SiteSettings(name=str(site), manifest=folder, store=folder, state=folder / name)
+            for site in range(SITES)
+        ]
+        spec = PhaseRun(
+            phase=Phase.PRETRAIN,
+            rounds=ROUNDS,
+            participants={site.name: Participant(node=i) for i, site in enumerate(sites, start=1)},
+            federation=FederationConfig(),
+            plan="{}",
+            plan_hash="x",
+            run="benchmark",
+            scratch=folder,
+        )
+        with Engine(client_app="benchmarks.peers.ours:app", device="cpu") as engine:
+            weights = train_phase(
+                engine.grid(sites), start(name), spec,
+                on_round=lambda entry, weights: None, on_event=lambda event: None,
+            )  # fmt: skip
+    print(float(sum(value.mean(dtype=float) for value in weights.values())))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
