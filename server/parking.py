@@ -82,6 +82,5 @@ def swap_arrays(content: RecordDict, path: Path) -> RecordDict:
 
 
 def scratch_path(folder: Path, name: str) -> Path:
-    """A name in a folder that no other process or thread uses."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """A name in an existing folder that no other process or thread uses."""
     return folder / f".{name}.{os.getpid()}.{os.urandom(6).hex()}"

@@ -167,6 +167,7 @@ class PulledReplies:
         """Put the arrays of an early reply on disk."""
         early = site != self._turn and round_ == self._round
         if early and reply.has_content():
+            self._folder.mkdir(parents=True, exist_ok=True)
             path = scratch_path(self._folder, "early")
             reply.content = swap_arrays(reply.content, path)
         return reply
