@@ -1,0 +1,79 @@
+"""Opacus' per-sample gradients equal those of one sample at a time: the ground of DP-SGD."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from opacus.grad_sample import GradSampleModule
+from opacus.validators import ModuleValidator
+from torch import Tensor, nn
+
+from echofm_core.models.build import build_autoencoder, build_echo_model
+from echofm_core.models.config import StfNetForm
+from echofm_core.models.masked_autoencoder import MaskedAutoencoder
+from tests.models.small import everywhere, generator, small_plan, times, videos
+
+BATCH = 3
+
+
+def per_sample(model: nn.Module, losses: Callable[[slice], Tensor]) -> dict[str, Tensor]:
+    """Gradient of each sample's loss alone, stacked, by parameter name."""
+    gradients: dict[str, list[Tensor]] = {name: [] for name, _ in model.named_parameters()}
+    for i in range(BATCH):
+        model.zero_grad()
+        losses(slice(i, i + 1)).sum().backward()
+        for name, parameter in model.named_parameters():
+            assert parameter.grad is not None, name
+            gradients[name].append(parameter.grad.clone())
+    model.zero_grad()
+    return {name: torch.stack(rows) for name, rows in gradients.items()}
+
+
+def check(model: nn.Module, losses: Callable[[slice], Tensor]) -> None:
+    assert ModuleValidator.validate(model) == []
+    expected = per_sample(model, losses)
+    hooked = GradSampleModule(model, loss_reduction="sum", strict=True)
+    losses(slice(0, BATCH)).sum().backward()
+    for name, parameter in model.named_parameters():
+        scale = expected[name].abs().max()
+        error = (parameter.grad_sample - expected[name]).abs().max()
+        assert error <= 1e-4 * scale + 1e-7, f"{name}: {error} of {scale}"
+    hooked.remove_hooks()
+
+
+@pytest.mark.parametrize("form", list(StfNetForm))
+def test_fine_tuning(form: StfNetForm) -> None:
+    model, video, seconds = build_echo_model(small_plan(form)), videos(BATCH), times(BATCH)
+
+    def losses(part: slice) -> Tensor:
+        predicted = model(video[part], seconds[part]).values()
+        return torch.cat([(out - 1).square() for out in predicted], dim=1).sum(dim=1)
+
+    check(model, losses)
+
+
+class FixedMasks(MaskedAutoencoder):
+    """Takes its masks from a table, so that a sample alone gets those it had in the batch."""
+
+    table: tuple[Tensor, Tensor]
+    part: slice
+
+    def draw_mask(self, *_: object) -> tuple[Tensor, Tensor]:
+        visible, hidden = self.table
+        return visible[self.part], hidden[self.part]
+
+
+def test_pre_training() -> None:
+    model = build_autoencoder(small_plan(decode_fraction=1.0))
+    table = model.draw_mask(BATCH, generator(), torch.device("cpu"))
+    model.__class__ = FixedMasks
+    assert isinstance(model, FixedMasks)
+    model.table = table
+    video, sector = videos(BATCH), everywhere(BATCH)
+    sector[1, :, 16:] = False
+
+    def losses(part: slice) -> Tensor:
+        model.part = part
+        return model.loss(video[part], sector[part], generator())
+
+    check(model, losses)

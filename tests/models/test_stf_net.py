@@ -1,0 +1,173 @@
+"""Both pathways leave tokens where they are, and read time as they say."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from echofm_core.models.build import initialise
+from echofm_core.models.config import StfNetForm
+from echofm_core.models.pooling import GatedAttentionPool
+from echofm_core.models.stf_compact import CompactStfNet
+from echofm_core.models.stf_net import build_stf_net
+from echofm_core.models.stf_published import PublishedStfNet
+from tests.models.small import generator
+
+GRID, WIDTH = (4, 5, 6), 64
+#: Slot, row, column and channel of the token that is lit; no two alike, so no axis is mistaken.
+PLACE, CHANNEL = (2, 1, 4), 7
+FORMS = list(StfNetForm)
+FUSING = [StfNetForm.COMPACT, StfNetForm.PUBLISHED]
+
+
+def build(form: StfNetForm) -> nn.Module:
+    net = build_stf_net(form, GRID, WIDTH)
+    initialise(net, generator(1))
+    return net.eval()
+
+
+def tokens(batch: int) -> Tensor:
+    return torch.randn(batch, *GRID, WIDTH, generator=generator(2))
+
+
+def slot_times(batch: int) -> Tensor:
+    return torch.linspace(0.1, 1.2, GRID[0]).expand(batch, -1) * torch.arange(1, batch + 1)[:, None]
+
+
+def changed_places(net: nn.Module, method: str) -> Tensor:
+    """Bool grid: where the output moves when one entry of one token does."""
+    grid = tokens(1)
+    lit = grid.clone()
+    lit[(0, *PLACE, CHANNEL)] += 1
+    with torch.no_grad():
+        difference = getattr(net, method)(lit) - getattr(net, method)(grid)
+    return difference[0].abs().amax(dim=-1) > 1e-7
+
+
+def neighbourhood(slots: int) -> Tensor:
+    """Bool grid: PLACE, one step around it in space and ``slots`` steps in time."""
+    near = torch.zeros(GRID, dtype=torch.bool)
+    slot, row, column = PLACE
+    near[slot - slots : slot + slots + 1, row - 1 : row + 2, column - 1 : column + 2] = True
+    return near
+
+
+def without_norms(net: PublishedStfNet) -> PublishedStfNet:
+    """Group norms couple all places through their statistics; the axes show without them."""
+    for body in (net.joint_body.body, net.slot_body.body):
+        for index, layer in enumerate(body):
+            if isinstance(layer, nn.GroupNorm):
+                body[index] = nn.Identity()
+    return net
+
+
+def test_published_joint_path_moves_a_token_by_one_step_of_its_convolution() -> None:
+    """A 3 x 3 x 3 kernel reaches the 27 places around the token, wherever the axes are right."""
+    net = without_norms(build(StfNetForm.PUBLISHED))  # type: ignore[arg-type]
+    assert torch.equal(changed_places(net, "joint"), neighbourhood(1))
+
+
+def test_published_disjoint_path_moves_a_token_in_its_own_slot_only() -> None:
+    """A 1 x 3 x 3 kernel reaches nine places of the same slot."""
+    net = without_norms(build(StfNetForm.PUBLISHED))  # type: ignore[arg-type]
+    assert torch.equal(changed_places(net, "space"), neighbourhood(0))
+
+
+def test_compact_joint_path_moves_a_token_by_one_step_of_its_convolution() -> None:
+    net = build(StfNetForm.COMPACT)
+    assert torch.equal(changed_places(net.joint, "body"), neighbourhood(1))  # type: ignore[arg-type]
+
+
+def test_compact_disjoint_path_pools_each_slot_by_itself() -> None:
+    """Only slot 2 moves; and permuting the positions of a slot does not."""
+    net = build(StfNetForm.COMPACT)
+    assert isinstance(net, CompactStfNet)
+    assert changed_places(net.disjoint, "space").tolist() == [False, False, True, False]
+    grid = tokens(1)
+    turned = grid.flip(2, 3)
+    torch.testing.assert_close(net.disjoint.space(grid), net.disjoint.space(turned))
+
+
+def test_convolutions_see_the_grid_with_channels_first() -> None:
+    """One lit entry arrives at (channel, slot, row, column) and nowhere else."""
+    net = build(StfNetForm.PUBLISHED)
+    assert isinstance(net, PublishedStfNet)
+    seen: list[Tensor] = []
+    net.slot_body.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    lit = torch.zeros(1, *GRID, WIDTH)
+    lit[(0, *PLACE, CHANNEL)] = 1
+    net.space(lit)
+    assert seen[0].nonzero().tolist() == [[0, CHANNEL, *PLACE]]
+
+
+def disjoint(net: nn.Module, grid: Tensor, seconds: Tensor) -> Tensor:
+    """The half of the output that the disjoint path gives."""
+    width = net.disjoint.out_width if isinstance(net, CompactStfNet) else WIDTH
+    fused: Tensor = net(grid, seconds)
+    return fused[:, -width:]
+
+
+@pytest.mark.parametrize("form", FUSING)
+def test_slots_with_their_times_are_a_set_to_the_disjoint_path(form: StfNetForm) -> None:
+    net, grid, seconds = build(form), tokens(2), slot_times(2)
+    order = torch.tensor([2, 0, 3, 1])
+    with torch.no_grad():
+        kept = disjoint(net, grid, seconds)
+        permuted = disjoint(net, grid[:, order], seconds[:, order])
+        times_alone = disjoint(net, grid, seconds[:, order])
+    torch.testing.assert_close(permuted, kept, atol=1e-5, rtol=1e-4)
+    assert (times_alone - kept).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("form", FUSING)
+def test_the_joint_path_reads_the_order_of_slots(form: StfNetForm) -> None:
+    net, grid, seconds = build(form), tokens(1), slot_times(1)
+    with torch.no_grad():
+        forward, backward = net(grid, seconds), net(grid.flip(1), seconds.flip(1))
+    half = net.out_width // 2
+    assert (forward[:, :half] - backward[:, :half]).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_batch_of_one_equals_batch_of_many(form: StfNetForm) -> None:
+    net, grid, seconds = build(form), tokens(3), slot_times(3)
+    with torch.no_grad():
+        together = net(grid, seconds)
+        alone = torch.cat([net(grid[i : i + 1], seconds[i : i + 1]) for i in range(3)])
+    assert together.shape == (3, net.out_width)
+    torch.testing.assert_close(alone, together, atol=1e-5, rtol=1e-5)
+
+
+def test_gated_attention_is_the_weighted_mean_of_the_paper() -> None:
+    """Ilse 2018, equations 7 and 9, one token at a time."""
+    pool = GatedAttentionPool(width=3, hidden=5)
+    initialise(pool, generator(4))
+    bag = torch.randn(1, 6, 3, generator=generator(5))
+    with torch.no_grad():
+        scores = [
+            float(pool.score(torch.tanh(pool.value(token)) * torch.sigmoid(pool.gate(token))))
+            for token in bag[0]
+        ]
+        weights = torch.tensor(scores).exp() / torch.tensor(scores).exp().sum()
+        expected = sum(weight * token for weight, token in zip(weights, bag[0], strict=True))
+        torch.testing.assert_close(pool(bag)[0], expected)
+
+
+def test_mean_pool_is_the_mean_and_reads_no_time() -> None:
+    grid = tokens(2)
+    pooled = build(StfNetForm.MEAN_POOL)(grid, slot_times(2))
+    torch.testing.assert_close(pooled, grid.reshape(2, -1, WIDTH).mean(dim=1))
+
+
+def test_published_merge_is_the_published_whole_grid_convolution() -> None:
+    """A convolution whose kernel is the grid, without padding, gives one vector a slot."""
+    net = build(StfNetForm.PUBLISHED)
+    assert isinstance(net, PublishedStfNet)
+    _, rows, cols = GRID
+    convolution = nn.Conv2d(WIDTH, WIDTH, (rows, cols))
+    grid = tokens(1)
+    with torch.no_grad():
+        weight = net.slot_merge.weight.reshape(WIDTH, rows, cols, WIDTH).permute(0, 3, 1, 2)
+        convolution.weight.copy_(weight)
+        convolution.bias.zero_()  # type: ignore[union-attr]
+        expected = convolution(grid[0].permute(0, 3, 1, 2))[:, :, 0, 0]
+        torch.testing.assert_close(net.slot_merge(grid.flatten(2))[0], expected)
