@@ -12,7 +12,6 @@ import os
 import queue
 import shutil
 import signal
-import tempfile
 import threading
 import weakref
 from collections.abc import Sequence
@@ -28,9 +27,7 @@ from echofm_core.errors import EngineError
 from server.parking import Slot, park, scratch_path, unpark, without_arrays
 from simulations.answering import answer, crashed, load_client_app
 from simulations.flower_private import Envelope, NodeConfig, seal, unseal
-
-#: Least free bytes for ``/dev/shm`` to be used; containers often have 64 MB.
-ENOUGH_SHARED_MEMORY = 4 << 30
+from simulations.shared_folder import SharedFolder
 
 
 class Parcel:
@@ -66,11 +63,12 @@ class Pool:
     """Worker processes and one thread each that feeds it."""
 
     def __init__(self, workers: int, client_app: str) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="echofm-", dir=_fast_folder()))
+        self._shared = SharedFolder()
         self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self._closed = threading.Event()
         self._feeders = [
-            _Feeder(self._tasks, self._closed, client_app, self._folder) for _ in range(workers)
+            _Feeder(self._tasks, self._closed, client_app, self._shared.path)
+            for _ in range(workers)
         ]
         for feeder in self._feeders:
             feeder.start()
@@ -91,7 +89,7 @@ class Pool:
                 for array in record.values()
             )
             if same not in parcels:
-                parcels[same] = Parcel(message.content, self._folder)
+                parcels[same] = Parcel(message.content, self._shared.path)
             message.content = without_arrays(message.content)
             task = Task(message, parcels[same], node_config, Future())
             futures.append(task.reply)
@@ -106,7 +104,7 @@ class Pool:
             feeder.kill()
         for feeder in self._feeders:
             feeder.join()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._shared.remove()
 
 
 class _Feeder(threading.Thread):
@@ -232,12 +230,3 @@ def _open(letter: Letter, *, delete: bool) -> Message:
         if delete:
             path.unlink(missing_ok=True)
     return message
-
-
-def _fast_folder() -> str | None:
-    """``/dev/shm`` where it is big enough, else the usual folder for temporary files."""
-    try:
-        space = os.statvfs("/dev/shm")
-    except (OSError, AttributeError):
-        return None
-    return "/dev/shm" if space.f_bavail * space.f_frsize >= ENOUGH_SHARED_MEMORY else None

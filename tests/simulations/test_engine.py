@@ -149,7 +149,7 @@ def test_workers_and_their_files_go_when_the_parent_is_killed(tmp_path: Path) ->
                     while len(multiprocessing.active_children()) < 2:
                         time.sleep(0.05)
                     children = [child.pid for child in multiprocessing.active_children()]
-                    print(*children, engine._runner._folder, flush=True)
+                    print(*children, engine._runner._shared.path, flush=True)
                     time.sleep(60)
             """
         )
