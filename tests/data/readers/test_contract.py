@@ -22,6 +22,8 @@ from echofm_core.errors import DataRootError
 from echofm_core.phantom.institutions import PhantomSize, write_institutions
 
 SIZE = PhantomSize(echonet=6, camus=5, mimic=2, tmed=6)
+#: Planted oddities that a reader takes in its stride, without a finding.
+SOUND = {"uncompressed", "rle_palette", "path_with_slash"}
 NAMES = [reader.dataset for reader in READERS]
 
 
@@ -84,7 +86,7 @@ def test_every_planted_error_is_found(one: Institution) -> None:
     missed = {
         (kind, item)
         for kind, item in zip(planted["kind"], planted["item"], strict=True)
-        if (kind, _stem(item)) not in found
+        if kind not in SOUND and (kind, _stem(item)) not in found
     }
     assert len(planted) >= 3
     assert not missed
@@ -99,17 +101,18 @@ def test_nothing_sound_is_quarantined(one: Institution) -> None:
 
 def test_labels_are_those_that_were_drawn(one: Institution) -> None:
     """CAMUS writes EF as a whole number; the others in full."""
-    truth = one.beside("truth").set_index("clip")
-    known = [name for name in ("ef", "edv", "esv", "as_grade") if name in truth]
-    for column in known:
-        key = "patient_id" if one.reader.dataset == "camus" else "clip_id"
+    truth = one.beside("truth")
+    truth = truth.drop_duplicates("study" if "study" in truth else "clip")
+    truth = truth.set_index("study" if "study" in truth else "clip")
+    expects = {"echonet_dynamic": "ef", "camus": "ef", "tmed2": "as_grade"}
+    for column in ("ef", "edv", "esv", "as_grade"):
         rows = one.manifest.dropna(subset=[column])
-        rows = rows[rows[key].isin(truth.index)]
-        expected = truth.loc[rows[key], column].astype(float).to_numpy()
+        rows = rows[rows["clip_id"].isin(truth.index)]
+        expected = truth.loc[rows["clip_id"], column].astype(float).to_numpy()
         atol = 0.51 if one.reader.dataset == "camus" else 1e-3
         np.testing.assert_allclose(rows[column].to_numpy(dtype=float), expected, atol=atol)
-        assert column in ("edv", "esv") or len(rows) >= 5
-    assert known or one.reader.dataset == "mimic_iv_echo"
+        if expects.get(one.reader.dataset) == column:
+            assert len(rows) >= 5
 
 
 def test_what_was_decoded_is_ultrasound(one: Institution) -> None:
