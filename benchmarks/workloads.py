@@ -1,15 +1,19 @@
 """The two workloads that the simulators are compared on: 10 sites x 5 rounds, FedAvg over all.
 
 ``small``: a CNN of about 136 k parameters, two SGD steps a site and round. ``wire``: 22 M
-parameters in the shapes of a ViT-S with trivial compute, so that what is measured is the framework.
+parameters in the shapes of a ViT-S with trivial compute, so that what is measured is the framework:
+nobody imports torch for it who does not need it, the plain loop included.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
+
+if TYPE_CHECKING:
+    from torch import nn
 
 SITES, ROUNDS = 10, 5
 Arrays = dict[str, NDArray[np.float32]]
@@ -17,6 +21,9 @@ Arrays = dict[str, NDArray[np.float32]]
 
 def cnn() -> nn.Module:
     """About 136 k parameters for 28 x 28 grey pictures."""
+    import torch
+    from torch import nn
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return nn.Sequential(
@@ -47,6 +54,9 @@ def train(name: str, arrays: Arrays, site: int) -> Arrays:
     """One site's round: two SGD steps, or a copy that is moved by a constant."""
     if name == "wire":
         return {key: value + np.float32(0.001 * (site + 1)) for key, value in arrays.items()}
+    import torch
+
+    torch.set_num_threads(1)
     model = cnn()
     with torch.no_grad():
         for key, parameter in model.named_parameters():
@@ -57,6 +67,6 @@ def train(name: str, arrays: Arrays, site: int) -> Arrays:
         pictures = torch.randn(32, 1, 28, 28, generator=generator)
         labels = torch.randint(10, (32,), generator=generator)
         optimizer.zero_grad()
-        nn.functional.cross_entropy(model(pictures), labels).backward()
+        torch.nn.functional.cross_entropy(model(pictures), labels).backward()
         optimizer.step()
     return {f"encoder.{key}": value.detach().numpy() for key, value in model.named_parameters()}

@@ -12,7 +12,7 @@ from echofm_core.plan import Plan, load_plan
 from simulations.experiment import Outcome, run_experiment
 
 #: Patients at each institution; sized for eight minutes on two cores.
-DEMO_SIZE = PhantomSize(echonet=300, camus=110, mimic=30, tmed=70)
+DEMO_SIZE = PhantomSize(echonet=440, camus=120, mimic=30, tmed=90)
 
 
 def run_demo(folder: Path, *, fresh: bool = False) -> Outcome:

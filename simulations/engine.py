@@ -23,6 +23,7 @@ from flwr.serverapp import Grid
 from echofm_core.errors import EngineError
 from simulations.answering import answer, load_client_app
 from simulations.flower_private import NodeConfig, Run, become_server, deliver, empty_run
+from simulations.freed_memory import keep_freed_memory
 from simulations.workers import Pool
 
 #: Seconds that one pull waits for a reply of a worker.
@@ -73,6 +74,7 @@ class Engine:
 
     def __enter__(self) -> Self:
         become_server()
+        keep_freed_memory()
         if self._workers == 1:
             self._runner = _Inline(self._client_app)
         else:

@@ -27,6 +27,7 @@ from echofm_core.errors import EngineError
 from server.parking import Slot, park, scratch_path, unpark, without_arrays
 from simulations.answering import answer, crashed, load_client_app
 from simulations.flower_private import Envelope, NodeConfig, seal, unseal
+from simulations.freed_memory import keep_freed_memory
 from simulations.shared_folder import SharedFolder
 
 
@@ -185,6 +186,7 @@ def _work(pipe: Connection, client_app: str, folder: str) -> None:
     # Ctrl-C is the parent's to handle; it then ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
+    keep_freed_memory()
     try:
         app = load_client_app(client_app)
     except EngineError as error:

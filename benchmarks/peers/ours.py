@@ -6,7 +6,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-import torch
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
@@ -42,7 +41,6 @@ def pretrain(message: Message, context: Context) -> Message:
 
 
 def main(name: str) -> None:
-    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         sites = [

@@ -5,13 +5,11 @@ from __future__ import annotations
 import sys
 
 import numpy as np
-import torch
 
 from benchmarks.workloads import ROUNDS, SITES, start, train
 
 
 def main(name: str) -> None:
-    torch.set_num_threads(1)
     weights = start(name)
     for _ in range(ROUNDS):
         total = {key: np.zeros_like(value) for key, value in weights.items()}

@@ -11,6 +11,8 @@ from echofm_core.models.patches import sinusoid
 
 #: Shortest and longest period of the time code, in seconds: a fifth of a fast beat, ten slow ones.
 SHORTEST_PERIOD, LONGEST_PERIOD = 0.1, 10.0
+#: Added to a variance before the root: a still feature has a finite slope.
+STILLNESS = 1e-4
 
 
 class GatedAttentionPool(nn.Module):
@@ -40,6 +42,19 @@ class GatedAttentionPool(nn.Module):
         """Pool tokens (..., N, D) to (..., heads * D)."""
         pooled = self.weights(tokens).transpose(-1, -2) @ tokens
         return pooled.flatten(-2)
+
+
+def spread_over_time(features: Tensor) -> Tensor:
+    """Standard deviation over time slots: how far each feature swings, whenever it does.
+
+    Args:
+        features: Float (B, slots, ..., D).
+
+    Returns:
+        Float (B, ..., D), at least the root of :data:`STILLNESS`; that of one slot.
+    """
+    swing = features - features.mean(dim=1, keepdim=True)
+    return (swing.square().mean(dim=1) + STILLNESS).sqrt()
 
 
 class TimeCode(nn.Module):

@@ -10,6 +10,7 @@ from echofm_core.models.pooling import (
     TimeCode,
     channels_first,
     channels_last,
+    spread_over_time,
 )
 from echofm_core.models.video_vit import transformer
 
@@ -24,6 +25,8 @@ HEAD_WIDTH = 32
 class JointPathway(nn.Module):
     """Space and time together: a residual bottleneck over the token grid, pooled over all tokens.
 
+    Beside the pool stands how far each feature swings at its place, averaged over places.
+
     The 3 x 3 x 3 convolution is depthwise, so that local motion is read at a 1/width of the cost.
     """
 
@@ -37,12 +40,13 @@ class JointPathway(nn.Module):
         self.expand = nn.Linear(inner, inner)
         self.act = nn.GELU()
         self.pool = GatedAttentionPool(inner, inner, POOL_HEADS)
-        self.out_width = POOL_HEADS * inner
+        self.out_width = (POOL_HEADS + 1) * inner
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens (B, slots, rows, cols, D) to (B, out_width)."""
-        pooled: Tensor = self.pool(self.body(tokens).flatten(1, 3))
-        return pooled
+        grid = self.body(tokens)
+        pooled: Tensor = self.pool(grid.flatten(1, 3))
+        return torch.cat((pooled, spread_over_time(grid).mean(dim=(1, 2))), dim=1)
 
     def body(self, tokens: Tensor) -> Tensor:
         """Token grid before pooling, (B, slots, rows, cols, D / 2)."""
@@ -53,7 +57,10 @@ class JointPathway(nn.Module):
 
 
 class DisjointPathway(nn.Module):
-    """Space, then time: attention pooling in each slot, self-attention and pooling over slots."""
+    """Space, then time: attention pooling in each slot, self-attention and pooling over slots.
+
+    Beside the pool stands how far what is seen in a slot swings over the slots.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -66,13 +73,13 @@ class DisjointPathway(nn.Module):
         self.time_blocks = transformer(inner, TEMPORAL_DEPTH, max(1, inner // HEAD_WIDTH))
         self.time_norm = nn.LayerNorm(inner, eps=1e-6)
         self.time_pool = GatedAttentionPool(inner, inner, POOL_HEADS)
-        self.out_width = POOL_HEADS * inner
+        self.out_width = (POOL_HEADS + 1) * inner
 
     def forward(self, tokens: Tensor, times: Tensor) -> Tensor:
         """Tokens (B, slots, rows, cols, D) and times (B, slots) to (B, out_width)."""
-        slots = self.merge(self.space(tokens)) + self.time_code(times)
-        pooled: Tensor = self.time_pool(self.time_norm(self.time_blocks(slots)))
-        return pooled
+        seen = self.merge(self.space(tokens))
+        slots = self.time_norm(self.time_blocks(seen + self.time_code(times)))
+        return torch.cat((self.time_pool(slots), spread_over_time(seen)), dim=1)
 
     def space(self, tokens: Tensor) -> Tensor:
         """Each slot by itself, pooled over its positions: (B, slots, POOL_HEADS * D / 2)."""
@@ -85,8 +92,9 @@ class CompactStfNet(nn.Module):
 
     Against the published form the 14 x 14 convolution becomes attention pooling with several
     queries, the 3D convolution is depthwise, slots exchange what they saw before they are pooled,
-    and each pool has several weightings: the amplitude of a motion is a difference between
-    moments, which one weighted mean cannot hold.
+    and each pool has several weightings. The amplitude of a motion, from which ejection fraction
+    is read, is a difference between moments that no weighted mean holds; so each pathway also
+    hands on the standard deviation of its features over time.
 
     Args:
         width: Length D of an encoder token.

@@ -28,7 +28,7 @@ class PhaseConfig(Section):
     clip_gradient: float = Field(default=1.0, ge=0)
     """Largest gradient norm; 0 switches clipping off."""
     keep_optimizer: bool = False
-    """Keep AdamW's moments at the site between rounds; default: fresh every round."""
+    """Keep AdamW's moments at the site between rounds; with few steps a round it learns faster."""
     max_skipped_steps: int = Field(default=5, ge=0)
     """Steps with a non-finite loss that a round may skip before the site gives up."""
 

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from echofm_core.models.build import initialise
 from echofm_core.models.config import StfNetForm
-from echofm_core.models.pooling import GatedAttentionPool
+from echofm_core.models.pooling import STILLNESS, GatedAttentionPool, spread_over_time
 from echofm_core.models.stf_compact import CompactStfNet
 from echofm_core.models.stf_net import build_stf_net
 from echofm_core.models.stf_published import PublishedStfNet
@@ -171,3 +171,20 @@ def test_published_merge_is_the_published_whole_grid_convolution() -> None:
         convolution.bias.zero_()  # type: ignore[union-attr]
         expected = convolution(grid[0].permute(0, 3, 1, 2))[:, :, 0, 0]
         torch.testing.assert_close(net.slot_merge(grid.flatten(2))[0], expected)
+
+
+def test_spread_over_time_by_hand() -> None:
+    """Slots 1, 3, 1, 3 have mean 2 and deviation 1; the order of slots does not matter."""
+    slots = torch.tensor([1.0, 3.0, 1.0, 3.0]).reshape(1, 4, 1)
+    expected = torch.tensor([[(1 + STILLNESS) ** 0.5]])
+    torch.testing.assert_close(spread_over_time(slots), expected)
+    torch.testing.assert_close(spread_over_time(slots[:, [0, 2, 1, 3]]), expected)
+
+
+def test_a_still_feature_has_a_small_spread_and_a_finite_slope() -> None:
+    still = torch.full((1, 4, 2), 7.0, requires_grad=True)
+    spread = spread_over_time(still)
+    torch.testing.assert_close(spread, torch.full((1, 2), STILLNESS**0.5))
+    spread.sum().backward()
+    assert still.grad is not None
+    assert bool(still.grad.isfinite().all())
