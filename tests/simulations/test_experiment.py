@@ -1,0 +1,120 @@
+"""`echofm simulate` as a user runs it: real files, real processes, killed and gone on with."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from echofm_core.phantom.institutions import PhantomSize, write_institutions
+
+PLAN = """
+name = "small"
+seed = 3
+[data]
+size = 32
+test_windows = 1
+[model]
+patch = 16
+[pretrain]
+rounds = 1
+[finetune]
+rounds = 2
+keep_optimizer = true
+[evaluation]
+bootstrap = 100
+baselines = ["local", "pooled", "leave_one_out"]
+[machine]
+roots = ["data"]
+"""
+#: What DESIGN.md promises of a run folder, and what the experiment adds.
+PROMISED = {
+    "plan.toml", "journal", "checkpoints", "metrics.parquet", "predictions", "report.html",
+    "model", "scores.parquet", "sites.parquet", "findings.parquet", "summary.json",
+}  # fmt: skip
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with three small institutions and a plan."""
+    home = tmp_path_factory.mktemp("home")
+    size = PhantomSize(echonet=16, camus=8, tmed=8)
+    write_institutions(home / "data", size=size, seed=5, errors=False)
+    (home / "plan.toml").write_text(PLAN, encoding="utf-8")
+    return home
+
+
+def start(home: Path, run: str, *options: str) -> subprocess.Popen[str]:
+    echofm = Path(sys.executable).with_name("echofm")
+    command = [str(echofm), "simulate", "plan.toml", "--out", run]
+    return subprocess.Popen(
+        [*command, *options],
+        cwd=home,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    return output
+
+
+@pytest.fixture(scope="module")
+def whole(home: Path) -> str:
+    """What an uninterrupted run prints."""
+    return finish(start(home, "whole"))
+
+
+def digest(home: Path, run: str) -> str:
+    return str(json.loads((home / run / "summary.json").read_text())["digest"])
+
+
+def test_run_leaves_what_is_promised(home: Path, whole: str) -> None:
+    assert {path.name for path in (home / "whole").iterdir()} >= PROMISED
+    assert digest(home, "whole") in whole.replace("\n", "")
+    scores = pd.read_parquet(home / "whole" / "scores.parquet")
+    assert set(scores["model"]) == {
+        "federated", "pooled", "leave_one_out",
+        "local:camus", "local:echonet_dynamic", "local:tmed2",
+    }  # fmt: skip
+
+
+def test_killed_and_resumed_with_two_workers_gives_the_same_model(home: Path, whole: str) -> None:
+    process = start(home, "killed")
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "finetune round 1/2" in line:
+            break
+    else:
+        pytest.fail("the run ended before its first fine-tuning round")
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (home / "killed" / "report.html").exists()
+    output = finish(start(home, "killed", "--resume", "--workers", "2"))
+    assert "from the journal" in output
+    assert digest(home, "killed") == digest(home, "whole")
+    columns = ["model", "site", "task", "metric"]
+    first, second = (
+        pd.read_parquet(home / run / "scores.parquet").sort_values(columns).reset_index(drop=True)
+        for run in ("whole", "killed")
+    )
+    pd.testing.assert_frame_equal(first, second)
+
+
+def test_a_finished_run_is_not_overwritten(home: Path, whole: str) -> None:
+    process = start(home, "whole")
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode > 0
+    assert "--resume" in output and "Traceback" not in output
