@@ -179,9 +179,11 @@ def verdict(scores: pd.DataFrame) -> list[str]:
 
 
 def _sentence(item: Headline, site: str, ours: Cell, theirs: Cell, best: str) -> str:
-    if item.better(theirs.value, ours.value):
+    # As shown: "0.98 is worse than 0.98" helps nobody.
+    mine, other = round(ours.value, item.digits), round(theirs.value, item.digits)
+    if item.better(other, mine):
         word = "WORSE than"
-    elif item.better(ours.value, theirs.value):
+    elif item.better(mine, other):
         word = "better than"
     else:
         word = "equal to"

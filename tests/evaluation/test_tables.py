@@ -61,6 +61,13 @@ def test_the_verdict_names_the_winner_and_the_doubt() -> None:
     )
 
 
+def test_what_reads_the_same_is_called_equal() -> None:
+    """6.01 and 5.99 points are both shown as 6.0."""
+    table = scores().replace({"value": {4.0: 6.01, 6.0: 5.99}})
+    assert "federated 6.0" in verdict(table)[0]
+    assert "is equal to the best single site (A alone, 6.0" in verdict(table)[0]
+
+
 def test_one_tested_site_needs_no_pooled_column() -> None:
     """C alone has grades, so "all" would repeat it; A and B have EF, so there it is shown."""
     both = [("federated", "all", task, metric, 1.0, 0.9, 1.1, 9)
