@@ -35,7 +35,7 @@ class RunFiles:
     Attributes:
         folder: The run folder.
         plan: The resolved plan, None if absent or not valid.
-        plan_text: The plan as written.
+        plan_text: The resolved plan; of folders the last name only, since reports are passed on.
         summary: ``summary.json``; empty if absent.
         metrics, scores, findings, sites: Tables; empty, with their columns, if absent.
         predictions: Model name -> rows of ``training.predict``.
@@ -125,10 +125,18 @@ def _predictions(folder: Path, missing: dict[str, str]) -> dict[str, pd.DataFram
 
 def _plan(path: Path, missing: dict[str, str]) -> tuple[Plan | None, str]:
     try:
-        return load_plan(path), path.read_text(encoding="utf-8")
+        plan = load_plan(path)
     except PlanError as error:
         missing["plan"] = str(error)
         return None, path.read_text(encoding="utf-8") if path.is_file() else ""
+    return plan, _without_places(plan).to_toml()
+
+
+def _without_places(plan: Plan) -> Plan:
+    """The plan with the last name of each folder: where they lie is this machine's affair."""
+    roots = tuple(Path(root).name for root in plan.machine.roots)
+    places = {"roots": roots, "cache": Path(plan.machine.cache).name}
+    return plan.model_copy(update={"machine": plan.machine.model_copy(update=places)})
 
 
 def _summary(path: Path, missing: dict[str, str]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from echofm_core.plan import load_plan
 from simulations.report import write_report
 from simulations.report.run_files import read_run
 from tests.simulations.made_run import (
@@ -42,6 +43,18 @@ def without(run: Path, to: Path, *names: str) -> str:
         target = to / name
         shutil.rmtree(target) if target.is_dir() else target.unlink()
     return words_of(write_report(to).read_text())
+
+
+def test_folders_of_this_machine_are_not_passed_on(made: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(made, run)
+    plan = load_plan(run / "plan.toml")
+    places = {"roots": ("/home/someone/secret/CAMUS_public",), "cache": "/home/someone/cache"}
+    machine = plan.machine.model_copy(update=places)
+    (run / "plan.toml").write_text(plan.model_copy(update={"machine": machine}).to_toml())
+    text = write_report(run).read_text()
+    assert "someone" not in text
+    assert "CAMUS_public" in text
 
 
 class Addresses(HTMLParser):
