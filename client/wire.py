@@ -22,9 +22,6 @@ from echofm_core.errors import FederationError
 from echofm_core.npy import pack, unpack
 from echofm_core.plan import Wire
 
-#: NumPy name of each wire precision.
-PRECISION = {Wire.FP32: "float32", Wire.FP16: "float16"}
-
 
 def to_instruction(message: Message) -> Instruction:
     """Read what the server wants; the weights are views into the message's bytes.
@@ -119,7 +116,7 @@ def make_update(
     precision: Wire,
 ) -> Update:
     """Round weights to wire precision and take their checksum."""
-    dtype = PRECISION[precision]
+    dtype = precision.dtype
     wired = {name: array.astype(dtype, copy=False) for name, array in weights.items()}
     return Update(
         site=site,

@@ -38,6 +38,11 @@ class Wire(StrEnum):
     FP32 = "fp32"
     FP16 = "fp16"
 
+    @property
+    def dtype(self) -> str:
+        """NumPy's name of it."""
+        return {Wire.FP32: "float32", Wire.FP16: "float16"}[self]
+
 
 class FederationConfig(Section):
     """The ``[federation]`` table."""

@@ -23,9 +23,6 @@ from echofm_core.errors import RefusedUpdateError
 from echofm_core.npy import pack, unpack
 from echofm_core.plan import Wire
 
-#: NumPy name of each wire precision.
-PRECISION = {Wire.FP32: "float32", Wire.FP16: "float16"}
-
 #: Longest sentence of a site that is kept.
 LONGEST_REASON = 300
 
@@ -48,7 +45,7 @@ class WiredModel:
 
 def wired(weights: dict[str, NDArray[np.float32]], precision: Wire) -> WiredModel:
     """Put a model in wire precision; with fp32 ``weights`` is emptied on the way."""
-    dtype = PRECISION[precision]
+    dtype = precision.dtype
     record = ArrayRecord()
     for name in list(weights):
         array = weights.pop(name) if precision is Wire.FP32 else weights[name]

@@ -16,8 +16,8 @@ KEPT = 800 * 2**20
 def keep_freed_memory() -> bool:
     """Ask the C library not to hand freed arrays back to the system between two sites.
 
-    Without it the system clears the same pages anew for each reply, which cost more than all
-    arithmetic of a round of 22 million parameters. Peak memory does not change.
+    Without it the system clears the same pages anew for each reply. Each process may hold on to
+    :data:`KEPT` bytes that nobody uses, but never to more than it once needed at a time.
 
     Returns:
         True where the C library knows how (glibc); elsewhere nothing happens.

@@ -43,8 +43,7 @@ def read_grey(source: Path | BytesIO) -> tuple[NDArray[np.uint8], float | None]:
     """
     try:
         frames, fps = _read(source)
-    # ValueError: decord pads the rows of pictures narrower than 64 pixels, and cannot say so.
-    except (decord.DECORDError, ValueError):
+    except decord.DECORDError:
         frames, fps = _read_until_damage(source)
     except (RuntimeError, IndexError) as error:
         raise UnreadableFileError(f"a video cannot be decoded ({type(error).__name__}).") from None

@@ -188,3 +188,14 @@ def test_a_still_feature_has_a_small_spread_and_a_finite_slope() -> None:
     spread.sum().backward()
     assert still.grad is not None
     assert bool(still.grad.isfinite().all())
+
+
+def test_the_disjoint_pathway_hands_on_what_moves() -> None:
+    """Its last width / 2 numbers are the spread: the floor where every slot is the same."""
+    net = build(StfNetForm.COMPACT).disjoint
+    moving = tokens(1)
+    still = moving[:, :1].expand_as(moving)
+    with torch.no_grad():
+        rest, motion = (net(grid, slot_times(1))[0, -WIDTH // 2 :] for grid in (still, moving))
+    torch.testing.assert_close(rest, torch.full_like(rest, STILLNESS**0.5))
+    assert bool((motion > 1.5 * rest).all())

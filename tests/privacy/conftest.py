@@ -1,20 +1,5 @@
-from collections.abc import Iterator
+"""Private training is tested on the same site as plain training."""
 
-import pytest
-import torch
+from tests.training.conftest import clips, one_thread
 
-from echofm_core.data.windows import ClipWindows
-from tests.training.site import make_site
-
-
-@pytest.fixture(scope="session")
-def clips(tmp_path_factory: pytest.TempPathFactory) -> ClipWindows:
-    return make_site(tmp_path_factory.mktemp("site"))
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+__all__ = ["clips", "one_thread"]
