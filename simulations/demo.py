@@ -7,12 +7,17 @@ from importlib.resources import files
 from pathlib import Path
 
 from echofm_core.console import progress
-from echofm_core.phantom.institutions import PhantomSize, write_institutions
+from echofm_core.phantom.institutions import Layout, write_institutions
 from echofm_core.plan import Plan, load_plan
 from simulations.experiment import Outcome, run_experiment
 
 #: Patients at each institution; sized for eight minutes on two cores.
-DEMO_SIZE = PhantomSize(echonet=440, camus=120, mimic=30, tmed=90)
+DEMO_PATIENTS = {
+    Layout.ECHONET_DYNAMIC: 440,
+    Layout.CAMUS: 120,
+    Layout.MIMIC_IV_ECHO: 30,
+    Layout.TMED2: 90,
+}
 
 
 def run_demo(folder: Path, *, fresh: bool = False) -> Outcome:
@@ -48,6 +53,6 @@ def write_demo_data(folder: Path, seed: int) -> None:
     if done.exists():
         return
     shutil.rmtree(folder, ignore_errors=True)
-    with progress("writing four synthetic institutions", DEMO_SIZE.patients) as meter:
-        write_institutions(folder, size=DEMO_SIZE, seed=seed, meter=meter, workers=2)
+    with progress("writing four synthetic institutions", sum(DEMO_PATIENTS.values())) as meter:
+        write_institutions(folder, DEMO_PATIENTS, seed=seed, meter=meter, workers=2)
     done.touch()

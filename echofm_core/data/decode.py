@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from echofm_core.data import nifti, stills, video
+from echofm_core.data import mhd, nifti, stills, video
 from echofm_core.data.dicom.frames import read_cine
 from echofm_core.data.dicom.sector import crop, estimate_sector, lit_area
 from echofm_core.errors import UnreadableFileError
@@ -36,7 +36,8 @@ def sources(path: str) -> list[Path]:
     """Every file that decides how a clip decodes, in order: its content is what is hashed."""
     files = [Path(part) for part in path.split(os.pathsep)]
     settings = nifti.settings_beside(files[0])
-    return files if settings is None else [*files, settings]
+    raw = [mhd.read_header(files[0]).raw] if _suffix(path) == ".mhd" else []
+    return [*files, *raw] if settings is None else [*files, *raw, settings]
 
 
 def decode_clip(path: str, dataset: str) -> Decoded:
@@ -71,7 +72,9 @@ def _decode(path: str) -> Decoded:
     elif suffix == ".dcm":
         frames, fps, region = read_cine(Path(path))
     elif suffix in (".nii", ".nii.gz"):
-        frames, fps = nifti.read_sequence(Path(path)), None
+        frames, fps = nifti.in_order(nifti.read_sequence(Path(path)), Path(path)), None
+    elif suffix == ".mhd":
+        frames, fps = nifti.in_order(mhd.read_sequence(Path(path)), Path(path)), None
     else:
         raise UnreadableFileError(f"`{suffix or 'no suffix'}` is not a known clip format.")
     sector = estimate_sector(frames, region)

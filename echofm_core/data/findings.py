@@ -10,10 +10,15 @@ import pandas as pd
 
 
 class Severity(StrEnum):
-    """``quarantined``: the clip is not used. ``repaired``: used, after a stated correction."""
+    """What became of it.
+
+    ``quarantined``: the clip is not used. ``repaired``: used, after a stated correction.
+    ``noted``: used as it is; a person should look.
+    """
 
     QUARANTINED = "quarantined"
     REPAIRED = "repaired"
+    NOTED = "noted"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

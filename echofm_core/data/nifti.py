@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,13 @@ from numpy.typing import NDArray
 
 from echofm_core.errors import UnreadableFileError
 
-_SEQUENCE_NAME = re.compile(r"patient\d+_(2CH|4CH)_half_sequence\.nii(\.gz)?")
+_SEQUENCE_NAME = re.compile(r"patient\d+_(2CH|4CH)_(half_sequence\.nii(\.gz)?|sequence\.mhd)")
+#: Deflate packs at most this many bytes into one: a header that declares more lies.
+DEFLATE = 1032
 
 
 def read_sequence(file: Path) -> NDArray[np.uint8]:
-    """Read a sequence as ``(N, H, W)`` uint8 in the order end-diastole to end-systole.
+    """Read a sequence as ``(N, H, W)`` uint8.
 
     NIfTI holds ``(W, H, T)``, possibly with singleton axes.
 
@@ -25,7 +28,10 @@ def read_sequence(file: Path) -> NDArray[np.uint8]:
     """
     try:
         image: Any = nibabel.load(file)
+        _check_size(image, file)
         values = np.asanyarray(image.dataobj)
+    except UnreadableFileError:
+        raise
     except Exception as error:  # gzip, zlib, struct and nibabel each have their own
         raise UnreadableFileError(
             f"a NIfTI file cannot be read ({type(error).__name__})."
@@ -36,11 +42,29 @@ def read_sequence(file: Path) -> NDArray[np.uint8]:
         raise UnreadableFileError(
             f"a NIfTI file has shape {values.shape}, expected (width, height, frames)."
         )
-    frames = np.clip(np.nan_to_num(values.transpose(2, 1, 0)), 0, 255).astype(np.uint8)
+    return as_grey(values.transpose(2, 1, 0))
+
+
+def as_grey(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Grey levels 0 to 255 as uint8, whatever number format holds them."""
+    if values.dtype != np.uint8:
+        values = np.clip(np.nan_to_num(values), 0, 255)
+    return np.ascontiguousarray(values, dtype=np.uint8)
+
+
+def in_order(frames: NDArray[np.uint8], file: Path) -> NDArray[np.uint8]:
+    """Frames from end-diastole to end-systole, as the settings beside a CAMUS sequence say."""
     settings = settings_beside(file)
     if settings is not None and systole_first(read_settings(settings)):
         frames = frames[::-1]
     return np.ascontiguousarray(frames)
+
+
+def _check_size(image: Any, file: Path) -> None:
+    """Refuse a header that declares more than the file can hold, before memory is asked for."""
+    declared = math.prod(map(int, image.shape)) * image.get_data_dtype().itemsize
+    if declared > file.stat().st_size * DEFLATE:
+        raise UnreadableFileError("a NIfTI header declares more pixels than its file can hold.")
 
 
 def sequence_shape(file: Path) -> tuple[int, int, int]:
@@ -75,9 +99,9 @@ def read_settings(file: Path) -> dict[str, str]:
     return parse_settings(file.read_text(encoding="utf-8", errors="replace"))
 
 
-def parse_settings(text: str) -> dict[str, str]:
+def parse_settings(text: str, separator: str = ":") -> dict[str, str]:
     """See :func:`read_settings`; keys and values without surrounding blanks."""
-    pairs = (line.split(":", 1) for line in text.splitlines() if ":" in line)
+    pairs = (line.split(separator, 1) for line in text.splitlines() if separator in line)
     return {key.strip(): value.strip() for key, value in pairs}
 
 

@@ -68,6 +68,8 @@ def prepare(job: Job) -> Outcome:
         source_hash = _hash(files, job)
     except FileNotFoundError:
         return Outcome(kind="missing_file", reason="The file is not there.")
+    except UnreadableFileError as error:
+        return Outcome(kind="undecodable", reason=str(error))
     except OSError as error:
         return Outcome(kind="unreadable_file", reason=f"The file cannot be read: {error.strerror}.")
     if source_hash == job.known_hash:

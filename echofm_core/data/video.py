@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from io import BytesIO
 from pathlib import Path
 from typing import Any
-
-# Damage is a finding with a sentence, not a line of a decoder on the terminal. FFmpeg inside OpenCV
-# and OpenCV itself read these when they are loaded.
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 
 import cv2
 import decord

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,15 +9,7 @@ import typer
 
 phantom = typer.Typer(no_args_is_help=True, help="Write synthetic data in public layouts.")
 
-
-class Layout(StrEnum):
-    """What to write."""
-
-    ALL = "all"
-    ECHONET_DYNAMIC = "echonet_dynamic"
-    CAMUS = "camus"
-    MIMIC_IV_ECHO = "mimic_iv_echo"
-    TMED2 = "tmed2"
+ALL = "all"
 
 
 def register(app: typer.Typer) -> None:
@@ -29,12 +20,19 @@ def register(app: typer.Typer) -> None:
 @phantom.command()
 def write(
     folder: Annotated[Path, typer.Argument(help="New folder for the data.")],
-    layout: Annotated[Layout, typer.Option(help="Which public layout.")] = Layout.ALL,
+    layout: Annotated[
+        list[str] | None,
+        typer.Option(help="Which public layout, or `all`; may be given several times."),
+    ] = None,
     patients: Annotated[int, typer.Option(min=1, help="Patients at each institution.")] = 20,
     seed: Annotated[int, typer.Option(help="The same seed gives the same data.")] = 0,
     errors: Annotated[bool, typer.Option(help="Plant the public sets' known errors.")] = True,
 ) -> None:
     """Write SYNTHETIC institutions: beating hearts with exact labels, seen by distinct scanners.
+
+    Layouts: echonet_dynamic, camus, camus_mhd, mimic_iv_echo, mimic_lvvol_a4c, tmed2,
+    echonet_pediatric, echonet_lvh, hmc_qu, cardiac_uda, and own_files (a hospital's DICOM and AVI
+    with a mapping file).
 
     Beside each data root lie ROOT.truth.csv (what was drawn) and ROOT.planted.csv (what was
     spoilt on purpose). The MIMIC layout also gets one REAL cine, which the pydicom package ships.
@@ -43,19 +41,15 @@ def write(
     --no-errors data`.
     """
     from echofm_core.console import console, progress
-    from echofm_core.phantom.institutions import PhantomSize, write_institutions
+    from echofm_core.errors import DataRootError
+    from echofm_core.phantom.institutions import Layout, write_institutions
 
-    wanted = {
-        name: patients if layout in (Layout.ALL, of) else 0
-        for name, of in (
-            ("echonet", Layout.ECHONET_DYNAMIC),
-            ("camus", Layout.CAMUS),
-            ("mimic", Layout.MIMIC_IV_ECHO),
-            ("tmed", Layout.TMED2),
-        )
-    }
-    size = PhantomSize(**wanted)
-    with progress("writing phantoms", size.patients) as meter:
-        roots = write_institutions(folder, size=size, seed=seed, errors=errors, meter=meter)
+    names = [item.value for item in Layout]
+    if unknown := sorted(set(layout or []) - {ALL, *names}):
+        raise DataRootError(f"--layout {unknown[0]} is not known; choose {ALL} or one of {names}.")
+    chosen = names if not layout or ALL in layout else layout
+    wanted = dict.fromkeys(map(Layout, chosen), patients)
+    with progress("writing phantoms", patients * len(wanted)) as meter:
+        roots = write_institutions(folder, wanted, seed=seed, errors=errors, meter=meter)
     for root in roots:
         console.print(f"synthetic data: {root}")

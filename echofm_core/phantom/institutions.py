@@ -1,55 +1,67 @@
-"""Four synthetic institutions on disk, each in the layout of a public data set."""
+"""Synthetic institutions on disk, each in the layout of a public data set."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from echofm_core.console import Meter
 from echofm_core.errors import DataRootError
-from echofm_core.phantom.writers import camus, echonet_dynamic, mimic_iv_echo, tmed2
+from echofm_core.phantom.writers import (
+    camus,
+    camus_mhd,
+    cardiac_uda,
+    echonet_dynamic,
+    echonet_lvh,
+    echonet_pediatric,
+    hmc_qu,
+    mimic_iv_echo,
+    mimic_lvvol_a4c,
+    own_files,
+    tmed2,
+)
 
 #: (folder, patients, seed, errors, meter) -> root.
 Writer = Callable[[Path, int, int, bool, Meter | None], Path]
 
-WRITERS: Mapping[str, Writer] = {
-    "echonet_dynamic": echonet_dynamic.write,
-    "camus": camus.write,
-    "mimic_iv_echo": mimic_iv_echo.write,
-    "tmed2": tmed2.write,
+
+class Layout(StrEnum):
+    """Which public layout, by the name of its data set."""
+
+    ECHONET_DYNAMIC = "echonet_dynamic"
+    CAMUS = "camus"
+    MIMIC_IV_ECHO = "mimic_iv_echo"
+    TMED2 = "tmed2"
+    MIMIC_LVVOL_A4C = "mimic_lvvol_a4c"
+    ECHONET_PEDIATRIC = "echonet_pediatric"
+    ECHONET_LVH = "echonet_lvh"
+    HMC_QU = "hmc_qu"
+    CARDIAC_UDA = "cardiac_uda"
+    CAMUS_MHD = "camus_mhd"
+    OWN_FILES = "own_files"
+
+
+WRITERS: Mapping[Layout, Writer] = {
+    Layout.ECHONET_DYNAMIC: echonet_dynamic.write,
+    Layout.CAMUS: camus.write,
+    Layout.MIMIC_IV_ECHO: mimic_iv_echo.write,
+    Layout.TMED2: tmed2.write,
+    Layout.MIMIC_LVVOL_A4C: mimic_lvvol_a4c.write,
+    Layout.ECHONET_PEDIATRIC: echonet_pediatric.write,
+    Layout.ECHONET_LVH: echonet_lvh.write,
+    Layout.HMC_QU: hmc_qu.write,
+    Layout.CARDIAC_UDA: cardiac_uda.write,
+    Layout.CAMUS_MHD: camus_mhd.write,
+    Layout.OWN_FILES: own_files.write,
 }
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PhantomSize:
-    """Patients at each institution; 0 leaves it out."""
-
-    echonet: int = 0
-    camus: int = 0
-    mimic: int = 0
-    tmed: int = 0
-
-    def of(self, layout: str) -> int:
-        """Patients of a layout."""
-        return {
-            "echonet_dynamic": self.echonet,
-            "camus": self.camus,
-            "mimic_iv_echo": self.mimic,
-            "tmed2": self.tmed,
-        }[layout]
-
-    @property
-    def patients(self) -> int:
-        """Patients of all institutions."""
-        return self.echonet + self.camus + self.mimic + self.tmed
 
 
 def write_institutions(
     folder: Path,
+    patients: Mapping[Layout, int],
     *,
-    size: PhantomSize,
     seed: int,
     errors: bool = True,
     meter: Meter | None = None,
@@ -60,7 +72,7 @@ def write_institutions(
     Args:
         folder: New or empty; gets one data root an institution, and beside each
             ``<root>.truth.csv`` (what was drawn) and ``<root>.planted.csv`` (what was spoilt).
-        size: Patients of each.
+        patients: How many at each institution; those that are not there are not written.
         seed: Of every random stream.
         errors: Plant a sample of the public sets' known errors.
         meter: Advanced by one a patient.
@@ -78,8 +90,8 @@ def write_institutions(
     # Threads: NumPy, OpenCV and zlib let go of the interpreter where the time is spent.
     with ThreadPoolExecutor(max_workers=workers) as pool:
         futures = [
-            pool.submit(write, folder, size.of(layout), seed, errors, meter)
-            for layout, write in WRITERS.items()
-            if size.of(layout)
+            pool.submit(WRITERS[layout], folder, count, seed, errors, meter)
+            for layout, count in patients.items()
+            if count
         ]
         return [future.result() for future in futures]

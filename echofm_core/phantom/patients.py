@@ -130,6 +130,15 @@ def _pose(view: View, rng: np.random.Generator) -> Pose:
     )
 
 
+def is_phantom(place: Path) -> bool:
+    """Was this folder or file written by ``echofm phantom write``? Its truth lies beside a root."""
+    place = place.absolute()
+    above = any(
+        root.with_name(f"{root.name}.truth.csv").exists() for root in (place, *place.parents)
+    )
+    return above or any(True for depth in ("", "*/") for _ in place.glob(f"{depth}*.truth.csv"))
+
+
 def write_table(
     path: Path, rows: Iterable[Mapping[str, object]], columns: Iterable[str] = ()
 ) -> None:

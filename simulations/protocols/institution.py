@@ -8,7 +8,10 @@ from echofm_core.plan import ProtocolConfig
 
 
 class Institution:
-    """Natural sites. Shift of population, device, protocol and label method all at once."""
+    """Natural sites: the data set, or the hospital where a release names several.
+
+    Shift of population, device, protocol and label method all at once.
+    """
 
     caveat = (
         "Sites are institutions. EF is measured in different ways (monoplane Simpson at "
@@ -17,5 +20,5 @@ class Institution:
     synthetic = False
 
     def site_of(self, manifest: pd.DataFrame, config: ProtocolConfig, seed: int) -> pd.Series:
-        """The data set's name."""
-        return manifest["dataset"]
+        """The hospital that the release names, else the data set."""
+        return manifest["site"].fillna(manifest["dataset"])

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from echofm_core.phantom.institutions import PhantomSize, write_institutions
+from echofm_core.phantom.institutions import Layout, write_institutions
 
 PLAN = """
 name = "small"
@@ -46,8 +46,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with three small institutions and a plan."""
     home = tmp_path_factory.mktemp("home")
-    size = PhantomSize(echonet=16, camus=8, tmed=8)
-    write_institutions(home / "data", size=size, seed=5, errors=False)
+    patients = {Layout.ECHONET_DYNAMIC: 16, Layout.CAMUS: 8, Layout.TMED2: 8}
+    write_institutions(home / "data", patients, seed=5, errors=False)
     (home / "plan.toml").write_text(PLAN, encoding="utf-8")
     return home
 

@@ -25,6 +25,7 @@ class ObjectKind(StrEnum):
 
     CINE = "cine"
     COLOUR = "colour_doppler"
+    CONTRAST = "contrast"
     M_MODE = "m_mode"
     SPECTRAL = "spectral"
     STILL = "still"
@@ -59,6 +60,7 @@ TAGS = [
     "Columns",
     "SequenceOfUltrasoundRegions",
     "UltrasoundColorDataPresent",
+    "ContrastBolusAgent",
     "Manufacturer",
     "ManufacturerModelName",
     "FrameTime",
@@ -163,6 +165,8 @@ def _kind(dataset: Dataset, regions: list[Dataset], n_frames: int) -> ObjectKind
         return ObjectKind.STILL
     if DATA_COLOUR in data or _integer(dataset, "UltrasoundColorDataPresent") == 1:
         return ObjectKind.COLOUR
+    if _text(dataset, "ContrastBolusAgent"):
+        return ObjectKind.CONTRAST
     return ObjectKind.CINE
 
 

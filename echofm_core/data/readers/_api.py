@@ -20,6 +20,9 @@ class Reader(Protocol):
     dataset: str
     """Name in the manifest's ``dataset`` column and, in the protocol ``institution``, the site."""
 
+    public: bool
+    """Are file names public pseudonyms, fit for findings?"""
+
     def find(self, root: Path) -> bool:
         """Is this layout at ``root``? Cheap, and never raises."""
         ...

@@ -124,6 +124,48 @@ def label(
     return None
 
 
+def usable_file(
+    root: Path, relative: str, dataset: str, findings: Findings, item: str | None = None
+) -> Path | None:
+    """The file at ``root / relative`` where it is there and holds something; else noted and None.
+
+    Args:
+        root: Data root that no path may leave.
+        relative: As a table has it.
+        dataset, findings: Where what is wrong goes.
+        item: How a finding names it where that is not ``relative``.
+    """
+    item = item or relative
+    path = inside(root, relative)
+    if path is None:
+        findings.add(dataset, "bad_path", item, "The path leaves the data root.")
+    elif not path.is_file():
+        findings.add(dataset, "missing_file", item, "Listed, not there.")
+    elif is_empty(path):
+        findings.add(dataset, "empty_file", item, "The file is empty.")
+    else:
+        return path
+    return None
+
+
+def sex_of(text: str | None) -> str | None:
+    """``F`` or ``M`` from ``f``, ``Male`` and the like, else None."""
+    letter = (text or "").strip().upper()[:1]
+    return letter if letter in ("F", "M") else None
+
+
+def volumes_in_order(
+    labels: dict[str, float | None], dataset: str, item: str, findings: Findings
+) -> dict[str, float | None]:
+    """Labels ``ef``, ``edv``, ``esv``, all dropped and noted where ESV exceeds EDV."""
+    edv, esv = labels["edv"], labels["esv"]
+    if edv is None or esv is None or esv <= edv:
+        return labels
+    reason = "ESV exceeds EDV; the clip is used without volumes and EF."
+    findings.add(dataset, "label_out_of_range", item, reason, Severity.REPAIRED)
+    return dict.fromkeys(labels)
+
+
 def is_empty(file: Path) -> bool:
     """Is the file there, but without a byte?"""
     return file.stat().st_size == 0

@@ -18,7 +18,14 @@ import pandas as pd
 from echofm_core.data.findings import Findings, Severity
 from echofm_core.data.manifest import Split, manifest_from_rows
 from echofm_core.data.nifti import parse_settings, sequence_shape, systole_first
-from echofm_core.data.readers._source import inside, is_empty, label, number, positive
+from echofm_core.data.readers._source import (
+    label,
+    number,
+    positive,
+    sex_of,
+    usable_file,
+    volumes_in_order,
+)
 from echofm_core.errors import UnreadableFileError
 from echofm_core.tasks import Task
 
@@ -37,6 +44,7 @@ class CamusReader:
     """Reads the release as downloaded, both views."""
 
     dataset = "camus"
+    public = True
 
     def find(self, root: Path) -> bool:
         """Is this layout at ``root``?"""
@@ -98,11 +106,8 @@ class CamusReader:
         if path is None:
             findings.add(self.dataset, "missing_file", item, "The view has no sequence.")
             return None
-        if inside(root, str(path.relative_to(root))) is None:
-            findings.add(self.dataset, "bad_path", item, "The file is a link out of the root.")
-            return None
-        if is_empty(path):
-            findings.add(self.dataset, "empty_file", item, "The file is empty.")
+        path = usable_file(root, path.relative_to(root).as_posix(), self.dataset, findings, item)
+        if path is None:
             return None
         try:
             n_frames, height, width = sequence_shape(path)
@@ -114,41 +119,48 @@ class CamusReader:
             "patient_id": folder.name,
             "study_id": folder.name,
             "clip_id": clip_id,
-            "path": str(path.resolve()),
+            "path": str(path),
             "view": VIEWS[chamber],
             "n_frames": n_frames,
             "height": height,
             "width": width,
-            **self._settings(folder / f"Info_{chamber}.cfg", item, n_frames, findings),
+            **settings_columns(
+                folder / f"Info_{chamber}.cfg", self.dataset, item, n_frames, findings
+            ),
         }
 
-    def _settings(
-        self, file: Path, item: str, n_frames: int, findings: Findings
-    ) -> dict[str, object]:
-        try:
-            settings = parse_settings(file.read_text(encoding="utf-8", errors="replace"))
-        except OSError:
-            reason = f"{file.name} is missing; the clip is used without labels."
-            findings.add(self.dataset, "no_settings", item, reason, Severity.REPAIRED)
-            return {}
-        if systole_first(settings):
-            reason = "End-systole comes before end-diastole; the frames are turned round."
-            findings.add(self.dataset, "es_before_ed", item, reason, Severity.REPAIRED)
-        declared = number(settings.get("NbFrame"))
-        if declared is not None and declared != n_frames:
-            reason = f"{file.name} says {declared:g} frames, the sequence holds {n_frames}."
-            findings.add(self.dataset, "frame_count", item, reason, Severity.REPAIRED)
-        sex = settings.get("Sex", "").upper()[:1]
-        return {
-            "fps": positive(settings.get("FrameRate")),
-            "quality": settings.get("ImageQuality") or None,
-            "sex": sex if sex in ("F", "M") else None,
-            "age": positive(settings.get("Age")),
-            **{
-                task.value: label(_either(settings, keys), task, self.dataset, item, findings)
-                for task, keys in LABEL_KEYS.items()
-            },
-        }
+
+def settings_columns(
+    file: Path, dataset: str, item: str, n_frames: int, findings: Findings
+) -> dict[str, object]:
+    """Frame rate, quality, person and labels of one view, from its ``Info_*.cfg``.
+
+    What contradicts itself or the ``n_frames`` that are there is noted.
+    """
+    try:
+        settings = parse_settings(file.read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        reason = f"{file.name} is missing; the clip is used without labels."
+        findings.add(dataset, "no_settings", item, reason, Severity.REPAIRED)
+        return {}
+    if systole_first(settings):
+        reason = "End-systole comes before end-diastole; the frames are turned round."
+        findings.add(dataset, "es_before_ed", item, reason, Severity.REPAIRED)
+    declared = number(settings.get("NbFrame"))
+    if declared is not None and declared != n_frames:
+        reason = f"{file.name} says {declared:g} frames, the sequence holds {n_frames}."
+        findings.add(dataset, "frame_count", item, reason, Severity.REPAIRED)
+    labels = {
+        task.value: label(_either(settings, keys), task, dataset, item, findings)
+        for task, keys in LABEL_KEYS.items()
+    }
+    return {
+        "fps": positive(settings.get("FrameRate")),
+        "quality": settings.get("ImageQuality") or None,
+        "sex": sex_of(settings.get("Sex")),
+        "age": positive(settings.get("Age")),
+        **volumes_in_order(labels, dataset, item, findings),
+    }
 
 
 def _either(settings: dict[str, str], keys: tuple[str, ...]) -> str | None:

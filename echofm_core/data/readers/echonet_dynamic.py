@@ -14,14 +14,14 @@ from echofm_core.data.findings import Findings, Severity
 from echofm_core.data.manifest import Split, manifest_from_rows
 from echofm_core.data.readers._source import (
     Table,
-    inside,
     integer,
-    is_empty,
     label,
     number,
     positive,
     read_table,
     safe_name,
+    usable_file,
+    volumes_in_order,
 )
 from echofm_core.errors import DataRootError
 from echofm_core.tasks import Task
@@ -37,6 +37,7 @@ class EchoNetDynamicReader:
     """Reads the release as downloaded. One video is one patient."""
 
     dataset = "echonet_dynamic"
+    public = True
 
     def find(self, root: Path) -> bool:
         """Is this layout at ``root``?"""
@@ -67,15 +68,11 @@ class EchoNetDynamicReader:
     ) -> dict[str, object] | None:
         item = table.item(index)
         name = _video_id(values["FileName"])
-        path = inside(root, f"Videos/{name}.avi") if name else None
-        if path is None:
+        if not name:
             findings.add(self.dataset, "bad_path", item, "The row names no file in Videos/.")
             return None
-        if not path.is_file():
-            findings.add(self.dataset, "missing_file", f"Videos/{name}.avi", "Listed, not there.")
-            return None
-        if is_empty(path):
-            findings.add(self.dataset, "empty_file", f"Videos/{name}.avi", "The file is empty.")
+        path = usable_file(root, f"Videos/{name}.avi", self.dataset, findings)
+        if path is None:
             return None
         split = SPLITS.get(values["Split"].upper())
         if split is None:
@@ -104,15 +101,11 @@ class EchoNetDynamicReader:
     def _labels(
         self, values: dict[str, str], item: str, findings: Findings
     ) -> dict[str, float | None]:
-        ef, edv, esv = (
-            label(values[task.value.upper()], task, self.dataset, item, findings)
+        labels = {
+            task.value: label(values[task.value.upper()], task, self.dataset, item, findings)
             for task in (Task.EF, Task.EDV, Task.ESV)
-        )
-        if edv is not None and esv is not None and esv > edv:
-            reason = "ESV exceeds EDV; the clip is used without volumes and EF."
-            findings.add(self.dataset, "label_out_of_range", item, reason, Severity.REPAIRED)
-            ef = edv = esv = None
-        return {"ef": ef, "edv": edv, "esv": esv}
+        }
+        return volumes_in_order(labels, self.dataset, item, findings)
 
     def _check_unlisted(self, root: Path, listed: set[str], findings: Findings) -> None:
         names = {_video_id(name) for name in listed}

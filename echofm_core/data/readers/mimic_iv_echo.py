@@ -14,28 +14,21 @@ from pathlib import Path
 
 import pandas as pd
 
-from echofm_core.data.dicom.header import ObjectKind, read_header
 from echofm_core.data.findings import Findings, Severity
 from echofm_core.data.manifest import manifest_from_rows
-from echofm_core.data.readers._source import inside, is_empty, read_table, safe_name
-from echofm_core.errors import DataRootError, UnreadableFileError
+from echofm_core.data.readers._dicom import cine_columns
+from echofm_core.data.readers._source import inside, read_table, safe_name, usable_file
+from echofm_core.errors import DataRootError
 
 RECORDS = "echo-record-list.csv"
 _FILE = re.compile(r"files/p\d+/p(?P<subject>\d+)/s(?P<study>\d+)/(?P<clip>[^/]+)\.dcm")
-
-REASONS = {
-    ObjectKind.STILL: "The object has one frame.",
-    ObjectKind.SPECTRAL: "The object is a spectral Doppler trace.",
-    ObjectKind.M_MODE: "The object is an M-mode trace.",
-    ObjectKind.COLOUR: "The cine shows colour flow over the grey image.",
-    ObjectKind.OTHER: "The object is not an ultrasound image.",
-}
 
 
 class MimicIvEchoReader:
     """Reads versions 0.1 to 1.0.1 as downloaded; there are no official splits and no labels."""
 
     dataset = "mimic_iv_echo"
+    public = True
 
     def find(self, root: Path) -> bool:
         """Is this layout at ``root``?"""
@@ -58,7 +51,9 @@ class MimicIvEchoReader:
                 findings.add(self.dataset, "duplicate_row", item, reason)
                 continue
             seen.add(path)
-            row = self._row(path, match.group(0), findings)
+            item = match.group(0)
+            file = usable_file(root, item, self.dataset, findings)
+            row = None if file is None else cine_columns(file, self.dataset, item, findings)
             if row is not None:
                 rows.append(
                     {
@@ -88,35 +83,3 @@ class MimicIvEchoReader:
                 reason = f"The file is not in {RECORDS}; its folder says whose it is."
                 findings.add(self.dataset, "unlisted_file", relative, reason, Severity.REPAIRED)
                 yield None, relative, relative
-
-    def _row(self, path: Path, item: str, findings: Findings) -> dict[str, object] | None:
-        if not path.is_file():
-            findings.add(self.dataset, "missing_file", item, "Listed, not there.")
-            return None
-        if is_empty(path):
-            findings.add(self.dataset, "empty_file", item, "The file is empty.")
-            return None
-        try:
-            header = read_header(path)
-        except UnreadableFileError as error:
-            findings.add(self.dataset, "undecodable", item, str(error))
-            return None
-        if header.kind is not ObjectKind.CINE:
-            findings.add(self.dataset, header.kind.value, item, REASONS[header.kind])
-            return None
-        if header.region is None:
-            reason = "No image region is declared; the sector is found from the frames alone."
-            findings.add(self.dataset, "no_region", item, reason, Severity.REPAIRED)
-        if header.fps is None:
-            reason = "No element gives the frame rate; times are taken from the frame index."
-            findings.add(self.dataset, "no_timing", item, reason, Severity.REPAIRED)
-        return {
-            "dataset": self.dataset,
-            "path": str(path),
-            "n_frames": header.n_frames,
-            "fps": header.fps,
-            "height": header.height or None,
-            "width": header.width or None,
-            "vendor": header.vendor,
-            "model": header.model,
-        }

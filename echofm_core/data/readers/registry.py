@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from echofm_core.data.findings import Findings
-from echofm_core.data.manifest import COLUMNS, validate
+from echofm_core.data.manifest import COLUMNS, manifest_from_rows, validate
 from echofm_core.data.readers._api import Reader
 from echofm_core.data.readers.camus import CamusReader
+from echofm_core.data.readers.camus_mhd import CamusMhdReader
+from echofm_core.data.readers.cardiac_uda import CardiacUdaReader
 from echofm_core.data.readers.echonet_dynamic import EchoNetDynamicReader
+from echofm_core.data.readers.echonet_lvh import EchoNetLvhReader
+from echofm_core.data.readers.echonet_pediatric import EchoNetPediatricReader
+from echofm_core.data.readers.generic import GenericReader
+from echofm_core.data.readers.hmc_qu import HmcQuReader
 from echofm_core.data.readers.mimic_iv_echo import MimicIvEchoReader
+from echofm_core.data.readers.mimic_lvvol_a4c import MimicLvvolA4cReader
 from echofm_core.data.readers.tmed2 import Tmed2Reader
 from echofm_core.errors import DataRootError
 
@@ -21,10 +29,34 @@ READERS: tuple[Reader, ...] = (
     CamusReader(),
     Tmed2Reader(),
     MimicIvEchoReader(),
+    MimicLvvolA4cReader(),
+    EchoNetPediatricReader(),
+    EchoNetLvhReader(),
+    HmcQuReader(),
+    CardiacUdaReader(),
+    CamusMhdReader(),
+    GenericReader(),
 )
 
 #: A layout may lie this many folders below the root that was given.
 DEPTH = 2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Reading:
+    """What one reader made of one folder.
+
+    Attributes:
+        place: The folder.
+        public: Are its file names public pseudonyms?
+        manifest: Usable clips; may be empty.
+        findings: What was wrong.
+    """
+
+    place: Path
+    public: bool
+    manifest: pd.DataFrame
+    findings: Findings
 
 
 def read_roots(roots: Sequence[Path]) -> tuple[pd.DataFrame, Findings]:
@@ -39,8 +71,25 @@ def read_roots(roots: Sequence[Path]) -> tuple[pd.DataFrame, Findings]:
     Raises:
         DataRootError: A root is missing, holds no known layout, or nothing in it is usable.
     """
-    manifests: list[pd.DataFrame] = []
+    readings = list(read_each(roots))
     findings = Findings()
+    for reading in readings:
+        findings.extend(reading.findings)
+    manifest = joined([reading.manifest for reading in readings], findings)
+    if manifest.empty:
+        raise DataRootError(
+            f"none of the {len(findings.items)} files and rows under the data roots can be used; "
+            "`echofm data doctor` lists the reasons."
+        )
+    return manifest, findings
+
+
+def read_each(roots: Sequence[Path]) -> Iterator[Reading]:
+    """As :func:`read_roots`, one by one; a folder that two roots hold is read once.
+
+    Raises:
+        DataRootError: A root is missing or holds no known layout, or a layout cannot be read.
+    """
     done: set[Path] = set()
     for root in roots:
         if not root.is_dir():
@@ -53,13 +102,19 @@ def read_roots(roots: Sequence[Path]) -> tuple[pd.DataFrame, Findings]:
                 f"{DEPTH} folders below; point at the folder that was downloaded."
             )
         for reader, place in layouts:
-            if place.resolve() in done:
-                continue
-            done.add(place.resolve())
-            manifest, found = reader.read(place)
-            manifests.append(manifest)
-            findings.extend(found)
-    return _joined(manifests, findings), findings
+            if place.resolve() not in done:
+                done.add(place.resolve())
+                yield read_layout(reader, place)
+
+
+def read_layout(reader: Reader, place: Path) -> Reading:
+    """One reader's reading of one folder.
+
+    Raises:
+        DataRootError: Its tables cannot be read.
+    """
+    manifest, findings = reader.read(place)
+    return Reading(place=place, public=reader.public, manifest=manifest, findings=findings)
 
 
 def find_layouts(root: Path) -> Iterator[tuple[Reader, Path]]:
@@ -83,17 +138,14 @@ def _folders(folder: Path) -> list[Path]:
         return []
 
 
-def _joined(manifests: list[pd.DataFrame], findings: Findings) -> pd.DataFrame:
-    """One manifest; of clips that two roots hold, the first is kept."""
+def joined(manifests: Sequence[pd.DataFrame], findings: Findings) -> pd.DataFrame:
+    """One manifest, maybe empty; of clips that two of them hold, the first is kept."""
     filled = [manifest for manifest in manifests if len(manifest)]
     if not filled:
-        raise DataRootError(
-            f"none of the {len(findings.items)} files and rows under the data roots can be used; "
-            "`echofm data index` lists the reasons."
-        )
-    joined = pd.concat(filled, ignore_index=True).astype(COLUMNS)
-    twice = joined["clip_id"].duplicated()
-    for row in joined[twice].itertuples():
+        return manifest_from_rows([])
+    everything = pd.concat(filled, ignore_index=True).astype(COLUMNS)
+    twice = everything["clip_id"].duplicated()
+    for row in everything[twice].itertuples():
         reason = "A clip of this id was read from an earlier root."
         findings.add(str(row.dataset), "duplicate_clip", str(row.clip_id), reason)
-    return validate(joined[~twice], "the manifest of the data roots")
+    return validate(everything[~twice], "the manifest of the data roots")

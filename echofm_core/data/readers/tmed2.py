@@ -59,6 +59,7 @@ class Tmed2Reader:
     """Reads the release as downloaded."""
 
     dataset = "tmed2"
+    public = True
 
     def find(self, root: Path) -> bool:
         """Is this layout at ``root``?"""

@@ -61,6 +61,23 @@ def cine_header(scanner: Scanner, machine: int, frames: int, rate: float, identi
     return dataset
 
 
+def identify(dataset: Dataset, number: int) -> None:
+    """Write an invented person, visit and hospital into a header, as hospitals' own files have."""
+    dataset.PatientIdentityRemoved = "NO"
+    dataset.PatientName = f"Phantomschild{number:03d}^Adalbertine"
+    dataset.PatientID = f"MRN-77{number:05d}"
+    dataset.PatientBirthDate = f"1948{1 + number % 12:02d}{1 + number % 28:02d}"
+    dataset.PatientSex, dataset.PatientAge = "FM"[number % 2], f"{60 + number % 35:03d}Y"
+    dataset.AccessionNumber = f"ACC88{number:06d}"
+    dataset.StudyDate, dataset.StudyTime = f"2031{1 + number % 12:02d}17", f"0914{number % 60:02d}"
+    dataset.StudyID = f"STUDY-{number:05d}"
+    dataset.InstitutionName = "St. Elsewhere Phantom Infirmary"
+    dataset.ReferringPhysicianName = "Quacksalver^Theophrastus"
+    dataset.OperatorsName = "Schallmeier^Kunigunde"
+    dataset.StationName, dataset.DeviceSerialNumber = "ECHOROOM7", "SN-4711-0815"
+    dataset.StudyDescription = "TTE phantom of a worried well"
+
+
 def _time(dataset: Dataset, fps: float, frames: int, *, one_by_one: bool) -> None:
     step = f"{1000 / fps:.4f}"
     if one_by_one:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from echofm_core.console import Meter
 from echofm_core.phantom.anatomy import cavity_outline
@@ -15,6 +13,7 @@ from echofm_core.phantom.heart import draw_heart
 from echofm_core.phantom.patients import Exam, Institution, examine, write_table
 from echofm_core.phantom.scanners import ECHONET, Scanner
 from echofm_core.phantom.views import View
+from echofm_core.phantom.writers.video import NO_VIDEO, write_avi
 
 EF_MEAN, EF_SD = 56.0, 13.0
 #: Frames a second: mostly 50, as published.
@@ -77,15 +76,6 @@ def _add_video(
     }
 
 
-def write_avi(path: Path, frames: NDArray[np.uint8], fps: float) -> None:
-    """Write grey frames (N, H, W) as MJPG AVI."""
-    size = (frames.shape[2], frames.shape[1])
-    video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), fps, size)
-    for frame in frames:
-        video.write(cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR))
-    video.release()
-
-
 def trace(name: str, frame: int, exam: Exam) -> list[dict[str, object]]:
     """An expert's tracing: the long axis, then discs across it from apex to base, in pixels."""
     now, scanner = exam.clip.moments[frame], exam.scanner
@@ -128,7 +118,9 @@ def _plant(
         files.append({**template, "FileName": name, "Split": "TRAIN"})
         place.plant(kind, f"Videos/{name}.avi")
     (root / "Videos/0X000000000000000B.avi").touch()
-    (root / "Videos/0X000000000000000C.avi").write_bytes(b"RIFF....AVI not a video at all")
+    (root / "Videos/0X000000000000000C.avi").write_bytes(NO_VIDEO)
+    place.plant("video_without_tracing", "Videos/0X000000000000000C.avi")
+    _plant_videos(root, place, files, template)
     if len(names) > 2:
         video = root / f"Videos/{names[2]}.avi"
         whole = video.read_bytes()
@@ -138,6 +130,23 @@ def _plant(
     files.append(_add_video(root, place, LARGE, _record(large, place.rng(0, "large")), "TRAIN"))
     for kind in ("odd_size", "video_without_tracing"):
         place.plant(kind, f"Videos/{LARGE}.avi")
+
+
+def _plant_videos(
+    root: Path, place: Institution, files: list[dict[str, object]], template: dict[str, object]
+) -> None:
+    """The same picture under two names, and an EF that its volumes do not give."""
+    first = (root / f"Videos/{template['FileName']}.avi").read_bytes()
+    again, wrong = "0X000000000000000D", "0X000000000000000E"
+    (root / f"Videos/{again}.avi").write_bytes(first)
+    files.append({**template, "FileName": again, "Split": "TRAIN"})
+    row = _add_video(root, place, wrong, _record(ECHONET, place.rng(0, "wrong")), "TRAIN")
+    place.truth.pop()
+    files.append({**row, "EF": float(str(row["EF"])) / 2})
+    place.plant("duplicate_content", f"Videos/{again}.avi")
+    place.plant("ef_disagrees", f"Videos/{wrong}.avi")
+    for name in (again, wrong):
+        place.plant("video_without_tracing", f"Videos/{name}.avi")
 
 
 def _plant_tracings(place: Institution, tracings: list[dict[str, object]]) -> None:

@@ -24,6 +24,8 @@ EF_MEAN, EF_SD = 54.0, 13.0
 #: Frames of a cine, and cines of a study.
 FRAMES, CINES = 44, 2
 VIEWS = (View.A4C, View.PLAX, View.PSAX_LV, View.A2C, View.PSAX)
+#: Oddities that are nothing wrong.
+SOUND = ("uncompressed", "rle_palette")
 #: First patient and study; those with planted oddities; those of the real cine.
 FIRST, PLANTED, REAL = (10000000, 90000000), (15000000, 95000000), (19999999, 99999999)
 
@@ -116,7 +118,6 @@ def write(folder: Path, patients: int, seed: int, errors: bool, meter: Meter | N
     if errors and patients:
         _plant(archive, place, seed)
         archive.records[0]["dicom_filepath"] = f"/{archive.records[0]['dicom_filepath']}"
-        place.plant("path_with_slash", "echo-record-list.csv:0")
     archive.close()
     return place.close(root)
 
@@ -132,9 +133,10 @@ def _save(path: Path, exam: Exam, machine: int, seed: int) -> None:
 def _add_real_cine(archive: _Archive, place: Institution) -> None:
     """The REAL apical cine of the pydicom package (MIT): one more unlabelled clip."""
     source = Path(str(pydicom.examples.get_path("ybr_color")))
-    path, _ = archive.new(*REAL)
+    path, item = archive.new(*REAL)
     path.write_bytes(source.read_bytes())
     place.truth.append({"clip": path.stem, "real": True})
+    place.plant("no_region", item)  # the file's own: its region was declared for a larger picture
 
 
 def _plant(archive: _Archive, place: Institution, seed: int) -> None:
@@ -145,11 +147,19 @@ def _plant(archive: _Archive, place: Institution, seed: int) -> None:
     colour = burn_in(frames, exam.clip.phases, scanner, 0)
 
     def headers() -> Iterator[tuple[str, Path, Dataset]]:
-        kinds = ("still", "spectral", "colour_doppler", "no_region", "no_timing", "uncompressed",
-                 "rle_palette")  # fmt: skip
+        kinds = (
+            "still",
+            "spectral",
+            "colour_doppler",
+            "contrast",
+            "no_region",
+            "no_timing",
+            *SOUND,
+        )
         for kind in kinds:
             path, item = archive.new(*PLANTED)
-            place.plant(kind, item)
+            if kind not in SOUND:
+                place.plant(kind, item)
             identity = f"{seed} {path.name}"
             yield kind, path, dicom.cine_header(scanner, 0, len(frames), 70, identity)
 
@@ -170,6 +180,9 @@ def _plant(archive: _Archive, place: Institution, seed: int) -> None:
                     [dicom.region(scanner, dicom.COLOUR_FLOW)]
                 )
                 dicom.save_jpeg(path, header, colour)
+            case "contrast":
+                header.ContrastBolusAgent = "DEFINITY"
+                dicom.save_jpeg(path, header, colour)
             case "no_region":
                 del header.SequenceOfUltrasoundRegions
                 dicom.save_jpeg(path, header, colour)
@@ -179,7 +192,8 @@ def _plant(archive: _Archive, place: Institution, seed: int) -> None:
             case "uncompressed":
                 dicom.save_grey(path, header, frames)
             case "rle_palette":
-                dicom.save_palette(path, header, frames)
+                # Backwards: not the same picture under two names, which would be one more error.
+                dicom.save_palette(path, header, frames[::-1])
     path, item = archive.new(*PLANTED)
     path.write_bytes(b"\0" * 128 + b"DICM" + bytes(range(256)))
     place.plant("undecodable", item)

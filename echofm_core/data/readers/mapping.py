@@ -1,0 +1,106 @@
+"""``echofm.toml``: how an institution's own files and table become a manifest."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+from pydantic import Field, ValidationError, field_validator
+
+from echofm_core.data.manifest import Split
+from echofm_core.errors import DataRootError
+from echofm_core.section import Section
+from echofm_core.tasks import VIEWS
+
+NAME = "echofm.toml"
+#: Manifest columns that a table may fill; the others are read from the files.
+MAPPED = (
+    "path",
+    "patient_id",
+    "study_id",
+    "view",
+    "split",
+    "fps",
+    "quality",
+    "sex",
+    "age",
+    "ef",
+    "edv",
+    "esv",
+    "as_grade",
+)
+
+
+class Mapping(Section):
+    """The mapping file beside an institution's own data."""
+
+    dataset: str = Field(pattern=r"^[a-z][a-z0-9_]{1,31}$")
+    """Name of the data in manifests and, in the protocol `institution`, of the site."""
+    secret: str
+    """File with the secret that ids are hashed with; made by `echofm data secret`."""
+    table: str = ""
+    """CSV with one row a file, below this folder; empty: every .avi, .mp4 and .dcm below it."""
+    patient: str = ""
+    """Without a table: regular expression on the relative path whose group `patient` is the
+    patient. Empty: DICOM says it, and videos are grouped by folder."""
+    columns: dict[str, str] = Field(default_factory=dict)
+    """Column of the manifest = column of the table; `path` and `patient_id` must be there."""
+    views: dict[str, list[str]] = Field(default_factory=dict)
+    """View of ours = the table's words for it."""
+    splits: dict[str, list[str]] = Field(default_factory=dict)
+    """`train`, `val` or `test` = the table's words for it."""
+
+    @field_validator("columns")
+    @classmethod
+    def _known_columns(cls, columns: dict[str, str]) -> dict[str, str]:
+        if unknown := sorted(set(columns) - set(MAPPED)):
+            raise ValueError(f"{unknown} cannot be mapped; choose among {list(MAPPED)}")
+        return columns
+
+    @field_validator("views")
+    @classmethod
+    def _known_views(cls, views: dict[str, list[str]]) -> dict[str, list[str]]:
+        if unknown := sorted(set(views) - set(VIEWS)):
+            raise ValueError(f"{unknown} are no views; choose among {list(VIEWS)}")
+        return views
+
+    @field_validator("splits")
+    @classmethod
+    def _known_splits(cls, splits: dict[str, list[str]]) -> dict[str, list[str]]:
+        if unknown := sorted(set(splits) - {split.value for split in Split}):
+            raise ValueError(f"{unknown} are no splits; choose among train, val, test")
+        return splits
+
+    @field_validator("patient")
+    @classmethod
+    def _names_a_patient(cls, pattern: str) -> str:
+        try:
+            groups = re.compile(pattern).groupindex
+        except re.error as error:
+            raise ValueError(f"not a regular expression ({error})") from None
+        if pattern and "patient" not in groups:
+            raise ValueError("has no group (?P<patient>...)")
+        return pattern
+
+
+def load_mapping(root: Path) -> Mapping:
+    """Read the mapping file of a data root.
+
+    Raises:
+        DataRootError: Not TOML, or a key is unknown, missing or wrong.
+    """
+    file = root / NAME
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+        mapping = Mapping.model_validate(values)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise DataRootError(f"{file} is not TOML ({error}).") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise DataRootError(f"{file}: `{where}`: {first['msg']}.") from None
+    needed = {"path", "patient_id"} - set(mapping.columns)
+    if mapping.table and needed:
+        raise DataRootError(f"{file}: with a table, `columns` must map {sorted(needed)}.")
+    return mapping

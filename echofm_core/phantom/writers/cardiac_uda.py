@@ -1,0 +1,77 @@
+"""CardiacUDA as downloaded: NIfTI sequences of two hospitals with sparse masks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel
+import numpy as np
+from numpy.typing import NDArray
+
+from echofm_core.console import Meter
+from echofm_core.phantom.anatomy import chamber_labels
+from echofm_core.phantom.heart import draw_heart
+from echofm_core.phantom.patients import Institution, examine
+from echofm_core.phantom.scanners import ECHONET
+from echofm_core.phantom.views import View
+
+EF_MEAN, EF_SD = 58.0, 9.0
+FRAMES, MASKED = 36, 5
+#: Folders of the two hospitals, and how their machines differ.
+_WIDE = replace(ECHONET, height=192, width=256, apex=(128, 6), radius=176, fps=30)
+SITES = {
+    "Site_G_20": replace(_WIDE, gain=3, dynamic_range=48, lateral=1.6),
+    "Site_G_100": replace(_WIDE, gain=3, dynamic_range=48, lateral=1.6, depth=17),
+    "Site_R_52": replace(_WIDE, gain=-2, dynamic_range=60, gamma=1.7, haze=0.25),
+}
+
+
+def write(folder: Path, patients: int, seed: int, errors: bool, meter: Meter | None) -> Path:
+    """Write ``cardiacUDC_dataset/``; returns the root."""
+    root = folder / "cardiacUDC_dataset"
+    place, names = Institution("cardiac_uda", seed), list(SITES)
+    for name in names:
+        (root / name).mkdir(parents=True)
+    for patient in range(patients):
+        rng = place.rng(patient, "patient")
+        name = names[patient % len(names)]
+        exam = examine(draw_heart(rng, EF_MEAN, EF_SD), View.A4C, SITES[name], FRAMES, rng)
+        stem = f"patient-{1 + patient // len(names)}-4"
+        u, v = exam.pose.to_heart(*exam.scanner.pixel_grid())
+        masks = np.zeros_like(exam.clip.frames)
+        for frame in np.linspace(0, FRAMES - 1, MASKED).astype(int):
+            masks[frame] = chamber_labels(exam.clip.moments[frame], u, v)
+        _save(root / name / f"{stem}_image.nii.gz", exam.clip.frames)
+        _save(root / name / f"{stem}_label.nii.gz", masks)
+        place.truth.append(exam.truth(f"{name}_{stem}"))
+        if meter:
+            meter.advance()
+    if errors and patients:
+        _plant(root, place)
+    return place.close(root)
+
+
+def _save(path: Path, frames: NDArray[np.uint8]) -> None:
+    """Frames (N, H, W) as NIfTI (W, H, N)."""
+    values = np.ascontiguousarray(frames.transpose(2, 1, 0))
+    image = nibabel.Nifti1Image(values, np.eye(4))  # type: ignore[no-untyped-call]
+    nibabel.save(image, path)
+
+
+def _plant(root: Path, place: Institution) -> None:
+    """Half a file, a single frame, what is no image, and a folder of no hospital."""
+    rng = place.rng(0, "planted")
+    exam = examine(draw_heart(rng, EF_MEAN, EF_SD), View.A4C, _WIDE, 12, rng)
+    folder = root / "Site_R_52"
+    cut = folder / "patient-90-4_image.nii.gz"
+    _save(cut, exam.clip.frames)
+    cut.write_bytes(cut.read_bytes()[:300])
+    place.plant("undecodable", "Site_R_52/patient-90-4_image.nii.gz")
+    _save(folder / "patient-91-4_image.nii.gz", exam.clip.frames[:1])
+    place.plant("still", "Site_R_52/patient-91-4_image.nii.gz")
+    (folder / ".DS_Store").write_bytes(b"\0\0\0\1Bud1")
+    place.plant("stray_file", "Site_R_52/.DS_Store")
+    (root / "label_all_frame").mkdir()
+    _save(root / "label_all_frame/patient-1-4_image.nii.gz", exam.clip.frames)
+    place.plant("no_site", "label_all_frame/patient-1-4_image.nii.gz")

@@ -1,0 +1,99 @@
+"""EchoNet-LVH as downloaded: long-axis videos in batches, several measurements each."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echofm_core.console import Meter
+from echofm_core.phantom.heart import Heart, draw_heart
+from echofm_core.phantom.patients import Institution, examine, write_table
+from echofm_core.phantom.scanners import ECHONET
+from echofm_core.phantom.views import View
+from echofm_core.phantom.writers.video import write_avi
+
+EF_MEAN, EF_SD = 57.0, 11.0
+SCANNER = replace(ECHONET, height=160, width=216, apex=(108, 8), radius=146, fps=40, gain=1)
+BATCHES, FRAMES = 4, 52
+SPLITS = ("train", "train", "train", "test", "train", "val")
+
+
+def write(folder: Path, patients: int, seed: int, errors: bool, meter: Meter | None) -> Path:
+    """Write ``EchoNet-LVH/``; returns the root."""
+    root = folder / "EchoNet-LVH"
+    for batch in range(BATCHES):
+        (root / f"Batch{batch + 1}").mkdir(parents=True)
+    place, rows = Institution("echonet_lvh", seed), []
+    for patient in range(patients):
+        rng = place.rng(patient, "patient")
+        heart = draw_heart(rng, EF_MEAN, EF_SD)
+        exam = examine(heart, View.PLAX, SCANNER, FRAMES, rng)
+        name = f"0X{int(rng.integers(2**63)):016X}"
+        write_avi(_path(root, patient, name), exam.clip.frames, SCANNER.fps)
+        place.truth.append(exam.truth(name))
+        rows += _rows(name, heart, SPLITS[patient % len(SPLITS)])
+        if meter:
+            meter.advance()
+    if errors and patients:
+        _plant(root, place, rows)
+    for number, row in enumerate(rows):
+        row[""] = number
+    columns = ("", *(name for name in rows[0] if name)) if rows else ()
+    write_table(root / "MeasurementsList.csv", rows, columns)
+    return place.close(root)
+
+
+def _path(root: Path, patient: int, name: str) -> Path:
+    return root / f"Batch{1 + patient % BATCHES}" / f"{name}.avi"
+
+
+def _rows(name: str, heart: Heart, split: str) -> list[dict[str, object]]:
+    """Septum and posterior wall in diastole, cm, between two points."""
+    return [
+        {
+            "": "",
+            "HashedFileName": name,
+            "Calc": calc,
+            "CalcValue": heart.wall,
+            "Frame": 2,
+            "X1": 100,
+            "X2": 101,
+            "Y1": 70 + 20 * number,
+            "Y2": 80 + 20 * number,
+            "Frames": FRAMES,
+            "FPS": SCANNER.fps,
+            "Width": SCANNER.width,
+            "Height": SCANNER.height,
+            "split": split,
+        }
+        for number, calc in enumerate(("IVSd", "LVPWd"))
+    ]
+
+
+def _plant(root: Path, place: Institution, rows: list[dict[str, object]]) -> None:
+    """One name in two batches, one video in two splits, one that stands still, and no file."""
+    rng = place.rng(0, "planted")
+    heart = draw_heart(rng, EF_MEAN, EF_SD)
+
+    def frames() -> NDArray[np.uint8]:
+        return examine(heart, View.PLAX, SCANNER, FRAMES, rng).clip.frames
+
+    first = str(rows[0]["HashedFileName"])
+    write_avi(root / "Batch4" / f"{first}.avi", frames(), SCANNER.fps)
+    place.plant("duplicate_file", f"Batch4/{first}.avi")
+    rows += _rows("0X00000000000000A0", heart, "train")
+    place.plant("missing_file", "0X00000000000000A0.avi")
+    torn = _rows("0X00000000000000A1", heart, "train")
+    torn[1]["split"] = "test"
+    rows += torn
+    write_avi(root / "Batch1/0X00000000000000A1.avi", frames(), SCANNER.fps)
+    place.plant("patient_in_two_splits", "0X00000000000000A1")
+    rows += _rows("0X00000000000000A2", heart, "train")
+    still = np.repeat(frames()[:1], FRAMES, axis=0)
+    write_avi(root / "Batch2/0X00000000000000A2.avi", still, SCANNER.fps)
+    place.plant("frozen_clip", "Batch2/0X00000000000000A2.avi")
+    write_avi(root / "Batch3/0X00000000000000A3.avi", frames(), SCANNER.fps)
+    place.plant("unlisted_file", "Batch3/0X00000000000000A3.avi")

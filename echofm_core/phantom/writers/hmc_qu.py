@@ -1,0 +1,90 @@
+"""HMC-QU as downloaded: irregular names that tell the label, and Excel sheets."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from echofm_core.console import Meter
+from echofm_core.phantom.heart import draw_heart
+from echofm_core.phantom.patients import Institution, examine
+from echofm_core.phantom.scanners import ECHONET
+from echofm_core.phantom.views import View
+from echofm_core.phantom.writers.video import NO_VIDEO, write_avi
+
+EF_MEAN, EF_SD = 50.0, 12.0
+VIEWS = {"A4C": (View.A4C, "4CH"), "A2C": (View.A2C, "CH2")}
+SCANNER = replace(
+    ECHONET, height=216, width=320, apex=(160, 8), radius=200, fps=25, gain=-1, haze=0.2,
+)  # fmt: skip
+FRAMES, SEGMENTS = 34, 6
+HEADER = ("ECHO", *(f"SEG{1 + number}" for number in range(SEGMENTS)),
+          "LV Wall Ground-truth Segmentation Masks", "One cardiac-cycle frames")  # fmt: skip
+
+Sheet = list[list[object]]
+
+
+def write(folder: Path, patients: int, seed: int, errors: bool, meter: Meter | None) -> Path:
+    """Write ``HMC-QU/``; returns the root. Every second patient is infarcted."""
+    root = folder / "HMC-QU"
+    place = Institution("hmc_qu", seed)
+    sheets: dict[str, Sheet] = {view: [] for view in VIEWS}
+    for view in VIEWS:
+        (root / view).mkdir(parents=True)
+    for patient in range(patients):
+        rng = place.rng(patient, "patient")
+        heart, infarcted = draw_heart(rng, EF_MEAN, EF_SD), patient % 2 == 1
+        # Without planted errors, the letter N says nothing: every third has it.
+        marked = not infarcted if errors else patient % 3 == 0
+        for view, (drawn, word) in VIEWS.items():
+            exam = examine(heart, drawn, SCANNER, FRAMES, rng)
+            name = f"ES{1 + patient:05d} {'N' if marked else ''}_{word}_1"
+            write_avi(root / view / f"{name}.avi", exam.clip.frames, SCANNER.fps)
+            place.truth.append(exam.truth(f"ES{1 + patient:06d}_{view}_1"))
+            sheets[view].append(_row(name, infarcted))
+        if meter:
+            meter.advance()
+    if errors and patients:
+        _plant(root, place, sheets, patients)
+    for view, rows in sheets.items():
+        _write_sheet(root / f"{view}.xlsx", rows)
+    return place.close(root)
+
+
+def _row(name: str, infarcted: bool) -> list[object]:
+    segments = ["MI" if infarcted and number < 2 else "non-MI" for number in range(SEGMENTS)]
+    return [name.replace(" ", ""), *segments, "ü", 1]
+
+
+def _write_sheet(path: Path, rows: Sheet) -> None:
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    sheet = book.active
+    assert sheet is not None
+    for row in ([*HEADER], *rows):
+        sheet.append(row)
+    book.save(path)
+
+
+def _plant(root: Path, place: Institution, sheets: dict[str, Sheet], patients: int) -> None:
+    """Names that tell, a name of nobody, a black video, no video, and no file."""
+    if patients > 1:
+        place.plant("label_in_name", "A4C/, A2C/")
+    (root / "A4C/export of tuesday.avi").write_bytes(NO_VIDEO)
+    place.plant("stray_file", "A4C/export of tuesday.avi")
+    for kind, name in (
+        ("blank_clip", "ES00901_4CH_1"),
+        ("undecodable", "ES00902_4CH_1"),
+        ("missing_file", "ES00903_4CH_1"),
+    ):
+        path = root / f"A4C/{name}.avi"
+        if kind == "blank_clip":
+            black = np.zeros((FRAMES, SCANNER.height, SCANNER.width), np.uint8)
+            write_avi(path, black, SCANNER.fps)
+        elif kind == "undecodable":
+            path.write_bytes(NO_VIDEO)
+        place.plant(kind, f"A4C/{name}" + (".avi" if kind != "missing_file" else ""))
+        sheets["A4C"].append(_row(name, infarcted=True))

@@ -1,0 +1,102 @@
+"""MIMIC-IV-ECHO-LVVOL-A4C as downloaded: DICOM cines with EF and volumes, FileList.csv."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from echofm_core.console import Meter
+from echofm_core.phantom.heart import draw_heart
+from echofm_core.phantom.overlay import burn_in
+from echofm_core.phantom.patients import Exam, Institution, examine, write_table
+from echofm_core.phantom.scanners import MIMIC
+from echofm_core.phantom.views import View
+from echofm_core.phantom.writers import dicom
+
+EF_MEAN, EF_SD = 53.0, 14.0
+FRAMES = 44
+#: First patient and study: none of those that the MIMIC-IV-ECHO phantom has.
+FIRST = (12000000, 92000000)
+
+
+def write(folder: Path, patients: int, seed: int, errors: bool, meter: Meter | None) -> Path:
+    """Write ``mimic-iv-echo-ext-lvvol-a4c/1.0.0``; returns the root."""
+    root = folder / "mimic-iv-echo-ext-lvvol-a4c" / "1.0.0"
+    (root / "dicom").mkdir(parents=True)
+    place, rows = Institution("mimic_lvvol_a4c", seed), []
+    for patient in range(patients):
+        rng = place.rng(patient, "patient")
+        machine = patient % len(MIMIC)
+        exam = examine(draw_heart(rng, EF_MEAN, EF_SD), View.A4C, MIMIC[machine], FRAMES, rng)
+        study = FIRST[1] + patient
+        _save(root / f"dicom/{study}.dcm", exam, machine, seed)
+        place.truth.append(exam.truth(f"lvvol_{study}"))
+        rows.append(_row(FIRST[0] + patient, study, exam, machine))
+        if meter:
+            meter.advance()
+    if errors and patients:
+        _plant(root, place, rows, seed)
+    write_table(root / "FileList.csv", rows)
+    return place.close(root)
+
+
+def _save(path: Path, exam: Exam, machine: int, seed: int, *, still: bool = False) -> None:
+    clip = exam.clip
+    header = dicom.cine_header(
+        exam.scanner, machine, len(clip.frames), exam.heart.rate, f"{seed} lvvol {path.name}"
+    )
+    colour = burn_in(clip.frames, clip.phases, exam.scanner, machine)
+    if still:
+        dicom.as_still(header)
+        colour = colour[:1]
+    dicom.save_jpeg(path, header, colour)
+
+
+def _row(patient: int, study: int, exam: Exam, machine: int) -> dict[str, object]:
+    heart, (vendor, model, _) = exam.heart, dicom.DEVICES[machine]
+    return {
+        "patient_id": patient,
+        "study_date": f"{2110 + patient % 80}-01-01",
+        "study_time": "10:00:00",
+        "parent_dicom_path": f"files/p12/p{patient}/s{study}/{study}_0007.dcm",
+        "study_id": study,
+        "modality": "US",
+        "manufacturer": vendor,
+        "manufacturer_model": model,
+        "rows": exam.scanner.height,
+        "columns": exam.scanner.width,
+        "number_of_frames": len(exam.clip.frames),
+        "frame_rate": exam.scanner.fps,
+        "photometric_interpretation": "YBR_FULL_422",
+        "LVEDV_A4C": heart.edv,
+        "LVESV_A4C": heart.esv,
+        "LVEF_A4C": heart.ef,
+        "LVEDV_BP": "NA",
+        "LVESV_BP": "NA",
+        "LVEF_BP": "",
+    }
+
+
+def _plant(root: Path, place: Institution, rows: list[dict[str, object]], seed: int) -> None:
+    """A label by the other method, a wrong length, and files that are amiss."""
+    rng = place.rng(0, "planted")
+    exam = examine(draw_heart(rng, EF_MEAN, EF_SD), View.A4C, MIMIC[0], 20, rng)
+    kinds = ("biplane_label", "frame_count", "still", "missing_file", "undecodable",
+             "unlisted_file")  # fmt: skip
+    for number, kind in enumerate(kinds):
+        study = FIRST[1] + 900000 + number
+        path = root / f"dicom/{study}.dcm"
+        row = _row(FIRST[0] + 900000 + number, study, exam, 0)
+        place.plant(kind, f"dicom/{study}.dcm")
+        # Not the same picture under several names: that would be one more error.
+        exam = examine(exam.heart, View.A4C, MIMIC[0], 20, rng)
+        if kind == "biplane_label":
+            for name in ("EDV", "ESV", "EF"):
+                row[f"LV{name}_BP"], row[f"LV{name}_A4C"] = row[f"LV{name}_A4C"], "NA"
+        elif kind == "frame_count":
+            row["number_of_frames"] = 21
+        if kind == "undecodable":
+            path.write_bytes(b"\0" * 128 + b"DICM" + bytes(range(256)))
+        elif kind != "missing_file":
+            _save(path, exam, 0, seed, still=kind == "still")
+        if kind != "unlisted_file":
+            rows.append(row)

@@ -1,0 +1,114 @@
+"""A hospital's own files: DICOM with people's names in the headers, AVI, a table, a mapping."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from echofm_core.console import Meter
+from echofm_core.data.pseudonym import pseudonym
+from echofm_core.phantom.heart import draw_heart
+from echofm_core.phantom.overlay import burn_in
+from echofm_core.phantom.patients import Exam, Institution, examine, write_table
+from echofm_core.phantom.scanners import MIMIC
+from echofm_core.phantom.views import View
+from echofm_core.phantom.writers import dicom
+from echofm_core.phantom.writers.video import NO_VIDEO, write_avi
+
+DATASET = "phantom_infirmary"
+EF_MEAN, EF_SD = 52.0, 13.0
+FRAMES = 40
+MAPPING = f"""# How this folder becomes a manifest; see docs/how-to/own-data.md.
+dataset = "{DATASET}"
+secret = "site.secret"
+table = "export.csv"
+
+[columns]
+path = "File"
+patient_id = "MRN"
+study_id = "Visit"
+view = "View"
+ef = "EF (%)"
+sex = "Sex"
+age = "Age"
+
+[views]
+A4C = ["4ch", "apical four"]
+PLAX = ["long axis"]
+"""
+
+
+def write(folder: Path, patients: int, seed: int, errors: bool, meter: Meter | None) -> Path:
+    """Write ``hospital-export/``; returns the root. People, names and numbers are invented."""
+    root = folder / "hospital-export"
+    (root / "cines").mkdir(parents=True)
+    secret = hashlib.sha256(f"phantom {seed}".encode()).digest()
+    (root / "site.secret").write_text(secret.hex() + "\n", encoding="ascii")
+    (root / "echofm.toml").write_text(MAPPING, encoding="utf-8")
+    place, rows = Institution("own_files", seed), []
+    for patient in range(patients):
+        rng = place.rng(patient, "patient")
+        machine = patient % len(MIMIC)
+        exam = examine(draw_heart(rng, EF_MEAN, EF_SD), View.A4C, MIMIC[machine], FRAMES, rng)
+        row = _add(root, patient, exam, machine, seed)
+        place.truth.append(exam.truth(_clip(secret, str(row["File"]))))
+        rows.append(row)
+        if meter:
+            meter.advance()
+    if errors and patients:
+        _plant(root, place, rows, secret)
+    write_table(root / "export.csv", rows)
+    return place.close(root)
+
+
+def _clip(secret: bytes, relative: str) -> str:
+    """Findings name a hospital's file by its hash alone."""
+    return f"{DATASET}-{pseudonym(secret, f'{DATASET}/clip', relative)}"
+
+
+def _add(root: Path, patient: int, exam: Exam, machine: int, seed: int) -> dict[str, object]:
+    """Write a DICOM cine, for every third patient an AVI; returns its row."""
+    clip, video = exam.clip, patient % 3 == 2
+    relative = f"cines/{patient:04d}.{'avi' if video else 'dcm'}"
+    header = dicom.cine_header(
+        exam.scanner, machine, len(clip.frames), exam.heart.rate, f"{seed} own {patient}"
+    )
+    dicom.identify(header, patient)
+    if video:
+        write_avi(root / relative, clip.frames, exam.scanner.fps)
+    else:
+        colour = burn_in(clip.frames, clip.phases, exam.scanner, machine)
+        dicom.save_jpeg(root / relative, header, colour)
+    return {
+        "File": relative,
+        "MRN": header.PatientID,
+        "Visit": header.AccessionNumber,
+        "View": ("4CH", "Apical Four")[patient % 2],
+        "EF (%)": f"{exam.heart.ef:.2f}",
+        "Sex": header.PatientSex,
+        "Age": str(int(str(header.PatientAge)[:3])),
+    }
+
+
+def _plant(root: Path, place: Institution, rows: list[dict[str, object]], secret: bytes) -> None:
+    """A word and a label that are not known, and files that are amiss."""
+    rng = place.rng(0, "planted")
+    template, heart = dict(rows[0]), draw_heart(rng, EF_MEAN, EF_SD)
+    kinds = ("unknown_view", "label_out_of_range", "missing_file", "empty_file", "undecodable",
+             "stray_file", "unlisted_file")  # fmt: skip
+    for number, kind in enumerate(kinds):
+        relative = f"cines/9{number:03d}.{'bmp' if kind == 'stray_file' else 'avi'}"
+        row = {**template, "File": relative, "MRN": f"MRN-99{number:05d}", "Visit": f"V{number}"}
+        path = root / relative
+        if kind in ("empty_file", "undecodable", "stray_file"):
+            path.write_bytes(b"" if kind == "empty_file" else NO_VIDEO)
+        elif kind != "missing_file":
+            exam = examine(heart, View.A4C, MIMIC[0], FRAMES, rng)
+            write_avi(path, exam.clip.frames, MIMIC[0].fps)
+        if kind == "unknown_view":
+            row["View"] = "from below"
+        elif kind == "label_out_of_range":
+            row["EF (%)"] = "550"
+        if kind != "unlisted_file":
+            rows.append(row)
+        place.plant(kind, _clip(secret, relative))
