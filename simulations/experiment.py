@@ -22,6 +22,7 @@ from echofm_core import __version__
 from echofm_core.console import Meter, console, progress
 from echofm_core.errors import FederationError, ResumeError
 from echofm_core.evaluation.score import score
+from echofm_core.phantom.patients import is_phantom
 from echofm_core.plan import Plan, load_plan
 from echofm_core.randomness import stream
 from server.rounds import Event, FederationResult, evaluate_sites, run_federation, run_name
@@ -32,7 +33,6 @@ from simulations.pictures import draw_pictures
 from simulations.prepare import (
     PreparedSites,
     census,
-    is_phantom,
     mirrored_notes,
     prepare_sites,
     save_sites,

@@ -78,13 +78,6 @@ def prepare_sites(plan: Plan, cache: Path) -> PreparedSites:
     return PreparedSites(manifest=placed, findings=findings, stores=cache / "stores")
 
 
-def is_phantom(root: Path) -> bool:
-    """Were these data written by ``echofm phantom write``? It leaves its truth beside each root."""
-    return root.with_name(f"{root.name}.truth.csv").exists() or any(
-        True for depth in ("", "*/") for _ in root.glob(f"{depth}*.truth.csv")
-    )
-
-
 def mirrored_notes(prepared: PreparedSites, plan: Plan) -> list[str]:
     """A sentence a site where clips hold less than a window and are played forth and back."""
     windows = ClipWindows(open_stores(prepared.stores), prepared.manifest, plan.data)

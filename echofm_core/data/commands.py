@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _HELP = """Read data sets as downloaded, and decode them once.
 
 ```
+echofm data doctor ~/EchoNet-Dynamic ~/CAMUS_public --out doctor
 echofm data index ~/EchoNet-Dynamic ~/CAMUS_public --out manifest.parquet
 echofm data store manifest.parquet --out stores
 ```
@@ -42,8 +43,9 @@ def index(
 ) -> None:
     """Write the manifest of the data folders, and say what cannot be used.
 
-    Nothing in the folders is changed. Known layouts: EchoNet-Dynamic, CAMUS (NIfTI), TMED-2,
-    MIMIC-IV-ECHO; each may lie two folders below.
+    Nothing in the folders is changed. Known layouts: EchoNet-Dynamic, -Pediatric and -LVH, CAMUS
+    (NIfTI and MHD), TMED-2, MIMIC-IV-ECHO and its LVVOL-A4C subset, HMC-QU, CardiacUDA, and an
+    institution's own files with a mapping file echofm.toml; each may lie two folders below.
 
     For example:
 
@@ -58,6 +60,66 @@ def index(
     _print_clips(manifest)
     _print_findings(found, findings)
     typer.echo(f"{len(manifest)} clips in {out}")
+
+
+@data.command()
+def doctor(
+    places: Annotated[
+        list[Path],
+        typer.Argument(help="Folders of data sets, folders of loose AVI, MP4, DICOM, or files."),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("doctor"),
+    decode: Annotated[
+        int, typer.Option(min=0, help="Clips of each data set to decode, drawn; 0: all.")
+    ] = 1000,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that decode; default: all cores.")
+    ] = None,
+) -> None:
+    """Say what a careful colleague would say of data, before anyone trains on them.
+
+    Counts by view, split, label, vendor and frame rate; every file that cannot be used and why;
+    labels that contradict each other, patients in two splits, clips that are there twice, black or
+    frozen. Nothing in the folders is changed. Exit code 0 also where much is wrong: the findings
+    are the result.
+
+    Writes doctor.html, doctor.json, findings.csv and contact_sheet.png to --out.
+
+    For example:
+
+    * `echofm data doctor ~/data --out doctor`
+    * `echofm data doctor export/cine.dcm`
+    * `echofm data doctor ~/mimic-iv-echo --decode 200`
+    """
+    import os
+
+    from echofm_core.console import console
+    from echofm_core.data.doctor.examine import Round, examine
+    from echofm_core.data.doctor.page import write_page
+    from echofm_core.data.doctor.summary import print_summary, summary
+
+    how = Round(decode=decode, workers=workers or os.cpu_count() or 1)
+    diagnosis = examine(places, out / ".decoded", how)
+    page = write_page(diagnosis, out)
+    print_summary(summary(diagnosis), console)
+    typer.echo(f"report: {page}")
+
+
+@data.command()
+def secret(
+    file: Annotated[Path, typer.Argument(help="File to write; it must not be there yet.")],
+) -> None:
+    """Write the secret with which this institution's ids are hashed.
+
+    Keep it where the data is, and keep it: with another secret every patient gets another id.
+    Whoever has it can tell which id is whose. Readable by its owner alone.
+
+    For example: `echofm data secret site.secret`.
+    """
+    from echofm_core.data.pseudonym import write_secret
+
+    write_secret(file)
+    typer.echo(f"secret: {file}")
 
 
 @data.command()

@@ -7,17 +7,15 @@ import pandas as pd
 import pytest
 
 from echofm_core.data.decode import decode_clip
+from echofm_core.data.doctor.examine import Round, examine
 from echofm_core.data.readers.registry import read_roots
 from echofm_core.errors import DataRootError, UnreadableFileError
-from echofm_core.phantom.institutions import PhantomSize, write_institutions
+from echofm_core.phantom.institutions import Layout, write_institutions
 from echofm_core.phantom.scanners import ECHONET
 
 ROOTS = ("EchoNet-Dynamic", "CAMUS_public", "approved_users_only", "mimic-iv-echo/1.0")
-#: Kinds that readers survive without a word, and kinds that show when a clip is decoded.
-HARMLESS = {"uncompressed", "rle_palette", "path_with_slash"}
-LATE = {"truncated_clip", "undecodable"}
-REAL = "files/p19/p19999999/s99999999/99999999"
-SIZE = PhantomSize(echonet=4, camus=4, mimic=2, tmed=5)
+REAL = "files/p19/p19999999/s99999999/99999999_0001.dcm"
+PATIENTS = {Layout.ECHONET_DYNAMIC: 4, Layout.CAMUS: 4, Layout.MIMIC_IV_ECHO: 2, Layout.TMED2: 5}
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -31,18 +29,18 @@ def content(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("phantom") / "data"
-    write_institutions(path, size=SIZE, seed=3)
+    write_institutions(path, PATIENTS, seed=3)
     return path
 
 
 def test_the_same_seed_writes_the_same_files(folder: Path, tmp_path: Path) -> None:
-    write_institutions(tmp_path / "again", size=SIZE, seed=3)
+    write_institutions(tmp_path / "again", PATIENTS, seed=3)
     assert content(tmp_path / "again") == content(folder)
 
 
 def test_it_never_writes_into_somebody_elses_folder(folder: Path) -> None:
     with pytest.raises(DataRootError, match="not empty"):
-        write_institutions(folder, size=SIZE, seed=3)
+        write_institutions(folder, PATIENTS, seed=3)
 
 
 @pytest.mark.parametrize("root", ["EchoNet-Dynamic", "CAMUS_public", "approved_users_only"])
@@ -60,26 +58,18 @@ def test_labels_that_are_read_are_the_truth(folder: Path, root: str) -> None:
         assert (rows["ef"] - drawn["ef"]).abs().max() <= (0.5 if root == "CAMUS_public" else 1e-4)
 
 
-@pytest.mark.parametrize("root", ROOTS)
-def test_what_was_planted_is_found_where_it_was_planted(folder: Path, root: str) -> None:
-    """Damage that only decoding shows is the clip store's to find; oddities that every
-    reader takes in its stride leave no finding."""
-    _, findings = read_roots([folder / root])
-    found = {(row.kind, row.item) for row in findings.table().itertuples()}
-    planted = pd.read_csv(folder / f"{root}.planted.csv").itertuples()
-    expected = {(row.kind, row.item) for row in planted if row.kind not in HARMLESS}
-    late = {(kind, item) for kind, item in expected - found if kind in LATE}
-    assert expected - late <= found
-    assert len(expected) > len(late)
-
-
 def test_nothing_is_wrong_where_nothing_was_planted(tmp_path: Path) -> None:
-    """The real cine's region was declared for a larger picture: that is the file's own."""
-    write_institutions(tmp_path, size=SIZE, seed=3, errors=False)
-    _, findings = read_roots([tmp_path])
-    assert {row.item.partition("_")[0] for row in findings.table().itertuples()} <= {REAL}
-    for root in ROOTS:
-        assert pd.read_csv(tmp_path / f"{root}.planted.csv").empty
+    """But for the real cine: its region was declared for a larger picture, the file's own error.
+
+    What is planted is compared with what is found in tests/data/readers/test_contract.py.
+    """
+    write_institutions(tmp_path / "data", dict.fromkeys(Layout, 3), seed=3, errors=False)
+    diagnosis = examine([tmp_path / "data"], tmp_path / "scratch", Round())
+    found = diagnosis.findings
+    assert list(zip(found["kind"], found["item"], strict=True)) == [("no_region", REAL)]
+    for planted in (tmp_path / "data").rglob("*.planted.csv"):
+        rows = pd.read_csv(planted)
+        assert list(rows["item"]) == ([REAL] if "mimic-iv-echo/1.0" in str(planted) else [])
 
 
 def test_every_clip_that_is_read_can_be_decoded_but_the_damaged(folder: Path) -> None:

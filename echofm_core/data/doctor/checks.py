@@ -1,0 +1,99 @@
+"""What only shows when clips are seen together, or decoded: each check notes, none discards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from echofm_core.data.clip_store import ClipStore
+from echofm_core.data.dicom.sector import LIT
+from echofm_core.data.findings import Findings, Severity
+
+#: Percentage points by which EF may differ from what its volumes give: rounding of all three.
+EF_TOLERANCE = 2.0
+#: Frame rates outside this range, in Hz, are hardly those of an echo cine.
+FRAME_RATES = (8.0, 250.0)
+
+#: Clip id -> how findings name it.
+Items = Mapping[str, str]
+
+
+def check_labels(manifest: pd.DataFrame, items: Items, findings: Findings) -> None:
+    """Note EF that does not follow from the volumes: EF = 100 (EDV - ESV) / EDV."""
+    expected = 100 * (manifest["edv"] - manifest["esv"]) / manifest["edv"]
+    off = (manifest["ef"] - expected).abs() > EF_TOLERANCE
+    for row, volumes in zip(
+        manifest[off.fillna(False)].itertuples(), expected[off.fillna(False)], strict=True
+    ):
+        reason = f"EF is {row.ef:.1f} %, the volumes give {volumes:.1f} %; used as it is."
+        _note(findings, str(row.dataset), "ef_disagrees", items[str(row.clip_id)], reason)
+
+
+def check_frame_rates(manifest: pd.DataFrame, items: Items, findings: Findings) -> None:
+    """Note frame rates that no scanner has."""
+    slow, fast = FRAME_RATES
+    odd = manifest["fps"].notna() & ~manifest["fps"].between(slow, fast)
+    for row in manifest[odd.fillna(False)].itertuples():
+        reason = f"{row.fps:g} frames a second is outside [{slow:g}, {fast:g}]; used as it is."
+        _note(findings, str(row.dataset), "odd_frame_rate", items[str(row.clip_id)], reason)
+
+
+def check_pictures(
+    manifest: pd.DataFrame, store: ClipStore, items: Items, findings: Findings
+) -> None:
+    """Note clips in which nothing is lit, or nothing moves.
+
+    Stills stacked as a clip (PNG) are not asked to move.
+    """
+    for row in manifest.itertuples():
+        clip = str(row.clip_id)
+        if clip not in store:
+            continue
+        frames = store.frames(clip)
+        if not (frames >= LIT).any():
+            reason = "Every frame is black; it teaches nothing."
+            _note(findings, str(row.dataset), "blank_clip", items[clip], reason)
+        elif len(frames) > 1 and not str(row.path).lower().endswith(".png") and _frozen(frames):
+            reason = "Every frame is the same; no motion can be read from it."
+            _note(findings, str(row.dataset), "frozen_clip", items[clip], reason)
+
+
+def check_duplicates(
+    manifest: pd.DataFrame, store: ClipStore, items: Items, findings: Findings
+) -> None:
+    """Note clips whose decoded frames equal those of an earlier clip, bit for bit.
+
+    Two names for one recording are worst where one trains and the other tests.
+    """
+    rows = manifest[[str(clip) in store for clip in manifest["clip_id"]]]
+    hashes = rows["clip_id"].map(store.index["content_hash"])
+    first: dict[str, int] = {}
+    for position, content in enumerate(hashes):
+        if position == first.setdefault(str(content), position):
+            continue
+        again, before = rows.iloc[position], rows.iloc[first[str(content)]]
+        if not (store.frames(str(again["clip_id"])) >= LIT).any():
+            continue  # black clips are equal, and said to be black
+        reason = f"The frames are those of {before['dataset']} {items[str(before['clip_id'])]}"
+        if _differ(again["split"], before["split"]):
+            reason += f", which is in another split ({before['split']}, this: {again['split']})"
+        elif again["patient_id"] != before["patient_id"]:
+            reason += ", which is said to be another patient"
+        dataset, clip = str(again["dataset"]), str(again["clip_id"])
+        _note(findings, dataset, "duplicate_content", items[clip], f"{reason}.")
+
+
+def _differ(one: Any, other: Any) -> bool:
+    return not (pd.isna(one) or pd.isna(other)) and bool(one != other)
+
+
+def _frozen(frames: NDArray[np.uint8]) -> bool:
+    return all((frame == frames[0]).all() for frame in frames[1:])
+
+
+def _note(findings: Findings, dataset: str, kind: str, item: str, reason: str) -> None:
+    findings.add(dataset, kind, item, reason, Severity.NOTED)

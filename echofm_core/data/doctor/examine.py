@@ -1,0 +1,178 @@
+"""The doctor's round: read, decode, check."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from echofm_core.console import progress
+from echofm_core.data.clip_store import ClipStore, build_store
+from echofm_core.data.config import DataConfig
+from echofm_core.data.doctor import checks
+from echofm_core.data.doctor.diagnosis import Diagnosis
+from echofm_core.data.findings import Finding, Findings
+from echofm_core.data.manifest import manifest_from_rows
+from echofm_core.data.readers.generic import has_loose_files, read_loose
+from echofm_core.data.readers.registry import READERS, Reading, find_layouts, joined, read_layout
+from echofm_core.errors import DataRootError
+from echofm_core.phantom.patients import is_phantom
+from echofm_core.randomness import stream
+
+#: Side of the frames that are looked at, in pixels.
+SIZE = 112
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Round:
+    """How thorough the doctor is.
+
+    Attributes:
+        decode: Clips of each data set that are decoded, drawn at random; 0 means all.
+        workers: Processes that decode.
+    """
+
+    decode: int = 1000
+    workers: int = 1
+
+
+def examine(places: Sequence[Path], scratch: Path, how: Round) -> Diagnosis:
+    """Look at data folders, or single files, as they lie; nothing in them is changed.
+
+    Args:
+        places: Folders that hold known layouts, folders of loose AVI, MP4 and DICOM, or such files.
+        scratch: Folder for decoded clips; removed at the end, gone on with after a kill.
+        how: Thoroughness.
+
+    Raises:
+        DataRootError: A place is missing, or holds nothing that any reader knows.
+    """
+    readings = [reading for place in places for reading in _read(place)]
+    findings = Findings()
+    for reading in readings:
+        findings.extend(reading.findings)
+    manifest = joined([reading.manifest for reading in readings], findings)
+    items = _items(manifest, readings)
+    checks.check_labels(manifest, items, findings)
+    checks.check_frame_rates(manifest, items, findings)
+    store = _decode(manifest, scratch, how, items, findings)
+    if store is not None:
+        checks.check_pictures(manifest, store, items, findings)
+        checks.check_duplicates(manifest, store, items, findings)
+    diagnosis = Diagnosis(
+        manifest=manifest,
+        findings=findings.table().sort_values("dataset", kind="stable", ignore_index=True),
+        decoded=_facts(manifest, store),
+        thumbnails={} if store is None else _thumbnails(store),
+        synthetic=any(is_phantom(reading.place) for reading in readings),
+        public=frozenset(
+            dataset
+            for reading in readings
+            if reading.public
+            for dataset in reading.manifest["dataset"].unique()
+        ),
+    )
+    shutil.rmtree(scratch, ignore_errors=True)
+    return diagnosis
+
+
+def _read(place: Path) -> Iterator[Reading]:
+    """Known layouts at a place, else its loose files; a layout that cannot be read is a finding."""
+    layouts = list(find_layouts(place))
+    for reader, folder in layouts:
+        try:
+            yield read_layout(reader, folder)
+        except DataRootError as error:
+            findings = Findings()
+            findings.add(reader.dataset, "unusable_root", folder.name, str(error))
+            nothing = manifest_from_rows([])
+            yield Reading(place=folder, public=reader.public, manifest=nothing, findings=findings)
+    if layouts:
+        return
+    if not place.exists() or not has_loose_files(place):
+        names = ", ".join(reader.dataset for reader in READERS)
+        raise DataRootError(
+            f"{place} is missing, or holds none of the known layouts ({names}) and no AVI, MP4 or "
+            "DICOM file; point at the folder that was downloaded, or at a file."
+        )
+    manifest, found = read_loose(place)
+    yield Reading(place=place, public=False, manifest=manifest, findings=found)
+
+
+def _items(manifest: pd.DataFrame, readings: Sequence[Reading]) -> dict[str, str]:
+    """How findings name each clip: its file below its data root.
+
+    Its id where names are private, or where several files are one clip.
+    """
+    items = {str(clip): str(clip) for clip in manifest["clip_id"]}
+    for reading in readings:
+        root = reading.place.resolve()
+        if reading.public:
+            for clip, path in reading.manifest[["clip_id", "path"]].itertuples(index=False):
+                if Path(path).is_relative_to(root) and Path(path).is_file():
+                    items[str(clip)] = Path(path).relative_to(root).as_posix()
+    return items
+
+
+def _decode(
+    manifest: pd.DataFrame, scratch: Path, how: Round, items: checks.Items, findings: Findings
+) -> ClipStore | None:
+    """The drawn clips, decoded; what the decoder says is named as the readers name it."""
+    folders = []
+    for dataset, rows in manifest.groupby("dataset", observed=True):
+        drawn = rows.iloc[_draw(len(rows), how.decode, str(dataset))].reset_index(drop=True)
+        with progress(f"looking at {dataset}", len(drawn)) as meter:
+            _, found = build_store(
+                drawn,
+                scratch / str(dataset),
+                DataConfig(size=SIZE),
+                workers=how.workers,
+                meter=meter,
+            )
+        folders.append(scratch / str(dataset))
+        findings.items += [
+            Finding(
+                dataset=item.dataset,
+                kind=item.kind,
+                item=items[item.item],
+                reason=item.reason,
+                severity=item.severity,
+            )
+            for item in found.items
+        ]
+    return ClipStore(folders) if folders else None
+
+
+def _draw(count: int, most: int, dataset: str) -> NDArray[np.int64]:
+    """Positions of the clips to decode, in order."""
+    if most == 0 or count <= most:
+        return np.arange(count)
+    rng = stream(0, dataset, 0, "doctor.draw")
+    return np.sort(rng.choice(count, most, replace=False))
+
+
+def _facts(manifest: pd.DataFrame, store: ClipStore | None) -> pd.DataFrame:
+    """See :attr:`Diagnosis.decoded`."""
+    columns = ["frames", "fps", "seconds", "height", "width", "sector", "grey"]
+    if store is None:
+        return pd.DataFrame(columns=columns, dtype=float)
+    clips = [str(clip) for clip in manifest["clip_id"] if str(clip) in store]
+    sizes = manifest.set_index("clip_id").loc[clips, ["height", "width"]].astype("Float64")
+    table = pd.DataFrame(index=pd.Index(clips, name="clip_id"))
+    table["frames"] = [float(store.length(clip)) for clip in clips]
+    table["fps"] = [store.fps(clip) or np.nan for clip in clips]
+    table["seconds"] = table["frames"] / table["fps"]
+    table[["height", "width"]] = sizes.to_numpy(dtype=float, na_value=np.nan)
+    table["sector"] = [float(store.sector(clip).mean()) for clip in clips]
+    table["grey"] = [float(store.frames(clip)[:, store.sector(clip)].mean()) for clip in clips]
+    return table
+
+
+def _thumbnails(store: ClipStore) -> dict[str, NDArray[np.uint8]]:
+    clips = map(str, store.index.index)
+    return {clip: store.frames(clip)[store.length(clip) // 2].copy() for clip in clips}
