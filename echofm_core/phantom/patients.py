@@ -131,12 +131,11 @@ def _pose(view: View, rng: np.random.Generator) -> Pose:
 
 
 def is_phantom(place: Path) -> bool:
-    """Was this folder or file written by ``echofm phantom write``? Its truth lies beside a root."""
-    place = place.absolute()
-    above = any(
-        root.with_name(f"{root.name}.truth.csv").exists() for root in (place, *place.parents)
+    """Was this folder or file written by ``echofm phantom write``? It leaves its truth beside."""
+    roots = [root for root in (place.absolute(), *place.absolute().parents) if root.name]
+    return any(root.with_name(f"{root.name}.truth.csv").exists() for root in roots) or any(
+        True for depth in ("", "*/") for _ in place.glob(f"{depth}*.truth.csv")
     )
-    return above or any(True for depth in ("", "*/") for _ in place.glob(f"{depth}*.truth.csv"))
 
 
 def write_table(

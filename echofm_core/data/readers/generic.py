@@ -7,31 +7,36 @@ folders of a hospital's files may tell who was examined.
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
-from echofm_core.data.dicom.identity import read_identity
+from echofm_core.data.dicom.header import ObjectKind
+from echofm_core.data.dicom.identity import Identity, read_identity
 from echofm_core.data.findings import Findings, Severity
-from echofm_core.data.manifest import manifest_from_rows
+from echofm_core.data.manifest import Split, manifest_from_rows
 from echofm_core.data.pseudonym import new_secret, pseudonym, read_secret
-from echofm_core.data.readers._dicom import cine_columns
+from echofm_core.data.readers._dicom import Look, cine_columns, look
+from echofm_core.data.readers._many import files_below, over_files
 from echofm_core.data.readers._source import (
+    Refusal,
+    file_at,
     integer,
     label,
     positive,
     read_table,
     sex_of,
-    usable_file,
     volumes_in_order,
 )
 from echofm_core.data.readers._splits import most_held_out
 from echofm_core.data.readers.mapping import NAME, Mapping, load_mapping
-from echofm_core.errors import DataRootError, UnreadableFileError
-from echofm_core.tasks import Task
+from echofm_core.errors import UnreadableFileError
+from echofm_core.tasks import VIEWS, Task
 
 SUFFIXES = (".avi", ".mp4", ".dcm")
 LOOSE = "own_files"
@@ -70,7 +75,37 @@ def read_loose(place: Path) -> tuple[pd.DataFrame, Findings]:
 
 def has_loose_files(place: Path) -> bool:
     """Is there a file, at or below ``place``, that :func:`read_loose` would read?"""
-    return place.is_file() or next(_files(place), None) is not None
+    return place.is_file() or any(
+        name.lower().endswith(SUFFIXES) for _, _, names in os.walk(place) for name in names
+    )
+
+
+class _Seen(NamedTuple):
+    """A file that is there; what its header says where it is DICOM."""
+
+    path: str
+    header: Look | None = None
+    identity: Identity | None = None
+
+
+def _see(relative: str, root: Path, identify: bool) -> _Seen | Refusal:
+    """Open one file, where it is DICOM, for its header and maybe for who was examined."""
+    path = file_at(root, relative)
+    if isinstance(path, Refusal):
+        return path
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        return Refusal("stray_file", f"The file is none of {', '.join(SUFFIXES)}.")
+    if suffix != ".dcm":
+        return _Seen(str(path))
+    header = look(relative, root)
+    if isinstance(header, Refusal):
+        return header
+    identify = identify and header.header.kind is ObjectKind.CINE
+    try:
+        return _Seen(str(path), header, read_identity(path) if identify else None)
+    except UnreadableFileError as error:
+        return Refusal("undecodable", str(error))
 
 
 @dataclass(slots=True, repr=False)
@@ -88,24 +123,14 @@ class _Reading:
 
     def run(self) -> tuple[pd.DataFrame, Findings]:
         findings = Findings()
+        entries = self._entries(findings)
+        see = partial(_see, root=self.root, identify=not self.mapping.table)
+        seen = over_files(see, [relative for relative, *_ in entries], "reading headers")
         rows: list[dict[str, object]] = []
-        seen: set[str] = set()
-        for relative, values, number in self._entries():
-            item = self._id("clip", relative)
-            if relative in seen:
-                reason = "The file is listed twice; the first row is used."
-                findings.add(self.dataset, "duplicate_row", item, reason)
-                continue
-            seen.add(relative)
-            row = self._row(relative, item, values, findings)
+        for (relative, values, number), found in zip(entries, seen, strict=True):
+            row = self._row(relative, found, values, findings)
             if row is not None:
                 rows.append({**row, "source_row": number})
-        if self.mapping.table:
-            for path in _files(self.root):
-                if (relative := path.relative_to(self.root).as_posix()) not in seen:
-                    reason = "The file is not in the table, so it has no patient."
-                    item = self._id("clip", relative)
-                    findings.add(self.dataset, "unlisted_file", item, reason)
         rows = most_held_out(rows, self.dataset, findings)
         return manifest_from_rows(rows), findings
 
@@ -113,41 +138,40 @@ class _Reading:
         name = pseudonym(self.secret, f"{self.dataset}/{kind}", text)
         return f"{self.dataset}-{name}" if kind == "clip" else name
 
-    def _entries(self) -> Iterator[_Entry]:
+    def _entries(self, findings: Findings) -> list[_Entry]:
         """Every file with what the table says of it."""
         if self.only is not None:
-            yield self.only, {}, None
-        elif not self.mapping.table:
-            for path in _files(self.root):
-                yield path.relative_to(self.root).as_posix(), {}, None
-        else:
-            columns = self.mapping.columns
-            table = read_table(self.root / self.mapping.table, tuple(columns.values()))
-            for number, row in enumerate(table.rows):
-                values = {ours: row[theirs] for ours, theirs in columns.items()}
-                yield values["path"].replace("\\", "/").lstrip("/"), values, number
+            return [(self.only, {}, None)]
+        if not self.mapping.table:
+            return [(relative, {}, None) for relative in files_below(self.root, SUFFIXES)]
+        columns, entries = self.mapping.columns, dict[str, _Entry]()
+        table = read_table(self.root / self.mapping.table, tuple(columns.values()))
+        for number, row in enumerate(table.rows):
+            values = {ours: row[theirs] for ours, theirs in columns.items()}
+            relative = values["path"].replace("\\", "/").lstrip("/")
+            if relative in entries:
+                reason = "The file is listed twice; the first row is used."
+                findings.add(self.dataset, "duplicate_row", self._id("clip", relative), reason)
+            entries.setdefault(relative, (relative, values, number))
+        for relative in files_below(self.root, SUFFIXES):
+            if relative not in entries:
+                reason = "The file is not in the table, so it has no patient."
+                findings.add(self.dataset, "unlisted_file", self._id("clip", relative), reason)
+        return list(entries.values())
 
     def _row(
-        self, relative: str, item: str, values: dict[str, str], findings: Findings
+        self, relative: str, found: _Seen | Refusal, values: dict[str, str], findings: Findings
     ) -> dict[str, object] | None:
-        path = usable_file(self.root, relative, self.dataset, findings, item)
-        if path is None:
+        item = self._id("clip", relative)
+        if isinstance(found, Refusal):
+            findings.add(self.dataset, found.kind, item, found.reason)
             return None
-        suffix = path.suffix.lower()
-        if suffix not in SUFFIXES:
-            reason = f"The file is none of {', '.join(SUFFIXES)}."
-            findings.add(self.dataset, "stray_file", item, reason)
-            return None
-        columns: dict[str, object] | None = {"dataset": self.dataset, "path": str(path)}
-        if suffix == ".dcm":
-            columns = cine_columns(path, self.dataset, item, findings)
+        columns: dict[str, object] | None = {"dataset": self.dataset, "path": found.path}
+        if found.header is not None:
+            columns = cine_columns(found.header, self.dataset, item, findings)
         if columns is None:
             return None
-        try:
-            patient, study, person = self._who(path, relative, item, values, findings)
-        except UnreadableFileError as error:
-            findings.add(self.dataset, "undecodable", item, str(error))
-            return None
+        patient, study, person = self._who(relative, found, item, values, findings)
         return {
             **columns,
             **person,
@@ -159,14 +183,13 @@ class _Reading:
         }
 
     def _who(
-        self, path: Path, relative: str, item: str, values: dict[str, str], findings: Findings
+        self, relative: str, found: _Seen, item: str, values: dict[str, str], findings: Findings
     ) -> tuple[str, str, dict[str, object]]:
         """Patient and study, not yet hashed, and sex and age."""
-        folder = path.parent.relative_to(self.root.resolve()).as_posix()
+        folder = Path(found.path).parent.relative_to(self.root.resolve()).as_posix()
         person: dict[str, object] = {"sex": sex_of(values.get("sex")), "age": values.get("age")}
         patient, study = values.get("patient_id", ""), values.get("study_id", "")
-        if path.suffix.lower() == ".dcm" and not self.mapping.table:
-            identity = read_identity(path)
+        if (identity := found.identity) is not None:
             patient, study = identity.patient, identity.study
             person = {"sex": sex_of(identity.sex), "age": identity.age}
         if self.mapping.patient:
@@ -190,13 +213,14 @@ class _Reading:
             **volumes_in_order(labels, self.dataset, item, findings),
             "as_grade": integer(str(grade)),
             "quality": values.get("quality") or None,
-            "view": self._word("view", self.mapping.views, values, item, findings),
-            "split": self._word("split", self.mapping.splits, values, item, findings),
+            "view": self._word("view", VIEWS, self.mapping.views, values, item, findings),
+            "split": self._word("split", list(Split), self.mapping.splits, values, item, findings),
         }
 
     def _word(
         self,
         column: str,
+        legal: Sequence[str],
         words: dict[str, list[str]],
         values: dict[str, str],
         item: str,
@@ -206,17 +230,9 @@ class _Reading:
         written = values.get(column, "").strip().lower()
         if not written:
             return None
-        for ours, theirs in words.items():
-            if written in [word.strip().lower() for word in (ours, *theirs)]:
-                return ours
+        for ours in legal:
+            if written in [word.strip().lower() for word in (ours, *words.get(ours, ()))]:
+                return str(ours)
         reason = f"The mapping has no entry for this word of `{column}`; it is left empty."
         findings.add(self.dataset, f"unknown_{column}", item, reason, Severity.REPAIRED)
         return None
-
-
-def _files(root: Path) -> Iterator[Path]:
-    if not root.is_dir():
-        raise DataRootError(f"data root {root} does not exist or is not a folder.")
-    for path in sorted(root.rglob("*")):
-        if path.suffix.lower() in SUFFIXES and path.is_file():
-            yield path

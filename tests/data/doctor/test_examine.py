@@ -1,0 +1,91 @@
+"""The round as a whole: single files, loose folders, caps, layouts that cannot be read."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from pydicom.data import get_testdata_file
+from pydicom.examples import get_path
+
+from echofm_core.data.doctor.diagnosis import Diagnosis
+from echofm_core.data.doctor.examine import Round, examine
+from echofm_core.errors import DataRootError
+from echofm_core.phantom.institutions import Layout, write_institutions
+from tests.data.files import speckle, write_avi
+
+ROWS = "FileName,EF,ESV,EDV,Split\n" + "".join(f"0X{n},60,40,100,TRAIN\n" for n in range(6))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Six videos in EchoNet-Dynamic's layout."""
+    (tmp_path / "root/Videos").mkdir(parents=True)
+    for number in range(6):
+        write_avi(tmp_path / f"root/Videos/0X{number}.avi", speckle(10, seed=number))
+    (tmp_path / "root/FileList.csv").write_text(ROWS)
+    return tmp_path / "root"
+
+
+def look(tmp_path: Path, *places: Path, decode: int = 0) -> Diagnosis:
+    diagnosis = examine(places, tmp_path / "scratch", Round(decode=decode))
+    assert not (tmp_path / "scratch").exists()
+    return diagnosis
+
+
+def kinds(diagnosis: Diagnosis) -> list[str]:
+    return list(diagnosis.findings["kind"])
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "frames"),
+    [("ybr_color", "", 30), ("color3d_jpeg_baseline.dcm", "", 120),
+     ("JPGLosslessP14SV1_1s_1f_8b.dcm", "still", 0)],
+)  # fmt: skip
+def test_real_dicom_files_by_themselves(tmp_path: Path, name: str, kind: str, frames: int) -> None:
+    """Two real apical cines at 30 frames a second, by their headers, and one real still."""
+    source = get_testdata_file(name) if name.endswith(".dcm") else get_path(name)
+    if source is None:
+        pytest.skip(f"{name} is in the package pydicom-data, which is not installed")
+    diagnosis = look(tmp_path, Path(str(source)))
+    assert [found for found in kinds(diagnosis) if found not in ("no_region", "no_patient")] == (
+        [kind] if kind else []
+    )
+    if not kind:
+        (clip,) = diagnosis.decoded.itertuples()
+        assert (clip.frames, clip.fps) == (frames, pytest.approx(30, abs=0.01))
+        assert 0.2 < clip.sector < 0.8
+        assert not diagnosis.public
+        assert not diagnosis.synthetic
+
+
+def test_a_layout_that_cannot_be_read_is_a_finding_and_the_next_is_read(
+    root: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(root, tmp_path / "broken")
+    (tmp_path / "broken/FileList.csv").write_text("nothing")
+    diagnosis = look(tmp_path, tmp_path / "broken", root)
+    assert "unusable_root" in kinds(diagnosis)
+    assert len(diagnosis.manifest) == 6
+
+
+def test_a_cap_draws_the_same_clips_again(root: Path, tmp_path: Path) -> None:
+    first, second = look(tmp_path, root, decode=3), look(tmp_path, root, decode=3)
+    assert len(first.manifest) == 6
+    assert len(first.decoded) == 3
+    assert list(first.decoded.index) == list(second.decoded.index)
+    assert set(first.thumbnails) == set(first.decoded.index)
+
+
+def test_phantoms_are_said_to_be(tmp_path: Path) -> None:
+    write_institutions(tmp_path / "data", {Layout.HMC_QU: 1}, seed=1, errors=False)
+    assert look(tmp_path, tmp_path / "data").synthetic
+    assert look(tmp_path, next((tmp_path / "data").rglob("*.avi"))).synthetic
+
+
+def test_a_place_with_nothing_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for place in (tmp_path / "empty", tmp_path / "none", tmp_path / "none.dcm"):
+        with pytest.raises(DataRootError, match="missing, or holds none"):
+            look(tmp_path, place)

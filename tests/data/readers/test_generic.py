@@ -1,0 +1,157 @@
+"""A hospital's own files: mapping, ids by keyed hash, and nobody's name in a finding."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from echofm_core.data.findings import Findings
+from echofm_core.data.pseudonym import pseudonym, write_secret
+from echofm_core.data.readers.generic import GenericReader, read_loose
+from echofm_core.errors import DataRootError
+from tests.data.files import header, speckle, write_avi, write_jpeg_cine
+
+MAPPING = """dataset = "north"
+secret = "site.secret"
+table = "list.csv"
+[columns]
+path = "File"
+patient_id = "MRN"
+view = "View"
+split = "Part"
+ef = "EF"
+age = "Age"
+sex = "Sex"
+[views]
+A4C = ["4ch"]
+[splits]
+test = ["holdout"]
+"""
+TABLE = "File,MRN,View,Part,EF,Age,Sex\n"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for name in ("Smith John/a.avi", "Smith John/b.avi", "c.avi"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write_avi(tmp_path / name, speckle(10))
+    write_secret(tmp_path / "site.secret")
+    return tmp_path
+
+
+def read(root: Path, rows: str, mapping: str = MAPPING) -> tuple[pd.DataFrame, Findings]:
+    (root / "echofm.toml").write_text(mapping)
+    (root / "list.csv").write_text(TABLE + rows)
+    return GenericReader().read(root)
+
+
+def secret(root: Path) -> bytes:
+    return bytes.fromhex((root / "site.secret").read_text())
+
+
+def test_a_row_becomes_a_clip_with_hashed_ids(root: Path) -> None:
+    manifest, findings = read(root, "Smith John/a.avi,77,4CH,Holdout,55.5,93,female\n")
+    (row,) = manifest.to_dict("records")
+    key = secret(root)
+    assert row["patient_id"] == pseudonym(key, "north/patient", "77")
+    assert row["clip_id"] == "north-" + pseudonym(key, "north/clip", "Smith John/a.avi")
+    assert (row["dataset"], row["view"], row["split"], row["ef"]) == ("north", "A4C", "test", 55.5)
+    assert (row["sex"], row["age"]) == ("F", 90)  # the few who are older could be told by it
+    assert [item.kind for item in findings.items] == ["unlisted_file", "unlisted_file"]
+
+
+def test_the_same_secret_gives_the_same_ids_and_another_others(root: Path) -> None:
+    line = "c.avi,77,4ch,,50,60,M\n"
+    first, again = read(root, line)[0], read(root, line)[0]
+    pd.testing.assert_frame_equal(first, again)
+    (root / "site.secret").unlink()
+    write_secret(root / "site.secret")
+    other = read(root, line)[0]
+    for column in ("patient_id", "study_id", "clip_id"):
+        assert first[column].iloc[0] != other[column].iloc[0]
+
+
+def test_no_finding_names_a_file_or_a_person(root: Path) -> None:
+    rows = (
+        "Smith John/a.avi,77,from below,elsewhere,500,60,M\n"
+        "Smith John/a.avi,77,4ch,,50,60,M\nSmith John/gone.avi,78,4ch,,50,60,M\n"
+        "../outside.avi,79,4ch,,50,60,M\nSmith John/b.avi,,4ch,,50,60,M\n"
+    )
+    _, findings = read(root, rows)
+    table = findings.table()
+    assert set(table["kind"]) == {
+        "unknown_view", "unknown_split", "label_out_of_range", "duplicate_row", "missing_file",
+        "bad_path", "no_patient", "unlisted_file",
+    }  # fmt: skip
+    text = table.to_csv()
+    assert not [word for word in ("Smith", "John", ".avi", "77", "from below") if word in text]
+
+
+def test_a_patient_in_two_parts_goes_to_the_held_out_one(root: Path) -> None:
+    rows = "Smith John/a.avi,7,4ch,train,,,\nSmith John/b.avi,7,4ch,holdout,,,\nc.avi,8,,val,,,\n"
+    manifest, findings = read(root, rows)
+    assert list(manifest["split"]) == ["test", "test", "val"]
+    assert [item.kind for item in findings.items] == ["patient_in_two_splits"]
+
+
+def test_without_a_table_dicom_says_who(root: Path) -> None:
+    (root / "dicom").mkdir()
+    for number, patient in enumerate(("A", "A", "B")):
+        write_jpeg_cine(root / f"dicom/{number}.dcm", speckle(10), PatientID=patient)
+    write_jpeg_cine(root / "dicom/none.dcm", speckle(10))
+    manifest, findings = read(root, "", 'dataset = "north"\nsecret = "site.secret"\n')
+    people = manifest["patient_id"].value_counts().to_dict()
+    key = secret(root)
+    assert people == {
+        pseudonym(key, "north/patient", text): count
+        for text, count in (("A", 2), ("B", 1), ("dicom", 1), ("Smith John", 2), (".", 1))
+    }
+    assert [item.kind for item in findings.items if item.kind == "no_patient"] == ["no_patient"] * 4
+
+
+def test_a_pattern_finds_the_patient_in_the_path(root: Path) -> None:
+    mapping = 'dataset = "north"\nsecret = "site.secret"\npatient = "^(?P<patient>[A-Za-z ]+)/"\n'
+    manifest, findings = read(root, "", mapping)
+    expected = pseudonym(secret(root), "north/patient", "Smith John")
+    assert list(manifest["patient_id"]).count(expected) == 2
+    assert [item.kind for item in findings.items] == ["no_patient"]
+
+
+def test_loose_files_get_ids_for_one_call_only(root: Path) -> None:
+    first, again = read_loose(root)[0], read_loose(root)[0]
+    assert len(first) == len(again) == 3
+    assert not set(first["clip_id"]) & set(again["clip_id"])
+    assert len(read_loose(root / "c.avi")[0]) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (('dataset = "north"\n', ""), "`dataset`: Field required"),
+        (('dataset = "north"', 'dataset = "North Hospital"'), "`dataset`"),
+        (('ef = "EF"', 'lvef = "EF"'), "cannot be mapped"),
+        (("A4C =", "APICAL ="), "are no views"),
+        (("test =", "tests ="), "are no splits"),
+        (('patient_id = "MRN"\n', ""), "must map"),
+        (('path = "File"', 'path = "Filename"'), "lacks the columns"),
+        (('secret = "site.secret"', 'secret = "none"'), "echofm data secret"),
+        (("[columns]", 'colour = "red"\n[columns]'), "colour"),
+        (("[columns]", "[columns"), "not TOML"),
+        (("[columns]", 'patient = "("\n[columns]'), "regular expression"),
+        (("[columns]", 'patient = "x"\n[columns]'), "no group"),
+    ],
+)
+def test_a_wrong_mapping_is_one_sentence(root: Path, change: tuple[str, str], message: str) -> None:
+    with pytest.raises(DataRootError, match=message):
+        read(root, "c.avi,1,4ch,,50,60,M\n", MAPPING.replace(*change))
+
+
+def test_an_unknown_container_header_is_quarantined(root: Path) -> None:
+    dataset = header()
+    assert "PixelData" not in dataset
+    (root / "c.dcm").write_bytes(b"no dicom")
+    manifest, findings = read(root, "c.dcm,1,4ch,,50,60,M\n")
+    assert manifest.empty
+    assert "undecodable" in [item.kind for item in findings.items]
