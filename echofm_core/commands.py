@@ -5,11 +5,12 @@ from __future__ import annotations
 import typer
 
 from echofm_core.data import commands as data
+from echofm_core.inference import commands as inference
 from echofm_core.models import commands as models
 from echofm_core.phantom import commands as phantom
 
 
 def register(app: typer.Typer) -> None:
-    """Add the core's sub-commands: ``data``, ``model`` and ``phantom``."""
-    for room in (data, models, phantom):
+    """Add the core's sub-commands: ``data``, ``model``, ``phantom`` and ``predict``."""
+    for room in (data, inference, models, phantom):
         room.register(app)

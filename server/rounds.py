@@ -22,7 +22,7 @@ from echofm_core.errors import FederationError
 from echofm_core.plan import Plan
 from server.evaluation import evaluate
 from server.events import Event, EventKind, OnEvent, ignore
-from server.journal import Journal, write_json
+from server.journal import Entry, Journal, write_json
 from server.metrics_table import metrics_table
 from server.phase import Participant, PhaseRun, round_event, train_phase
 from server.sites import Site, gather_sites, participants_of
@@ -109,8 +109,9 @@ def run_federation(
     results: list[SiteResult] = []
     if plan.finetune.rounds:
         results = _test(grid, plan, weights, sites, folder, tell, run)
-    metrics = metrics_table(arm, journal.entries(), results)
-    _write_outcome(folder, plan, weights, name, metrics)
+    entries = journal.entries()
+    metrics = metrics_table(arm, entries, results)
+    _write_outcome(folder, plan, weights, entries, metrics)
     shutil.rmtree(scratch, ignore_errors=True)
     return FederationResult(
         weights=weights, digest=name, site_results=tuple(results), metrics=metrics
@@ -233,13 +234,13 @@ def _keep_plan(plan: Plan, folder: Path) -> None:
 
 
 def _write_outcome(
-    folder: Path, plan: Plan, weights: Weights, name: str, metrics: pd.DataFrame
+    folder: Path, plan: Plan, weights: Weights, entries: Sequence[Entry], metrics: pd.DataFrame
 ) -> None:
     """Write the final model and the table of metrics."""
-    from echofm_core.models import weights as files
+    from echofm_core.models.saved import save_model, trained_tasks
 
-    metadata = {"plan_hash": plan.digest(), "digest": name, "plan": plan.to_json()}
-    files.save(weights, folder / "model" / "model.safetensors", metadata)
+    groups = {group for entry in entries for site in entry.sites.values() for group in site.counts}
+    save_model(folder / "model", weights, plan, trained_tasks(groups))
     partial = folder / f".metrics.parquet.{os.getpid()}"
     metrics.to_parquet(partial, index=False)
     partial.replace(folder / "metrics.parquet")

@@ -98,6 +98,11 @@ class PublishedStfNet(nn.Module):
         slots = self.slot_merge(self.space(tokens).flatten(2)) + self.time_code(times)
         return torch.cat((joint, self.slot_pool(slots)), dim=1)
 
+    def attention(self, tokens: Tensor) -> Tensor:
+        """What the joint pathway weighs: (B, slots, rows, cols), sums to 1."""
+        weights = self.joint_pool.weights(self.joint(tokens).flatten(1, 3))
+        return weights.mean(dim=-1).unflatten(1, tokens.shape[1:4])
+
     def joint(self, tokens: Tensor) -> Tensor:
         """Joint pathway before pooling, (B, slots, rows, cols, D)."""
         coded = tokens + self.position.to(tokens.dtype)

@@ -1,0 +1,133 @@
+"""`echofm predict`: a trained model on files."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Form(StrEnum):
+    """How predictions are printed."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+
+
+def register(app: typer.Typer) -> None:
+    """Add ``predict``."""
+    app.command()(predict)
+
+
+def predict(
+    model: Annotated[Path, typer.Argument(help="model.safetensors, its folder, or a run folder.")],
+    places: Annotated[list[Path], typer.Argument(help="AVI, MP4, DICOM or NIfTI, or folders.")],
+    form: Annotated[Form, typer.Option(help="What is printed.")] = Form.TABLE,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write instead of printing; csv or json.")
+    ] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(help="Folder for a PNG a file: where the model looked.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
+) -> None:
+    """Read EF, volumes, reduced EF and aortic stenosis from cines. NOT a medical device.
+
+    Each file is decoded, cut to its sector and covered with windows, as in training. The value is
+    the mean over windows; low and high are the least and the greatest window, which says how
+    steady the reading is, not how near the truth. A file that cannot be read is a row of its own
+    with the reason; the exit code is 0 if any file was read.
+
+    For example:
+
+    * `echofm predict runs/ef clip.avi cine.dcm`
+    * `echofm predict runs/ef/model exports/ --form csv --out predictions.csv --pictures looks`
+    """
+    from contextlib import nullcontext
+
+    import pandas as pd
+
+    from echofm_core.console import progress
+    from echofm_core.errors import UnreadableFileError
+    from echofm_core.inference.files import files_at, read_file
+    from echofm_core.inference.strip import draw_strip
+    from echofm_core.inference.table import headline, refusal, rows_of
+    from echofm_core.models.saved import load_model
+    from echofm_core.phantom.patients import is_phantom
+
+    saved, files = load_model(model), files_at(places)
+    tables, refused = [], 0
+    # Where the numbers go to standard output, nothing else may.
+    silent = form is not Form.TABLE and out is None
+    with nullcontext() if silent else progress("reading", len(files)) as meter:
+        for number, file in enumerate(files, start=1):
+            if meter is not None:
+                meter.advance()
+            try:
+                reading = read_file(saved, file, device)
+            except UnreadableFileError as error:
+                tables.append(refusal(str(file), str(error)))
+                refused += 1
+                continue
+            tables.append(rows_of(str(file), reading))
+            if pictures is not None and reading.attention is not None:
+                name = pictures / f"cine-{number:04d}.png"
+                window, title = reading.first, headline(reading)
+                draw_strip(window, reading.attention, title, name, synthetic=is_phantom(file))
+    _show(pd.concat(tables, ignore_index=True), form, out)
+    if refused == len(files):
+        raise UnreadableFileError(f"none of {len(files)} files could be read; see their notes.")
+
+
+def _show(table: pd.DataFrame, form: Form, out: Path | None) -> None:
+    """Print the predictions, or write them to a file, whole or not at all."""
+    if form is Form.TABLE and out is None:
+        _print(table)
+        return
+    if form is Form.JSON or (out is not None and out.suffix == ".json"):
+        text = table.to_json(orient="records", indent=1) + "\n"
+    else:
+        text = table.to_csv(index=False)
+    if out is None:
+        typer.echo(text, nl=False)
+        return
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(f".{out.name}")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(out)
+    typer.echo(f"{table['file'].nunique()} files in {out}")
+
+
+def _print(table: pd.DataFrame) -> None:
+    from rich.table import Table
+
+    from echofm_core.console import console
+
+    for file in map(str, table["file"].unique()):
+        rows = table[table["file"] == file]
+        first = rows.iloc[0]
+        console.print(f"\n{file}\n  {_line(first)}", markup=False)
+        if first["task"] == "refused":
+            continue
+        shown = Table("", "value", "least window", "greatest", "unit")
+        for row in rows.to_dict("records"):
+            digits = 1 if row["unit"] in ("%", "ml") else 2
+            numbers = (f"{row[name]:.{digits}f}" for name in ("value", "low", "high"))
+            shown.add_row(row["task"], *numbers, row["unit"])
+        console.print(shown)
+    console.print("Not a medical device.")
+
+
+def _line(row: pd.Series) -> str:
+    """What is said of a file above its numbers, or in their place."""
+    if row["task"] == "refused":
+        return f"refused: {row['note']}"
+    rate = "frame rate unknown" if row["fps"] is None else f"{row['fps']:.1f} a second"
+    windows = f"{row['windows']:g} window" + ("s" if row["windows"] > 1 else "")
+    return ", ".join(filter(None, (f"{row['frames']:g} frames", rate, windows, row["note"])))

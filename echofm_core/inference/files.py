@@ -1,0 +1,135 @@
+"""Predictions on files as they lie: AVI, MP4, DICOM, NIfTI."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from echofm_core.data.decode import decode_clip
+from echofm_core.data.dicom.header import ObjectKind, read_header
+from echofm_core.data.readers._dicom import REASONS
+from echofm_core.data.resize import letterbox, letterbox_mask
+from echofm_core.data.timeline import Timeline
+from echofm_core.data.windows import Window, to_batch
+from echofm_core.errors import DataRootError, UnreadableFileError
+from echofm_core.models.saved import SavedModel
+from echofm_core.models.stf_net import MeanPool
+from echofm_core.tasks import Task
+from echofm_core.training.devices import autocast, find_device
+from echofm_core.training.targets import to_units
+
+SUFFIXES = (".avi", ".mp4", ".dcm", ".nii", ".nii.gz")
+#: Windows of one forward pass.
+BATCH = 8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Reading:
+    """What a model read from one cine.
+
+    Attributes:
+        windows: Task -> (W,) or (W, classes) of each window that covers the cine, in natural units
+            (percent, ml) or probabilities. The prediction is their mean.
+        frames, fps: Of the cine; fps None where no element says.
+        mirrored: The cine holds less than a window and was played forth and back.
+        first: The first window, for pictures.
+        attention: ``(slots, rows, cols)`` weights of STF-Net's joint pathway on it, sum 1; None
+            where the model has no such pathway.
+    """
+
+    windows: Mapping[Task, NDArray[np.float32]]
+    frames: int
+    fps: float | None
+    mirrored: bool
+    first: Window
+    attention: NDArray[np.float32] | None
+
+
+def files_at(places: Sequence[Path]) -> list[Path]:
+    """Files that are named, and those below named folders, in name order.
+
+    Raises:
+        DataRootError: A place is missing, or a folder holds no cine.
+    """
+    found: list[Path] = []
+    for place in places:
+        below = [place] if place.is_file() else sorted(_below(place))
+        if not below:
+            raise DataRootError(
+                f"{place} is missing, or holds none of {', '.join(SUFFIXES)}; name files, or "
+                "folders with files."
+            )
+        found += below
+    return found
+
+
+def read_file(saved: SavedModel, file: Path, device: str = "auto") -> Reading:
+    """Let a model read one file.
+
+    Raises:
+        UnreadableFileError: It cannot be decoded, or is no grey cine.
+    """
+    windows, timeline, fps = _windows(saved, file)
+    where = find_device(device)
+    model = saved.model.to(where)
+    parts: dict[Task, list[NDArray[np.float32]]] = {task: [] for task in saved.tasks}
+    with torch.inference_mode():
+        for start in range(0, len(windows), BATCH):
+            batch = to_batch(windows[start : start + BATCH])
+            with autocast(where):
+                outputs = model(batch.video.to(where), batch.times.to(where))
+            for task in saved.tasks:
+                parts[task].append(to_units(task, outputs[task]))
+    return Reading(
+        windows={task: np.concatenate(values) for task, values in parts.items()},
+        frames=timeline.length,
+        fps=fps,
+        mirrored=timeline.mirrored,
+        first=windows[0],
+        attention=_attention(saved, windows[0], where),
+    )
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    for path in folder.rglob("*"):
+        if path.name.lower().endswith(SUFFIXES) and path.is_file():
+            yield path
+
+
+def _windows(saved: SavedModel, file: Path) -> tuple[list[Window], Timeline, float | None]:
+    """Windows that cover the cine, as training decodes and cuts them."""
+    if file.suffix.lower() == ".dcm":
+        header = read_header(file)
+        if header.kind is not ObjectKind.CINE:
+            raise UnreadableFileError(REASONS[header.kind])
+    data = saved.plan.data
+    decoded = decode_clip(str(file), "own")
+    if len(decoded.frames) < data.min_clip_frames:
+        raise UnreadableFileError(
+            f"The clip has {len(decoded.frames)} frames, {data.min_clip_frames} are needed."
+        )
+    sector = letterbox_mask(decoded.sector, data.size)
+    frames = np.where(sector, letterbox(decoded.frames, data.size), np.uint8(0))
+    timeline = Timeline(
+        length=len(frames), fps=decoded.fps, frames=data.frames, seconds=data.window_seconds
+    )
+    picks = timeline.cover(data.test_windows)
+    windows = [Window(frames[pick.indices], pick.times, sector) for pick in picks]
+    return windows, timeline, decoded.fps
+
+
+@torch.inference_mode()
+def _attention(
+    saved: SavedModel, window: Window, device: torch.device
+) -> NDArray[np.float32] | None:
+    model = saved.model
+    if isinstance(model.stf_net, MeanPool):
+        return None
+    tokens = model.encoder(to_batch([window]).video.to(device))
+    grid = torch.unflatten(tokens, 1, model.encoder.grid)
+    return np.asarray(model.stf_net.attention(grid)[0].float().cpu().numpy(), dtype=np.float32)

@@ -1,0 +1,86 @@
+"""Readings as rows: one a file and task, with the range over windows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from echofm_core.inference.files import Reading
+from echofm_core.tasks import AS_GRADES, TASKS, VIEWS, Task, TaskKind
+
+COLUMNS = ["file", "task", "value", "unit", "low", "high", "windows", "frames", "fps", "note"]
+#: Names of the classes of the tasks that have them.
+CLASSES: Mapping[Task, tuple[str, ...]] = {Task.AS_GRADE: AS_GRADES, Task.VIEW: VIEWS}
+#: What a probability is of.
+POSITIVE: Mapping[Task, str] = {Task.REDUCED_EF: "probability of reduced EF"}
+
+
+def rows_of(file: str, reading: Reading) -> pd.DataFrame:
+    """Table of one reading.
+
+    Args:
+        file: How the file is named in the table.
+        reading: What was read.
+
+    Returns:
+        Columns ``COLUMNS``. ``value`` is the mean over the windows; ``low`` and ``high`` the least
+        and the greatest window. That is how steady the reading is over the cine, not how near it
+        is to the truth. A task of classes has one row a class, its probability.
+    """
+    rows = []
+    for task, values in reading.windows.items():
+        for name, unit, column in _columns(task, values):
+            rows.append(
+                {
+                    "file": file,
+                    "task": name,
+                    "value": float(column.mean()),
+                    "unit": unit,
+                    "low": float(column.min()),
+                    "high": float(column.max()),
+                    "windows": len(column),
+                    "frames": reading.frames,
+                    "fps": reading.fps,
+                    "note": "mirrored in time" if reading.mirrored else "",
+                }
+            )
+    return pd.DataFrame(rows, columns=COLUMNS, dtype=object)
+
+
+def refusal(file: str, reason: str) -> pd.DataFrame:
+    """The row of a file that could not be read."""
+    row = {**dict.fromkeys(COLUMNS), "file": file, "task": "refused", "note": reason}
+    return pd.DataFrame([row], columns=COLUMNS, dtype=object)
+
+
+def headline(reading: Reading) -> str:
+    """The reading in one line, for a picture."""
+    parts = []
+    for task, values in reading.windows.items():
+        match TASKS[task].kind:
+            case TaskKind.REGRESSION:
+                parts.append(f"{task.value.upper()} {values.mean():.0f} {TASKS[task].unit}")
+            case TaskKind.BINARY:
+                parts.append(f"{task.value} p={values.mean():.2f}")
+            case TaskKind.MULTICLASS:
+                mean = values.mean(axis=0)
+                best = int(mean.argmax())
+                parts.append(f"{task.value} {_class(task, best)} p={mean[best]:.2f}")
+    return "   ".join(parts)
+
+
+def _columns(task: Task, values: NDArray[np.float32]) -> list[tuple[str, str, NDArray[np.float32]]]:
+    if TASKS[task].kind is TaskKind.MULTICLASS:
+        return [
+            (f"{task.value}: {_class(task, index)}", "probability", values[:, index])
+            for index in range(values.shape[1])
+        ]
+    return [(task.value, TASKS[task].unit or POSITIVE.get(task, "probability"), values)]
+
+
+def _class(task: Task, index: int) -> str:
+    names = CLASSES.get(task)
+    return names[index] if names and index < len(names) else str(index)

@@ -1,0 +1,158 @@
+"""`echofm predict` on real files: what training saw is what is read, and bad files are rows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import typer
+from PIL import Image
+from pydicom.data import get_testdata_file
+from pydicom.examples import get_path
+from typer.testing import CliRunner
+
+from echofm_core.contract import ENCODER, HEADS, STF_NET
+from echofm_core.data.clip_store import build_store
+from echofm_core.data.manifest import manifest_from_rows
+from echofm_core.data.windows import ClipWindows
+from echofm_core.errors import CheckpointError, DataRootError, UnreadableFileError
+from echofm_core.inference import commands
+from echofm_core.inference.files import files_at, read_file
+from echofm_core.models.build import build_autoencoder, build_echo_model
+from echofm_core.models.config import StfNetForm
+from echofm_core.models.saved import load_model, save_model
+from echofm_core.models.weights import to_arrays
+from echofm_core.plan import plan_from_mapping
+from echofm_core.tasks import Task
+from echofm_core.training.predict import predict
+from tests.data.files import speckle, write_avi, write_jpeg_cine
+from tests.models.small import small_plan
+
+TASKS = [Task.EF, Task.REDUCED_EF]
+
+
+@pytest.fixture(params=[StfNetForm.COMPACT, StfNetForm.PUBLISHED])
+def saved(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A model of whose three heads two were trained."""
+    plan = small_plan(request.param)
+    weights = to_arrays(build_echo_model(plan), [ENCODER, STF_NET, HEADS])
+    save_model(tmp_path / "run/model", weights, plan, TASKS)
+    return tmp_path / "run"
+
+
+def run(*words: object) -> str:
+    app = typer.Typer()
+    commands.register(app)
+    app.command("other")(lambda: None)
+    result = CliRunner().invoke(app, ["predict", *map(str, words)], catch_exceptions=False)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.output
+
+
+def test_a_file_is_read_as_evaluation_reads_the_same_clip(saved: Path, tmp_path: Path) -> None:
+    """The clip store's path and this one: two codes that must give one number."""
+    file = write_avi(tmp_path / "a.avi", speckle(80, 48, 48), 30)
+    model = load_model(saved)
+    row = {"dataset": "d", "patient_id": "p", "clip_id": "a", "path": str(file), "ef": 50}
+    manifest = manifest_from_rows([row])
+    store, _ = build_store(manifest, tmp_path / "store", model.plan.data)
+    clips = ClipWindows(store, manifest, model.plan.data)
+    expected = predict(model.model, clips, model.plan.finetune, batch_size=4, device="cpu")
+    reading = read_file(model, file, "cpu")
+    assert len(reading.windows[Task.EF]) == 3
+    for task in TASKS:
+        (value,) = expected.loc[expected["task"] == task.value, "prediction"]
+        assert reading.windows[task].mean() == pytest.approx(value, abs=1e-4)
+
+
+def test_heads_that_saw_no_label_say_nothing(saved: Path, tmp_path: Path) -> None:
+    file = write_avi(tmp_path / "a.avi", speckle(20, 48, 48))
+    assert list(read_file(load_model(saved), file, "cpu").windows) == TASKS
+
+
+def test_attention_is_that_of_the_forward_pass(saved: Path, tmp_path: Path) -> None:
+    """It sums to one, and pooling the joint grid with it by hand gives what the network pools."""
+    model = load_model(saved)
+    reading = read_file(model, write_avi(tmp_path / "a.avi", speckle(20, 48, 48)), "cpu")
+    assert reading.attention is not None
+    assert reading.attention.shape == model.model.encoder.grid
+    assert reading.attention.sum() == pytest.approx(1, abs=1e-5)
+    tokens = torch.randn(2, *model.model.encoder.grid, model.model.encoder.width)
+    net = model.model.stf_net
+    weights = net.attention(tokens)  # type: ignore[operator, union-attr]
+    assert weights.shape == tokens.shape[:-1]
+    if model.plan.model.stf_net is StfNetForm.PUBLISHED:  # one head: its mean is itself
+        grid = net.joint(tokens)  # type: ignore[operator, union-attr]
+        by_hand = (weights[..., None] * grid).sum(dim=(1, 2, 3))
+        torch.testing.assert_close(net.joint_pool(grid.flatten(1, 3)), by_hand)  # type: ignore[operator, union-attr]
+
+
+def test_table_csv_json_and_pictures(saved: Path, tmp_path: Path) -> None:
+    """A video, the real cine, a still and damage; only the first two are read."""
+    (tmp_path / "in").mkdir()
+    video = write_avi(tmp_path / "in/a.avi", speckle(20, 48, 48))
+    write_jpeg_cine(tmp_path / "in/b.dcm", speckle(12))
+    (tmp_path / "in/c.avi").write_bytes(b"junk")
+    real = Path(str(get_path("ybr_color")))
+    still = get_testdata_file("JPGLosslessP14SV1_1s_1f_8b.dcm")
+    places = [tmp_path / "in", real, *([still] if still else [])]
+    printed = run(saved, *places, "--pictures", tmp_path / "looks")
+    assert "30 frames, 30.0 a second, 1 window" in printed
+    assert ("The object has one frame" in printed) == bool(still)
+    assert "Not a medical device" in printed
+    assert sorted(path.name for path in (tmp_path / "looks").iterdir()) == [
+        "cine-0001.png", "cine-0002.png", "cine-0004.png",
+    ]  # fmt: skip
+    assert np.asarray(Image.open(tmp_path / "looks/cine-0004.png")).std() > 10
+
+    rows = json.loads(run(saved, *places, "--form", "json"))
+    assert {row["task"] for row in rows if row["file"] == str(video)} == {"ef", "reduced_ef"}
+    run(saved, *places, "--out", tmp_path / "p.csv")
+    table = pd.read_csv(tmp_path / "p.csv")
+    assert len(table) == len(rows)
+    refused = table[table["task"] == "refused"]
+    assert refused["file"].iloc[0] == str(tmp_path / "in/c.avi")
+    assert refused["value"].isna().all()
+
+
+def test_nothing_readable_is_an_error(saved: Path, tmp_path: Path) -> None:
+    (tmp_path / "c.avi").write_bytes(b"junk")
+    with pytest.raises(UnreadableFileError, match="none of 1 files"):
+        run(saved, tmp_path / "c.avi")
+    with pytest.raises(DataRootError, match="missing, or holds none"):
+        files_at([tmp_path / "none"])
+
+
+def test_models_that_cannot_predict_are_refused(tmp_path: Path) -> None:
+    plan = small_plan()
+    with pytest.raises(CheckpointError, match="there is no model"):
+        load_model(tmp_path)
+    save_model(tmp_path / "encoder", to_arrays(build_autoencoder(plan), [ENCODER]), plan, [])
+    with pytest.raises(CheckpointError, match="pre-training alone"):
+        load_model(tmp_path / "encoder")
+    weights = to_arrays(build_echo_model(plan), [ENCODER, STF_NET, HEADS])
+    save_model(tmp_path / "whole", weights, plan, TASKS)
+    file = tmp_path / "whole/model.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-5] ^= 64
+    file.write_bytes(data)
+    with pytest.raises(CheckpointError, match="changed after"):
+        load_model(tmp_path / "whole")
+
+
+def test_a_model_that_pools_by_the_mean_has_no_attention(tmp_path: Path) -> None:
+    plan = plan_from_mapping(
+        {**small_plan().decisive(), "model": {"size": "tiny", "patch": 8, "stf_net": "mean_pool"}},
+        "of a test",
+    )
+    weights = to_arrays(build_echo_model(plan), [ENCODER, STF_NET, HEADS])
+    save_model(tmp_path, weights, plan, TASKS)
+    file = write_avi(tmp_path / "a.avi", speckle(20, 48, 48))
+    reading = read_file(load_model(tmp_path), file, "cpu")
+    assert reading.attention is None
+    assert np.isfinite(reading.windows[Task.EF]).all()
