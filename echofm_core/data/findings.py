@@ -55,9 +55,10 @@ class Findings:
         reason: str,
         severity: Severity = Severity.QUARANTINED,
     ) -> None:
-        """Note one finding."""
+        """Note one finding; a name that is no Unicode text is written with its bytes escaped."""
+        name = str(item).encode("utf-8", errors="backslashreplace").decode()
         self.items.append(
-            Finding(dataset=dataset, kind=kind, item=str(item), reason=reason, severity=severity)
+            Finding(dataset=dataset, kind=kind, item=name, reason=reason, severity=severity)
         )
 
     def extend(self, other: Findings) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 
@@ -18,21 +17,9 @@ def write_report(run: Path) -> Path:
     Returns:
         Path of the report; it appears whole or not at all.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
+    from echofm_core.pages.template import write_page
     from simulations.report.page import page_context
     from simulations.report.run_files import read_run
 
-    environment = Environment(
-        loader=PackageLoader("simulations.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    html = environment.get_template("report.html.j2").render(page_context(read_run(run)))
-    path = run / "report.html"
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(html, encoding="utf-8")
-    partial.replace(path)
-    return path
+    context = page_context(read_run(run))
+    return write_page(run / "report.html", "simulations.report", "report.html.j2", context)

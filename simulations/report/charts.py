@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -20,17 +19,18 @@ from echofm_core.evaluation.tables import (
     model_order,
     model_title,
 )
-from echofm_core.tasks import Task
-from simulations.report.style import (
+from echofm_core.pages.style import (
     BLUE,
     GREY,
     INK,
     ORANGE,
+    Chart,
     line_style,
     look,
     panels,
     svg_uri,
 )
+from echofm_core.tasks import Task
 
 #: Models whose single predictions are drawn, with their colour.
 DRAWN = {FEDERATED: BLUE, LEAVE_ONE_OUT: ORANGE}
@@ -42,14 +42,6 @@ PHASE_TITLES = {
 
 #: EF axis, percent.
 EF_RANGE = (0.0, 100.0)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Chart:
-    """A picture with the words that stand for it where it cannot be seen."""
-
-    uri: str
-    words: str
 
 
 def training_curves(metrics: pd.DataFrame) -> Chart | None:

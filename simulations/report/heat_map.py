@@ -1,4 +1,7 @@
-"""The site x model table as heat maps: darker is better, grey has a reason."""
+"""The site x model table as heat maps: darker is better, grey has a reason.
+
+One hue from pale to dark, so that lightness alone carries it, in print too.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,10 @@ from echofm_core.evaluation.tables import (
     site_order,
     sites_with_labels,
 )
-from simulations.report.style import shade
+from echofm_core.pages.style import INK
+
+#: Ends of the heat map: worst and best.
+PALE, DARK = (239, 243, 248), (8, 69, 128)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,6 +102,17 @@ def _heat_map(scores: pd.DataFrame, item: Headline, sites: Sequence[str]) -> Hea
         rows=rows,
         notes=tuple(notes),
     )
+
+
+def shade(goodness: float) -> str:
+    """CSS of a cell.
+
+    Args:
+        goodness: 0 worst to 1 best of the table.
+    """
+    rgb = [round(low + (high - low) * goodness) for low, high in zip(PALE, DARK, strict=True)]
+    ink = "#fff" if goodness > 0.6 else INK
+    return f"background:rgb({','.join(map(str, rgb))});color:{ink}"
 
 
 def _cell(found: Cell, ends: tuple[float, float], top: float, notes: dict[str, int]) -> HeatCell:

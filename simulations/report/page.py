@@ -3,35 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from pandas.api.types import is_numeric_dtype
 
 from echofm_core.evaluation.score import ALL_SITES
 from echofm_core.evaluation.tables import published_convention, verdict
+from echofm_core.pages.grid import Grid, grid
+from echofm_core.pages.style import png_uri
 from echofm_core.plan import Plan
 from simulations.report.charts import ef_agreement, reduced_ef_roc, training_curves
 from simulations.report.heat_map import heat_maps
 from simulations.report.paired import paired_differences
 from simulations.report.run_files import DAMAGED_PREDICTIONS, RunFiles
-from simulations.report.style import data_uri
 
 #: With fewer test patients than this at every site, the page warns of small-run numbers.
 SMALL = 200
 
 #: Findings listed one by one; the rest stays in the run folder.
 LISTED_FINDINGS = 500
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Grid:
-    """A plain table: column titles, rows of printable values, columns that hold numbers."""
-
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    numbers: frozenset[int] = frozenset()
 
 
 def page_context(run: RunFiles) -> dict[str, Any]:
@@ -58,9 +48,9 @@ def page_context(run: RunFiles) -> dict[str, Any]:
         "mask_ratio": f"{plan.pretrain.mask_ratio:.0%}",
         "reconstruction": _png(run.reconstruction),
         "contact_sheets": {site: _png(png) for site, png in run.contact_sheets.items()},
-        "sites": _grid(run.sites),
+        "sites": grid(run.sites),
         "finding_counts": _finding_counts(run.findings),
-        "findings": _grid(run.findings.head(LISTED_FINDINGS)),
+        "findings": grid(run.findings.head(LISTED_FINDINGS)),
         "unlisted": max(0, len(run.findings) - LISTED_FINDINGS),
         "privacy": _privacy(run.summary.get("privacy") or []),
         "plan_text": run.plan_text,
@@ -103,27 +93,13 @@ def _site_names(run: RunFiles) -> list[str]:
     return sorted({str(site) for site in run.sites["site"]})
 
 
-def _grid(table: pd.DataFrame) -> Grid | None:
-    if table.empty:
-        return None
-    titles = tuple(str(column).replace("_", " ") for column in table.columns)
-    rows = tuple(tuple(map(_text, row)) for row in table.itertuples(index=False, name=None))
-    kinds = enumerate(table.dtypes)
-    numbers = frozenset(place for place, kind in kinds if is_numeric_dtype(kind))
-    return Grid(columns=titles, rows=rows, numbers=numbers)
-
-
-def _text(value: object) -> str:
-    return "" if pd.isna(value) else str(value)  # type: ignore[call-overload]
-
-
 def _finding_counts(findings: pd.DataFrame) -> Grid | None:
     if findings.empty:
         return None
     keys = ["dataset", "severity", "kind"]
     groups = findings.groupby(keys, observed=True)
     counts = groups["reason"].agg(count="size", example="first").reset_index()
-    return _grid(counts)
+    return grid(counts)
 
 
 def _privacy(rows: Sequence[dict[str, Any]]) -> Grid | None:
@@ -149,4 +125,4 @@ def _privacy(rows: Sequence[dict[str, Any]]) -> Grid | None:
 
 
 def _png(content: bytes | None) -> str:
-    return data_uri(content, "image/png") if content else ""
+    return png_uri(content) if content else ""

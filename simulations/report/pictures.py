@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -12,6 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from echofm_core.data.clip_store import ClipStore
+from echofm_core.pages.choice import evenly
+from echofm_core.pages.files import png_bytes, write_whole
 
 Grey = NDArray[np.uint8]
 
@@ -61,7 +62,7 @@ def contact_sheet(
         _draw_clip(sheet, corner, store, row, real=row["clip_id"] in always)
     if rows.empty:
         _write(sheet, (GAP, GAP), ["no clips"])
-    _save(sheet, path)
+    write_whole(path, png_bytes(sheet))
 
 
 def reconstruction_strip(
@@ -83,7 +84,7 @@ def reconstruction_strip(
     stacks = [np.reshape(part, (-1, *part.shape[-3:])) for part in (original, masked)]
     stacks.append(np.reshape(reconstruction, stacks[0].shape))
     examples, length = stacks[0].shape[:2]
-    chosen = _evenly(length, frames)
+    chosen = evenly(length, frames)
     step = SIDE + GAP
     block = 3 * step + 2 * GAP
     sheet = Image.new("L", (CAPTION + len(chosen) * step + GAP, examples * block + GAP), BACKGROUND)
@@ -96,7 +97,7 @@ def reconstruction_strip(
             for column, frame in enumerate(chosen):
                 pixels = np.clip(np.nan_to_num(stack[example, frame]), 0, 1) * 255
                 _paste(sheet, pixels.round().astype(np.uint8), (CAPTION + column * step, top))
-    _save(sheet, path)
+    write_whole(path, png_bytes(sheet))
 
 
 def _choose(rows: pd.DataFrame, clips: int, always: Collection[str]) -> pd.DataFrame:
@@ -104,7 +105,7 @@ def _choose(rows: pd.DataFrame, clips: int, always: Collection[str]) -> pd.DataF
     forced = rows["clip_id"].isin(list(always))
     others = rows[~forced].sort_values(["view", "clip_id"])
     room = max(0, clips - int(forced.sum()))
-    return pd.concat([rows[forced], others.iloc[_evenly(len(others), room)]])
+    return pd.concat([rows[forced], others.iloc[evenly(len(others), room)]])
 
 
 def _draw_clip(
@@ -113,7 +114,7 @@ def _draw_clip(
     clip = str(row["clip_id"])
     fps, length = store.fps(clip), store.length(clip)
     span = min(length, max(2, round(SECONDS * fps)) if fps else SPAN_UNKNOWN)
-    chosen = _evenly(span, FRAMES)
+    chosen = evenly(span, FRAMES)
     view = "view unknown" if pd.isna(row["view"]) else str(row["view"])
     rate = f"{fps:.0f} fps" if fps else "fps unknown"
     _write(sheet, corner, [*(["real cine"] if real else []), view, rate, f"{length} frames"])
@@ -121,12 +122,6 @@ def _draw_clip(
     left, top = corner
     for column, frame in enumerate(chosen):
         _paste(sheet, pixels[frame], (left + CAPTION + column * (SIDE + GAP), top))
-
-
-def _evenly(count: int, wanted: int) -> list[int]:
-    """At most ``wanted`` indices spread over ``range(count)``, ends included."""
-    picked = np.linspace(0, count - 1, min(count, wanted)).round().astype(int)
-    return [int(index) for index in picked]
 
 
 def _paste(sheet: Image.Image, pixels: Grey, corner: tuple[int, int]) -> None:
@@ -139,10 +134,3 @@ def _write(sheet: Image.Image, corner: tuple[int, int], lines: Sequence[str]) ->
     for number, line in enumerate(lines):
         place = (corner[0], corner[1] + 4 + 23 * number)
         draw.text(place, line, fill=FAINT if number else INK, font=font)
-
-
-def _save(sheet: Image.Image, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    sheet.save(partial, format="PNG", optimize=True)
-    partial.replace(path)

@@ -50,6 +50,8 @@ def test_index_then_store(root: Path, tmp_path: Path) -> None:
 def test_help_teaches_by_example() -> None:
     assert "echofm data index ~/data --out manifest.parquet" in run("index", "--help")
     assert "--workers 8" in run("store", "--help")
+    # Arguments too: pairs of typer and click exist that show none of their help.
+    assert "Folders of data sets" in " ".join(run("doctor", "--help").split())
 
 
 def test_mistakes_are_one_sentence(root: Path, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import re
 import shutil
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +10,7 @@ import pytest
 from echofm_core.plan import load_plan
 from simulations.report import write_report
 from simulations.report.run_files import read_run
+from tests.pages.html import assert_self_contained, words_of
 from tests.simulations.made_run import (
     draw_made_pictures,
     write_made_run,
@@ -29,12 +29,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def page(made: Path) -> str:
     return write_report(made).read_text()
-
-
-def words_of(html: str) -> str:
-    """Visible text, tags and style dropped, blanks joined."""
-    text = re.sub(r"<style>.*?</style>", "", html, flags=re.DOTALL)
-    return " ".join(re.sub(r"<[^>]+>", " ", text).split())
 
 
 def without(run: Path, to: Path, *names: str) -> str:
@@ -57,29 +51,8 @@ def test_folders_of_this_machine_are_not_passed_on(made: Path, tmp_path: Path) -
     assert "CAMUS_public" in text
 
 
-class Addresses(HTMLParser):
-    """Collects every address a browser would load or follow, and checks that tags close."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-        self.open: list[str] = []
-
-    def handle_starttag(self, tag, attrs):
-        self.found += [value for name, value in attrs if name in ("src", "href")]
-        if tag not in ("meta", "img", "br", "link"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-
 def test_nothing_is_loaded_from_outside(page: str) -> None:
-    parser = Addresses()
-    parser.feed(page)
-    assert not parser.open
-    assert all(address.startswith(("data:image/", "#")) for address in parser.found)
-    assert "@import" not in page and "url(" not in page and "<script" not in page
+    assert_self_contained(page)
 
 
 def test_pictures_are_all_there(page: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from echofm_core.plan import Plan, plan_from_mapping
-from simulations.report.heat_map import heat_maps
+from simulations.report.heat_map import DARK, PALE, heat_maps, shade
 from simulations.report.paired import paired_differences
 from simulations.report.pictures import (
     CAPTION,
@@ -18,7 +18,6 @@ from simulations.report.pictures import (
     contact_sheet,
     reconstruction_strip,
 )
-from simulations.report.style import DARK, PALE, shade
 from tests.evaluation.made import prediction_rows
 from tests.simulations.made_run import write_made_store
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from echofm_core.data.clip_store import ClipStore, build_store
 from echofm_core.data.config import DataConfig
 from echofm_core.data.doctor import checks
 from echofm_core.data.doctor.diagnosis import Diagnosis
-from echofm_core.data.findings import Finding, Findings
+from echofm_core.data.findings import Findings, Severity
 from echofm_core.data.manifest import manifest_from_rows
 from echofm_core.data.readers.generic import has_loose_files, read_loose
 from echofm_core.data.readers.registry import READERS, Reading, find_layouts, joined, read_layout
@@ -60,7 +60,8 @@ def examine(places: Sequence[Path], scratch: Path, how: Round) -> Diagnosis:
     items = _items(manifest, readings)
     checks.check_labels(manifest, items, findings)
     checks.check_frame_rates(manifest, items, findings)
-    store = _decode(manifest, scratch, how, items, findings)
+    store, lost = _decode(manifest, scratch, how, items, findings)
+    manifest = manifest[~manifest["clip_id"].isin(lost)].reset_index(drop=True)
     if store is not None:
         checks.check_pictures(manifest, store, items, findings)
         checks.check_duplicates(manifest, store, items, findings)
@@ -121,9 +122,13 @@ def _items(manifest: pd.DataFrame, readings: Sequence[Reading]) -> dict[str, str
 
 def _decode(
     manifest: pd.DataFrame, scratch: Path, how: Round, items: checks.Items, findings: Findings
-) -> ClipStore | None:
-    """The drawn clips, decoded; what the decoder says is named as the readers name it."""
-    folders = []
+) -> tuple[ClipStore | None, set[str]]:
+    """The drawn clips, decoded, and those that could not be.
+
+    What the decoder says is named as the readers name it.
+    """
+    folders: list[Path] = []
+    lost: set[str] = set()
     for dataset, rows in manifest.groupby("dataset", observed=True):
         drawn = rows.iloc[_draw(len(rows), how.decode, str(dataset))].reset_index(drop=True)
         with progress(f"looking at {dataset}", len(drawn)) as meter:
@@ -135,17 +140,9 @@ def _decode(
                 meter=meter,
             )
         folders.append(scratch / str(dataset))
-        findings.items += [
-            Finding(
-                dataset=item.dataset,
-                kind=item.kind,
-                item=items[item.item],
-                reason=item.reason,
-                severity=item.severity,
-            )
-            for item in found.items
-        ]
-    return ClipStore(folders) if folders else None
+        lost |= {item.item for item in found.items if item.severity is Severity.QUARANTINED}
+        findings.items += [replace(item, item=items[item.item]) for item in found.items]
+    return ClipStore(folders) if folders else None, lost
 
 
 def _draw(count: int, most: int, dataset: str) -> NDArray[np.int64]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 from pathlib import Path
 
@@ -76,6 +78,29 @@ def test_a_cap_draws_the_same_clips_again(root: Path, tmp_path: Path) -> None:
     assert len(first.decoded) == 3
     assert list(first.decoded.index) == list(second.decoded.index)
     assert set(first.thumbnails) == set(first.decoded.index)
+
+
+def test_names_that_are_no_text_end_nothing(root: Path, tmp_path: Path) -> None:
+    """Bytes that are no UTF-8, and a line break: quarantined by an escaped name."""
+    for name in (b"\xff\xfe.avi", b"two\nlines.avi"):
+        Path(os.fsdecode(os.fsencode(root / "Videos") + b"/" + name)).write_bytes(b"x")
+    own = tmp_path / "own"
+    shutil.copytree(root / "Videos", own)
+    for place in (root, own):
+        diagnosis = look(tmp_path, place)
+        kinds = set(diagnosis.findings["kind"])
+        assert kinds >= ({"unlisted_file"} if place is root else {"bad_name"})
+        assert len(diagnosis.manifest) == 6
+        json.dumps(list(diagnosis.findings["item"])).encode()
+
+
+def test_what_the_decoder_refused_is_not_counted_as_usable(root: Path, tmp_path: Path) -> None:
+    (root / "Videos/0X3.avi").write_bytes(b"junk")
+    diagnosis = look(tmp_path, root)
+    assert len(diagnosis.manifest) == len(diagnosis.decoded) == 5
+    assert ("undecodable", "Videos/0X3.avi") in list(
+        zip(diagnosis.findings["kind"], diagnosis.findings["item"], strict=True)
+    )
 
 
 def test_phantoms_are_said_to_be(tmp_path: Path) -> None:

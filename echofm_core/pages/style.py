@@ -1,7 +1,6 @@
-"""How the report's charts look: system fonts, hair lines, colours that colour-blind readers part.
+"""How charts look on a page: system fonts, hair lines, colours that colour-blind readers part.
 
-Colours are Okabe and Ito's; the heat map is one hue from pale to dark, so that lightness alone
-carries it, in print too.
+Colours are Okabe and Ito's.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ import base64
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
@@ -20,9 +20,6 @@ BLUE, ORANGE, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#a8568a"
 SKY, AMBER, INK, GREY = "#56b4e9", "#c98a00", "#1f2933", "#8a94a0"
 PALETTE = (BLUE, ORANGE, GREEN, PURPLE, SKY, AMBER, INK, GREY)
 DASHES = ("-", "--", "-.", ":")
-
-#: Ends of the heat map: worst and best.
-PALE, DARK = (239, 243, 248), (8, 69, 128)
 
 _LOOK: Any = {
     "font.family": "sans-serif",
@@ -46,14 +43,22 @@ _LOOK: Any = {
     "legend.frameon": False,
     "legend.fontsize": 8,
     "lines.linewidth": 1.6,
-    "svg.hashsalt": "echofm",  # the same run gives the same report, byte for byte
+    "svg.hashsalt": "echofm",  # the same data give the same page, byte for byte
     "svg.fonttype": "path",
 }
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chart:
+    """A picture with the words that stand for it where it cannot be seen."""
+
+    uri: str
+    words: str
+
+
 @contextmanager
 def look() -> Iterator[None]:
-    """The report's chart style, for the time of the block."""
+    """The pages' chart style, for the time of the block."""
     with mpl.rc_context(_LOOK):
         yield
 
@@ -78,6 +83,11 @@ def svg_uri(figure: Figure) -> str:
     return data_uri(buffer.getvalue(), "image/svg+xml")
 
 
+def png_uri(content: bytes) -> str:
+    """The bytes of a PNG file as a ``data:`` address."""
+    return data_uri(content, "image/png")
+
+
 def data_uri(content: bytes, kind: str) -> str:
     """Bytes as a ``data:`` address."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
@@ -89,14 +99,3 @@ def line_style(number: int) -> dict[str, Any]:
         "color": PALETTE[number % len(PALETTE)],
         "linestyle": DASHES[(number // len(PALETTE) + number) % len(DASHES)],
     }
-
-
-def shade(goodness: float) -> str:
-    """CSS of a heat-map cell.
-
-    Args:
-        goodness: 0 worst to 1 best of the table.
-    """
-    rgb = [round(low + (high - low) * goodness) for low, high in zip(PALE, DARK, strict=True)]
-    ink = "#fff" if goodness > 0.6 else INK
-    return f"background:rgb({','.join(map(str, rgb))});color:{ink}"

@@ -1,0 +1,163 @@
+"""The diagnosis as files: a page, its picture, and the same as JSON and CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from echofm_core.data.doctor import tables
+from echofm_core.data.doctor.charts import histograms
+from echofm_core.data.doctor.contact_sheet import draw
+from echofm_core.data.doctor.count import quantities
+from echofm_core.data.doctor.diagnosis import Diagnosis
+from echofm_core.data.doctor.numbers import Kind, Part, Summary, many
+from echofm_core.data.doctor.summary import SYNTHETIC, summary, to_json
+from echofm_core.data.findings import Severity
+from echofm_core.pages.choice import deal
+from echofm_core.pages.files import png_bytes, write_whole
+from echofm_core.pages.grid import printable
+from echofm_core.pages.style import png_uri
+from echofm_core.pages.template import write_page as write_template
+
+PAGE, PICTURE, RECORD, FINDINGS = "doctor.html", "contact_sheet.png", "doctor.json", "findings.csv"
+#: Findings of one severity listed one by one; the rest is counted, and in the CSV.
+LISTED = 500
+#: Lists up to this long are open when the page is.
+OPEN = 12
+
+#: What each severity means, in words.
+MEANING = {
+    Severity.QUARANTINED: "These files and rows are not used.",
+    Severity.REPAIRED: "These are used, after the stated correction.",
+    Severity.NOTED: "These are used as they are; a person should look.",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Listing:
+    """Findings of one kind, of all data sets.
+
+    Attributes:
+        kind: Name of the kind.
+        count: How many there are.
+        rows: (data set, item, reason) of those listed.
+    """
+
+    kind: str
+    count: int
+    rows: tuple[tuple[str, str, str], ...]
+
+
+def write_page(diagnosis: Diagnosis, folder: Path) -> Path:
+    """Write ``doctor.html``, ``contact_sheet.png``, ``doctor.json`` and ``findings.csv``.
+
+    The page needs no network and no other file. Each file appears whole or not at all, the page
+    last.
+
+    Args:
+        diagnosis: What was found.
+        folder: Where to; made if need be, files of an earlier diagnosis are replaced.
+
+    Returns:
+        Path of the page.
+    """
+    numbers = summary(diagnosis)
+    picture = png_bytes(draw(diagnosis))
+    write_whole(folder / PICTURE, picture)
+    write_whole(folder / RECORD, to_json(numbers, diagnosis.findings).encode())
+    write_whole(folder / FINDINGS, findings_csv(diagnosis.findings))
+    context = page_context(diagnosis, numbers, picture)
+    return write_template(folder / PAGE, "echofm_core.data.doctor", "doctor.html.j2", context)
+
+
+def page_context(diagnosis: Diagnosis, numbers: Summary, picture: bytes) -> dict[str, Any]:
+    """Everything that ``doctor.html.j2`` names."""
+    values = quantities(diagnosis.manifest, diagnosis.decoded)
+    return {
+        "synthetic": SYNTHETIC if diagnosis.synthetic else "",
+        "verdict": numbers.verdict,
+        "decoded": numbers.looked_at,
+        "overview": tables.overview(numbers.parts),
+        "shared": tables.shared(numbers),
+        "shared_note": tables.SHARED_NOTE,
+        "parts": [_part(part, numbers.kinds) for part in numbers.parts],
+        "findings": [
+            {
+                "severity": severity.value,
+                "meaning": MEANING[severity],
+                "count": numbers.found(severity),
+                "listings": listings(diagnosis.findings, severity),
+            }
+            for severity in Severity
+        ],
+        "open": OPEN,
+        "csv": FINDINGS,
+        "charts": histograms(values, synthetic=diagnosis.synthetic),
+        "contact_sheet": png_uri(picture),
+    }
+
+
+def listings(findings: pd.DataFrame, severity: Severity) -> list[Listing]:
+    """Findings of one severity by kind, the most frequent first.
+
+    At most :data:`LISTED` rows, dealt so that no kind crowds out another.
+    """
+    rows = findings[findings["severity"] == severity.value]
+    groups = sorted(
+        rows.groupby("kind", observed=True), key=lambda group: (-len(group[1]), group[0])
+    )
+    shares = deal([len(group) for _, group in groups], LISTED)
+    return [
+        Listing(kind=str(kind), count=len(group), rows=_cells(group.head(share)))
+        for (kind, group), share in zip(groups, shares, strict=True)
+    ]
+
+
+def findings_csv(findings: pd.DataFrame) -> bytes:
+    """Every finding as CSV; what a spreadsheet would take for a formula gets a quote before it."""
+    shown = findings.astype(object).map(lambda value: _no_formula(printable(str(value))))
+    return shown.to_csv(index=False).encode()
+
+
+def _part(part: Part, kinds: Sequence[Kind]) -> dict[str, Any]:
+    """One data set as its section names it."""
+    known = [group for group in tables.GROUPS if tables.is_known(part, group)]
+    missing = [title for group, title in tables.GROUPS.items() if group not in known]
+    return {
+        "name": part.dataset,
+        "clips": part.clips,
+        "facts": _facts(part),
+        "unknown": missing if part.clips else [],
+        "kinds": [(k.kind, k.severity, k.count) for k in kinds if k.dataset == part.dataset],
+        "groups": [(tables.GROUPS[group], tables.top(part, group)) for group in known],
+        "spreads": tables.spreads(part),
+    }
+
+
+def _facts(part: Part) -> list[str]:
+    """Sentences."""
+    if not part.clips:
+        return ["None of its clips can be used."]
+    clips, patients = many(part.clips, "clip"), many(part.patients, "patient")
+    studies = many(part.studies, "study", "studies")
+    facts = [f"{clips} of {patients} in {studies}; {part.decoded:,} decoded."]
+    if part.reduced_ef is not None:
+        facts.append(f"EF is under 50 % in {100 * part.reduced_ef:.0f} % of those that have one.")
+    if not part.public:
+        facts.append("Files appear under hashed names.")
+    return facts
+
+
+def _cells(rows: pd.DataFrame) -> tuple[tuple[str, str, str], ...]:
+    shown = rows[["dataset", "item", "reason"]].itertuples(index=False, name=None)
+    return tuple(
+        (str(one), printable(str(two)), printable(str(three))) for one, two, three in shown
+    )
+
+
+def _no_formula(text: str) -> str:
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text

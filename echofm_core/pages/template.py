@@ -1,0 +1,34 @@
+"""From a template to a self-contained page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from echofm_core.pages.files import write_whole
+
+
+def write_page(path: Path, package: str, template: str, context: Mapping[str, object]) -> Path:
+    """Render a template into a file that appears whole or not at all.
+
+    Args:
+        path: HTML file to write.
+        package: Package that the template lies in. It may also name what lies beside this module:
+            ``base.html.j2`` (the frame, with its style) and ``macros.html.j2``.
+        template: File name of the template.
+        context: What the template names; a name that is not there is an error. Values are escaped.
+
+    Returns:
+        The path.
+    """
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=ChoiceLoader([PackageLoader(package, "."), PackageLoader(__package__, ".")]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    html = environment.get_template(template).render(context)
+    return write_whole(path, html.encode("utf-8", errors="backslashreplace"))
