@@ -1,4 +1,4 @@
-"""Sub-commands of `echofm` for work on one machine: `demo` and `simulate`."""
+"""Sub-commands of `echofm` for work on one machine: `demo`, `simulate`, `data export-split`."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from echofm_core.data.commands import data
+from simulations.split_commands import export_split
+
 if TYPE_CHECKING:
     from simulations.experiment import Outcome
 
 
 def register(app: typer.Typer) -> None:
-    """Add ``demo`` and ``simulate``."""
+    """Add ``demo`` and ``simulate``, and ``export-split`` to the core's ``data``."""
     app.command()(demo)
     app.command()(simulate)
+    data.command()(export_split)
 
 
 def demo(
