@@ -14,3 +14,7 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 # A header of a few bytes may ask for gigabytes: no frame of an echo has more than 64 megapixels.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**26))
+# FFmpeg takes a text file for a list of other files to open, whatever its name: containers alone.
+os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = (
+    "format_whitelist;avi,mov,mpeg,mpegts,mpegvideo,h264,hevc"
+)

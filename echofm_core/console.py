@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.progress import (
@@ -23,6 +24,8 @@ console = Console(highlight=False, soft_wrap=True)
 
 #: Seconds between two plain progress lines where there is no terminal.
 PLAIN_INTERVAL = 10.0
+#: Plain lines back to which the pace is measured for an estimate of the time left.
+LATELY = 6
 
 
 @dataclass(slots=True)
@@ -36,6 +39,7 @@ class Meter:
     _task: TaskID | None = None
     _started: float = 0.0
     _printed: float = 0.0
+    _lately: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=LATELY))
 
     def advance(self, count: int = 1, note: str = "") -> None:
         """Count finished items; ``note`` is shown behind the title."""
@@ -47,7 +51,26 @@ class Meter:
         now = time.monotonic()
         if self.done >= self.total or now - self._printed >= PLAIN_INTERVAL:
             self._printed = now
-            print(f"{title}: {self.done}/{self.total} ({now - self._started:.0f} s)", flush=True)
+            left = self._left(now)
+            print(
+                f"{title}: {self.done}/{self.total} ({now - self._started:.0f} s{left})", flush=True
+            )
+
+    def _left(self, now: float) -> str:
+        """How long it still takes, at the pace of late: what a killed run left goes by quickly."""
+        before, done = self._lately[0] if self._lately else (self._started, 0)
+        self._lately.append((now, self.done))
+        if self.done >= self.total or self.done <= done:
+            return ""
+        return f", {_span((self.total - self.done) * (now - before) / (self.done - done))} left"
+
+
+def _span(seconds: float) -> str:
+    """``40 s``, ``12 min``, ``3 h 05 min``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 @contextmanager

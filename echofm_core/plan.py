@@ -16,11 +16,12 @@ from typing import Any
 import tomli_w
 from pydantic import Field, ValidationError, model_validator
 
-from echofm_core.data.config import DataConfig
+from echofm_core.data.config import DataConfig, Tmed2Form
 from echofm_core.errors import PlanError
 from echofm_core.evaluation.config import EvaluationConfig
-from echofm_core.models.config import ModelConfig
-from echofm_core.privacy.config import PrivacyConfig
+from echofm_core.models.config import ModelConfig, StfNetForm
+from echofm_core.privacy.config import PrivacyConfig, PrivacyKind
+from echofm_core.privacy.options import check_options
 from echofm_core.section import Section
 from echofm_core.training.config import FinetuneConfig, PretrainConfig
 
@@ -106,6 +107,9 @@ class MachineConfig(Section):
     """CPU threads of one worker. Changing it may change the last bits."""
     device: str = "auto"
     """``cpu``, ``cuda``, ``cuda:1`` ...; ``auto`` takes a GPU if there is one."""
+    start: str = ""
+    """Folder of the weights that the encoder starts from, e.g. of `echofm model import`; relative
+    to the plan file."""
 
 
 class Plan(Section):
@@ -136,6 +140,15 @@ class Plan(Section):
                 f"data.frames {self.data.frames} is not a multiple of "
                 f"model.tubelet {self.model.tubelet}"
             )
+        if self.data.tmed2.form is Tmed2Form.BAG and self.model.stf_net is not StfNetForm.BAG:
+            raise ValueError(
+                f"data.tmed2.form is bag, but model.stf_net is {self.model.stf_net.value}: set it "
+                "to bag too, or choose images"
+            )
+        if self.privacy.kind is not PrivacyKind.NONE:
+            for phase in (self.pretrain, self.finetune):
+                if phase.rounds:
+                    check_options(phase)
         if self.pretrain.rounds + self.finetune.rounds == 0:
             raise ValueError("pretrain.rounds and finetune.rounds are both 0: nothing to do")
         return self
@@ -166,6 +179,7 @@ def plan_from_mapping(values: dict[str, Any], source: str) -> Plan:
 
     Raises:
         PlanError: One sentence a wrong key, all of them at once.
+        PrivacyError: An option cannot be had together with privacy.
     """
     try:
         return Plan.model_validate(values)
@@ -194,6 +208,7 @@ def load_plan(path: Path) -> Plan:
 
     Raises:
         PlanError: The file is missing, not TOML, or not a valid plan.
+        CheckpointError: ``machine.start`` holds no weights for this encoder.
     """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -203,15 +218,19 @@ def load_plan(path: Path) -> Plan:
         raise PlanError(f"plan {path} cannot be read as TOML ({error}).") from None
     plan = plan_from_mapping(values, str(path))
     base = path.resolve().parent
-    machine = plan.machine.model_copy(
-        update={
-            "roots": tuple(str(base / Path(root).expanduser()) for root in plan.machine.roots),
-            "cache": str(base / Path(plan.machine.cache).expanduser())
-            if plan.machine.cache
-            else "",
-        }
-    )
-    return plan.model_copy(update={"machine": machine})
+    places = {
+        key: str(base / Path(folder).expanduser())
+        for key in ("cache", "start")
+        if (folder := getattr(plan.machine, key))
+    }
+    roots = tuple(str(base / Path(root).expanduser()) for root in plan.machine.roots)
+    machine = plan.machine.model_copy(update={"roots": roots, **places})
+    plan = plan.model_copy(update={"machine": machine})
+    if not machine.start:
+        return plan
+    from echofm_core.models.checkpoints.start import pin_start
+
+    return pin_start(plan)
 
 
 def _complaint(item: Any) -> str:

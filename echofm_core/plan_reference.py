@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import StrEnum
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -23,14 +24,18 @@ one worker or many.
 
 def reference() -> str:
     """Markdown page: one table a section, one row a key."""
-    top = [_row(name, info) for name, info in Plan.model_fields.items() if not _is_section(info)]
-    parts = [_HEAD, "## Top level\n", _table(top)]
-    for name, info in Plan.model_fields.items():
-        section = info.annotation
-        if isinstance(section, type) and issubclass(section, Section):
-            parts.append(f"## `[{name}]`\n")
-            parts.append(_table([_row(*field) for field in section.model_fields.items()]))
-    return "\n".join(parts)
+    return "\n".join([_HEAD, "## Top level\n", *_parts(Plan)])
+
+
+def _parts(section: type[Section], name: str = "") -> Iterator[str]:
+    """A section's own keys as a table, then the sections in it, each under its heading."""
+    fields = section.model_fields.items()
+    yield _table([_row(key, info) for key, info in fields if not _is_section(info)])
+    for key, info in fields:
+        if isinstance(info.annotation, type) and issubclass(info.annotation, Section):
+            inner = f"{name}.{key}" if name else key
+            yield f"## `[{inner}]`\n"
+            yield from _parts(info.annotation, inner)
 
 
 def _is_section(info: FieldInfo) -> bool:
@@ -57,6 +62,8 @@ def _default(value: Any) -> str:
 
 
 def _legal(info: FieldInfo) -> str:
+    if get_origin(info.annotation) is dict:
+        return f"table of lists, by {get_args(info.annotation)[0].__name__.lower()}"
     choices = [
         kind
         for kind in (info.annotation, *get_args(info.annotation))

@@ -16,6 +16,7 @@ class Task(StrEnum):
     EDV = "edv"
     REDUCED_EF = "reduced_ef"
     AS_GRADE = "as_grade"
+    AS_CLASS = "as_class"
     VIEW = "view"
 
 
@@ -29,6 +30,9 @@ class TaskKind(StrEnum):
 
 #: Aortic stenosis grades of TMED-2 in order of severity; the label is the index, 0 to 4.
 AS_GRADES = ("none", "mild", "mild_to_moderate", "moderate", "severe")
+#: The publisher's three classes of them, and the class of each grade, 0 to 2.
+AS_CLASSES = ("none", "early", "significant")
+AS_CLASS_OF_GRADE = (0, 1, 1, 2, 2)
 #: Views a manifest may name; the label of the task ``view`` is the index.
 VIEWS = ("A4C", "A2C", "PLAX", "PSAX", "OTHER")
 
@@ -87,6 +91,9 @@ TASKS: Mapping[Task, TaskSpec] = MappingProxyType(
         Task.REDUCED_EF: TaskSpec(kind=TaskKind.BINARY, column="ef", low=0, high=100),
         Task.AS_GRADE: TaskSpec(
             kind=TaskKind.MULTICLASS, column="as_grade", outputs=len(AS_GRADES), high=4
+        ),
+        Task.AS_CLASS: TaskSpec(
+            kind=TaskKind.MULTICLASS, column="as_grade", outputs=len(AS_CLASSES), high=2
         ),
         Task.VIEW: TaskSpec(kind=TaskKind.MULTICLASS, column="view", outputs=len(VIEWS), high=4),
     }

@@ -192,15 +192,19 @@ def _run_phase(
 
 
 def _initial(plan: Plan, phase: Phase, journal: Journal) -> Weights:
-    """Weights that a phase starts from: the plan's seed, the encoder from the phase before."""
+    """Weights that a phase starts from: by the plan's seed, or the encoder from the phase before.
+
+    Before there is one, the encoder (and a shared decoder) may be that of ``machine.start``.
+    """
     from echofm_core.models.build import build_autoencoder, build_echo_model
+    from echofm_core.models.checkpoints.start import start_weights
     from echofm_core.models.weights import to_arrays
 
     if phase is Phase.PRETRAIN:
         shared = [ENCODER, DECODER] if plan.pretrain.share_decoder else [ENCODER]
-        return to_arrays(build_autoencoder(plan), shared)
+        return {**to_arrays(build_autoencoder(plan), shared), **start_weights(plan, shared)}
     start = to_arrays(build_echo_model(plan), [ENCODER, STF_NET, HEADS])
-    _, before = journal.last(Phase.PRETRAIN, plan.pretrain.rounds)
+    before = journal.last(Phase.PRETRAIN, plan.pretrain.rounds)[1] or start_weights(plan)
     return {name: before.get(name, array) for name, array in start.items()}
 
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from echofm_core.data.census import label_count
 from echofm_core.evaluation.config import Baseline
 from echofm_core.plan import Plan
 from echofm_core.tasks import Task
-from simulations.prepare import label_count
 
 FEDERATED = "federated"
 POOLED = "pooled"

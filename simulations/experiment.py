@@ -20,19 +20,19 @@ import pandas as pd
 
 from echofm_core import __version__
 from echofm_core.console import Meter, console, progress
+from echofm_core.data.census import census
 from echofm_core.errors import FederationError, ResumeError
+from echofm_core.evaluation.card import write_card
 from echofm_core.evaluation.score import score
 from echofm_core.phantom.patients import is_phantom
 from echofm_core.plan import Plan, load_plan
 from echofm_core.randomness import stream
 from server.rounds import Event, FederationResult, evaluate_sites, run_federation, run_name
 from simulations.arms import EVERYTHING, FEDERATED, Arm, plan_arms
-from simulations.card import write_card
 from simulations.engine import Engine, SiteSettings
 from simulations.pictures import draw_pictures
 from simulations.prepare import (
     PreparedSites,
-    census,
     mirrored_notes,
     prepare_sites,
     save_sites,
@@ -91,13 +91,15 @@ def run_experiment(plan: Plan, run: Path, *, resume: bool = False) -> Outcome:
         "plan_hash": plan.digest(),
         "digest": digest,
         "seconds": round(time.monotonic() - started, 1),
+        "origin": "Trained on public data, split by site on one machine.",
         "synthetic": any(is_phantom(Path(root)) for root in plan.machine.roots),
         "versions": _versions(),
         "notes": notes,
         "privacy": _privacy(plan, run),
     }
     _write_text(run / "summary.json", json.dumps(summary, indent=1))
-    write_card(run, plan, census(prepared.manifest, plan), scores, summary, notes)
+    own = scores[scores["model"] == FEDERATED]
+    write_card(run, plan, census(prepared.manifest, plan), own, summary, notes)
     report = write_report(run)
     return Outcome(run=run, scores=scores, digest=digest, report=report, notes=tuple(notes))
 

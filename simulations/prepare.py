@@ -7,15 +7,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from echofm_core.console import progress
-from echofm_core.data.clip_store import build_store, open_stores
+from echofm_core.data.census import census
+from echofm_core.data.clip_store import open_stores
 from echofm_core.data.findings import Findings
 from echofm_core.data.manifest import save_manifest
-from echofm_core.data.readers.registry import read_roots
+from echofm_core.data.prepare import read_and_decode
 from echofm_core.data.windows import ClipWindows
-from echofm_core.errors import DataRootError, EmptySiteError
 from echofm_core.plan import Plan
-from echofm_core.tasks import TASKS, Task
 from simulations.protocols.assign import assign_sites
 
 
@@ -49,32 +47,8 @@ def prepare_sites(plan: Plan, cache: Path) -> PreparedSites:
         DataRootError: No root is given, or one is missing or holds no known layout.
         EmptySiteError: A site ends up with nothing usable.
     """
-    if not plan.machine.roots:
-        raise DataRootError(
-            "the plan names no data: set machine.roots to the folders of the data sets, "
-            "as downloaded."
-        )
-    manifest, findings = read_roots([Path(root) for root in plan.machine.roots])
-    if plan.protocol.datasets:
-        manifest = manifest[manifest["dataset"].isin(plan.protocol.datasets)]
-    usable = []
-    for dataset, rows in manifest.groupby("dataset", observed=True):
-        with progress(f"decoding {dataset}", len(rows)) as meter:
-            store, undecodable = build_store(
-                rows.reset_index(drop=True),
-                cache / "stores" / str(dataset),
-                plan.data,
-                workers=plan.machine.workers,
-                meter=meter,
-            )
-        findings.extend(undecodable)
-        usable.append(rows[[clip in store for clip in rows["clip_id"]]])
-    if not usable or not sum(len(rows) for rows in usable):
-        raise EmptySiteError(
-            f"none of the {len(findings.items)} files under {list(plan.machine.roots)} can be "
-            "used; `echofm data index` lists the reasons."
-        )
-    placed = assign_sites(pd.concat(usable), plan.protocol, plan.seed)
+    manifest, findings = read_and_decode(plan, cache)
+    placed = assign_sites(manifest, plan.protocol, plan.seed)
     return PreparedSites(manifest=placed, findings=findings, stores=cache / "stores")
 
 
@@ -103,30 +77,3 @@ def save_sites(prepared: PreparedSites, plan: Plan, run: Path) -> None:
 def site_manifest(run: Path, site: str) -> Path:
     """Where a site's manifest is in the run folder; ``all`` is every site together."""
     return run / "manifests" / f"{site}.parquet"
-
-
-def census(manifest: pd.DataFrame, plan: Plan) -> pd.DataFrame:
-    """Clips, patients and label counts by site and split; what is printed before training."""
-    rows = []
-    for (site, dataset, split), part in manifest.groupby(
-        ["site", "dataset", "split"], observed=True
-    ):
-        labels = {task.value: label_count(part, plan, task) for task in plan.finetune.tasks}
-        rows.append(
-            {
-                "site": site,
-                "dataset": dataset,
-                "split": split,
-                "clips": len(part),
-                "patients": part["patient_id"].nunique(),
-                **labels,
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def label_count(manifest: pd.DataFrame, plan: Plan, task: Task) -> int:
-    """Clips with a label for a task, among the views that the protocol admits."""
-    if plan.protocol.views:
-        manifest = manifest[manifest["view"].isin(plan.protocol.views)]
-    return int(manifest[TASKS[task].column].notna().sum())

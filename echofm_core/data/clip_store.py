@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -73,12 +74,14 @@ class ClipStore:
         self.index = pd.concat(tables)
         if count := int(self.index.index.duplicated().sum()):
             raise StoreError(f"{count} clips are in more than one store beside {folders[0]}.")
-        places = self.index[["store", "row", "offset", "length"]].itertuples()
-        self._places = {str(clip): tuple(map(int, place)) for clip, *place in places}
-        self._fps = {
-            str(clip): None if pd.isna(fps) else float(fps)
-            for clip, fps in self.index["fps"].items()
-        }
+        # Plain arrays beside one dictionary: half a million clips are looked up by name.
+        clips = self.index.index.tolist()
+        self._rows: dict[str, int] = dict(zip(clips, range(len(clips)), strict=True))
+        self._store, self._row, self._offset, self._length = (
+            self.index[name].to_numpy(dtype=np.int64)
+            for name in ("store", "row", "offset", "length")
+        )
+        self._fps = self.index["fps"].to_numpy(dtype=np.float64, na_value=np.nan)
 
     @classmethod
     def open(cls, folder: Path) -> ClipStore:
@@ -90,22 +93,22 @@ class ClipStore:
         return cls([folder])
 
     def __contains__(self, clip_id: object) -> bool:
-        return clip_id in self._places
+        return clip_id in self._rows
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._rows)
 
     def __reduce__(self) -> tuple[type[ClipStore], tuple[tuple[Path, ...]]]:
         return type(self), (self._folders,)  # another process maps the same files
 
     def length(self, clip_id: str) -> int:
         """Frames of a clip."""
-        return self._place(clip_id)[3]
+        return int(self._length[self._find(clip_id)])
 
     def fps(self, clip_id: str) -> float | None:
         """Frames a second of a clip, None where unknown."""
-        self._place(clip_id)
-        return self._fps[clip_id]
+        fps = float(self._fps[self._find(clip_id)])
+        return None if math.isnan(fps) else fps
 
     def frames(self, clip_id: str, start: int = 0, stop: int | None = None) -> NDArray[np.uint8]:
         """Frames ``start`` to ``stop`` as a read-only view ``(n, S, S)`` uint8: nothing is copied.
@@ -113,30 +116,35 @@ class ClipStore:
         Raises:
             StoreError: The clip is not here, or the range passes its end.
         """
-        store, _, offset, length = self._place(clip_id)
+        clip = self._find(clip_id)
+        offset, length = int(self._offset[clip]), int(self._length[clip])
         stop = length if stop is None else stop
         if not 0 <= start <= stop <= length:
             raise StoreError(
                 f"frames {start} to {stop} were asked of a clip that has {length} in {self.folder}."
             )
-        return self._frames[store][offset + start : offset + stop]
+        frames: NDArray[np.uint8] = self._frames[int(self._store[clip])]
+        return frames[offset + start : offset + stop]
 
     def sector(self, clip_id: str) -> NDArray[np.bool_]:
         """Ultrasound sector ``(S, S)`` of a clip."""
-        store, row, _, _ = self._place(clip_id)
-        sector: NDArray[np.bool_] = self._sectors[store][row]
+        clip = self._find(clip_id)
+        sector: NDArray[np.bool_] = self._sectors[int(self._store[clip])][int(self._row[clip])]
         return sector
 
     def digest(self) -> str:
         """SHA-256 over every clip's id, frames, sector and frame rate; of any build the same."""
+        rates = (None if math.isnan(fps) else fps for fps in self._fps.tolist())
+        rows = sorted(zip(self._rows, self.index["content_hash"], rates, strict=True))
         state = hashlib.sha256(f"{self.size}\n".encode())
-        for clip, row in self.index.sort_index().iterrows():
-            state.update(f"{clip}|{row['content_hash']}|{self._fps[str(clip)]}\n".encode())
+        for clip, content_hash, fps in rows:
+            state.update(f"{clip}|{content_hash}|{fps}\n".encode())
         return state.hexdigest()
 
-    def _place(self, clip_id: str) -> tuple[int, ...]:
+    def _find(self, clip_id: str) -> int:
+        """Row of the index."""
         try:
-            return self._places[clip_id]
+            return self._rows[clip_id]
         except KeyError:
             raise StoreError(
                 f"a clip of the manifest is not in the store {self.folder}; "
@@ -158,7 +166,7 @@ def build_store(
     folder: Path,
     config: DataConfig,
     *,
-    workers: int = 1,
+    workers: int = 0,
     meter: Meter | None = None,
 ) -> tuple[ClipStore, Findings]:
     """Decode a manifest's clips into a store; safe to kill and to run again.
@@ -170,15 +178,16 @@ def build_store(
         manifest: Clips, of one data set or several.
         folder: The store's folder; made where it is missing.
         config: Uses ``size`` and ``min_clip_frames``.
-        workers: Processes that decode.
+        workers: Processes that decode; 0: this one does, and a clip that takes too much memory
+            ends it. Otherwise it ends a decoder, and is quarantined.
         meter: Advanced by one a clip.
 
     Returns:
-        The store, and findings on clips that are not in it (undecodable, too short) or shorter
-        than their source says.
+        The store, and findings on clips that are not in it (undecodable, too short, fatal to two
+        decoders) or shorter than their source says.
 
     Raises:
-        StoreError: The disk is too small, or a decoding process died.
+        StoreError: The disk is too small or cannot be written, or no decoder can be started.
     """
     from echofm_core.data import store_build  # it needs the names above
 

@@ -127,15 +127,20 @@ def store(
     manifest: Annotated[Path, typer.Argument(help="From `echofm data index`.")],
     out: Annotated[Path, typer.Option(help="Folder to write to: one clip store a data set.")],
     size: Annotated[int, typer.Option(help="Side of the stored frames, in pixels.")] = 112,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that decode.")] = 1,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that decode; default: all cores.")
+    ] = None,
     findings: Annotated[
         Path | None, typer.Option(help="CSV to write with everything that was wrong.")
     ] = None,
 ) -> None:
     """Decode every clip of a manifest once, to grey frames in a memory map.
 
-    Safe to stop and to run again: only what is new or changed is decoded. Frames take size x size
-    bytes each: 10,000 clips of 176 frames at 112 are 22 GB.
+    Safe to stop or to kill, and to run again: only what is new or changed is decoded, and the
+    result is the same for any number of workers. A clip that cannot be decoded, or that takes its
+    decoder down, is listed and left out. Frames take size x size bytes each: 10,000 clips of 176
+    frames at 112 are 22 GB, and twice that while they are written; that much is asked for before
+    the first is decoded.
 
     For example:
 
@@ -144,17 +149,24 @@ def store(
     """
     from echofm_core.console import progress
     from echofm_core.data.clip_store import build_store
+    from echofm_core.data.crew import cores
     from echofm_core.data.findings import Findings
     from echofm_core.data.manifest import load_manifest
+    from echofm_core.data.store_folder import make_room
+    from echofm_core.data.store_space import check_disk
 
     config, found, clips = _data_config(size), Findings(), load_manifest(manifest)
-    for dataset, rows in clips.groupby("dataset", observed=True):
-        with progress(f"decoding {dataset}", len(rows)) as meter:
+    builds = {out / str(dataset): rows for dataset, rows in clips.groupby("dataset", observed=True)}
+    for folder in builds:
+        make_room(folder)
+    check_disk(out, builds, config)
+    for folder, rows in builds.items():
+        with progress(f"decoding {folder.name}", len(rows)) as meter:
             built, refused = build_store(
-                rows, out / str(dataset), config, workers=workers, meter=meter
+                rows, folder, config, workers=workers or cores(), meter=meter
             )
         found.extend(refused)
-        typer.echo(f"{dataset}: {len(built)} clips, digest {built.digest()[:16]}")
+        typer.echo(f"{folder.name}: {len(built)} clips, digest {built.digest()[:16]}")
     _print_findings(found, findings)
 
 

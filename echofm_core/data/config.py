@@ -2,9 +2,47 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from pydantic import Field
 
 from echofm_core.section import Section
+
+
+class Tmed2Form(StrEnum):
+    """How the stills of a study become what a model sees."""
+
+    STUDY_CLIP = "study_clip"
+    IMAGES = "images"
+    BAG = "bag"
+
+
+class Development(StrEnum):
+    """TMED-2's development sets, by how many studies are labelled for it."""
+
+    DEV479 = "DEV479"
+    DEV165 = "DEV165"
+    DEV56 = "DEV56"
+
+
+class Tmed2Config(Section):
+    """The ``[data.tmed2]`` table of a plan."""
+
+    form: Tmed2Form = Tmed2Form.STUDY_CLIP
+    """``study_clip``: a study's images of relevant views are the frames of one clip; ``images``:
+    each image is a clip, predictions are averaged over the study; ``bag``: as ``study_clip``, each
+    image encoded by itself and attended over; wants ``model.stf_net = "bag"``."""
+    development: Development = Development.DEV479
+    """Development set whose tables give the split; studies outside it have no grade."""
+    fold: int = Field(default=0, ge=0, le=2)
+    """Fold of that set."""
+
+
+class MimicConfig(Section):
+    """The ``[data.mimic_iv_echo]`` table of a plan."""
+
+    measurements: bool = True
+    """Take EF and volumes from the structured measurements; false leaves the cines unlabelled."""
 
 
 class DataConfig(Section):
@@ -20,3 +58,5 @@ class DataConfig(Section):
     """At most this many windows cover a clip at test time; predictions are their mean."""
     min_clip_frames: int = Field(default=8, ge=1)
     """Cines with fewer frames are quarantined (stills are not cines)."""
+    tmed2: Tmed2Config = Tmed2Config()
+    mimic_iv_echo: MimicConfig = MimicConfig()

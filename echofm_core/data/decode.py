@@ -19,7 +19,7 @@ VIDEO_SUFFIXES = (".avi", ".mp4")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decoded:
-    """A decoded clip, at the source's resolution, cropped to the sector where that is small.
+    """A decoded clip, at the source's resolution or half of it, cropped to the sector where small.
 
     Attributes:
         frames: ``(N, H, W)`` uint8, zero outside the sector.
@@ -40,18 +40,19 @@ def sources(path: str) -> list[Path]:
     return [*files, *raw] if settings is None else [*files, *raw, settings]
 
 
-def decode_clip(path: str, dataset: str) -> Decoded:
+def decode_clip(path: str, dataset: str, side: int | None = None) -> Decoded:
     """Decode a clip.
 
     Args:
         path: The manifest's ``path``: one file, or stills joined by ``os.pathsep``.
         dataset: The manifest's ``dataset``, for messages.
+        side: See :func:`echofm_core.data.video.read_grey`.
 
     Raises:
         UnreadableFileError: Nothing here can decode it, or it is damaged beyond one frame.
     """
     try:
-        return _decode(path)
+        return _decode(path, side)
     except UnreadableFileError:
         raise
     except Exception as error:
@@ -61,14 +62,14 @@ def decode_clip(path: str, dataset: str) -> Decoded:
         ) from error
 
 
-def _decode(path: str) -> Decoded:
+def _decode(path: str, side: int | None) -> Decoded:
     suffix = _suffix(path)
     if suffix == ".png":
         frames = stills.read_stack([Path(part) for part in path.split(os.pathsep)])
         return Decoded(frames, None, lit_area(frames))
     region = None
     if suffix in VIDEO_SUFFIXES:
-        frames, fps = video.read_grey(Path(path))
+        frames, fps = video.read_grey(Path(path), side)
     elif suffix == ".dcm":
         frames, fps, region = read_cine(Path(path))
     elif suffix in (".nii", ".nii.gz"):
@@ -79,7 +80,9 @@ def _decode(path: str) -> Decoded:
         raise UnreadableFileError(f"`{suffix or 'no suffix'}` is not a known clip format.")
     sector = estimate_sector(frames, region)
     frames, sector = crop(frames, sector)
-    return Decoded(np.where(sector, frames, np.uint8(0)), fps, sector)
+    # In place: a long clip is most of the memory that a decoding process has.
+    frames = frames if frames.flags.writeable else frames.copy()
+    return Decoded(np.multiply(frames, sector, out=frames), fps, sector)
 
 
 def _suffix(path: str) -> str:

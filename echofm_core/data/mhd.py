@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from echofm_core.data.limits import check_pixels
 from echofm_core.data.nifti import as_grey, parse_settings
 from echofm_core.errors import UnreadableFileError
 
@@ -51,11 +54,11 @@ def read_header(file: Path) -> MetaHeader:
             f"an MHD file has no readable header ({type(error).__name__})."
         ) from None
     width, height, frames = (*sizes, 1)[:3] if len(sizes) in (2, 3) else (0, 0, 0)
-    if min(width, height, frames) < 1:
-        raise UnreadableFileError("an MHD file declares no sequence of frames.")
     raw = file.with_name(Path(name).name)
-    if raw.name != name or not raw.is_file():
+    # Path.is_file raises where a name is too long.
+    if raw.name != name or not os.path.isfile(raw):  # noqa: PTH113
         raise UnreadableFileError("the raw file of an MHD header is not beside it.")
+    check_pixels(frames, height, width, size=raw.stat().st_size)
     big = values.get("BinaryDataByteOrderMSB", values.get("ElementByteOrderMSB", "")) == "True"
     return MetaHeader(
         shape=(frames, height, width),
@@ -72,19 +75,32 @@ def read_sequence(file: Path) -> NDArray[np.uint8]:
         UnreadableFileError: Damaged, or without one whole frame.
     """
     header = read_header(file)
-    frames, height, width = header.shape
-    size = height * width * header.dtype.itemsize
+    frames, whole = np.empty(header.shape, np.uint8), 0
     try:
-        with header.raw.open("rb") as stream:
-            data = stream.read() if header.compressed else stream.read(frames * size)
-        if header.compressed:
-            data = zlib.decompressobj().decompress(data, frames * size)
-    except (OSError, zlib.error, OverflowError, MemoryError) as error:
+        for data in _frames(header):
+            frames[whole] = as_grey(np.frombuffer(data, header.dtype).reshape(frames.shape[1:]))
+            whole += 1
+    except (OSError, zlib.error) as error:
         raise UnreadableFileError(
             f"the raw file of an MHD header cannot be read ({type(error).__name__})."
         ) from None
-    whole = min(frames, len(data) // size)
     if not whole:
         raise UnreadableFileError("an MHD sequence holds no whole frame.")
-    values = np.frombuffer(data, header.dtype, count=whole * height * width)
-    return as_grey(values.reshape(whole, height, width))
+    return frames[:whole]
+
+
+def _frames(header: MetaHeader) -> Iterator[bytes]:
+    """The raw bytes of each frame that is whole; no more than one is unpacked at a time."""
+    count, height, width = header.shape
+    size = height * width * header.dtype.itemsize
+    with header.raw.open("rb") as stream:
+        unpacker, packed = zlib.decompressobj(), stream.read() if header.compressed else b""
+        for _ in range(count):
+            if header.compressed:
+                data = unpacker.decompress(packed, size)
+                packed = unpacker.unconsumed_tail
+            else:
+                data = stream.read(size)
+            if len(data) < size:
+                return
+            yield data

@@ -1,48 +1,81 @@
-"""NIfTI sequences, and the settings file that CAMUS puts beside them."""
+"""NIfTI sequences, and the settings file that CAMUS puts beside them.
+
+Read here rather than through nibabel, which believes what a header declares: frames are unpacked
+and turned to grey one by one, so that memory is that of the grey frames, whatever a header says.
+"""
 
 from __future__ import annotations
 
+import gzip
 import math
 import re
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
+from echofm_core.data.limits import check_pixels
 from echofm_core.errors import UnreadableFileError
 
+Stream = BinaryIO | gzip.GzipFile
+
 _SEQUENCE_NAME = re.compile(r"patient\d+_(2CH|4CH)_(half_sequence\.nii(\.gz)?|sequence\.mhd)")
-#: Deflate packs at most this many bytes into one: a header that declares more lies.
-DEFLATE = 1032
+#: Bytes of a header, and where the pixels begin at the earliest.
+HEADER, EARLIEST = 348, 352
+#: Number formats by their code; colours and complex numbers are no grey levels.
+TYPES = {
+    2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4",
+    1024: "i8", 1280: "u8",
+}  # fmt: skip
+#: Bytes of a settings file or a split list: more are none.
+LONGEST = 65536
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NiftiHeader:
+    """What a header says: frames, height and width, number format, place and scale of pixels."""
+
+    shape: tuple[int, int, int]
+    dtype: np.dtype[np.generic]
+    offset: int
+    slope: float
+    intercept: float
 
 
 def read_sequence(file: Path) -> NDArray[np.uint8]:
     """Read a sequence as ``(N, H, W)`` uint8.
 
-    NIfTI holds ``(W, H, T)``, possibly with singleton axes.
+    NIfTI holds ``(W, H, T)``, the first axis fastest, possibly with singleton axes.
 
     Raises:
         UnreadableFileError: Damaged, or not a sequence of frames.
     """
-    try:
-        image: Any = nibabel.load(file)
-        _check_size(image, file)
-        values = np.asanyarray(image.dataobj)
-    except UnreadableFileError:
-        raise
-    except Exception as error:  # gzip, zlib, struct and nibabel each have their own
-        raise UnreadableFileError(
-            f"a NIfTI file cannot be read ({type(error).__name__})."
-        ) from None
-    if values.ndim > 3:
-        values = values.reshape(*values.shape[:2], -1)
-    if values.ndim != 3 or 0 in values.shape:
-        raise UnreadableFileError(
-            f"a NIfTI file has shape {values.shape}, expected (width, height, frames)."
-        )
-    return as_grey(values.transpose(2, 1, 0))
+    with _reading(file) as stream:
+        header = _header(stream, file)
+        stream.seek(header.offset)
+        count, height, width = header.shape
+        frames = np.empty(header.shape, np.uint8)
+        for number in range(count):
+            data = stream.read(height * width * header.dtype.itemsize)
+            values = np.frombuffer(data, header.dtype).reshape(height, width)
+            frames[number] = as_grey(_scaled(values, header))
+    return frames
+
+
+def sequence_shape(file: Path) -> tuple[int, int, int]:
+    """Frames, height and width by the header alone.
+
+    Raises:
+        UnreadableFileError: The header cannot be read or is not that of a sequence.
+    """
+    with _reading(file) as stream:
+        return _header(stream, file).shape
 
 
 def as_grey(values: NDArray[Any]) -> NDArray[np.uint8]:
@@ -60,29 +93,53 @@ def in_order(frames: NDArray[np.uint8], file: Path) -> NDArray[np.uint8]:
     return np.ascontiguousarray(frames)
 
 
-def _check_size(image: Any, file: Path) -> None:
-    """Refuse a header that declares more than the file can hold, before memory is asked for."""
-    declared = math.prod(map(int, image.shape)) * image.get_data_dtype().itemsize
-    if declared > file.stat().st_size * DEFLATE:
-        raise UnreadableFileError("a NIfTI header declares more pixels than its file can hold.")
-
-
-def sequence_shape(file: Path) -> tuple[int, int, int]:
-    """Frames, height and width by the header alone.
-
-    Raises:
-        UnreadableFileError: The header cannot be read or is not that of a sequence.
-    """
+@contextmanager
+def _reading(file: Path) -> Iterator[Stream]:
+    """The file, unpacked where it is packed, whatever its name says; damage is one error."""
     try:
-        image: Any = nibabel.load(file)
-        shape = tuple(image.shape)
-    except Exception as error:  # as above
+        with file.open("rb") as raw:
+            packed = raw.read(2) == b"\x1f\x8b"
+            raw.seek(0)
+            yield gzip.GzipFile(fileobj=raw) if packed else raw
+    except (OSError, EOFError, zlib.error, ValueError, struct.error, OverflowError) as error:
         raise UnreadableFileError(
             f"a NIfTI file cannot be read ({type(error).__name__})."
         ) from None
-    if len(shape) < 3 or 0 in shape:
-        raise UnreadableFileError(f"a NIfTI file has shape {shape}, which is no sequence.")
-    return int(np.prod(shape[2:])), int(shape[1]), int(shape[0])
+
+
+def _header(stream: Stream, file: Path) -> NiftiHeader:
+    """Parse the header. Source: nifti1.h (https://nifti.nimh.nih.gov)."""
+    data = stream.read(HEADER)
+    order = "<" if data[:4] == struct.pack("<i", HEADER) else ">"
+    if data[:4] != struct.pack(f"{order}i", HEADER) or data[344:] != b"n+1\0":
+        raise UnreadableFileError("a NIfTI file has no header of version 1.")
+    dimensions, *sizes = struct.unpack_from(f"{order}8h", data, 40)
+    (code,) = struct.unpack_from(f"{order}h", data, 70)
+    offset, slope, intercept = struct.unpack_from(f"{order}3f", data, 108)
+    if code not in TYPES:
+        raise UnreadableFileError(f"a NIfTI file has number format {code}, no grey levels.")
+    if not 3 <= dimensions <= len(sizes):
+        raise UnreadableFileError(
+            f"a NIfTI file has {dimensions} axes, expected width, height and frames."
+        )
+    shape = (math.prod(sizes[2:dimensions]), sizes[1], sizes[0])
+    check_pixels(*shape, size=file.stat().st_size)
+    if slope == 0 or not math.isfinite(slope) or not math.isfinite(intercept):
+        slope, intercept = 1.0, 0.0
+    return NiftiHeader(
+        shape=shape,
+        dtype=np.dtype(order + TYPES[code]),
+        offset=max(EARLIEST, int(offset)),
+        slope=slope,
+        intercept=intercept,
+    )
+
+
+def _scaled(values: NDArray[Any], header: NiftiHeader) -> NDArray[Any]:
+    if (header.slope, header.intercept) == (1.0, 0.0):
+        return values
+    with np.errstate(all="ignore"):  # what is no number afterwards is black
+        return values * header.slope + header.intercept
 
 
 def settings_beside(file: Path) -> Path | None:
@@ -96,7 +153,13 @@ def settings_beside(file: Path) -> Path | None:
 
 def read_settings(file: Path) -> dict[str, str]:
     """``Key: value`` lines; lines without a colon are ignored, unknown keys kept."""
-    return parse_settings(file.read_text(encoding="utf-8", errors="replace"))
+    return parse_settings(read_text(file))
+
+
+def read_text(file: Path) -> str:
+    """A small text file, damage and all; what is longer than any is cut off."""
+    with file.open("rb") as stream:
+        return stream.read(LONGEST).decode("utf-8", errors="replace")
 
 
 def parse_settings(text: str, separator: str = ":") -> dict[str, str]:

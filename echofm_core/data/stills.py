@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from echofm_core.data.limits import check_pixels
 from echofm_core.data.resize import letterbox
 from echofm_core.errors import UnreadableFileError
 
@@ -20,20 +23,45 @@ def read_stack(files: Sequence[Path]) -> NDArray[np.uint8]:
         UnreadableFileError: One cannot be read; the caller decides by file, see
             :func:`is_readable`.
     """
-    images = [_read(file) for file in files]
-    height, width = images[0].shape
-    if any(image.shape != (height, width) for image in images):
-        side = max(height, width)
-        images = [letterbox(image[None], side)[0] for image in images]
-    return np.stack(images)
+    shapes = [_shape(file) for file in files]
+    height, width = shapes[0]
+    if fitted := len(set(shapes)) > 1:
+        height = width = max(height, width)
+    check_pixels(len(files), height, width, size=sum(file.stat().st_size for file in files))
+    frames = np.empty((len(files), height, width), np.uint8)
+    for frame, file in zip(frames, files, strict=True):
+        image = _read(file)
+        frame[:] = letterbox(image[None], height)[0] if fitted else image
+    return frames
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Image.Image]:
+    """A picture whose pixels are not read yet; damage is one error.
+
+    By the one format expected: Pillow would also hand a PostScript file of that name to an
+    interpreter.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a picture's size, which is checked here
+            with Image.open(file, formats=("PNG",)) as image:
+                check_pixels(1, image.height, image.width, size=file.stat().st_size)
+                yield image
+    except UnreadableFileError:
+        raise
+    except Exception as error:  # Pillow raises many kinds for a damaged image
+        raise UnreadableFileError(f"an image cannot be read ({type(error).__name__}).") from None
+
+
+def _shape(file: Path) -> tuple[int, int]:
+    with _opened(file) as image:
+        return image.height, image.width
 
 
 def _read(file: Path) -> NDArray[np.uint8]:
-    try:
-        with Image.open(file) as image:
-            return np.asarray(image.convert("L"), dtype=np.uint8)
-    except Exception as error:  # Pillow raises many kinds for a damaged image
-        raise UnreadableFileError(f"an image cannot be read ({type(error).__name__}).") from None
+    with _opened(file) as image:
+        return np.asarray(image.convert("L"), dtype=np.uint8)
 
 
 def is_readable(file: Path) -> bool:

@@ -1,21 +1,29 @@
-"""One clip of a store under construction: decoded by itself into a part file, in any process."""
+"""One clip of a store under construction: decoded by itself into a part file, in any process.
+
+A part holds, one ``.npy`` after the other: sector, frames a second, content hash, frames.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from echofm_core.data.decode import decode_clip, sources
+from echofm_core.data.decode import Decoded, decode_clip, sources
 from echofm_core.data.resize import letterbox, letterbox_mask
 from echofm_core.errors import UnreadableFileError
 
 #: Raised whenever decoding or resizing gives other pixels, so that stores are rebuilt.
-PREPROCESSING = 1
+PREPROCESSING = 2
+#: Folder of the parts, in that of the store; gone when the store is built.
+PARTS = "parts"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,28 +46,37 @@ class Job:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """A decoded clip, but for its pixels.
+
+    Attributes:
+        length: Frames.
+        fps: As the container says, None where it does not.
+        content_hash: SHA-256 of frames and sector.
+    """
+
+    length: int
+    fps: float | None
+    content_hash: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
     """What came of it: kept as it was (``part`` None), decoded, or refused (``kind`` set)."""
 
     source_hash: str = ""
     stamp: str = ""
-    part: Path | None = None
+    part: Part | None = None
     kind: str = ""
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Part:
-    """A decoded clip: ``frames (N, S, S)`` uint8, ``sector (S, S)`` bool, fps or None, hash."""
-
-    frames: NDArray[np.uint8]
-    sector: NDArray[np.bool_]
-    fps: float | None
-    content_hash: str
-
-
 def prepare(job: Job) -> Outcome:
-    """Decode one clip unless the store or an interrupted build has it already."""
+    """Decode one clip unless the store or an interrupted build has it already.
+
+    Raises:
+        OSError: The part cannot be written.
+    """
     try:
         files = sources(job.path)
         stamp = _stamp(files)
@@ -74,46 +91,78 @@ def prepare(job: Job) -> Outcome:
         return Outcome(kind="unreadable_file", reason=f"The file cannot be read: {error.strerror}.")
     if source_hash == job.known_hash:
         return Outcome(source_hash=source_hash, stamp=stamp)
-    part = job.parts / f"{source_hash}.npz"
-    if not part.is_file():
+    place = part_file(job.parts, source_hash)
+    part = _intact(place)
+    if part is None:
         try:
-            decoded = decode_clip(job.path, job.dataset)
+            decoded = decode_clip(job.path, job.dataset, job.size)
         except UnreadableFileError as error:
             return Outcome(kind="undecodable", reason=str(error))
-        sector = letterbox_mask(decoded.sector, job.size)
-        frames = np.where(sector, letterbox(decoded.frames, job.size), np.uint8(0))
-        _write(part, frames, sector, decoded.fps)
+        part = _write(place, decoded, job.size)
     return Outcome(source_hash=source_hash, stamp=stamp, part=part)
 
 
-def load(part: Path) -> Part:
-    """Read a part file."""
-    with np.load(part, allow_pickle=False) as arrays:
-        frames, sector, fps = arrays["frames"], arrays["sector"], float(arrays["fps"])
-    content = hashlib.sha256(str(frames.shape).encode())
-    content.update(np.ascontiguousarray(frames).data)
-    content.update(np.packbits(sector).data)
-    return Part(frames, sector, fps if np.isfinite(fps) else None, content.hexdigest())
+def part_file(parts: Path, source_hash: str) -> Path:
+    """Where the part of a source lies."""
+    return parts / f"{source_hash}.part"
 
 
-def _write(
-    part: Path, frames: NDArray[np.uint8], sector: NDArray[np.bool_], fps: float | None
-) -> None:
-    partial = part.with_name(f".{part.stem}.{os.getpid()}")
+def read_head(stream: BinaryIO) -> tuple[NDArray[np.bool_], Part]:
+    """Sector ``(S, S)`` and facts of a part; the stream then stands before its frames' bytes.
+
+    Raises:
+        ValueError: This is no whole part.
+    """
+    sector, fps, content_hash = (np.load(stream, allow_pickle=False) for _ in range(3))
+    if np.lib.format.read_magic(stream) != (1, 0):
+        raise ValueError("not a part")
+    shape, _, _ = np.lib.format.read_array_header_1_0(stream)
+    rate = float(fps) if np.isfinite(fps) else None
+    return sector, Part(length=shape[0], fps=rate, content_hash=str(content_hash))
+
+
+def _write(place: Path, decoded: Decoded, size: int) -> Part:
+    sector = letterbox_mask(decoded.sector, size)
+    frames = np.ascontiguousarray(letterbox(decoded.frames, size) * sector)
+    part = Part(length=len(frames), fps=decoded.fps, content_hash=_content_hash(frames, sector))
+    partial = place.with_name(f".{place.name}.{os.getpid()}")
+    head = BytesIO()
+    np.save(head, sector)
+    np.save(head, np.float64(np.nan if part.fps is None else part.fps))
+    np.save(head, np.array(part.content_hash))
+    np.lib.format.write_array_header_1_0(head, np.lib.format.header_data_from_array_1_0(frames))
     with partial.open("wb") as stream:
-        np.savez(
-            stream, frames=frames, sector=sector, fps=np.float64(np.nan if fps is None else fps)
-        )
-    partial.replace(part)
+        stream.write(head.getbuffer())
+        stream.write(frames.data)
+    partial.replace(place)
+    return part
 
 
-def _stamp(files: list[Path]) -> str:
+def _intact(place: Path) -> Part | None:
+    """The part that an interrupted build left, unless it was cut short by a power failure."""
+    try:
+        with place.open("rb") as stream:
+            sector, part = read_head(stream)
+            frames = np.frombuffer(stream.read(), dtype=np.uint8).reshape(-1, *sector.shape)
+    except (OSError, ValueError, EOFError):
+        return None
+    return part if _content_hash(frames, sector) == part.content_hash else None
+
+
+def _content_hash(frames: NDArray[np.uint8], sector: NDArray[np.bool_]) -> str:
+    state = hashlib.sha256(str(frames.shape).encode())
+    state.update(np.ascontiguousarray(frames).data)
+    state.update(np.packbits(sector).data)
+    return state.hexdigest()
+
+
+def _stamp(files: Sequence[Path]) -> str:
     """Sizes and modification times; while they stand, a file is taken to be unchanged."""
     text = "|".join(f"{file.stat().st_size}:{file.stat().st_mtime_ns}" for file in files)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _hash(files: list[Path], job: Job) -> str:
+def _hash(files: Sequence[Path], job: Job) -> str:
     """SHA-256 of the sources' bytes and of what is done to them."""
     state = hashlib.sha256(f"{PREPROCESSING}|{job.size}|{job.path.lower()[-4:]}".encode())
     for file in files:

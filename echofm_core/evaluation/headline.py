@@ -50,6 +50,12 @@ HEADLINES = (
         title="Aortic stenosis macro AUC",
         labels="aortic stenosis",
     ),
+    Headline(
+        task=Task.AS_CLASS,
+        metric="macro_auc",
+        title="Aortic stenosis in three classes, macro AUC",
+        labels="aortic stenosis",
+    ),
 )
 
 

@@ -44,7 +44,7 @@ def task_metrics(
         values = binary_metrics(truth > 0.5, usable, weights)
     else:
         grade = truth.astype(np.int64)
-        values = multiclass_metrics(grade, usable, weights, ordered=task is Task.AS_GRADE)
+        values = multiclass_metrics(grade, usable, weights, ordered=task is not Task.VIEW)
     return values if finite else {name: np.full(len(weights), np.nan) for name in values}
 
 

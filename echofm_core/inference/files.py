@@ -17,6 +17,7 @@ from echofm_core.data.resize import letterbox, letterbox_mask
 from echofm_core.data.timeline import Timeline
 from echofm_core.data.windows import Window, to_batch
 from echofm_core.errors import DataRootError, UnreadableFileError
+from echofm_core.models.bag import BagPool
 from echofm_core.models.saved import SavedModel
 from echofm_core.models.stf_net import MeanPool
 from echofm_core.tasks import Task
@@ -76,15 +77,15 @@ def read_file(saved: SavedModel, file: Path, device: str = "auto") -> Reading:
     """
     windows, timeline, fps = _windows(saved, file)
     where = find_device(device)
-    model = saved.model.to(where)
+    model, config = saved.model.to(where), saved.plan.finetune
     parts: dict[Task, list[NDArray[np.float32]]] = {task: [] for task in saved.tasks}
     with torch.inference_mode():
         for start in range(0, len(windows), BATCH):
             batch = to_batch(windows[start : start + BATCH])
-            with autocast(where):
+            with autocast(where, config.precision):
                 outputs = model(batch.video.to(where), batch.times.to(where))
             for task in saved.tasks:
-                parts[task].append(to_units(task, outputs[task]))
+                parts[task].append(to_units(task, outputs[task], config.standardisation))
     return Reading(
         windows={task: np.concatenate(values) for task, values in parts.items()},
         frames=timeline.length,
@@ -128,7 +129,7 @@ def _attention(
     saved: SavedModel, window: Window, device: torch.device
 ) -> NDArray[np.float32] | None:
     model = saved.model
-    if isinstance(model.stf_net, MeanPool):
+    if isinstance(model.stf_net, MeanPool | BagPool):
         return None
     tokens = model.encoder(to_batch([window]).video.to(device))
     grid = torch.unflatten(tokens, 1, model.encoder.grid)

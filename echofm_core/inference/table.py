@@ -9,11 +9,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from echofm_core.inference.files import Reading
-from echofm_core.tasks import AS_GRADES, TASKS, VIEWS, Task, TaskKind
+from echofm_core.tasks import AS_CLASSES, AS_GRADES, TASKS, VIEWS, Task, TaskKind
 
 COLUMNS = ["file", "task", "value", "unit", "low", "high", "windows", "frames", "fps", "note"]
 #: Names of the classes of the tasks that have them.
-CLASSES: Mapping[Task, tuple[str, ...]] = {Task.AS_GRADE: AS_GRADES, Task.VIEW: VIEWS}
+CLASSES: Mapping[Task, tuple[str, ...]] = {
+    Task.AS_GRADE: AS_GRADES,
+    Task.AS_CLASS: AS_CLASSES,
+    Task.VIEW: VIEWS,
+}
 #: What a probability is of.
 POSITIVE: Mapping[Task, str] = {Task.REDUCED_EF: "probability of reduced EF"}
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from echofm_core.models.checkpoints.commands import import_model
 from echofm_core.models.config import ModelSize, StfNetForm
 
 if TYPE_CHECKING:
@@ -15,12 +16,18 @@ if TYPE_CHECKING:
     from echofm_core.plan import Plan
 
 
+model = typer.Typer(invoke_without_command=True, rich_markup_mode="markdown")
+model.command("import")(import_model)
+
+
 def register(app: typer.Typer) -> None:
     """Add this room's sub-commands."""
-    app.command()(model)
+    app.add_typer(model, name="model")
 
 
-def model(
+@model.callback()
+def show(
+    context: typer.Context,
     size: Annotated[ModelSize, typer.Option(help="Size of the encoder.")] = ModelSize.BASE,
     stf_net: Annotated[StfNetForm, typer.Option(help="Fusion network.")] = StfNetForm.COMPACT,
     pixels: Annotated[int, typer.Option(help="Side of a frame.")] = 224,
@@ -32,6 +39,8 @@ def model(
 
     Examples: `echofm model --size base`; `echofm model --size tiny --pixels 64 --patch 8`.
     """
+    if context.invoked_subcommand:
+        return
     from echofm_core.console import console
     from echofm_core.models.anatomy import anatomy_of
     from echofm_core.plan import plan_from_mapping
@@ -87,6 +96,7 @@ def _forms_table(anatomy: Anatomy) -> Table:
         StfNetForm.PUBLISHED: "published, axes and norms corrected (these hold no weights)",
         StfNetForm.COMPACT: "compact (default)",
         StfNetForm.MEAN_POOL: "mean_pool (none: for comparison)",
+        StfNetForm.BAG: "bag (attention over frames encoded one by one)",
     }
     for form, name in names.items():
         table.add_row(name, f"{anatomy.forms[form] / 1e6:.1f} M")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from echofm_core.section import Section
 
@@ -22,11 +22,12 @@ class ModelSize(StrEnum):
 
 
 class StfNetForm(StrEnum):
-    """Fusion network: ours (factorised), the published shape (126 M), or mean pooling."""
+    """Fusion network: ours (factorised), the published (126 M), mean pooling, a bag of frames."""
 
     COMPACT = "compact"
     PUBLISHED = "published"
     MEAN_POOL = "mean_pool"
+    BAG = "bag"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,8 +67,22 @@ class ModelConfig(Section):
     size: ModelSize = ModelSize.TINY
     """Encoder size."""
     stf_net: StfNetForm = StfNetForm.COMPACT
-    """Form of the spatial-temporal fusion network."""
+    """Form of the spatial-temporal fusion network; ``bag`` encodes each frame by itself, so that no
+    motion is seen, and attends over the frames."""
     patch: int = Field(default=16, ge=4, le=32)
     """Side of a square patch, in pixels; divides ``data.size``."""
     tubelet: int = Field(default=2, ge=1, le=4)
     """Frames of one patch; divides ``data.frames``."""
+    final_norm: bool = True
+    """The encoder ends with a LayerNorm; public weights that never had one say false."""
+    position_grid: tuple[int, ...] = ()
+    """(slots, rows, cols) of the tokens that imported weights saw; empty: those of this plan."""
+    start: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
+    """Digest of the weights that training starts from; follows from ``machine.start``."""
+
+    @field_validator("position_grid")
+    @classmethod
+    def _three_sizes(cls, grid: tuple[int, ...]) -> tuple[int, ...]:
+        if grid and (len(grid) != 3 or min(grid) < 1):
+            raise ValueError("should be three positive sizes: slots, rows, columns")
+        return grid

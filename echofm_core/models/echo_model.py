@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from echofm_core.data.config import DataConfig
+from echofm_core.models.bag import BagPool, encode_alone
 from echofm_core.models.config import ModelConfig
 from echofm_core.models.heads import build_head
 from echofm_core.models.stf_net import build_stf_net
@@ -47,6 +48,9 @@ class EchoModel(nn.Module):
 
     def features(self, video: Tensor, times: Tensor) -> Tensor:
         """Fused features (B, ``stf_net.out_width``); arguments as in :meth:`forward`."""
+        if isinstance(self.stf_net, BagPool):
+            pooled: Tensor = self.stf_net(encode_alone(self.encoder, video), times)
+            return pooled
         tokens = torch.unflatten(self.encoder(video), 1, self.encoder.grid)
         slot_times = torch.unflatten(times, 1, (self.encoder.grid[0], -1)).mean(dim=2)
         fused: Tensor = self.stf_net(tokens, slot_times)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
 from echofm_core.data.config import DataConfig
+from echofm_core.data.windows import SD
 from echofm_core.models.config import ENCODER_SHAPES, ModelConfig
 from echofm_core.models.masking import (
     decoded_tokens,
@@ -14,12 +17,13 @@ from echofm_core.models.masking import (
     tube_mask,
     tube_tokens,
 )
-from echofm_core.models.patches import PatchGrid, position_code, take_tokens
+from echofm_core.models.patches import PatchGrid, position_table, take_tokens
 from echofm_core.models.video_vit import VideoEncoder, transformer
 from echofm_core.training.config import PretrainConfig
 
-#: Added to a patch's variance before the root; keeps flat patches finite.
-VARIANCE_FLOOR = 1e-6
+#: Added to a patch's standard deviation, so that flat patches stay finite: VideoMAE's 1e-6 of the
+#: scale from black to white, in the units of a normalised video.
+DEVIATION_FLOOR = 1e-6 / SD
 
 
 class Decoder(nn.Module):
@@ -37,7 +41,7 @@ class Decoder(nn.Module):
         self.bridge = nn.Linear(shape.width, width, bias=False)
         # An embedding of one row, since per-sample gradients need a layer behind each parameter.
         self.mask_token = nn.Embedding(1, width)
-        self.register_buffer("position", position_code(grid.tokens, width), persistent=False)
+        self.register_buffer("position", position_table(config, grid, width), persistent=False)
         self.blocks = transformer(width, shape.decoder_depth, shape.decoder_heads)
         self.norm = nn.LayerNorm(width, eps=1e-6)
         self.predict = nn.Linear(width, grid.pixels)
@@ -62,6 +66,18 @@ class Decoder(nn.Module):
         )
         predicted: Tensor = self.predict(self.norm(self.blocks(tokens)[:, -count:]))
         return predicted
+
+
+class Places(NamedTuple):
+    """Tokens of each sample: (B, n) long to see, (B, m) long to predict, (B, m) bool that count."""
+
+    visible: Tensor
+    wanted: Tensor
+    counted: Tensor
+
+    def of(self, samples: slice, device: torch.device) -> Places:
+        """Those of some samples, on a device."""
+        return Places(*(places[samples].to(device) for places in self))
 
 
 class MaskedAutoencoder(nn.Module):
@@ -94,16 +110,24 @@ class MaskedAutoencoder(nn.Module):
         Returns:
             Float32 (B,); 0 for a sample with no such patch.
         """
-        patches = self.encoder.patches.cut(video)
-        visible, hidden = self.draw_mask(len(video), generator, video.device)
+        return self.loss_at(video, *self.draw(sector, generator))
+
+    def draw(self, sector: Tensor, generator: torch.Generator) -> Places:
+        """Draw what is seen and what is predicted of each sample; arguments as of :meth:`loss`."""
+        visible, hidden = self.draw_mask(len(sector), generator, sector.device)
         counted = self._counted(sector)
         wanted = decoded_tokens(
             hidden, counted.gather(1, hidden), self.pretrain_config.decode_fraction, generator
         )
+        return Places(visible, wanted, counted.gather(1, wanted))
+
+    def loss_at(self, video: Tensor, visible: Tensor, wanted: Tensor, counted: Tensor) -> Tensor:
+        """The loss at places that are already drawn; it draws nothing, so it can be compiled."""
+        patches = self.encoder.patches.cut(video)
         predicted = self.decoder(self.encoder.encode(patches, visible), visible, wanted)
         target = normalise(take_tokens(patches, wanted).float())
         error = (predicted.float() - target).square().mean(dim=2)
-        weight = counted.gather(1, wanted).float()
+        weight = counted.float()
         loss: Tensor = (error * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)
         return loss
 
@@ -155,9 +179,12 @@ class MaskedAutoencoder(nn.Module):
 
 
 def normalise(patches: Tensor) -> Tensor:
-    """Each patch (..., pixels) less its mean, over the root of its unbiased variance + 1e-6."""
-    variance = patches.var(dim=-1, keepdim=True, unbiased=True)
-    return (patches - patches.mean(dim=-1, keepdim=True)) / (variance + VARIANCE_FLOOR).sqrt()
+    """Each patch (..., pixels) less its mean, over its unbiased standard deviation.
+
+    Source: VideoMAE (Tong 2022), released code; equal to it, whatever linear scale the input has.
+    """
+    deviation = patches.std(dim=-1, keepdim=True, unbiased=True)
+    return (patches - patches.mean(dim=-1, keepdim=True)) / (deviation + DEVIATION_FLOOR)
 
 
 def interpolate_statistics(

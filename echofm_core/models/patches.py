@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from echofm_core.data.config import DataConfig
 from echofm_core.models.config import ModelConfig
@@ -89,20 +91,40 @@ def sinusoid(values: Tensor, width: int, longest: float) -> Tensor:
     """Sine and cosine of values at geometrically spaced frequencies from 1 to 1 / ``longest``.
 
     Args:
-        values: Any shape; positions, or times in radians of the fastest frequency.
+        values: Any shape; positions, or times in radians of the fastest frequency. Computed in
+            their own precision, at least float32.
         width: Even length D of the code: sines at even, cosines at odd places.
         longest: Ratio of the slowest to the fastest period.
 
     Returns:
-        Float32 (..., D), each entry in [-1, 1].
+        Float (..., D), each entry in [-1, 1].
 
     Source: Vaswani 2017, section 3.5.
     """
-    half = torch.arange(width // 2, device=values.device, dtype=torch.float32)
-    angles = values.float().unsqueeze(-1) * longest ** (-half / (width // 2))
+    values = values.to(torch.promote_types(values.dtype, torch.float32))
+    half = torch.arange(width // 2, device=values.device, dtype=values.dtype)
+    angles = values.unsqueeze(-1) * longest ** (-half / (width // 2))
     return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(-2)
 
 
 def position_code(tokens: int, width: int) -> Tensor:
     """Fixed code (1, tokens, width) of the flattened token index, as VideoMAE's checkpoints use."""
-    return sinusoid(torch.arange(tokens), width, 10_000.0).unsqueeze(0)
+    # An angle of a thousand radians leaves a float32 four decimals.
+    index = torch.arange(tokens, dtype=torch.float64)
+    return sinusoid(index, width, 10_000.0).float().unsqueeze(0)
+
+
+def position_table(model: ModelConfig, grid: PatchGrid, width: int) -> Tensor:
+    """Code (1, tokens, width) of each token of a grid.
+
+    The code is of the flattened index, so the same place has another code on another grid. Weights
+    that were trained on another (``model.position_grid``) get the codes that they know, read off
+    between the centres of their tokens: a patch that covers four of theirs has the mean of four.
+    """
+    origin = model.position_grid or grid.shape
+    code = position_code(math.prod(origin), width)
+    if origin == grid.shape:
+        return code
+    volume = code.reshape(1, *origin, width).movedim(-1, 1)
+    moved = functional.interpolate(volume, grid.shape, mode="trilinear", align_corners=False)
+    return moved.movedim(1, -1).reshape(1, grid.tokens, width)

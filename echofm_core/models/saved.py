@@ -73,7 +73,7 @@ def load_model(path: Path) -> SavedModel:
     Raises:
         CheckpointError: Missing or damaged, changed since it was written, or an encoder alone.
     """
-    file = _find(path)
+    file = find_weights(path)
     header, weights = files.load_metadata(file), files.load(file)
     try:
         plan, name = plan_from_json(header["plan"], f"of {file}"), header["digest"]
@@ -99,6 +99,15 @@ def load_model(path: Path) -> SavedModel:
     return SavedModel(model=model.eval(), plan=plan, tasks=trained, digest=name)
 
 
+def load_weights(path: Path) -> Weights:
+    """Weights to begin with: of a weights file, a model folder or a run folder.
+
+    Raises:
+        CheckpointError: Missing or damaged.
+    """
+    return files.load(path if path.suffix == ".safetensors" else find_weights(path))
+
+
 def trained_tasks(groups: Iterable[str]) -> tuple[Task, ...]:
     """Tasks of the heads among parameter groups such as ``heads.ef``."""
     prefix = f"{HEADS}."
@@ -106,7 +115,12 @@ def trained_tasks(groups: Iterable[str]) -> tuple[Task, ...]:
     return tuple(task for task in Task if task.value in names)
 
 
-def _find(path: Path) -> Path:
+def find_weights(path: Path) -> Path:
+    """The weights file at a path: the file, in its folder, or in a run folder.
+
+    Raises:
+        CheckpointError: There is none.
+    """
     places = [path] if path.is_file() else [path / WEIGHTS, path / "model" / WEIGHTS]
     for place in places:
         if place.is_file():

@@ -123,4 +123,4 @@ class CompactStfNet(nn.Module):
     def attention(self, tokens: Tensor) -> Tensor:
         """What the joint pathway weighs: (B, slots, rows, cols), sums to 1; mean over its heads."""
         weights = self.joint.pool.weights(self.joint.body(tokens).flatten(1, 3))
-        return weights.mean(dim=-1).unflatten(1, tokens.shape[1:4])
+        return torch.unflatten(weights.mean(dim=-1), 1, tokens.shape[1:4])

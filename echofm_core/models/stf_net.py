@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from echofm_core.models.bag import BagPool
 from echofm_core.models.config import StfNetForm
 from echofm_core.models.stf_compact import CompactStfNet
 from echofm_core.models.stf_published import PublishedStfNet
@@ -27,7 +28,7 @@ class MeanPool(nn.Module):
 
 def build_stf_net(
     form: StfNetForm, grid: tuple[int, int, int], width: int
-) -> CompactStfNet | PublishedStfNet | MeanPool:
+) -> CompactStfNet | PublishedStfNet | MeanPool | BagPool:
     """Fusion network; call it with tokens (B, slots, rows, cols, D) and times (B, slots) seconds.
 
     Args:
@@ -42,3 +43,5 @@ def build_stf_net(
             return PublishedStfNet(grid, width)
         case StfNetForm.MEAN_POOL:
             return MeanPool(width)
+        case StfNetForm.BAG:
+            return BagPool(width)

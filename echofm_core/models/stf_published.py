@@ -101,7 +101,7 @@ class PublishedStfNet(nn.Module):
     def attention(self, tokens: Tensor) -> Tensor:
         """What the joint pathway weighs: (B, slots, rows, cols), sums to 1."""
         weights = self.joint_pool.weights(self.joint(tokens).flatten(1, 3))
-        return weights.mean(dim=-1).unflatten(1, tokens.shape[1:4])
+        return torch.unflatten(weights.mean(dim=-1), 1, tokens.shape[1:4])
 
     def joint(self, tokens: Tensor) -> Tensor:
         """Joint pathway before pooling, (B, slots, rows, cols, D)."""

@@ -5,19 +5,42 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import torch
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from echofm_core.data.config import DataConfig
 from echofm_core.models.config import ENCODER_SHAPES, ModelConfig
-from echofm_core.models.patches import PatchGrid, position_code, take_tokens
+from echofm_core.models.patches import PatchGrid, position_table, take_tokens
 
 
-def transformer(width: int, depth: int, heads: int) -> nn.Sequential:
+class Blocks(nn.Sequential):
+    """Blocks one after the other.
+
+    Attributes:
+        recompute: Keep no activation of a block for the backward pass but its input, and run it
+            again there: memory for time, with the same gradients (Chen 2016).
+    """
+
+    recompute = False
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Tokens (B, N, D) through every block."""
+        for block in self:
+            if self.recompute and torch.is_grad_enabled():
+                # Nothing in a block draws at random: see training/drop_path.py.
+                tokens = checkpoint(block, tokens, use_reentrant=False, preserve_rng_state=False)
+            else:
+                tokens = block(tokens)
+        return tokens
+
+
+def transformer(width: int, depth: int, heads: int) -> Blocks:
     """Pre-norm blocks with fused attention, MLP ratio 4, q/k/v biases and LayerNorm eps 1e-6."""
     norm: Any = partial(nn.LayerNorm, eps=1e-6)
     blocks = (Block(width, heads, qkv_bias=True, norm_layer=norm) for _ in range(depth))
-    return nn.Sequential(*blocks)
+    return Blocks(*blocks)
 
 
 class VideoEncoder(nn.Module):
@@ -42,10 +65,11 @@ class VideoEncoder(nn.Module):
         # A tubelet convolution with stride = kernel is a linear map of each patch; as such, hidden
         # patches cost nothing.
         self.patch_embed = nn.Linear(self.patches.pixels, shape.width)
-        code = position_code(self.patches.tokens, shape.width)
+        code = position_table(config, self.patches, shape.width)
         self.register_buffer("position", code, persistent=False)
         self.blocks = transformer(shape.width, shape.depth, shape.heads)
-        self.norm = nn.LayerNorm(shape.width, eps=1e-6)
+        norm = nn.LayerNorm(shape.width, eps=1e-6) if config.final_norm else nn.Identity()
+        self.norm: nn.Module = norm
 
     def forward(self, video: Tensor, visible: Tensor | None = None) -> Tensor:
         """Encode a video.

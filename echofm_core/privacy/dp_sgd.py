@@ -3,7 +3,8 @@
 The unit is the patient. Each step draws patients independently (Poisson), one random window of
 one random clip of each; each patient's gradient is clipped, their sum gets Gaussian noise and is
 divided by the *expected* number of patients, which does not depend on who was drawn. Everything
-behind that (AdamW, kept moments, the FedProx pull, aggregation) only processes the result.
+behind that (AdamW, kept moments, the FedProx pull, averaged weights, aggregation) only processes
+the result.
 
 Source: Abadi 2016; per-sample gradients and clipping by Opacus.
 """
@@ -21,16 +22,16 @@ from opacus.grad_sample import GradSampleModule
 from opacus.optimizers import DPOptimizer
 from torch import nn
 
-from echofm_core.checksum import digest
 from echofm_core.errors import PrivacyError
-from echofm_core.models.weights import to_arrays
 from echofm_core.privacy.accounting import Steps
 from echofm_core.privacy.budget import steps_of_round
 from echofm_core.privacy.ledger import SYSTEM, Entry, Ledger
 from echofm_core.privacy.noise import NoiseSource, StreamNoise, SystemNoise
+from echofm_core.privacy.options import check_options
 from echofm_core.privacy.requirements import check_delta, check_model
 from echofm_core.privacy.sampling import PatientSampler
 from echofm_core.randomness import stream, torch_stream
+from echofm_core.training.average import AveragedWeights
 from echofm_core.training.job import LocalJob, patient_numbers
 from echofm_core.training.optimizer import build_optimizer, set_rate, trainable
 from echofm_core.training.proximal import ProximalPull
@@ -45,6 +46,7 @@ def train_private(job: LocalJob) -> dict[str, float]:
         PrivacyError: The model, the plan or the site does not allow it, or the budget is spent;
             nothing was trained.
     """
+    check_options(job.config)
     sampler = PatientSampler(job.clips, patient_numbers(job.manifest)[job.clips])
     check_model(job.model)
     check_delta(job.context.privacy, len(sampler))
@@ -81,15 +83,18 @@ def _run(
     )
     pull = ProximalPull(trainable(job.model).values(), job.context.proximal_mu)
     optimizer.attach_step_hook(lambda _: pull.add())
+    average = AveragedWeights(trainable(job.model), job.config.ema)
     for step, rows in enumerate(sampler.draw(steps.rate, steps.steps, rng)):
         set_rate(inner, job.rate(step, steps.steps))
         if len(rows):
-            losses = job.objective(rows, rng)
-            losses.of_samples().sum().backward()  # type: ignore[no-untyped-call]
+            for losses in job.objective(rows, rng):
+                losses.of_samples().sum().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
+        average.add()
         optimizer.zero_grad(set_to_none=True)
     if moments:
         moments.save(job.model, inner)
+    average.put()
 
 
 class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]
@@ -206,18 +211,4 @@ def _fingerprint(job: LocalJob, noise: float, steps: Steps) -> str:
 
     Repeatable noise must never meet two different inputs: their difference would be free of it.
     """
-    context = job.context
-    state = hashlib.sha256()
-    groups = {name.partition(".")[0] for name, _ in job.model.named_parameters()}
-    state.update(digest(to_arrays(job.model, groups)).encode())
-    state.update("|".join(trainable(job.model)).encode())
-    state.update(job.config.model_dump_json().encode())
-    state.update(f"{context.rounds}|{context.proximal_mu}|{context.privacy}".encode())
-    state.update(f"{noise!r}|{steps!r}".encode())
-    # Where the files lie decides nothing.
-    state.update(job.manifest.drop(columns="path").to_json().encode())
-    state.update(job.clips.tobytes())
-    moments = job.moments()
-    source = moments.source() if moments else None
-    state.update(source.read_bytes() if source else b"")
-    return state.hexdigest()
+    return hashlib.sha256(f"{job.fingerprint()}|{noise!r}|{steps!r}".encode()).hexdigest()

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from pydantic import Field
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from echofm_core.section import Section
-from echofm_core.tasks import Task
+from echofm_core.tasks import TASKS, Task, TaskKind
+from echofm_core.training.augment_config import AugmentationConfig
+
+
+class Precision(StrEnum):
+    """Number format of matrix products: bfloat16 on CUDA and float32 on a CPU, or one of them."""
+
+    AUTO = "auto"
+    FP32 = "fp32"
+    BF16 = "bf16"
 
 
 class PhaseConfig(Section):
@@ -19,18 +28,43 @@ class PhaseConfig(Section):
     """Passes over the site's training clips in a round."""
     batch_size: int = Field(default=16, ge=1)
     """Windows of one optimizer step."""
+    accumulate: int = Field(default=1, ge=1, le=1024)
+    """Parts that a batch is computed in, one after the other: less memory, the same step."""
     learning_rate: float = Field(default=5e-4, gt=0)
     """Peak rate of AdamW."""
     warmup_rounds: float = Field(default=1.0, ge=0)
     """Linear warm-up, in global rounds; cosine to zero after it, over the whole phase."""
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    """Factor on the rate from each encoder block to the one below it, down to the patch embedding;
+    all else trains at the full rate. 1: all alike."""
     weight_decay: float = Field(default=0.05, ge=0)
     """AdamW's weight decay; none on biases, norms and tokens."""
     clip_gradient: float = Field(default=1.0, ge=0)
     """Largest gradient norm; 0 switches clipping off."""
+    ema: float = Field(default=0.0, ge=0, lt=1)
+    """Decay, per step, of an exponential moving average of the weights over a round; a site returns
+    the average, and the next round starts from what came of it. 0: the last weights."""
     keep_optimizer: bool = False
     """Keep AdamW's moments at the site between rounds; with few steps a round it learns faster."""
+    patience: int = Field(default=0, ge=0)
+    """Rounds without a better validation loss after which `echofm pretrain` and `echofm finetune`
+    stop; 0: never. A federation trains all its rounds."""
     max_skipped_steps: int = Field(default=5, ge=0)
     """Steps with a non-finite loss that a round may skip before the site gives up."""
+    save_every: int = Field(default=0, ge=0)
+    """Steps between two saves of an unfinished round at the site; started again, it goes on from
+    the last and ends with the same bits. 0: it starts from its beginning."""
+    precision: Precision = Precision.AUTO
+    """Number format of matrix products, in prediction too; ``auto``: bf16 on CUDA, fp32 elsewhere.
+    Weights, moments and losses are always fp32."""
+    checkpoint_blocks: bool = False
+    """Compute activations of transformer blocks twice and keep few: less memory, up to a third
+    more time, the same gradients."""
+    compile: bool = False
+    """Compile the model with ``torch.compile``; where there is no compiler, say so and go on."""
+    augment: bool = False
+    """Change training windows as the table ``augmentation`` says."""
+    augmentation: AugmentationConfig = AugmentationConfig()
 
 
 class PretrainConfig(PhaseConfig):
@@ -56,14 +90,65 @@ class TuneMode(StrEnum):
     FULL = "full"
 
 
+class ClassWeights(StrEnum):
+    """How much each class of a classification counts in the loss."""
+
+    NONE = "none"
+    BALANCED = "balanced"
+
+
 class FinetuneConfig(PhaseConfig):
     """The ``[finetune]`` table: supervised training through STF-Net."""
 
+    augment: bool = True
+    """Change training windows as the table ``augmentation`` says."""
     tasks: tuple[Task, ...] = (Task.EF, Task.ESV, Task.EDV, Task.REDUCED_EF, Task.AS_GRADE)
     """Tasks with a head; a clip trains those it has labels for."""
     mode: TuneMode = TuneMode.FULL
     """What may change."""
+    drop_path: float = Field(default=0.0, ge=0, lt=1)
+    """Stochastic depth where the encoder trains: probability that a window skips the last block's
+    branches; it rises linearly from 0 in the first block."""
     reduced_ef_threshold: float = Field(default=50.0, gt=0, lt=100)
     """EF below this, in percent, is the positive class of ``reduced_ef``."""
-    augment: bool = True
-    """Small shifts, scale, gain and gamma on training windows."""
+    standardisation: dict[Task, tuple[float, PositiveFloat]] = Field(default={})
+    """Mean and standard deviation that a regression target is standardised with, by task, e.g.
+    ``ef = [55.8, 12.4]`` in percent; volumes in the logarithm of ml, e.g. ``edv = [4.41, 0.44]``.
+    A task that is not named has the fixed ones of EchoNet-Dynamic. The same at all sites."""
+    class_weights: ClassWeights = ClassWeights.NONE
+    """``balanced``: rare classes count more, by the effective number of clips (Cui 2019). Clips are
+    those of ``class_counts`` or, for a task that is not there, the site's own training labels;
+    these stay at the site, and sites then differ in what they minimise."""
+    class_counts: dict[Task, tuple[PositiveInt, ...]] = Field(default={})
+    """Clips of each class, in the order of the labels, by classification task, e.g.
+    ``reduced_ef = [780, 220]`` (not reduced, reduced); read where classes are balanced."""
+    focal_gamma: float = Field(default=0.0, ge=0, le=5)
+    """Classification losses times (1 - p) ** gamma, p of the true class (Lin 2017); 0 is off."""
+
+    @field_validator("standardisation")
+    @classmethod
+    def _are_regressions(cls, table: dict[Task, object]) -> dict[Task, object]:
+        for task in table:
+            if TASKS[task].kind is not TaskKind.REGRESSION:
+                raise ValueError(f"{task} is no regression and is not standardised")
+        return table
+
+    @field_validator("class_counts")
+    @classmethod
+    def _are_classes(cls, table: dict[Task, tuple[int, ...]]) -> dict[Task, tuple[int, ...]]:
+        for task, counts in table.items():
+            if len(counts) != class_count(task):
+                raise ValueError(
+                    f"{task} has {class_count(task)} classes, but {len(counts)} counts are given"
+                )
+        return table
+
+
+def class_count(task: Task) -> int:
+    """Classes of a task; 0 for a regression."""
+    spec = TASKS[task]
+    return {
+        TaskKind.REGRESSION: 0,
+        TaskKind.BINARY: 2,
+        TaskKind.MULTICLASS: spec.outputs,
+    }[spec.kind]

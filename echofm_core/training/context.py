@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from echofm_core.privacy.config import PrivacyConfig
+from echofm_core.privacy.config import PrivacyConfig, PrivacyKind
+from echofm_core.training.config import PhaseConfig, Precision
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,7 +21,8 @@ class LocalContext:
         rounds: Rounds of the phase; the learning-rate schedule spans all of them.
         device: ``cpu``, ``cuda``, ``cuda:1`` ... or ``auto``.
         proximal_mu: Weight of the FedProx term; 0 is FedAvg.
-        state: The site's folder for this run: kept optimizer moments and the privacy ledger.
+        state: The site's folder for this run: kept optimizer moments, an unfinished round and the
+            privacy ledger.
         privacy: The plan's table.
         noise_multiplier: Noise of private training where the plan names an epsilon instead, from
             :func:`echofm_core.privacy.budget.resolve_noise`.
@@ -35,6 +37,11 @@ class LocalContext:
     state: Path | None = None
     privacy: PrivacyConfig = field(default_factory=PrivacyConfig)
     noise_multiplier: float | None = None
+
+    def precision(self, config: PhaseConfig) -> Precision:
+        """Number format of this round; float32 where a clipped gradient's norm must be exact."""
+        private = self.privacy.kind is not PrivacyKind.NONE
+        return Precision.FP32 if private else config.precision
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from echofm_core.errors import EnvironmentClashError
+from echofm_core.training.config import Precision
 
 
 def find_device(name: str) -> torch.device:
@@ -26,7 +27,8 @@ def find_device(name: str) -> torch.device:
     return device
 
 
-def autocast(device: torch.device, mixed: bool = True) -> torch.autocast:
-    """Context of a forward pass: bfloat16 on CUDA; float32 elsewhere, so that bits are stable."""
-    enabled = mixed and device.type == "cuda"
+def autocast(device: torch.device, precision: Precision = Precision.AUTO) -> torch.autocast:
+    """Context of a forward pass; ``auto`` is float32 where bits are stable, on the CPU."""
+    automatic = precision is Precision.AUTO and device.type == "cuda"
+    enabled = automatic or precision is Precision.BF16
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from echofm_core.contract import HEADS, Phase
+from echofm_core.contract import ENCODER, HEADS, Phase
 from echofm_core.data.windows import ClipWindows, to_batch
 from echofm_core.models.echo_model import EchoModel
-from echofm_core.privacy.config import PrivacyKind
+from echofm_core.randomness import torch_stream
 from echofm_core.tasks import Task
-from echofm_core.training.augment import Augmentation
-from echofm_core.training.config import FinetuneConfig
+from echofm_core.training.augment import drawn_windows
+from echofm_core.training.augment_config import AugmentationConfig
+from echofm_core.training.class_weights import emphasis_of
+from echofm_core.training.config import FinetuneConfig, Precision
 from echofm_core.training.context import LocalContext, RoundReport
 from echofm_core.training.devices import autocast, find_device
+from echofm_core.training.drop_path import StochasticDepth, stochastic_depth
+from echofm_core.training.execution import Compiled, recomputed
 from echofm_core.training.freeze import TRUNK, finetuned_groups, only_trainable
-from echofm_core.training.job import Indices, LocalJob
+from echofm_core.training.job import Indices, LocalJob, slices
 from echofm_core.training.loop import train
-from echofm_core.training.losses import Losses, supervised
+from echofm_core.training.losses import PLAIN, Emphasis, Losses, supervised
 from echofm_core.training.targets import targets_of
 
 
@@ -43,28 +49,29 @@ def finetune_round(
         TrainingError: The loss stays non-finite.
         PrivacyError: Privacy was asked for and cannot be had, or its budget is spent.
     """
-    device = find_device(context.device)
-    targets = targets_of(clips.manifest, config.tasks, config.reduced_ef_threshold)
+    targets = targets_of(
+        clips.manifest, config.tasks, config.reduced_ef_threshold, config.standardisation
+    )
     counts = {task: int(np.isfinite(target).sum()) for task, target in targets.items()}
-    labelled = [task for task, count in counts.items() if count]
+    labelled = {task: target for task, target in targets.items() if counts[task]}
     rows = np.flatnonzero(np.isfinite(list(targets.values())).any(axis=0))
-    with only_trainable(model, finetuned_groups(config.mode, labelled)):
+    paths = torch_stream(context.seed, context.site, context.round, f"{Phase.FINETUNE}.drop_path")
+    drop_path = config.drop_path if ENCODER in TRUNK[config.mode] else 0.0
+    with (
+        only_trainable(model, finetuned_groups(config.mode, labelled)),
+        recomputed(model, config.checkpoint_blocks),
+        stochastic_depth(model.encoder.blocks, drop_path, paths) as depth,
+    ):
         metrics = train(
             LocalJob(
                 phase=Phase.FINETUNE,
-                model=model.to(device),
-                objective=SupervisedObjective(
-                    model=model,
-                    clips=clips,
-                    device=device,
-                    mixed=context.privacy.kind is PrivacyKind.NONE,
-                    targets={task: torch.from_numpy(targets[task]) for task in labelled},
-                    augmentation=Augmentation() if config.augment else None,
-                ),
+                model=model.to(find_device(context.device)),
+                objective=_objective(model, clips, config, context, labelled, depth),
                 clips=rows,
                 manifest=clips.manifest,
                 config=config,
                 context=context,
+                generators={"drop_path": paths},
             )
         )
     return RoundReport(
@@ -74,36 +81,64 @@ def finetune_round(
     )
 
 
+def _objective(
+    model: EchoModel,
+    clips: ClipWindows,
+    config: FinetuneConfig,
+    context: LocalContext,
+    targets: Mapping[Task, NDArray[np.float32]],
+    depth: StochasticDepth | None,
+) -> SupervisedObjective:
+    """What the plan says is minimised."""
+    return SupervisedObjective(
+        model=Compiled(model) if config.compile else model,
+        clips=clips,
+        device=find_device(context.device),
+        precision=context.precision(config),
+        targets={task: torch.from_numpy(target) for task, target in targets.items()},
+        augmentation=config.augmentation if config.augment else None,
+        emphasis=emphasis_of(config, targets),
+        depth=depth,
+    )
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SupervisedObjective:
     """Losses of a fresh, perhaps augmented window of each clip.
 
     Attributes:
-        model: On ``device``.
+        model: An :class:`EchoModel` on ``device``, perhaps compiled.
         clips: Where windows come from.
         device: Where the model is.
-        mixed: Use the device's mixed precision; a clipped gradient's norm must be exact.
+        precision: Number format of its products.
         targets: Task -> float (N,) in model units, NaN = no label; tasks without labels absent.
-        augmentation: Applied to the frames; None leaves them.
+        augmentation: Changes of the windows; None leaves them.
+        emphasis: Of classifications.
+        depth: Stochastic depth of the model's encoder.
     """
 
-    model: EchoModel
+    model: Callable[..., Any]
     clips: ClipWindows
     device: torch.device
-    mixed: bool
+    precision: Precision
     targets: Mapping[Task, Tensor]
-    augmentation: Augmentation | None
+    augmentation: AugmentationConfig | None = None
+    emphasis: Emphasis = PLAIN
+    depth: StochasticDepth | None = None
 
-    def __call__(self, rows: Indices, rng: np.random.Generator) -> Losses:
-        """Losses of rows (B,)."""
-        windows = [self.clips.train_window(int(row), rng) for row in rows]
-        if self.augmentation:
-            windows = [
-                replace(window, frames=self.augmentation(window.frames, rng)) for window in windows
-            ]
-        batch = to_batch(windows)
+    def __call__(self, rows: Indices, rng: np.random.Generator, parts: int = 1) -> Iterator[Losses]:
+        """Losses of rows (B,), part by part."""
+        batch = to_batch(drawn_windows(self.clips, rows, self.augmentation, rng))
+        scales = self.depth.draw(len(rows)).to(self.device) if self.depth else None
         chosen = torch.from_numpy(rows)
         targets = {task: values[chosen].to(self.device) for task, values in self.targets.items()}
-        with autocast(self.device, self.mixed):
-            outputs = self.model(batch.video.to(self.device), batch.times.to(self.device))
-        return supervised(outputs, targets)
+        totals = torch.stack([(~target.isnan()).sum() for target in targets.values()])
+        for part in slices(len(rows), parts):
+            if self.depth and scales is not None:
+                self.depth.use(scales[part])
+            with autocast(self.device, self.precision):
+                outputs = self.model(
+                    batch.video[part].to(self.device), batch.times[part].to(self.device)
+                )
+            some = {task: target[part] for task, target in targets.items()}
+            yield supervised(outputs, some, self.emphasis, totals)

@@ -2,26 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from echofm_core.checksum import digest
 from echofm_core.contract import Phase
 from echofm_core.errors import EmptySiteError, TrainingError
+from echofm_core.models.weights import to_arrays
 from echofm_core.randomness import stream
 from echofm_core.training.config import PhaseConfig
 from echofm_core.training.context import LocalContext
 from echofm_core.training.losses import Losses
 from echofm_core.training.moments import KeptMoments
+from echofm_core.training.optimizer import trainable
+from echofm_core.training.progress import RoundProgress
 from echofm_core.training.schedule import RoundSchedule
 
 Indices = NDArray[np.int64]
-#: Draws a window of each named clip with the generator and returns the model's losses on them.
-Objective = Callable[[Indices, np.random.Generator], Losses]
+
+
+class Objective(Protocol):
+    """What is minimised."""
+
+    def __call__(self, rows: Indices, rng: np.random.Generator, parts: int = 1) -> Iterable[Losses]:
+        """Draw a window of each clip, and yield the model's losses on one part after the other.
+
+        All draws of a batch come before its first part, so they do not depend on ``parts``.
+
+        Args:
+            rows: Clips of the batch, (B,).
+            rng: Source of the windows.
+            parts: Into how many the batch is split; as even as can be, none empty.
+        """
+
+
+def slices(samples: int, parts: int) -> list[slice]:
+    """Consecutive parts of a batch, sizes differing by at most one; none is empty."""
+    ends = np.linspace(0, samples, min(parts, samples) + 1).round().astype(int)
+    return [slice(start, end) for start, end in pairwise(ends.tolist())]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +64,7 @@ class LocalJob:
         manifest: All of the site's rows for this phase.
         config: The phase's table of the plan.
         context: Where in the federation this stands.
+        generators: What the objective draws from beside the generator that it is handed, by name.
     """
 
     phase: Phase
@@ -45,6 +74,7 @@ class LocalJob:
     manifest: pd.DataFrame
     config: PhaseConfig
     context: LocalContext
+    generators: Mapping[str, torch.Generator] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not len(self.clips):
@@ -76,12 +106,45 @@ class LocalJob:
         """
         if not self.config.keep_optimizer:
             return None
+        folder = self._state("shall keep its optimizer between rounds", "keep_optimizer")
+        return KeptMoments(folder, self.phase, self.context.round)
+
+    def progress(self) -> RoundProgress | None:
+        """Where the unfinished round is saved; None where it is not. Ask before the first step.
+
+        Raises:
+            TrainingError: It shall be saved, but the site has no state folder.
+        """
+        if not self.config.save_every:
+            return None
+        folder = self._state("shall save unfinished rounds", "save_every")
+        return RoundProgress(folder, self.phase, self.fingerprint())
+
+    def fingerprint(self) -> str:
+        """SHA-256, in hex, of all that decides the round's result; ask before the first step."""
+        context = self.context
+        state = hashlib.sha256()
+        groups = {name.partition(".")[0] for name, _ in self.model.named_parameters()}
+        state.update(digest(to_arrays(self.model, groups)).encode())
+        state.update("|".join(trainable(self.model)).encode())
+        state.update(self.config.model_dump_json().encode())
+        state.update(f"{context.seed}|{context.site}|{context.round}|{context.rounds}|".encode())
+        state.update(f"{context.proximal_mu}|{context.privacy}".encode())
+        # Where the files lie decides nothing.
+        state.update(self.manifest.drop(columns="path").to_json().encode())
+        state.update(self.clips.tobytes())
+        moments = self.moments()
+        source = moments.source() if moments else None
+        state.update(source.read_bytes() if source else b"")
+        return state.hexdigest()
+
+    def _state(self, purpose: str, option: str) -> Path:
         if self.context.state is None:
             raise TrainingError(
-                f"site {self.context.site} shall keep its optimizer between rounds "
-                f"({self.phase}.keep_optimizer), but has no state folder; give it one."
+                f"site {self.context.site} {purpose} ({self.phase}.{option}), but has no state "
+                "folder; give it one."
             )
-        return KeptMoments(self.context.state, self.phase, self.context.round)
+        return self.context.state
 
 
 def patient_numbers(manifest: pd.DataFrame) -> Indices:

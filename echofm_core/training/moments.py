@@ -5,16 +5,47 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
-from echofm_core.contract import Phase
+from echofm_core.contract import Phase, Weights
 from echofm_core.errors import CheckpointError
 from echofm_core.models import weights
 from echofm_core.training.optimizer import trainable
 
 #: AdamW's state of one parameter.
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+
+
+def moments_of(
+    model: nn.Module, optimizer: torch.optim.Optimizer
+) -> dict[str, NDArray[np.floating]]:
+    """Copy of the moments of each trainable parameter that has any, named ``parameter|moment``."""
+    return {
+        f"{name}|{key}": optimizer.state[parameter][key].reshape(-1).cpu().numpy()
+        for name, parameter in trainable(model).items()
+        if parameter in optimizer.state
+        for key in MOMENTS
+    }
+
+
+def give_moments(model: nn.Module, optimizer: torch.optim.Optimizer, kept: Weights) -> None:
+    """Give each trainable parameter the moments it had; new parameters start without.
+
+    Raises:
+        KeyError, RuntimeError: The moments are of another model.
+    """
+    for name, parameter in trainable(model).items():
+        if f"{name}|step" in kept:
+            shapes = {"step": ()} | dict.fromkeys(MOMENTS[:2], parameter.shape)
+            optimizer.state[parameter] = {
+                key: torch.from_numpy(kept[f"{name}|{key}"])
+                .reshape(shapes[key])
+                .to(parameter.device)
+                for key in MOMENTS
+            }
 
 
 class KeptMoments:
@@ -48,17 +79,8 @@ class KeptMoments:
         source = self.source()
         if source is None:
             return
-        kept = weights.load(source)
         try:
-            for name, parameter in trainable(model).items():
-                if f"{name}|step" in kept:
-                    shapes = {"step": ()} | dict.fromkeys(MOMENTS[:2], parameter.shape)
-                    optimizer.state[parameter] = {
-                        key: torch.from_numpy(kept[f"{name}|{key}"])
-                        .reshape(shapes[key])
-                        .to(parameter.device)
-                        for key in MOMENTS
-                    }
+            give_moments(model, optimizer, weights.load(source))
         except (KeyError, RuntimeError):
             raise CheckpointError(
                 f"kept optimizer moments {source} do not fit the model; remove the file to start "
@@ -67,15 +89,9 @@ class KeptMoments:
 
     def save(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Write this round's file whole, then forget all but it and the one before it."""
-        arrays = {
-            f"{name}|{key}": optimizer.state[parameter][key].reshape(-1).cpu().numpy()
-            for name, parameter in trainable(model).items()
-            if parameter in optimizer.state
-            for key in MOMENTS
-        }
         source = self.source()
         current = self.folder / f"{self.phase}-{self.round:05d}.safetensors"
-        weights.save(arrays, current, {})
+        weights.save(moments_of(model, optimizer), current, {})
         for _, path in list(self._files()):
             if path not in (source, current):
                 path.unlink(missing_ok=True)

@@ -40,7 +40,7 @@ def predict(
     Args:
         model: Put on the device, and in evaluation mode.
         clips: Windows to predict on; clips without a label are not read.
-        config: Tasks and the threshold of ``reduced_ef``.
+        config: As the model was trained: tasks, threshold, scaling of targets and precision.
         batch_size: Windows of one forward pass.
         device: As :class:`~echofm_core.training.context.LocalContext` has it.
 
@@ -53,7 +53,7 @@ def predict(
     rows = np.flatnonzero(np.isfinite(list(labels.values())).any(axis=0))
     if not len(rows):
         return pd.DataFrame(columns=COLUMNS)
-    means = _predict_rows(model, clips, rows, batch_size, find_device(device))
+    means = _predict_rows(model, clips, rows, config, batch_size, find_device(device))
     identity = clips.manifest[IDENTITY].iloc[rows].reset_index(drop=True)
     tables = [_table(identity, task, labels[task][rows], means[task]) for task in labels]
     return pd.concat(tables, ignore_index=True)
@@ -64,6 +64,7 @@ def _predict_rows(
     model: EchoModel,
     clips: ClipWindows,
     rows: NDArray[np.int64],
+    config: FinetuneConfig,
     batch_size: int,
     device: torch.device,
 ) -> dict[Task, Array]:
@@ -73,11 +74,11 @@ def _predict_rows(
     parts: dict[Task, list[Array]] = {}
     for batch_owners, windows in _window_batches(clips, rows, batch_size):
         batch = to_batch(windows)
-        with autocast(device):
+        with autocast(device, config.precision):
             outputs = model(batch.video.to(device), batch.times.to(device))
         owners += batch_owners
         for task, output in outputs.items():
-            parts.setdefault(task, []).append(to_units(task, output))
+            parts.setdefault(task, []).append(to_units(task, output, config.standardisation))
     counts = np.bincount(owners, minlength=len(rows)).astype(np.float32)
     starts = np.searchsorted(owners, np.arange(len(rows)))
     means = {}

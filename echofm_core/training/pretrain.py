@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from echofm_core.contract import DECODER, ENCODER, Phase
 from echofm_core.data.windows import ClipWindows, to_batch
 from echofm_core.models.masked_autoencoder import MaskedAutoencoder
-from echofm_core.privacy.config import PrivacyKind
 from echofm_core.randomness import torch_stream
-from echofm_core.training.config import PretrainConfig
+from echofm_core.training.augment import drawn_windows
+from echofm_core.training.augment_config import AugmentationConfig
+from echofm_core.training.config import Precision, PretrainConfig
 from echofm_core.training.context import LocalContext, RoundReport
 from echofm_core.training.devices import autocast, find_device
-from echofm_core.training.job import Indices, LocalJob
+from echofm_core.training.execution import Compiled, recomputed
+from echofm_core.training.job import Indices, LocalJob, slices
 from echofm_core.training.loop import train
 from echofm_core.training.losses import Losses, unsupervised
 
@@ -40,49 +44,59 @@ def pretrain_round(
     """
     device = find_device(context.device)
     masks = torch_stream(context.seed, context.site, context.round, f"{Phase.PRETRAIN}.mask")
-    metrics = train(
-        LocalJob(
-            phase=Phase.PRETRAIN,
-            model=model.to(device),
-            objective=ReconstructionObjective(
-                model=model,
-                clips=clips,
-                device=device,
-                masks=masks,
-                mixed=context.privacy.kind is PrivacyKind.NONE,
-            ),
-            clips=np.arange(len(clips)),
-            manifest=clips.manifest,
-            config=config,
-            context=context,
-        )
+    objective = ReconstructionObjective(
+        model=model,
+        clips=clips,
+        device=device,
+        masks=masks,
+        precision=context.precision(config),
+        augmentation=config.augmentation if config.augment else None,
+        compiled=Compiled(model.loss_at) if config.compile else None,
     )
+    with recomputed(model, config.checkpoint_blocks):
+        metrics = train(
+            LocalJob(
+                phase=Phase.PRETRAIN,
+                model=model.to(device),
+                objective=objective,
+                clips=np.arange(len(clips)),
+                manifest=clips.manifest,
+                config=config,
+                context=context,
+                generators={"mask": masks},
+            )
+        )
     return RoundReport(counts=dict.fromkeys((ENCODER, DECODER), len(clips)), metrics=metrics)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReconstructionObjective:
-    """Masked reconstruction loss of a fresh window of each clip.
+    """Masked reconstruction loss of a fresh, perhaps augmented window of each clip.
 
     Attributes:
         model: On ``device``.
         clips: Where windows come from.
         device: Where the model is.
         masks: CPU source of the masks.
-        mixed: Use the device's mixed precision; a clipped gradient's norm must be exact.
+        precision: Number format of the model's products.
+        augmentation: Changes of the windows; None leaves them.
+        compiled: The model's ``loss_at``, compiled.
     """
 
     model: MaskedAutoencoder
     clips: ClipWindows
     device: torch.device
     masks: torch.Generator
-    mixed: bool
+    precision: Precision
+    augmentation: AugmentationConfig | None = None
+    compiled: Callable[..., Tensor] | None = None
 
-    def __call__(self, rows: Indices, rng: np.random.Generator) -> Losses:
-        """Losses of rows (B,)."""
-        batch = to_batch([self.clips.train_window(int(row), rng) for row in rows])
-        with autocast(self.device, self.mixed):
-            values = self.model.loss(
-                batch.video.to(self.device), batch.sector.to(self.device), self.masks
-            )
-        return unsupervised(values)
+    def __call__(self, rows: Indices, rng: np.random.Generator, parts: int = 1) -> Iterator[Losses]:
+        """Losses of rows (B,), part by part."""
+        batch = to_batch(drawn_windows(self.clips, rows, self.augmentation, rng))
+        places = self.model.draw(batch.sector, self.masks)
+        loss_at = self.compiled or self.model.loss_at
+        for part in slices(len(rows), parts):
+            with autocast(self.device, self.precision):
+                values = loss_at(batch.video[part].to(self.device), *places.of(part, self.device))
+            yield unsupervised(values, len(rows))

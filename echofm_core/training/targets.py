@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from torch import Tensor
 
-from echofm_core.tasks import TASKS, VIEWS, Task, TaskKind
+from echofm_core.tasks import AS_CLASS_OF_GRADE, TASKS, VIEWS, Task, TaskKind
 
 FloatArray = NDArray[np.float32]
+#: Task -> mean and standard deviation that the plan names in place of the task's own.
+Standardisation = Mapping[Task, tuple[float, float]]
 
 
 def labels_of(
@@ -31,26 +33,28 @@ def labels_of(
 
 
 def targets_of(
-    manifest: pd.DataFrame, tasks: Iterable[Task], threshold: float
+    manifest: pd.DataFrame, tasks: Iterable[Task], threshold: float, scaling: Standardisation
 ) -> dict[Task, FloatArray]:
     """Labels in model units: regression logged where the task says so, and standardised.
 
-    Arguments and result as of :func:`labels_of`.
+    Arguments and result as of :func:`labels_of`; ``scaling`` is the plan's ``standardisation``.
     """
     targets = {}
     for task, label in labels_of(manifest, tasks, threshold).items():
         spec = TASKS[task]
         scaled = np.log(label) if spec.log else label
-        targets[task] = ((scaled - spec.mean) / spec.sd).astype(np.float32)
+        mean, sd = scaling.get(task, (spec.mean, spec.sd))
+        targets[task] = ((scaled - mean) / sd).astype(np.float32)
     return targets
 
 
-def to_units(task: Task, output: Tensor) -> FloatArray:
+def to_units(task: Task, output: Tensor, scaling: Standardisation) -> FloatArray:
     """A head's output in natural units.
 
     Args:
         task: Whose head.
         output: Float (B, outputs).
+        scaling: The plan's ``standardisation``, which the head was trained with.
 
     Returns:
         Regression (B,) in the task's unit, within its legal range; binary (B,) probability of the
@@ -63,7 +67,8 @@ def to_units(task: Task, output: Tensor) -> FloatArray:
     raw = raw[:, 0]
     if spec.kind is TaskKind.BINARY:
         return np.asarray(raw.sigmoid().numpy(), dtype=np.float32)
-    scaled = raw * spec.sd + spec.mean
+    mean, sd = scaling.get(task, (spec.mean, spec.sd))
+    scaled = raw * sd + mean
     natural = scaled.exp() if spec.log else scaled
     return np.asarray(natural.clamp(spec.low, spec.high).numpy(), dtype=np.float32)
 
@@ -72,6 +77,8 @@ def _label(manifest: pd.DataFrame, task: Task, threshold: float) -> FloatArray:
     column = manifest[TASKS[task].column]
     if task is Task.VIEW:
         column = column.map({name: index for index, name in enumerate(VIEWS)}, na_action="ignore")
+    elif task is Task.AS_CLASS:
+        column = column.map(dict(enumerate(AS_CLASS_OF_GRADE)), na_action="ignore")
     values = column.astype("Float32").to_numpy(dtype=np.float32, na_value=np.nan)
     if task is Task.REDUCED_EF:
         return np.where(np.isnan(values), np.nan, values < threshold).astype(np.float32)

@@ -8,13 +8,13 @@ from types import MappingProxyType
 import pandas as pd
 
 from echofm_core.data.manifest import validate
+from echofm_core.data.splits import fill_splits
 from echofm_core.errors import DataRootError, EmptySiteError
 from echofm_core.plan import ProtocolConfig, ProtocolName
 from simulations.protocols._api import SiteRule
 from simulations.protocols.dirichlet import Dirichlet
 from simulations.protocols.grouped import Quality, VendorModel
 from simulations.protocols.institution import Institution
-from simulations.protocols.splits import fill_splits
 
 RULES: Mapping[ProtocolName, SiteRule] = MappingProxyType(
     {

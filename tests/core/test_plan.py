@@ -32,6 +32,8 @@ def test_where_it_runs_is_not_part_of_the_hash() -> None:
         ({"data": {"size": 100}, "model": {"patch": 16}}, "`data.size`: input should be a multip"),
         ({"data": {"size": 72}}, "data.size 72 is not a multiple of model.patch 16"),
         ({"pretrain": {"rounds": 0}, "finetune": {"rounds": 0}}, "nothing to do"),
+        ({"data": {"tmed2": {"form": "bag"}}}, "form is bag, but model.stf_net is compact"),
+        ({"data": {"tmed2": {"fold": 3}}}, "`data.tmed2.fold`: input should be less than or eq"),
         ({"privacy": {"kind": "local"}}, "exactly one of epsilon and noise_multiplier"),
         ({"pretrain": {"mask_ratio": 1.5}}, "`pretrain.mask_ratio`: input should be less than 1"),
     ],

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import resource
 import shutil
 from pathlib import Path
 
@@ -9,10 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from echofm_core.data import store_build, store_parts
+from echofm_core.data import store_build, store_install, store_parts, store_space
 from echofm_core.data.clip_store import ClipStore, build_store, open_stores
 from echofm_core.data.config import DataConfig
 from echofm_core.data.manifest import manifest_from_rows
+from echofm_core.data.store_folder import sole_builder, tidy
 from echofm_core.errors import StoreError
 from tests.data.files import speckle, write_avi, write_jpeg_cine
 
@@ -72,11 +74,12 @@ def test_frames_are_the_letterboxed_source(tmp_path: Path) -> None:
 
 
 def test_same_bits_for_any_number_of_workers(manifest: pd.DataFrame, tmp_path: Path) -> None:
-    one, first = build_store(manifest, tmp_path / "one", CONFIG, workers=1)
-    two, second = build_store(manifest, tmp_path / "two", CONFIG, workers=2)
-    assert one.digest() == two.digest()
-    pd.testing.assert_frame_equal(one.index, two.index)
-    pd.testing.assert_frame_equal(first.table(), second.table())
+    here, first = build_store(manifest, tmp_path / "here", CONFIG)
+    for workers in (1, 3):
+        store, found = build_store(manifest, tmp_path / str(workers), CONFIG, workers=workers)
+        assert store.digest() == here.digest()
+        pd.testing.assert_frame_equal(store.index, here.index)
+        pd.testing.assert_frame_equal(found.table(), first.table())
 
 
 def test_second_build_decodes_nothing(
@@ -113,7 +116,7 @@ def test_killed_build_goes_on(
 ) -> None:
     manifest = manifest[manifest["clip_id"].isin(["a", "b", "c"])]
     with monkeypatch.context() as patch:
-        patch.setattr(store_build, "_install", _killed)
+        patch.setattr(store_build, "install", _killed)
         with pytest.raises(KeyboardInterrupt):
             build_store(manifest, tmp_path / "s", CONFIG)
     with pytest.raises(StoreError, match="no clip store"):
@@ -135,12 +138,96 @@ def test_another_size_is_another_store(manifest: pd.DataFrame, tmp_path: Path) -
 def test_full_disk_is_refused_before_decoding(
     manifest: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
-    monkeypatch.setattr(store_build.shutil, "disk_usage", lambda _: usage)
+    """By hand, at 32 x 32 = 1,024 bytes a frame and one sector a clip.
+
+    a, b, c hold 20, 12 and 10 frames: 46,080 bytes with their sectors, once as parts and once in
+    the store. Parts that are there already are not asked for again. A fourth clip of 9 frames takes
+    10,240 bytes as a part, and the store is then written anew with 56,320.
+    """
+    manifest = manifest[:3].assign(n_frames=pd.array([20, 12, 10], "Int32"))
+    write_avi(tmp_path / "d.avi", speckle(9), 50)
+    fourth = {"clip_id": "d", "path": str(tmp_path / "d.avi"), "n_frames": 9}
+    more = pd.concat([manifest, manifest[:1].assign(**fourth)], ignore_index=True)
     calls = _count_decodes(monkeypatch)
+
+    def free(count: int) -> None:
+        usage = shutil.disk_usage(tmp_path)._replace(free=count)
+        monkeypatch.setattr(store_space.shutil, "disk_usage", lambda _: usage)
+
+    free(2 * 46_080 - 1)
     with pytest.raises(StoreError, match="GB are free"):
         build_store(manifest, tmp_path / "s", CONFIG)
     assert calls == []
+    free(2 * 46_080)
+    with monkeypatch.context() as patch:
+        patch.setattr(store_build, "install", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            build_store(manifest, tmp_path / "s", CONFIG)
+    free(46_079)
+    with pytest.raises(StoreError, match="GB are free"):
+        build_store(manifest, tmp_path / "s", CONFIG)
+    free(46_080)
+    build_store(manifest, tmp_path / "s", CONFIG)
+    free(0)
+    build_store(manifest, tmp_path / "s", CONFIG)
+    free(46_080 + 2 * 10_240 - 1)
+    with pytest.raises(StoreError, match="GB are free"):
+        build_store(more, tmp_path / "s", CONFIG)
+    free(46_080 + 2 * 10_240)
+    assert len(build_store(more, tmp_path / "s", CONFIG)[0]) == 4
+    assert calls == ["a.avi", "b.avi", "c.dcm", "d.avi"]
+
+
+def test_what_is_asked_of_the_disk_is_what_is_taken(
+    manifest: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Measured when the store is whole and the parts are still there; headers take 3 % here."""
+    manifest = manifest[:3].assign(n_frames=pd.array([20, 12, 10], "Int32"))
+    taken: list[int] = []
+
+    def measured(folder: Path, *, parts: bool) -> None:
+        taken.append(sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()))
+        tidy(folder, parts=parts)
+
+    monkeypatch.setattr(store_install, "tidy", measured)
+    build_store(manifest, tmp_path / "s", CONFIG)
+    index = next((tmp_path / "s").rglob("index.parquet")).stat().st_size
+    assert 2 * 46_080 <= taken[0] - index <= 1.03 * 2 * 46_080
+
+
+def test_a_disk_that_fails_is_one_sentence(manifest: pd.DataFrame, tmp_path: Path) -> None:
+    """The system refuses to let any file grow beyond 16 kB: a part of 20 frames takes 21 kB."""
+    _, hard = old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16_384, hard))
+    try:
+        with pytest.raises(StoreError, match=r"cannot be written \(File too large\)"):
+            build_store(manifest, tmp_path / "s", CONFIG)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+    assert len(build_store(manifest, tmp_path / "s", CONFIG)[0]) == 3
+
+
+def test_one_builder_at_a_time(manifest: pd.DataFrame, tmp_path: Path) -> None:
+    with sole_builder(tmp_path / "s"), pytest.raises(StoreError, match="another process is"):
+        build_store(manifest, tmp_path / "s", CONFIG)
+    assert len(build_store(manifest, tmp_path / "s", CONFIG)[0]) == 3
+
+
+def test_a_part_cut_by_a_power_failure_is_decoded_again(
+    manifest: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Full length, but the last kilobyte never reached the disk; and one of no length at all."""
+    whole = build_store(manifest, tmp_path / "whole", CONFIG)[0].digest()
+    with monkeypatch.context() as patch:
+        patch.setattr(store_build, "install", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            build_store(manifest, tmp_path / "s", CONFIG)
+    first, second, *_ = sorted((tmp_path / "s" / "parts").iterdir())
+    first.write_bytes(first.read_bytes()[:-1024] + bytes(1024))
+    second.write_bytes(b"")
+    calls = _count_decodes(monkeypatch)
+    assert build_store(manifest, tmp_path / "s", CONFIG)[0].digest() == whole
+    assert len([name for name in calls if name not in ("short.avi", "junk.avi")]) == 2
 
 
 @pytest.mark.parametrize("name", ["meta.json", "frames.npy", "index.parquet", "sectors.npy"])
@@ -180,25 +267,13 @@ def test_a_clip_that_is_not_there(manifest: pd.DataFrame, tmp_path: Path) -> Non
         store.frames("a", 0, 21)
 
 
-def test_a_decoder_that_dies_is_one_sentence(
-    manifest: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(store_build, "prepare", _die)
-    with pytest.raises(StoreError, match="process died"):
-        build_store(manifest, tmp_path / "s", CONFIG, workers=2)
-
-
-def _die(_: object) -> None:
-    os._exit(9)
-
-
 def _count_decodes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     calls: list[str] = []
     real = store_parts.decode_clip
 
-    def counted(path: str, dataset: str) -> object:
+    def counted(path: str, dataset: str, side: int | None = None) -> object:
         calls.append(Path(path).name)
-        return real(path, dataset)
+        return real(path, dataset, side)
 
     monkeypatch.setattr(store_parts, "decode_clip", counted)
     return calls

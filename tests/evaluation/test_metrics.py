@@ -192,8 +192,10 @@ def test_the_predicted_ef_also_ranks_reduced_hearts() -> None:
 
 
 def _random_cases(task, rng, cases):
-    if task in (Task.AS_GRADE, Task.VIEW):
-        return rng.integers(0, 5, cases).astype(float), rng.integers(1, 5, (cases, 5)) / 4
+    if task in (Task.AS_GRADE, Task.AS_CLASS, Task.VIEW):
+        classes = 3 if task is Task.AS_CLASS else 5
+        shape = (cases, classes)
+        return rng.integers(0, classes, cases).astype(float), rng.integers(1, 5, shape) / 4
     if task is Task.REDUCED_EF:
         return rng.integers(0, 2, cases).astype(float), rng.integers(0, 5, cases) / 4
     return rng.integers(20, 80, cases).astype(float), rng.integers(20, 80, cases).astype(float)

@@ -47,6 +47,26 @@ def test_clips_are_averaged_before_the_error() -> None:
     assert value(scores, "all", "mae") == pytest.approx(21 / 4)
 
 
+def test_images_of_a_study_are_averaged_before_its_class_is_told() -> None:
+    """Three classes. Study s1, class 2: its images say (.6, 0, .4) and (0, .3, .7), so (.3, .15,
+    .55), class 2, though half of them say 0. Study s2, class 0: (.9, .1, 0). All correct."""
+    columns = ["dataset", "site", "patient_id", "study_id", "clip_id", "truth", "p0", "p1", "p2"]
+    rows = pd.DataFrame(
+        [
+            ("t", "T", "p", "s1", "s1_0", 2.0, 0.6, 0.0, 0.4),
+            ("t", "T", "p", "s1", "s1_1", 2.0, 0.0, 0.3, 0.7),
+            ("t", "T", "q", "s2", "s2_0", 0.0, 0.9, 0.1, 0.0),
+        ],
+        columns=columns,
+    ).assign(task="as_class", prediction=0.0, view="PLAX")
+    cases = study_cases(rows, Task.AS_CLASS)
+    np.testing.assert_allclose(cases.prediction, [[0.3, 0.15, 0.55], [0.9, 0.1, 0]])
+    assert cases.truth.tolist() == [2, 0]
+    scores = scored(rows)
+    assert value(scores, "T", "accuracy") == value(scores, "T", "macro_auc") == 1
+    assert value(scores, "T", "quadratic_kappa") == pytest.approx(1)
+
+
 def test_patients_are_counted_by_data_set() -> None:
     scores = scored(ef_rows())
     assert [value(scores, site, "mae", "patients") for site in ("A", "B", "all")] == [2, 1, 3]

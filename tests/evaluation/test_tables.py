@@ -5,7 +5,7 @@ import io
 import pandas as pd
 from rich.console import Console
 
-from echofm_core.evaluation.headline import HEADLINES
+from echofm_core.evaluation.headline import headlines_of
 from echofm_core.evaluation.tables import (
     print_site_by_model,
     published_convention,
@@ -73,7 +73,7 @@ def test_one_tested_site_needs_no_pooled_column() -> None:
     both = [("federated", "all", task, metric, 1.0, 0.9, 1.1, 9)
             for task, metric in (("ef", "mae"), ("as_grade", "macro_auc"))]  # fmt: skip
     table = pd.concat([scores(), pd.DataFrame(both, columns=COLUMNS)])
-    ef, grade = (item for item in HEADLINES if item.metric in ("mae", "macro_auc"))
+    ef, grade = (item for item in headlines_of(table) if item.metric in ("mae", "macro_auc"))
     assert sites_with_labels(table, ef) == ["A", "B", "all"]
     assert sites_with_labels(table, grade) == ["C"]
 

@@ -23,6 +23,16 @@ def drawn(model: MaskedAutoencoder, batch: int, seed: int) -> tuple[Tensor, Tens
     return visible, hidden, decoded_tokens(hidden, counted, fraction, source)
 
 
+def test_a_drawn_mask_is_a_tube_of_the_exact_size_and_each_samples_own() -> None:
+    """floor(0.75 * 16) = 12 positions hidden, the same in all four slots; the rest is seen."""
+    visible, hidden, _ = drawn(build_autoencoder(small_plan()), 8, seed=1)
+    mask = chosen(hidden).reshape(8, GRID[0], POSITIONS)
+    assert torch.equal(chosen(visible), ~chosen(hidden))
+    assert (mask == mask[:, :1]).all()
+    assert mask[:, 0].sum(dim=1).tolist() == [12] * 8
+    assert len(mask[:, 0].unique(dim=0)) == 8
+
+
 def patch_of(video: np.ndarray, token: int) -> np.ndarray:
     """Pixels of a token, by slicing: 2 frames x 8 lines x 8 columns."""
     slot, position = divmod(token, POSITIONS)
@@ -33,7 +43,7 @@ def patch_of(video: np.ndarray, token: int) -> np.ndarray:
 
 
 def test_the_loss_is_what_numpy_computes() -> None:
-    """Mean over decoded patches of the mean squared error to (x - mean) / sqrt(var + 1e-6)."""
+    """Mean over decoded patches of the mean squared error to (x - mean) / (sd + 1e-6 / 0.1882)."""
     model, video = build_autoencoder(small_plan()), videos(3)
     visible, _, wanted = drawn(model, 3, seed=5)
     with torch.no_grad():
@@ -44,7 +54,7 @@ def test_the_loss_is_what_numpy_computes() -> None:
         for place, token in enumerate(wanted[sample].tolist()):
             pixels = patch_of(video[sample].double().numpy(), token)
             variance = ((pixels - pixels.mean()) ** 2).sum() / (len(pixels) - 1)
-            target = (pixels - pixels.mean()) / np.sqrt(variance + 1e-6)
+            target = (pixels - pixels.mean()) / (np.sqrt(variance) + 1e-6 / 0.1882)
             errors.append(((predicted[sample, place].numpy() - target) ** 2).mean())
         assert len(errors) == 24  # half of 12 hidden positions in 4 slots
         assert loss[sample].item() == pytest.approx(np.mean(errors), rel=1e-5)

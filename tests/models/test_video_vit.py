@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from echofm_core.models.build import build_echo_model
+from echofm_core.models.build import build_autoencoder, build_echo_model
 from echofm_core.models.video_vit import VideoEncoder
 from tests.models.small import GRID, PATCH, generator, small_plan, videos
 
@@ -56,3 +56,14 @@ def test_layer_norms_have_the_reference_epsilon() -> None:
     norms = [layer for layer in encoder().modules() if isinstance(layer, nn.LayerNorm)]
     assert len(norms) == 2 * 4 + 1
     assert {norm.eps for norm in norms} == {1e-6}
+
+
+def test_an_encoder_without_a_last_norm_gives_what_its_blocks_give() -> None:
+    plan, video = small_plan(), videos(2)
+    bare = plan.model_copy(update={"model": plan.model.model_copy(update={"final_norm": False})})
+    normed, model = build_autoencoder(plan).encoder, build_autoencoder(bare).encoder
+    assert {name for name, _ in normed.named_parameters()} - {
+        name for name, _ in model.named_parameters()
+    } == {"norm.weight", "norm.bias"}
+    model.load_state_dict(normed.state_dict(), strict=False)
+    assert torch.equal(normed.norm(model(video)), normed(video))

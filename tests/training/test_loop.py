@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,9 +14,10 @@ from echofm_core.data.manifest import manifest_from_rows
 from echofm_core.errors import EmptySiteError, TrainingError
 from echofm_core.training.config import PhaseConfig
 from echofm_core.training.context import LocalContext
-from echofm_core.training.job import Indices, LocalJob, patient_numbers
-from echofm_core.training.loop import _Trainer, batches, steps_of_round, train
+from echofm_core.training.job import Indices, LocalJob, patient_numbers, slices
+from echofm_core.training.loop import batches, steps_of_round, train
 from echofm_core.training.losses import Losses, unsupervised
+from echofm_core.training.trainer import Trainer
 from tests.training.site import context
 
 PLAIN = PhaseConfig(batch_size=1, weight_decay=0.0, warmup_rounds=0.0, learning_rate=0.1)
@@ -28,9 +30,10 @@ class Slope:
     model: nn.Linear
     factors: list[float]
 
-    def __call__(self, rows: Indices, rng: np.random.Generator) -> Losses:
+    def __call__(self, rows: Indices, rng: np.random.Generator, parts: int = 1) -> Iterator[Losses]:
         factors = torch.tensor([self.factors[row] for row in rows])
-        return unsupervised(self.model.weight.reshape(()) * factors)
+        for part in slices(len(rows), parts):
+            yield unsupervised(self.model.weight.reshape(()) * factors[part], len(rows))
 
 
 def job(factors: list[float], config: PhaseConfig, where: LocalContext | None = None) -> LocalJob:
@@ -97,9 +100,9 @@ def test_too_many_broken_steps_end_the_round() -> None:
 def test_a_gradient_that_overflows_is_skipped_although_the_loss_is_finite() -> None:
     work = job([1.0], PLAIN)
 
-    def objective(rows: Indices, rng: np.random.Generator) -> Losses:
+    def objective(rows: Indices, rng: np.random.Generator, parts: int = 1) -> list[Losses]:
         root = (work.model.weight.reshape(1) - 1).abs().sqrt()  # 0, with an infinite slope
-        return unsupervised(root)
+        return [unsupervised(root)]
 
     metrics = train(replace(work, objective=objective))
     assert metrics["skipped"] == 1
@@ -109,7 +112,7 @@ def test_a_gradient_that_overflows_is_skipped_although_the_loss_is_finite() -> N
 def test_gradients_are_clipped() -> None:
     """Adam hides a gradient's length, its first moment shows it: 0.1 * 0.5, and not 0.1 * 50."""
     work = job([50.0], PLAIN.model_copy(update={"clip_gradient": 0.5}))
-    trainer = _Trainer(work)
+    trainer = Trainer(work)
     trainer.step(work.objective(np.array([0]), np.random.default_rng(0)))
     moment = trainer.optimizer.state[work.model.weight]["exp_avg"]
     assert moment.item() == pytest.approx(0.1 * 0.5, rel=1e-4)

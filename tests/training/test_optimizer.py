@@ -6,9 +6,9 @@ from torch import nn
 
 from echofm_core.contract import Phase
 from echofm_core.errors import CheckpointError
-from echofm_core.models.build import build_autoencoder
+from echofm_core.models.build import build_autoencoder, build_echo_model
 from echofm_core.training.moments import KeptMoments
-from echofm_core.training.optimizer import build_optimizer, set_rate, trainable
+from echofm_core.training.optimizer import build_optimizer, rate_shares, set_rate, trainable
 from tests.training.site import PLAN
 
 
@@ -49,6 +49,57 @@ def test_frozen_parameters_are_left_out() -> None:
     optimizer = build_optimizer(layer, PLAN.pretrain, Phase.PRETRAIN)
     assert [item for group in optimizer.param_groups for item in group["params"]] == [layer.weight]
     assert list(trainable(layer)) == ["weight"]
+
+
+#: The tiny encoder has four blocks; with decay 1/2, by hand.
+SHARES = {
+    "encoder.patch_embed.weight": 1 / 32,
+    "encoder.blocks.0.norm1.bias": 1 / 16,
+    "encoder.blocks.1.attn.qkv.weight": 1 / 8,
+    "encoder.blocks.2.mlp.fc1.bias": 1 / 4,
+    "encoder.blocks.3.mlp.fc2.weight": 1 / 2,
+    "encoder.norm.weight": 1,
+    "stf_net.disjoint.time_blocks.0.attn.qkv.weight": 1,
+    "heads.ef.linear.bias": 1,
+}
+
+
+def test_layers_learn_more_slowly_the_deeper_they_are() -> None:
+    """AdamW's first step is as long as the rate, whatever the gradient: 0.01 times the share."""
+    config = PLAN.finetune.model_copy(update={"layer_decay": 0.5, "weight_decay": 0.0})
+    model = build_echo_model(PLAN)
+    optimizer = build_optimizer(model, config, Phase.FINETUNE)
+    set_rate(optimizer, 0.01)
+    before = {name: item.detach().clone() for name, item in model.named_parameters()}
+    for item in model.parameters():
+        item.grad = torch.ones_like(item)
+    optimizer.step()
+    moved = {name: (before[name] - item).mean().item() for name, item in model.named_parameters()}
+    expected = {name: 0.01 * share for name, share in SHARES.items()}
+    assert {name: moved[name] for name in SHARES} == pytest.approx(expected, rel=1e-3)
+
+
+def test_depth_is_that_of_the_whole_encoder_even_if_a_part_is_frozen() -> None:
+    names = [f"encoder.blocks.{block}.mlp.fc1.weight" for block in range(24)]
+    shares = rate_shares([*names, "encoder.patch_embed.bias", "decoder.blocks.7.norm1.bias"], 0.75)
+    assert shares[names[23]] == pytest.approx(0.75)
+    assert shares[names[0]] == pytest.approx(0.75**24)
+    assert shares["encoder.patch_embed.bias"] == pytest.approx(0.75**25)
+    assert shares["decoder.blocks.7.norm1.bias"] == 1
+    model = build_echo_model(PLAN)
+    model.encoder.blocks[3].requires_grad_(False)
+    config = PLAN.finetune.model_copy(update={"layer_decay": 0.5})
+    optimizer = build_optimizer(model, config, Phase.FINETUNE)
+    assert {group["rate_share"] for group in optimizer.param_groups} == {
+        1 / 2**n for n in (0, 2, 3, 4, 5)
+    }
+
+
+def test_without_layer_decay_there_are_two_groups_at_the_full_rate() -> None:
+    optimizer = build_optimizer(build_echo_model(PLAN), PLAN.finetune, Phase.FINETUNE)
+    set_rate(optimizer, 0.3)
+    found = [(group["lr"], group["weight_decay"]) for group in optimizer.param_groups]
+    assert found == [(0.3, 0.05), (0.3, 0.0)]
 
 
 def _step(layer: nn.Module, optimizer: torch.optim.Optimizer) -> None:

@@ -32,6 +32,24 @@ def test_labels_are_what_the_manifest_says(manifest: pd.DataFrame) -> None:
     assert all(values.dtype == np.float32 for values in labels.values())
 
 
+def test_five_grades_become_the_publishers_three_classes() -> None:
+    """None; mild and mild to moderate; moderate and severe."""
+    rows = [
+        {"dataset": "d", "path": "/x", "patient_id": str(i), "clip_id": str(i), "as_grade": grade}
+        for i, grade in enumerate([0, 1, 2, 3, 4, None])
+    ]
+    labels = labels_of(manifest_from_rows(rows), [Task.AS_CLASS, Task.AS_GRADE], 50.0)
+    np.testing.assert_array_equal(labels[Task.AS_CLASS], [0, 1, 1, 2, 2, np.nan])
+    np.testing.assert_array_equal(labels[Task.AS_GRADE], [0, 1, 2, 3, 4, np.nan])
+
+
+def test_what_counts_as_reduced_is_a_parameter(manifest: pd.DataFrame) -> None:
+    """EF 50 and 49.9: both are below 55, neither below 45."""
+    for threshold, expected in ((55.0, [1, 1]), (45.0, [0, 0])):
+        reduced = labels_of(manifest, [Task.REDUCED_EF], threshold)[Task.REDUCED_EF]
+        np.testing.assert_array_equal(reduced[:2], expected)
+
+
 def test_targets_by_hand(manifest: pd.DataFrame) -> None:
     """EF 50 is (50 - 55.8) / 12.4; ESV 40 ml is (ln 40 - 3.57) / 0.60."""
     targets = targets_of(manifest, (Task.EF, Task.ESV), 50.0)

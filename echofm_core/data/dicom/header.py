@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
-import pydicom
 from pydicom.dataset import Dataset
 
+from echofm_core.data.dicom.part10 import read_dataset
 from echofm_core.data.dicom.sector import Box
+from echofm_core.data.limits import believable_rate
 from echofm_core.errors import UnreadableFileError
 
 T = TypeVar("T")
@@ -32,29 +31,32 @@ class ObjectKind(StrEnum):
     OTHER = "not_ultrasound"
 
 
-logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # as for warnings, see read_dataset
-
-#: Ultrasound (multi-frame) image storage, current and retired.
-ULTRASOUND_CLASSES = frozenset(
-    {
-        "1.2.840.10008.5.1.4.1.1.3",
-        "1.2.840.10008.5.1.4.1.1.3.1",
-        "1.2.840.10008.5.1.4.1.1.6",
-        "1.2.840.10008.5.1.4.1.1.6.1",
-    }
-)
+#: Ultrasound image storage, current and retired: of one frame, and of many.
+STILL_CLASSES = frozenset({"1.2.840.10008.5.1.4.1.1.6", "1.2.840.10008.5.1.4.1.1.6.1"})
+CINE_CLASSES = frozenset({"1.2.840.10008.5.1.4.1.1.3", "1.2.840.10008.5.1.4.1.1.3.1"})
 
 # Region codes (PS3.3 C.8.5.5.1).
 SPATIAL_2D, SPATIAL_M_MODE, SPATIAL_SPECTRAL = 1, 2, 3
 DATA_COLOUR, DATA_PULSED, DATA_CONTINUOUS = 2, 3, 4
+# Bits of the fourth value of Image Type, four hexadecimal digits (PS3.3 C.8.5.6.1.1).
+IMAGE_M_MODE, IMAGE_SPECTRAL, IMAGE_COLOUR = 0x0022, 0x000C, 0x0110
 
 #: A region that passes the frame by more than this share was declared for another matrix size
 #: (seen where cines were scaled down on export), and would cut the image.
 OVERSHOOT = 0.05
+#: Sides of a region below this share of the frame's show no heart.
+SMALLEST = 0.1
+#: A frame takes more bytes than this in any coding: how many there may be in a file.
+FRAME_BYTES = 64
+#: Characters of a name of a scanner, by the standard.
+LONGEST_TEXT = 64
+#: Written into the contrast element where there was no contrast.
+NO_CONTRAST = frozenset({"", "no", "none", "n", "0", "na", "n/a", "without"})
 
 #: The only elements a header pass reads: no name, no date, no identifier among them.
 TAGS = [
     "SOPClassUID",
+    "ImageType",
     "NumberOfFrames",
     "Rows",
     "Columns",
@@ -75,8 +77,9 @@ class Header:
     """The parts of a header that are used.
 
     Attributes:
-        kind: What it shows.
-        n_frames: As declared; the truth is known after decoding.
+        kind: What it shows; ``COLOUR`` is a claim, see :func:`header_of`.
+        n_frames: As declared, None where that is missing or cannot be; the truth is known after
+            decoding.
         height, width: Pixels.
         fps: Frames a second, None where no element says.
         vendor, model: Scanner, None where absent.
@@ -84,7 +87,7 @@ class Header:
     """
 
     kind: ObjectKind
-    n_frames: int
+    n_frames: int | None
     height: int
     width: int
     fps: float | None
@@ -99,12 +102,12 @@ def read_header(file: Path) -> Header:
     Raises:
         UnreadableFileError: Not DICOM, or damaged.
     """
+    dataset = read_dataset(file, TAGS)
     try:
-        dataset = read_dataset(file, stop_before_pixels=True, specific_tags=TAGS)
         header = header_of(dataset)
-    except OSError as error:
-        raise UnreadableFileError(f"a DICOM file cannot be opened ({error.strerror}).") from None
-    except Exception as error:  # a damaged header can raise anything, also on first access
+        if (header.n_frames or 0) * FRAME_BYTES > file.stat().st_size:
+            header = replace(header, n_frames=None)
+    except Exception as error:  # a damaged element can raise anything on first access
         raise UnreadableFileError(
             f"a DICOM file has no readable header ({type(error).__name__})."
         ) from None
@@ -113,87 +116,132 @@ def read_header(file: Path) -> Header:
     return header
 
 
-def read_dataset(file: Path, **options: Any) -> Dataset:
-    """``pydicom.dcmread`` without its warnings, which name files and so, maybe, patients."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return pydicom.dcmread(file, **options)
-
-
 def header_of(dataset: Dataset) -> Header:
-    """See :func:`read_header`."""
-    regions = list(dataset.get("SequenceOfUltrasoundRegions") or [])
+    """Judge a header.
+
+    Spectral and M-mode are told first, by the regions, and by Image Type where there are none:
+    they come as stills and as sweeps of many frames. Then the stills, then what was recorded with
+    a contrast agent. What is left is a cine, and a colour cine where the header claims so in any
+    of three places: UltrasoundColorDataPresent is 1, a region shows data of type 2, or Image Type
+    has a bit of colour. A header without such a claim is believed. A claim is only a claim:
+    scanners that can do colour write it for grey images too, because of a coloured ECG, logo or
+    text, so that a rule by header alone would lose every cine of some machines. Whoever can read
+    the pixels looks (:func:`echofm_core.data.dicom.colour.shows_colour`).
+    """
+    regions = _regions(dataset)
     height, width = _integer(dataset, "Rows"), _integer(dataset, "Columns")
-    n_frames = _integer(dataset, "NumberOfFrames", default=1)
+    n_frames = _integer(dataset, "NumberOfFrames")
     return Header(
         kind=_kind(dataset, regions, n_frames),
-        n_frames=n_frames,
+        n_frames=n_frames if n_frames > 0 else None,
         height=height,
         width=width,
         fps=frame_rate(dataset),
         vendor=_text(dataset, "Manufacturer"),
         model=_text(dataset, "ManufacturerModelName"),
-        region=_region(regions, height, width),
+        region=_largest(regions, height, width),
     )
 
 
+def region_of(dataset: Dataset, height: int, width: int) -> Box | None:
+    """The declared image region in a frame of this size, as in :class:`Header`."""
+    return _largest(_regions(dataset), height, width)
+
+
 def frame_rate(dataset: Dataset) -> float | None:
-    """Frames a second, by the first element that says so; never guessed.
+    """Frames a second, by the first element that says so and can be true; never guessed.
 
     Order: FrameTime, mean of FrameTimeVector without its first entry, CineRate,
     RecommendedDisplayFrameRate.
     """
-    period = _number(dataset.get("FrameTime"))
-    if period is None:
-        period = _mean_step(dataset.get("FrameTimeVector"))
-    if period is not None:
-        return 1000.0 / period
-    return _number(dataset.get("CineRate")) or _number(dataset.get("RecommendedDisplayFrameRate"))
+    periods = _number(_get(dataset, "FrameTime")), _mean_step(_get(dataset, "FrameTimeVector"))
+    for period in periods:
+        if period is not None and (rate := believable_rate(1000.0 / period)) is not None:
+            return rate
+    for keyword in ("CineRate", "RecommendedDisplayFrameRate"):
+        if (rate := believable_rate(_number(_get(dataset, keyword)))) is not None:
+            return rate
+    return None
 
 
 def _kind(dataset: Dataset, regions: list[Dataset], n_frames: int) -> ObjectKind:
-    """Spectral and M-mode are told first: they come as stills and as sweeps of many frames."""
-    if str(dataset.get("SOPClassUID", "")) not in ULTRASOUND_CLASSES:
+    sop_class = _text(dataset, "SOPClassUID") or ""
+    if sop_class not in STILL_CLASSES | CINE_CLASSES:
         return ObjectKind.OTHER
     spatial = {_integer(region, "RegionSpatialFormat") for region in regions}
     data = {_integer(region, "RegionDataType") for region in regions}
+    modes = _modes(dataset)
     if SPATIAL_SPECTRAL in spatial or data & {DATA_PULSED, DATA_CONTINUOUS}:
         return ObjectKind.SPECTRAL
     if SPATIAL_M_MODE in spatial:
         return ObjectKind.M_MODE
-    if n_frames < 2:
+    if not regions and modes & (IMAGE_SPECTRAL | IMAGE_M_MODE):
+        return ObjectKind.SPECTRAL if modes & IMAGE_SPECTRAL else ObjectKind.M_MODE
+    if n_frames == 1 or (n_frames < 1 and sop_class in STILL_CLASSES):
         return ObjectKind.STILL
-    if DATA_COLOUR in data or _integer(dataset, "UltrasoundColorDataPresent") == 1:
-        return ObjectKind.COLOUR
-    if _text(dataset, "ContrastBolusAgent"):
+    if (_text(dataset, "ContrastBolusAgent") or "").lower() not in NO_CONTRAST:
         return ObjectKind.CONTRAST
-    return ObjectKind.CINE
+    flag = _integer(dataset, "UltrasoundColorDataPresent") == 1
+    colour = flag or DATA_COLOUR in data or modes & IMAGE_COLOUR
+    return ObjectKind.COLOUR if colour else ObjectKind.CINE
 
 
-def _region(regions: Iterable[Dataset], height: int, width: int) -> Box | None:
+def _modes(dataset: Dataset) -> int:
+    """Bits of the fourth value of Image Type; 0 where it is missing or something else."""
+    values = _get(dataset, "ImageType")
+    code = str(list(values)[3]).strip() if _is_list(values) and len(values) > 3 else ""
+    return int(code, 16) if len(code) == 4 and code.isdigit() else 0
+
+
+def _regions(dataset: Dataset) -> list[Dataset]:
+    items = _get(dataset, "SequenceOfUltrasoundRegions")
+    return [item for item in items if isinstance(item, Dataset)] if _is_list(items) else []
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Iterable) and not isinstance(value, str | bytes)
+
+
+def _largest(regions: Iterable[Dataset], height: int, width: int) -> Box | None:
     """Largest believable 2D region, clipped to the frame (declared corners are inclusive)."""
-    corners = ("MinX0", "MinY0", "MaxX1", "MaxY1")
     boxes = []
     for region in regions:
-        if _integer(region, "RegionSpatialFormat") != SPATIAL_2D:
+        corners = [_corner(region, name) for name in ("MinX0", "MinY0", "MaxX1", "MaxY1")]
+        if None in corners or _integer(region, "RegionSpatialFormat") != SPATIAL_2D:
             continue
-        left, top, right, bottom = (
-            _integer(region, f"RegionLocation{corner}") for corner in corners
-        )
+        left, top, right, bottom = (corner for corner in corners if corner is not None)
         if right >= width * (1 + OVERSHOOT) or bottom >= height * (1 + OVERSHOOT):
             continue
         box = (max(0, left), max(0, top), min(width, right + 1), min(height, bottom + 1))
-        if box[2] > box[0] and box[3] > box[1]:
+        if box[2] - box[0] > SMALLEST * width and box[3] - box[1] > SMALLEST * height:
             boxes.append(box)
     return max(boxes, key=lambda box: (box[2] - box[0]) * (box[3] - box[1]), default=None)
 
 
-def _integer(dataset: Dataset, keyword: str, default: int = 0) -> int:
-    return _converted(dataset.get(keyword), int, default)
+def _get(dataset: Dataset, keyword: str) -> Any:
+    """Value of an element, None where it is missing or cannot be read as its kind."""
+    try:
+        return dataset.get(keyword)
+    except Exception:  # converting damaged bytes can raise anything
+        return None
+
+
+def _corner(region: Dataset, name: str) -> int | None:
+    return _converted(_get(region, f"RegionLocation{name}"), int, None)
+
+
+def _integer(dataset: Dataset, keyword: str) -> int:
+    return _converted(_get(dataset, keyword), int, 0)
 
 
 def _text(dataset: Dataset, keyword: str) -> str | None:
-    return str(dataset.get(keyword) or "").strip() or None
+    """Text of one line, None where the element holds anything else.
+
+    Where the length of an element lies, its value runs on into the next: a patient's name, maybe.
+    """
+    value = _get(dataset, keyword)
+    text = value.strip() if isinstance(value, str) else ""
+    return text if text.isprintable() and 0 < len(text) <= LONGEST_TEXT else None
 
 
 def _number(value: Any) -> float | None:
@@ -203,7 +251,7 @@ def _number(value: Any) -> float | None:
 
 
 def _mean_step(vector: Any) -> float | None:
-    steps = list(vector)[1:] if isinstance(vector, Iterable) else []
+    steps = list(vector)[1:] if _is_list(vector) else []
     numbers = [_converted(step, float, math.nan) for step in steps]
     return _number(sum(numbers) / len(numbers)) if numbers else None
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from echofm_core.data.dicom.header import read_dataset
+from echofm_core.data.dicom.part10 import read_dataset
 from echofm_core.errors import UnreadableFileError
 
 TAGS = ["PatientID", "StudyInstanceUID", "PatientSex", "PatientAge"]
@@ -30,10 +30,10 @@ def read_identity(file: Path) -> Identity:
     Raises:
         UnreadableFileError: The header cannot be read.
     """
+    dataset = read_dataset(file, TAGS)
     try:
-        dataset = read_dataset(file, stop_before_pixels=True, specific_tags=TAGS)
         patient, study, sex, age = (str(dataset.get(tag) or "").strip() for tag in TAGS)
-    except Exception as error:  # a damaged header can raise anything
+    except Exception as error:  # a damaged element can raise anything on first access
         raise UnreadableFileError(
             f"a DICOM file has no readable header ({type(error).__name__})."
         ) from None

@@ -1,27 +1,42 @@
-"""The ultrasound sector: where there is image, and not text, bars or an ECG trace."""
+"""The ultrasound sector: where there is image, and not text, bars or an ECG trace.
+
+Speckle flickers from frame to frame; text and bars never change, and an ECG only where its sweep
+passes. Where something flickers over an area, and not in thin strokes, there is sector; a wedge
+fitted to that area is its shape. What a machine draws inside the sector cannot be told from image.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-#: Share of frames in which a place must change by a grey level or more to be alive. Speckle changes
-#: nearly always, also in the dark flanks of a sector; the black around it and static text never,
-#: and an ECG trace only when its sweep passes.
-ALIVE = 0.3
-#: Mean grey level below which a place is black but for coding noise, which changes too.
-BLACK = 0.75
+from echofm_core.data.dicom.wedge import fit_wedge
+
+#: At most so many frames, and a picture of about so many pixels on its longer side, are looked at.
+FRAMES, SIDE = 32, 640
+#: Share of frames in which a place must change, and mean grey level that it must have, to be alive:
+#: in the open; and where a sector is so dark that few echoes reach the first grey level.
+ALIVE, BLACK = 0.3, 0.75
+FAINT_ALIVE, FAINT_BLACK = 0.06, 0.05
+#: Share of its surroundings' brightness below which a place is the ringing of lossy coding.
+RINGING = 0.2
 #: Grey level above which a pixel is lit.
 LIT = 8
-#: Side of the box over which both are averaged, as a share of the frame's longer side.
+#: Side of the box over which change and brightness are averaged, as a share of the longer side.
 BLUR = 1 / 64
-#: Opening radius, as a share of the frame's longer side: wider than text and ECG strokes.
-STROKE = 0.012
-#: Closing radius, as a share of the frame's longer side: bridges dark cavities.
+#: Opening radii, as a share of the longer side: more than text and ECG strokes; and more than a
+#: strip of ECG that touches the sector.
+STROKE, STRIP = 0.008, 0.03
+#: Closing radius, as a share of the longer side: bridges dark cavities.
 GAP = 0.02
+#: A wedge is believed if it holds so much of what is alive, and so much of it is alive.
+KEPT, FILLED = 0.95, 0.35
+#: The same where a strip has been opened away, which is alive.
+KEPT_OPENED = 0.8
 #: A sector smaller than this share of the frame is not believed.
 SMALLEST = 0.03
 #: The frame is cropped where the sector's box covers less than this share of it.
@@ -29,12 +44,13 @@ CROP_BELOW = 0.8
 
 #: Left, top, right, bottom in pixels; right and bottom exclusive.
 Box = tuple[int, int, int, int]
+Mask = NDArray[np.bool_]
 
 
-def estimate_sector(frames: NDArray[np.uint8], region: Box | None = None) -> NDArray[np.bool_]:
-    """Convex hull of the largest area in which something moves.
+def estimate_sector(frames: NDArray[np.uint8], region: Box | None = None) -> Mask:
+    """The wedge that fits what flickers; where none fits, the convex hull of that.
 
-    A clip in which nothing moves keeps its lit area.
+    A clip in which nothing moves keeps the hull of its lit area.
 
     Args:
         frames: ``(N, H, W)`` uint8.
@@ -43,25 +59,37 @@ def estimate_sector(frames: NDArray[np.uint8], region: Box | None = None) -> NDA
     Returns:
         ``(H, W)`` bool; all True where no plausible sector is found.
     """
-    moving = (_activity(frames) >= ALIVE) & (_smooth(frames.mean(axis=0)) >= BLACK)
+    height, width = frames.shape[1:]
+    step = max(1, round(max(height, width) / SIDE))
+    few = frames[:: -(-len(frames) // FRAMES), step // 2 :: step, step // 2 :: step]
+    inside = np.ones((height, width), dtype=bool)
     if region is not None:
         left, top, right, bottom = region
-        inside = np.zeros_like(moving)
+        inside[:] = False
         inside[top:bottom, left:right] = True
-        moving &= inside
-    sector = _largest_hull(moving)
-    return sector if sector is not None else lit_area(frames)
+    looked_at = inside[step // 2 :: step, step // 2 :: step]
+    change, brightness = _activity(few) * looked_at, few.mean(axis=0, dtype=np.float32) * looked_at
+    alive = _area(change, brightness, ALIVE, BLACK)
+    for area, kept in _candidates(change, brightness, alive):
+        wedge = fit_wedge(area)
+        if wedge is not None:
+            sector = wedge.mask(height, width, step) & inside
+            if _fits(sector[step // 2 :: step, step // 2 :: step], alive, kept):
+                return sector
+    hull = _hull(alive)
+    if hull is None:
+        return lit_area(frames)
+    grown = cv2.resize(hull.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+    return grown.astype(bool) & inside
 
 
-def lit_area(frames: NDArray[np.uint8]) -> NDArray[np.bool_]:
+def lit_area(frames: NDArray[np.uint8]) -> Mask:
     """Convex hull of what is lit in any frame ``(N, H, W)``; all True where that is nothing."""
-    hull = _largest_hull(frames.max(axis=0) >= LIT)
+    hull = _hull(_without_strokes(frames.max(axis=0) >= LIT))
     return hull if hull is not None else np.ones(frames.shape[1:], dtype=bool)
 
 
-def crop(
-    frames: NDArray[np.uint8], sector: NDArray[np.bool_]
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+def crop(frames: NDArray[np.uint8], sector: Mask) -> tuple[NDArray[np.uint8], Mask]:
     """Cut frames and sector to the sector's box, unless the sector nearly fills the frame."""
     rows, columns = np.flatnonzero(sector.any(axis=1)), np.flatnonzero(sector.any(axis=0))
     top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
@@ -70,35 +98,70 @@ def crop(
     return frames[:, top:bottom, left:right], sector[top:bottom, left:right]
 
 
+def _candidates(
+    change: NDArray[np.float32], brightness: NDArray[np.float32], alive: Mask
+) -> Iterator[tuple[Mask, float]]:
+    """Areas to fit a wedge to, best first, with the share of what is alive that it must hold."""
+    strip = STRIP * max(change.shape)
+    for area in (_area(change, brightness, FAINT_ALIVE, FAINT_BLACK), alive):
+        yield _largest(area), KEPT
+        yield _largest(_morph(area, cv2.MORPH_OPEN, strip)), KEPT_OPENED
+
+
+def _fits(sector: Mask, alive: Mask, kept: float) -> bool:
+    both = np.count_nonzero(sector & alive)
+    return bool(
+        sector.mean() >= SMALLEST
+        and both >= kept * np.count_nonzero(alive)
+        and both >= FILLED * np.count_nonzero(sector)
+    )
+
+
 def _activity(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Share of frames that differ from the one before, smoothed over space, ``(H, W)``."""
-    total = np.zeros(frames.shape[1:], dtype=np.float32)
+    """Share of frames that differ from the one before, ``(H, W)``."""
+    total = np.zeros(frames.shape[1:], dtype=np.uint8)  # of FRAMES at most
     for before, after in pairwise(frames):
         total += before != after
-    return _smooth(total / max(1, len(frames) - 1))
+    return np.asarray(total / max(1, len(frames) - 1), np.float32)
 
 
-def _smooth(picture: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Box mean over a few pixels."""
-    side = max(3, round(BLUR * max(picture.shape)))
-    return np.asarray(cv2.blur(picture.astype(np.float32), (side, side)), dtype=np.float32)
+def _area(
+    change: NDArray[np.float32], brightness: NDArray[np.float32], alive: float, black: float
+) -> Mask:
+    """Where it flickers, without thin strokes and with dark cavities."""
+    side = max(3, round(BLUR * max(change.shape)))
+    near = cv2.blur(brightness, (3, 3))
+    surroundings = cv2.dilate(near, np.ones((side + 2, side + 2), np.uint8))
+    area = (cv2.blur(change, (side, side)) >= alive) & (cv2.blur(change, (3, 3)) >= alive / 2)
+    area &= (cv2.blur(brightness, (side, side)) >= black) & (near >= RINGING * surroundings)
+    return _without_strokes(area)
 
 
-def _largest_hull(area: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
-    """Open, close, take the largest component, fill its convex hull; None where too small."""
+def _without_strokes(area: Mask) -> Mask:
     longest = max(area.shape)
-    mask: cv2.typing.MatLike = area.astype(np.uint8)
-    mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, _disc(1))
-    mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, _disc(round(STROKE * longest)))
-    mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, _disc(round(GAP * longest)))
-    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    area = _morph(area, cv2.MORPH_CLOSE, 1)
+    area = _morph(area, cv2.MORPH_OPEN, STROKE * longest)
+    return _morph(area, cv2.MORPH_CLOSE, GAP * longest)
+
+
+def _morph(area: Mask, kind: int, radius: float) -> Mask:
+    side = 2 * max(1, round(radius)) + 1
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    return cv2.morphologyEx(area.astype(np.uint8), kind, disc).astype(bool)
+
+
+def _largest(area: Mask) -> Mask:
+    """The largest connected part, empty where there is none."""
+    _, labels, facts, _ = cv2.connectedComponentsWithStats(area.astype(np.uint8))
+    sizes = facts[1:, cv2.CC_STAT_AREA]
+    return labels == 1 + int(np.argmax(sizes)) if len(sizes) else area
+
+
+def _hull(area: Mask) -> Mask | None:
+    """Convex hull of the largest connected part; None where it is too small."""
+    contours, _ = cv2.findContours(area.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     if not contours:
         return None
     hull = cv2.convexHull(max(contours, key=cv2.contourArea))
     filled = cv2.fillConvexPoly(np.zeros(area.shape, np.uint8), hull, 1).astype(bool)
     return filled if filled.mean() >= SMALLEST else None
-
-
-def _disc(radius: int) -> NDArray[np.uint8]:
-    side = 2 * max(1, radius) + 1
-    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)), dtype=np.uint8)

@@ -1,11 +1,19 @@
-"""What readers of DICOM share: a file's header as the columns of a manifest row."""
+"""What readers of DICOM share: a file's header as the columns of a manifest row.
+
+Looking is apart from noting, so that many files can be looked at in parallel and what is found be
+noted in their order.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
-from echofm_core.data.dicom.header import ObjectKind, read_header
+from echofm_core.data.dicom.colour import shows_colour
+from echofm_core.data.dicom.header import Header, ObjectKind, read_header
 from echofm_core.data.findings import Findings, Severity
+from echofm_core.data.readers._source import Refusal, file_at
 from echofm_core.errors import UnreadableFileError
 
 REASONS = {
@@ -14,22 +22,48 @@ REASONS = {
     ObjectKind.M_MODE: "The object is an M-mode trace.",
     ObjectKind.COLOUR: "The cine shows colour flow over the grey image.",
     ObjectKind.CONTRAST: "The cine was recorded with a contrast agent.",
-    ObjectKind.OTHER: "The object is not an ultrasound image.",
+    ObjectKind.OTHER: "The object is not a two-dimensional ultrasound image.",
 }
 
 
-def cine_columns(
-    path: Path, dataset: str, item: str, findings: Findings
-) -> dict[str, object] | None:
-    """Path, length, timing, size and scanner of a grey cine; None, and noted, for anything else.
+class Look(NamedTuple):
+    """A file that is there and has a header."""
 
-    Only the header is read. The item is named in findings by ``item``.
+    path: str
+    header: Header
+
+
+def look(relative: str, root: Path) -> Look | Refusal:
+    """Open one file for its header; for :func:`~echofm_core.data.readers._many.over_files`.
+
+    Pixels are read only where the header claims colour, which is often not so.
     """
+    path = file_at(root, relative)
+    if isinstance(path, Refusal):
+        return path
     try:
         header = read_header(path)
     except UnreadableFileError as error:
-        findings.add(dataset, "undecodable", item, str(error))
+        return Refusal("undecodable", str(error))
+    if header.kind is ObjectKind.COLOUR and not shows_colour(path):
+        header = replace(header, kind=ObjectKind.CINE)
+    return Look(str(path), header)
+
+
+def cine_columns(
+    found: Look | Refusal, dataset: str, item: str, findings: Findings
+) -> dict[str, object] | None:
+    """Path, length, timing, size and scanner of a grey cine; None, and noted, for anything else.
+
+    Args:
+        found: What :func:`look` saw of the file.
+        dataset, item: How findings name it.
+        findings: Where what is wrong goes.
+    """
+    if isinstance(found, Refusal):
+        findings.add(dataset, found.kind, item, found.reason)
         return None
+    path, header = found
     if header.kind is not ObjectKind.CINE:
         findings.add(dataset, header.kind.value, item, REASONS[header.kind])
         return None
@@ -41,7 +75,7 @@ def cine_columns(
         findings.add(dataset, "no_timing", item, reason, Severity.REPAIRED)
     return {
         "dataset": dataset,
-        "path": str(path),
+        "path": path,
         "n_frames": header.n_frames,
         "fps": header.fps,
         "height": header.height or None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
@@ -21,6 +21,8 @@ R = TypeVar("R")
 MANY = 2000
 #: Files that a process is handed at a time.
 CHUNK = 128
+#: More processes than this wait for the disk, not for a processor.
+MOST_WORKERS = 32
 
 
 def over_files(function: Callable[[F], R], files: Sequence[F], title: str) -> list[R]:
@@ -45,7 +47,7 @@ def over_files(function: Callable[[F], R], files: Sequence[F], title: str) -> li
     return results
 
 
-def files_below(root: Path, suffixes: Collection[str]) -> list[str]:
+def files_below(root: Path, suffixes: tuple[str, ...]) -> list[str]:
     """Files below a folder by suffix, in one listing, sorted; linked folders are not entered.
 
     Args:
@@ -58,11 +60,8 @@ def files_below(root: Path, suffixes: Collection[str]) -> list[str]:
     found: list[str] = []
     for folder, _, names in os.walk(root):
         below = "" if (relative := os.path.relpath(folder, root)) == "." else f"{relative}/"
-        found += [
-            (below + name).replace(os.sep, "/")
-            for name in names
-            if os.path.splitext(name)[1].lower() in suffixes
-        ]
+        wanted = [name for name in names if name.lower().endswith(suffixes)]
+        found += [f"{below}{name}".replace(os.sep, "/") for name in wanted]
     return sorted(found, key=lambda path: path.split("/"))
 
 
@@ -70,7 +69,7 @@ def _parts(
     function: Callable[[Sequence[F]], list[R]], chunks: list[Sequence[F]], title: str
 ) -> Iterator[list[R]]:
     """Results of each chunk, in order."""
-    workers = min(os.cpu_count() or 1, len(chunks))
+    workers = min(os.cpu_count() or 1, len(chunks), MOST_WORKERS)
     if workers == 1:
         yield from map(function, chunks)
         return

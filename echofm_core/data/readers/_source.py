@@ -5,16 +5,26 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import math
+import os
 import re
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 from echofm_core.data.findings import Findings, Severity
+from echofm_core.data.limits import believable_rate
 from echofm_core.errors import DataRootError
 from echofm_core.tasks import TASKS, Task
 
+#: Numbers from here on, and their inverses, do not fit a column of 32 bits.
+LARGEST = 1e30
+#: What a table may have: bytes, bytes for each one packed unless it has only a few, and cells,
+#: where a row by itself takes the memory of ``PER_ROW`` cells.
+MOST_BYTES, PER_BYTE, FEW_BYTES = 2**28, 64, 2**24
+MOST_CELLS, PER_ROW = 2**23, 8
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -41,23 +51,46 @@ def read_table(file: Path, columns: Sequence[str]) -> Table:
         DataRootError: It cannot be read, or lacks a column.
     """
     try:
-        data = file.read_bytes()
-        if data[:2] == b"\x1f\x8b":
-            data = gzip.decompress(data)
-    except (OSError, EOFError, gzip.BadGzipFile) as error:
-        raise DataRootError(f"table {file} cannot be read ({type(error).__name__}).") from None
+        data = _content(file)
+    except (OSError, EOFError, ValueError, zlib.error) as error:  # a bad gzip file is an OSError
+        raise DataRootError(f"table {file.name} cannot be read ({type(error).__name__}).") from None
     return parse_table(file.name, data.decode("utf-8-sig", errors="replace"), columns)
+
+
+def _content(file: Path) -> bytes:
+    """The file, unpacked where it is gzip, whatever its name says.
+
+    Raises:
+        DataRootError: It unpacks to more than a table does.
+    """
+    most = min(MOST_BYTES, max(FEW_BYTES, PER_BYTE * file.stat().st_size))
+    with file.open("rb") as raw:
+        packed = raw.read(2) == b"\x1f\x8b"
+        raw.seek(0)
+        data = (gzip.GzipFile(fileobj=raw) if packed else raw).read(most + 1)
+    if len(data) > most:
+        raise DataRootError(
+            f"table {file.name} unpacks to more than {most >> 20} MiB, which is read at most."
+        )
+    return data
 
 
 def parse_table(name: str, text: str, columns: Sequence[str]) -> Table:
     """See :func:`read_table`."""
     # A NUL byte, or a field without end, is damage that csv would stop at.
     reader = csv.reader(io.StringIO(text.replace("\0", ""), newline=""))
+    most = MOST_CELLS // PER_ROW
     try:
-        lines = [line for line in reader if line]
+        lines = list(islice(filter(None, reader), most))
     except csv.Error as error:
         raise DataRootError(f"table {name} is not CSV ({error}).") from None
     header = [column.strip() for column in lines[0]] if lines else []
+    most //= 1 + len(header) // PER_ROW
+    if len(lines) >= most:
+        raise DataRootError(
+            f"table {name} has {len(lines)} rows or more of {len(header)} columns; {most} are "
+            "read at most."
+        )
     spelt = {wanted.lower(): wanted for wanted in columns}
     header = [spelt.get(column.lower(), column) for column in header]
     if missing := [column for column in columns if column not in header]:
@@ -82,17 +115,28 @@ def inside(root: Path, relative: str) -> Path | None:
 
 
 def number(text: str | None) -> float | None:
-    """A finite number, else None; blanks, NA and NaN are None."""
+    """A number that a column can hold, else None; blanks, NA and NaN are None."""
     try:
         value = float(text or "")
     except ValueError:
         return None
-    return value if math.isfinite(value) else None
+    return value if abs(value) < LARGEST else None
 
 
 def positive(text: str | None) -> float | None:
-    """A finite number above zero, else None."""
+    """A number above zero that a column can hold, else None."""
     value = number(text)
+    return value if value is not None and value > 1 / LARGEST else None
+
+
+def frame_rate(text: str | None) -> float | None:
+    """Frames a second that a scanner can have recorded, else None."""
+    return believable_rate(number(text))
+
+
+def count(text: str | None) -> int | None:
+    """A whole number above zero that fits 31 bits, else None."""
+    value = integer(text)
     return value if value is not None and value > 0 else None
 
 
@@ -135,17 +179,36 @@ def usable_file(
         dataset, findings: Where what is wrong goes.
         item: How a finding names it where that is not ``relative``.
     """
-    item = item or relative
+    found = file_at(root, relative)
+    if isinstance(found, Path):
+        return found
+    findings.add(dataset, found.kind, item or relative, found.reason)
+    return None
+
+
+class Refusal(NamedTuple):
+    """Why a file cannot be used: kind and reason of the finding."""
+
+    kind: str
+    reason: str
+
+
+def file_at(root: Path, relative: str) -> Path | Refusal:
+    """The file at ``root / relative`` where it is there and holds something."""
     path = inside(root, relative)
     if path is None:
-        findings.add(dataset, "bad_path", item, "The path leaves the data root.")
-    elif not path.is_file():
-        findings.add(dataset, "missing_file", item, "Listed, not there.")
-    elif is_empty(path):
-        findings.add(dataset, "empty_file", item, "The file is empty.")
-    else:
-        return path
-    return None
+        return Refusal("bad_path", "The path leaves the data root.")
+    if not _is_text(str(path)):
+        return Refusal("bad_name", "The file's name is no text that a table can hold; rename it.")
+    # Path.is_file raises where a name is too long.
+    if not os.path.isfile(path):  # noqa: PTH113
+        return Refusal("missing_file", "Listed, not there.")
+    return Refusal("empty_file", "The file is empty.") if is_empty(path) else path
+
+
+def _is_text(name: str) -> bool:
+    """Is a name Unicode, and on one line?"""
+    return not any(char in "\r\n" or "\ud800" <= char <= "\udfff" for char in name)
 
 
 def sex_of(text: str | None) -> str | None:

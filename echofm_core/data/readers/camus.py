@@ -17,8 +17,9 @@ import pandas as pd
 
 from echofm_core.data.findings import Findings, Severity
 from echofm_core.data.manifest import Split, manifest_from_rows
-from echofm_core.data.nifti import parse_settings, sequence_shape, systole_first
+from echofm_core.data.nifti import read_settings, read_text, sequence_shape, systole_first
 from echofm_core.data.readers._source import (
+    frame_rate,
     label,
     number,
     positive,
@@ -81,7 +82,7 @@ class CamusReader:
                 reason = "The split list is missing; its patients have no official split."
                 findings.add(self.dataset, "no_split_file", name, reason, Severity.REPAIRED)
                 continue
-            for patient in parse_split(file.read_text(encoding="utf-8", errors="replace")):
+            for patient in parse_split(read_text(file)):
                 if patient in splits:
                     reason = f"The patient is in two split lists; taken as {split.value}."
                     findings.add(
@@ -138,7 +139,7 @@ def settings_columns(
     What contradicts itself or the ``n_frames`` that are there is noted.
     """
     try:
-        settings = parse_settings(file.read_text(encoding="utf-8", errors="replace"))
+        settings = read_settings(file)
     except OSError:
         reason = f"{file.name} is missing; the clip is used without labels."
         findings.add(dataset, "no_settings", item, reason, Severity.REPAIRED)
@@ -155,7 +156,7 @@ def settings_columns(
         for task, keys in LABEL_KEYS.items()
     }
     return {
-        "fps": positive(settings.get("FrameRate")),
+        "fps": frame_rate(settings.get("FrameRate")),
         "quality": settings.get("ImageQuality") or None,
         "sex": sex_of(settings.get("Sex")),
         "age": positive(settings.get("Age")),

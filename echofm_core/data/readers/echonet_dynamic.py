@@ -14,10 +14,10 @@ from echofm_core.data.findings import Findings, Severity
 from echofm_core.data.manifest import Split, manifest_from_rows
 from echofm_core.data.readers._source import (
     Table,
-    integer,
+    count,
+    frame_rate,
     label,
     number,
-    positive,
     read_table,
     safe_name,
     usable_file,
@@ -78,7 +78,7 @@ class EchoNetDynamicReader:
         if split is None:
             reason = "`Split` is none of TRAIN, VAL, TEST; the clip is used without one."
             findings.add(self.dataset, "unknown_split", item, reason, Severity.REPAIRED)
-        height, width = integer(values.get("FrameHeight")), integer(values.get("FrameWidth"))
+        height, width = count(values.get("FrameHeight")), count(values.get("FrameWidth"))
         if (height, width) not in ((SIDE, SIDE), (None, None)):
             reason = f"The video is {width} x {height}, not {SIDE} x {SIDE}; it is resized."
             findings.add(self.dataset, "odd_size", f"Videos/{name}.avi", reason, Severity.REPAIRED)
@@ -90,8 +90,8 @@ class EchoNetDynamicReader:
             "path": str(path),
             "view": "A4C",
             "split": split,
-            "n_frames": integer(values.get("NumberOfFrames")),
-            "fps": positive(values.get("FPS")),
+            "n_frames": count(values.get("NumberOfFrames")),
+            "fps": frame_rate(values.get("FPS")),
             "height": height,
             "width": width,
             "source_row": index,

@@ -16,8 +16,8 @@ import pandas as pd
 from echofm_core.data.findings import Findings, Severity
 from echofm_core.data.manifest import Split, manifest_from_rows
 from echofm_core.data.readers._source import (
-    integer,
-    positive,
+    count,
+    frame_rate,
     read_table,
     safe_name,
     usable_file,
@@ -102,10 +102,10 @@ class EchoNetLvhReader:
             "clip_id": name,
             "path": str(path),
             "view": "PLAX",
-            "n_frames": integer(values.get("Frames")),
-            "fps": positive(values.get("FPS")),
-            "height": integer(values.get("Height")),
-            "width": integer(values.get("Width")),
+            "n_frames": count(values.get("Frames")),
+            "fps": frame_rate(values.get("FPS")),
+            "height": count(values.get("Height")),
+            "width": count(values.get("Width")),
         }
 
     def _check_unlisted(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,7 @@ from echofm_core.data.readers._many import files_below, over_files
 from echofm_core.data.readers._source import (
     Refusal,
     file_at,
+    frame_rate,
     integer,
     label,
     positive,
@@ -179,7 +181,7 @@ class _Reading:
             "patient_id": self._id("patient", patient),
             "study_id": self._id("study", study),
             **self._labels(item, values, findings),
-            **({"fps": fps} if (fps := positive(values.get("fps"))) is not None else {}),
+            **({"fps": fps} if (fps := frame_rate(values.get("fps"))) is not None else {}),
         }
 
     def _who(

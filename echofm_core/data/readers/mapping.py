@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator
 
 from echofm_core.data.manifest import Split
 from echofm_core.errors import DataRootError
@@ -14,6 +15,8 @@ from echofm_core.section import Section
 from echofm_core.tasks import VIEWS
 
 NAME = "echofm.toml"
+#: Bytes of it: more are no mapping.
+LONGEST = 2**20
 #: Manifest columns that a table may fill; the others are read from the files.
 MAPPED = (
     "path",
@@ -32,23 +35,34 @@ MAPPED = (
 )
 
 
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("holds characters that cannot be printed")
+    return text
+
+
+#: What messages quote is short; what they quote as it is can be printed.
+Word = Annotated[str, Field(max_length=200)]
+Name = Annotated[Word, AfterValidator(_printable)]
+
+
 class Mapping(Section):
     """The mapping file beside an institution's own data."""
 
     dataset: str = Field(pattern=r"^[a-z][a-z0-9_]{1,31}$")
     """Name of the data in manifests and, in the protocol `institution`, of the site."""
-    secret: str
+    secret: Name
     """File with the secret that ids are hashed with; made by `echofm data secret`."""
-    table: str = ""
+    table: Name = ""
     """CSV with one row a file, below this folder; empty: every .avi, .mp4 and .dcm below it."""
-    patient: str = ""
+    patient: Name = ""
     """Without a table: regular expression on the relative path whose group `patient` is the
     patient. Empty: DICOM says it, and videos are grouped by folder."""
-    columns: dict[str, str] = Field(default_factory=dict)
+    columns: dict[Word, Word] = Field(default_factory=dict)
     """Column of the manifest = column of the table; `path` and `patient_id` must be there."""
-    views: dict[str, list[str]] = Field(default_factory=dict)
+    views: dict[Word, list[Word]] = Field(default_factory=dict)
     """View of ours = the table's words for it."""
-    splits: dict[str, list[str]] = Field(default_factory=dict)
+    splits: dict[Word, list[Word]] = Field(default_factory=dict)
     """`train`, `val` or `test` = the table's words for it."""
 
     @field_validator("columns")
@@ -77,7 +91,7 @@ class Mapping(Section):
     def _names_a_patient(cls, pattern: str) -> str:
         try:
             groups = re.compile(pattern).groupindex
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(f"not a regular expression ({error})") from None
         if pattern and "patient" not in groups:
             raise ValueError("has no group (?P<patient>...)")
@@ -92,14 +106,15 @@ def load_mapping(root: Path) -> Mapping:
     """
     file = root / NAME
     try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
+        with file.open("rb") as stream:
+            values = tomllib.loads(stream.read(LONGEST).decode("utf-8"))
         mapping = Mapping.model_validate(values)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise DataRootError(f"{file} is not TOML ({error}).") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise DataRootError(f"{file}: `{where}`: {first['msg']}.") from None
+        raise DataRootError(f"{file}: {where[:200]!r}: {first['msg']}.") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataRootError(f"{file} is not TOML ({error}).") from None
     needed = {"path", "patient_id"} - set(mapping.columns)
     if mapping.table and needed:
         raise DataRootError(f"{file}: with a table, `columns` must map {sorted(needed)}.")

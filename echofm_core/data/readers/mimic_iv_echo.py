@@ -1,34 +1,47 @@
-"""MIMIC-IV-ECHO (Boston): unlabelled DICOM cines of transthoracic studies.
+"""MIMIC-IV-ECHO (Boston): DICOM cines of transthoracic studies, and what was measured in them.
 
-Layout: ``files/pNN/pSUBJECT/sSTUDY/STUDY_NNNN.dcm`` and ``echo-record-list.csv``. The archive also
-holds stills, spectral and M-mode objects (45 %), told apart by their headers alone: no pixel is
-read here. Colour Doppler cines are left out too, because colour on grey is no anatomy. Dates are
-shifted for each patient and are not read.
+Layout: ``files/pNN/pSUBJECT/sSTUDY/STUDY_NNNN.dcm`` and ``echo-record-list.csv``; from 1.0 on also
+``structured-measurement.csv.gz`` with ``echo-study-list.csv``. The archive also holds stills,
+spectral and M-mode objects (45 %), told apart by their headers alone: no pixel is read here. Colour
+Doppler cines are left out too, because colour on grey is no anatomy. Dates are shifted for each
+patient and are not kept.
+
+EF and volumes, where there are any, are the study's: every cine of the study has them, whatever it
+shows. No view is given, and ``view`` stays null.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
+from echofm_core.data.config import MimicConfig
 from echofm_core.data.findings import Findings, Severity
 from echofm_core.data.manifest import manifest_from_rows
-from echofm_core.data.readers._dicom import cine_columns
-from echofm_core.data.readers._source import inside, read_table, safe_name, usable_file
+from echofm_core.data.readers._dicom import Look, cine_columns, look
+from echofm_core.data.readers._many import files_below, over_files
+from echofm_core.data.readers._mimic_measurements import study_labels
+from echofm_core.data.readers._source import Refusal, safe_name
+from echofm_core.data.readers._stream import stream_columns
 from echofm_core.errors import DataRootError
+from echofm_core.tasks import Task
 
 RECORDS = "echo-record-list.csv"
 _FILE = re.compile(r"files/p\d+/p(?P<subject>\d+)/s(?P<study>\d+)/(?P<clip>[^/]+)\.dcm")
 
 
 class MimicIvEchoReader:
-    """Reads versions 0.1 to 1.0.1 as downloaded; there are no official splits and no labels."""
+    """Reads versions 0.1 to 1.0.1 as downloaded; there are no official splits."""
 
     dataset = "mimic_iv_echo"
     public = True
+
+    def __init__(self, config: MimicConfig | None = None) -> None:
+        self.config = config or MimicConfig()
 
     def find(self, root: Path) -> bool:
         """Is this layout at ``root``?"""
@@ -37,49 +50,56 @@ class MimicIvEchoReader:
     def read(self, root: Path) -> tuple[pd.DataFrame, Findings]:
         """Manifest of the grey-scale cines."""
         findings = Findings()
-        rows: list[dict[str, object]] = []
-        seen: set[Path] = set()
-        for index, item, written in self._listed(root, findings):
-            path = inside(root, written)
-            match = _FILE.fullmatch(written.strip().lstrip("/"))
-            if path is None or match is None:
-                reason = "The path is not of the form files/pNN/pSUBJECT/sSTUDY/FILE.dcm."
-                findings.add(self.dataset, "bad_path", item, reason)
-                continue
-            if path in seen:
-                reason = "The file is listed twice; the first row is used."
-                findings.add(self.dataset, "duplicate_row", item, reason)
-                continue
-            seen.add(path)
-            item = match.group(0)
-            file = usable_file(root, item, self.dataset, findings)
-            row = None if file is None else cine_columns(file, self.dataset, item, findings)
-            if row is not None:
-                rows.append(
-                    {
-                        **row,
-                        "patient_id": match["subject"],
-                        "study_id": match["study"],
-                        "clip_id": safe_name(match["clip"]),
-                        "source_row": index,
-                    }
-                )
-        return manifest_from_rows(rows), findings
+        files = self._files(root, findings)
+        looks = over_files(partial(look, root=root), list(files), "reading headers")
+        manifest = manifest_from_rows(self._rows(files, looks, findings))
+        if self.config.measurements:
+            manifest = self._with_labels(root, manifest, findings)
+        return manifest, findings
 
-    def _listed(self, root: Path, findings: Findings) -> Iterator[tuple[int | None, str, str]]:
-        """Row, its name and the relative path of every record, then of every unlisted file."""
-        listed: set[str] = set()
+    def _files(self, root: Path, findings: Findings) -> dict[str, int | None]:
+        """Relative path of every file, in order, with the row of the record list that names it."""
+        files: dict[str, int | None] = {}
         try:
-            table = read_table(root / RECORDS, ("dicom_filepath",))
+            for index, (written,) in enumerate(stream_columns(root / RECORDS, ["dicom_filepath"])):
+                relative, item = written.lstrip("/"), f"{RECORDS}:{index}"
+                if _FILE.fullmatch(relative) is None:
+                    reason = "The path is not of the form files/pNN/pSUBJECT/sSTUDY/FILE.dcm."
+                    findings.add(self.dataset, "bad_path", item, reason)
+                elif relative in files:
+                    reason = "The file is listed twice; the first row is used."
+                    findings.add(self.dataset, "duplicate_row", item, reason)
+                else:
+                    files[relative] = index
         except DataRootError as error:
             findings.add(self.dataset, "bad_table", RECORDS, str(error), Severity.REPAIRED)
-        else:
-            for index, values in enumerate(table.rows):
-                listed.add(values["dicom_filepath"].strip().lstrip("/"))
-                yield index, table.item(index), values["dicom_filepath"]
-        for path in sorted((root / "files").glob("p*/p*/s*/*.dcm")):
-            relative = path.relative_to(root).as_posix()
-            if relative not in listed:
+        for below in files_below(root / "files", (".dcm",)):
+            relative = f"files/{below}"
+            if relative not in files and _FILE.fullmatch(relative):
                 reason = f"The file is not in {RECORDS}; its folder says whose it is."
                 findings.add(self.dataset, "unlisted_file", relative, reason, Severity.REPAIRED)
-                yield None, relative, relative
+                files[relative] = None
+        return files
+
+    def _rows(
+        self, files: dict[str, int | None], looks: Iterable[Look | Refusal], findings: Findings
+    ) -> Iterator[dict[str, object]]:
+        for (item, index), found in zip(files.items(), looks, strict=True):
+            match = _FILE.fullmatch(item)
+            columns = cine_columns(found, self.dataset, item, findings)
+            if match is not None and columns is not None:
+                yield {
+                    **columns,
+                    "patient_id": match["subject"],
+                    "study_id": match["study"],
+                    "clip_id": safe_name(match["clip"]),
+                    "source_row": index,
+                }
+
+    def _with_labels(self, root: Path, manifest: pd.DataFrame, findings: Findings) -> pd.DataFrame:
+        patients = dict(zip(manifest["study_id"], manifest["patient_id"], strict=True))
+        labels = study_labels(root, patients, self.dataset, findings)
+        for column in (Task.EF, Task.EDV, Task.ESV):
+            known = {study: values.get(column) for study, values in labels.items()}
+            manifest[column] = manifest["study_id"].map(known).astype("Float32")
+        return manifest

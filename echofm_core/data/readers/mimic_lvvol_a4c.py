@@ -9,20 +9,22 @@ taken, and noted, because the two methods differ.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from echofm_core.data.findings import Findings, Severity
 from echofm_core.data.manifest import manifest_from_rows
-from echofm_core.data.readers._dicom import cine_columns
+from echofm_core.data.readers._dicom import Look, cine_columns, look
+from echofm_core.data.readers._many import over_files
 from echofm_core.data.readers._source import (
+    Refusal,
     integer,
     label,
     number,
     read_table,
     safe_name,
-    usable_file,
     volumes_in_order,
 )
 from echofm_core.tasks import Task
@@ -44,17 +46,24 @@ class MimicLvvolA4cReader:
     def read(self, root: Path) -> tuple[pd.DataFrame, Findings]:
         """Manifest of the listed grey cines."""
         findings = Findings()
-        rows: list[dict[str, object]] = []
         table = read_table(root / "FileList.csv", COLUMNS)
         seen: set[str] = set()
+        listed: dict[str, int] = {}
         for index, values in enumerate(table.rows):
             study = values["study_id"]
             if study in seen:
                 reason = "The study is listed twice; the first row is used."
                 findings.add(self.dataset, "duplicate_row", table.item(index), reason)
-                continue
+            elif not values["patient_id"].lstrip("p") or study != safe_name(study):
+                reason = "The row does not name a patient and a study."
+                findings.add(self.dataset, "bad_path", table.item(index), reason)
+            else:
+                listed[f"dicom/{study}.dcm"] = index
             seen.add(study)
-            row = self._row(root, table.item(index), values, findings)
+        looks = over_files(partial(look, root=root), list(listed), "reading headers")
+        rows = []
+        for (relative, index), found in zip(listed.items(), looks, strict=True):
+            row = self._row(relative, found, table.rows[index], findings)
             if row is not None:
                 rows.append({**row, "source_row": index})
         for path in sorted((root / "dicom").glob("*.dcm")):
@@ -64,16 +73,9 @@ class MimicLvvolA4cReader:
         return manifest_from_rows(rows), findings
 
     def _row(
-        self, root: Path, item: str, values: dict[str, str], findings: Findings
+        self, relative: str, found: Look | Refusal, values: dict[str, str], findings: Findings
     ) -> dict[str, object] | None:
-        study, patient = values["study_id"], values["patient_id"].lstrip("p")
-        if not patient or study != safe_name(study):
-            reason = "The row does not name a patient and a study."
-            findings.add(self.dataset, "bad_path", item, reason)
-            return None
-        relative = f"dicom/{study}.dcm"
-        path = usable_file(root, relative, self.dataset, findings)
-        columns = None if path is None else cine_columns(path, self.dataset, relative, findings)
+        columns = cine_columns(found, self.dataset, relative, findings)
         if columns is None:
             return None
         declared = integer(values.get("number_of_frames"))
@@ -82,9 +84,9 @@ class MimicLvvolA4cReader:
             findings.add(self.dataset, "frame_count", relative, reason, Severity.REPAIRED)
         return {
             **columns,
-            "patient_id": patient,
-            "study_id": study,
-            "clip_id": f"lvvol_{study}",
+            "patient_id": values["patient_id"].lstrip("p"),
+            "study_id": values["study_id"],
+            "clip_id": f"lvvol_{values['study_id']}",
             "view": "A4C",
             **self._labels(values, relative, findings),
         }

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from echofm_core.data.config import DataConfig
 from echofm_core.data.findings import Findings
 from echofm_core.data.manifest import COLUMNS, manifest_from_rows, validate
 from echofm_core.data.readers._api import Reader
@@ -24,19 +25,25 @@ from echofm_core.data.readers.mimic_lvvol_a4c import MimicLvvolA4cReader
 from echofm_core.data.readers.tmed2 import Tmed2Reader
 from echofm_core.errors import DataRootError
 
-READERS: tuple[Reader, ...] = (
-    EchoNetDynamicReader(),
-    CamusReader(),
-    Tmed2Reader(),
-    MimicIvEchoReader(),
-    MimicLvvolA4cReader(),
-    EchoNetPediatricReader(),
-    EchoNetLvhReader(),
-    HmcQuReader(),
-    CardiacUdaReader(),
-    CamusMhdReader(),
-    GenericReader(),
-)
+
+def readers(config: DataConfig) -> tuple[Reader, ...]:
+    """Every reader, as a plan's table ``[data]`` wants it."""
+    return (
+        EchoNetDynamicReader(),
+        CamusReader(),
+        Tmed2Reader(config.tmed2),
+        MimicIvEchoReader(config.mimic_iv_echo),
+        MimicLvvolA4cReader(),
+        EchoNetPediatricReader(),
+        EchoNetLvhReader(),
+        HmcQuReader(),
+        CardiacUdaReader(),
+        CamusMhdReader(),
+        GenericReader(),
+    )
+
+
+READERS = readers(DataConfig())
 
 #: A layout may lie this many folders below the root that was given.
 DEPTH = 2
@@ -59,11 +66,14 @@ class Reading:
     findings: Findings
 
 
-def read_roots(roots: Sequence[Path]) -> tuple[pd.DataFrame, Findings]:
+def read_roots(
+    roots: Sequence[Path], config: DataConfig | None = None
+) -> tuple[pd.DataFrame, Findings]:
     """Read every known layout at or up to two folders below each root.
 
     Args:
         roots: Folders of data sets as downloaded, or folders that hold such.
+        config: Uses the tables of single data sets; default: their defaults.
 
     Returns:
         One manifest of all, ordered by root and source row, and everything that was wrong.
@@ -71,7 +81,7 @@ def read_roots(roots: Sequence[Path]) -> tuple[pd.DataFrame, Findings]:
     Raises:
         DataRootError: A root is missing, holds no known layout, or nothing in it is usable.
     """
-    readings = list(read_each(roots))
+    readings = list(read_each(roots, config))
     findings = Findings()
     for reading in readings:
         findings.extend(reading.findings)
@@ -84,17 +94,18 @@ def read_roots(roots: Sequence[Path]) -> tuple[pd.DataFrame, Findings]:
     return manifest, findings
 
 
-def read_each(roots: Sequence[Path]) -> Iterator[Reading]:
+def read_each(roots: Sequence[Path], config: DataConfig | None = None) -> Iterator[Reading]:
     """As :func:`read_roots`, one by one; a folder that two roots hold is read once.
 
     Raises:
         DataRootError: A root is missing or holds no known layout, or a layout cannot be read.
     """
+    known = readers(config) if config else READERS
     done: set[Path] = set()
     for root in roots:
         if not root.is_dir():
             raise DataRootError(f"data root {root} does not exist or is not a folder.")
-        layouts = list(find_layouts(root))
+        layouts = list(find_layouts(root, known))
         if not layouts:
             names = ", ".join(reader.dataset for reader in READERS)
             raise DataRootError(
@@ -117,13 +128,13 @@ def read_layout(reader: Reader, place: Path) -> Reading:
     return Reading(place=place, public=reader.public, manifest=manifest, findings=findings)
 
 
-def find_layouts(root: Path) -> Iterator[tuple[Reader, Path]]:
+def find_layouts(root: Path, known: Sequence[Reader] = READERS) -> Iterator[tuple[Reader, Path]]:
     """Readers that know a layout at ``root``, else in its sub-folders, in name order."""
     level = [root]
     for _ in range(DEPTH + 1):
         below: list[Path] = []
         for folder in level:
-            reader = next((reader for reader in READERS if reader.find(folder)), None)
+            reader = next((reader for reader in known if reader.find(folder)), None)
             if reader is not None:
                 yield reader, folder
             else:

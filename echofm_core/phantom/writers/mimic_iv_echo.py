@@ -1,8 +1,7 @@
-"""MIMIC-IV-ECHO 1.0 as downloaded: DICOM cines of two machines, no labels, one real cine."""
+"""MIMIC-IV-ECHO 1.0 as downloaded: DICOM cines of two machines, their exams, one real cine."""
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,12 +12,13 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from echofm_core.console import Meter
-from echofm_core.phantom.heart import draw_heart
+from echofm_core.phantom.heart import Heart, draw_heart
 from echofm_core.phantom.overlay import burn_in
 from echofm_core.phantom.patients import Exam, Institution, examine, write_table
 from echofm_core.phantom.scanners import MIMIC
 from echofm_core.phantom.views import View
 from echofm_core.phantom.writers import dicom
+from echofm_core.phantom.writers.mimic_exams import STUDIES, TABLE, Exams
 
 EF_MEAN, EF_SD = 54.0, 13.0
 #: Frames of a cine, and cines of a study.
@@ -32,10 +32,11 @@ FIRST, PLANTED, REAL = (10000000, 90000000), (15000000, 95000000), (19999999, 99
 
 @dataclass(slots=True)
 class _Archive:
-    """The tree on disk and its record list."""
+    """The tree on disk, its record list and its exams."""
 
     root: Path
     records: list[dict[str, object]] = field(default_factory=list)
+    exams: Exams = field(default_factory=Exams)
 
     def new(self, subject: int, study: int) -> tuple[Path, str]:
         """Path of a study's next file, absolute and as the record list has it."""
@@ -56,7 +57,8 @@ class _Archive:
     def close(self) -> None:
         """Write the tables and the checksums."""
         write_table(self.root / "echo-record-list.csv", self.records)
-        self._write_studies()
+        write_table(self.root / STUDIES, self.exams.studies)
+        self.exams.close(self.root)
         sums = "".join(
             f"{hashlib.sha256(path.read_bytes()).hexdigest()} "
             f"{path.relative_to(self.root).as_posix()}\n"
@@ -64,33 +66,6 @@ class _Archive:
             if path.is_file()
         )
         (self.root / "SHA256SUMS.txt").write_text(sums, encoding="utf-8")
-
-    def _write_studies(self) -> None:
-        """Studies, and a measurement of each: a height, for EF would be a label."""
-        studies, measured = [], ["subject_id,measurement_id,measurement_datetime,test_type,"
-                                 "measurement,measurement_description,result,unit"]  # fmt: skip
-        pairs = dict.fromkeys((row["subject_id"], row["study_id"]) for row in self.records)
-        for number, (subject, study) in enumerate(pairs):
-            when = _date(int(str(subject)), 0)
-            studies.append(
-                {
-                    "subject_id": subject,
-                    "study_id": study,
-                    "study_datetime": when,
-                    "note_id": "",
-                    "note_seq": "",
-                    "note_charttime": "",
-                    "measurement_id": 70000000 + number,
-                    "measurement_datetime": when,
-                }
-            )
-            height = 155 + 7 * number % 40
-            measured.append(
-                f"{subject},{70000000 + number},{when},tte,height_cm,Height,{height},cm"
-            )
-        write_table(self.root / "echo-study-list.csv", studies)
-        packed = gzip.compress("\n".join([*measured, ""]).encode(), mtime=0)
-        (self.root / "structured-measurement.csv.gz").write_bytes(packed)
 
 
 def _date(subject: int, number: int) -> str:
@@ -112,6 +87,7 @@ def write(folder: Path, patients: int, seed: int, errors: bool, meter: Meter | N
             _save(path, exam, machine, seed)
             model = dicom.DEVICES[machine][1]
             place.truth.append({**exam.truth(path.stem), "model": model})
+        _examine(archive, FIRST[0] + patient, FIRST[1] + patient, heart)
         if meter:
             meter.advance()
     _add_real_cine(archive, place)
@@ -120,6 +96,12 @@ def write(folder: Path, patients: int, seed: int, errors: bool, meter: Meter | N
         archive.records[0]["dicom_filepath"] = f"/{archive.records[0]['dicom_filepath']}"
     archive.close()
     return place.close(root)
+
+
+def _examine(archive: _Archive, subject: int, study: int, heart: Heart) -> None:
+    when = _date(subject, 0)
+    exam = archive.exams.list_study(subject, study, when)
+    archive.exams.measure(subject, exam, when, heart)
 
 
 def _save(path: Path, exam: Exam, machine: int, seed: int) -> None:
@@ -131,10 +113,11 @@ def _save(path: Path, exam: Exam, machine: int, seed: int) -> None:
 
 
 def _add_real_cine(archive: _Archive, place: Institution) -> None:
-    """The REAL apical cine of the pydicom package (MIT): one more unlabelled clip."""
+    """The REAL apical cine of the pydicom package (MIT): one more clip; nothing was measured."""
     source = Path(str(pydicom.examples.get_path("ybr_color")))
     path, item = archive.new(*REAL)
     path.write_bytes(source.read_bytes())
+    archive.exams.list_study(*REAL, _date(REAL[0], 0), examined=False)
     place.truth.append({"clip": path.stem, "real": True})
     place.plant("no_region", item)  # the file's own: its region was declared for a larger picture
 
@@ -197,3 +180,7 @@ def _plant(archive: _Archive, place: Institution, seed: int) -> None:
     path, item = archive.new(*PLANTED)
     path.write_bytes(b"\0" * 128 + b"DICM" + bytes(range(256)))
     place.plant("undecodable", item)
+    subject, when = PLANTED[0], _date(PLANTED[0], 0)
+    number = archive.exams.list_study(*PLANTED, when)
+    for kind in archive.exams.plant(subject, number, when):
+        place.plant(kind, TABLE)

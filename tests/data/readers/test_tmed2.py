@@ -3,11 +3,18 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from echofm_core.data.clip_store import build_store
+from echofm_core.data.config import DataConfig, Development, Tmed2Config, Tmed2Form
 from echofm_core.data.findings import Findings
+from echofm_core.data.readers._many import MANY
+from echofm_core.data.readers.registry import read_roots
 from echofm_core.data.readers.tmed2 import Tmed2Reader
+from echofm_core.data.windows import ClipWindows
+from echofm_core.errors import DataRootError
 from tests.data.files import speckle, write_png
 
 BOTH = "view_and_diagnosis_labeled_set"
@@ -48,8 +55,10 @@ def build(root: Path, images: list[tuple[str, str, str, str, str]], slash: str =
     return root
 
 
-def found(root: Path) -> tuple[pd.DataFrame, dict[tuple[str, str], list[str]]]:
-    manifest, findings = Tmed2Reader().read(root)
+def found(
+    root: Path, config: Tmed2Config | None = None
+) -> tuple[pd.DataFrame, dict[tuple[str, str], list[str]]]:
+    manifest, findings = Tmed2Reader(config).read(root)
     return manifest.set_index("clip_id"), _by_kind(findings)
 
 
@@ -138,3 +147,86 @@ def test_without_the_split_table(root: Path) -> None:
     manifest, wrong = found(root)
     assert manifest["split"].isna().all()
     assert ("no_split_file", "repaired") in wrong
+
+
+def test_an_image_is_a_clip_with_its_own_view_and_its_studys_grade(root: Path) -> None:
+    manifest, wrong = found(root, Tmed2Config(form=Tmed2Form.IMAGES))
+    assert not wrong
+    # By number, as in a study clip; image 3 is of no relevant view.
+    names = ["10s1_0", "10s1_2", "10s1_10", "11s1_0", "12s1_0", "13s1_0"]
+    assert manifest.index.tolist() == names
+    assert manifest["path"].tolist() == [
+        str(root / (BOTH if name < "13" else "view_labeled_set") / "labeled" / f"{name}.png")
+        for name in names
+    ]
+    assert manifest["study_id"].tolist() == ["10s1"] * 3 + ["11s1", "12s1", "13s1"]
+    assert manifest["view"].tolist() == ["PLAX", "PSAX", "A4C", "PLAX", "PLAX", "A2C"]
+    assert manifest["as_grade"].fillna(-1).tolist() == [4, 4, 4, 2, 0, -1]
+    assert manifest["split"].tolist() == ["train"] * 3 + ["val", "test", "train"]
+    assert manifest["source_row"].tolist() == [0, 2, 1, 4, 5, 6]
+    assert (manifest["n_frames"] == 1).all()
+
+
+def test_an_image_is_played_as_equal_frames(root: Path, tmp_path: Path) -> None:
+    """Through the registry, the clip store and the windows, in training and in tests."""
+    config = DataConfig(size=32, frames=4, tmed2=Tmed2Config(form=Tmed2Form.IMAGES))
+    manifest, _ = read_roots([root], config)
+    store, refused = build_store(manifest, tmp_path / "store", config)
+    assert not refused.items
+    windows = ClipWindows(store, manifest, config)
+    assert len(windows) == 6
+    for index in range(6):
+        drawn = windows.train_window(index, np.random.default_rng(0))
+        for window in (drawn, *windows.test_windows(index)):
+            assert window.frames.shape == (4, 32, 32) and window.frames.any()
+            assert (window.frames == window.frames[0]).all() and not window.times.any()
+
+
+def test_a_bag_has_the_rows_of_a_study_clip(root: Path) -> None:
+    bag, _ = found(root, Tmed2Config(form=Tmed2Form.BAG))
+    pd.testing.assert_frame_equal(bag, found(root)[0])
+
+
+def other_fold(root: Path, name: str, splits: dict[str, str]) -> None:
+    """A fold's table with the studies in ``splits`` alone."""
+    lines = (root / FOLD).read_text().split("\n")
+    rows = [
+        line.rsplit(",", 2)[0] + f",{split},{split}"
+        for line in lines[1:]
+        if (split := splits.get(line.partition("_")[0]))
+    ]
+    (root / name).parent.mkdir(exist_ok=True)
+    (root / name).write_text("\n".join([lines[0], *rows]))
+
+
+def test_the_fold_and_the_development_set_are_chosen(root: Path) -> None:
+    other_fold(root, FOLD.replace("fold0", "fold2"), {"10s1": "test", "11s1": "train"})
+    other_fold(root, "DEV56/TMED2_fold1_labeledpart.csv", {"11s1": "train", "12s1": "test"})
+    manifest, wrong = found(root, Tmed2Config(fold=2))
+    assert manifest["split"].fillna("-").tolist() == ["test", "train", "-", "-"]
+    manifest, wrong = found(root, Tmed2Config(development=Development.DEV56, fold=1))
+    # 10s1 is graded, but not in this set: nobody may learn from its grade.
+    assert wrong == {("outside_split", "noted"): ["TMED2_fold1_labeledpart.csv"]}
+    assert manifest["split"].fillna("-").tolist() == ["-", "train", "test", "-"]
+    assert manifest["as_grade"].fillna(-1).tolist() == [-1, 2, 0, -1]
+
+
+def test_a_fold_that_is_not_there_is_one_sentence(root: Path) -> None:
+    with pytest.raises(DataRootError, match=r"asks for fold 1 of DEV165, but .* is not there"):
+        found(root, Tmed2Config(development=Development.DEV165, fold=1))
+
+
+def test_many_images_are_checked_by_several_processes(root: Path) -> None:
+    """Two are damaged: the plain loop's findings, in the order of the table."""
+    images = [(f"20s1_{number}.png", "PLAX", "no_AS", BOTH, "train") for number in range(MANY)]
+    folder = root / BOTH / "labeled"
+    write_png(folder / "20s1_0.png", speckle(1, 16, 16)[0])
+    for name, *_ in images[1:]:
+        (folder / name).hardlink_to(folder / "20s1_0.png")
+    for name in ("20s1_7.png", "20s1_1999.png"):
+        (folder / name).unlink()
+        (folder / name).write_bytes(b"\x89PNG junk")
+    build(root, [*IMAGES, *images])
+    manifest, wrong = found(root)
+    assert wrong == {("undecodable", "quarantined"): ["20s1_7.png", "20s1_1999.png"]}
+    assert manifest.loc["20s1", "n_frames"] == MANY - 2

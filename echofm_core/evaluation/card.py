@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
+from echofm_core.data.windows import MEAN, SD
 from echofm_core.evaluation.tables import site_by_model
 from echofm_core.plan import Plan
-from simulations.arms import FEDERATED
 
 
 def write_card(
@@ -27,8 +27,8 @@ def write_card(
         run: Run folder; the weights are in ``model/model.safetensors``.
         plan: What was run.
         census: Clips, patients and label counts by site and split.
-        scores: The site x model table in long form.
-        summary: As in ``summary.json``.
+        scores: Scores of this model, in long form; empty where no task was trained.
+        summary: As in ``summary.json``: synthetic, origin, plan_hash, digest, privacy.
         notes: What a reader of the numbers must know.
     """
     training = census[census["split"] == "train"].drop(columns=["split"])
@@ -38,11 +38,12 @@ def write_card(
         "## Weights",
         f"`model.safetensors`: float32, encoder size `{plan.model.size.value}`, STF-Net "
         f"`{plan.model.stf_net.value}`, input (B, {plan.data.frames}, 1, {plan.data.size}, "
-        f"{plan.data.size}) grey.\n\n"
+        f"{plan.data.size}) grey, levels x in [0, 1] as (x - {MEAN}) / {SD}, a window of "
+        f"{plan.data.window_seconds:g} s (0: the whole clip).\n\n"
         f"- plan hash `{summary['plan_hash']}`\n- weights digest `{summary['digest']}`",
         "## Training sites",
         _markdown(training),
-        "## Test results of the federated model",
+        "## Test results",
         _results(scores),
         "## Privacy",
         _privacy(summary["privacy"]),
@@ -55,14 +56,13 @@ def write_card(
 def _origin(summary: dict[str, Any]) -> str:
     if summary["synthetic"]:
         return "**Trained on SYNTHETIC data (phantoms). Of no use on patients.**"
-    return "Trained on public data, split by site on one machine."
+    return str(summary["origin"])
 
 
 def _results(scores: pd.DataFrame) -> str:
-    own = scores[scores["model"] == FEDERATED]
-    if own.empty:
-        return "No task was trained."
-    table = site_by_model(own).T.reset_index()
+    if scores.empty:
+        return "No task was trained, or there was nothing to test on."
+    table = site_by_model(scores).T.reset_index()
     return _markdown(table) + "\n\nIntervals: percentile bootstrap over patients."
 
 

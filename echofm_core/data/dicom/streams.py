@@ -1,0 +1,89 @@
+"""MPEG-2, MPEG-4 and HEVC inside DICOM, in any container, by OpenCV's FFmpeg.
+
+Not by decord, as video files are: of MPEG transport streams, which DICOM allows for all of them, it
+decodes none, or grey frames without a picture, and damage to a stream in memory ends the process.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from echofm_core.data.hush import hushed
+from echofm_core.data.limits import check_pixels
+from echofm_core.errors import UnreadableFileError
+
+NO_FRAME = "a DICOM file holds a video without one whole frame."
+
+
+def read_stream(stream: bytes) -> tuple[NDArray[np.uint8], float | None]:
+    """Frames ``(N, H, W)`` uint8 as far as they decode, and frames a second, None where unknown.
+
+    Raises:
+        UnreadableFileError: Not one frame decodes, or they are too many for the memory.
+    """
+    frames: list[NDArray[np.uint8]] = []
+    with hushed(), _opened(stream) as capture:
+        fps = float(capture.get(cv2.CAP_PROP_FPS))
+        for picture in _pictures(capture):
+            frames.append(np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), np.uint8))
+            check_pixels(len(frames), *frames[0].shape, size=len(stream))
+    if not frames:
+        raise UnreadableFileError(NO_FRAME)
+    return np.stack(frames), fps if 0 < fps < np.inf else None
+
+
+def some_colours(stream: bytes, number: int, every: int) -> list[NDArray[np.uint8]]:
+    """At most ``number`` frames ``(H, W, 3)`` RGB uint8, one of ``every`` from the start.
+
+    Raises:
+        UnreadableFileError: Not one frame decodes.
+    """
+    chosen: list[NDArray[np.uint8]] = []
+    with hushed(), _opened(stream) as capture:
+        for place, picture in enumerate(_pictures(capture)):
+            if place % every == 0:
+                chosen.append(np.ascontiguousarray(picture[..., ::-1]))
+            if len(chosen) == number:
+                break
+    if not chosen:
+        raise UnreadableFileError(NO_FRAME)
+    return chosen
+
+
+def _pictures(capture: cv2.VideoCapture) -> Iterator[NDArray[np.uint8]]:
+    """Each frame ``(H, W, 3)`` BGR."""
+    while (step := capture.read())[0]:
+        yield np.asarray(step[1], np.uint8)
+
+
+@contextmanager
+def _opened(stream: bytes) -> Iterator[cv2.VideoCapture]:
+    with _as_file(stream) as path:
+        capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG)
+        try:
+            yield capture
+        finally:
+            capture.release()
+
+
+@contextmanager
+def _as_file(stream: bytes) -> Iterator[str]:
+    """Path of a file for as long as it is needed; in memory alone where the system has such."""
+    if hasattr(os, "memfd_create"):
+        with os.fdopen(os.memfd_create("video"), "wb") as opened:
+            opened.write(stream)
+            opened.flush()
+            yield f"/proc/self/fd/{opened.fileno()}"
+    else:
+        with TemporaryDirectory() as folder:
+            file = Path(folder) / "video"
+            file.write_bytes(stream)
+            yield str(file)

@@ -1,0 +1,69 @@
+"""The folder of a clip store under construction: one builder at a time, nothing left over."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from echofm_core.data.clip_store import META, read_meta
+from echofm_core.data.store_parts import PARTS
+from echofm_core.errors import StoreError
+
+
+@contextmanager
+def sole_builder(folder: Path) -> Iterator[None]:
+    """Make the folder, and hold it against other builds; a killed process lets go of it.
+
+    Raises:
+        StoreError: Another process builds there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StoreError(
+                f"another process is building the clip store {folder}; wait until it has ended."
+            ) from None
+        yield
+    finally:
+        os.close(held)
+
+
+def make_room(folder: Path) -> None:
+    """Remove what killed builds left, but for what they decoded.
+
+    Raises:
+        StoreError: Another process builds there.
+    """
+    with sole_builder(folder):
+        tidy(folder, parts=False)
+
+
+def tidy(folder: Path, *, parts: bool) -> None:
+    """Remove what builds that were killed left, and stores that were replaced.
+
+    Args:
+        folder: Of one store, held by :func:`sole_builder`.
+        parts: The decoded clips too: the store that needed them is there.
+    """
+    try:
+        current = str(read_meta(folder)["data"])
+    except StoreError:
+        current = ""
+    for item in folder.iterdir():
+        ours = item.name.startswith(("data-", ".data-", f".{META}."))
+        if item.name != current and (ours or (parts and item.name == PARTS)):
+            if item.is_dir():
+                shutil.rmtree(item, ignore_errors=True)
+            else:
+                item.unlink(missing_ok=True)

@@ -1,0 +1,142 @@
+"""`echofm pretrain`, `finetune` and `evaluate`: one institution's own data, no server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from echofm_core.contract import Phase, Weights
+
+PlanFile = Annotated[Path, typer.Argument(help="TOML plan; machine.roots names the data folders.")]
+Resume = Annotated[bool, typer.Option(help="Go on with an interrupted run, to the same bits.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add ``pretrain``, ``finetune`` and ``evaluate``."""
+    app.command()(pretrain)
+    app.command()(finetune)
+    app.command()(evaluate)
+
+
+def pretrain(
+    plan: PlanFile,
+    out: Annotated[Path, typer.Option(help="Run folder.")],
+    start: Annotated[
+        Path | None, typer.Option(help="Weights to begin with, e.g. of `echofm model import`.")
+    ] = None,
+    resume: Resume = False,
+) -> None:
+    """Pre-train the encoder on one institution's cines by masked auto-encoding, without labels.
+
+    The plan is that of a federation; its [pretrain] table counts, and its data folders are taken as
+    one institution. Where there are held-out patients, the weights of the round with the least
+    validation loss are the result.
+
+    For example: `echofm pretrain examples/pretrain-mimic.toml --out runs/mae`, then
+    `echofm finetune examples/institution-ef.toml --start runs/mae --out runs/ef`.
+    """
+    from echofm_core.contract import Phase
+
+    folder = _train(Phase.PRETRAIN, plan, out, start, resume)
+    typer.echo(f"encoder: {folder}")
+
+
+def finetune(
+    plan: PlanFile,
+    out: Annotated[Path, typer.Option(help="Run folder.")],
+    start: Annotated[
+        Path | None, typer.Option(help="Run folder or weights of pre-training, or a model.")
+    ] = None,
+    resume: Resume = False,
+) -> None:
+    """Fine-tune encoder, STF-Net and heads on one institution's labels, and test the result.
+
+    The plan's [finetune] table counts. `patience` in it stops when validation no longer gets
+    better. Without --start the encoder begins with drawn weights.
+
+    For example: `echofm finetune examples/institution-ef.toml --start runs/mae --out runs/ef`;
+    after a power cut, the same with `--resume`.
+    """
+    from echofm_core.contract import Phase
+
+    folder = _train(Phase.FINETUNE, plan, out, start, resume)
+    typer.echo(f"model: {folder}")
+
+
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="model.safetensors, its folder, or a run folder.")],
+    roots: Annotated[list[Path], typer.Argument(help="Data folders, as downloaded.")],
+    out: Annotated[Path, typer.Option(help="Folder for predictions and scores.")],
+    everything: Annotated[
+        bool, typer.Option(help="Use all clips: data that the model never saw.")
+    ] = False,
+    cache: Annotated[Path | None, typer.Option(help="Folder of decoded clips.")] = None,
+) -> None:
+    """Score a model on labelled data, with intervals over patients.
+
+    Clips are split as the model's own plan splits them, and the test part counts; with
+    --everything all do, which is right for an institution that took no part in training.
+
+    For example: `echofm evaluate runs/ef ~/EchoNet-Pediatric --everything --out runs/external`.
+    """
+    from echofm_core.console import console
+    from echofm_core.contract import Phase
+    from echofm_core.data.manifest import Split
+    from echofm_core.evaluation.tables import print_site_by_model
+    from echofm_core.institution.data import prepare
+    from echofm_core.institution.testing import test_model
+    from echofm_core.models.saved import load_model
+    from echofm_core.plan import MachineConfig, ProtocolConfig
+
+    saved = load_model(model)
+    machine = MachineConfig(roots=tuple(str(root.resolve()) for root in roots))
+    protocol = saved.plan.protocol.model_copy(update={"datasets": ProtocolConfig().datasets})
+    plan = saved.plan.model_copy(update={"machine": machine, "protocol": protocol})
+    data = prepare(plan, cache or out / "cache")
+    clips = data.windows(None if everything else Split.TEST, plan, Phase.FINETUNE)
+    scores = test_model(saved, clips, "model", out)
+    print_site_by_model(scores, console)
+    typer.echo(f"scores: {out / 'scores.parquet'}")
+
+
+def _train(phase: Phase, file: Path, out: Path, start: Path | None, resume: bool) -> Path:
+    """Prepare the data, train a phase, and test what can predict."""
+    from echofm_core.console import console, progress
+    from echofm_core.evaluation.tables import print_site_by_model
+    from echofm_core.institution.data import prepare
+    from echofm_core.institution.outcome import conclude
+    from echofm_core.institution.run_folder import RoundEntry, RunFolder
+    from echofm_core.institution.training import config_of, train
+    from echofm_core.plan import load_plan
+
+    plan = load_plan(file)
+    weights, name = _weights(start)
+    run = RunFolder.claim(out, phase, plan, name, resume)
+    data = prepare(plan, Path(plan.machine.cache) if plan.machine.cache else out / "cache")
+    with progress(phase.value, config_of(plan, phase).rounds) as meter:
+        meter.advance(len(run.entries()))
+
+        def show(entry: RoundEntry) -> None:
+            shown = (name for name in ("loss", "validation") if name in entry.metrics)
+            numbers = ", ".join(f"{name} {entry.metrics[name]:.4f}" for name in shown)
+            meter.advance(1, note=f"round {entry.round}: {numbers}")
+
+        folder = train(plan, data, run, start=weights, on_round=show)
+    scores = conclude(plan, data, phase, out)
+    if not scores.empty:
+        print_site_by_model(scores, console)
+    return folder
+
+
+def _weights(start: Path | None) -> tuple[Weights | None, str]:
+    """Starting weights and their digest."""
+    from echofm_core.checksum import digest
+    from echofm_core.models.saved import load_weights
+
+    if start is None:
+        return None, ""
+    weights = load_weights(start)
+    return weights, digest(weights)

@@ -1,0 +1,64 @@
+"""What one institution trains, validates and tests on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from echofm_core.contract import Phase
+from echofm_core.data.clip_store import ClipStore, open_stores
+from echofm_core.data.findings import Findings
+from echofm_core.data.manifest import Split
+from echofm_core.data.prepare import read_and_decode
+from echofm_core.data.splits import fill_splits
+from echofm_core.data.windows import ClipWindows
+from echofm_core.errors import EmptySiteError
+from echofm_core.plan import Plan
+
+#: Name of the one site; random streams are keyed with it.
+SITE = "institution"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class InstitutionData:
+    """Clips that are decoded, with a split each.
+
+    Attributes:
+        manifest: ``site`` is :data:`SITE`; patients are in one split only.
+        findings: What could not be used.
+        store: Decoded clips.
+    """
+
+    manifest: pd.DataFrame
+    findings: Findings
+    store: ClipStore
+
+    def windows(self, split: Split | None, plan: Plan, phase: Phase) -> ClipWindows:
+        """Clips of a split (None: all); the plan's views hold for fine-tuning and tests only."""
+        rows = self.manifest
+        if split is not None:
+            rows = rows[rows["split"] == split.value]
+        if phase is Phase.FINETUNE and plan.protocol.views:
+            rows = rows[rows["view"].isin(list(plan.protocol.views))]
+        return ClipWindows(self.store, rows, plan.data)
+
+
+def prepare(plan: Plan, cache: Path) -> InstitutionData:
+    """Read, decode and split all that ``machine.roots`` hold, as one institution.
+
+    Raises:
+        DataRootError: No root is given, or one holds no known layout.
+        EmptySiteError: Nothing is left to train on.
+    """
+    manifest, findings = read_and_decode(plan, cache)
+    manifest = fill_splits(manifest.assign(site=SITE), plan.protocol, plan.seed)
+    if not (manifest["split"] == Split.TRAIN.value).any():
+        raise EmptySiteError(
+            f"none of {len(manifest)} clips is for training; lower protocol.test_fraction, or add "
+            "data."
+        )
+    manifest = manifest.reset_index(drop=True)
+    store = open_stores(cache / "stores")
+    return InstitutionData(manifest=manifest, findings=findings, store=store)

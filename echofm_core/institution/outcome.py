@@ -1,0 +1,53 @@
+"""What stands beside a trained model: counts, findings, a summary, and the card."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from echofm_core import __version__
+from echofm_core.contract import Phase
+from echofm_core.data.census import census
+from echofm_core.data.manifest import Split
+from echofm_core.evaluation.card import write_card
+from echofm_core.institution.data import InstitutionData
+from echofm_core.institution.testing import test_model
+from echofm_core.models.saved import WEIGHTS, load_model
+from echofm_core.models.weights import load_metadata
+from echofm_core.pages.files import write_whole
+from echofm_core.phantom.patients import is_phantom
+from echofm_core.plan import Plan
+
+#: What the model is called in tables.
+NAME = "alone"
+
+
+def conclude(plan: Plan, data: InstitutionData, phase: Phase, run: Path) -> pd.DataFrame:
+    """Test a finished run's model where there are test patients, and write what belongs to it.
+
+    Returns:
+        Its scores; empty after pre-training, or without test patients.
+    """
+    scores = pd.DataFrame(columns=["model", "site", "task", "metric", "value", "low", "high"])
+    clips = data.windows(Split.TEST, plan, phase)
+    if phase is Phase.FINETUNE and len(clips):
+        scores = test_model(load_model(run), clips, NAME, run)
+    counts = census(data.manifest, plan)
+    counts.to_parquet(run / "sites.parquet", index=False)
+    data.findings.table().to_parquet(run / "findings.parquet", index=False)
+    summary: dict[str, Any] = {
+        "name": plan.name,
+        "phase": phase.value,
+        "plan_hash": plan.digest(),
+        "digest": load_metadata(run / "model" / WEIGHTS)["digest"],
+        "origin": "Trained on the data of one institution.",
+        "synthetic": any(is_phantom(Path(root)) for root in plan.machine.roots),
+        "version": __version__,
+        "privacy": [],
+    }
+    write_whole(run / "summary.json", json.dumps(summary, indent=1).encode())
+    write_card(run, plan, counts, scores, summary, [])
+    return scores

@@ -1,0 +1,74 @@
+"""The loss on held-out patients, on the same windows and masks after every round."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from echofm_core.contract import Phase
+from echofm_core.data.windows import ClipWindows
+from echofm_core.institution.data import SITE
+from echofm_core.models.echo_model import EchoModel
+from echofm_core.models.masked_autoencoder import MaskedAutoencoder
+from echofm_core.plan import Plan
+from echofm_core.randomness import stream, torch_stream
+from echofm_core.training.devices import find_device
+from echofm_core.training.finetune import SupervisedObjective
+from echofm_core.training.job import Indices, Objective
+from echofm_core.training.pretrain import ReconstructionObjective
+from echofm_core.training.tally import Tally
+from echofm_core.training.targets import targets_of
+
+
+@torch.no_grad()
+def validation_loss(
+    model: MaskedAutoencoder | EchoModel, clips: ClipWindows, plan: Plan, device: str
+) -> float | None:
+    """Mean loss, summed over tasks; None where no clip has a label, or there is none.
+
+    Args:
+        model: Put into evaluation mode and onto the device.
+        clips: Held-out clips.
+        plan: Tables of the phase that the model is of.
+        device: As the plan names it.
+    """
+    model.to(find_device(device)).eval()
+    objective, rows = _objective(model, clips, plan, device)
+    if not len(rows):
+        return None
+    windows, tally = stream(plan.seed, SITE, 0, "validation.windows"), Tally()
+    for start in range(0, len(rows), plan.finetune.batch_size):
+        for losses in objective(rows[start : start + plan.finetune.batch_size], windows):
+            tally.add(losses)
+    return tally.metrics()["loss"]
+
+
+def _objective(
+    model: MaskedAutoencoder | EchoModel, clips: ClipWindows, plan: Plan, device: str
+) -> tuple[Objective, Indices]:
+    """What training minimises, without augmentation, and the rows that it can be had on."""
+    where = find_device(device)
+    if isinstance(model, MaskedAutoencoder):
+        masks = torch_stream(plan.seed, SITE, 0, f"{Phase.PRETRAIN}.validation.mask")
+        objective = ReconstructionObjective(
+            model=model,
+            clips=clips,
+            device=where,
+            masks=masks,
+            precision=plan.pretrain.precision,
+        )
+        return objective, np.arange(len(clips))
+    config = plan.finetune
+    targets = targets_of(
+        clips.manifest, config.tasks, config.reduced_ef_threshold, config.standardisation
+    )
+    labelled = {
+        task: torch.from_numpy(values)
+        for task, values in targets.items()
+        if np.isfinite(values).any()
+    }
+    rows = np.flatnonzero(np.isfinite(list(targets.values())).any(axis=0))
+    supervised = SupervisedObjective(
+        model=model, clips=clips, device=where, precision=config.precision, targets=labelled
+    )
+    return supervised, rows

@@ -1,0 +1,57 @@
+"""Which of a plan's training options cannot be had privately."""
+
+from __future__ import annotations
+
+from echofm_core.errors import PrivacyError
+from echofm_core.training.config import (
+    ClassWeights,
+    FinetuneConfig,
+    PhaseConfig,
+    Precision,
+    class_count,
+)
+
+
+def check_options(config: PhaseConfig) -> None:
+    """Refuse options that private training does not keep its promise with.
+
+    Averaging, slower layers, focal loss, stochastic depth and changed windows are fine: they treat
+    each patient alone, or what has been noised already.
+
+    Raises:
+        PrivacyError: Naming the first such option, why, and what to do.
+    """
+    whole = "a step's patients are clipped and noised together"
+    layers = "each layer has to tell every patient's own gradient"
+    refusals = {
+        f"accumulate = {config.accumulate}": (config.accumulate > 1, whole),
+        "checkpoint_blocks = true": (config.checkpoint_blocks, layers),
+        "compile = true": (config.compile, layers),
+        'precision = "bf16"': (
+            config.precision is Precision.BF16,
+            "a patient's clipped gradient must be exact",
+        ),
+        f"save_every = {config.save_every}": (
+            config.save_every > 0,
+            "steps done again would look at patients a second time, uncounted",
+        ),
+        'class_weights = "balanced"': (
+            _counts_labels(config),
+            "the site's own label counts would show in what it sends, unless class_counts names "
+            "others for every classification task",
+        ),
+    }
+    table = "finetune" if isinstance(config, FinetuneConfig) else "pretrain"
+    for option, (asked, reason) in refusals.items():
+        if asked:
+            raise PrivacyError(
+                f'{table}.{option} cannot be had with privacy.kind = "local", because {reason}; '
+                "take it out of the plan."
+            )
+
+
+def _counts_labels(config: PhaseConfig) -> bool:
+    """Would class weights come from the site's labels?"""
+    if not isinstance(config, FinetuneConfig) or config.class_weights is ClassWeights.NONE:
+        return False
+    return any(class_count(task) and task not in config.class_counts for task in config.tasks)

@@ -1,0 +1,66 @@
+"""The harness itself: a reader that does what its folder is called, and what is made of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+import pandas as pd
+import pytest
+
+from echofm_core.data.findings import Findings
+from echofm_core.data.manifest import manifest_from_rows
+from echofm_core.errors import DataRootError
+from tests.data.fuzz import harness
+from tests.data.fuzz.harness import Format, Seed, run
+
+
+def _refuse(message: str) -> NoReturn:
+    raise DataRootError(message)
+
+
+#: What a reader can do, and what the harness must call it.
+ACTIONS: dict[str, Callable[[], object]] = {
+    "read": list,
+    "refused": lambda: _refuse("the table lacks a column."),
+    "broke": lambda: _refuse("the patient Zebra is twice there."),
+    "raised": lambda: {}["view"],
+    "printed": lambda: os.write(2, b"libjpeg is not amused"),
+    "swollen": lambda: b"\1" * 2**30,
+    "crashed": lambda: os.kill(os.getpid(), signal.SIGSEGV),
+    "hung": lambda: time.sleep(60),
+}
+
+
+def act(root: Path) -> tuple[pd.DataFrame, Findings]:
+    ACTIONS[root.name]()
+    return manifest_from_rows([]), Findings()
+
+
+def plant(folder: Path) -> list[Seed]:
+    for name in ACTIONS:
+        (folder / name).mkdir()
+        (folder / name / "file").write_bytes(b"sound")
+    return [Seed(file=folder / name / "file", root=folder / name, read=act) for name in ACTIONS]
+
+
+FORMAT = Format(name="harness", plant=plant, mutators=(), secrets=("zebra",))
+
+
+#: Draws each of the eight actions once in eight cases.
+SEED = 964
+
+
+def test_each_way_to_hurt_is_told_and_can_be_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(harness, "LONGEST", 2.0)
+    report = run("harness", SEED, range(8))
+    assert report.outcomes == dict.fromkeys(ACTIONS, 1)
+    assert len(report.failures) == 6
+    failure = next(failure for failure in report.failures if failure.startswith("crashed"))
+    assert "SIGSEGV" in failure
+    number = int(failure.split("--from ")[1].split()[0])
+    assert run("harness", SEED, range(number, number + 1)).failures == [failure]

@@ -1,0 +1,114 @@
+"""Worker processes that are killed: by a job, by the system, while they start."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from echofm_core.data.crew import WINDOW, over_jobs
+from echofm_core.errors import StoreError
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_results_come_in_order(workers: int) -> None:
+    assert list(over_jobs(_later, range(40), workers)) == list(range(40))
+    assert list(over_jobs(_later, [], workers)) == []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_job_that_kills_twice_is_none_and_harms_no_other(workers: int) -> None:
+    results = list(over_jobs(_fatal, range(60), workers))
+    assert results == [None if job in (7, 8, 50) else job for job in range(60)]
+
+
+def test_a_job_that_kills_once_is_done_at_the_second_attempt(tmp_path: Path) -> None:
+    assert list(over_jobs(partial(_fatal_once, tmp_path), range(20), 2)) == list(range(20))
+    assert len((tmp_path / "attempts").read_text().split()) == 2
+
+
+def test_the_second_attempt_has_the_machine_for_itself(tmp_path: Path) -> None:
+    """Every job notes when it began and ended; nothing overlaps the second attempt at job 3."""
+    list(over_jobs(partial(_noted, tmp_path), range(30), 3))
+    spans = [tuple(map(float, file.read_text().split())) for file in tmp_path.glob("*.span")]
+    begun, ended = map(float, (tmp_path / "3.span").read_text().split())
+    others = [span for span in spans if span != (begun, ended)]
+    assert len(others) == 29
+    assert not [span for span in others if span[0] < ended and span[1] > begun]
+
+
+def test_what_the_function_raises_is_raised() -> None:
+    with pytest.raises(OSError, match="No space left"):
+        list(over_jobs(_full, range(10), 2))
+
+
+def test_a_process_that_cannot_start_is_one_sentence() -> None:
+    with pytest.raises(StoreError, match="ended with code 1 as it started"):
+        list(over_jobs(_Unloadable(), range(10), 2))
+
+
+def test_jobs_are_taken_as_they_are_needed() -> None:
+    """An endless list of jobs; when the first result is here, at most a window was taken."""
+    taken: list[int] = []
+
+    def endless() -> Iterator[int]:
+        for number in range(10**9):
+            taken.append(number)
+            yield number
+
+    results = over_jobs(_later, endless(), 2)
+    assert next(results) == 0
+    assert len(taken) <= 2 * WINDOW
+    results.close()
+
+
+def _later(job: int) -> int:
+    time.sleep(0.002 * (job % 3))
+    return job
+
+
+def _fatal(job: int) -> int:
+    if job in (7, 8, 50):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return job
+
+
+def _fatal_once(folder: Path, job: int) -> int:
+    if job == 11:
+        with (folder / "attempts").open("a") as attempts:
+            attempts.write("x ")
+        if (folder / "attempts").stat().st_size == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+    return job
+
+
+def _noted(folder: Path, job: int) -> None:
+    begun = time.monotonic()
+    if job == 3 and not (folder / "died").exists():
+        (folder / "died").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.02)
+    (folder / f"{job}.span").write_text(f"{begun} {time.monotonic()}")
+
+
+def _full(job: int) -> int:
+    raise OSError(28, os.strerror(28))
+
+
+class _Unloadable:
+    """A function that no other process can load."""
+
+    def __call__(self, job: int) -> int:
+        return job
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return _fail_where_loaded, (str(os.getpid()),)
+
+
+def _fail_where_loaded(parent: str) -> object:
+    raise ImportError(f"made by {parent}, not here")

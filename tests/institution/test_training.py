@@ -1,0 +1,198 @@
+"""One institution by itself: kept after each round, gone on with to the same bits, stopped."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from echofm_core.checksum import digest
+from echofm_core.contract import ENCODER, Phase, Weights, group_of
+from echofm_core.data.manifest import Split
+from echofm_core.errors import CheckpointError, PrivacyError, ResumeError
+from echofm_core.institution.data import InstitutionData, prepare
+from echofm_core.institution.run_folder import RoundEntry, RunFolder
+from echofm_core.institution.training import train
+from echofm_core.models.saved import load_model, load_weights
+from echofm_core.models.weights import load_metadata
+from echofm_core.plan import Plan, load_plan, plan_from_mapping
+
+
+@pytest.fixture
+def plan(home: Path) -> Plan:
+    return load_plan(home / "plan.toml")
+
+
+@pytest.fixture
+def data(home: Path, plan: Plan) -> InstitutionData:
+    return prepare(plan, home / "cache")
+
+
+def claim(plan: Plan, path: Path, phase: Phase = Phase.FINETUNE, **more: object) -> RunFolder:
+    return RunFolder.claim(path, phase, plan, str(more.get("start", "")), bool(more.get("resume")))
+
+
+def changed(plan: Plan, **tables: dict[str, object]) -> Plan:
+    values = plan.decisive()
+    for name, table in tables.items():
+        values[name] = {**values[name], **table}
+    return plan_from_mapping(values, "of a test").model_copy(update={"machine": plan.machine})
+
+
+def test_official_splits_are_kept_and_patients_apart(data: InstitutionData, plan: Plan) -> None:
+    counts = {split: len(data.windows(split, plan, Phase.FINETUNE)) for split in Split}
+    assert counts == {Split.TRAIN: 10, Split.VALIDATION: 4, Split.TEST: 6}
+    assert len(data.windows(None, plan, Phase.PRETRAIN)) == 20
+    elsewhere = changed(plan, protocol={"views": ["PLAX"]})
+    assert len(data.windows(Split.TRAIN, elsewhere, Phase.FINETUNE)) == 0
+    assert len(data.windows(Split.TRAIN, elsewhere, Phase.PRETRAIN)) == 10
+
+
+@pytest.mark.parametrize("phase", list(Phase))
+def test_stopped_after_any_round_and_gone_on_with_to_the_same_bits(
+    data: InstitutionData, plan: Plan, tmp_path: Path, phase: Phase
+) -> None:
+    class StopHereError(Exception):
+        pass
+
+    train(plan, data, claim(plan, tmp_path / "whole", phase))
+
+    def stop(entry: RoundEntry) -> None:
+        raise StopHereError
+
+    rounds = plan.pretrain.rounds if phase is Phase.PRETRAIN else plan.finetune.rounds
+    for _ in range(rounds):
+        with pytest.raises(StopHereError):
+            train(plan, data, claim(plan, tmp_path / "cut", phase, resume=True), on_round=stop)
+    train(plan, data, claim(plan, tmp_path / "cut", phase, resume=True))
+    assert _model(tmp_path / "cut") == _model(tmp_path / "whole")
+    first, second = (claim(plan, tmp_path / name, phase, resume=True) for name in ("whole", "cut"))
+    assert [entry.digest for entry in first.entries()] == [
+        entry.digest for entry in second.entries()
+    ]
+    assert len(first.entries()) == rounds
+
+
+def test_a_kill_between_entry_and_weights_loses_no_round(
+    data: InstitutionData, plan: Plan, tmp_path: Path
+) -> None:
+    """The state that such a kill leaves, made by hand: the entry counts, its file is not named."""
+    run = claim(plan, tmp_path / "run")
+    train(plan, data, run)
+    weights = tmp_path / "run/checkpoints"
+    (weights / "finetune-last.safetensors").rename(weights / "finetune-round-4.safetensors")
+    (weights / "finetune-round-5.safetensors").write_bytes(b"half")
+    run.recover()
+    assert sorted(path.name for path in weights.iterdir()) == [
+        "finetune-best.safetensors", "finetune-last.safetensors",
+    ]  # fmt: skip
+    assert run.last()
+
+
+def test_the_best_round_is_the_model(data: InstitutionData, plan: Plan, tmp_path: Path) -> None:
+    """Ten patients are learnt by heart in a round or two; then validation only gets worse."""
+    run = claim(plan, tmp_path / "run")
+    train(plan, data, run)
+    losses = [entry.metrics["validation"] for entry in run.entries()]
+    best = int(np.argmin(losses)) + 1
+    assert run.entries()[-1].best == best < len(losses)
+    assert load_model(tmp_path / "run").digest == run.entries()[best - 1].digest
+
+
+def test_patience_ends_a_run_that_gets_no_better(
+    data: InstitutionData, plan: Plan, tmp_path: Path
+) -> None:
+    patient = changed(plan, finetune={"rounds": 12, "patience": 2})
+    run = claim(patient, tmp_path / "run")
+    train(patient, data, run)
+    last = run.entries()[-1]
+    assert last.round - last.best == 2
+    assert last.round < 12
+
+
+def test_it_starts_from_a_pretrained_encoder(
+    data: InstitutionData, plan: Plan, tmp_path: Path
+) -> None:
+    train(plan, data, claim(plan, tmp_path / "mae", Phase.PRETRAIN))
+    start = load_weights(tmp_path / "mae")
+    frozen = changed(plan, finetune={"mode": "linear", "rounds": 1})
+    run = claim(frozen, tmp_path / "run", start="digest")
+    train(frozen, data, run, start=start)
+    ours, theirs = _group(run.best(), ENCODER), _group(start, ENCODER)
+    assert ours.keys() == theirs.keys()
+    assert all((ours[name] == theirs[name]).all() for name in ours)
+    with pytest.raises(CheckpointError, match="no encoder"):
+        heads = {name: array for name, array in start.items() if group_of(name) != ENCODER}
+        train(frozen, data, claim(frozen, tmp_path / "other"), start=heads)
+
+
+def _model(run: Path) -> tuple[str, dict[str, str]]:
+    """Digest of the weights as they lie on disk, and all that their header says."""
+    file = run / "model/model.safetensors"
+    return digest(load_weights(file)), load_metadata(file)
+
+
+def _group(weights: Weights, group: str) -> dict[str, np.ndarray]:
+    return {name: np.asarray(array) for name, array in weights.items() if group_of(name) == group}
+
+
+def test_a_folder_of_another_run_is_refused(plan: Plan, tmp_path: Path) -> None:
+    claim(plan, tmp_path / "run")
+    claim(plan, tmp_path / "run")  # nothing was trained: nothing to lose
+    for other in (
+        {"phase": Phase.PRETRAIN},
+        {"start": "another"},
+        {"plan": changed(plan, finetune={"rounds": 9})},
+    ):
+        with pytest.raises(ResumeError, match="another plan, phase or starting weights"):
+            claim(**{"plan": plan, "path": tmp_path / "run", "resume": True, **other})  # type: ignore[arg-type]
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/notes.txt").write_text("mine")
+    with pytest.raises(ResumeError, match="not empty"):
+        claim(plan, tmp_path / "full")
+
+
+def test_a_private_plan_is_refused(data: InstitutionData, plan: Plan, tmp_path: Path) -> None:
+    private = changed(plan, privacy={"kind": "local", "noise_multiplier": 1.0, "delta": 1e-3})
+    with pytest.raises(PrivacyError, match="federation"):
+        train(private, data, claim(private, tmp_path / "run"))
+
+
+@pytest.mark.slow
+def test_the_commands_killed_and_gone_on_with(home: Path) -> None:
+    """pretrain, then finetune killed with SIGKILL after its first round and resumed, then
+    evaluate and predict: the real command, real processes."""
+
+    def echofm(*words: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(_words(*words), capture_output=True, text=True, check=True)
+
+    echofm("pretrain", home / "plan.toml", "--out", home / "mae")
+    tune = ("finetune", home / "plan.toml", "--start", home / "mae")
+    echofm(*tune, "--out", home / "whole")
+    process = subprocess.Popen(_words(*tune, "--out", home / "cut"), stdout=subprocess.DEVNULL)
+    while process.poll() is None and not (home / "cut/journal/finetune-00001.json").exists():
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    done = echofm(*tune, "--out", home / "cut", "--resume")
+    assert "EF MAE" in done.stdout
+    assert _model(home / "cut") == _model(home / "whole")
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(home / "cut/scores.parquet"), pd.read_parquet(home / "whole/scores.parquet")
+    )
+    card = (home / "cut/model/README.md").read_text()
+    assert "data of one institution" in card and "| institution |" in card
+    echofm("evaluate", home / "cut", home / "data", "--everything", "--out", home / "all")
+    scores = pd.read_parquet(home / "all/scores.parquet")
+    assert set(scores.loc[scores["task"] == "ef", "patients"]) == {20}
+    read = echofm("predict", home / "cut", home / "data/Videos/0X3.avi", "--form", "csv")
+    assert read.stdout.startswith("file,task,value")
+
+
+def _words(*words: object) -> list[str]:
+    return [sys.executable, "-c", "from echofm_core.cli import main; main()", *map(str, words)]

@@ -1,0 +1,201 @@
+"""A killed round goes on where it was saved, and ends with the bits of one that was not killed.
+
+24 clips (pre-training) and the 20 with a label (fine-tuning), twice in batches of at most 5: ten
+steps of 4 or 5 windows, and eight of 5.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from echofm_core.contract import Phase
+from echofm_core.data.windows import ClipWindows
+from echofm_core.errors import TrainingError
+from echofm_core.models.build import build_autoencoder
+from echofm_core.training.context import RoundReport
+from echofm_core.training.job import Indices
+from echofm_core.training.loop import train
+from echofm_core.training.losses import Losses
+from echofm_core.training.pretrain import pretrain_round
+from tests.training.killed import PRETRAIN, MortalWindows, run
+from tests.training.site import PLAN, context, make_site
+from tests.training.test_loop import PLAIN, Slope, job
+
+Whole = dict[Phase, tuple[str, RoundReport]]
+
+
+class KilledError(Exception):
+    """Stands for the end of a process."""
+
+
+def die() -> None:
+    raise KilledError
+
+
+@pytest.fixture(scope="module")
+def whole(clips: ClipWindows, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """Both rounds without interruption and without saving."""
+    torch.set_num_threads(1)
+    return {phase: run(phase, clips, tmp_path_factory.mktemp(phase), 0) for phase in Phase}
+
+
+def killed(phase: Phase, clips: ClipWindows, state: Path, every: int, after: int) -> None:
+    with pytest.raises(KilledError):
+        run(phase, MortalWindows(clips, after, die), state, every)
+
+
+def left(state: Path, phase: Phase) -> Path:
+    return state / "progress" / f"{phase}.safetensors"
+
+
+@pytest.mark.parametrize("phase", list(Phase))
+@pytest.mark.parametrize(
+    ("every", "after", "windows"),
+    [
+        (1, 3, None),  # within the first step: nothing is saved yet
+        (1, 17, 15),  # within the fourth of fine-tuning: three are done
+        (3, 24, 15),  # within the fifth: after three it was saved
+        (2, 39, 30),  # in the second pass, within the eighth: six are done
+    ],
+)
+def test_killed_anywhere_it_ends_with_the_same_bits(
+    clips: ClipWindows,
+    whole: Whole,
+    tmp_path: Path,
+    phase: Phase,
+    every: int,
+    after: int,
+    windows: int | None,
+) -> None:
+    killed(phase, clips, tmp_path, every, after)
+    assert left(tmp_path, phase).exists() is (windows is not None)
+    rest = MortalWindows(clips, -1, die)
+    assert run(phase, rest, tmp_path, every) == whole[phase]
+    total = {Phase.PRETRAIN: 48, Phase.FINETUNE: 40}[phase]
+    if phase is Phase.FINETUNE:
+        assert rest.served == total - (windows or 0)
+    else:
+        assert (rest.served < total) is (windows is not None)
+    assert not left(tmp_path, phase).exists()
+
+
+def test_killed_again_and_again(clips: ClipWindows, whole: Whole, tmp_path: Path) -> None:
+    """Seven windows a life are one step, which is saved: it still comes to the end."""
+    lives = 0
+    while True:
+        lives += 1
+        try:
+            found = run(Phase.FINETUNE, MortalWindows(clips, 7, die), tmp_path, 1)
+        except KilledError:
+            continue
+        break
+    assert found == whole[Phase.FINETUNE]
+    assert lives == 8
+
+
+def test_moments_are_those_of_an_uninterrupted_round(clips: ClipWindows, tmp_path: Path) -> None:
+    """The next round, which starts from them, is the same too."""
+    follow = []
+    for name, interrupted in {"straight": False, "killed": True}.items():
+        state = tmp_path / name
+        if interrupted:
+            killed(Phase.PRETRAIN, clips, state, 2, 30)
+        run(Phase.PRETRAIN, clips, state, 2)
+        follow.append(run(Phase.PRETRAIN, clips, state, 2, round_=2))
+    assert follow[0] == follow[1]
+
+
+def test_other_weights_or_another_round_start_from_the_beginning(
+    clips: ClipWindows, tmp_path: Path
+) -> None:
+    def nudged(state: Path, **where: object) -> tuple[torch.Tensor, int]:
+        model = build_autoencoder(PLAN)
+        with torch.no_grad():
+            model.encoder.norm.bias.add_(0.0 if where else 1e-3)
+        counting = MortalWindows(clips, -1, die)
+        config = PRETRAIN.model_copy(update={"save_every": 1})
+        pretrain_round(model, counting, config, context(state=state, proximal_mu=0.1, **where))
+        return model.encoder.norm.weight.detach(), counting.served
+
+    for where in ({}, {"round": 2}, {"seed": 4}):
+        killed(Phase.PRETRAIN, clips, tmp_path / "killed", 1, 30)
+        fresh, _ = nudged(tmp_path / f"fresh{where}", **where)
+        found, served = nudged(tmp_path / "killed", **where)
+        assert served == 48
+        assert torch.equal(found, fresh)
+        for kept in (tmp_path / "killed" / "optimizer").iterdir():
+            kept.unlink()
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "text"])
+def test_a_damaged_file_costs_time_and_changes_no_bit(
+    clips: ClipWindows, whole: Whole, tmp_path: Path, damage: str
+) -> None:
+    killed(Phase.FINETUNE, clips, tmp_path, 1, 30)
+    path = left(tmp_path, Phase.FINETUNE)
+    data = bytearray(path.read_bytes())
+    data[-1000] ^= 1
+    broken = {"cut": data[:-5000], "flip": data, "empty": b"", "text": b"not a file of ours"}
+    path.write_bytes(broken[damage])
+    counting = MortalWindows(clips, -1, die)
+    assert run(Phase.FINETUNE, counting, tmp_path, 1) == whole[Phase.FINETUNE]
+    assert counting.served == 40
+
+
+def test_skipped_steps_and_losses_are_counted_over_both_lives(tmp_path: Path) -> None:
+    """Of six clips one is broken; the round dies before its last step."""
+    factors = [1.0, 2.0, float("nan"), 3.0, 4.0, 5.0]
+    config = PLAIN.model_copy(update={"save_every": 1})
+
+    straight, first = job(factors, PLAIN), job(factors, config, context(state=tmp_path))
+    objective, begun = Slope(first.model, factors), []
+
+    def mortal(rows: Indices, rng: np.random.Generator, parts: int = 1) -> Iterator[Losses]:
+        begun.append(rows)
+        if len(begun) == 6:
+            raise KilledError
+        return objective(rows, rng, parts)
+
+    with pytest.raises(KilledError):
+        train(replace(first, objective=mortal))
+    second = job(factors, config, context(state=tmp_path))
+    assert train(second) == train(straight)
+    assert torch.equal(second.model.weight, straight.model.weight)
+
+
+def test_saving_needs_a_folder() -> None:
+    with pytest.raises(TrainingError, match=r"save_every.*no state folder"):
+        train(job([1.0], PLAIN.model_copy(update={"save_every": 1})))
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_outright(whole: Whole, tmp_path: Path) -> None:
+    """SIGKILL in the middle of a step; another process ends the round."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    make_site(folder)
+
+    def start(windows: int) -> subprocess.CompletedProcess[str]:
+        arguments = [str(folder), str(tmp_path / "state"), Phase.FINETUNE.value, str(windows)]
+        return subprocess.run(
+            [sys.executable, "-m", "tests.training.killed", *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=Path(__file__).parents[2],
+        )
+
+    first = start(23)
+    assert first.returncode == -9, first.stderr
+    assert left(tmp_path / "state", Phase.FINETUNE).exists()
+    second = start(0)
+    assert second.returncode == 0, second.stderr
+    assert second.stdout.strip() == whole[Phase.FINETUNE][0]
