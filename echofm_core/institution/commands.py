@@ -113,7 +113,7 @@ def _train(phase: Phase, file: Path, out: Path, start: Path | None, resume: bool
     from echofm_core.plan import load_plan
 
     plan = load_plan(file)
-    weights, name = _weights(start)
+    weights, name = _weights(start, plan)
     run = RunFolder.claim(out, phase, plan, name, resume)
     data = prepare(plan, Path(plan.machine.cache) if plan.machine.cache else out / "cache")
     with progress(phase.value, config_of(plan, phase).rounds) as meter:
@@ -131,12 +131,16 @@ def _train(phase: Phase, file: Path, out: Path, start: Path | None, resume: bool
     return folder
 
 
-def _weights(start: Path | None) -> tuple[Weights | None, str]:
-    """Starting weights and their digest."""
+def _weights(start: Path | None, plan: Plan) -> tuple[Weights | None, str]:
+    """Starting weights, else those that the plan itself starts from, and their digest."""
     from echofm_core.checksum import digest
+    from echofm_core.contract import DECODER, ENCODER
+    from echofm_core.models.checkpoints.start import check_start, start_weights
     from echofm_core.models.saved import load_weights
 
     if start is None:
-        return None, ""
+        weights = start_weights(plan, (ENCODER, DECODER))
+        return (weights, digest(weights)) if weights else (None, "")
+    check_start(start, plan)
     weights = load_weights(start)
     return weights, digest(weights)

@@ -91,12 +91,14 @@ def test_without_a_compiler_it_says_so_once_and_goes_on(
     import torch._inductor.config as inductor
 
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(inductor.cpp, "cxx", ("/no/such/compiler",))
-    monkeypatch.setattr(inductor, "force_disable_caches", True)
     torch.compiler.reset()
     execution._say.cache_clear()
     x = torch.tensor([1.0, 2.0], requires_grad=True)
-    with pytest.warns(RuntimeWarning, match="so the model runs uncompiled") as caught:
+    # Its own patch: what monkeypatch puts back is not what this module had.
+    with (
+        inductor.patch({"force_disable_caches": True, "cpp.cxx": ("/no/such/compiler",)}),
+        pytest.warns(RuntimeWarning, match="so the model runs uncompiled") as caught,
+    ):
         first = Compiled(lambda x: (x * x).sum())
         first(x).backward()
         assert first(x).item() == 5

@@ -57,6 +57,27 @@ def test_one_row_a_clip_and_label_with_the_mean_over_its_windows(
     assert row["truth"] == 1
 
 
+def test_predictions_undo_the_scaling_that_the_plan_names(
+    model: EchoModel, clips: ClipWindows
+) -> None:
+    """The same outputs under another mean and deviation; ln EDV has mean 5 and deviation 0.1."""
+    scaling = {Task.EF: (50.0, 10.0), Task.EDV: (5.0, 0.1)}
+    named = PLAN.finetune.model_copy(update={"standardisation": scaling})
+    own, other = (
+        predict(model, clips, config, batch_size=8, device="cpu").set_index(["task", "clip_id"])
+        for config in (PLAN.finetune, named)
+    )
+    ef = own.loc["ef", "prediction"].to_numpy()
+    expected = (ef - 55.8) / 12.4 * 10 + 50
+    np.testing.assert_allclose(other.loc["ef", "prediction"], expected, rtol=1e-4)
+    for row in (0, 9):
+        batch = to_batch(clips.test_windows(row))
+        with torch.no_grad():
+            raw = model(batch.video, batch.times)[Task.EDV][:, 0].numpy()
+        volume = other.loc[("edv", f"clip-{row}"), "prediction"]
+        assert volume == pytest.approx(np.exp(raw * 0.1 + 5).mean(), rel=1e-4)
+
+
 def test_batches_make_no_difference(model: EchoModel, clips: ClipWindows) -> None:
     first, second = (
         predict(model, clips, PLAN.finetune, batch_size=size, device="cpu") for size in (1, 64)

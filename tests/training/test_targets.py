@@ -52,7 +52,7 @@ def test_what_counts_as_reduced_is_a_parameter(manifest: pd.DataFrame) -> None:
 
 def test_targets_by_hand(manifest: pd.DataFrame) -> None:
     """EF 50 is (50 - 55.8) / 12.4; ESV 40 ml is (ln 40 - 3.57) / 0.60."""
-    targets = targets_of(manifest, (Task.EF, Task.ESV), 50.0)
+    targets = targets_of(manifest, (Task.EF, Task.ESV), 50.0, {})
     assert targets[Task.EF][0] == pytest.approx(-0.467742, abs=1e-5)
     assert targets[Task.ESV][0] == pytest.approx((math.log(40) - 3.57) / 0.6, abs=1e-5)
     assert np.isnan(targets[Task.ESV][1:]).all()
@@ -65,14 +65,31 @@ def test_units_undo_targets(task: Task, values: list[float]) -> None:
         {"dataset": "d", "path": "/x", "patient_id": str(i), "clip_id": str(i), column: value}
         for i, value in enumerate(values)
     ]
-    target = targets_of(manifest_from_rows(rows), [task], 50.0)[task]
-    np.testing.assert_allclose(to_units(task, torch.from_numpy(target)[:, None]), values, rtol=1e-4)
+    for scaling in ({}, {task: (2.5, 0.7)}):
+        target = targets_of(manifest_from_rows(rows), [task], 50.0, scaling)[task]
+        found = to_units(task, torch.from_numpy(target)[:, None], scaling)
+        np.testing.assert_allclose(found, values, rtol=1e-4, atol=1e-4)
+
+
+def test_the_plan_may_name_the_scaling_of_a_task(manifest: pd.DataFrame) -> None:
+    """EF 50 is (50 - 40) / 5 = 2; ESV 40 ml, which it does not name, keeps its own scale.
+
+    Back: 2 is 50 %, and 0.5 of ln ESV with mean ln 80 and deviation 2 ln 2 is 160 ml.
+    """
+    targets = targets_of(manifest, (Task.EF, Task.ESV), 50.0, {Task.EF: (40.0, 5.0)})
+    assert targets[Task.EF][0] == pytest.approx(2.0)
+    assert targets[Task.ESV][0] == pytest.approx((math.log(40) - 3.57) / 0.6, abs=1e-5)
+    assert to_units(Task.EF, torch.tensor([[2.0]]), {Task.EF: (40.0, 5.0)})[0] == 50
+    logged = {Task.ESV: (math.log(80), 2 * math.log(2))}
+    assert to_units(Task.ESV, torch.tensor([[0.5]]), logged)[0] == pytest.approx(160, rel=1e-5)
 
 
 def test_classes_become_probabilities_and_regression_stays_legal() -> None:
     """Logit ln 3 is probability 3/4; logits ln 1, ln 3 are 1/4 and 3/4 of two classes."""
-    assert to_units(Task.REDUCED_EF, torch.tensor([[math.log(3)]]))[0] == pytest.approx(0.75)
+    assert to_units(Task.REDUCED_EF, torch.tensor([[math.log(3)]]), {})[0] == pytest.approx(0.75)
     logits = torch.tensor([[0.0, math.log(3), -1e9, -1e9, -1e9]])
-    np.testing.assert_allclose(to_units(Task.AS_GRADE, logits)[0], [0.25, 0.75, 0, 0, 0], atol=1e-6)
-    assert to_units(Task.EF, torch.tensor([[99.0]]))[0] == 100
-    assert to_units(Task.EDV, torch.tensor([[99.0]]))[0] == 1000
+    np.testing.assert_allclose(
+        to_units(Task.AS_GRADE, logits, {})[0], [0.25, 0.75, 0, 0, 0], atol=1e-6
+    )
+    assert to_units(Task.EF, torch.tensor([[99.0]]), {})[0] == 100
+    assert to_units(Task.EDV, torch.tensor([[99.0]]), {})[0] == 1000

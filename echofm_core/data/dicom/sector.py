@@ -60,33 +60,34 @@ def estimate_sector(frames: NDArray[np.uint8], region: Box | None = None) -> Mas
         ``(H, W)`` bool; all True where no plausible sector is found.
     """
     height, width = frames.shape[1:]
-    step = max(1, round(max(height, width) / SIDE))
-    few = frames[:: -(-len(frames) // FRAMES), step // 2 :: step, step // 2 :: step]
+    step, rows, columns = _thinned(height, width)
+    few = frames[:: -(-len(frames) // FRAMES), rows, columns]
     inside = np.ones((height, width), dtype=bool)
     if region is not None:
         left, top, right, bottom = region
         inside[:] = False
         inside[top:bottom, left:right] = True
-    looked_at = inside[step // 2 :: step, step // 2 :: step]
+    looked_at = inside[rows, columns]
     change, brightness = _activity(few) * looked_at, few.mean(axis=0, dtype=np.float32) * looked_at
     alive = _area(change, brightness, ALIVE, BLACK)
     for area, kept in _candidates(change, brightness, alive):
         wedge = fit_wedge(area)
         if wedge is not None:
             sector = wedge.mask(height, width, step) & inside
-            if _fits(sector[step // 2 :: step, step // 2 :: step], alive, kept):
+            if _fits(sector[rows, columns], alive, kept):
                 return sector
     hull = _hull(alive)
     if hull is None:
         return lit_area(frames)
-    grown = cv2.resize(hull.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
-    return grown.astype(bool) & inside
+    return _grown(hull, height, width) & inside
 
 
 def lit_area(frames: NDArray[np.uint8]) -> Mask:
     """Convex hull of what is lit in any frame ``(N, H, W)``; all True where that is nothing."""
-    hull = _hull(_without_strokes(frames.max(axis=0) >= LIT))
-    return hull if hull is not None else np.ones(frames.shape[1:], dtype=bool)
+    height, width = frames.shape[1:]
+    _, rows, columns = _thinned(height, width)
+    hull = _hull(_without_strokes(frames[:, rows, columns].max(axis=0) >= LIT))
+    return np.ones((height, width), dtype=bool) if hull is None else _grown(hull, height, width)
 
 
 def crop(frames: NDArray[np.uint8], sector: Mask) -> tuple[NDArray[np.uint8], Mask]:
@@ -96,6 +97,21 @@ def crop(frames: NDArray[np.uint8], sector: Mask) -> tuple[NDArray[np.uint8], Ma
     if (bottom - top) * (right - left) >= CROP_BELOW * sector.size:
         return frames, sector
     return frames[:, top:bottom, left:right], sector[top:bottom, left:right]
+
+
+def _thinned(height: int, width: int) -> tuple[int, slice, slice]:
+    """Every how manieth row and column are looked at, and which; at least one of each."""
+    step = max(1, round(max(height, width) / SIDE))
+    rows, columns = (slice(min(step // 2, side - 1), None, step) for side in (height, width))
+    return step, rows, columns
+
+
+def _grown(mask: Mask, height: int, width: int) -> Mask:
+    """A mask of the thinned picture, at the size of the whole."""
+    if mask.shape == (height, width):
+        return mask
+    grown = cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+    return grown.astype(bool)
 
 
 def _candidates(

@@ -13,7 +13,7 @@ from pydicom.sequence import Sequence
 
 from echofm_core.console import Meter
 from echofm_core.phantom.heart import Heart, draw_heart
-from echofm_core.phantom.overlay import burn_in
+from echofm_core.phantom.overlay import burn_in, colour_flow
 from echofm_core.phantom.patients import Exam, Institution, examine, write_table
 from echofm_core.phantom.scanners import MIMIC
 from echofm_core.phantom.views import View
@@ -162,7 +162,8 @@ def _plant(archive: _Archive, place: Institution, seed: int) -> None:
                 header.SequenceOfUltrasoundRegions = Sequence(
                     [dicom.region(scanner, dicom.COLOUR_FLOW)]
                 )
-                dicom.save_jpeg(path, header, colour)
+                flow = colour_flow(colour, exam.clip.phases, scanner)
+                dicom.save_jpeg(path, header, flow)
             case "contrast":
                 header.ContrastBolusAgent = "DEFINITY"
                 dicom.save_jpeg(path, header, colour)
@@ -171,11 +172,13 @@ def _plant(archive: _Archive, place: Institution, seed: int) -> None:
                 dicom.save_jpeg(path, header, colour)
             case "no_timing":
                 dicom.without_timing(header)
-                dicom.save_jpeg(path, header, colour)
+                # Another length: the same picture under two names would be one more error.
+                header.NumberOfFrames = str(len(frames) - 1)
+                dicom.save_jpeg(path, header, colour[1:])
             case "uncompressed":
                 dicom.save_grey(path, header, frames)
             case "rle_palette":
-                # Backwards: not the same picture under two names, which would be one more error.
+                # Backwards, for the same reason.
                 dicom.save_palette(path, header, frames[::-1])
     path, item = archive.new(*PLANTED)
     path.write_bytes(b"\0" * 128 + b"DICM" + bytes(range(256)))

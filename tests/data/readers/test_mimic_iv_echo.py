@@ -72,7 +72,10 @@ def test_everything_that_is_known_to_go_wrong(root: Path) -> None:
     save_dicom(place(root, 1), with_pixels(still, "MONOCHROME2", speckle(1)))
     spectral = header(regions=[region(3, 3)], NumberOfFrames=1)
     save_dicom(place(root, 2), with_pixels(spectral, "MONOCHROME2", speckle(1)))
-    write_jpeg_cine(place(root, 3), speckle(12), UltrasoundColorDataPresent=1)
+    flow = np.repeat(speckle(12)[..., None], 3, axis=-1)
+    flow[:, 30:38, 28:36] = (210, 40, 20)
+    coloured = with_pixels(header(UltrasoundColorDataPresent=1), "RGB", flow)
+    save_dicom(place(root, 3), coloured)
     write_jpeg_cine(place(root, 4), speckle(12))  # neither region nor timing
     place(root, 5).write_bytes(b"junk" * 100)
     place(root, 6).write_bytes(b"")

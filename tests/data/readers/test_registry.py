@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from echofm_core.data.readers.registry import READERS, read_roots
+from echofm_core.data.config import DataConfig, MimicConfig, Tmed2Config
+from echofm_core.data.readers.mimic_iv_echo import MimicIvEchoReader
+from echofm_core.data.readers.registry import READERS, read_roots, readers
+from echofm_core.data.readers.tmed2 import Tmed2Reader
 from echofm_core.errors import DataRootError
 from tests.data.files import speckle, write_avi
 
@@ -20,7 +23,16 @@ def echonet(root: Path) -> Path:
 
 def test_names_are_the_institutions() -> None:
     names = [reader.dataset for reader in READERS]
-    assert names == ["echonet_dynamic", "camus", "tmed2", "mimic_iv_echo"]
+    assert names[:4] == ["echonet_dynamic", "camus", "tmed2", "mimic_iv_echo"]
+    assert len(set(names)) == len(names)
+
+
+def test_a_plans_choices_reach_the_readers_that_have_any() -> None:
+    config = DataConfig(tmed2=Tmed2Config(fold=2), mimic_iv_echo=MimicConfig(measurements=False))
+    chosen = {reader.dataset: reader for reader in readers(config)}
+    tmed2, mimic = chosen["tmed2"], chosen["mimic_iv_echo"]
+    assert isinstance(tmed2, Tmed2Reader) and tmed2.config.fold == 2
+    assert isinstance(mimic, MimicIvEchoReader) and not mimic.config.measurements
 
 
 @pytest.mark.parametrize("below", ["", "EchoNet-Dynamic", "stanford/EchoNet-Dynamic"])
