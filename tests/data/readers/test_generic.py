@@ -129,8 +129,8 @@ def test_loose_files_get_ids_for_one_call_only(root: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (('dataset = "north"\n', ""), "`dataset`: Field required"),
-        (('dataset = "north"', 'dataset = "North Hospital"'), "`dataset`"),
+        (('dataset = "north"\n', ""), "'dataset': Field required"),
+        (('dataset = "north"', 'dataset = "North Hospital"'), "'dataset'"),
         (('ef = "EF"', 'lvef = "EF"'), "cannot be mapped"),
         (("A4C =", "APICAL ="), "are no views"),
         (("test =", "tests ="), "are no splits"),
