@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from echofm_core.contract import Phase, Weights
+    from echofm_core.plan import Plan
 
 PlanFile = Annotated[Path, typer.Argument(help="TOML plan; machine.roots names the data folders.")]
 Resume = Annotated[bool, typer.Option(help="Go on with an interrupted run, to the same bits.")]
@@ -55,7 +56,8 @@ def finetune(
     """Fine-tune encoder, STF-Net and heads on one institution's labels, and test the result.
 
     The plan's [finetune] table counts. `patience` in it stops when validation no longer gets
-    better. Without --start the encoder begins with drawn weights.
+    better. Without --start the encoder begins with the weights of `machine.start`, else with drawn
+    ones.
 
     For example: `echofm finetune examples/institution-ef.toml --start runs/mae --out runs/ef`;
     after a power cut, the same with `--resume`.
