@@ -16,6 +16,7 @@ from echofm_core.errors import CheckpointError, EnvironmentClashError
 from echofm_core.models.saved import WEIGHTS, SavedModel, find_weights
 from echofm_core.pages.files import write_whole
 from echofm_core.tasks import TASKS, Task, TaskKind
+from echofm_core.training.targets import Standardisation
 
 ONNX = "model.onnx"
 #: Largest difference between ONNX Runtime and PyTorch, relative to values above 1.
@@ -35,6 +36,7 @@ class Predictor(nn.Module):
         super().__init__()
         self.model = saved.model
         self.tasks = saved.tasks
+        self.scaling = saved.plan.finetune.standardisation
 
     def forward(self, frames: Tensor, times: Tensor) -> tuple[Tensor, ...]:
         """Predict.
@@ -47,7 +49,7 @@ class Predictor(nn.Module):
             For each task (B,) percent, ml or a probability; (B, classes) probabilities.
         """
         outputs = self.model(((frames / 255 - MEAN) / SD).unsqueeze(2), times)
-        return tuple(_in_units(task, outputs[task]) for task in self.tasks)
+        return tuple(_in_units(task, outputs[task], self.scaling) for task in self.tasks)
 
 
 def export_folder(saved: SavedModel, source: Path, out: Path, *, onnx: bool) -> float | None:
@@ -118,14 +120,15 @@ def write_onnx(saved: SavedModel, path: Path) -> float:
     return worst
 
 
-def _in_units(task: Task, output: Tensor) -> Tensor:
+def _in_units(task: Task, output: Tensor, scaling: Standardisation) -> Tensor:
     """As :func:`echofm_core.training.targets.to_units`, in operations that a graph can hold."""
     spec = TASKS[task]
     if spec.kind is TaskKind.MULTICLASS:
         return output.softmax(dim=1)
     if spec.kind is TaskKind.BINARY:
         return output[:, 0].sigmoid()
-    scaled = output[:, 0] * spec.sd + spec.mean
+    mean, sd = scaling.get(task, (spec.mean, spec.sd))
+    scaled = output[:, 0] * sd + mean
     return (scaled.exp() if spec.log else scaled).clamp(spec.low, spec.high)
 
 

@@ -29,7 +29,10 @@ TASKS = [Task.EF, Task.ESV, Task.REDUCED_EF, Task.AS_GRADE]
 def saved_run(folder: Path, form: StfNetForm = StfNetForm.COMPACT) -> Path:
     """A model with every kind of head, as a run folder with a card."""
     values = small_plan(form).decisive()
-    values["finetune"] = {**values["finetune"], "tasks": [task.value for task in TASKS]}
+    tasks = [task.value for task in TASKS]
+    # Scalings of its own: the constants would give another EF.
+    scaling = {"ef": [40.0, 20.0]}
+    values["finetune"] = {**values["finetune"], "tasks": tasks, "standardisation": scaling}
     plan = plan_from_mapping(values, "of a test")
     model = build_echo_model(plan)
     for head in model.heads.values():  # drawn heads are near zero; these have something to say
