@@ -12,6 +12,7 @@ import pandas as pd
 from echofm_core.contract import Phase, SiteDescription
 from echofm_core.data.clip_store import ClipStore, open_stores
 from echofm_core.data.manifest import Split, load_manifest
+from echofm_core.data.people import people
 from echofm_core.data.windows import ClipWindows
 from echofm_core.errors import FederationError
 from echofm_core.plan import Plan
@@ -92,7 +93,7 @@ class Site:
 
 def patients(manifest: pd.DataFrame) -> int:
     """Distinct patients."""
-    return len(manifest[["dataset", "patient_id"]].drop_duplicates())
+    return people(manifest).nunique()
 
 
 def setting(config: NodeConfig, key: str) -> str:

@@ -14,6 +14,7 @@ import pandas as pd
 
 from echofm_core import __version__
 from echofm_core.data.manifest import Split, load_manifest
+from echofm_core.data.people import people
 from echofm_core.errors import EmptySiteError, ManifestError, ResumeError, StoreError
 from echofm_core.plan import ProtocolConfig
 from simulations.protocols.assign import RULES, assign_sites
@@ -165,7 +166,7 @@ def _counts(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
     return {
         split.value: {
             "clips": len(part),
-            "patients": len(part[["dataset", "patient_id"]].drop_duplicates()),
+            "patients": int(people(part).nunique()),
             "labelled": {label: int(part[label].count()) for label in LABELS},
         }
         for split in Split

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from echofm_core.data.people import people
 from echofm_core.errors import ManifestError
 from echofm_core.tasks import TASKS, VIEWS, Task
 
@@ -113,7 +114,7 @@ def check_patients_disjoint(manifest: pd.DataFrame, source: str = "manifest") ->
     """
     for column in ("split", "site"):
         rows = manifest.dropna(subset=[column])
-        homes = rows.groupby(["dataset", "patient_id"], observed=True)[column].nunique()
+        homes = rows[column].groupby(people(rows)).nunique()
         if count := int((homes > 1).sum()):
             raise ManifestError(
                 f"{source}: {count} patients are in more than one {column}; "

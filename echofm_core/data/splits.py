@@ -7,13 +7,15 @@ import hashlib
 import pandas as pd
 
 from echofm_core.data.manifest import Split, check_patients_disjoint
+from echofm_core.data.people import archives
 from echofm_core.plan import ProtocolConfig
 
 
 def fill_splits(manifest: pd.DataFrame, config: ProtocolConfig, seed: int) -> pd.DataFrame:
     """Give every row a split.
 
-    A data set with an official split keeps it, and its rows outside of it (unlabelled extras)
+    Data sets of one archive hold the same patients and are split together. One with an official
+    split keeps it, and its rows outside of it (unlabelled extras)
     train; a patient with a row in the official test or validation part stays there whole. A data
     set without one is cut by patient within each site, by a keyed hash of the patient: adding a
     patient never moves another.
@@ -22,7 +24,7 @@ def fill_splits(manifest: pd.DataFrame, config: ProtocolConfig, seed: int) -> pd
         ManifestError: A patient would be in two parts.
     """
     manifest = manifest.copy()
-    for _, rows in manifest.groupby("dataset", observed=True):
+    for _, rows in manifest.groupby(archives(manifest), observed=True):
         if rows["split"].notna().any():
             known = rows.dropna(subset=["split"]).drop_duplicates("patient_id")
             home = known.set_index("patient_id")["split"]

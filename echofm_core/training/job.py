@@ -17,6 +17,7 @@ from torch import nn
 
 from echofm_core.checksum import digest
 from echofm_core.contract import Phase
+from echofm_core.data.people import people
 from echofm_core.errors import EmptySiteError, TrainingError
 from echofm_core.models.weights import to_arrays
 from echofm_core.randomness import stream
@@ -149,5 +150,4 @@ class LocalJob:
 
 def patient_numbers(manifest: pd.DataFrame) -> Indices:
     """Number from 0 of each row's patient, in order of first appearance."""
-    patients = manifest["dataset"].str.cat(manifest["patient_id"], sep="\x1f")
-    return pd.factorize(patients)[0].astype(np.int64)
+    return pd.factorize(people(manifest))[0].astype(np.int64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from echofm_core.data.people import people
 from echofm_core.errors import EmptySiteError
 from echofm_core.plan import ProtocolConfig
 from echofm_core.randomness import stream
@@ -29,7 +30,7 @@ class Dirichlet:
         Raises:
             EmptySiteError: A site would get fewer than ``min_patients`` patients.
         """
-        key = manifest["dataset"] + "\x1f" + manifest["patient_id"]
+        key = people(manifest)
         classes = _label_class(manifest).groupby(key).max().sort_index()
         rng = stream(seed, "", 0, "protocol.dirichlet")
         home: dict[str, str] = {}

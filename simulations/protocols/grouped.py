@@ -6,6 +6,7 @@ import re
 
 import pandas as pd
 
+from echofm_core.data.people import people
 from echofm_core.errors import EmptySiteError
 from echofm_core.plan import ProtocolConfig
 
@@ -17,10 +18,6 @@ def _merge_small(sites: pd.Series, patients: pd.Series, minimum: int) -> pd.Seri
     counts = patients.groupby(sites).nunique()
     small = counts.index[counts < minimum]
     return sites.where(~sites.isin(small), "other")
-
-
-def _patient_key(manifest: pd.DataFrame) -> pd.Series:
-    return manifest["dataset"] + "\x1f" + manifest["patient_id"]
 
 
 class Quality:
@@ -43,7 +40,7 @@ class Quality:
                 'protocol "quality" needs image quality, but no clip of '
                 f"{sorted(manifest['dataset'].unique())} names one; use CAMUS."
             )
-        key = _patient_key(manifest)
+        key = people(manifest)
         order = {name: rank for rank, name in enumerate(_WORST_FIRST)}
         worst = manifest["quality"].map(order).astype("Float64").groupby(key).transform("min")
         names = {float(rank): f"quality-{name.lower()}" for name, rank in order.items()}
@@ -71,7 +68,7 @@ class VendorModel:
                 'protocol "vendor_model" needs device names, but no clip of '
                 f"{sorted(manifest['dataset'].unique())} has one; use MIMIC-IV-ECHO or DICOM."
             )
-        key = _patient_key(manifest)
+        key = people(manifest)
         device = (manifest["vendor"].fillna("") + " " + manifest["model"].fillna("")).str.strip()
         counts = device.to_frame("device").assign(key=key).value_counts(["key", "device"])
         # value_counts orders by count only; the name breaks ties the same way everywhere.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from echofm_core.data.people import archives
 from echofm_core.plan import ProtocolConfig
 
 
@@ -20,5 +21,5 @@ class Institution:
     synthetic = False
 
     def site_of(self, manifest: pd.DataFrame, config: ProtocolConfig, seed: int) -> pd.Series:
-        """The hospital that the release names, else the data set."""
-        return manifest["site"].fillna(manifest["dataset"])
+        """The hospital that the release names, else the archive that the data set is of."""
+        return manifest["site"].fillna(archives(manifest))
