@@ -31,7 +31,8 @@ class Tmed2Config(Section):
     form: Tmed2Form = Tmed2Form.STUDY_CLIP
     """``study_clip``: a study's images of relevant views are the frames of one clip; ``images``:
     each image is a clip, predictions are averaged over the study; ``bag``: as ``study_clip``, each
-    image encoded by itself and attended over; wants ``model.stf_net = "bag"``."""
+    image encoded by itself and attended over, at most ``data.frames`` of a study, evenly taken;
+    wants ``model.stf_net = "bag"``."""
     development: Development = Development.DEV479
     """Development set whose tables give the split; studies outside it have no grade."""
     fold: int = Field(default=0, ge=0, le=2)

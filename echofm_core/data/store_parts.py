@@ -21,7 +21,7 @@ from echofm_core.data.resize import letterbox, letterbox_mask
 from echofm_core.errors import UnreadableFileError
 
 #: Raised whenever decoding or resizing gives other pixels, so that stores are rebuilt.
-PREPROCESSING = 2
+PREPROCESSING = 3
 #: Folder of the parts, in that of the store; gone when the store is built.
 PARTS = "parts"
 

@@ -1,7 +1,7 @@
 """Video files to grey frames: motion JPEG by its pictures, everything else by OpenCV's FFmpeg.
 
-Not by decord, which is no faster on whole clips: some damaged files make it end the process, it
-writes file names to the terminal, and it opens what a file that is a list of files names.
+Not by decord, which is no faster on whole clips: some damaged files make it end the process, and it
+writes the names of others to the terminal. What FFmpeg may open is in ``echofm_core/__init__.py``.
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ from echofm_core.models.video_vit import VideoEncoder
 class BagPool(nn.Module):
     """The mean over each image's places, then gated attention over the images.
 
-    The order of the images does not matter. One that a window holds twice counts twice.
+    The order of the images does not matter. A window holds T of them: of more, T are taken evenly;
+    where there are fewer, some stand in it twice, and count twice.
 
     Args:
         width: Length D of an encoder token.

@@ -123,6 +123,11 @@ def test_a_true_error_is_still_one() -> None:
 @pytest.mark.timeout(900)
 def test_compiled_rounds_learn_the_same(clips: ClipWindows) -> None:
     """All clips in one batch and two steps: the second loss has seen a compiled gradient."""
+    from torch._dynamo.utils import counters
+
+    torch.compiler.reset()
+    execution._say.cache_clear()
+    before = counters["stats"]["unique_graphs"]
     metrics = []
     for wanted in (False, True):
         change = {"compile": wanted, "batch_size": 24, "local_epochs": 2, "warmup_rounds": 0.0}
@@ -134,3 +139,4 @@ def test_compiled_rounds_learn_the_same(clips: ClipWindows) -> None:
             second = pretrain_round(build_autoencoder(PLAN), clips, masked, context())
         metrics.append({**first.metrics, "mae": second.metrics["loss"]})
     assert metrics[1] == pytest.approx(metrics[0], rel=1e-4)
+    assert counters["stats"]["unique_graphs"] == before + 2

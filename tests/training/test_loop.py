@@ -109,6 +109,17 @@ def test_a_gradient_that_overflows_is_skipped_although_the_loss_is_finite() -> N
     assert work.model.weight.item() == 1
 
 
+def test_too_many_broken_gradients_end_the_round() -> None:
+    work = job([1.0] * 3, PLAIN.model_copy(update={"max_skipped_steps": 1}))
+
+    def objective(rows: Indices, rng: np.random.Generator, parts: int = 1) -> list[Losses]:
+        return [unsupervised((work.model.weight.reshape(1) - 1).abs().sqrt())]
+
+    with pytest.raises(TrainingError, match="2 steps had a non-finite loss or gradient, more than"):
+        train(replace(work, objective=objective))
+    assert work.model.weight.item() == 1
+
+
 def test_gradients_are_clipped() -> None:
     """Adam hides a gradient's length, its first moment shows it: 0.1 * 0.5, and not 0.1 * 50."""
     work = job([50.0], PLAIN.model_copy(update={"clip_gradient": 0.5}))

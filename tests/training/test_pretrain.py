@@ -4,6 +4,7 @@ import torch
 
 from echofm_core.data.windows import ClipWindows
 from echofm_core.models.build import build_autoencoder
+from echofm_core.training.augment_config import AugmentationConfig
 from echofm_core.training.pretrain import pretrain_round
 from tests.training.site import PLAN, changed, context, snapshot
 
@@ -63,3 +64,17 @@ def test_a_round_done_again_with_kept_moments_gives_the_same_bits(
 
     first, again = second(), second()
     assert all(torch.equal(first[name], again[name]) for name in first)
+
+
+def test_windows_are_changed_only_if_the_plan_says_so(clips: ClipWindows) -> None:
+    """With every range at 0 the same windows come out as without; with a crop others do."""
+    nothing = AugmentationConfig(**dict.fromkeys(AugmentationConfig.model_fields, 0.0))
+    crop = nothing.model_copy(update={"crop": 0.5})
+    losses = {}
+    for name, ranges in {"none": None, "nothing": nothing, "crop": crop}.items():
+        change = {"augment": ranges is not None, "augmentation": ranges or nothing}
+        config = PLAN.pretrain.model_copy(update={**change, "batch_size": 24})
+        model = build_autoencoder(PLAN)
+        losses[name] = pretrain_round(model, clips, config, context()).metrics["loss"]
+    assert losses["nothing"] == losses["none"]
+    assert losses["crop"] != losses["none"]

@@ -136,7 +136,8 @@ def _jpeg_ls(image: bytes, header: Dataset) -> Picture:
     import imagecodecs
 
     bits = _check_jpeg(image)
-    return Picture(imagecodecs.jpegls_decode(image), bits)
+    # Of an image that is cut, the decoder looks for more bits for seconds, unless a marker follows.
+    return Picture(imagecodecs.jpegls_decode(image + b"\xff\xd9"), bits)
 
 
 def _run_length(image: bytes, header: Dataset) -> Picture:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -27,6 +27,8 @@ READ = 4 * 2**20
 #: Distance of a pixel's chroma (Cb and Cr, 0 to 255) from what is usual at its brightness, above
 #: which it is coloured. What is usual is measured: scanners tint their grey maps.
 TINT = 36.0
+#: Level, 0 to 1, below which a pixel's chroma is noise.
+DARK = 0.1
 #: Width of the thinnest coloured thing that counts, as a share of the longer side: more than the
 #: strokes of text and of an ECG.
 STROKE = 1 / 160
@@ -81,15 +83,28 @@ def _spread(count: int) -> list[int]:
 def _is_coloured(picture: NDArray[np.uint8], opened: Object) -> bool:
     height, width, _ = picture.shape
     left, top, right, bottom = region_of(opened.dataset, height, width) or (0, 0, width, height)
-    parts = cv2.cvtColor(picture[top:bottom, left:right], cv2.COLOR_RGB2YCrCb)
-    level = parts[..., 0] // 16
-    chroma = parts[..., 1:].astype(np.float32)
-    usual = np.full((16, 2), 128, np.float32)
-    for step in range(16):
-        there = chroma[::3, ::3][level[::3, ::3] == step]
-        if len(there):
-            usual[step] = np.median(there, axis=0)
-    apart = np.abs(chroma - usual[level]).max(axis=-1)
+    converted = cv2.cvtColor(picture[top:bottom, left:right], cv2.COLOR_RGB2YCrCb)
+    parts = np.asarray(converted, np.float32) - np.array([0, 128, 128], np.float32)
+    level, chroma = parts[..., :1] / np.float32(255), parts[..., 1:]
+    apart = np.abs(chroma - _tint(level[::3, ::3], chroma[::3, ::3])(level)).max(axis=-1)
     side = max(3, round(STROKE * max(height, width)))
     patch = cv2.erode((apart > TINT).astype(np.uint8), np.ones((side, side), np.uint8))
     return bool(patch.mean() > SHARE)
+
+
+def _tint(
+    level: NDArray[np.float32], chroma: NDArray[np.float32]
+) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    """The chroma ``(..., 2)`` that most pixels have at a level ``(..., 1)``, as a parabola from 0.
+
+    It is fitted with least absolute differences, to which a minority of colours is nothing.
+    """
+    lit = level[..., 0] > DARK
+    steps, wanted = level[lit], chroma[lit]
+    terms = np.concatenate([steps, steps**2], axis=-1)
+    factors = np.zeros((2, 2), np.float32)
+    for _ in range(10 if len(steps) else 0):
+        off = np.abs(wanted - terms @ factors).max(axis=-1)
+        weighted = terms / np.maximum(off, 1)[:, None]
+        factors = np.linalg.lstsq(weighted.T @ terms, weighted.T @ wanted, rcond=None)[0]
+    return lambda at: np.concatenate([at, at**2], axis=-1) @ factors

@@ -22,8 +22,9 @@ FRAMES, SIDE = 32, 640
 #: in the open; and where a sector is so dark that few echoes reach the first grey level.
 ALIVE, BLACK = 0.3, 0.75
 FAINT_ALIVE, FAINT_BLACK = 0.06, 0.05
-#: Share of its surroundings' brightness below which a place is the ringing of lossy coding.
-RINGING = 0.2
+#: Share of its surroundings' brightness below which a place is the ringing of lossy coding, and
+#: pixels across which ringing goes: a block of JPEG.
+RINGING, BLOCK = 0.2, 9
 #: Grey level above which a pixel is lit.
 LIT = 8
 #: Side of the box over which change and brightness are averaged, as a share of the longer side.
@@ -147,7 +148,8 @@ def _area(
     """Where it flickers, without thin strokes and with dark cavities."""
     side = max(3, round(BLUR * max(change.shape)))
     near = cv2.blur(brightness, (3, 3))
-    surroundings = cv2.dilate(near, np.ones((side + 2, side + 2), np.uint8))
+    across = max(BLOCK, side + 2)
+    surroundings = cv2.dilate(near, np.ones((across, across), np.uint8))
     area = (cv2.blur(change, (side, side)) >= alive) & (cv2.blur(change, (3, 3)) >= alive / 2)
     area &= (cv2.blur(brightness, (side, side)) >= black) & (near >= RINGING * surroundings)
     return _without_strokes(area)

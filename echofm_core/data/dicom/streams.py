@@ -1,7 +1,7 @@
 """MPEG-2, MPEG-4 and HEVC inside DICOM, in any container, by OpenCV's FFmpeg.
 
-Not by decord, as video files are: of MPEG transport streams, which DICOM allows for all of them, it
-decodes none, or grey frames without a picture, and damage to a stream in memory ends the process.
+Not by decord: of MPEG transport streams, which DICOM allows for all of them, it decodes none, or
+grey frames without a picture, and damage to a stream in memory ends the process.
 """
 
 from __future__ import annotations

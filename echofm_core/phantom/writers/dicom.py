@@ -47,7 +47,7 @@ def cine_header(scanner: Scanner, machine: int, frames: int, rate: float, identi
     dataset.SOPInstanceUID = generate_uid(entropy_srcs=[identity, "instance"])
     dataset.StudyInstanceUID = generate_uid(entropy_srcs=[identity, "study"])
     dataset.SeriesInstanceUID = generate_uid(entropy_srcs=[identity, "series"])
-    dataset.ImageType = ["DERIVED", "PRIMARY", "", "0011"]
+    dataset.ImageType = ["DERIVED", "PRIMARY", "", "0001"]
     dataset.Modality = "US"
     names = DEVICES[machine]
     dataset.Manufacturer, dataset.ManufacturerModelName, dataset.SoftwareVersions = names

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import math
+import struct
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
 from pydicom.examples import get_path
 
-from echofm_core.data.dicom.header import ObjectKind, frame_rate, header_of, read_header
+from echofm_core.data.dicom.header import Header, ObjectKind, frame_rate, header_of, read_header
 from echofm_core.errors import UnreadableFileError
+from tests.data.dicom.made import sample
 from tests.data.files import STILL_CLASS, damage, header, region, speckle, write_jpeg_cine
 
 
@@ -35,6 +39,20 @@ def test_real_cine() -> None:
         ({"regions": [region(), region(2, 1)]}, ObjectKind.M_MODE),
         ({"regions": [region(1, 2)]}, ObjectKind.COLOUR),
         ({"UltrasoundColorDataPresent": 1}, ObjectKind.COLOUR),
+        ({"ImageType": ["DERIVED", "PRIMARY", "", "0011"]}, ObjectKind.COLOUR),
+        ({"ImageType": ["DERIVED", "PRIMARY", "", "0101"]}, ObjectKind.COLOUR),  # power mode
+        ({"ImageType": ["DERIVED", "PRIMARY", "", "0001"]}, ObjectKind.CINE),
+        ({"ImageType": ["DERIVED", "PRIMARY", "", "EPICARDIAL"]}, ObjectKind.CINE),
+        ({"ImageType": ["DERIVED", "PRIMARY", "", "0009"]}, ObjectKind.SPECTRAL),
+        ({"ImageType": ["DERIVED", "PRIMARY", "", "0002"]}, ObjectKind.M_MODE),
+        ({"ImageType": ["", "", "", "0009"], "regions": [region()]}, ObjectKind.CINE),
+        ({"ImageType": "0011"}, ObjectKind.CINE),
+        ({"ContrastBolusAgent": "DEFINITY"}, ObjectKind.CONTRAST),
+        ({"ContrastBolusAgent": "None"}, ObjectKind.CINE),
+        ({"ContrastBolusAgent": "", "UltrasoundColorDataPresent": 0}, ObjectKind.CINE),
+        ({"NumberOfFrames": None}, ObjectKind.CINE),  # the class says that there are several
+        ({"NumberOfFrames": 0}, ObjectKind.CINE),
+        ({"NumberOfFrames": 1}, ObjectKind.STILL),
         ({"regions": [region(), region(4, 10)]}, ObjectKind.CINE),  # an ECG strip beside it
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2"}, ObjectKind.OTHER),  # CT
     ],
@@ -54,6 +72,12 @@ def test_kinds(values: dict[str, object], kind: ObjectKind) -> None:
         ({"FrameTimeVector": ["0"], "CineRate": "21"}, 21.0),
         ({}, None),
         ({"FrameTime": "0", "CineRate": "0"}, None),
+        ({"FrameTime": "-40", "CineRate": "21"}, 21.0),
+        ({"FrameTime": "1e9", "CineRate": "21"}, 21.0),  # a frame in eleven days
+        ({"FrameTime": "0.033", "CineRate": "21"}, 21.0),  # seconds, where milliseconds are due
+        ({"FrameTimeVector": ["0", "-5", "-5"], "CineRate": "21"}, 21.0),
+        ({"CineRate": "1000000000", "RecommendedDisplayFrameRate": "30"}, 30.0),
+        ({"CineRate": "-3", "RecommendedDisplayFrameRate": "0"}, None),
     ],
 )
 def test_timing_order(values: dict[str, object], fps: float | None) -> None:
@@ -73,6 +97,31 @@ def test_regions_are_clipped(box: tuple[int, ...], expected: tuple[int, ...] | N
     assert header_of(header(regions=[region(box=box)])).region == expected
 
 
+@pytest.mark.parametrize(
+    "box",
+    [
+        (2**31 - 1, 0, 2**31 - 1, 63),
+        (0, 0, 2**31 - 1, 2**31 - 1),
+        (-1000, -1000, -5, -5),
+        (10, 10, 10, 10),
+        (0, 0, 63, 3),  # too flat for a heart
+    ],
+)
+def test_regions_that_cannot_be(box: tuple[int, ...]) -> None:
+    assert header_of(header(regions=[region(box=box)])).region is None
+
+
+def test_a_region_without_a_corner_is_none() -> None:
+    broken = region(box=(4, 6, 40, 50))
+    del broken.RegionLocationMaxY1
+    assert header_of(header(regions=[broken])).region is None
+    assert header_of(header(regions=[Dataset()])).region is None
+
+
+def test_corners_before_the_frame_are_moved_into_it() -> None:
+    assert header_of(header(regions=[region(box=(-9, -9, 40, 50))])).region == (0, 0, 41, 51)
+
+
 def test_the_largest_image_region_counts() -> None:
     regions = [region(box=(0, 0, 9, 9)), region(4, 10), region(box=(10, 10, 60, 60))]
     assert header_of(header(regions=regions)).region == (10, 10, 61, 61)
@@ -86,6 +135,53 @@ def test_any_timing_gives_a_rate_or_none(values: list[float]) -> None:
     elements = Fake(FrameTime=values[0] if values else None, FrameTimeVector=values)
     rate = frame_rate(elements)  # type: ignore[arg-type]
     assert rate is None or (math.isfinite(rate) and rate > 0)
+
+
+def rewritten(tmp_path: Path, element: tuple[int, int], vr: bytes, value: bytes) -> Header:
+    """A header in which one element has another representation and value than the standard's."""
+    path = write_jpeg_cine(tmp_path / "a.dcm", speckle(5), FrameTime="20", CineRate="7")
+    data = path.read_bytes()
+    tag = struct.pack("<HH", *element)
+    at = data.index(tag, 300)
+    (length,) = struct.unpack_from("<H", data, at + 6)
+    value += b" " * (len(value) % 2)
+    new = tag + vr + struct.pack("<H", len(value)) + value
+    path.write_bytes(data[:at] + new + data[at + 8 + length :])
+    return read_header(path)
+
+
+def test_elements_of_another_kind_are_as_if_missing(tmp_path: Path) -> None:
+    """Text where a number is due, numbers where text is due, and text in place of a sequence."""
+    frame_time, frames = (0x0018, 0x1063), (0x0028, 0x0008)
+    for value in (b"forty", b"NaN", b"inf", b"1e999", b"20\\30", b"\xff\xfe\xfd\xfc"):
+        assert rewritten(tmp_path, frame_time, b"DS", value).fps == pytest.approx(7)
+    assert rewritten(tmp_path, frame_time, b"FD", b"\0\0\0\0\0\0\xf8\x7f").fps == pytest.approx(7)
+    for value in (b"many", b"1A", b"-7", b"99999999999", b"2\\3"):
+        found = rewritten(tmp_path, frames, b"IS", value)
+        assert (found.n_frames, found.kind) == (None, ObjectKind.CINE)
+    found = rewritten(tmp_path, (0x0028, 0x0010), b"LO", b"tall")
+    assert (found.height, found.width) == (0, 64)
+
+
+def test_text_in_place_of_the_regions() -> None:
+    dataset = header()
+    dataset.add(DataElement(0x00186011, "LO", "(0,0)-(63,63)"))
+    assert header_of(dataset).region is None
+    assert header_of(dataset).kind is ObjectKind.CINE
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "frames", "fps"),
+    [
+        ("examples_ybr_color.dcm", ObjectKind.CINE, 30, 30.0),
+        ("color3d_jpeg_baseline.dcm", ObjectKind.CINE, 120, 30.0),
+        ("JPGLosslessP14SV1_1s_1f_8b.dcm", ObjectKind.STILL, None, None),
+    ],
+)
+def test_real_echoes(name: str, kind: ObjectKind, frames: int | None, fps: float | None) -> None:
+    found = read_header(sample(name))
+    assert (found.kind, found.n_frames) == (kind, frames)
+    assert found.fps == (None if fps is None else pytest.approx(fps, abs=0.01))
 
 
 @pytest.mark.parametrize("how", ["stub", "empty", "junk"])
