@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 
@@ -49,10 +49,16 @@ def one_thread() -> None:
 
 
 def machine(packages: Sequence[str]) -> str:
-    """What of this machine matters for a figure, in one line."""
-    names: Mapping[str, str] = {name: version(name) for name in packages}
-    listed = ", ".join(f"{name} {number}" for name, number in names.items())
-    return f"{_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, {listed}"
+    """What of this machine matters for a figure, in one line; names the packages that are there."""
+    listed = "".join(f", {name} {number}" for name in packages if (number := _version(name)))
+    return f"{_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}{listed}"
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
 
 
 def _processor() -> str:

@@ -31,8 +31,8 @@ from echofm_core.randomness import stream
 Frames = NDArray[np.uint8]
 
 PACKAGES = (
-    "numpy", "opencv-python-headless", "decord", "torch", "torchvision", "pydicom", "pillow",
-    "pandas",
+    "numpy", "opencv-python-headless", "decord", "decord2", "torch", "torchvision", "pydicom",
+    "pillow", "pandas",
 )  # fmt: skip
 CONFIG = DataConfig(size=112)
 #: Frames and stride of a window.

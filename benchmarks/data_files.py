@@ -56,6 +56,7 @@ def write_manifest(path: Path, clips: int) -> None:
     patients = max(1000, PATIENTS * clips // CLIPS)
     patient = np.sort(rng.integers(0, patients, clips))
     official = patient >= patients // 2
+    splits = np.array(["train", "val", "test"], dtype=object)
     names = pd.Series(patient).astype("string")
     table = pd.DataFrame(
         {
@@ -65,7 +66,7 @@ def write_manifest(path: Path, clips: int) -> None:
             "clip_id": names + "_" + pd.Series(np.arange(clips)).astype("string"),
             "path": "/archive/files/p" + names + "/" + pd.Series(np.arange(clips)).astype("string"),
             "view": rng.choice(["A4C", "A2C", "PLAX"], clips),
-            "split": np.where(official, np.array(["train", "val", "test"])[patient % 3], None),
+            "split": pd.Series(splits[patient % 3]).where(official),
             "n_frames": 60,
             "fps": 30.0,
             "height": CINE[0],

@@ -1,1 +1,5 @@
-"""One contestant a file: run as ``python -m benchmarks.peers.NAME small|wire``."""
+"""One contestant a file.
+
+Those of the simulator run as ``python -m benchmarks.peers.NAME small|wire``; those of the data path
+are called.
+"""

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.pixels import pixel_array
+from pydicom.pixels.utils import pixel_array
 
 #: Of pydicom's decoders the fastest one here; the default order depends on what is installed.
 PLUGIN = "pillow"
