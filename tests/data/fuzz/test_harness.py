@@ -63,3 +63,11 @@ def test_each_way_to_hurt_is_told_and_can_be_replayed() -> None:
     assert "SIGSEGV" in failure
     number = int(failure.split("--from ")[1].split()[0])
     assert run("harness", SEED, range(number, number + 1)).failures == [failure]
+
+
+def test_a_large_parent_does_not_make_its_children_swollen() -> None:
+    """A suite holds gigabytes by the time that it comes here; the case alone is judged."""
+    held = b"\1" * (2**30 + 2**28)
+    report = run("cfg", 0, range(3))
+    assert len(held) > 2**30
+    assert not report.failures
