@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from echofm_core import __version__
-from echofm_core.data.manifest import Split, load_manifest
+from echofm_core.data.manifest import Split, files_of, load_manifest
 from echofm_core.data.people import people
 from echofm_core.errors import EmptySiteError, ManifestError, ResumeError, StoreError
 from echofm_core.plan import ProtocolConfig
@@ -152,7 +152,7 @@ def _named(files: pd.Series, paths: Paths) -> list[str]:
     if paths.below is None:
         return list(files)
     root = paths.below.resolve()
-    parts = [[Path(os.path.normpath(part)) for part in text.split(os.pathsep)] for text in files]
+    parts = [[Path(os.path.normpath(part)) for part in files_of(text)] for text in files]
     if outside := sum(not all(part.is_relative_to(root) for part in clip) for clip in parts):
         raise ManifestError(
             f"{outside} of {len(parts)} clips do not lie below {root}; give --relative-to a folder "

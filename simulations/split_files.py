@@ -113,7 +113,8 @@ def write_datalists(texts: pd.DataFrame, folders: Mapping[str, str], out: Path) 
 
 
 def _entry(row: Mapping[Hashable, str]) -> dict[str, object]:
-    images = row["path"].split(os.pathsep)
+    path = row["path"]  # maybe relative: stills alone are several files
+    images = path.split(os.pathsep) if path.lower().endswith(".png") else [path]
     entry: dict[str, object] = {"image": images[0] if len(images) == 1 else images}
     entry["clip_id"] = row["clip_id"]
     for name in NUMBERS:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from echofm_core.data import mhd, nifti, stills, video
 from echofm_core.data.dicom.frames import read_cine
 from echofm_core.data.dicom.sector import crop, estimate_sector, lit_area
+from echofm_core.data.manifest import files_of
 from echofm_core.errors import UnreadableFileError
 
 VIDEO_SUFFIXES = (".avi", ".mp4")
@@ -34,7 +34,7 @@ class Decoded:
 
 def sources(path: str) -> list[Path]:
     """Every file that decides how a clip decodes, in order: its content is what is hashed."""
-    files = [Path(part) for part in path.split(os.pathsep)]
+    files = files_of(path)
     settings = nifti.settings_beside(files[0])
     raw = [mhd.read_header(files[0]).raw] if _suffix(path) == ".mhd" else []
     return [*files, *raw] if settings is None else [*files, *raw, settings]
@@ -65,7 +65,7 @@ def decode_clip(path: str, dataset: str, side: int | None = None) -> Decoded:
 def _decode(path: str, side: int | None) -> Decoded:
     suffix = _suffix(path)
     if suffix == ".png":
-        frames = stills.read_stack([Path(part) for part in path.split(os.pathsep)])
+        frames = stills.read_stack(files_of(path))
         return Decoded(frames, None, lit_area(frames))
     region = None
     if suffix in VIDEO_SUFFIXES:
@@ -86,5 +86,5 @@ def _decode(path: str, side: int | None) -> Decoded:
 
 
 def _suffix(path: str) -> str:
-    name = path.split(os.pathsep)[0].lower()
+    name = str(files_of(path)[0]).lower()
     return ".nii.gz" if name.endswith(".nii.gz") else Path(name).suffix

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from enum import StrEnum
 from itertools import islice
@@ -54,6 +55,17 @@ REQUIRED = ("dataset", "patient_id", "clip_id", "path")
 
 #: A dictionary takes ten times the memory of a row; so many are there at the same time.
 ROWS_AT_ONCE = 20_000
+
+
+def files_of(path: str) -> list[Path]:
+    """Files of a manifest's ``path``, in order.
+
+    Stills alone are several, and each begins as an absolute path does: a name may hold the
+    separator itself, as a time of day does.
+    """
+    if not path.lower().endswith(".png"):
+        return [Path(path)]
+    return [Path(part) for part in re.split(f"{re.escape(os.pathsep)}(?=/|[A-Za-z]:)", path)]
 
 
 def manifest_from_rows(rows: Iterable[dict[str, object]]) -> pd.DataFrame:

@@ -1,11 +1,13 @@
 """The manifest's contract: what is refused, and that a sentence names counts, never a patient."""
 
+import os
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from echofm_core.data.manifest import (
+    files_of,
     load_manifest,
     manifest_from_rows,
     save_manifest,
@@ -73,3 +75,10 @@ def test_unknown_columns_are_refused() -> None:
     with pytest.raises(ManifestError, match="name_of_patient"):
         manifest_from_rows([{**ROW, "name_of_patient": "x"}])
     assert isinstance(manifest_from_rows([ROW]), pd.DataFrame)
+
+
+def test_files_of_a_clip() -> None:
+    """A time of day in a name is no separator; stills are parted where a path begins."""
+    assert files_of("/data/2024-01-01T10:30:00.dcm") == [Path("/data/2024-01-01T10:30:00.dcm")]
+    stills = [Path("/data/a:1/x.png"), Path("/data/b.png")]
+    assert files_of(os.pathsep.join(map(str, stills))) == stills
