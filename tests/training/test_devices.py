@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -7,7 +8,6 @@ from echofm_core.models.build import build_autoencoder, build_echo_model
 from echofm_core.training.config import Precision
 from echofm_core.training.devices import autocast, find_device
 from echofm_core.training.finetune import finetune_round
-from echofm_core.training.predict import predict
 from echofm_core.training.pretrain import pretrain_round
 from tests.training.site import PLAN, context
 
@@ -46,24 +46,31 @@ def test_on_a_gpu_auto_is_bf16(precision: Precision, half: bool) -> None:
     assert context._enabled is (half and torch.cuda.is_available())
 
 
-def test_rounds_in_bf16_on_a_cpu(clips: ClipWindows) -> None:
-    """Eight bits of mantissa: losses agree to some percent and not to the bit; weights are fp32."""
-    losses = []
-    for precision in (Precision.FP32, Precision.BF16):
-        change = {"precision": precision}
-        model = build_echo_model(PLAN)
-        config = PLAN.finetune.model_copy(update=change)
-        tuned = finetune_round(model, clips, config, context())
-        assert all(item.dtype is torch.float32 for item in model.parameters())
-        table = predict(model, clips, config, batch_size=8, device="cpu")
-        assert table["prediction"].notna().all()
-        masked = pretrain_round(
-            build_autoencoder(PLAN), clips, PLAN.pretrain.model_copy(update=change), context()
-        )
-        losses.append([tuned.metrics["loss"], masked.metrics["loss"]])
-    assert losses[1] == pytest.approx(losses[0], rel=0.03)
-    assert losses[1][0] != losses[0][0]
-    assert losses[1][1] != losses[0][1]
+def test_bf16_on_a_cpu_gives_the_same_features_and_not_to_the_bit() -> None:
+    """Eight bits of mantissa: from the same weights, features differ by some percent of their norm.
+
+    Whole rounds are not compared: the first steps of AdamW follow the gradient's sign alone, and
+    processors round differently.
+    """
+    encoder = build_echo_model(PLAN).encoder
+    video = torch.rand(2, PLAN.data.frames, 1, PLAN.data.size, PLAN.data.size)
+    exact = encoder(video)
+    with autocast(torch.device("cpu"), Precision.BF16):
+        rounded = encoder(video).float()
+    error = (rounded - exact).norm() / exact.norm()
+    assert 1e-6 < error < 0.05
+
+
+def test_rounds_in_bf16_on_a_cpu_keep_their_weights_in_fp32(clips: ClipWindows) -> None:
+    change = {"precision": Precision.BF16}
+    model, autoencoder = build_echo_model(PLAN), build_autoencoder(PLAN)
+    reports = (
+        finetune_round(model, clips, PLAN.finetune.model_copy(update=change), context()),
+        pretrain_round(autoencoder, clips, PLAN.pretrain.model_copy(update=change), context()),
+    )
+    for report, trained in zip(reports, (model, autoencoder), strict=True):
+        assert np.isfinite(report.metrics["loss"])
+        assert all(item.dtype is torch.float32 for item in trained.parameters())
 
 
 @pytest.mark.parametrize("name", ["toaster", "cuda:99"])
