@@ -54,7 +54,7 @@ def read_header(file: Path) -> MetaHeader:
             f"an MHD file has no readable header ({type(error).__name__})."
         ) from None
     width, height, frames = (*sizes, 1)[:3] if len(sizes) in (2, 3) else (0, 0, 0)
-    raw = file.with_name(Path(name).name)
+    raw = file.parent / Path(name).name
     # Path.is_file raises where a name is too long.
     if raw.name != name or not os.path.isfile(raw):  # noqa: PTH113
         raise UnreadableFileError("the raw file of an MHD header is not beside it.")

@@ -62,6 +62,7 @@ def test_a_cut_file_gives_its_whole_frames(tmp_path: Path) -> None:
     [{"DimSize": "4 3"}, {"DimSize": "4 3 0"}, {"DimSize": "4 3 2 2"}, {"DimSize": "a b c"},
      {"DimSize": "-4 3 2"}, {"ElementType": "MET_OTHER"}, {"ElementDataFile": "/etc/passwd"},
      {"ElementDataFile": "../x.raw"}, {"ElementDataFile": "none.raw"}, {"ElementDataFile": "LIST"},
+     {"ElementDataFile": ""}, {"ElementDataFile": "."}, {"ElementDataFile": ".."},
      {"CompressedData": "True"}],
 )  # fmt: skip
 def test_what_is_no_sequence_is_refused(tmp_path: Path, changes: dict[str, str]) -> None:

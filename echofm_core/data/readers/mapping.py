@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -90,9 +91,17 @@ class Mapping(Section):
     @classmethod
     def _names_a_patient(cls, pattern: str) -> str:
         try:
-            groups = re.compile(pattern).groupindex
+            with warnings.catch_warnings():
+                # What may mean something else one day is a slip as a rule, and would group people.
+                warnings.simplefilter("error")
+                groups = re.compile(pattern).groupindex
         except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(f"not a regular expression ({error})") from None
+        except Warning as warning:
+            raise ValueError(
+                f"not a clear regular expression ({warning}: put a backslash before what stands "
+                "for itself)"
+            ) from None
         if pattern and "patient" not in groups:
             raise ValueError("has no group (?P<patient>...)")
         return pattern

@@ -31,6 +31,8 @@ from echofm_core.errors import DataRootError
 from echofm_core.tasks import Task
 
 RECORDS = "echo-record-list.csv"
+#: Rows of the record list that cannot be used, after which it is taken to be no record list.
+MOST_BAD = 10_000
 _FILE = re.compile(r"files/p\d+/p(?P<subject>\d+)/s(?P<study>\d+)/(?P<clip>[^/]+)\.dcm")
 
 
@@ -61,16 +63,7 @@ class MimicIvEchoReader:
         """Relative path of every file, in order, with the row of the record list that names it."""
         files: dict[str, int | None] = {}
         try:
-            for index, (written,) in enumerate(stream_columns(root / RECORDS, ["dicom_filepath"])):
-                relative, item = written.lstrip("/"), f"{RECORDS}:{index}"
-                if _FILE.fullmatch(relative) is None:
-                    reason = "The path is not of the form files/pNN/pSUBJECT/sSTUDY/FILE.dcm."
-                    findings.add(self.dataset, "bad_path", item, reason)
-                elif relative in files:
-                    reason = "The file is listed twice; the first row is used."
-                    findings.add(self.dataset, "duplicate_row", item, reason)
-                else:
-                    files[relative] = index
+            self._listed(root / RECORDS, files, findings)
         except DataRootError as error:
             findings.add(self.dataset, "bad_table", RECORDS, str(error), Severity.REPAIRED)
         for below in files_below(root / "files", (".dcm",)):
@@ -80,6 +73,31 @@ class MimicIvEchoReader:
                 findings.add(self.dataset, "unlisted_file", relative, reason, Severity.REPAIRED)
                 files[relative] = None
         return files
+
+    def _listed(self, table: Path, files: dict[str, int | None], findings: Findings) -> None:
+        """Fill ``files`` from the record list.
+
+        Raises:
+            DataRootError: It cannot be read (on), or too many of its rows name no file.
+        """
+        bad = 0
+        for index, (written,) in enumerate(stream_columns(table, ["dicom_filepath"])):
+            relative, item = written.lstrip("/"), f"{RECORDS}:{index}"
+            if relative not in files and _FILE.fullmatch(relative) is not None:
+                files[relative] = index
+                continue
+            if bad == MOST_BAD:  # a small packed table can have millions of them
+                raise DataRootError(
+                    f"table {RECORDS} has more than {MOST_BAD:,} rows that cannot be used, and is "
+                    f"read up to row {index:,}; download it again."
+                )
+            bad += 1
+            if relative in files:
+                reason = "The file is listed twice; the first row is used."
+                findings.add(self.dataset, "duplicate_row", item, reason)
+            else:
+                reason = "The path is not of the form files/pNN/pSUBJECT/sSTUDY/FILE.dcm."
+                findings.add(self.dataset, "bad_path", item, reason)
 
     def _rows(
         self, files: dict[str, int | None], looks: Iterable[Look | Refusal], findings: Findings

@@ -142,6 +142,7 @@ def test_loose_files_get_ids_for_one_call_only(root: Path) -> None:
         (("[columns]", "[columns"), "not TOML"),
         (("[columns]", 'patient = "("\n[columns]'), "regular expression"),
         (("[columns]", 'patient = "x"\n[columns]'), "no group"),
+        (("[columns]", "patient = '(?P<patient>[[0-9]+)'\n[columns]"), "clear regular expression"),
     ],
 )
 def test_a_wrong_mapping_is_one_sentence(root: Path, change: tuple[str, str], message: str) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,20 @@ def test_everything_that_is_known_to_go_wrong(root: Path) -> None:
         ("no_timing", "repaired"): 1,
         ("unlisted_file", "repaired"): 1,
     }
+
+
+@pytest.mark.parametrize(("row", "kind"), [(b"1\n", "bad_path"), (b"%s\n", "duplicate_row")])
+def test_a_small_list_of_millions_of_bad_rows_is_left(root: Path, row: bytes, kind: str) -> None:
+    """Ten thousand are listed, the rest is one finding; the files are known by their folders."""
+    write_jpeg_cine(place(root, 1), speckle(12), FrameTime="20")
+    first = f"{FOLDER}/94106955_0001.dcm".encode()
+    rows = row.replace(b"%s", first) * 50_000
+    packed = gzip.compress(b"dicom_filepath\n" + first + b"\n" + rows, 1)
+    (root / "echo-record-list.csv").write_bytes(packed)
+    manifest, wrong = found(root)
+    assert manifest["clip_id"].tolist() == ["94106955_0001"]
+    assert wrong[kind, "quarantined"] == 10_000
+    assert wrong["bad_table", "repaired"] == 1
 
 
 def test_a_damaged_record_list_does_not_hide_the_files(root: Path) -> None:
