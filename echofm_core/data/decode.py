@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from echofm_core.data import mhd, nifti, stills, video
 from echofm_core.data.dicom.frames import read_cine
 from echofm_core.data.dicom.sector import crop, estimate_sector, lit_area
+from echofm_core.data.kinds import Kind, kind_of
 from echofm_core.data.manifest import files_of
 from echofm_core.errors import UnreadableFileError
-
-VIDEO_SUFFIXES = (".avi", ".mp4")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,8 +35,13 @@ def sources(path: str) -> list[Path]:
     """Every file that decides how a clip decodes, in order: its content is what is hashed."""
     files = files_of(path)
     settings = nifti.settings_beside(files[0])
-    raw = [mhd.read_header(files[0]).raw] if _suffix(path) == ".mhd" else []
+    raw = [mhd.read_header(files[0]).raw] if clip_kind(path) is Kind.MHD else []
     return [*files, *raw] if settings is None else [*files, *raw, settings]
+
+
+def clip_kind(path: str) -> Kind | None:
+    """Kind of a clip's files; stills that are one clip are all of one kind."""
+    return kind_of(files_of(path)[0])
 
 
 def decode_clip(path: str, dataset: str, side: int | None = None) -> Decoded:
@@ -58,33 +62,29 @@ def decode_clip(path: str, dataset: str, side: int | None = None) -> Decoded:
     except Exception as error:
         # A damaged file can raise anything in five decoders; one file never ends a build.
         raise UnreadableFileError(
-            f"a {dataset} clip ({_suffix(path)}) cannot be decoded ({type(error).__name__})."
+            f"a {dataset} clip ({clip_kind(path)}) cannot be decoded ({type(error).__name__})."
         ) from error
 
 
 def _decode(path: str, side: int | None) -> Decoded:
-    suffix = _suffix(path)
-    if suffix == ".png":
+    kind = clip_kind(path)
+    if kind is Kind.PNG:
         frames = stills.read_stack(files_of(path))
         return Decoded(frames, None, lit_area(frames))
     region = None
-    if suffix in VIDEO_SUFFIXES:
+    if kind in (Kind.AVI, Kind.MP4):
         frames, fps = video.read_grey(Path(path), side)
-    elif suffix == ".dcm":
+    elif kind is Kind.DICOM:
         frames, fps, region = read_cine(Path(path))
-    elif suffix in (".nii", ".nii.gz"):
+    elif kind in (Kind.NIFTI, Kind.NIFTI_PACKED):
         frames, fps = nifti.in_order(nifti.read_sequence(Path(path)), Path(path)), None
-    elif suffix == ".mhd":
+    elif kind is Kind.MHD:
         frames, fps = nifti.in_order(mhd.read_sequence(Path(path)), Path(path)), None
     else:
-        raise UnreadableFileError(f"`{suffix or 'no suffix'}` is not a known clip format.")
+        ending = Path(files_of(path)[0]).suffix.lower()
+        raise UnreadableFileError(f"`{ending or 'no ending'}` is not a known clip format.")
     sector = estimate_sector(frames, region)
     frames, sector = crop(frames, sector)
     # In place: a long clip is most of the memory that a decoding process has.
     frames = frames if frames.flags.writeable else frames.copy()
     return Decoded(np.multiply(frames, sector, out=frames), fps, sector)
-
-
-def _suffix(path: str) -> str:
-    name = str(files_of(path)[0]).lower()
-    return ".nii.gz" if name.endswith(".nii.gz") else Path(name).suffix

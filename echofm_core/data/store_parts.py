@@ -16,7 +16,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from echofm_core.data.decode import Decoded, decode_clip, sources
+from echofm_core.data.decode import Decoded, clip_kind, decode_clip, sources
 from echofm_core.data.resize import letterbox, letterbox_mask
 from echofm_core.errors import UnreadableFileError
 
@@ -164,7 +164,8 @@ def _stamp(files: Sequence[Path]) -> str:
 
 def _hash(files: Sequence[Path], job: Job) -> str:
     """SHA-256 of the sources' bytes and of what is done to them."""
-    state = hashlib.sha256(f"{PREPROCESSING}|{job.size}|{job.path.lower()[-4:]}".encode())
+    kind = clip_kind(job.path) or ""
+    state = hashlib.sha256(f"{PREPROCESSING}|{job.size}|{kind[-4:]}".encode())
     for file in files:
         with file.open("rb") as stream:
             state.update(hashlib.file_digest(stream, "sha256").digest())

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from echofm_core.data.decode import decode_clip
 from echofm_core.data.dicom.header import ObjectKind, read_header
+from echofm_core.data.kinds import CINES, CINES_NAMED, Kind, kind_of
 from echofm_core.data.readers._dicom import REASONS
 from echofm_core.data.resize import letterbox, letterbox_mask
 from echofm_core.data.timeline import Timeline
@@ -24,7 +25,7 @@ from echofm_core.tasks import Task
 from echofm_core.training.devices import autocast, find_device
 from echofm_core.training.targets import to_units
 
-SUFFIXES = (".avi", ".mp4", ".dcm", ".nii", ".nii.gz")
+KINDS = CINES | {Kind.NIFTI, Kind.NIFTI_PACKED}
 #: Windows of one forward pass.
 BATCH = 8
 
@@ -62,8 +63,8 @@ def files_at(places: Sequence[Path]) -> list[Path]:
         below = [place] if place.is_file() else sorted(_below(place))
         if not below:
             raise DataRootError(
-                f"{place} is missing, or holds none of {', '.join(SUFFIXES)}; name files, or "
-                "folders with files."
+                f"{place} is missing, or holds none of .nii, .nii.gz, {CINES_NAMED}; "
+                "name files, or folders with files."
             )
         found += below
     return found
@@ -98,13 +99,13 @@ def read_file(saved: SavedModel, file: Path, device: str = "auto") -> Reading:
 
 def _below(folder: Path) -> Iterator[Path]:
     for path in folder.rglob("*"):
-        if path.name.lower().endswith(SUFFIXES) and path.is_file():
+        if kind_of(path) in KINDS and path.is_file():
             yield path
 
 
 def _windows(saved: SavedModel, file: Path) -> tuple[list[Window], Timeline, float | None]:
     """Windows that cover the cine, as training decodes and cuts them."""
-    if file.suffix.lower() == ".dcm":
+    if kind_of(file) is Kind.DICOM:
         header = read_header(file)
         if header.kind is not ObjectKind.CINE:
             raise UnreadableFileError(REASONS[header.kind])

@@ -120,6 +120,19 @@ def test_table_csv_json_and_pictures(saved: Path, tmp_path: Path) -> None:
     assert refused["value"].isna().all()
 
 
+def test_an_archive_s_names_are_found_below_a_folder(saved: Path, tmp_path: Path) -> None:
+    """By their content alone; the picture of the still among them is refused by its header."""
+    (tmp_path / "in/IMAGES").mkdir(parents=True)
+    cine = write_jpeg_cine(tmp_path / "in/IMAGES/IM000001", speckle(20, 48, 48))
+    still = write_jpeg_cine(tmp_path / "in/1.2.840.5", speckle(1))
+    (tmp_path / "in/README").write_text("x" * 200)
+    (tmp_path / "in/DICOMDIR").write_bytes(cine.read_bytes())
+    assert files_at([tmp_path / "in"]) == [still, cine]
+    assert read_file(load_model(saved), cine, "cpu").frames == 20
+    with pytest.raises(UnreadableFileError, match="one frame"):
+        read_file(load_model(saved), still, "cpu")
+
+
 def test_nothing_readable_is_an_error(saved: Path, tmp_path: Path) -> None:
     (tmp_path / "c.avi").write_bytes(b"junk")
     with pytest.raises(UnreadableFileError, match="none of 1 files"):

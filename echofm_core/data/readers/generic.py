@@ -20,6 +20,7 @@ import pandas as pd
 from echofm_core.data.dicom.header import ObjectKind
 from echofm_core.data.dicom.identity import Identity, read_identity
 from echofm_core.data.findings import Findings, Severity
+from echofm_core.data.kinds import CINES, CINES_NAMED, Kind, kind_of
 from echofm_core.data.manifest import Split, manifest_from_rows
 from echofm_core.data.pseudonym import new_secret, pseudonym, read_secret
 from echofm_core.data.readers._dicom import Look, cine_columns, look
@@ -40,7 +41,6 @@ from echofm_core.data.readers.mapping import NAME, Mapping, load_mapping
 from echofm_core.errors import UnreadableFileError
 from echofm_core.tasks import VIEWS, Task
 
-SUFFIXES = (".avi", ".mp4", ".dcm")
 LOOSE = "own_files"
 #: Ages above it are given as it: those few people could be told by their age.
 OLDEST = 90.0
@@ -78,7 +78,9 @@ def read_loose(place: Path) -> tuple[pd.DataFrame, Findings]:
 def has_loose_files(place: Path) -> bool:
     """Is there a file, at or below ``place``, that :func:`read_loose` would read?"""
     return place.is_file() or any(
-        name.lower().endswith(SUFFIXES) for _, _, names in os.walk(place) for name in names
+        kind_of(f"{folder}{os.sep}{name}") in CINES
+        for folder, _, names in os.walk(place)
+        for name in names
     )
 
 
@@ -95,10 +97,10 @@ def _see(relative: str, root: Path, identify: bool) -> _Seen | Refusal:
     path = file_at(root, relative)
     if isinstance(path, Refusal):
         return path
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        return Refusal("stray_file", f"The file is none of {', '.join(SUFFIXES)}.")
-    if suffix != ".dcm":
+    kind = kind_of(path)
+    if kind not in CINES:
+        return Refusal("stray_file", f"The file is none of {CINES_NAMED}.")
+    if kind is not Kind.DICOM:
         return _Seen(str(path))
     header = look(relative, root)
     if isinstance(header, Refusal):
@@ -145,7 +147,7 @@ class _Reading:
         if self.only is not None:
             return [(self.only, {}, None)]
         if not self.mapping.table:
-            return [(relative, {}, None) for relative in files_below(self.root, SUFFIXES)]
+            return [(relative, {}, None) for relative in files_below(self.root, CINES)]
         columns, entries = self.mapping.columns, dict[str, _Entry]()
         table = read_table(self.root / self.mapping.table, tuple(columns.values()))
         for number, row in enumerate(table.rows):
@@ -155,7 +157,7 @@ class _Reading:
                 reason = "The file is listed twice; the first row is used."
                 findings.add(self.dataset, "duplicate_row", self._id("clip", relative), reason)
             entries.setdefault(relative, (relative, values, number))
-        for relative in files_below(self.root, SUFFIXES):
+        for relative in files_below(self.root, CINES):
             if relative not in entries:
                 reason = "The file is not in the table, so it has no patient."
                 findings.add(self.dataset, "unlisted_file", self._id("clip", relative), reason)

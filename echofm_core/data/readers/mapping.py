@@ -55,7 +55,7 @@ class Mapping(Section):
     secret: Name
     """File with the secret that ids are hashed with; made by `echofm data secret`."""
     table: Name = ""
-    """CSV with one row a file, below this folder; empty: every .avi, .mp4 and .dcm below it."""
+    """CSV with one row a file, below this folder; empty: every AVI, MP4 and DICOM below it."""
     patient: Name = ""
     """Without a table: regular expression on the relative path whose group `patient` is the
     patient. Empty: DICOM says it, and videos are grouped by folder."""

@@ -21,6 +21,7 @@ import pandas as pd
 
 from echofm_core.data.config import MimicConfig
 from echofm_core.data.findings import Findings, Severity
+from echofm_core.data.kinds import Kind
 from echofm_core.data.manifest import manifest_from_rows
 from echofm_core.data.readers._dicom import Look, cine_columns, look
 from echofm_core.data.readers._many import files_below, over_files
@@ -66,7 +67,7 @@ class MimicIvEchoReader:
             self._listed(root / RECORDS, files, findings)
         except DataRootError as error:
             findings.add(self.dataset, "bad_table", RECORDS, str(error), Severity.REPAIRED)
-        for below in files_below(root / "files", (".dcm",)):
+        for below in files_below(root / "files", {Kind.DICOM}):
             relative = f"files/{below}"
             if relative not in files and _FILE.fullmatch(relative):
                 reason = f"The file is not in {RECORDS}; its folder says whose it is."

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from echofm_core.data.kinds import Kind
 from echofm_core.data.readers._dicom import Look, look
 from echofm_core.data.readers._many import MANY, files_below, over_files
 from echofm_core.data.readers._source import Refusal
@@ -68,12 +69,12 @@ def test_headers_are_the_same_from_other_processes(tmp_path: Path) -> None:
     assert over_files(see, names * repeats, "reading headers") == alone * repeats
 
 
-def test_files_below_a_folder_by_suffix(tmp_path: Path) -> None:
+def test_files_of_a_kind_below_a_folder(tmp_path: Path) -> None:
     """In the order of folders, not of text: `/` would come after `-`. Links are not entered."""
     (tmp_path / "b").mkdir()
     (tmp_path / "b-c").mkdir()
     for name in ("z.dcm", "b/1.DCM", "b-c/2.dcm", "b/no.txt"):
         (tmp_path / name).write_bytes(b"")
     (tmp_path / "loop").symlink_to(tmp_path)
-    assert files_below(tmp_path, (".dcm",)) == ["b/1.DCM", "b-c/2.dcm", "z.dcm"]
-    assert files_below(tmp_path / "none", (".dcm",)) == []
+    assert files_below(tmp_path, {Kind.DICOM}) == ["b/1.DCM", "b-c/2.dcm", "z.dcm"]
+    assert files_below(tmp_path / "none", {Kind.DICOM}) == []

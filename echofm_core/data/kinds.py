@@ -1,0 +1,60 @@
+"""What kind of file a recording is: by its name, and where that says nothing, by its first bytes.
+
+Archives export DICOM under names without an ending, such as ``IM000001``, or under a UID, whose
+last number looks like one. Only such files are opened, for as many bytes as it takes.
+"""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from pathlib import Path
+
+
+class Kind(StrEnum):
+    """A form of recording that can be decoded, as its ending in lower case."""
+
+    AVI = ".avi"
+    MP4 = ".mp4"
+    DICOM = ".dcm"
+    NIFTI = ".nii"
+    NIFTI_PACKED = ".nii.gz"
+    MHD = ".mhd"
+    PNG = ".png"
+
+
+#: What cines of a hospital come as.
+CINES = frozenset({Kind.AVI, Kind.MP4, Kind.DICOM})
+#: Which those are, for messages.
+CINES_NAMED = ".avi, .mp4, .dcm, or DICOM without an ending"
+#: The list of files on a DICOM medium (PS3.10, section 8): DICOM too, but no recording.
+_INDEX = "dicomdir"
+_KINDS = {kind.value: kind for kind in Kind}
+#: Where a DICOM file says that it is one, after a preamble of any content (PS3.10, section 7.1).
+_MAGIC, _AT = b"DICM", 128
+
+
+def kind_of(file: str | Path) -> Kind | None:
+    """Kind of a file, None where it is no recording; capitals do not matter.
+
+    A file whose name ends in no letters after a dot is opened; one that cannot be is none.
+    """
+    name = os.path.basename(file).lower()  # noqa: PTH119 - half a million names are looked at
+    if name.endswith(Kind.NIFTI_PACKED):
+        return Kind.NIFTI_PACKED
+    ending = os.path.splitext(name)[1]  # noqa: PTH122
+    if ending[1:] and not ending[1:].isdecimal():
+        return _KINDS.get(ending)
+    return Kind.DICOM if not name.startswith(_INDEX) and _is_dicom(file) else None
+
+
+def _is_dicom(file: str | Path) -> bool:
+    """Does a file begin as DICOM does?"""
+    try:
+        # A pipe would wait for somebody to write into it.
+        if not os.path.isfile(file):  # noqa: PTH113
+            return False
+        with Path(file).open("rb", buffering=0) as stream:
+            return stream.read(_AT + len(_MAGIC))[_AT:] == _MAGIC
+    except (OSError, ValueError):
+        return False
