@@ -22,6 +22,12 @@ echofm data store manifest.parquet --out stores
 ```
 """
 
+#: What `index` and `doctor` take.
+_Plan = Annotated[
+    Path | None,
+    typer.Option("--plan", help="Read TMED-2 and MIMIC-IV-ECHO as this plan's [data] says."),
+]
+
 data = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help=_HELP)
 
 
@@ -40,6 +46,7 @@ def index(
     findings: Annotated[
         Path | None, typer.Option(help="CSV to write with everything that was wrong.")
     ] = None,
+    plan: _Plan = None,
 ) -> None:
     """Write the manifest of the data folders, and say what cannot be used.
 
@@ -51,11 +58,12 @@ def index(
 
     * `echofm data index ~/data --out manifest.parquet`
     * `echofm data index ~/data --out manifest.parquet --findings findings.csv`
+    * `echofm data index ~/TMED2 --out manifest.parquet --plan plan.toml`
     """
     from echofm_core.data.manifest import save_manifest
     from echofm_core.data.readers.registry import read_roots
 
-    manifest, found = read_roots(roots)
+    manifest, found = read_roots(roots, _asked_for(plan))
     save_manifest(manifest, out)
     _print_clips(manifest)
     _print_findings(found, findings)
@@ -75,6 +83,7 @@ def doctor(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes that decode; default: all cores.")
     ] = None,
+    plan: _Plan = None,
 ) -> None:
     """Say what a careful colleague would say of data, before anyone trains on them.
 
@@ -98,7 +107,7 @@ def doctor(
     from echofm_core.data.doctor.page import write_page
     from echofm_core.data.doctor.summary import print_summary, summary
 
-    how = Round(decode=decode, workers=workers or os.cpu_count() or 1)
+    how = Round(decode=decode, workers=workers or os.cpu_count() or 1, data=_asked_for(plan))
     diagnosis = examine(places, out / ".decoded", how)
     page = write_page(diagnosis, out)
     print_summary(summary(diagnosis), console)
@@ -168,6 +177,18 @@ def store(
         found.extend(refused)
         typer.echo(f"{folder.name}: {len(built)} clips, digest {built.digest()[:16]}")
     _print_findings(found, findings)
+
+
+def _asked_for(plan: Path | None) -> DataConfig:
+    """The table `[data]` of a plan; without one, its defaults.
+
+    Raises:
+        PlanError: The plan is missing or not valid.
+    """
+    from echofm_core.data.config import DataConfig
+    from echofm_core.plan import load_plan
+
+    return DataConfig() if plan is None else load_plan(plan).data
 
 
 def _data_config(size: int) -> DataConfig:

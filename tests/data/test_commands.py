@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +12,7 @@ from typer.testing import CliRunner
 from echofm_core.data import commands
 from echofm_core.data.clip_store import open_stores
 from echofm_core.errors import DataRootError, PlanError
+from echofm_core.phantom.institutions import Layout, write_institutions
 from tests.data.files import speckle, write_avi
 
 ROWS = "FileName,EF,ESV,EDV,Split\n0XA,60,40,100,TRAIN\n0XB,30,70,100,TEST\n0XGONE,1,1,1,TRAIN\n"
@@ -45,6 +48,27 @@ def test_index_then_store(root: Path, tmp_path: Path) -> None:
     assert "Nothing was wrong" in printed
     assert sorted(open_stores(tmp_path / "stores").index.index) == ["0XA", "0XB"]
     assert "echonet_dynamic: 2 clips" in printed
+
+
+def test_a_plan_says_how_a_data_set_is_read(tmp_path: Path) -> None:
+    """TMED-2: the default is a clip a study, `images` a clip an image; both commands obey."""
+    write_institutions(tmp_path / "root", {Layout.TMED2: 2}, seed=1)
+    plan = tmp_path / "plan.toml"
+    plan.write_text('name = "tufts"\n[data.tmed2]\nform = "images"\n')
+    manifest, report = tmp_path / "m.parquet", tmp_path / "report"
+    run("index", tmp_path / "root", "--out", manifest)
+    studies = pd.read_parquet(manifest)
+    assert not studies["clip_id"].duplicated().any()
+    stills = studies["path"].str.split(os.pathsep).explode()
+    assert len(stills) > len(studies) > 0
+
+    run("index", tmp_path / "root", "--out", manifest, "--plan", plan)
+    assert sorted(pd.read_parquet(manifest)["path"]) == sorted(stills)
+    few = ("--decode", 1, "--workers", 1)
+    run("doctor", tmp_path / "root", "--out", report, *few, "--plan", plan)
+    assert json.loads((report / "doctor.json").read_text())["clips"] == len(stills)
+    with pytest.raises(PlanError, match="does not exist"):
+        run("doctor", tmp_path / "root", "--out", report, "--plan", tmp_path / "none.toml")
 
 
 def test_help_teaches_by_example() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +18,9 @@ from echofm_core.data.doctor import checks
 from echofm_core.data.doctor.diagnosis import Diagnosis
 from echofm_core.data.findings import Findings, Severity
 from echofm_core.data.manifest import manifest_from_rows
+from echofm_core.data.readers._api import Reader
 from echofm_core.data.readers.generic import has_loose_files, read_loose
-from echofm_core.data.readers.registry import READERS, Reading, find_layouts, joined, read_layout
+from echofm_core.data.readers.registry import Reading, find_layouts, joined, read_layout, readers
 from echofm_core.errors import DataRootError
 from echofm_core.phantom.patients import is_phantom
 from echofm_core.randomness import stream
@@ -35,10 +36,12 @@ class Round:
     Attributes:
         decode: Clips of each data set that are decoded, drawn at random; 0 means all.
         workers: Processes that decode.
+        data: As a plan asks for it; clips are looked at in ``SIZE``, whatever it says.
     """
 
     decode: int = 1000
     workers: int = 1
+    data: DataConfig = field(default_factory=DataConfig)
 
 
 def examine(places: Sequence[Path], scratch: Path, how: Round) -> Diagnosis:
@@ -52,7 +55,8 @@ def examine(places: Sequence[Path], scratch: Path, how: Round) -> Diagnosis:
     Raises:
         DataRootError: A place is missing, or holds nothing that any reader knows.
     """
-    readings = [reading for place in places for reading in _read(place)]
+    known = readers(how.data)
+    readings = [reading for place in places for reading in _read(place, known)]
     findings = Findings()
     for reading in readings:
         findings.extend(reading.findings)
@@ -82,9 +86,9 @@ def examine(places: Sequence[Path], scratch: Path, how: Round) -> Diagnosis:
     return diagnosis
 
 
-def _read(place: Path) -> Iterator[Reading]:
+def _read(place: Path, known: Sequence[Reader]) -> Iterator[Reading]:
     """Known layouts at a place, else its loose files; a layout that cannot be read is a finding."""
-    layouts = list(find_layouts(place))
+    layouts = list(find_layouts(place, known))
     for reader, folder in layouts:
         try:
             yield read_layout(reader, folder)
@@ -96,7 +100,7 @@ def _read(place: Path) -> Iterator[Reading]:
     if layouts:
         return
     if not place.exists() or not has_loose_files(place):
-        names = ", ".join(reader.dataset for reader in READERS)
+        names = ", ".join(reader.dataset for reader in known)
         raise DataRootError(
             f"{place} is missing, or holds none of the known layouts ({names}) and no AVI, MP4 or "
             "DICOM file; point at the folder that was downloaded, or at a file."
@@ -135,7 +139,7 @@ def _decode(
             _, found = build_store(
                 drawn,
                 scratch / str(dataset),
-                DataConfig(size=SIZE),
+                how.data.model_copy(update={"size": SIZE}),
                 workers=how.workers,
                 meter=meter,
             )
