@@ -210,33 +210,36 @@ def _data_config(size: int) -> DataConfig:
 
 def _print_clips(manifest: pd.DataFrame) -> None:
     """Clips and patients by data set, view and split."""
-    from rich.table import Table
-
-    from echofm_core.console import console
-
-    table = Table("data set", "view", "split", "clips", "patients", "EF", "AS grade")
-    named = manifest.fillna({"view": "-", "split": "-"})
+    named, rows = manifest.fillna({"view": "-", "split": "-"}), []
     for key, part in named.groupby(["dataset", "view", "split"], observed=True):
         counts = (len(part), part["patient_id"].nunique(), *part[["ef", "as_grade"]].count())
-        table.add_row(*map(str, key), *map(str, counts))
-    console.print(table)
+        rows.append((*map(str, key), *map(str, counts)))
+    head = ("data set", "view", "split", "clips", "patients", "EF", "AS grade")
+    _print_table(head, rows, numbers=(3, 4, 5, 6))
 
 
 def _print_findings(found: Findings, out: Path | None) -> None:
     """Findings by data set and kind; each of them in ``out``."""
-    from rich.table import Table
-
-    from echofm_core.console import console
-
-    rows = found.table()
+    table = found.table()
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
-        rows.to_csv(out, index=False)
-    if rows.empty:
+        table.to_csv(out, index=False)
+    if table.empty:
         typer.echo("Nothing was wrong.")
         return
-    table = Table("data set", "kind", "then", "count")
-    table.add_column("for instance", overflow="fold")
-    for key, part in rows.groupby(["dataset", "kind", "severity"]):
-        table.add_row(*map(str, key), str(len(part)), str(part["item"].iloc[0]))
-    console.print(table)
+    rows = [
+        (*map(str, key), str(len(part)), str(part["item"].iloc[0]))
+        for key, part in table.groupby(["dataset", "kind", "severity"])
+    ]
+    _print_table(("data set", "kind", "then", "count", "for instance"), rows, numbers=(3,))
+
+
+def _print_table(
+    head: tuple[str, ...], rows: list[tuple[str, ...]], numbers: tuple[int, ...]
+) -> None:
+    from echofm_core.console import console
+    from echofm_core.data.doctor.tables import text_grid
+    from echofm_core.pages.terminal import terminal_table
+
+    console.print(terminal_table(text_grid(head, rows, numbers), console.width), soft_wrap=False)
+    typer.echo()

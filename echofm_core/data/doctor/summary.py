@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -15,9 +15,6 @@ from echofm_core.data.findings import Severity
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
-
-    from echofm_core.pages.grid import Grid
 
 SYNTHETIC = "SYNTHETIC: phantoms are among these data; nothing here is about patients."
 
@@ -42,11 +39,12 @@ def summary(diagnosis: Diagnosis) -> Summary:
 
 
 def print_summary(summary: Summary, console: Console) -> None:
-    """Print the verdict and the tables that fit a terminal of 100 columns.
+    """Print the verdict and the tables, which fit a terminal of 100 columns; narrower, they fold.
 
     What a file name holds is printed as text: neither markup nor control characters act.
     """
     from echofm_core.data.doctor.terminal import terminal_tables
+    from echofm_core.pages.terminal import terminal_table
 
     if summary.synthetic:
         console.print(SYNTHETIC, style="bold yellow")
@@ -54,7 +52,7 @@ def print_summary(summary: Summary, console: Console) -> None:
     console.print(summary.looked_at, markup=False)
     for titled in terminal_tables(summary):
         console.print(f"\n{titled.title}", style="bold", markup=False)
-        console.print(_table(titled.grid), soft_wrap=False)
+        console.print(terminal_table(titled.grid, console.width), soft_wrap=False)
         if titled.note:
             console.print(titled.note, style="dim", markup=False)
 
@@ -73,17 +71,3 @@ def to_json(summary: Summary, findings: pd.DataFrame) -> str:
         "findings": findings.astype(object).where(findings.notna(), None).to_dict("records"),
     }
     return json.dumps(record, indent=2, allow_nan=False) + "\n"
-
-
-def _table(grid: Grid) -> Table:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False)
-    for place, name in enumerate(grid.columns):
-        side: Literal["left", "right"] = "right" if place in grid.numbers else "left"
-        table.add_column(Text(name), justify=side, overflow="fold")
-    for row in grid.rows:
-        table.add_row(*map(Text, row))
-    return table

@@ -192,6 +192,19 @@ def test_terminal_lines_are_short_and_whole() -> None:
     assert lines[start + 6] == ""
 
 
+@pytest.mark.parametrize("width", [60, 80])
+def test_a_narrow_terminal_folds_no_name_of_a_data_set(width: int) -> None:
+    """Every line of a table that begins in its first column begins with a whole name."""
+    names = {"camus": "a_hospital_with_long_name", "lost": "lost", "north": "north"}
+    tables = made().manifest, made().findings, made().decoded
+    manifest, findings = (table.replace({"dataset": names}) for table in tables[:2])
+    lines = printed(made(manifest=manifest, findings=findings), width)
+    begun = [line for line in lines if line.lstrip().startswith(("a_h", "lost", "nor"))]
+    assert {line.split()[0] for line in begun} == set(names.values())
+    assert not [line for line in lines if "hospital" in line and names["camus"] not in line]
+    assert max(map(len, begun)) <= width
+
+
 def test_a_long_path_shows_its_end() -> None:
     item = "files/" + "p15/" * 20 + "95000000_0003.dcm"
     lines = printed(made(findings=FINDINGS.head(1).assign(item=item)))
