@@ -52,7 +52,8 @@ def index(
 
     Nothing in the folders is changed. Known layouts: EchoNet-Dynamic, -Pediatric and -LVH, CAMUS
     (NIfTI and MHD), TMED-2, MIMIC-IV-ECHO and its LVVOL-A4C subset, HMC-QU, CardiacUDA, and an
-    institution's own files with a mapping file echofm.toml; each may lie two folders below.
+    institution's own files with a mapping file echofm.toml; each may lie up to four folders below,
+    as PhysioNet's do in physionet.org.
 
     For example:
 

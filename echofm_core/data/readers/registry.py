@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import pandas as pd
@@ -45,8 +47,12 @@ def readers(config: DataConfig) -> tuple[Reader, ...]:
 
 READERS = readers(DataConfig())
 
-#: A layout may lie this many folders below the root that was given.
-DEPTH = 2
+#: A layout may lie this many folders below the root that was given; PhysioNet's lie three below
+#: theirs, in ``physionet.org/files/NAME/VERSION``.
+DEPTH = 4
+#: From so many folders below on, only folders with few entries are gone into: what holds more
+#: is full of patients or recordings, and an archive of those takes an hour to list.
+OPEN, FEW = 2, 64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -69,7 +75,7 @@ class Reading:
 def read_roots(
     roots: Sequence[Path], config: DataConfig | None = None
 ) -> tuple[pd.DataFrame, Findings]:
-    """Read every known layout at or up to two folders below each root.
+    """Read every known layout at each root or up to ``DEPTH`` folders below.
 
     Args:
         roots: Folders of data sets as downloaded, or folders that hold such.
@@ -129,22 +135,42 @@ def read_layout(reader: Reader, place: Path) -> Reading:
 
 
 def find_layouts(root: Path, known: Sequence[Reader] = READERS) -> Iterator[tuple[Reader, Path]]:
-    """Readers that know a layout at ``root``, else in its sub-folders, in name order."""
-    level = [root]
-    for _ in range(DEPTH + 1):
+    """Readers that know a layout at ``root``, else in its sub-folders, in name order.
+
+    Nothing is looked for in a layout that was found; a folder that links lead to is seen once.
+    """
+    level, seen = [root], set[tuple[int, int]]()
+    for depth in range(DEPTH + 1):
         below: list[Path] = []
         for folder in level:
+            if (place := _place(folder)) is None or place in seen:
+                continue
+            seen.add(place)
             reader = next((reader for reader in known if reader.find(folder)), None)
             if reader is not None:
                 yield reader, folder
-            else:
-                below.extend(_folders(folder))
+            elif depth < DEPTH:
+                below.extend(_folders(folder, FEW if depth >= OPEN else None))
         level = below
 
 
-def _folders(folder: Path) -> list[Path]:
+def _place(folder: Path) -> tuple[int, int] | None:
+    """Device and number of a folder; None for one that may not be entered."""
     try:
-        return sorted(item for item in folder.iterdir() if item.is_dir())
+        found = folder.stat()
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino) if os.access(folder, os.X_OK) else None
+
+
+def _folders(folder: Path, most: int | None) -> list[Path]:
+    """Its sub-folders in name order; none where it has more than ``most`` entries of any kind."""
+    try:
+        with os.scandir(folder) as entries:
+            first = list(entries if most is None else islice(entries, most + 1))
+            if most is not None and len(first) > most:
+                return []
+            return sorted(Path(entry.path) for entry in first if entry.is_dir())
     except OSError:
         return []
 

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from echofm_core.data.config import DataConfig, MimicConfig, Tmed2Config
 from echofm_core.data.readers.mimic_iv_echo import MimicIvEchoReader
-from echofm_core.data.readers.registry import READERS, read_roots, readers
+from echofm_core.data.readers.registry import FEW, READERS, find_layouts, read_roots, readers
 from echofm_core.data.readers.tmed2 import Tmed2Reader
 from echofm_core.errors import DataRootError
 from tests.data.files import speckle, write_avi
@@ -35,11 +36,63 @@ def test_a_plans_choices_reach_the_readers_that_have_any() -> None:
     assert isinstance(mimic, MimicIvEchoReader) and not mimic.config.measurements
 
 
-@pytest.mark.parametrize("below", ["", "EchoNet-Dynamic", "stanford/EchoNet-Dynamic"])
-def test_a_layout_is_found_two_folders_deep(tmp_path: Path, below: str) -> None:
+@pytest.mark.parametrize("below", ["", "EchoNet-Dynamic", "stanford/EchoNet-Dynamic", "a/b/c/d"])
+def test_a_layout_is_found_four_folders_deep(tmp_path: Path, below: str) -> None:
     echonet(tmp_path / below)
     manifest, _ = read_roots([tmp_path])
     assert manifest["clip_id"].tolist() == ["0XA"]
+
+
+@pytest.mark.parametrize("root", ["physionet.org", "", "physionet.org/files"])
+def test_physionet_s_downloads_are_found_where_wget_leaves_them(tmp_path: Path, root: str) -> None:
+    """Two projects, one in two versions, beside wget's own file and another data set."""
+    files = tmp_path / "physionet.org/files"
+    for place in ("mimic-iv-echo/0.1", "mimic-iv-echo/1.0"):
+        (files / place / "files/p10").mkdir(parents=True)
+        (files / place / "echo-record-list.csv").touch()
+    (files / "lvvol/1.0.0/dicom").mkdir(parents=True)
+    (files / "lvvol/1.0.0/FileList.csv").touch()
+    (tmp_path / "physionet.org/robots.txt").touch()
+    echonet(tmp_path / "stanford")
+    found = [
+        (reader.dataset, place.relative_to(files).as_posix())
+        for reader, place in find_layouts(tmp_path / root)
+        if place.is_relative_to(files)
+    ]
+    assert found == [
+        ("mimic_lvvol_a4c", "lvvol/1.0.0"),
+        ("mimic_iv_echo", "mimic-iv-echo/0.1"),
+        ("mimic_iv_echo", "mimic-iv-echo/1.0"),
+    ]
+
+
+def test_folders_full_of_patients_are_not_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A MIMIC tree whose record list is missing, and one that is found: no study is looked at."""
+    for number in range(FEW + 1):
+        (tmp_path / f"1.0/files/p10/p{number}/s1").mkdir(parents=True)
+        (tmp_path / f"1.1/files/p10/p{number}/s1").mkdir(parents=True)
+    (tmp_path / "1.1/echo-record-list.csv").touch()
+    listed: list[str] = []
+    scandir = os.scandir
+
+    def spy(folder: Path) -> object:
+        listed.append(Path(folder).relative_to(tmp_path).as_posix())
+        return scandir(folder)
+
+    monkeypatch.setattr("echofm_core.data.readers.registry.os.scandir", spy)
+    assert [place.name for _, place in find_layouts(tmp_path)] == ["1.1"]
+    assert listed == [".", "1.0", "1.0/files", "1.0/files/p10"]
+
+
+def test_links_that_lead_in_circles_are_followed_once(tmp_path: Path) -> None:
+    echonet(tmp_path / "a")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b/again").symlink_to(tmp_path / "a")
+    (tmp_path / "b/up").symlink_to(tmp_path)
+    (tmp_path / "b/nowhere").symlink_to(tmp_path / "none")
+    assert [place for _, place in find_layouts(tmp_path)] == [tmp_path / "a"]
 
 
 def test_the_same_root_twice_is_read_once(tmp_path: Path) -> None:
