@@ -24,6 +24,11 @@ REASONS = {
     ObjectKind.CONTRAST: "The cine was recorded with a contrast agent.",
     ObjectKind.OTHER: "The object is not a two-dimensional ultrasound image.",
 }
+#: What stands for a look that took its process down.
+DIED = Refusal(
+    "decoder_died",
+    "A process died while it read the file's header, and again with nothing else running.",
+)
 
 
 class Look(NamedTuple):

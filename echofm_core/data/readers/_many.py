@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence, Set
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Generator, Sequence, Set
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from echofm_core.console import progress
+from echofm_core.data.crew import cores, over_jobs
 from echofm_core.data.kinds import Kind, kind_of
-from echofm_core.errors import DataRootError
+from echofm_core.errors import DataRootError, StoreError
 
 F = TypeVar("F")
 R = TypeVar("R")
+D = TypeVar("D")
 
 #: With fewer files, starting processes takes longer than they save.
 MANY = 2000
@@ -26,25 +26,33 @@ CHUNK = 128
 MOST_WORKERS = 32
 
 
-def over_files(function: Callable[[F], R], files: Sequence[F], title: str) -> list[R]:
+def over_files(function: Callable[[F], R], files: Sequence[F], title: str, died: D) -> list[R | D]:
     """``[function(file) for file in files]``; above ``MANY`` files on all cores, with progress.
 
     Args:
-        function: Picklable, as its results are; it never raises, whatever a file holds.
+        function: Picklable, as its results are, of which none is None; it never raises, whatever a
+            file holds.
         files: What it is called with, paths as a rule.
         title: What the progress display says, e.g. ``reading headers``.
+        died: What stands for the result of a file on which processes died.
 
     Raises:
-        DataRootError: A process died.
+        DataRootError: A process cannot be started.
     """
     if len(files) <= MANY:
-        return [function(file) for file in files]
+        return [*map(function, files)]
     chunks = [files[start : start + CHUNK] for start in range(0, len(files), CHUNK)]
-    results: list[R] = []
-    with progress(title, len(files)) as meter:
-        for part in _parts(partial(_each, function), chunks, title):
-            results += part
-            meter.advance(len(part))
+    results: list[R | D] = []
+    try:
+        with progress(title, len(files)) as meter, closing(_parts(function, chunks)) as parts:
+            for chunk, part in zip(chunks, parts, strict=True):
+                results += _one_by_one(function, chunk, died) if part is None else part
+                meter.advance(len(chunk))
+    except StoreError:
+        raise DataRootError(
+            f"{title}: a process ended as it started, most likely for want of memory; close other "
+            "programs and run the same command again."
+        ) from None
     return results
 
 
@@ -67,24 +75,15 @@ def files_below(root: Path, kinds: Set[Kind]) -> list[str]:
     return sorted(found, key=lambda path: path.split("/"))
 
 
-def _parts(
-    function: Callable[[Sequence[F]], list[R]], chunks: list[Sequence[F]], title: str
-) -> Iterator[list[R]]:
-    """Results of each chunk, in order."""
-    workers = min(os.cpu_count() or 1, len(chunks), MOST_WORKERS)
-    if workers == 1:
-        yield from map(function, chunks)
-        return
-    # Spawned, not forked: the caller may have threads, which a fork would not carry over.
-    context = multiprocessing.get_context("spawn")
-    try:
-        with ProcessPoolExecutor(workers, mp_context=context) as pool:
-            yield from pool.map(function, chunks)
-    except BrokenProcessPool:
-        raise DataRootError(
-            f"{title}: one of {workers} processes died, most likely for want of memory; close "
-            "other programs and run the same command again."
-        ) from None
+def _parts(function: Callable[[F], R], chunks: Sequence[Sequence[F]]) -> Generator[list[R] | None]:
+    """Results of each chunk, in order; None where two processes died on it."""
+    return over_jobs(partial(_each, function), chunks, min(cores(), len(chunks), MOST_WORKERS))
+
+
+def _one_by_one(function: Callable[[F], R], files: Sequence[F], died: D) -> list[R | D]:
+    """Results of files some of which kill the process that opens them."""
+    with closing(over_jobs(function, files, 1)) as results:
+        return [died if result is None else result for result in results]
 
 
 def _each(function: Callable[[F], R], files: Sequence[F]) -> list[R]:

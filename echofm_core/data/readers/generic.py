@@ -23,7 +23,7 @@ from echofm_core.data.findings import Findings, Severity
 from echofm_core.data.kinds import CINES, CINES_NAMED, Kind, kind_of
 from echofm_core.data.manifest import Split, manifest_from_rows
 from echofm_core.data.pseudonym import new_secret, pseudonym, read_secret
-from echofm_core.data.readers._dicom import Look, cine_columns, look
+from echofm_core.data.readers._dicom import DIED, Look, cine_columns, look
 from echofm_core.data.readers._many import files_below, over_files
 from echofm_core.data.readers._source import (
     Refusal,
@@ -129,7 +129,8 @@ class _Reading:
         findings = Findings()
         entries = self._entries(findings)
         see = partial(_see, root=self.root, identify=not self.mapping.table)
-        seen = over_files(see, [relative for relative, *_ in entries], "reading headers")
+        files = [relative for relative, *_ in entries]
+        seen = over_files(see, files, "reading headers", DIED)
         rows: list[dict[str, object]] = []
         for (relative, values, number), found in zip(entries, seen, strict=True):
             row = self._row(relative, found, values, findings)

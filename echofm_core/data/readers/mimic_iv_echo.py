@@ -23,7 +23,7 @@ from echofm_core.data.config import MimicConfig
 from echofm_core.data.findings import Findings, Severity
 from echofm_core.data.kinds import Kind
 from echofm_core.data.manifest import manifest_from_rows
-from echofm_core.data.readers._dicom import Look, cine_columns, look
+from echofm_core.data.readers._dicom import DIED, Look, cine_columns, look
 from echofm_core.data.readers._many import files_below, over_files
 from echofm_core.data.readers._mimic_measurements import study_labels
 from echofm_core.data.readers._source import Refusal, safe_name
@@ -54,7 +54,7 @@ class MimicIvEchoReader:
         """Manifest of the grey-scale cines."""
         findings = Findings()
         files = self._files(root, findings)
-        looks = over_files(partial(look, root=root), list(files), "reading headers")
+        looks = over_files(partial(look, root=root), list(files), "reading headers", DIED)
         manifest = manifest_from_rows(self._rows(files, looks, findings))
         if self.config.measurements:
             manifest = self._with_labels(root, manifest, findings)

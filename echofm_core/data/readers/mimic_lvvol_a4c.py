@@ -16,7 +16,7 @@ import pandas as pd
 
 from echofm_core.data.findings import Findings, Severity
 from echofm_core.data.manifest import manifest_from_rows
-from echofm_core.data.readers._dicom import Look, cine_columns, look
+from echofm_core.data.readers._dicom import DIED, Look, cine_columns, look
 from echofm_core.data.readers._many import over_files
 from echofm_core.data.readers._source import (
     Refusal,
@@ -60,7 +60,7 @@ class MimicLvvolA4cReader:
             else:
                 listed[f"dicom/{study}.dcm"] = index
             seen.add(study)
-        looks = over_files(partial(look, root=root), list(listed), "reading headers")
+        looks = over_files(partial(look, root=root), list(listed), "reading headers", DIED)
         rows = []
         for (relative, index), found in zip(listed.items(), looks, strict=True):
             row = self._row(relative, found, table.rows[index], findings)

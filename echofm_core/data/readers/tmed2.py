@@ -164,7 +164,7 @@ class Tmed2Reader:
     def _drop_unreadable(self, studies: dict[str, _Study], findings: Findings) -> None:
         listed = [(study, number) for study in studies.values() for number in study.images]
         files = [study.images[number].path for study, number in listed]
-        readable = over_files(is_readable, files, "checking images")
+        readable = over_files(is_readable, files, "checking images", died=False)
         for (study, number), file, sound in zip(listed, files, readable, strict=True):
             if not sound:
                 findings.add(self.dataset, "undecodable", file.name, "The image cannot be decoded.")

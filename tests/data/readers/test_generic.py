@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from echofm_core.data.findings import Findings
+from echofm_core.data.findings import Findings, Severity
 from echofm_core.data.pseudonym import pseudonym, write_secret
-from echofm_core.data.readers.generic import GenericReader, read_loose
+from echofm_core.data.readers import _many, generic
+from echofm_core.data.readers._source import Refusal
+from echofm_core.data.readers.generic import GenericReader, _see, _Seen, read_loose
 from echofm_core.errors import DataRootError
 from tests.data.files import header, speckle, write_avi, write_jpeg_cine
 
@@ -125,6 +129,25 @@ def test_loose_files_get_ids_for_one_call_only(root: Path) -> None:
     assert len(first) == len(again) == 3
     assert not set(first["clip_id"]) & set(again["clip_id"])
     assert len(read_loose(root / "c.avi")[0]) == 1
+
+
+def see_or_die(relative: str, root: Path, identify: bool) -> _Seen | Refusal:
+    """As the reader sees a file, but for one that takes its process down."""
+    if relative == "c.avi":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return _see(relative, root, identify)
+
+
+def test_a_file_that_kills_its_process_is_quarantined_and_counted(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_many, "MANY", 2)
+    monkeypatch.setattr(generic, "_see", see_or_die)
+    manifest, findings = read(root, "", 'dataset = "north"\nsecret = "site.secret"\n')
+    assert {Path(path).name for path in manifest["path"]} == {"a.avi", "b.avi"}
+    (died,) = [item for item in findings.items if item.kind == "decoder_died"]
+    assert died.item == "north-" + pseudonym(secret(root), "north/clip", "c.avi")
+    assert (findings.quarantined(), died.severity) == (1, Severity.QUARANTINED)
 
 
 @pytest.mark.parametrize(

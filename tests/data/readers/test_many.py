@@ -1,16 +1,17 @@
-"""Many files at once: the results of the plain loop, in its order, and a sentence for a death."""
+"""Many files at once: the results of the plain loop, in its order, whoever dies."""
 
 from __future__ import annotations
 
 import os
+import signal
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from echofm_core.data.kinds import Kind
-from echofm_core.data.readers._dicom import Look, look
-from echofm_core.data.readers._many import MANY, files_below, over_files
+from echofm_core.data.readers._dicom import DIED, Look, look
+from echofm_core.data.readers._many import CHUNK, MANY, files_below, over_files
 from echofm_core.data.readers._source import Refusal
 from echofm_core.errors import DataRootError
 from tests.data.files import speckle, write_jpeg_cine
@@ -21,31 +22,57 @@ def where(number: int) -> tuple[int, int]:
     return number, os.getpid()
 
 
+DEADLY = CHUNK + 5
+
+
 def die(number: int) -> int:
-    if number == MANY:
-        os._exit(9)
+    if number == DEADLY:
+        os.kill(os.getpid(), signal.SIGKILL)
     return number
 
 
+class Unloadable:
+    """A function that no other process can load."""
+
+    def __call__(self, number: int) -> int:
+        return number
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return fail_where_loaded, ("",)
+
+
+def fail_where_loaded(_: str) -> object:
+    raise ImportError
+
+
 def test_few_files_stay_in_this_process() -> None:
-    assert over_files(where, range(MANY), "counting") == [(i, os.getpid()) for i in range(MANY)]
+    assert over_files(where, range(MANY), "counting", died=None) == [
+        (i, os.getpid()) for i in range(MANY)
+    ]
 
 
-@pytest.mark.skipif(os.cpu_count() == 1, reason="one core: nothing is gained")
 def test_many_files_are_shared_out_and_come_back_in_order(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     numbers = range(MANY + 77)
-    found = over_files(where, numbers, "counting")
+    found = over_files(where, numbers, "counting", died=None)
     assert [number for number, _ in found] == list(numbers)
     assert os.getpid() not in {process for _, process in found}
     assert f"counting: {len(numbers)}/{len(numbers)}" in capsys.readouterr().out
 
 
-@pytest.mark.skipif(os.cpu_count() == 1, reason="one core: nothing is gained")
-def test_a_process_that_dies_ends_in_a_sentence() -> None:
-    with pytest.raises(DataRootError, match=r"reading headers: one of \d+ processes died"):
-        over_files(die, range(MANY + 1), "reading headers")
+def test_a_file_that_kills_its_process_costs_no_other_its_result(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """By real deaths; what stands for the file is in its place."""
+    found = over_files(die, range(MANY + 1), "reading headers", died=-1)
+    assert found == [-1 if number == DEADLY else number for number in range(MANY + 1)]
+    assert f"reading headers: {MANY + 1}/{MANY + 1}" in capsys.readouterr().out
+
+
+def test_processes_that_cannot_start_are_one_sentence() -> None:
+    with pytest.raises(DataRootError, match="reading headers: a process ended as it started"):
+        over_files(Unloadable(), range(MANY + 1), "reading headers", died=-1)
 
 
 def test_headers_are_the_same_from_other_processes(tmp_path: Path) -> None:
@@ -66,7 +93,7 @@ def test_headers_are_the_same_from_other_processes(tmp_path: Path) -> None:
         "bad_path",
     ]
     repeats = MANY // len(names) + 1
-    assert over_files(see, names * repeats, "reading headers") == alone * repeats
+    assert over_files(see, names * repeats, "reading headers", DIED) == alone * repeats
 
 
 def test_files_of_a_kind_below_a_folder(tmp_path: Path) -> None:
