@@ -23,6 +23,7 @@ from echofm_core.models.config import ModelConfig, StfNetForm
 from echofm_core.privacy.config import PrivacyConfig, PrivacyKind
 from echofm_core.privacy.options import check_options
 from echofm_core.section import Section
+from echofm_core.tracking.config import TrackerName
 from echofm_core.training.config import FinetuneConfig, PretrainConfig
 
 
@@ -110,6 +111,10 @@ class MachineConfig(Section):
     start: str = ""
     """Folder of the weights that the encoder starts from, e.g. of `echofm model import`; relative
     to the plan file."""
+    track: tuple[TrackerName, ...] = ()
+    """Where each round's metrics go too. `tensorboard`: event files in the run folder. `mlflow`:
+    the store of the environment variable MLFLOW_TRACKING_URI, else an SQLite file in the run
+    folder. The extra of the same name installs it."""
 
 
 class Plan(Section):

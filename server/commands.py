@@ -75,10 +75,12 @@ def run(
     Example: `echofm server run fed examples/institution-ef.toml --out runs/first`.
     """
     from echofm_core.plan import load_plan
+    from echofm_core.tracking.listener import require_trackers
     from server.launch import submit
     from server.provision import Kit
 
     loaded = load_plan(plan)
+    require_trackers(loaded)
     typer.echo(f"plan {loaded.name}, hash {loaded.digest()[:12]}; progress in {out}/journal")
     submit(Kit(folder.resolve()), plan, out, resume=resume)
     typer.echo(f"finished: {out}/model, {out}/metrics.parquet")

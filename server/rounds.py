@@ -20,12 +20,14 @@ from echofm_core.checksum import digest
 from echofm_core.contract import DECODER, ENCODER, HEADS, STF_NET, Phase, SiteResult, Weights
 from echofm_core.errors import FederationError
 from echofm_core.plan import Plan
+from echofm_core.tracking.listener import Tracking, require_trackers
 from server.evaluation import evaluate
 from server.events import Event, EventKind, OnEvent, ignore
 from server.journal import Entry, Journal, write_json
 from server.metrics_table import metrics_table
 from server.phase import Participant, PhaseRun, round_event, train_phase
 from server.sites import Site, gather_sites, participants_of
+from server.tracked import tracked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,6 +73,7 @@ def run_federation(
     arm: str = "federated",
     expected_sites: Sequence[str] = (),
     wait_seconds: float = 600.0,
+    tracking_store: Path | None = None,
 ) -> FederationResult:
     """Run both phases of a plan over the sites of a grid, then test the model at each.
 
@@ -87,12 +90,15 @@ def run_federation(
         arm: Name of this model in ``metrics.parquet``.
         expected_sites: Sites to wait for; without names, ``federation.min_sites`` of any name.
         wait_seconds: How long to wait for them.
+        tracking_store: Folder of the local MLflow store, where several runs share one.
 
     Raises:
+        EnvironmentClashError: A tracker of the plan is not installed.
         ResumeError: The folder holds a run and ``resume`` is false, or the plan differs.
         FederationError: Too few sites are there, or a round has too few usable updates.
     """
     tell, run, scratch = on_event or ignore, run_name(plan), folder / "scratch"
+    require_trackers(plan)
     journal = Journal(folder, plan.digest())
     journal.open(resume=resume)
     _keep_plan(plan, folder)
@@ -100,11 +106,12 @@ def run_federation(
         grid, plan, run, scratch, tell, expected=expected_sites, wait_seconds=wait_seconds
     )
     weights: Weights = {}
-    for phase in Phase:
-        if _rounds(plan, phase):
-            # The next phase begins from the checkpoint, so that one model is in memory.
-            weights = {}
-            weights = _run_phase(grid, plan, phase, sites, journal, folder, tell)
+    with Tracking(plan, folder, arm=arm, store=tracking_store) as tracking:
+        for phase in Phase:
+            if _rounds(plan, phase):
+                # The next phase begins from the checkpoint, so that one model is in memory.
+                weights = {}
+                weights = _run_phase(grid, plan, phase, sites, journal, folder, tell, tracking)
     name = digest(weights)
     results: list[SiteResult] = []
     if plan.finetune.rounds:
@@ -161,12 +168,14 @@ def _run_phase(
     journal: Journal,
     folder: Path,
     tell: OnEvent,
+    tracking: Tracking,
 ) -> Weights:
     """One phase, from its beginning or from where the journal ends."""
     rounds = _rounds(plan, phase)
     done, weights = journal.last(phase, rounds)
     for entry in journal.entries():
         if entry.phase is phase and entry.round <= done:
+            tracking.add(tracked(entry))
             tell(round_event(entry, rounds, replayed=True))
     if done == rounds:
         return weights
@@ -182,11 +191,16 @@ def _run_phase(
         run=run_name(plan),
         scratch=folder / "scratch",
     )
+
+    def keep(entry: Entry, weights: Weights) -> None:
+        journal.record(entry, weights)
+        tracking.add(tracked(entry))
+
     return train_phase(
         grid,
         weights if done else _initial(plan, phase, journal),
         spec,
-        on_round=journal.record,
+        on_round=keep,
         on_event=tell,
     )
 

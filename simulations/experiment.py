@@ -27,6 +27,7 @@ from echofm_core.evaluation.score import score
 from echofm_core.phantom.patients import is_phantom
 from echofm_core.plan import Plan, load_plan
 from echofm_core.randomness import stream
+from echofm_core.tracking.listener import require_trackers
 from server.rounds import Event, FederationResult, evaluate_sites, run_federation, run_name
 from simulations.arms import EVERYTHING, FEDERATED, Arm, plan_arms
 from simulations.engine import Engine, SiteSettings
@@ -77,6 +78,7 @@ def run_experiment(plan: Plan, run: Path, *, resume: bool = False) -> Outcome:
         EchoFMError: Anything that the plan, the data or a round can get wrong.
     """
     started = time.monotonic()
+    require_trackers(plan)
     _claim(run, plan, resume)
     prepared = prepare_sites(plan, _cache(plan, run))
     save_sites(prepared, plan, run)
@@ -189,6 +191,7 @@ def _run_arm(
         resume=resume and (folder / "journal").exists(),
         on_event=show,
         arm=arm.name,
+        tracking_store=run / "mlruns",
     )
     # Its own sites were tested at the end of the run; the table also needs the others.
     others = [site for site in arm.test if site not in arm.train]

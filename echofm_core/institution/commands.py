@@ -113,8 +113,10 @@ def _train(phase: Phase, file: Path, out: Path, start: Path | None, resume: bool
     from echofm_core.institution.run_folder import RoundEntry, RunFolder
     from echofm_core.institution.training import config_of, train
     from echofm_core.plan import load_plan
+    from echofm_core.tracking.listener import require_trackers
 
     plan = load_plan(file)
+    require_trackers(plan)
     weights, name = _weights(start, plan)
     run = RunFolder.claim(out, phase, plan, name, resume)
     data = prepare(plan, Path(plan.machine.cache) if plan.machine.cache else out / "cache")

@@ -14,15 +14,13 @@ from echofm_core.data.census import census
 from echofm_core.data.manifest import Split
 from echofm_core.evaluation.card import write_card
 from echofm_core.institution.data import InstitutionData
+from echofm_core.institution.run_folder import ALONE
 from echofm_core.institution.testing import test_model
 from echofm_core.models.saved import WEIGHTS, load_model
 from echofm_core.models.weights import load_metadata
 from echofm_core.pages.files import write_whole
 from echofm_core.phantom.patients import is_phantom
 from echofm_core.plan import Plan
-
-#: What the model is called in tables.
-NAME = "alone"
 
 
 def conclude(plan: Plan, data: InstitutionData, phase: Phase, run: Path) -> pd.DataFrame:
@@ -34,7 +32,7 @@ def conclude(plan: Plan, data: InstitutionData, phase: Phase, run: Path) -> pd.D
     scores = pd.DataFrame(columns=["model", "site", "task", "metric", "value", "low", "high"])
     clips = data.windows(Split.TEST, plan, phase)
     if phase is Phase.FINETUNE and len(clips):
-        scores = test_model(load_model(run), clips, NAME, run)
+        scores = test_model(load_model(run), clips, ALONE, run)
     counts = census(data.manifest, plan)
     counts.to_parquet(run / "sites.parquet", index=False)
     data.findings.table().to_parquet(run / "findings.parquet", index=False)

@@ -17,6 +17,9 @@ from echofm_core.models import weights as files
 from echofm_core.pages.files import write_whole
 from echofm_core.plan import Plan, load_plan
 
+#: What the model is called in tables.
+ALONE = "alone"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RoundEntry:
@@ -134,7 +137,7 @@ class RunFolder:
     def _metrics(self) -> pd.DataFrame:
         """The schema of a federation's ``metrics.parquet``."""
         rows = [
-            ("alone", self.phase.value, entry.round, SITE, metric, float(value))
+            (ALONE, self.phase.value, entry.round, SITE, metric, float(value))
             for entry in self.entries()
             for metric, value in entry.metrics.items()
         ]

@@ -12,7 +12,7 @@ from echofm_core.data.manifest import Split
 from echofm_core.data.windows import ClipWindows
 from echofm_core.errors import CheckpointError, PrivacyError
 from echofm_core.institution.data import SITE, InstitutionData
-from echofm_core.institution.run_folder import RoundEntry, RunFolder
+from echofm_core.institution.run_folder import ALONE, RoundEntry, RunFolder
 from echofm_core.institution.validation import validation_loss
 from echofm_core.models.build import build_autoencoder, build_echo_model
 from echofm_core.models.echo_model import EchoModel
@@ -21,6 +21,8 @@ from echofm_core.models.saved import save_model, trained_tasks
 from echofm_core.models.weights import load_arrays, to_arrays
 from echofm_core.plan import Plan
 from echofm_core.privacy.config import PrivacyKind
+from echofm_core.tracking._api import TrackedRound
+from echofm_core.tracking.listener import Tracking
 from echofm_core.training.config import PhaseConfig
 from echofm_core.training.context import LocalContext, RoundReport
 from echofm_core.training.finetune import finetune_round
@@ -72,14 +74,23 @@ def train(
     entries = run.entries()
     if entries:
         load_arrays(model, run.last())
-    while len(entries) < config.rounds and not _enough(entries, config.patience):
-        entries.append(_one_round(plan, data, run, model, entries))
-        if on_round:
-            on_round(entries[-1])
+    with Tracking(plan, run.path, arm=ALONE) as tracking:
+        for entry in entries:
+            tracking.add(tracked(phase, entry))
+        while len(entries) < config.rounds and not _enough(entries, config.patience):
+            entries.append(_one_round(plan, data, run, model, entries))
+            tracking.add(tracked(phase, entries[-1]))
+            if on_round:
+                on_round(entries[-1])
     groups = {group for entry in entries for group in entry.counts}
     tasks = trained_tasks(groups)
     save_model(run.path / "model", run.best() or to_arrays(model, GROUPS[phase]), plan, tasks)
     return run.path / "model"
+
+
+def tracked(phase: Phase, entry: RoundEntry) -> TrackedRound:
+    """A round's metrics for trackers."""
+    return TrackedRound(phase=phase, round=entry.round, metrics=entry.metrics)
 
 
 def config_of(plan: Plan, phase: Phase) -> PhaseConfig:

@@ -21,6 +21,8 @@ from echofm_core.institution.training import train
 from echofm_core.models.saved import load_model, load_weights
 from echofm_core.models.weights import load_metadata
 from echofm_core.plan import Plan, load_plan, plan_from_mapping
+from tests.institution.conftest import PLAN
+from tests.tracking.read import tensorboard_curves
 
 
 @pytest.fixture
@@ -166,11 +168,12 @@ def test_a_private_plan_is_refused(data: InstitutionData, plan: Plan, tmp_path: 
 @pytest.mark.slow
 def test_the_commands_killed_and_gone_on_with(home: Path) -> None:
     """pretrain, then finetune killed with SIGKILL after its first round and resumed, then
-    evaluate and predict: the real command, real processes."""
+    evaluate and predict: the real command, real processes. TensorBoard has each round once."""
 
     def echofm(*words: object) -> subprocess.CompletedProcess[str]:
         return subprocess.run(_words(*words), capture_output=True, text=True, check=True)
 
+    (home / "plan.toml").write_text(PLAN + 'track = ["tensorboard"]\n')
     echofm("pretrain", home / "plan.toml", "--out", home / "mae")
     tune = ("finetune", home / "plan.toml", "--start", home / "mae")
     echofm(*tune, "--out", home / "whole")
@@ -182,6 +185,8 @@ def test_the_commands_killed_and_gone_on_with(home: Path) -> None:
     done = echofm(*tune, "--out", home / "cut", "--resume")
     assert "EF MAE" in done.stdout
     assert _model(home / "cut") == _model(home / "whole")
+    curves = [tensorboard_curves(home / name)["finetune/loss"] for name in ("cut", "whole")]
+    assert curves[0] == curves[1] and [step for step, _ in curves[0]] == [1, 2, 3, 4]
     pd.testing.assert_frame_equal(
         pd.read_parquet(home / "cut/scores.parquet"), pd.read_parquet(home / "whole/scores.parquet")
     )

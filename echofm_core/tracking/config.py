@@ -1,0 +1,12 @@
+"""Which trackers there are."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class TrackerName(StrEnum):
+    """A program that draws curves; the extra of the same name installs it."""
+
+    TENSORBOARD = "tensorboard"
+    MLFLOW = "mlflow"

@@ -1,0 +1,112 @@
+"""Shows a run's finished rounds to the trackers that the plan names, and outlives them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from textwrap import shorten
+from types import TracebackType
+from typing import Self
+
+from echofm_core.errors import EnvironmentClashError
+from echofm_core.plan import Plan
+from echofm_core.tracking._api import TrackedRound, Tracker
+from echofm_core.tracking.config import TrackerName
+from echofm_core.tracking.redaction import redacted
+
+#: What the extra of a tracker must have brought.
+NEEDED = {
+    TrackerName.TENSORBOARD: ("tensorboard",),
+    TrackerName.MLFLOW: ("mlflow", "sqlalchemy", "alembic"),
+}
+#: Longest part of a tracker's own words that is shown.
+SHOWN = 300
+
+#: (tracker, store): said once in a process, though an experiment has many runs.
+_said: set[tuple[TrackerName, Path]] = set()
+
+
+def require_trackers(plan: Plan) -> None:
+    """Check, before anything is read or trained, that the plan's trackers are installed.
+
+    Raises:
+        EnvironmentClashError: An extra is missing.
+    """
+    for name in plan.machine.track:
+        missing = [module for module in NEEDED[name] if find_spec(module) is None]
+        if missing:
+            raise EnvironmentClashError(
+                f'machine.track names "{name.value}", which needs the package {missing[0]}; '
+                f"pip install 'echofm-federated[{name.value}]', or take it out of the plan."
+            )
+
+
+class Tracking:
+    """The trackers of one run; use it in a ``with`` block around its rounds.
+
+    Args:
+        plan: ``machine.track`` names the trackers; without any, nothing happens.
+        folder: Run folder.
+        arm: Which model of an experiment this is.
+        store: Folder of the experiment's local MLflow store; the run folder's ``mlruns`` by
+            default.
+    """
+
+    def __init__(self, plan: Plan, folder: Path, *, arm: str, store: Path | None = None) -> None:
+        self._store = store or folder / "mlruns"
+        self._live: dict[TrackerName, Tracker] = {}
+        for name in dict.fromkeys(plan.machine.track):
+            with self._unharmed(name):
+                self._live[name] = self._open(name, plan, folder, arm)
+
+    def add(self, round_: TrackedRound) -> None:
+        """Show a finished round; one that a tracker has already, as on resuming, is left alone."""
+        for name, tracker in list(self._live.items()):
+            with self._unharmed(name):
+                tracker.add(round_)
+
+    def __enter__(self) -> Self:
+        """The trackers are open already."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        """Close them, telling whether the run came to its end."""
+        for name, tracker in list(self._live.items()):
+            with self._unharmed(name):
+                tracker.close(finished=kind is None)
+
+    def _open(self, name: TrackerName, plan: Plan, folder: Path, arm: str) -> Tracker:
+        if name is TrackerName.TENSORBOARD:
+            from echofm_core.tracking.tensorboard import TensorBoard
+
+            return TensorBoard(folder)
+        from echofm_core.tracking.mlflow import Mlflow
+
+        return Mlflow(folder, self._store, plan, arm)
+
+    @contextmanager
+    def _unharmed(self, name: TrackerName) -> Iterator[None]:
+        """A tracker that fails in the block, in whatever way, is done without from then on."""
+        try:
+            yield
+        except Exception as error:
+            self._live.pop(name, None)
+            if (name, self._store) in _said:
+                return
+            _said.add((name, self._store))
+            why = shorten(redacted(str(error)), SHOWN, placeholder=" ...")
+            print(
+                f"echofm: {name.value} does not take this run's rounds ({type(error).__name__}: "
+                f"{why}); the run goes on without it, and a later --resume hands in what is "
+                "missing.",
+                file=sys.stderr,
+                flush=True,
+            )
