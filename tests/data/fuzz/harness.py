@@ -26,7 +26,7 @@ from tests.data.fuzz.mutations import Mutator
 #: Seconds a case may take, and a process to start and to plant its sound files.
 LONGEST, START = 5.0, 120.0
 #: Cases a format in the suite, and in its slow part.
-FEW, MANY = 40, int(os.environ.get("ECHOFM_FUZZ", "300"))
+FEW, MANY = 40, int(os.environ.get("ECHOFM_FUZZ", "150"))
 counts = pytest.mark.parametrize(
     "count",
     [FEW, pytest.param(MANY, marks=[pytest.mark.slow, pytest.mark.timeout(3600)], id="many")],
