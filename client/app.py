@@ -1,7 +1,8 @@
 """The Flower ClientApp: four questions that a server may ask, each answered or refused safely.
 
 Heavy libraries load when a question comes: a hospital's node starts a new process for each.
-Node config: ``site``, ``manifest``, ``store``, ``state`` and, by option, ``threads``, ``device``.
+Node config: ``site``, ``manifest``, ``store``, ``state`` and, by option, ``threads``, ``device``,
+``devices``.
 """
 
 from __future__ import annotations

@@ -33,6 +33,9 @@ class SiteFile(Section):
     """CPU threads of training."""
     device: str = "auto"
     """``cpu``, ``cuda`` ... or ``auto``."""
+    devices: int = Field(default=1, ge=1, le=64)
+    """Devices that share each training batch, one process each; see
+    ``docs/how-to/several-gpus.md``."""
 
 
 def load_site(folder: Path) -> SiteFile:
@@ -107,7 +110,7 @@ def command(folder: Path, runtime_port: int = 9094) -> list[str]:
         found,
         *("--superlink", site.server, "--root-certificates", str(folder / "ca.crt")),
         *("--auth-supernode-private-key", str(folder / "node.key")),
-        *("--node-config", f"{text} threads={site.threads}"),
+        *("--node-config", f"{text} threads={site.threads} devices={site.devices}"),
         *("--port", str(runtime_port)),
     ]
 

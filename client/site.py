@@ -29,7 +29,7 @@ class Site:
         name: Site name.
         manifest: Its clips, train, validation and test.
         store: Its decoded clips.
-        device, threads: What to train on.
+        device, threads, devices: What to train on.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Site:
     store: ClipStore
     device: str
     threads: int
+    devices: int = 1
 
     @classmethod
     def open(cls, config: NodeConfig) -> Site:
@@ -52,6 +53,7 @@ class Site:
             store=open_stores(Path(setting(config, "store"))),
             device=str(config.get("device", "auto")),
             threads=int(config.get("threads", 1)),
+            devices=int(config.get("devices", 1)),
         )
 
     def train_clips(self, phase: Phase, plan: Plan) -> ClipWindows:

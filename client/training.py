@@ -16,8 +16,7 @@ from echofm_core.models.weights import load_arrays, to_arrays
 from echofm_core.plan import Plan
 from echofm_core.privacy.config import PrivacyKind
 from echofm_core.training.context import LocalContext, RoundReport
-from echofm_core.training.finetune import finetune_round
-from echofm_core.training.pretrain import pretrain_round
+from echofm_core.training.rounds import train_round
 
 
 def pretrain(site: Site, plan: Plan, instruction: Instruction, state: SiteState) -> Update:
@@ -30,7 +29,7 @@ def pretrain(site: Site, plan: Plan, instruction: Instruction, state: SiteState)
         load_arrays(model, state.decoder(instruction.round))
     clips = site.train_clips(Phase.PRETRAIN, plan)
     context = _context(site, plan, Phase.PRETRAIN, instruction, state)
-    report = pretrain_round(model, clips, plan.pretrain, context)
+    report = train_round(model, clips, plan, context, site.devices)
     if own_decoder:
         state.keep_decoder(to_arrays(model, [DECODER]), instruction.round)
     return _update(site, plan, Phase.PRETRAIN, instruction, model, report, started)
@@ -43,7 +42,7 @@ def finetune(site: Site, plan: Plan, instruction: Instruction, state: SiteState)
     load_arrays(model, instruction.weights)
     clips = site.train_clips(Phase.FINETUNE, plan)
     context = _context(site, plan, Phase.FINETUNE, instruction, state)
-    report = finetune_round(model, clips, plan.finetune, context)
+    report = train_round(model, clips, plan, context, site.devices)
     return _update(site, plan, Phase.FINETUNE, instruction, model, report, started)
 
 

@@ -56,6 +56,7 @@ class Engine:
             bits do not either.
         client_app: Where the ClientApp is, ``package.module:name``.
         device: ``cpu``, ``cuda`` ...; ``auto`` takes a GPU if there is one.
+        devices: Devices that share each training batch of a site, one process each.
     """
 
     def __init__(
@@ -65,8 +66,10 @@ class Engine:
         *,
         client_app: str = "client.app:app",
         device: str = "auto",
+        devices: int = 1,
     ) -> None:
         self._workers = workers
+        self._devices = devices
         self._threads = threads
         self._device = device
         self._client_app = client_app
@@ -105,6 +108,7 @@ class Engine:
             "state": str(site.state),
             "threads": self._threads,
             "device": self._device,
+            "devices": self._devices,
         }
 
 

@@ -138,7 +138,12 @@ def _train(
     rounds = plan.pretrain.rounds + plan.finetune.rounds
     workers = plan.machine.workers
     with (
-        Engine(workers=workers, threads=plan.machine.threads) as engine,
+        Engine(
+            workers=workers,
+            threads=plan.machine.threads,
+            device=plan.machine.device,
+            devices=plan.machine.devices,
+        ) as engine,
         progress("training", rounds * len(arms)) as meter,
         ThreadPoolExecutor(max_workers=min(workers, len(arms))) as pool,
     ):

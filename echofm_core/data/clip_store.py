@@ -45,6 +45,7 @@ class ClipStore:
 
     Attributes:
         folder: What messages name.
+        folders: As given.
         size: Side S of a frame, in pixels.
         index: One row a clip, by clip id: ``INDEX_COLUMNS`` and the store's number.
 
@@ -64,7 +65,7 @@ class ClipStore:
             )
         self.folder = folders[0] if len(folders) == 1 else folders[0].parent
         self.size: int = sizes[0]
-        self._folders = tuple(folders)
+        self.folders = tuple(folders)
         self._frames = [frames for _, _, frames, _ in parts]
         self._sectors = [sectors for *_, sectors in parts]
         tables = [
@@ -99,7 +100,7 @@ class ClipStore:
         return len(self._rows)
 
     def __reduce__(self) -> tuple[type[ClipStore], tuple[tuple[Path, ...]]]:
-        return type(self), (self._folders,)  # another process maps the same files
+        return type(self), (self.folders,)  # another process maps the same files
 
     def length(self, clip_id: str) -> int:
         """Frames of a clip."""

@@ -60,6 +60,10 @@ class ClipWindows:
         manifest: Rows to serve; those that are not in the store are left out.
         config: Frames, duration and number of test windows.
 
+    Attributes:
+        store: As given.
+        manifest: Rows that are served, from 0.
+
     Raises:
         StoreError: The store holds frames of another size than the plan asks for.
     """
@@ -72,7 +76,7 @@ class ClipWindows:
             )
         present = np.array([str(clip) in store for clip in manifest["clip_id"]], dtype=bool)
         self.manifest = manifest[present].reset_index(drop=True)
-        self._store = store
+        self.store = store
         self._clips = [str(clip) for clip in self.manifest["clip_id"]]
         self._timelines = [
             Timeline(
@@ -90,21 +94,26 @@ class ClipWindows:
 
     def train_window(self, index: int, rng: np.random.Generator) -> Window:
         """A window with a random start."""
-        return self._cut(index, self._timelines[index].draw(rng))
+        return self.cut(index, self.draw(index, rng))
+
+    def draw(self, index: int, rng: np.random.Generator) -> Pick:
+        """Frames of a window with a random start; nothing is read."""
+        return self._timelines[index].draw(rng)
 
     def test_windows(self, index: int) -> list[Window]:
         """At most ``config.test_windows`` windows that cover the clip evenly; at least one."""
-        return [self._cut(index, pick) for pick in self._timelines[index].cover(self._test_windows)]
+        return [self.cut(index, pick) for pick in self._timelines[index].cover(self._test_windows)]
 
     def mirrored(self, index: int) -> bool:
         """Is the clip shorter than a window, and so played forth and back?"""
         return self._timelines[index].mirrored
 
-    def _cut(self, index: int, pick: Pick) -> Window:
+    def cut(self, index: int, pick: Pick) -> Window:
+        """The window of these frames."""
         clip = self._clips[index]
         start, stop = int(pick.indices.min()), int(pick.indices.max()) + 1
-        frames = self._store.frames(clip, start, stop)[pick.indices - start]
-        return Window(frames, pick.times, self._store.sector(clip))
+        frames = self.store.frames(clip, start, stop)[pick.indices - start]
+        return Window(frames, pick.times, self.store.sector(clip))
 
 
 def to_batch(windows: Sequence[Window]) -> Batch:

@@ -9,14 +9,11 @@ from pathlib import Path
 from echofm_core.checksum import digest
 from echofm_core.contract import DECODER, ENCODER, HEADS, STF_NET, Phase, Weights, group_of
 from echofm_core.data.manifest import Split
-from echofm_core.data.windows import ClipWindows
 from echofm_core.errors import CheckpointError, PrivacyError
 from echofm_core.institution.data import SITE, InstitutionData
 from echofm_core.institution.run_folder import ALONE, RoundEntry, RunFolder
 from echofm_core.institution.validation import validation_loss
 from echofm_core.models.build import build_autoencoder, build_echo_model
-from echofm_core.models.echo_model import EchoModel
-from echofm_core.models.masked_autoencoder import MaskedAutoencoder
 from echofm_core.models.saved import save_model, trained_tasks
 from echofm_core.models.weights import load_arrays, to_arrays
 from echofm_core.plan import Plan
@@ -24,9 +21,8 @@ from echofm_core.privacy.config import PrivacyKind
 from echofm_core.tracking._api import TrackedRound
 from echofm_core.tracking.listener import Tracking
 from echofm_core.training.config import PhaseConfig
-from echofm_core.training.context import LocalContext, RoundReport
-from echofm_core.training.finetune import finetune_round
-from echofm_core.training.pretrain import pretrain_round
+from echofm_core.training.context import LocalContext
+from echofm_core.training.rounds import Model, train_round
 
 #: Called after each round.
 OnRound = Callable[[RoundEntry], None]
@@ -98,7 +94,7 @@ def config_of(plan: Plan, phase: Phase) -> PhaseConfig:
     return plan.pretrain if phase is Phase.PRETRAIN else plan.finetune
 
 
-def _begin(model: MaskedAutoencoder | EchoModel, start: Weights | None) -> None:
+def _begin(model: Model, start: Weights | None) -> None:
     """Take of the starting weights those groups that the model has."""
     if start is None:
         return
@@ -116,7 +112,7 @@ def _one_round(
     plan: Plan,
     data: InstitutionData,
     run: RunFolder,
-    model: MaskedAutoencoder | EchoModel,
+    model: Model,
     entries: list[RoundEntry],
 ) -> RoundEntry:
     """Train one round, validate, keep."""
@@ -129,7 +125,8 @@ def _one_round(
         device=plan.machine.device,
         state=run.state,
     )
-    report = _train_round(plan, model, data.windows(Split.TRAIN, plan, run.phase), context)
+    clips = data.windows(Split.TRAIN, plan, run.phase)
+    report = train_round(model, clips, _keeping(plan, run.phase), context, plan.machine.devices)
     held_out = data.windows(Split.VALIDATION, plan, run.phase)
     loss = validation_loss(model, held_out, plan, plan.machine.device)
     weights = to_arrays(model, GROUPS[run.phase])
@@ -145,16 +142,10 @@ def _one_round(
     return entry
 
 
-def _train_round(
-    plan: Plan,
-    model: MaskedAutoencoder | EchoModel,
-    clips: ClipWindows,
-    context: LocalContext,
-) -> RoundReport:
-    keeping = {"keep_optimizer": True}
-    if isinstance(model, MaskedAutoencoder):
-        return pretrain_round(model, clips, plan.pretrain.model_copy(update=keeping), context)
-    return finetune_round(model, clips, plan.finetune.model_copy(update=keeping), context)
+def _keeping(plan: Plan, phase: Phase) -> Plan:
+    """The plan with AdamW's moments kept in a phase."""
+    config = config_of(plan, phase).model_copy(update={"keep_optimizer": True})
+    return plan.model_copy(update={phase.value: config})
 
 
 def _best(entries: list[RoundEntry], number: int, loss: float | None) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +22,24 @@ def drawn_windows(
     rows: Indices,
     config: AugmentationConfig | None,
     rng: np.random.Generator,
+    own: slice = slice(None),
 ) -> list[Window]:
-    """A window of each clip with a random start, changed unless ``config`` is None."""
-    windows = [clips.train_window(int(row), rng) for row in rows]
-    return [augment(window, config, rng) for window in windows] if config else windows
+    """A window of each clip with a random start, changed unless ``config`` is None.
+
+    Args:
+        clips: Where windows come from.
+        rows: Clips of a batch, (B,).
+        config: Ranges of the changes.
+        rng: All of the batch is drawn from it, whatever is asked for.
+        own: Which of the windows are read and returned.
+    """
+    picks = [clips.draw(int(row), rng) for row in rows]
+    draws = [Draws.of(config, rng) for _ in rows] if config else []
+    windows = [clips.cut(int(row), pick) for row, pick in zip(rows[own], picks[own], strict=True)]
+    if config is None:
+        return windows
+    pairs = zip(windows, draws[own], strict=True)
+    return [_changed(window, config, drawn) for window, drawn in pairs]
 
 
 def augment(window: Window, config: AugmentationConfig, rng: np.random.Generator) -> Window:
@@ -34,22 +50,65 @@ def augment(window: Window, config: AugmentationConfig, rng: np.random.Generator
         config: Ranges.
         rng: A change that is switched off by default and stays off draws nothing from it.
     """
-    dx, dy, size, turn, gain, gamma = rng.uniform(-1.0, 1.0, size=6)
-    table = _grey_table(1 + config.gain * gain, float(np.exp(config.gamma * gamma)))
+    return _changed(window, config, Draws.of(config, rng))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Draws:
+    """What chance says about one window, apart from it: it can be drawn and not be used.
+
+    Attributes:
+        dx, dy, size, turn, gain, gamma, depth: In [-1, 1], shares of the ranges.
+        crop: In [0, 1): share of the most that is cut away, and where the rest begins, x and y.
+        flip: Left becomes right.
+        speckle: In [0, 1), share of the largest blur.
+    """
+
+    dx: float
+    dy: float
+    size: float
+    turn: float
+    gain: float
+    gamma: float
+    crop: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    depth: float = 0.0
+    flip: bool = False
+    speckle: float = 0.0
+
+    @classmethod
+    def of(cls, config: AugmentationConfig, rng: np.random.Generator) -> Draws:
+        """Draw; the order is part of the plan's bits."""
+        dx, dy, size, turn, gain, gamma = rng.uniform(-1.0, 1.0, size=6).tolist()
+        return cls(
+            dx=dx,
+            dy=dy,
+            size=size,
+            turn=turn,
+            gain=gain,
+            gamma=gamma,
+            crop=(rng.random(), *rng.random(2).tolist()) if config.crop else (0.0, 0.0, 0.0),
+            depth=rng.uniform(-1.0, 1.0) if config.depth else 0.0,
+            flip=bool(config.flip and rng.random() < config.flip),
+            speckle=rng.random() if config.speckle else 0.0,
+        )
+
+
+def _changed(window: Window, config: AugmentationConfig, drawn: Draws) -> Window:
+    """See :func:`augment`."""
+    table = _grey_table(1 + config.gain * drawn.gain, float(np.exp(config.gamma * drawn.gamma)))
     # OpenCV wants channels last: the T frames are warped as channels of one picture.
     picture = np.ascontiguousarray(window.frames.transpose(1, 2, 0))
     height, width = picture.shape[:2]
     picture = np.asarray(cv2.LUT(picture, table), np.uint8).reshape(picture.shape)
-    matrix = _placed(width, height, config, (dx, dy, size, turn))
+    matrix = _placed(width, height, config, drawn)
     if config.crop:
-        matrix = matrix @ _cropped(width, height, config.crop, rng)
+        matrix = matrix @ _cropped(width, height, config.crop, drawn.crop)
     if config.depth:
-        stretch = 1 + config.depth * rng.uniform(-1.0, 1.0)
-        matrix = matrix @ _deepened(window.sector, stretch)
-    if config.flip and rng.random() < config.flip:
+        matrix = matrix @ _deepened(window.sector, 1 + config.depth * drawn.depth)
+    if drawn.flip:
         matrix = matrix @ _flipped(width)
     if config.speckle:
-        picture = _blurred(picture, window.sector, config.speckle * rng.random())
+        picture = _blurred(picture, window.sector, config.speckle * drawn.speckle)
     moved = cv2.warpAffine(picture, matrix[:2], (width, height))
     sector = cv2.warpAffine(
         window.sector.view(np.uint8), matrix[:2], (width, height), flags=cv2.INTER_NEAREST
@@ -58,22 +117,20 @@ def augment(window: Window, config: AugmentationConfig, rng: np.random.Generator
     return Window(frames, window.times, sector.astype(bool))
 
 
-def _placed(
-    width: int, height: int, config: AugmentationConfig, draws: tuple[float, float, float, float]
-) -> Affine:
-    """Rotation and scale about the centre, then the shift; draws in [-1, 1]."""
-    dx, dy, size, turn = draws
+def _placed(width: int, height: int, config: AugmentationConfig, drawn: Draws) -> Affine:
+    """Rotation and scale about the centre, then the shift."""
     centre = ((width - 1) / 2, (height - 1) / 2)
+    turn, size = config.rotation * drawn.turn, 1 + config.scale * drawn.size
     matrix = np.eye(3)
-    matrix[:2] = cv2.getRotationMatrix2D(centre, config.rotation * turn, 1 + config.scale * size)
-    matrix[:2, 2] += config.shift * dx * width, config.shift * dy * height
+    matrix[:2] = cv2.getRotationMatrix2D(centre, turn, size)
+    matrix[:2, 2] += config.shift * drawn.dx * width, config.shift * drawn.dy * height
     return matrix
 
 
-def _cropped(width: int, height: int, most: float, rng: np.random.Generator) -> Affine:
+def _cropped(width: int, height: int, most: float, drawn: tuple[float, float, float]) -> Affine:
     """A random square of at least ``1 - most`` of the side, enlarged to fill the frame."""
-    kept = 1 - most * rng.random()
-    left, top = rng.random(2) * (1 - kept) * (width - 1, height - 1)
+    kept = 1 - most * drawn[0]
+    left, top = np.array(drawn[1:]) * (1 - kept) * (width - 1, height - 1)
     return np.array([[1 / kept, 0, -left / kept], [0, 1 / kept, -top / kept], [0, 0, 1]])
 
 

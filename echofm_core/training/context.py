@@ -8,6 +8,7 @@ from pathlib import Path
 
 from echofm_core.privacy.config import PrivacyConfig, PrivacyKind
 from echofm_core.training.config import PhaseConfig, Precision
+from echofm_core.training.distributed.ranks import ALONE, Ranks
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,6 +27,7 @@ class LocalContext:
         privacy: The plan's table.
         noise_multiplier: Noise of private training where the plan names an epsilon instead, from
             :func:`echofm_core.privacy.budget.resolve_noise`.
+        ranks: This process among those that share the round. Decides nothing but rounding.
     """
 
     seed: int
@@ -37,6 +39,7 @@ class LocalContext:
     state: Path | None = None
     privacy: PrivacyConfig = field(default_factory=PrivacyConfig)
     noise_multiplier: float | None = None
+    ranks: Ranks = ALONE
 
     def precision(self, config: PhaseConfig) -> Precision:
         """Number format of this round; float32 where a clipped gradient's norm must be exact."""

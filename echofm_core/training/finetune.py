@@ -22,12 +22,14 @@ from echofm_core.training.class_weights import emphasis_of
 from echofm_core.training.config import FinetuneConfig, Precision
 from echofm_core.training.context import LocalContext, RoundReport
 from echofm_core.training.devices import autocast, find_device
+from echofm_core.training.distributed.ranks import ALONE, Ranks
 from echofm_core.training.drop_path import StochasticDepth, stochastic_depth
 from echofm_core.training.execution import Compiled, recomputed
 from echofm_core.training.freeze import TRUNK, finetuned_groups, only_trainable
-from echofm_core.training.job import Indices, LocalJob, slices
+from echofm_core.training.job import Indices, LocalJob
 from echofm_core.training.loop import train
-from echofm_core.training.losses import PLAIN, Emphasis, Losses, supervised
+from echofm_core.training.losses import PLAIN, Emphasis, Losses, nothing, supervised
+from echofm_core.training.parts import slices
 from echofm_core.training.targets import targets_of
 
 
@@ -99,6 +101,7 @@ def _objective(
         augmentation=config.augmentation if config.augment else None,
         emphasis=emphasis_of(config, targets),
         depth=depth,
+        ranks=context.ranks,
     )
 
 
@@ -115,6 +118,7 @@ class SupervisedObjective:
         augmentation: Changes of the windows; None leaves them.
         emphasis: Of classifications.
         depth: Stochastic depth of the model's encoder.
+        ranks: This process among those that share each batch.
     """
 
     model: Callable[..., Any]
@@ -125,15 +129,22 @@ class SupervisedObjective:
     augmentation: AugmentationConfig | None = None
     emphasis: Emphasis = PLAIN
     depth: StochasticDepth | None = None
+    ranks: Ranks = ALONE
 
     def __call__(self, rows: Indices, rng: np.random.Generator, parts: int = 1) -> Iterator[Losses]:
-        """Losses of rows (B,), part by part."""
-        batch = to_batch(drawn_windows(self.clips, rows, self.augmentation, rng))
-        scales = self.depth.draw(len(rows)).to(self.device) if self.depth else None
+        """Losses of this process's part of rows (B,), part by part."""
+        own = self.ranks.share(len(rows))
+        windows = drawn_windows(self.clips, rows, self.augmentation, rng, own)
+        scales = self.depth.draw(len(rows))[own].to(self.device) if self.depth else None
         chosen = torch.from_numpy(rows)
         targets = {task: values[chosen].to(self.device) for task, values in self.targets.items()}
         totals = torch.stack([(~target.isnan()).sum() for target in targets.values()])
-        for part in slices(len(rows), parts):
+        if not windows:
+            yield nothing(targets, totals)
+            return
+        batch = to_batch(windows)
+        targets = {task: target[own] for task, target in targets.items()}
+        for part in slices(len(windows), parts):
             if self.depth and scales is not None:
                 self.depth.use(scales[part])
             with autocast(self.device, self.precision):

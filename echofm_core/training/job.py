@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
 
@@ -38,19 +37,15 @@ class Objective(Protocol):
     def __call__(self, rows: Indices, rng: np.random.Generator, parts: int = 1) -> Iterable[Losses]:
         """Draw a window of each clip, and yield the model's losses on one part after the other.
 
-        All draws of a batch come before its first part, so they do not depend on ``parts``.
+        All draws of a batch come before its first part, so they do not depend on ``parts``. Where
+        processes share a batch, each makes all draws and yields the losses of its own rows: a part
+        without rows, where it has none.
 
         Args:
             rows: Clips of the batch, (B,).
             rng: Source of the windows.
-            parts: Into how many the batch is split; as even as can be, none empty.
+            parts: Into how many this process's rows are split; as even as can be, none empty.
         """
-
-
-def slices(samples: int, parts: int) -> list[slice]:
-    """Consecutive parts of a batch, sizes differing by at most one; none is empty."""
-    ends = np.linspace(0, samples, min(parts, samples) + 1).round().astype(int)
-    return [slice(start, end) for start, end in pairwise(ends.tolist())]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

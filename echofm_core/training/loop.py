@@ -40,7 +40,7 @@ def train_plain(job: LocalJob) -> dict[str, float]:
         trainer.step(job.objective(rows, windows, job.config.accumulate))
         trainer.keep(windows)
     trainer.finish()
-    return trainer.tally.metrics() | {
+    return trainer.metrics() | {
         "steps": float(steps - trainer.skipped),
         "skipped": float(trainer.skipped),
         "learning_rate": job.rate(steps - 1, steps),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -78,6 +78,12 @@ def unsupervised(values: Tensor, total: int | None = None) -> Losses:
     column = values.unsqueeze(1)
     totals = None if total is None else torch.tensor([total], device=values.device)
     return Losses(("reconstruction",), column, torch.ones_like(column, dtype=torch.bool), totals)
+
+
+def nothing(tasks: Collection[Task], totals: Tensor) -> Losses:
+    """Losses of no sample of a batch; ``totals`` as :class:`Losses` has it."""
+    values = torch.zeros(0, len(tasks), device=totals.device)
+    return Losses(tuple(task.value for task in tasks), values, values.bool(), totals)
 
 
 def supervised(

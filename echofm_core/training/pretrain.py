@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from echofm_core.contract import DECODER, ENCODER, Phase
-from echofm_core.data.windows import ClipWindows, to_batch
+from echofm_core.data.windows import ClipWindows, Window, to_batch
 from echofm_core.models.masked_autoencoder import MaskedAutoencoder
 from echofm_core.randomness import torch_stream
 from echofm_core.training.augment import drawn_windows
@@ -18,10 +18,12 @@ from echofm_core.training.augment_config import AugmentationConfig
 from echofm_core.training.config import Precision, PretrainConfig
 from echofm_core.training.context import LocalContext, RoundReport
 from echofm_core.training.devices import autocast, find_device
+from echofm_core.training.distributed.ranks import ALONE, Ranks
 from echofm_core.training.execution import Compiled, recomputed
-from echofm_core.training.job import Indices, LocalJob, slices
+from echofm_core.training.job import Indices, LocalJob
 from echofm_core.training.loop import train
 from echofm_core.training.losses import Losses, unsupervised
+from echofm_core.training.parts import slices
 
 
 def pretrain_round(
@@ -52,6 +54,7 @@ def pretrain_round(
         precision=context.precision(config),
         augmentation=config.augmentation if config.augment else None,
         compiled=Compiled(model.loss_at) if config.compile else None,
+        ranks=context.ranks,
     )
     with recomputed(model, config.checkpoint_blocks):
         metrics = train(
@@ -81,6 +84,7 @@ class ReconstructionObjective:
         precision: Number format of the model's products.
         augmentation: Changes of the windows; None leaves them.
         compiled: The model's ``loss_at``, compiled.
+        ranks: This process among those that share each batch.
     """
 
     model: MaskedAutoencoder
@@ -90,13 +94,32 @@ class ReconstructionObjective:
     precision: Precision
     augmentation: AugmentationConfig | None = None
     compiled: Callable[..., Tensor] | None = None
+    ranks: Ranks = ALONE
 
     def __call__(self, rows: Indices, rng: np.random.Generator, parts: int = 1) -> Iterator[Losses]:
-        """Losses of rows (B,), part by part."""
-        batch = to_batch(drawn_windows(self.clips, rows, self.augmentation, rng))
-        places = self.model.draw(batch.sector, self.masks)
+        """Losses of this process's part of rows (B,), part by part."""
+        own = self.ranks.share(len(rows))
+        windows = drawn_windows(self.clips, rows, self.augmentation, rng, own)
+        sectors = _sectors(windows, own, (len(rows), self.clips.store.size))
+        places = self.model.draw(sectors, self.masks).of(own, sectors.device)
+        if not windows:
+            yield unsupervised(torch.zeros(0, device=self.device), len(rows))
+            return
+        batch = to_batch(windows)
         loss_at = self.compiled or self.model.loss_at
-        for part in slices(len(rows), parts):
+        for part in slices(len(windows), parts):
             with autocast(self.device, self.precision):
                 values = loss_at(batch.video[part].to(self.device), *places.of(part, self.device))
             yield unsupervised(values, len(rows))
+
+
+def _sectors(windows: Sequence[Window], own: slice, shape: tuple[int, int]) -> Tensor:
+    """Bool (B, S, S) of a batch: empty where the window is another process's.
+
+    What is drawn of one sample depends on no other's sector.
+    """
+    samples, size = shape
+    sectors = np.zeros((samples, size, size), dtype=bool)
+    for sector, window in zip(sectors[own], windows, strict=True):
+        sector[...] = window.sector
+    return torch.from_numpy(sectors)

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from echofm_core.training.distributed.ranks import Ranks
 from echofm_core.training.losses import Losses
 
 
@@ -25,6 +26,24 @@ class Tally:
         self.names = losses.names
         self.sums = sums if self.sums is None else self.sums + sums
         self.counts = counts if self.counts is None else self.counts + counts
+
+    def over(self, ranks: Ranks) -> Tally:
+        """What all processes of the round counted together; all ask for it."""
+        if ranks.world == 1 or self.sums is None or self.counts is None:
+            return self  # without a usable batch no process has counted anything
+        whole = Tally()
+        whole.names = self.names
+        sums, counts = ranks.total(torch.stack((self.sums, self.counts.double())))
+        whole.sums, whole.counts = sums, counts.long()
+        return whole
+
+    def emptied(self) -> Tally:
+        """The same tasks, and nothing counted."""
+        empty = Tally()
+        empty.names = self.names
+        if self.sums is not None and self.counts is not None:
+            empty.sums, empty.counts = torch.zeros_like(self.sums), torch.zeros_like(self.counts)
+        return empty
 
     def metrics(self) -> dict[str, float]:
         """``loss``, the sum over tasks, and ``loss/<task>`` where there are several."""

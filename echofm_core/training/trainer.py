@@ -24,6 +24,9 @@ from echofm_core.training.tally import Tally
 class Trainer:
     """Optimizer, proximal pull, average and counts of one round; saved and taken up again whole.
 
+    Where processes share the round, each has one; they take every step together, and the first
+    writes.
+
     Attributes:
         steps: Steps that are done, skipped ones included.
         skipped: How many of them were skipped.
@@ -34,6 +37,7 @@ class Trainer:
 
     def __init__(self, job: LocalJob) -> None:
         self.job = job
+        self.ranks = job.context.ranks
         self.progress = job.progress()
         self.parameters = trainable(job.model)
         self.optimizer = build_optimizer(job.model, job.config, job.phase)
@@ -73,22 +77,31 @@ class Trainer:
 
     def finish(self) -> None:
         """Keep the moments if the plan says so, and leave the averaged weights in the model."""
-        if self.moments:
+        if self.moments and self.ranks.first:
             self.moments.save(self.job.model, self.optimizer)
         self.average.put()
-        if self.progress:
+        if self.progress and self.ranks.first:
             self.progress.clear()
+
+    def metrics(self) -> dict[str, float]:
+        """Mean losses of the round, over all processes that share it."""
+        return self.tally.over(self.ranks).metrics()
 
     def keep(self, windows: np.random.Generator) -> None:
         """Save the round after every ``save_every`` steps."""
         if self.progress and self.steps % self.job.config.save_every == 0:
-            self.progress.save(Saved(self._arrays(), self._numbers(windows)))
+            tally = self.tally.over(self.ranks)
+            if self.ranks.first:
+                self.progress.save(Saved(self._arrays(), self._numbers(windows, tally)))
 
     def resume(self, windows: np.random.Generator) -> None:
         """Go on where this very round was saved, if it was; ``windows`` goes on too."""
         saved = self.progress.load() if self.progress else None
-        if saved is None:
-            return
+        if saved is not None:
+            self._take(saved, windows)
+        self.ranks.agree(self.steps)
+
+    def _take(self, saved: Saved, windows: np.random.Generator) -> None:
         numbers = saved.numbers
         with torch.no_grad():
             for name, parameter in self.parameters.items():
@@ -98,7 +111,8 @@ class Trainer:
         give_moments(self.job.model, self.optimizer, _below("moments/", saved.arrays))
         self.average.steps = numbers["averaged"]
         self.steps, self.skipped = numbers["steps"], numbers["skipped"]
-        self.tally = Tally.from_json(numbers["tally"])
+        tally = Tally.from_json(numbers["tally"])
+        self.tally = tally if self.ranks.first else tally.emptied()
         windows.bit_generator.state = numbers["windows"]
         for name, generator in self.job.generators.items():
             state = bytes.fromhex(numbers["generators"][name])
@@ -112,12 +126,12 @@ class Trainer:
             f"moments/{name}": array for name, array in moments.items()
         }
 
-    def _numbers(self, windows: np.random.Generator) -> dict[str, object]:
+    def _numbers(self, windows: np.random.Generator, tally: Tally) -> dict[str, object]:
         return {
             "steps": self.steps,
             "skipped": self.skipped,
             "averaged": self.average.steps,
-            "tally": self.tally.to_json(),
+            "tally": tally.to_json(),
             "windows": windows.bit_generator.state,
             "generators": {
                 name: generator.get_state().numpy().tobytes().hex()
@@ -127,16 +141,25 @@ class Trainer:
 
     def _usable(self, parts: Iterable[Losses], seen: list[Losses]) -> bool:
         """Fill the gradients; True if they and the losses, which go to ``seen``, are finite."""
-        for losses in parts:
+        parameters = list(self.parameters.values())
+        if not self.ranks.sum_gradients(parameters, _backward(parts, seen)):
+            return False
+        self.pull.add()
+        limit = self.job.config.clip_gradient or math.inf
+        norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
+        return math.isfinite(norm.item())
+
+
+def _backward(parts: Iterable[Losses], seen: list[Losses]) -> bool:
+    """Gradients of this process's rows; True if their losses, which go to ``seen``, are finite."""
+    for losses in parts:
+        if len(losses.values):
             loss = losses.of_batch()
             if not math.isfinite(loss.item()):
                 return False
             loss.backward()  # type: ignore[no-untyped-call]
-            seen.append(replace(losses, values=losses.values.detach()))
-        self.pull.add()
-        limit = self.job.config.clip_gradient or math.inf
-        norm = torch.nn.utils.clip_grad_norm_(list(self.parameters.values()), limit)
-        return math.isfinite(norm.item())
+        seen.append(replace(losses, values=losses.values.detach()))
+    return True
 
 
 def _below(prefix: str, arrays: Weights) -> Weights:

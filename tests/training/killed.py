@@ -12,11 +12,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from echofm_core.checksum import digest
 from echofm_core.contract import DECODER, ENCODER, HEADS, STF_NET, Phase
+from echofm_core.data.timeline import Pick
 from echofm_core.data.windows import ClipWindows, Window
 from echofm_core.models.build import build_autoencoder, build_echo_model
 from echofm_core.models.weights import to_arrays
@@ -56,11 +56,11 @@ class MortalWindows(ClipWindows):
         self.die = die
         self.served = 0
 
-    def train_window(self, index: int, rng: np.random.Generator) -> Window:
+    def cut(self, index: int, pick: Pick) -> Window:
         if self.served == self.left:
             self.die()
         self.served += 1
-        return super().train_window(index, rng)
+        return super().cut(index, pick)
 
 
 def run(

@@ -16,9 +16,9 @@ from echofm_core.training.augment_config import AugmentationConfig
 from echofm_core.training.config import Precision
 from echofm_core.training.drop_path import stochastic_depth
 from echofm_core.training.finetune import SupervisedObjective, finetune_round
-from echofm_core.training.job import slices
 from echofm_core.training.loop import train
 from echofm_core.training.losses import Losses
+from echofm_core.training.parts import slices
 from echofm_core.training.pretrain import ReconstructionObjective, pretrain_round
 from echofm_core.training.targets import targets_of
 from tests.training.site import PLAN, TASKS, context

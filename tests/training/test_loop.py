@@ -14,9 +14,11 @@ from echofm_core.data.manifest import manifest_from_rows
 from echofm_core.errors import EmptySiteError, TrainingError
 from echofm_core.training.config import PhaseConfig
 from echofm_core.training.context import LocalContext
-from echofm_core.training.job import Indices, LocalJob, patient_numbers, slices
+from echofm_core.training.distributed.ranks import ALONE, Ranks
+from echofm_core.training.job import Indices, LocalJob, patient_numbers
 from echofm_core.training.loop import batches, steps_of_round, train
 from echofm_core.training.losses import Losses, unsupervised
+from echofm_core.training.parts import slices
 from echofm_core.training.trainer import Trainer
 from tests.training.site import context
 
@@ -29,10 +31,12 @@ class Slope:
 
     model: nn.Linear
     factors: list[float]
+    ranks: Ranks = ALONE
 
     def __call__(self, rows: Indices, rng: np.random.Generator, parts: int = 1) -> Iterator[Losses]:
-        factors = torch.tensor([self.factors[row] for row in rows])
-        for part in slices(len(rows), parts):
+        own = rows[self.ranks.share(len(rows))]
+        factors = torch.tensor([self.factors[row] for row in own])
+        for part in slices(len(own), parts) or [slice(0)]:
             yield unsupervised(self.model.weight.reshape(()) * factors[part], len(rows))
 
 
@@ -46,7 +50,7 @@ def job(factors: list[float], config: PhaseConfig, where: LocalContext | None = 
     return LocalJob(
         phase=Phase.PRETRAIN,
         model=model,
-        objective=Slope(model, factors),
+        objective=Slope(model, factors, where.ranks if where else ALONE),
         clips=np.arange(len(factors)),
         manifest=manifest_from_rows(rows),
         config=config,

@@ -1,0 +1,59 @@
+"""A local round of either phase, on one device of this machine or on several."""
+
+from __future__ import annotations
+
+from echofm_core.contract import Phase
+from echofm_core.data.windows import ClipWindows
+from echofm_core.errors import PrivacyError
+from echofm_core.models.echo_model import EchoModel
+from echofm_core.models.masked_autoencoder import MaskedAutoencoder
+from echofm_core.plan import Plan
+from echofm_core.privacy.config import PrivacyKind
+from echofm_core.training.context import LocalContext, RoundReport
+from echofm_core.training.finetune import finetune_round
+from echofm_core.training.pretrain import pretrain_round
+
+#: What each phase trains.
+Model = MaskedAutoencoder | EchoModel
+
+
+def phase_of(model: Model) -> Phase:
+    """The phase that trains such a model."""
+    return Phase.PRETRAIN if isinstance(model, MaskedAutoencoder) else Phase.FINETUNE
+
+
+def train_round(
+    model: Model, clips: ClipWindows, plan: Plan, context: LocalContext, devices: int = 1
+) -> RoundReport:
+    """Train one round; the model is changed in place.
+
+    Args:
+        model: Of the plan.
+        clips: Training windows of the site, as the plan cuts them.
+        plan: Uses the table of the model's phase.
+        context: Where in the federation this round stands.
+        devices: Devices that share each batch; the result is the same up to rounding.
+
+    Raises:
+        EmptySiteError: There are no clips, or none has a label.
+        TrainingError: The loss stays non-finite, or a process of several ended before its time.
+        PrivacyError: Privacy was asked for and cannot be had, or its budget is spent.
+        EnvironmentClashError: There are fewer devices than that.
+    """
+    if devices == 1:
+        return own_round(model, clips, plan, context)
+    if context.privacy.kind is not PrivacyKind.NONE:
+        raise PrivacyError(
+            f"site {context.site} has devices = {devices}, but a private round draws its noise "
+            "once and runs on one device; set devices = 1."
+        )
+    from echofm_core.training.distributed.launch import shared_round  # slow to import
+
+    return shared_round(model, clips, plan, context, devices)
+
+
+def own_round(model: Model, clips: ClipWindows, plan: Plan, context: LocalContext) -> RoundReport:
+    """This process's part of a round, which is all of it where ``context.ranks`` is alone."""
+    if isinstance(model, MaskedAutoencoder):
+        return pretrain_round(model, clips, plan.pretrain, context)
+    return finetune_round(model, clips, plan.finetune, context)
