@@ -1,0 +1,96 @@
+"""An institution whose batches are shared by two processes: one is killed, and it goes on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from echofm_core.checksum import digest
+from echofm_core.contract import Phase
+from echofm_core.errors import TrainingError
+from echofm_core.institution.data import InstitutionData, prepare
+from echofm_core.institution.run_folder import RunFolder
+from echofm_core.institution.training import train
+from echofm_core.models.saved import load_weights
+from echofm_core.plan import Plan, load_plan
+from tests.institution.conftest import PLAN
+
+#: One round of 60 steps of five clips, three of them in one process and two in the other.
+SHARED = PLAN.replace(
+    "rounds = 3", "rounds = 1\nlocal_epochs = 30\nsave_every = 5"
+) + "devices = 2\n"  # fmt: skip
+ECHOFM = [sys.executable, "-c", "from echofm_core.cli import main; main()"]
+
+
+@pytest.mark.slow
+def test_a_killed_process_is_named_and_the_round_goes_on(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGKILL of rank 1 in the middle of a round, then the command with --resume.
+
+    It ends with the bits of one process that computes each batch in two parts.
+    """
+    (home / "plan.toml").write_text(SHARED)
+    plan = load_plan(home / "plan.toml")
+    assert plan.digest() == on_one_device(plan).digest()
+    torch.set_num_threads(1)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    data = prepare(plan, home / "cache")
+    before = children()  # decoding leaves a helper of Python's own
+    (home / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(home / "temporary"))
+    with pytest.raises(
+        TrainingError,
+        match=r"institution, pretrain round 1: rank 1 of 2 ended with exit code -9 \(SIGKILL\)",
+    ):
+        killed_round(plan, data, home)
+    assert children() == before
+    assert not list((home / "temporary").iterdir())
+    saved = home / "run/state/progress/pretrain.safetensors"
+    assert saved.exists()
+
+    words = [*ECHOFM, "pretrain", home / "plan.toml", "--out", home / "run", "--resume"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("round 1: loss") == 1  # one process speaks
+    assert not saved.exists()
+    parts = plan.pretrain.model_copy(update={"accumulate": 2})
+    alone = on_one_device(plan).model_copy(update={"pretrain": parts})
+    train(alone, data, claim(alone, home / "alone"))
+    assert digest(load_weights(home / "run")) == digest(load_weights(home / "alone"))
+
+
+def killed_round(plan: Plan, data: InstitutionData, home: Path) -> None:
+    """Train, and kill rank 1 once the round has been saved."""
+    run = claim(plan, home / "run")
+
+    def kill() -> None:
+        while not (run.state / "progress/pretrain.safetensors").exists():
+            time.sleep(0.01)
+        ranks = {child.environ().get("RANK"): child for child in children()}
+        ranks["1"].kill()
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    train(plan, data, run)
+
+
+def children() -> list[psutil.Process]:
+    return psutil.Process().children(recursive=True)
+
+
+def claim(plan: Plan, path: Path) -> RunFolder:
+    return RunFolder.claim(path, Phase.PRETRAIN, plan, "", resume=False)
+
+
+def on_one_device(plan: Plan) -> Plan:
+    machine = plan.machine.model_copy(update={"devices": 1})
+    return plan.model_copy(update={"machine": machine})
