@@ -100,7 +100,8 @@ def _launch(folder: JobFolder, world: int, where: str) -> None:
         role="round",
         rdzv_backend="c10d",
         rdzv_endpoint=str(folder.path / "rendezvous"),
-        rdzv_configs={"store_type": "file"},
+        # The only launcher there is needs no heartbeats.
+        rdzv_configs={"store_type": "file", "keep_alive_interval": 24 * 3600},
         max_restarts=0,
         local_addr="127.0.0.1",
         logs_specs=DefaultLogsSpecs(
