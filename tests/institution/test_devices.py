@@ -31,6 +31,7 @@ ECHOFM = [sys.executable, "-c", "from echofm_core.cli import main; main()"]
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_killed_process_is_named_and_the_round_goes_on(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -58,7 +59,7 @@ def test_a_killed_process_is_named_and_the_round_goes_on(
     assert saved.exists()
 
     words = [*ECHOFM, "pretrain", home / "plan.toml", "--out", home / "run", "--resume"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("round 1: loss") == 1  # one process speaks
     assert not saved.exists()

@@ -129,6 +129,6 @@ time.sleep(600)
         assert worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE
     parent.kill()
     parent.wait()
-    gone, _ = psutil.wait_procs([worker], timeout=60)
+    gone, _ = psutil.wait_procs([worker], timeout=120)
     assert gone
     assert not folder.exists()

@@ -29,7 +29,7 @@ from tests.training.distributed.pair import slopes
 from tests.training.killed import OPTIONS
 from tests.training.site import PLAN, context
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 #: All that a round carries. AdamW's steps are as long as they are in the demo; at 1e-3 rounding
 #: alone, which it divides by itself, moves some weights of fine-tuning by more than 1e-5.
@@ -64,7 +64,7 @@ def pair(clips: ClipWindows, tmp_path_factory: pytest.TempPathFactory) -> Path:
         subprocess.Popen([*command, str(rank)], stderr=subprocess.PIPE, text=True, cwd=root)
         for rank in range(2)
     ]
-    said = [process.communicate(timeout=240)[1] for process in both]
+    said = [process.communicate(timeout=600)[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     return path
 
