@@ -6,18 +6,13 @@ loopback interface: no port of this machine is open to another one.
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import sys
-import threading
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import fields
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException, Std
@@ -30,11 +25,15 @@ from echofm_core.plan import Plan
 from echofm_core.training.context import LocalContext, RoundReport
 from echofm_core.training.distributed.job_folder import JobFolder, Terms
 from echofm_core.training.distributed.ranks import LOST_PEER
+from echofm_core.training.distributed.surroundings import (
+    heard_signals,
+    own_signals,
+    quiet,
+    without_store_server,
+)
 from echofm_core.training.rounds import Model, phase_of
 
 WORKER = "echofm_core.training.distributed.worker"
-#: What the launcher ends its processes on.
-SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
 
 
 def shared_round(
@@ -107,10 +106,10 @@ def _launch(folder: JobFolder, world: int, where: str) -> None:
         logs_specs=DefaultLogsSpecs(
             log_dir=str(folder.logs), redirects=dict.fromkeys(range(1, world), Std.ALL)
         ),
-        **_signals(),
+        **heard_signals(),
     )
     try:
-        with _without_store_server(), _own_signals(), _quiet():
+        with without_store_server(), own_signals(), quiet():
             elastic_launch(config, sys.executable)("-m", WORKER, str(folder.path))
     except ChildFailedError as error:
         if complaint := folder.complaint(world):
@@ -140,59 +139,3 @@ def _repeat(folder: JobFolder, rank: int) -> None:
     """Say what a process said; the first one's words went out at once."""
     for log in sorted(folder.logs.glob(f"**/{rank}/stderr.log")):
         sys.stderr.write(log.read_text(encoding="utf-8", errors="replace"))
-
-
-def _signals() -> dict[str, Any]:
-    """Leave ignored signals ignored (nohup), where the launcher can be told so (torch 2.9)."""
-    if "signals_to_handle" not in {field.name for field in fields(LaunchConfig)}:
-        return {}
-    heard = [name for name in SIGNALS if _handler(name) is not signal.SIG_IGN]
-    return {"signals_to_handle": ",".join(heard)}
-
-
-@contextmanager
-def _own_signals() -> Iterator[None]:
-    """Give signal handlers back, which the launcher takes and keeps."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # there it takes none
-        return
-    before = {name: _handler(name) for name in SIGNALS}
-    try:
-        yield
-    finally:
-        for name, handler in before.items():
-            if handler is not None:
-                signal.signal(getattr(signal, name), handler)
-
-
-def _handler(name: str) -> signal._HANDLER:
-    return signal.getsignal(getattr(signal, name))
-
-
-@contextmanager
-def _without_store_server() -> Iterator[None]:
-    """Keep the launcher from serving a store for its processes, on all interfaces."""
-    name = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"
-    before = os.environ.get(name)
-    os.environ[name] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = before
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the launcher's own messages back: the error says what they say."""
-    log = logging.getLogger("torch.distributed.elastic")
-    nothing, before = logging.NullHandler(), log.propagate
-    log.addHandler(nothing)
-    log.propagate = False
-    try:
-        yield
-    finally:
-        log.removeHandler(nothing)
-        log.propagate = before
