@@ -18,7 +18,7 @@ SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
 
 
 def heard_signals() -> dict[str, Any]:
-    """Leave ignored signals ignored (nohup), where this torch has a launcher that can be told so."""
+    """Leave ignored signals ignored (nohup), where this torch can be told so."""
     if "signals_to_handle" not in {field.name for field in fields(LaunchConfig)}:
         return {}
     heard = [name for name in SIGNALS if _handler(name) is not signal.SIG_IGN]
