@@ -248,5 +248,7 @@ def _complaint(item: Any) -> str:
     if item["type"] == "extra_forbidden":
         return f"unknown key `{key}`"
     message = str(item["msg"]).removeprefix("Value error, ")
+    if item["type"] == "tuple_type":
+        message = "write a list, in square brackets"
     got = f", got {item['input']!r}" if not isinstance(item["input"], dict) else ""
     return f"`{key}`: {message[0].lower() + message[1:]}{got}"

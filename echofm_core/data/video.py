@@ -36,8 +36,19 @@ def read_grey(file: Path, side: int | None = None) -> tuple[NDArray[np.uint8], f
     except (OSError, RuntimeError, ValueError, cv2.error) as error:
         raise UnreadableFileError(f"a video cannot be decoded ({type(error).__name__}).") from None
     if not len(frames):
-        raise UnreadableFileError("a video holds no whole frame.")
+        raise UnreadableFileError(_without_frames(file))
     return frames, believable_rate(fps)
+
+
+def _without_frames(file: Path) -> str:
+    """Why no frame came: an empty file, no video at all, or a damaged one."""
+    with file.open("rb") as stream:
+        start = stream.read(12)
+    if not start:
+        return "a video file is empty."
+    if start[:4] != b"RIFF" and start[4:8] != b"ftyp":
+        return "a file named as a video is neither AVI nor MP4."
+    return "a video holds no whole frame."
 
 
 def _read(file: Path) -> tuple[NDArray[np.uint8], float]:

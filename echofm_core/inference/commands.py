@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
 
 def predict(
     model: Annotated[Path, typer.Argument(help="model.safetensors, its folder, or a run folder.")],
-    places: Annotated[list[Path], typer.Argument(help="AVI, MP4, DICOM or NIfTI, or folders.")],
+    places: Annotated[list[Path], typer.Argument(help="AVI, MP4, DICOM, NIfTI, or folders.")],
     form: Annotated[Form, typer.Option(help="What is printed.")] = Form.TABLE,
     out: Annotated[
         Path | None, typer.Option(help="File to write instead of printing; csv or json.")
@@ -43,7 +43,8 @@ def predict(
     Each file is decoded, cut to its sector and covered with windows, as in training. The value is
     the mean over windows; low and high are the least and the greatest window, which says how
     steady the reading is, not how near the truth. A file that cannot be read is a row of its own
-    with the reason; the exit code is 0 if any file was read.
+    with the reason; the exit code is 0 if any file was read. Pictures are numbered as the files
+    are, since a file's name may be a patient's; the table says which is whose.
 
     For example:
 
@@ -62,6 +63,8 @@ def predict(
     from echofm_core.models.saved import load_model
     from echofm_core.phantom.patients import is_phantom
 
+    if out is not None and out.suffix not in (".csv", ".json"):
+        raise typer.BadParameter(f"--out {out} must end in .csv or .json.")
     saved, files = load_model(model), files_at(places)
     tables, refused = [], 0
     # Where the numbers go to standard output, nothing else may.
@@ -76,11 +79,12 @@ def predict(
                 tables.append(refusal(str(file), str(error)))
                 refused += 1
                 continue
-            tables.append(rows_of(str(file), reading))
+            picture = ""
             if pictures is not None and reading.attention is not None:
-                name = pictures / f"cine-{number:04d}.png"
-                window, title = reading.first, headline(reading)
-                draw_strip(window, reading.attention, title, name, synthetic=is_phantom(file))
+                picture = f"cine-{number:04d}.png"
+                window, title, path = reading.first, headline(reading), pictures / picture
+                draw_strip(window, reading.attention, title, path, synthetic=is_phantom(file))
+            tables.append(rows_of(str(file), reading, picture))
     _show(pd.concat(tables, ignore_index=True), form, out)
     if refused == len(files):
         raise UnreadableFileError(f"none of {len(files)} files could be read; see their notes.")
@@ -123,7 +127,8 @@ def _show(table: pd.DataFrame, form: Form, out: Path | None) -> None:
     partial = out.with_name(f".{out.name}")
     partial.write_text(text, encoding="utf-8")
     partial.replace(out)
-    typer.echo(f"{table['file'].nunique()} files in {out}")
+    count = table["file"].nunique()
+    typer.echo(f"{count} file{'s' if count > 1 else ''} in {out}")
 
 
 def _print(table: pd.DataFrame) -> None:
@@ -152,4 +157,6 @@ def _line(row: pd.Series) -> str:
         return f"refused: {row['note']}"
     rate = "frame rate unknown" if row["fps"] is None else f"{row['fps']:.1f} a second"
     windows = f"{row['windows']:g} window" + ("s" if row["windows"] > 1 else "")
-    return ", ".join(filter(None, (f"{row['frames']:g} frames", rate, windows, row["note"])))
+    frames, picture = f"{row['frames']:g} frames", row["picture"]
+    parts = (frames, rate, windows, row["note"], picture and f"picture {picture}")
+    return ", ".join(filter(None, parts))

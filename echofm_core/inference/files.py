@@ -60,11 +60,13 @@ def files_at(places: Sequence[Path]) -> list[Path]:
     """
     found: list[Path] = []
     for place in places:
+        if not place.exists():
+            raise DataRootError(f"{place} does not exist; name files, or folders with files.")
         below = [place] if place.is_file() else sorted(_below(place))
         if not below:
             raise DataRootError(
-                f"{place} is missing, or holds none of .nii, .nii.gz, {CINES_NAMED}; "
-                "name files, or folders with files."
+                f"{place} holds no cine: none of .nii, .nii.gz, {CINES_NAMED}; name files, or "
+                "folders with files."
             )
         found += below
     return found

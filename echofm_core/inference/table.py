@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from echofm_core.inference.files import Reading
 from echofm_core.tasks import AS_CLASSES, AS_GRADES, TASKS, VIEWS, Task, TaskKind
 
-COLUMNS = ["file", "task", "value", "unit", "low", "high", "windows", "frames", "fps", "note"]
+COLUMNS = [
+    "file", "task", "value", "unit", "low", "high", "windows", "frames", "fps", "note", "picture",
+]  # fmt: skip
 #: Names of the classes of the tasks that have them.
 CLASSES: Mapping[Task, tuple[str, ...]] = {
     Task.AS_GRADE: AS_GRADES,
@@ -22,12 +24,13 @@ CLASSES: Mapping[Task, tuple[str, ...]] = {
 POSITIVE: Mapping[Task, str] = {Task.REDUCED_EF: "probability of reduced EF"}
 
 
-def rows_of(file: str, reading: Reading) -> pd.DataFrame:
+def rows_of(file: str, reading: Reading, picture: str = "") -> pd.DataFrame:
     """Table of one reading.
 
     Args:
         file: How the file is named in the table.
         reading: What was read.
+        picture: Name of its picture, if there is one.
 
     Returns:
         Columns ``COLUMNS``. ``value`` is the mean over the windows; ``low`` and ``high`` the least
@@ -49,6 +52,7 @@ def rows_of(file: str, reading: Reading) -> pd.DataFrame:
                     "frames": reading.frames,
                     "fps": reading.fps,
                     "note": "mirrored in time" if reading.mirrored else "",
+                    "picture": picture,
                 }
             )
     return pd.DataFrame(rows, columns=COLUMNS, dtype=object)
@@ -68,7 +72,8 @@ def headline(reading: Reading) -> str:
             case TaskKind.REGRESSION:
                 parts.append(f"{task.value.upper()} {values.mean():.0f} {TASKS[task].unit}")
             case TaskKind.BINARY:
-                parts.append(f"{task.value} p={values.mean():.2f}")
+                what = POSITIVE.get(task, task.value).removeprefix("probability of ")
+                parts.append(f"{what} p={values.mean():.2f}")
             case TaskKind.MULTICLASS:
                 mean = values.mean(axis=0)
                 best = int(mean.argmax())

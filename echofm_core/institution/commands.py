@@ -120,6 +120,8 @@ def _train(phase: Phase, file: Path, out: Path, start: Path | None, resume: bool
     weights, name = _weights(start, plan)
     run = RunFolder.claim(out, phase, plan, name, resume)
     data = prepare(plan, Path(plan.machine.cache) if plan.machine.cache else out / "cache")
+    data.findings.table().to_parquet(out / "findings.parquet", index=False)
+    typer.echo(f"{data.summary(plan, phase)} ({out / 'findings.parquet'})")
     with progress(phase.value, config_of(plan, phase).rounds) as meter:
         meter.advance(len(run.entries()))
 

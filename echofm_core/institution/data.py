@@ -9,8 +9,9 @@ import pandas as pd
 
 from echofm_core.contract import Phase
 from echofm_core.data.clip_store import ClipStore, open_stores
-from echofm_core.data.findings import Findings
+from echofm_core.data.findings import Findings, Severity
 from echofm_core.data.manifest import Split
+from echofm_core.data.people import people
 from echofm_core.data.prepare import read_and_decode
 from echofm_core.data.splits import fill_splits
 from echofm_core.data.windows import ClipWindows
@@ -43,6 +44,20 @@ class InstitutionData:
         if phase is Phase.FINETUNE and plan.protocol.views:
             rows = rows[rows["view"].isin(list(plan.protocol.views))]
         return ClipWindows(self.store, rows, plan.data)
+
+    def summary(self, plan: Plan, phase: Phase) -> str:
+        """One line: clips of each split for a phase, patients, and files that cannot be used."""
+        counts = {split: len(self.windows(split, plan, phase)) for split in Split}
+        quarantined = {
+            (found.dataset, found.item)
+            for found in self.findings.items
+            if found.severity is Severity.QUARANTINED
+        }
+        return (
+            f"{counts[Split.TRAIN]} clips to train on, {counts[Split.VALIDATION]} to validate, "
+            f"{counts[Split.TEST]} to test, of {people(self.manifest).nunique()} "
+            f"patients; {len(quarantined)} files cannot be used"
+        )
 
 
 def prepare(plan: Plan, cache: Path) -> InstitutionData:

@@ -1,4 +1,4 @@
-"""What stands beside a trained model: counts, findings, a summary, and the card."""
+"""What stands beside a trained model: counts, a summary, and the card."""
 
 from __future__ import annotations
 
@@ -35,7 +35,6 @@ def conclude(plan: Plan, data: InstitutionData, phase: Phase, run: Path) -> pd.D
         scores = test_model(load_model(run), clips, ALONE, run)
     counts = census(data.manifest, plan)
     counts.to_parquet(run / "sites.parquet", index=False)
-    data.findings.table().to_parquet(run / "findings.parquet", index=False)
     summary: dict[str, Any] = {
         "name": plan.name,
         "phase": phase.value,

@@ -74,16 +74,18 @@ class RunFolder:
             write_whole(told, json.dumps(words).encode())
             write_whole(kept, plan.to_toml().encode())
             return cls(path, phase, start)
-        if load_plan(kept).digest() != plan.digest() or _read(told) != words:
+        if others := _differences(_read(told), words, load_plan(kept).digest(), plan.digest()):
             raise ResumeError(
-                f"{path} holds a run of another plan, phase or starting weights; resume with what "
-                "it was begun with, or choose another --out."
+                f"{path} holds a run with {' and '.join(others)}; go on with what it was begun "
+                "with, or choose another --out."
             )
         run = cls(path, phase, start)
-        if run.entries() and not resume:  # before the first round there is nothing to lose
+        if run.entries() and not resume:
             raise ResumeError(
                 f"{path} already holds a run; continue it with --resume, or choose another --out."
             )
+        if not run.entries():  # nothing to lose; the data may have been named wrongly
+            write_whole(kept, plan.to_toml().encode())
         return run
 
     @property
@@ -142,6 +144,21 @@ class RunFolder:
             for metric, value in entry.metrics.items()
         ]
         return pd.DataFrame(rows, columns=["arm", "phase", "round", "site", "metric", "value"])
+
+
+def _differences(
+    theirs: Mapping[str, object], ours: Mapping[str, str], their_plan: str, our_plan: str
+) -> list[str]:
+    """What a kept run was begun with that is not what we have, in words."""
+    found = []
+    if theirs.get("phase") != ours["phase"]:
+        found.append(f"another phase ({theirs.get('phase')}, not {ours['phase']})")
+    if their_plan != our_plan:
+        found.append(f"another plan (hash {their_plan[:12]}, not {our_plan[:12]})")
+    if theirs.get("start") != ours["start"]:
+        digests = [str(words.get("start") or "none")[:12] for words in (theirs, ours)]
+        found.append(f"other weights to --start from (digest {digests[0]}, not {digests[1]})")
+    return found
 
 
 def _read(path: Path) -> dict[str, object]:

@@ -46,7 +46,9 @@ def write(
 
     names = [item.value for item in Layout]
     if unknown := sorted(set(layout or []) - {ALL, *names}):
-        raise DataRootError(f"--layout {unknown[0]} is not known; choose {ALL} or one of {names}.")
+        raise DataRootError(
+            f"--layout {unknown[0]} is not known; choose {ALL} or one of {', '.join(names)}."
+        )
     chosen = names if not layout or ALL in layout else layout
     wanted = dict.fromkeys(map(Layout, chosen), patients)
     with progress("writing phantoms", patients * len(wanted)) as meter:

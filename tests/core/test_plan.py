@@ -65,3 +65,8 @@ def test_roots_are_relative_to_the_plan(tmp_path: Path) -> None:
     path = tmp_path / "plan.toml"
     path.write_text('[machine]\nroots = ["data/camus"]\n')
     assert load_plan(path).machine.roots == (str(tmp_path.resolve() / "data/camus"),)
+
+
+def test_a_word_where_a_list_belongs_is_said_in_the_words_of_toml() -> None:
+    with pytest.raises(PlanError, match=r"`machine\.roots`: write a list, in square brackets, got"):
+        plan_from_mapping({"machine": {"roots": "data"}}, "of a test")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +111,14 @@ def test_table_csv_json_and_pictures(saved: Path, tmp_path: Path) -> None:
     ]  # fmt: skip
     assert np.asarray(Image.open(tmp_path / "looks/cine-0004.png")).std() > 10
 
+    pictured = pd.read_csv(
+        StringIO(run(saved, *places, "--pictures", tmp_path / "looks", "--form", "csv"))
+    )
+    assert dict(zip(pictured["file"], pictured["picture"], strict=True))[str(real)] == (
+        "cine-0004.png"
+    )
+    assert "1 window, picture cine-0004.png" in printed
+
     rows = json.loads(run(saved, *places, "--form", "json"))
     assert {row["task"] for row in rows if row["file"] == str(video)} == {"ef", "reduced_ef"}
     run(saved, *places, "--out", tmp_path / "p.csv")
@@ -137,8 +146,31 @@ def test_nothing_readable_is_an_error(saved: Path, tmp_path: Path) -> None:
     (tmp_path / "c.avi").write_bytes(b"junk")
     with pytest.raises(UnreadableFileError, match="none of 1 files"):
         run(saved, tmp_path / "c.avi")
-    with pytest.raises(DataRootError, match="missing, or holds none"):
+    with pytest.raises(DataRootError, match="none does not exist"):
         files_at([tmp_path / "none"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataRootError, match="empty holds no cine"):
+        files_at([tmp_path / "empty"])
+
+
+def test_why_a_video_is_refused(saved: Path, tmp_path: Path) -> None:
+    whole = write_avi(tmp_path / "whole.avi", speckle(20, 48, 48)).read_bytes()
+    said = {
+        b"": "a video file is empty",
+        b"Dear colleague,\n": "neither AVI nor MP4",
+        whole[:200]: "no whole frame",
+    }
+    model = load_model(saved)
+    for content, reason in said.items():
+        (tmp_path / "a.avi").write_bytes(content)
+        with pytest.raises(UnreadableFileError, match=reason):
+            read_file(model, tmp_path / "a.avi", "cpu")
+
+
+def test_out_is_csv_or_json(saved: Path, tmp_path: Path) -> None:
+    file = write_avi(tmp_path / "a.avi", speckle(20, 48, 48))
+    assert "must end in .csv or .json" in run(saved, file, "--out", tmp_path / "p.xlsx")
+    assert not (tmp_path / "p.xlsx").exists()
 
 
 def test_models_that_cannot_predict_are_refused(tmp_path: Path) -> None:

@@ -47,6 +47,9 @@ def changed(plan: Plan, **tables: dict[str, object]) -> Plan:
 
 
 def test_official_splits_are_kept_and_patients_apart(data: InstitutionData, plan: Plan) -> None:
+    assert data.summary(plan, Phase.FINETUNE) == (
+        "10 clips to train on, 4 to validate, 6 to test, of 20 patients; 0 files cannot be used"
+    )
     counts = {split: len(data.windows(split, plan, Phase.FINETUNE)) for split in Split}
     assert counts == {Split.TRAIN: 10, Split.VALIDATION: 4, Split.TEST: 6}
     assert len(data.windows(None, plan, Phase.PRETRAIN)) == 20
@@ -146,13 +149,19 @@ def _group(weights: Weights, group: str) -> dict[str, np.ndarray]:
 def test_a_folder_of_another_run_is_refused(plan: Plan, tmp_path: Path) -> None:
     claim(plan, tmp_path / "run")
     claim(plan, tmp_path / "run")  # nothing was trained: nothing to lose
-    for other in (
-        {"phase": Phase.PRETRAIN},
-        {"start": "another"},
-        {"plan": changed(plan, finetune={"rounds": 9})},
+    for other, said in (
+        ({"phase": Phase.PRETRAIN}, r"another phase \(finetune, not pretrain\);"),
+        ({"start": "abc"}, r"other weights to --start from \(digest none, not abc\);"),
+        (
+            {"plan": changed(plan, finetune={"rounds": 9})},
+            rf"another plan \(hash {plan.digest()[:12]}",
+        ),
     ):
-        with pytest.raises(ResumeError, match="another plan, phase or starting weights"):
+        with pytest.raises(ResumeError, match=said):
             claim(**{"plan": plan, "path": tmp_path / "run", "resume": True, **other})  # type: ignore[arg-type]
+    elsewhere = plan.machine.model_copy(update={"cache": "mended"})
+    claim(plan.model_copy(update={"machine": elsewhere}), tmp_path / "run")
+    assert load_plan(tmp_path / "run/plan.toml").machine.cache.endswith("mended")
     (tmp_path / "full").mkdir()
     (tmp_path / "full/notes.txt").write_text("mine")
     with pytest.raises(ResumeError, match="not empty"):
