@@ -64,7 +64,7 @@ def predict(
     from echofm_core.phantom.patients import is_phantom
 
     if out is not None and out.suffix not in (".csv", ".json"):
-        raise typer.BadParameter(f"--out {out} must end in .csv or .json.")
+        raise typer.BadParameter("--out must end in .csv or .json.")
     saved, files = load_model(model), files_at(places)
     tables, refused = [], 0
     # Where the numbers go to standard output, nothing else may.

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 KEY, STORE = "mlflow.json", "mlruns"
 #: Tag by which a run folder finds its MLflow run.
 TAG = "echofm.key"
+#: Tag that tells the models of an experiment apart.
+ARM = "echofm.arm"
 #: Most parameters that MLflow takes at once, and their longest text.
 PARAMS_AT_ONCE, LONGEST = 100, 500
 #: A hospital's network must not be told of; and a run must not stand still for a server that is
@@ -62,7 +64,7 @@ class Mlflow:
             self._client = _client(store)
             experiment = _experiment(self._client, plan, store)
             self._run = self._find(experiment, _key(folder)) or self._begin(
-                experiment, plan, {TAG: _key(folder), "echofm.arm": arm}
+                experiment, plan, {TAG: _key(folder), ARM: arm}
             )
 
     def add(self, round_: TrackedRound) -> None:
@@ -106,7 +108,9 @@ class Mlflow:
         from echofm_core import __version__
 
         known = {"echofm.plan_hash": plan.digest(), "echofm.version": __version__}
-        created = self._client.create_run(experiment, tags={**known, **tags}, run_name=plan.name)
+        created = self._client.create_run(
+            experiment, tags={**known, **tags}, run_name=f"{plan.name} {tags[ARM]}"
+        )
         run: str = created.info.run_id
         params = [Param(name, text[:LONGEST]) for name, text in flat(plan.decisive()).items()]
         for start in range(0, len(params), PARAMS_AT_ONCE):

@@ -57,7 +57,7 @@ def test_one_run_with_the_plan_and_every_round_once(run: Path, uri: str) -> None
         "pretrain/seconds": [(1, 2.0), (2, 2.5)],
         "finetune/loss": [(1, 0.3)],
     }
-    assert found.info.status == "FINISHED" and found.info.run_name == "tracked"
+    assert found.info.status == "FINISHED" and found.info.run_name == "tracked alone"
     assert found.data.tags["echofm.plan_hash"] == PLAN.digest()
     assert found.data.params["pretrain.mask_ratio"] == "0.85"
     assert found.data.params["finetune.mode"] == "full"

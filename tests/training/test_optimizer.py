@@ -130,6 +130,9 @@ def test_a_round_done_again_starts_from_the_round_before(tmp_path: Path) -> None
     layer = nn.Linear(2, 1)
     optimizer = build_optimizer(layer, PLAN.pretrain, Phase.PRETRAIN)
     _step(layer, optimizer)
+    torn = tmp_path / "optimizer/.pretrain-00002.safetensors.17.part"
+    torn.parent.mkdir()
+    torn.write_bytes(b"of a killed process")
     for round_ in (1, 2, 3, 3):
         kept = KeptMoments(tmp_path, Phase.PRETRAIN, round_)
         source = kept.source()
