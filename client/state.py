@@ -1,4 +1,4 @@
-"""What a site keeps of a run on its own disk: decoder, optimizer moments, ledger, predictions.
+"""What a site keeps of a run on its own disk: own and frozen weights, moments, ledger, predictions.
 
 Everything that training carries from round to round is kept by round number, and a round starts
 from the newest file of an *earlier* round. So a round that is done again after a crash starts as
@@ -65,6 +65,43 @@ class SiteState:
         for number, old in list(self._decoders()):
             if number not in wanted:
                 old.unlink(missing_ok=True)
+
+    def frozen(self, given: Weights, name: str) -> Weights:
+        """The weights that a phase leaves as they are: those just given, else those kept.
+
+        Args:
+            given: From the server, which are then kept; empty where it relies on that.
+            name: Their digest; "" where nothing is frozen.
+
+        Raises:
+            FederationError: They are not here, or are others than the server means.
+        """
+        from echofm_core.checksum import digest
+        from echofm_core.errors import CheckpointError
+        from echofm_core.models import weights as files
+
+        if not name:
+            return {}
+        try:
+            weights = given or files.load(self._frozen)
+        except CheckpointError:
+            weights = {}
+        if digest(weights) != name:
+            raise FederationError(
+                f"this site does not hold the frozen weights {name[:12]} that the server means; "
+                "they are sent again with the next round."
+            )
+        if given:
+            files.save(given, self._frozen, {})
+        return weights
+
+    def forget_frozen(self) -> None:
+        """The phase is over."""
+        self._frozen.unlink(missing_ok=True)
+
+    @property
+    def _frozen(self) -> Path:
+        return self.folder / "frozen.safetensors"
 
     def _decoders(self) -> Iterator[tuple[int, Path]]:
         for path in (self.folder / "decoder").glob("round-*.safetensors"):

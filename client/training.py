@@ -11,7 +11,7 @@ from client.site import Site
 from client.state import SiteState
 from client.wire import make_update
 from echofm_core.contract import DECODER, Instruction, Phase, Update, Weights, group_of
-from echofm_core.models.build import build_autoencoder, build_echo_model
+from echofm_core.models.build import build_autoencoder, build_tuned_model
 from echofm_core.models.weights import load_arrays, to_arrays
 from echofm_core.plan import Plan
 from echofm_core.privacy.config import PrivacyKind
@@ -38,11 +38,14 @@ def pretrain(site: Site, plan: Plan, instruction: Instruction, state: SiteState)
 def finetune(site: Site, plan: Plan, instruction: Instruction, state: SiteState) -> Update:
     """One round of supervised training on this site's own labels."""
     started = time.monotonic()
-    model = build_echo_model(plan)
+    model = build_tuned_model(plan)
     load_arrays(model, instruction.weights)
+    load_arrays(model, state.frozen(instruction.frozen, instruction.frozen_digest))
     clips = site.train_clips(Phase.FINETUNE, plan)
     context = _context(site, plan, Phase.FINETUNE, instruction, state)
     report = train_round(model, clips, plan, context, site.devices)
+    if instruction.round == plan.finetune.rounds:
+        state.forget_frozen()
     return _update(site, plan, Phase.FINETUNE, instruction, model, report, started)
 
 

@@ -30,8 +30,7 @@ def to_instruction(message: Message) -> Instruction:
         FederationError: The message is not one that this version understands.
     """
     config = message.content.get(Record.CONFIG.value)
-    arrays = message.content.get(Record.ARRAYS.value, ArrayRecord())
-    if not isinstance(config, ConfigRecord) or not isinstance(arrays, ArrayRecord):
+    if not isinstance(config, ConfigRecord):
         raise FederationError("the instruction lacks the record `config`.")
     if (schema := config.get("schema")) != SCHEMA_VERSION:
         raise FederationError(
@@ -45,11 +44,20 @@ def to_instruction(message: Message) -> Instruction:
             plan=str(config["plan"]),
             plan_hash=str(config["plan-hash"]),
             run=str(config["run"]),
-            weights={name: unpack(array.data) for name, array in arrays.items()},
+            weights=_weights(message, Record.ARRAYS),
+            frozen=_weights(message, Record.FROZEN),
+            frozen_digest=str(config["frozen-digest"]),
             settings=_settings(config),
         )
     except (KeyError, ValueError, TypeError) as error:
         raise FederationError(f"the instruction is malformed ({type(error).__name__}).") from None
+
+
+def _weights(message: Message, record: Record) -> Weights:
+    arrays = message.content.get(record.value, ArrayRecord())
+    if not isinstance(arrays, ArrayRecord):
+        raise TypeError(f"the record {record} holds no arrays")
+    return {name: unpack(array.data) for name, array in arrays.items()}
 
 
 def _whole(value: object) -> int:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 Weights = Mapping[str, NDArray[np.floating]]
 
 #: Raised whenever a record changes its meaning; sites refuse another version.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class Phase(StrEnum):
@@ -40,6 +40,7 @@ class Record(StrEnum):
     """Keys of a message's content."""
 
     ARRAYS = "arrays"
+    FROZEN = "frozen"
     METRICS = "metrics"
     CONFIG = "config"
 
@@ -48,6 +49,9 @@ ENCODER = "encoder"
 DECODER = "decoder"
 STF_NET = "stf_net"
 HEADS = "heads"
+#: Low-rank adapters of the encoder, in fine-tuning with ``mode = "lora"``.
+LORA_A = "lora_a"
+LORA_B = "lora_b"
 
 
 def group_of(name: str) -> str:
@@ -71,6 +75,8 @@ class Instruction:
         plan_hash: Its digest; a site checks both.
         run: Run name, which keys the site's state folder.
         weights: Shared groups of the global model; empty for ``describe``.
+        frozen: Groups that the phase leaves as they are; empty where the site has kept them.
+        frozen_digest: What they are; "" where nothing is frozen.
         settings: What the aggregation algorithm asks of local training, e.g. ``proximal_mu``.
     """
 
@@ -80,6 +86,8 @@ class Instruction:
     plan_hash: str
     run: str
     weights: Weights = field(default_factory=dict)
+    frozen: Weights = field(default_factory=dict)
+    frozen_digest: str = ""
     settings: Mapping[str, float] = field(default_factory=dict)
 
 

@@ -19,12 +19,12 @@ from pydantic import Field, ValidationError, model_validator
 from echofm_core.data.config import DataConfig, Tmed2Form
 from echofm_core.errors import PlanError
 from echofm_core.evaluation.config import EvaluationConfig
-from echofm_core.models.config import ModelConfig, StfNetForm
+from echofm_core.models.config import ENCODER_SHAPES, ModelConfig, StfNetForm
 from echofm_core.privacy.config import PrivacyConfig, PrivacyKind
 from echofm_core.privacy.options import check_options
 from echofm_core.section import Section
 from echofm_core.tracking.config import TrackerName
-from echofm_core.training.config import FinetuneConfig, PretrainConfig
+from echofm_core.training.config import FinetuneConfig, PretrainConfig, TuneMode
 
 
 class Aggregation(StrEnum):
@@ -153,6 +153,12 @@ class Plan(Section):
             raise ValueError(
                 f"data.tmed2.form is bag, but model.stf_net is {self.model.stf_net.value}: set it "
                 "to bag too, or choose images"
+            )
+        rank, width = self.finetune.lora.rank, ENCODER_SHAPES[self.model.size].width
+        if self.finetune.mode is TuneMode.LORA and rank > width:
+            raise ValueError(
+                f"finetune.lora.rank {rank} is above the encoder's width {width}: adapters would "
+                "be larger than their layers"
             )
         if self.privacy.kind is not PrivacyKind.NONE:
             for phase in (self.pretrain, self.finetune):

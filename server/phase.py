@@ -21,6 +21,7 @@ from server.admission import Expected, admit
 from server.aggregation import build_algorithm
 from server.aggregation._api import Algorithm, Fold
 from server.events import Event, EventKind, OnEvent, ignore
+from server.frozen import FrozenPart, split_frozen
 from server.journal import Entry, SiteEntry
 from server.replies import Replies, open_replies
 from server.wire import WiredModel, to_message, to_update, wired
@@ -58,6 +59,7 @@ class PhaseRun:
         federation: Aggregation rule, weights, quorum, deadline, wire precision, norm bound.
         plan, plan_hash, run: Passed on to the sites, see :class:`Instruction`.
         scratch: Folder where early replies wait.
+        frozen: Groups that the phase leaves as they are: sent to a site once.
     """
 
     phase: Phase
@@ -69,6 +71,7 @@ class PhaseRun:
     plan_hash: str
     run: str
     scratch: Path
+    frozen: frozenset[str] = frozenset()
 
 
 def train_phase(
@@ -96,29 +99,31 @@ def train_phase(
         FederationError: A round ended with fewer than ``min_sites`` usable updates.
     """
     algorithm = build_algorithm(spec.federation)
-    model = wired(dict(weights), spec.federation.wire)
-    del weights
+    frozen, moving = split_frozen(weights, spec.frozen, spec.federation.wire)
+    model = wired(dict(moving), spec.federation.wire)
+    del weights, moving
     replies = open_replies(grid, spec.scratch)
     try:
         for number in range(spec.first, spec.rounds + 1):
             started = time.monotonic()
-            state = _run_round(replies, algorithm, model, spec, number, started)
+            state = _run_round(replies, algorithm, model, frozen, spec, number, started)
             model = wired(state.weights, spec.federation.wire)
+            whole = {**frozen.current, **model.current}
             entry = Entry(
                 phase=spec.phase,
                 round=number,
                 plan_hash=spec.plan_hash,
                 sites=state.sites,
                 refused=state.refused,
-                digest=digest(model.current) if on_round else "",
+                digest=digest(whole) if on_round else "",
                 seconds=round(time.monotonic() - started, 3),
             )
             if on_round:
-                on_round(entry, model.current)
+                on_round(entry, whole)
             on_event(round_event(entry, spec.rounds))
     finally:
         replies.close()
-    return model.current
+    return {**frozen.current, **model.current}
 
 
 @dataclass(slots=True)
@@ -134,6 +139,7 @@ def _run_round(
     replies: Replies,
     algorithm: Algorithm,
     model: WiredModel,
+    frozen: FrozenPart,
     spec: PhaseRun,
     number: int,
     started: float,
@@ -149,11 +155,16 @@ def _run_round(
         plan=spec.plan,
         plan_hash=spec.plan_hash,
         run=spec.run,
+        frozen_digest=frozen.digest,
         settings=algorithm.instruct(),
     )
     messages = {
         site: to_message(
-            instruction, model.record, spec.participants[site].node, config.deadline_seconds + GRACE
+            instruction,
+            model.record,
+            spec.participants[site].node,
+            config.deadline_seconds + GRACE,
+            frozen.record_for(site),
         )
         for site in free
     }
@@ -161,11 +172,13 @@ def _run_round(
     for site, reply in replies.collect(messages, deadline):
         if reply is None:
             state.refused[site] = f"no reply within {config.deadline_seconds:g} s."
+            frozen.heard(site, counted=False)
             continue
         try:
             state.sites[site] = _take(reply, site, fold, model.sent, spec, number)
         except RefusedUpdateError as error:
             state.refused[site] = str(error)
+        frozen.heard(site, counted=site in state.sites)
         # The bytes of this reply are not needed while the next one is made.
         del reply
     _check_quorum(state, spec, number)

@@ -9,6 +9,7 @@ import os
 import shutil
 import tempfile
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +18,17 @@ from typing import TYPE_CHECKING
 from flwr.serverapp import Grid
 
 from echofm_core.checksum import digest
-from echofm_core.contract import DECODER, ENCODER, HEADS, STF_NET, Phase, SiteResult, Weights
+from echofm_core.contract import (
+    DECODER,
+    ENCODER,
+    HEADS,
+    LORA_A,
+    LORA_B,
+    STF_NET,
+    Phase,
+    SiteResult,
+    Weights,
+)
 from echofm_core.errors import FederationError
 from echofm_core.plan import Plan
 from echofm_core.tracking.listener import Tracking, require_trackers
@@ -51,7 +62,8 @@ class FederationResult:
     """What a federation ends with.
 
     Attributes:
-        weights: Shared groups of the final model, float32; after pre-training alone the encoder.
+        weights: Shared groups of the final model, float32, adapters merged; after pre-training
+            alone the encoder.
         digest: Their digest.
         site_results: Test metrics, in site order.
         metrics: Columns arm, phase, round, site, metric, value.
@@ -112,6 +124,7 @@ def run_federation(
                 # The next phase begins from the checkpoint, so that one model is in memory.
                 weights = {}
                 weights = _run_phase(grid, plan, phase, sites, journal, folder, tell, tracking)
+    weights = _plain(plan, weights)
     name = digest(weights)
     results: list[SiteResult] = []
     if plan.finetune.rounds:
@@ -190,6 +203,7 @@ def _run_phase(
         plan_hash=plan.digest(),
         run=run_name(plan),
         scratch=folder / "scratch",
+        frozen=_frozen(plan, phase),
     )
 
     def keep(entry: Entry, weights: Weights) -> None:
@@ -210,16 +224,33 @@ def _initial(plan: Plan, phase: Phase, journal: Journal) -> Weights:
 
     Before there is one, the encoder (and a shared decoder) may be that of ``machine.start``.
     """
-    from echofm_core.models.build import build_autoencoder, build_echo_model
+    from echofm_core.models.build import build_autoencoder, build_tuned_model
     from echofm_core.models.checkpoints.start import start_weights
+    from echofm_core.models.lora import untrained_notes
     from echofm_core.models.weights import to_arrays
 
     if phase is Phase.PRETRAIN:
         shared = [ENCODER, DECODER] if plan.pretrain.share_decoder else [ENCODER]
         return {**to_arrays(build_autoencoder(plan), shared), **start_weights(plan, shared)}
-    start = to_arrays(build_echo_model(plan), [ENCODER, STF_NET, HEADS])
+    start = to_arrays(build_tuned_model(plan), [ENCODER, LORA_A, LORA_B, STF_NET, HEADS])
     before = journal.last(Phase.PRETRAIN, plan.pretrain.rounds)[1] or start_weights(plan)
+    for note in untrained_notes(plan):
+        warnings.warn(note, RuntimeWarning, stacklevel=2)
     return {name: before.get(name, array) for name, array in start.items()}
+
+
+def _frozen(plan: Plan, phase: Phase) -> frozenset[str]:
+    """Groups that no site changes in a phase."""
+    from echofm_core.training.freeze import frozen_groups
+
+    return frozenset() if phase is Phase.PRETRAIN else frozen_groups(plan.finetune)
+
+
+def _plain(plan: Plan, weights: Weights) -> Weights:
+    """The final model as everything else reads it: without adapters."""
+    from echofm_core.models.lora import merged
+
+    return merged(weights, plan.finetune.lora)
 
 
 def _test(

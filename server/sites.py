@@ -13,6 +13,8 @@ from echofm_core.contract import (
     DECODER,
     ENCODER,
     HEADS,
+    LORA_A,
+    LORA_B,
     STF_NET,
     Action,
     Instruction,
@@ -120,7 +122,7 @@ def participants_of(sites: Mapping[str, Site], plan: Plan, phase: Phase) -> dict
         labels = {task.value: about.labels.get(task.value, 0) for task in plan.finetune.tasks}
         if about.train_clips <= 0 or (phase is Phase.FINETUNE and not any(labels.values())):
             continue
-        most = dict.fromkeys((ENCODER, DECODER, STF_NET), about.train_clips)
+        most = dict.fromkeys((ENCODER, DECODER, LORA_A, LORA_B, STF_NET), about.train_clips)
         most |= {f"{HEADS}.{task}": count for task, count in labels.items()}
         chosen[name] = Participant(node=site.node, most=most)
     if not chosen:

@@ -65,15 +65,20 @@ def weights_of(record: ArrayRecord) -> Weights:
 
 
 def to_message(
-    instruction: Instruction, arrays: ArrayRecord | None, node: int, seconds: float
+    instruction: Instruction,
+    arrays: ArrayRecord | None,
+    node: int,
+    seconds: float,
+    frozen: ArrayRecord | None = None,
 ) -> Message:
     """One instruction for one node.
 
     Args:
-        instruction: Its ``weights`` are ignored; they come as ``arrays``.
+        instruction: Its ``weights`` and ``frozen`` are ignored; they come as records.
         arrays: From :func:`array_record`.
         node: Flower's node id.
         seconds: Time after which nobody waits for the answer.
+        frozen: What the node has to keep; None where it has, or there is nothing.
     """
     config = ConfigRecord(
         {
@@ -82,6 +87,7 @@ def to_message(
             "plan": instruction.plan,
             "plan-hash": instruction.plan_hash,
             "run": instruction.run,
+            "frozen-digest": instruction.frozen_digest,
             "setting-names": list(instruction.settings),
             "setting-values": [float(value) for value in instruction.settings.values()],
         }
@@ -89,6 +95,8 @@ def to_message(
     records: dict[str, ArrayRecord | ConfigRecord | MetricRecord] = {Record.CONFIG.value: config}
     if arrays is not None:
         records[Record.ARRAYS.value] = arrays
+    if frozen is not None:
+        records[Record.FROZEN.value] = frozen
     return Message(
         RecordDict(records),
         node,

@@ -24,6 +24,7 @@ from echofm_core.data.census import census
 from echofm_core.errors import FederationError, ResumeError
 from echofm_core.evaluation.card import write_card
 from echofm_core.evaluation.score import score
+from echofm_core.models.lora import untrained_notes
 from echofm_core.phantom.patients import is_phantom
 from echofm_core.plan import Plan, load_plan
 from echofm_core.randomness import stream
@@ -84,6 +85,7 @@ def run_experiment(plan: Plan, run: Path, *, resume: bool = False) -> Outcome:
     save_sites(prepared, plan, run)
     arms, notes = plan_arms(prepared.manifest, plan)
     notes = [RULES[plan.protocol.name].caveat, *mirrored_notes(prepared, plan), *notes]
+    notes += untrained_notes(plan)
     results = _train(plan, run, prepared, arms, resume)
     scores = _score(plan, run, arms)
     digest = results[FEDERATED].digest

@@ -3,31 +3,46 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 from echofm_core.checksum import digest
-from echofm_core.contract import DECODER, ENCODER, HEADS, STF_NET, Phase, Weights, group_of
+from echofm_core.contract import (
+    DECODER,
+    ENCODER,
+    HEADS,
+    LORA_A,
+    LORA_B,
+    STF_NET,
+    Phase,
+    Weights,
+    group_of,
+)
 from echofm_core.data.manifest import Split
 from echofm_core.errors import CheckpointError, PrivacyError
 from echofm_core.institution.data import SITE, InstitutionData
 from echofm_core.institution.run_folder import ALONE, RoundEntry, RunFolder
 from echofm_core.institution.validation import validation_loss
-from echofm_core.models.build import build_autoencoder, build_echo_model
+from echofm_core.models.build import build_autoencoder, build_tuned_model
+from echofm_core.models.lora import UNTRAINED, merged
 from echofm_core.models.saved import save_model, trained_tasks
-from echofm_core.models.weights import load_arrays, to_arrays
+from echofm_core.models.weights import load_arrays, named_weights, to_arrays
 from echofm_core.plan import Plan
 from echofm_core.privacy.config import PrivacyKind
 from echofm_core.tracking._api import TrackedRound
 from echofm_core.tracking.listener import Tracking
-from echofm_core.training.config import PhaseConfig
+from echofm_core.training.config import PhaseConfig, TuneMode
 from echofm_core.training.context import LocalContext
 from echofm_core.training.rounds import Model, train_round
 
 #: Called after each round.
 OnRound = Callable[[RoundEntry], None]
 #: What each phase keeps.
-GROUPS = {Phase.PRETRAIN: (ENCODER, DECODER), Phase.FINETUNE: (ENCODER, STF_NET, HEADS)}
+GROUPS = {
+    Phase.PRETRAIN: (ENCODER, DECODER),
+    Phase.FINETUNE: (ENCODER, LORA_A, LORA_B, STF_NET, HEADS),
+}
 
 
 def train(
@@ -64,7 +79,9 @@ def train(
         )
     phase, config = run.phase, config_of(plan, run.phase)
     pretraining = phase is Phase.PRETRAIN
-    model = build_autoencoder(plan) if pretraining else build_echo_model(plan)
+    model = build_autoencoder(plan) if pretraining else build_tuned_model(plan)
+    if start is None and not pretraining and plan.finetune.mode is TuneMode.LORA:
+        warnings.warn(UNTRAINED, RuntimeWarning, stacklevel=2)
     _begin(model, start)
     run.recover()
     entries = run.entries()
@@ -80,7 +97,8 @@ def train(
                 on_round(entries[-1])
     groups = {group for entry in entries for group in entry.counts}
     tasks = trained_tasks(groups)
-    save_model(run.path / "model", run.best() or to_arrays(model, GROUPS[phase]), plan, tasks)
+    weights = merged(run.best() or to_arrays(model, GROUPS[phase]), plan.finetune.lora)
+    save_model(run.path / "model", weights, plan, tasks)
     return run.path / "model"
 
 
@@ -98,7 +116,7 @@ def _begin(model: Model, start: Weights | None) -> None:
     """Take of the starting weights those groups that the model has."""
     if start is None:
         return
-    here = {group_of(name) for name, _ in model.named_parameters()}
+    here = {group_of(name) for name in named_weights(model)}
     fitting = {name: array for name, array in start.items() if group_of(name) in here}
     if ENCODER not in {group_of(name) for name in fitting}:
         raise CheckpointError(

@@ -10,9 +10,11 @@ from torch import nn
 from echofm_core.contract import DECODER, ENCODER, HEADS, STF_NET
 from echofm_core.models.echo_model import EchoModel
 from echofm_core.models.heads import Head
+from echofm_core.models.lora import add_adapters
 from echofm_core.models.masked_autoencoder import MaskedAutoencoder
 from echofm_core.plan import Plan
 from echofm_core.randomness import torch_stream
+from echofm_core.training.config import TuneMode
 
 
 def build_autoencoder(plan: Plan) -> MaskedAutoencoder:
@@ -24,10 +26,22 @@ def build_autoencoder(plan: Plan) -> MaskedAutoencoder:
 
 
 def build_echo_model(plan: Plan) -> EchoModel:
-    """Model of the fine-tuning phase; its encoder starts as :func:`build_autoencoder`'s does."""
+    """A model that predicts; its encoder starts as :func:`build_autoencoder`'s does."""
     with torch.random.fork_rng(devices=[]):
         model = EchoModel(plan.model, plan.data, plan.finetune.tasks)
     _initialise_groups(model, plan.seed)
+    return model
+
+
+def build_tuned_model(plan: Plan) -> EchoModel:
+    """What fine-tuning trains: :func:`build_echo_model`, with adapters where the mode is ``lora``.
+
+    Raises:
+        EnvironmentClashError: Adapters are wanted, and peft is not installed.
+    """
+    model = build_echo_model(plan)
+    if plan.finetune.mode is TuneMode.LORA:
+        add_adapters(model, plan.finetune.lora, plan.seed)
     return model
 
 

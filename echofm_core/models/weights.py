@@ -15,6 +15,12 @@ from torch import nn
 
 from echofm_core.contract import HEADS, Weights, group_of
 from echofm_core.errors import CheckpointError
+from echofm_core.models.lora import own_name
+
+
+def named_weights(module: nn.Module) -> dict[str, nn.Parameter]:
+    """A model's parameters by the names that they have on the wire and on disk."""
+    return {own_name(name): parameter for name, parameter in module.named_parameters()}
 
 
 def to_arrays(module: nn.Module, groups: Collection[str]) -> dict[str, NDArray[np.float32]]:
@@ -29,7 +35,7 @@ def to_arrays(module: nn.Module, groups: Collection[str]) -> dict[str, NDArray[n
     """
     return {
         name: parameter.detach().to("cpu", torch.float32, copy=True).numpy()
-        for name, parameter in module.named_parameters()
+        for name, parameter in named_weights(module).items()
         if _belongs(name, groups)
     }
 
@@ -52,7 +58,7 @@ def load_arrays(module: nn.Module, arrays: Weights) -> None:
         CheckpointError: A name is unknown, a shape differs, a value is not a finite float, or a
             group is given in part.
     """
-    parameters = dict(module.named_parameters())
+    parameters = named_weights(module)
     _check_names(parameters, arrays)
     for name, array in arrays.items():
         _check_array(name, array, tuple(parameters[name].shape))

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
+from echofm_core.models.lora_config import LoraConfig
 from echofm_core.section import Section
 from echofm_core.tasks import TASKS, Task, TaskKind
 from echofm_core.training.augment_config import AugmentationConfig
@@ -83,10 +84,11 @@ class PretrainConfig(PhaseConfig):
 
 
 class TuneMode(StrEnum):
-    """What fine-tuning may change: heads only, STF-Net and heads, or everything."""
+    """What fine-tuning may change: heads only, also STF-Net, also adapters, or everything."""
 
     LINEAR = "linear"
     STF_PROBE = "stf_probe"
+    LORA = "lora"
     FULL = "full"
 
 
@@ -105,10 +107,12 @@ class FinetuneConfig(PhaseConfig):
     tasks: tuple[Task, ...] = (Task.EF, Task.ESV, Task.EDV, Task.REDUCED_EF, Task.AS_GRADE)
     """Tasks with a head; a clip trains those it has labels for."""
     mode: TuneMode = TuneMode.FULL
-    """What may change."""
+    """What may change: heads; STF-Net and heads; these and low-rank adapters of a frozen encoder;
+    everything. What may not is sent to a site once, not each round."""
+    lora: LoraConfig = LoraConfig()
     drop_path: float = Field(default=0.0, ge=0, lt=1)
-    """Stochastic depth where the encoder trains: probability that a window skips the last block's
-    branches; it rises linearly from 0 in the first block."""
+    """Stochastic depth where the encoder or its adapters train: probability that a window skips the
+    last block's branches; it rises linearly from 0 in the first block."""
     reduced_ef_threshold: float = Field(default=50.0, gt=0, lt=100)
     """EF below this, in percent, is the positive class of ``reduced_ef``."""
     standardisation: dict[Task, tuple[float, PositiveFloat]] = Field(default={})

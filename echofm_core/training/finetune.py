@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from echofm_core.contract import ENCODER, HEADS, Phase
+from echofm_core.contract import ENCODER, HEADS, LORA_B, Phase
 from echofm_core.data.windows import ClipWindows, to_batch
 from echofm_core.models.echo_model import EchoModel
 from echofm_core.randomness import torch_stream
@@ -25,7 +25,7 @@ from echofm_core.training.devices import autocast, find_device
 from echofm_core.training.distributed.ranks import ALONE, Ranks
 from echofm_core.training.drop_path import StochasticDepth, stochastic_depth
 from echofm_core.training.execution import Compiled, recomputed
-from echofm_core.training.freeze import TRUNK, finetuned_groups, only_trainable
+from echofm_core.training.freeze import finetuned_groups, only_trainable, trunk_of
 from echofm_core.training.job import Indices, LocalJob
 from echofm_core.training.loop import train
 from echofm_core.training.losses import PLAIN, Emphasis, Losses, nothing, supervised
@@ -58,9 +58,10 @@ def finetune_round(
     labelled = {task: target for task, target in targets.items() if counts[task]}
     rows = np.flatnonzero(np.isfinite(list(targets.values())).any(axis=0))
     paths = torch_stream(context.seed, context.site, context.round, f"{Phase.FINETUNE}.drop_path")
-    drop_path = config.drop_path if ENCODER in TRUNK[config.mode] else 0.0
+    trunk = trunk_of(config)
+    drop_path = config.drop_path if {ENCODER, LORA_B} & set(trunk) else 0.0
     with (
-        only_trainable(model, finetuned_groups(config.mode, labelled)),
+        only_trainable(model, finetuned_groups(config, labelled)),
         recomputed(model, config.checkpoint_blocks),
         stochastic_depth(model.encoder.blocks, drop_path, paths) as depth,
     ):
@@ -77,7 +78,7 @@ def finetune_round(
             )
         )
     return RoundReport(
-        counts=dict.fromkeys(TRUNK[config.mode], len(rows))
+        counts=dict.fromkeys(trunk, len(rows))
         | {f"{HEADS}.{task.value}": counts[task] for task in labelled},
         metrics=metrics,
     )

@@ -18,7 +18,7 @@ from echofm_core.checksum import digest
 from echofm_core.contract import Phase
 from echofm_core.data.people import people
 from echofm_core.errors import EmptySiteError, TrainingError
-from echofm_core.models.weights import to_arrays
+from echofm_core.models.weights import named_weights, to_arrays
 from echofm_core.randomness import stream
 from echofm_core.training.config import PhaseConfig
 from echofm_core.training.context import LocalContext
@@ -120,7 +120,7 @@ class LocalJob:
         """SHA-256, in hex, of all that decides the round's result; ask before the first step."""
         context = self.context
         state = hashlib.sha256()
-        groups = {name.partition(".")[0] for name, _ in self.model.named_parameters()}
+        groups = {name.partition(".")[0] for name in named_weights(self.model)}
         state.update(digest(to_arrays(self.model, groups)).encode())
         state.update("|".join(trainable(self.model)).encode())
         state.update(self.config.model_dump_json().encode())

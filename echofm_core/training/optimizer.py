@@ -10,15 +10,16 @@ from types import MappingProxyType
 import torch
 from torch import nn
 
-from echofm_core.contract import ENCODER, Phase
+from echofm_core.contract import ENCODER, LORA_A, LORA_B, Phase
+from echofm_core.models.weights import named_weights
 from echofm_core.training.config import PhaseConfig
 
 #: AdamW's averaging constants: VideoMAE's in pre-training, torch's own in fine-tuning.
 BETAS: Mapping[Phase, tuple[float, float]] = MappingProxyType(
     {Phase.PRETRAIN: (0.9, 0.95), Phase.FINETUNE: (0.9, 0.999)}
 )
-#: Parameters below the top of the encoder; the group is a block's number.
-_DEEP = re.compile(rf"{ENCODER}\.(?:patch_embed|blocks\.(\d+))\.")
+#: Parameters below the top of the encoder, adapters too; the group is a block's number.
+_DEEP = re.compile(rf"(?:{ENCODER}|{LORA_A}|{LORA_B})\.(?:patch_embed|blocks\.(\d+))\.")
 
 
 def build_optimizer(model: nn.Module, config: PhaseConfig, phase: Phase) -> torch.optim.AdamW:
@@ -27,7 +28,7 @@ def build_optimizer(model: nn.Module, config: PhaseConfig, phase: Phase) -> torc
     Weight decay acts on matrices and kernels, not on biases, norms and tokens (embeddings).
     """
     tokens = {id(layer.weight) for layer in model.modules() if isinstance(layer, nn.Embedding)}
-    shares = rate_shares([name for name, _ in model.named_parameters()], config.layer_decay)
+    shares = rate_shares(named_weights(model), config.layer_decay)
     groups: dict[tuple[float, bool], list[nn.Parameter]] = defaultdict(list)
     for name, parameter in trainable(model).items():
         bare = parameter.ndim < 2 or id(parameter) in tokens
@@ -54,7 +55,7 @@ def rate_shares(names: Iterable[str], decay: float) -> dict[str, float]:
     and the patch embedding less than the lowest; all else, the encoder's last norm too, gets 1.
 
     Args:
-        names: Full names of all the model's parameters.
+        names: Full names of all the model's weights.
         decay: In (0, 1].
 
     Source: Bao 2021 (BEiT), as VideoMAE (Tong 2022) fine-tunes.
@@ -69,7 +70,7 @@ def rate_shares(names: Iterable[str], decay: float) -> dict[str, float]:
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     """Parameters that may change, by full name."""
-    return {name: item for name, item in model.named_parameters() if item.requires_grad}
+    return {name: item for name, item in named_weights(model).items() if item.requires_grad}
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

@@ -9,11 +9,12 @@ import pytest
 from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 
 from client import wire as client
-from echofm_core.checksum import checksum
+from echofm_core.checksum import checksum, digest
 from echofm_core.contract import Action, Instruction, Phase, SiteDescription, SiteResult
 from echofm_core.errors import FederationError, RefusedUpdateError
 from echofm_core.plan import Wire
 from server import wire as server
+from server.frozen import split_frozen
 from simulations.flower_private import become_server, deliver
 
 WEIGHTS = {
@@ -54,6 +55,23 @@ def test_an_instruction_arrives_whole(precision: Wire, dtype: str) -> None:
     for name, array in WEIGHTS.items():
         assert read.weights[name].shape == array.shape
         np.testing.assert_array_equal(read.weights[name], array.astype(dtype))
+
+
+def test_frozen_weights_travel_beside_the_others() -> None:
+    become_server()
+    frozen, rest = split_frozen(WEIGHTS, {"encoder"}, Wire.FP32)
+    asked = instruction(frozen_digest=frozen.digest)
+    record = server.wired(dict(rest), Wire.FP32).record
+    read = {}
+    for site in ("new", "old"):
+        frozen.heard("old", counted=True)
+        message = server.to_message(asked, record, 5, 60.0, frozen.record_for(site))
+        read[site] = client.to_instruction(deliver(message, site))
+    assert list(read["new"].weights) == list(read["old"].weights) == ["heads.ef.scale"]
+    assert list(read["new"].frozen) == ["encoder.w"] and read["old"].frozen == {}
+    assert digest(read["new"].frozen) == read["old"].frozen_digest == frozen.digest
+    frozen.heard("old", counted=False)
+    assert frozen.record_for("old") is not None
 
 
 @pytest.mark.parametrize("precision", list(Wire))
@@ -148,7 +166,7 @@ def _broken(change: str) -> Message:
     [
         ("no arrays", "lacks the records `arrays` and `metrics`"),
         ("no config", "lacks the record `config`"),
-        ("schema", "speaks schema 99, the server 1"),
+        ("schema", "speaks schema 99, the server 2"),
         ("phase", "'sleep' is not a valid Phase"),
         ("counts", "do not pair"),
         ("fraction", "expected a whole number, got float"),
@@ -164,10 +182,10 @@ def test_a_malformed_reply_is_refused_with_one_sentence(change: str, sentence: s
 
 def test_a_site_refuses_a_server_of_another_schema() -> None:
     message = sent()
-    message.content["config"]["schema"] = 2
-    with pytest.raises(FederationError, match="the server speaks schema 2, this site 1"):
-        client.to_instruction(message)
     message.content["config"]["schema"] = 1
+    with pytest.raises(FederationError, match="the server speaks schema 1, this site 2"):
+        client.to_instruction(message)
+    message.content["config"]["schema"] = 2
     del message.content["config"]["run"]
     with pytest.raises(FederationError, match="malformed"):
         client.to_instruction(message)
@@ -176,7 +194,7 @@ def test_a_site_refuses_a_server_of_another_schema() -> None:
 def test_lists_of_metrics_are_not_taken() -> None:
     """A metric is one number: a list could be a prediction of each patient."""
     message = sent()
-    config = ConfigRecord({"schema": 1, "site": "a", "count-names": ["ef"], "count-values": [2]})
+    config = ConfigRecord({"schema": 2, "site": "a", "count-names": ["ef"], "count-values": [2]})
     metrics = MetricRecord({"ef/mae": 5.0, "predictions": [1.0, 2.0]})
     reply = Message(RecordDict({"config": config, "metrics": metrics}), reply_to=message)
     assert server.to_result(reply).metrics == {"ef/mae": 5.0}

@@ -9,15 +9,16 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from echofm_core.contract import ENCODER, HEADS, STF_NET
+from echofm_core.contract import ENCODER, HEADS, LORA_A, LORA_B, STF_NET
 from echofm_core.errors import CheckpointError
 from echofm_core.inference import export
 from echofm_core.inference.export import ONNX, export_folder
 from echofm_core.inference.files import read_file
-from echofm_core.models.build import build_echo_model
+from echofm_core.models.build import build_tuned_model
 from echofm_core.models.config import StfNetForm
+from echofm_core.models.lora import merged
 from echofm_core.models.saved import load_model, save_model
-from echofm_core.models.weights import to_arrays
+from echofm_core.models.weights import named_weights, to_arrays
 from echofm_core.plan import plan_from_mapping
 from echofm_core.tasks import Task
 from tests.data.files import speckle, write_avi
@@ -26,27 +27,36 @@ from tests.models.small import small_plan
 TASKS = [Task.EF, Task.ESV, Task.REDUCED_EF, Task.AS_GRADE]
 
 
-def saved_run(folder: Path, form: StfNetForm = StfNetForm.COMPACT) -> Path:
+def saved_run(folder: Path, form: StfNetForm = StfNetForm.COMPACT, lora: bool = False) -> Path:
     """A model with every kind of head, as a run folder with a card."""
     values = small_plan(form).decisive()
     tasks = [task.value for task in TASKS]
     # Scalings of its own: the constants would give another EF.
     scaling = {"ef": [40.0, 20.0]}
     values["finetune"] = {**values["finetune"], "tasks": tasks, "standardisation": scaling}
+    if lora:
+        values["finetune"] |= {"mode": "lora"}
     plan = plan_from_mapping(values, "of a test")
-    model = build_echo_model(plan)
+    model = build_tuned_model(plan)
+    if lora:  # adapters that add something
+        for name, parameter in named_weights(model).items():
+            parameter.data.add_(0.01 * name.startswith(LORA_B))
     for head in model.heads.values():  # drawn heads are near zero; these have something to say
         for parameter in head.parameters():
             parameter.data.add_(0.1)
-    save_model(folder / "model", to_arrays(model, [ENCODER, STF_NET, HEADS]), plan, TASKS)
+    weights = to_arrays(model, [ENCODER, LORA_A, LORA_B, STF_NET, HEADS])
+    save_model(folder / "model", merged(weights, plan.finetune.lora), plan, TASKS)
     (folder / "model/README.md").write_text("# the card\n")
     return folder
 
 
-@pytest.mark.parametrize("form", list(StfNetForm)[:2])
-def test_it_gives_what_predict_gives(tmp_path: Path, form: StfNetForm) -> None:
+@pytest.mark.parametrize(
+    ("form", "lora"),
+    [(StfNetForm.COMPACT, False), (StfNetForm.PUBLISHED, False), (StfNetForm.COMPACT, True)],
+)
+def test_it_gives_what_predict_gives(tmp_path: Path, form: StfNetForm, lora: bool) -> None:
     """A clip's window goes into ONNX Runtime alone; the reading comes from PyTorch."""
-    run = saved_run(tmp_path / "run", form)
+    run = saved_run(tmp_path / "run", form, lora)
     model = load_model(run)
     worst = export_folder(model, run, tmp_path / "out", onnx=True)
     assert worst is not None and worst <= 1e-4

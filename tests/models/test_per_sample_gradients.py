@@ -8,9 +8,12 @@ from opacus.grad_sample import GradSampleModule
 from opacus.validators import ModuleValidator
 from torch import Tensor, nn
 
-from echofm_core.models.build import build_autoencoder, build_echo_model
+from echofm_core.contract import LORA_B, group_of
+from echofm_core.models.build import build_autoencoder, build_echo_model, build_tuned_model
 from echofm_core.models.config import StfNetForm
 from echofm_core.models.masked_autoencoder import MaskedAutoencoder
+from echofm_core.models.weights import named_weights
+from echofm_core.training.config import TuneMode
 from tests.models.small import everywhere, generator, small_plan, times, videos
 
 BATCH = 3
@@ -44,6 +47,23 @@ def check(model: nn.Module, losses: Callable[[slice], Tensor]) -> None:
 @pytest.mark.parametrize("form", list(StfNetForm))
 def test_fine_tuning(form: StfNetForm) -> None:
     model, video, seconds = build_echo_model(small_plan(form)), videos(BATCH), times(BATCH)
+
+    def losses(part: slice) -> Tensor:
+        predicted = model(video[part], seconds[part]).values()
+        return torch.cat([(out - 1).square() for out in predicted], dim=1).sum(dim=1)
+
+    check(model, losses)
+
+
+def test_adapters() -> None:
+    """With B drawn too, so that A's gradient is not zero."""
+    plan = small_plan()
+    tuned = plan.finetune.model_copy(update={"mode": TuneMode.LORA})
+    model = build_tuned_model(plan.model_copy(update={"finetune": tuned}))
+    for name, parameter in named_weights(model).items():
+        if group_of(name) == LORA_B:
+            torch.nn.init.normal_(parameter, std=0.1, generator=generator())
+    video, seconds = videos(BATCH), times(BATCH)
 
     def losses(part: slice) -> Tensor:
         predicted = model(video[part], seconds[part]).values()

@@ -6,7 +6,9 @@ from torch import nn
 
 from echofm_core.contract import Phase
 from echofm_core.errors import CheckpointError
-from echofm_core.models.build import build_autoencoder, build_echo_model
+from echofm_core.models.build import build_autoencoder, build_echo_model, build_tuned_model
+from echofm_core.models.weights import named_weights
+from echofm_core.training.config import TuneMode
 from echofm_core.training.moments import KeptMoments
 from echofm_core.training.optimizer import build_optimizer, rate_shares, set_rate, trainable
 from tests.training.site import PLAN
@@ -58,6 +60,8 @@ SHARES = {
     "encoder.blocks.1.attn.qkv.weight": 1 / 8,
     "encoder.blocks.2.mlp.fc1.bias": 1 / 4,
     "encoder.blocks.3.mlp.fc2.weight": 1 / 2,
+    "lora_a.blocks.1.attn.qkv.weight": 1 / 8,
+    "lora_b.blocks.3.attn.proj.weight": 1 / 2,
     "encoder.norm.weight": 1,
     "stf_net.disjoint.time_blocks.0.attn.qkv.weight": 1,
     "heads.ef.linear.bias": 1,
@@ -67,14 +71,17 @@ SHARES = {
 def test_layers_learn_more_slowly_the_deeper_they_are() -> None:
     """AdamW's first step is as long as the rate, whatever the gradient: 0.01 times the share."""
     config = PLAN.finetune.model_copy(update={"layer_decay": 0.5, "weight_decay": 0.0})
-    model = build_echo_model(PLAN)
+    config = config.model_copy(update={"mode": TuneMode.LORA})
+    model = build_tuned_model(PLAN.model_copy(update={"finetune": config}))
     optimizer = build_optimizer(model, config, Phase.FINETUNE)
     set_rate(optimizer, 0.01)
-    before = {name: item.detach().clone() for name, item in model.named_parameters()}
+    before = {name: item.detach().clone() for name, item in named_weights(model).items()}
     for item in model.parameters():
         item.grad = torch.ones_like(item)
     optimizer.step()
-    moved = {name: (before[name] - item).mean().item() for name, item in model.named_parameters()}
+    moved = {
+        name: (before[name] - item).mean().item() for name, item in named_weights(model).items()
+    }
     expected = {name: 0.01 * share for name, share in SHARES.items()}
     assert {name: moved[name] for name in SHARES} == pytest.approx(expected, rel=1e-3)
 

@@ -14,8 +14,8 @@ from echofm_core.data.manifest import load_manifest, save_manifest
 from echofm_core.data.windows import ClipWindows
 from echofm_core.errors import EchoFMError
 from echofm_core.models import weights as files
-from echofm_core.models.build import build_autoencoder, build_echo_model
-from echofm_core.models.weights import load_arrays, to_arrays
+from echofm_core.models.build import build_autoencoder, build_tuned_model
+from echofm_core.models.weights import load_arrays, named_weights, to_arrays
 from echofm_core.pages.files import write_whole
 from echofm_core.plan import Plan, plan_from_json
 from echofm_core.privacy.config import PrivacyConfig
@@ -71,7 +71,7 @@ class JobFolder:
         job = self._read(self._job)
         plan = plan_from_json(job["plan"], "of a shared round")
         pretraining = Phase(job["phase"]) is Phase.PRETRAIN
-        model = build_autoencoder(plan) if pretraining else build_echo_model(plan)
+        model = build_autoencoder(plan) if pretraining else build_tuned_model(plan)
         load_arrays(model, files.load(self._given))
         store = ClipStore([Path(folder) for folder in job["stores"]])
         clips = ClipWindows(store, load_manifest(self._manifest), plan.data)
@@ -142,7 +142,7 @@ class JobFolder:
 
 def all_arrays(model: Model) -> Weights:
     """Every parameter of a model."""
-    return to_arrays(model, {group_of(name) for name, _ in model.named_parameters()})
+    return to_arrays(model, {group_of(name) for name in named_weights(model)})
 
 
 def _context_to_json(context: LocalContext) -> dict[str, Any]:
