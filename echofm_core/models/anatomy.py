@@ -11,6 +11,7 @@ from torch import nn
 from echofm_core.contract import DECODER, HEADS, group_of
 from echofm_core.models.config import StfNetForm
 from echofm_core.models.echo_model import EchoModel
+from echofm_core.models.lora import adapter_parameters
 from echofm_core.models.masked_autoencoder import MaskedAutoencoder
 from echofm_core.models.masking import hidden_count
 from echofm_core.models.patches import PatchGrid
@@ -28,6 +29,7 @@ class Anatomy:
         published: The released STF-Net's before correction, layer by layer from its shapes.
         grid: Geometry of the tokens.
         hidden: Space positions that pre-training hides, in each time slot.
+        adapters: Parameters of the adapters of ``finetune.lora``, whatever the mode.
     """
 
     groups: dict[str, int]
@@ -35,6 +37,7 @@ class Anatomy:
     published: int
     grid: PatchGrid
     hidden: int
+    adapters: int
 
 
 def anatomy_of(plan: Plan) -> Anatomy:
@@ -56,6 +59,7 @@ def anatomy_of(plan: Plan) -> Anatomy:
         published=published_parameters(width, grid.rows, grid.cols),
         grid=grid,
         hidden=hidden_count(grid.positions, plan.pretrain.mask_ratio),
+        adapters=adapter_parameters(models[plan.model.stf_net].encoder, plan.finetune.lora),
     )
 
 

@@ -75,7 +75,14 @@ def _groups_table(anatomy: Anatomy, size: ModelSize, stf_net: StfNetForm) -> Tab
         table.add_row(name + note, *_sizes(parameters))
     table.add_section()
     table.add_row("sent in pre-training", *_sizes(groups[ENCODER]))
-    table.add_row("sent in fine-tuning", *_sizes(sum(groups.values()) - groups[DECODER]))
+    trained = {
+        "linear": groups[HEADS],
+        "stf_probe": groups[HEADS] + groups[STF_NET],
+        "lora, rank 8": groups[HEADS] + groups[STF_NET] + anatomy.adapters,
+        "full": sum(groups.values()) - groups[DECODER],
+    }
+    for mode, parameters in trained.items():
+        table.add_row(f"sent in fine-tuning, {mode}", *_sizes(parameters))
     return table
 
 

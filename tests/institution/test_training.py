@@ -18,6 +18,7 @@ from echofm_core.errors import CheckpointError, PrivacyError, ResumeError
 from echofm_core.institution.data import InstitutionData, prepare
 from echofm_core.institution.run_folder import RoundEntry, RunFolder
 from echofm_core.institution.training import train
+from echofm_core.institution.validation import validation_loss
 from echofm_core.models.saved import load_model, load_weights
 from echofm_core.models.weights import load_metadata
 from echofm_core.plan import Plan, load_plan, plan_from_mapping
@@ -58,10 +59,15 @@ def test_official_splits_are_kept_and_patients_apart(data: InstitutionData, plan
     assert len(data.windows(Split.TRAIN, elsewhere, Phase.PRETRAIN)) == 10
 
 
-@pytest.mark.parametrize("phase", list(Phase))
+@pytest.mark.parametrize(
+    ("phase", "mode"),
+    [(Phase.PRETRAIN, "full"), (Phase.FINETUNE, "full"), (Phase.FINETUNE, "lora")],
+)
 def test_stopped_after_any_round_and_gone_on_with_to_the_same_bits(
-    data: InstitutionData, plan: Plan, tmp_path: Path, phase: Phase
+    data: InstitutionData, plan: Plan, tmp_path: Path, phase: Phase, mode: str
 ) -> None:
+    plan = changed(plan, finetune={"mode": mode})
+
     class StopHereError(Exception):
         pass
 
@@ -166,6 +172,24 @@ def test_a_folder_of_another_run_is_refused(plan: Plan, tmp_path: Path) -> None:
     (tmp_path / "full/notes.txt").write_text("mine")
     with pytest.raises(ResumeError, match="not empty"):
         claim(plan, tmp_path / "full")
+
+
+def test_adapters_are_merged_into_the_model(
+    data: InstitutionData, plan: Plan, tmp_path: Path
+) -> None:
+    """What the run measured with adapters beside the encoder, the plain model file gives too."""
+    tuned = changed(plan, finetune={"mode": "lora", "learning_rate": 1e-2})
+    run = claim(tuned, tmp_path / "run")
+    with pytest.warns(RuntimeWarning, match="adapters on it learn little"):
+        train(tuned, data, run)
+    saved, best = load_model(tmp_path / "run"), run.entries()[-1].best
+    assert {name.partition(".")[0] for name in run.last()} > {"lora_a", "lora_b", "encoder"}
+    held_out = data.windows(Split.VALIDATION, tuned, Phase.FINETUNE)
+    told = run.entries()[best - 1].metrics["validation"]
+    assert validation_loss(saved.model, held_out, tuned, "cpu") == pytest.approx(told, rel=1e-5)
+    name = "encoder.blocks.0.attn.qkv.weight"
+    merged, base = load_weights(tmp_path / "run")[name], run.last()[name]
+    assert np.abs(merged - base).max() > 1e-4
 
 
 def test_a_private_plan_is_refused(data: InstitutionData, plan: Plan, tmp_path: Path) -> None:

@@ -43,6 +43,11 @@ def test_the_compact_stf_net_stays_under_eight_million() -> None:
     assert 1e6 < anatomy_of(base()).forms[StfNetForm.COMPACT] < 8e6
 
 
+def test_adapters_of_the_base_encoder() -> None:
+    """Rank 8, twelve blocks, on qkv (768 to 2304) and proj (768 to 768)."""
+    assert anatomy_of(base()).adapters == 8 * 12 * (768 + 2304 + 768 + 768)
+
+
 def test_mean_pooling_has_no_parameters() -> None:
     assert anatomy_of(base()).forms[StfNetForm.MEAN_POOL] == 0
     assert "stf_net" not in anatomy_of(base(StfNetForm.MEAN_POOL)).groups
@@ -73,6 +78,8 @@ def test_the_command_prints_them() -> None:
     for words in (
         ("encoder", "85.45 M", "341.8", "170.9"),
         ("stf_net", "126.43 M", "505.7", "252.9"),
+        ("fine-tuning, lora, rank 8", "126.88 M"),
+        ("fine-tuning, full", "211.89 M", "847.6"),
         ("as published, before correction", "126.4 M"),
         ("compact", "6.1 M"),
         ("8 x 14 x 14 = 1568",),
