@@ -68,11 +68,9 @@ def rows(message: Message) -> list[Row]:
     ]
 
 
-def lora_plan(mode: str = "lora", **finetune: object) -> Plan:
-    return small_plan(
-        pretrain={"rounds": 1},
-        finetune={"rounds": 3, "mode": mode, "lora": {"rank": 4}, **finetune},
-    )
+def lora_plan(mode: str = "lora", wire: str = "fp32", **finetune: object) -> Plan:
+    finetune = {"rounds": 3, "mode": mode, "lora": {"rank": 4}, **finetune}
+    return small_plan(pretrain={"rounds": 1}, finetune=finetune, federation={"wire": wire})
 
 
 def federate(
@@ -218,7 +216,7 @@ def test_a_site_that_lost_them_says_so_and_gets_them_again(
 @pytest.mark.parametrize(
     ("plan", "frozen"),
     [
-        (lora_plan(rounds=2, lora={"rank": 4, "freeze_a": True}), {ENCODER, LORA_A}),
+        (lora_plan(rounds=2, lora={"rank": 4, "freeze_a": True}, wire="fp16"), {ENCODER, LORA_A}),
         (lora_plan("linear", rounds=2), {ENCODER, STF_NET}),
         (lora_plan("stf_probe", rounds=2, batch_size=4), {ENCODER}),
     ],
