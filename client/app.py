@@ -29,8 +29,10 @@ app = ClientApp()
 def describe(message: Message, context: Context) -> Message:
     """Who are you, and how much can you train on?"""
     from client.wire import describe_reply
+    from echofm_core.models.lora import require_adapters
 
     _, plan, site, _ = _open(message, context)
+    require_adapters(plan)
     return describe_reply(site.describe(plan), message)
 
 

@@ -105,12 +105,15 @@ def run_federation(
         tracking_store: Folder of the local MLflow store, where several runs share one.
 
     Raises:
-        EnvironmentClashError: A tracker of the plan is not installed.
+        EnvironmentClashError: A tracker of the plan, or peft for its adapters, is not installed.
         ResumeError: The folder holds a run and ``resume`` is false, or the plan differs.
         FederationError: Too few sites are there, or a round has too few usable updates.
     """
+    from echofm_core.models.lora import require_adapters
+
     tell, run, scratch = on_event or ignore, run_name(plan), folder / "scratch"
     require_trackers(plan)
+    require_adapters(plan)
     journal = Journal(folder, plan.digest())
     journal.open(resume=resume)
     _keep_plan(plan, folder)

@@ -5,6 +5,9 @@ zero, so that a model with fresh adapters is the model it was. peft puts them in
 renames what it wraps; :func:`own_name` undoes that, so that names on the wire and on disk depend on
 no library.
 
+A server averages A and B each by itself (FedIT, Zhang 2023), which is not the average of ``B A``
+unless A is frozen (FFA-LoRA, Sun 2024).
+
 Source: Hu 2022 (LoRA).
 """
 
@@ -12,6 +15,7 @@ from __future__ import annotations
 
 import math
 import re
+from importlib.util import find_spec
 
 import numpy as np
 import torch
@@ -47,15 +51,11 @@ def add_adapters(model: EchoModel, config: LoraConfig, seed: int) -> None:
     Raises:
         EnvironmentClashError: peft is not installed.
     """
-    try:
-        # Not above: it loads transformers, which takes seconds.
-        from peft import LoraConfig as PeftConfig
-        from peft import inject_adapter_in_model
-    except ImportError:
-        raise EnvironmentClashError(
-            'finetune.mode = "lora" needs peft, at the server and at each site; install it with '
-            "`pip install 'echofm-federated[lora]'`."
-        ) from None
+    _require_peft()
+    # Not above: it loads transformers, which takes seconds.
+    from peft import LoraConfig as PeftConfig
+    from peft import inject_adapter_in_model
+
     layers = [target.layer for target in config.targets]
     with torch.random.fork_rng(devices=[]):
         inject_adapter_in_model(
@@ -70,6 +70,24 @@ def add_adapters(model: EchoModel, config: LoraConfig, seed: int) -> None:
             nn.init.kaiming_uniform_(parameter, a=math.sqrt(5), generator=generator)
         elif group == LORA_B:
             nn.init.zeros_(parameter)
+
+
+def require_adapters(plan: Plan) -> None:
+    """Refuse a plan whose adapters cannot be made here, before anything is trained.
+
+    Raises:
+        EnvironmentClashError: peft is not installed.
+    """
+    if plan.finetune.rounds and plan.finetune.mode is TuneMode.LORA:
+        _require_peft()
+
+
+def _require_peft() -> None:
+    if find_spec("peft") is None:
+        raise EnvironmentClashError(
+            'finetune.mode = "lora" needs peft, at the server and at each site; install it with '
+            "`pip install 'echofm-federated[lora]'`."
+        )
 
 
 def own_name(name: str) -> str:

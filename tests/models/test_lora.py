@@ -12,7 +12,7 @@ from echofm_core.contract import ENCODER, HEADS, LORA_A, LORA_B, STF_NET, group_
 from echofm_core.errors import EnvironmentClashError, PlanError
 from echofm_core.models.build import build_echo_model, build_tuned_model
 from echofm_core.models.echo_model import EchoModel
-from echofm_core.models.lora import adapter_parameters, merged
+from echofm_core.models.lora import adapter_parameters, merged, require_adapters
 from echofm_core.models.weights import load_arrays, named_weights, to_arrays
 from echofm_core.plan import Plan, plan_from_mapping
 from tests.models.small import generator, small_plan, times, videos
@@ -125,8 +125,10 @@ def test_adapters_are_counted_without_being_made(targets: list[str]) -> None:
 def test_without_peft_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "peft", None)
     build_tuned_model(small_plan())
-    with pytest.raises(EnvironmentClashError, match=r"pip install 'echofm-federated\[lora\]'"):
-        build_tuned_model(lora_plan())
+    require_adapters(small_plan())
+    for wanted in (build_tuned_model, require_adapters):
+        with pytest.raises(EnvironmentClashError, match=r"pip install 'echofm-federated\[lora\]'"):
+            wanted(lora_plan())
 
 
 @pytest.mark.parametrize(
