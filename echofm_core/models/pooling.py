@@ -11,7 +11,7 @@ from echofm_core.models.patches import sinusoid
 
 #: Shortest and longest period of the time code, in seconds: a fifth of a fast beat, ten slow ones.
 SHORTEST_PERIOD, LONGEST_PERIOD = 0.1, 10.0
-#: Added to a variance before the root: a still feature has a finite slope.
+#: Added to a variance before the logarithm: a still feature has a finite slope.
 STILLNESS = 1e-4
 
 
@@ -44,17 +44,20 @@ class GatedAttentionPool(nn.Module):
         return pooled.flatten(-2)
 
 
-def spread_over_time(features: Tensor) -> Tensor:
-    """Standard deviation over time slots: how far each feature swings, whenever it does.
+def swing_over_time(features: Tensor) -> Tensor:
+    """How far each feature swings, whenever it does: the logarithm of its standard deviation.
+
+    The deviation itself is small beside a feature, and patients differ little in it: next to pooled
+    features in one layer norm it would be learnt last. Its logarithm differs as much as they do.
 
     Args:
         features: Float (B, slots, ..., D).
 
     Returns:
-        Float (B, ..., D), at least the root of :data:`STILLNESS`; that of one slot.
+        Float (B, ..., D), at least half the logarithm of :data:`STILLNESS`; that of one slot.
     """
     swing = features - features.mean(dim=1, keepdim=True)
-    return (swing.square().mean(dim=1) + STILLNESS).sqrt()
+    return 0.5 * (swing.square().mean(dim=1) + STILLNESS).log()
 
 
 class TimeCode(nn.Module):

@@ -10,7 +10,7 @@ from echofm_core.models.pooling import (
     TimeCode,
     channels_first,
     channels_last,
-    spread_over_time,
+    swing_over_time,
 )
 from echofm_core.models.video_vit import transformer
 
@@ -25,7 +25,7 @@ HEAD_WIDTH = 32
 class JointPathway(nn.Module):
     """Space and time together: a residual bottleneck over the token grid, pooled over all tokens.
 
-    Beside the pool stands how far each feature swings at its place, averaged over places.
+    Beside the pool stands how far each feature swings at its place, pooled over places.
 
     The 3 x 3 x 3 convolution is depthwise, so that local motion is read at a 1/width of the cost.
     """
@@ -40,13 +40,15 @@ class JointPathway(nn.Module):
         self.expand = nn.Linear(inner, inner)
         self.act = nn.GELU()
         self.pool = GatedAttentionPool(inner, inner, POOL_HEADS)
-        self.out_width = (POOL_HEADS + 1) * inner
+        self.swing_pool = GatedAttentionPool(inner, inner, POOL_HEADS)
+        self.out_width = 2 * POOL_HEADS * inner
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens (B, slots, rows, cols, D) to (B, out_width)."""
         grid = self.body(tokens)
         pooled: Tensor = self.pool(grid.flatten(1, 3))
-        return torch.cat((pooled, spread_over_time(grid).mean(dim=(1, 2))), dim=1)
+        swung: Tensor = self.swing_pool(swing_over_time(grid).flatten(1, 2))
+        return torch.cat((pooled, swung), dim=1)
 
     def body(self, tokens: Tensor) -> Tensor:
         """Token grid before pooling, (B, slots, rows, cols, D / 2)."""
@@ -79,7 +81,7 @@ class DisjointPathway(nn.Module):
         """Tokens (B, slots, rows, cols, D) and times (B, slots) to (B, out_width)."""
         seen = self.merge(self.space(tokens))
         slots = self.time_norm(self.time_blocks(seen + self.time_code(times)))
-        return torch.cat((self.time_pool(slots), spread_over_time(seen)), dim=1)
+        return torch.cat((self.time_pool(slots), swing_over_time(seen)), dim=1)
 
     def space(self, tokens: Tensor) -> Tensor:
         """Each slot by itself, pooled over its positions: (B, slots, POOL_HEADS * D / 2)."""
@@ -94,7 +96,8 @@ class CompactStfNet(nn.Module):
     queries, the 3D convolution is depthwise, slots exchange what they saw before they are pooled,
     and each pool has several weightings. The amplitude of a motion, from which ejection fraction
     is read, is a difference between moments that no weighted mean holds; so each pathway also
-    hands on the standard deviation of its features over time.
+    hands on how far its features swing over time, the joint one with weights of its own over
+    places: a chamber fills few of them.
 
     Args:
         width: Length D of an encoder token.

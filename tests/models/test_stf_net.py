@@ -1,12 +1,14 @@
 """Both pathways leave tokens where they are, and read time as they say."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from echofm_core.models.build import initialise
 from echofm_core.models.config import StfNetForm
-from echofm_core.models.pooling import STILLNESS, GatedAttentionPool, spread_over_time
+from echofm_core.models.pooling import STILLNESS, GatedAttentionPool, swing_over_time
 from echofm_core.models.stf_compact import CompactStfNet
 from echofm_core.models.stf_net import build_stf_net
 from echofm_core.models.stf_published import PublishedStfNet
@@ -173,29 +175,46 @@ def test_published_merge_is_the_published_whole_grid_convolution() -> None:
         torch.testing.assert_close(net.slot_merge(grid.flatten(2))[0], expected)
 
 
-def test_spread_over_time_by_hand() -> None:
-    """Slots 1, 3, 1, 3 have mean 2 and deviation 1; the order of slots does not matter."""
+def test_swing_over_time_by_hand() -> None:
+    """Slots 1, 3, 1, 3 have mean 2 and deviation 1, whose logarithm is 0, in whatever order.
+
+    Twice as far apart, it is the logarithm of 2.
+    """
     slots = torch.tensor([1.0, 3.0, 1.0, 3.0]).reshape(1, 4, 1)
-    expected = torch.tensor([[(1 + STILLNESS) ** 0.5]])
-    torch.testing.assert_close(spread_over_time(slots), expected)
-    torch.testing.assert_close(spread_over_time(slots[:, [0, 2, 1, 3]]), expected)
+    expected = torch.zeros(1, 1)
+    torch.testing.assert_close(swing_over_time(slots), expected, atol=STILLNESS, rtol=0)
+    torch.testing.assert_close(swing_over_time(slots[:, [0, 2, 1, 3]]), swing_over_time(slots))
+    twice = torch.tensor([[math.log(2.0)]])
+    torch.testing.assert_close(swing_over_time(2 * slots), twice, atol=STILLNESS, rtol=0)
 
 
-def test_a_still_feature_has_a_small_spread_and_a_finite_slope() -> None:
+def test_a_still_feature_swings_least_and_has_a_finite_slope() -> None:
     still = torch.full((1, 4, 2), 7.0, requires_grad=True)
-    spread = spread_over_time(still)
-    torch.testing.assert_close(spread, torch.full((1, 2), STILLNESS**0.5))
-    spread.sum().backward()
+    swing = swing_over_time(still)
+    torch.testing.assert_close(swing, torch.full((1, 2), math.log(STILLNESS) / 2))
+    swing.sum().backward()
     assert still.grad is not None
     assert bool(still.grad.isfinite().all())
 
 
 def test_the_disjoint_pathway_hands_on_what_moves() -> None:
-    """Its last width / 2 numbers are the spread: the floor where every slot is the same."""
+    """Its last width / 2 numbers are the swing: the floor where every slot is the same."""
     net = build(StfNetForm.COMPACT).disjoint
     moving = tokens(1)
     still = moving[:, :1].expand_as(moving)
     with torch.no_grad():
         rest, motion = (net(grid, slot_times(1))[0, -WIDTH // 2 :] for grid in (still, moving))
-    torch.testing.assert_close(rest, torch.full_like(rest, STILLNESS**0.5))
-    assert bool((motion > 1.5 * rest).all())
+    torch.testing.assert_close(rest, torch.full_like(rest, math.log(STILLNESS) / 2))
+    assert bool((motion > rest + math.log(1.5)).all())
+
+
+def test_without_preference_the_joint_pathway_hands_on_the_mean_swing_of_all_places() -> None:
+    """Zero scores give each of the 30 places the same weight, in each of the four weightings."""
+    net = build(StfNetForm.COMPACT).joint
+    grid = net.body(tokens(1)).detach()
+    with torch.no_grad():
+        net.swing_pool.score.weight.zero_()
+        net.swing_pool.score.bias.zero_()
+        even = net(tokens(1))[0, net.out_width // 2 :].reshape(-1, WIDTH // 2)
+        means = swing_over_time(grid).mean(dim=(1, 2))
+    torch.testing.assert_close(even, means.expand_as(even))
