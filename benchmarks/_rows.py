@@ -77,18 +77,24 @@ def report(rows: Sequence[Row], json_file: Path | None = None) -> int:
     Returns:
         1 where a bar is missed, else 0.
     """
-    cells = [HEADINGS, *(tuple(map(_cell, row.as_json().values())) for row in rows)]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(HEADINGS))]
-    for line in cells:
-        padded = (
-            text.ljust(width) if column == 0 else text.rjust(width)
-            for column, (text, width) in enumerate(zip(line, widths, strict=True))
-        )
-        print("  ".join(padded).rstrip())
+    print(lines_of(rows))
     if json_file is not None:
         text = json.dumps([row.as_json() for row in rows], indent=2)
         json_file.write_text(text + "\n", encoding="utf-8")
     return int(any(row.holds is False for row in rows))
+
+
+def lines_of(rows: Sequence[Row]) -> str:
+    """Rows as a table of text."""
+    cells = [HEADINGS, *(tuple(map(_cell, row.as_json().values())) for row in rows)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(HEADINGS))]
+    return "\n".join(
+        "  ".join(
+            text.ljust(width) if column == 0 else text.rjust(width)
+            for column, (text, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in cells
+    )
 
 
 def _cell(value: object) -> str:
