@@ -66,10 +66,10 @@ class Arm:
     def plan(self, recipe: Plan) -> Plan:
         """The recipe with what the arm changes; all arms take the same number of steps."""
         passes = recipe.finetune.local_epochs * max(FRACTIONS) // self.percent
-        tune = {"mode": self.mode, "local_epochs": passes}
+        tune: dict[str, object] = {"mode": self.mode, "local_epochs": passes}
         if self.frozen:
             tune["learning_rate"] = FROZEN_RATE
-        tables = {"model": {"stf_net": self.form}, "finetune": tune}
+        tables: dict[str, dict[str, object]] = {"model": {"stf_net": self.form}, "finetune": tune}
         if self.start is Start.RANDOM:  # another pre-training is no other plan of these
             tables["pretrain"] = PretrainConfig(rounds=0).model_dump(mode="json")
         return _changed(recipe, self.seed, **tables)

@@ -59,7 +59,7 @@ class Interval:
 def over_seeds(values: Sequence[float]) -> Interval:
     """Student's t interval of at least two seeds."""
     mean = sum(values) / len(values)
-    half = stats.t.ppf((1 + COVERAGE) / 2, len(values) - 1) * stats.sem(values)
+    half = float(stats.t.ppf((1 + COVERAGE) / 2, len(values) - 1) * stats.sem(values))
     return Interval(mean, mean - half, mean + half)
 
 
@@ -74,7 +74,7 @@ class Results:
     def __init__(self, arms: Sequence[Arm], scores: pd.DataFrame) -> None:
         self.arms = {arm.name: arm for arm in arms}
         self.seeds = sorted({arm.seed for arm in arms})
-        self._scores = scores.set_index(["task", "metric", "arm"]).sort_values("seed").sort_index()
+        self._scores = dict(list(scores.sort_values("seed").groupby(["task", "metric", "arm"])))
 
     def values(self, measure: Measure, arm: Arm) -> list[float]:
         """One a seed, in their order."""
@@ -118,7 +118,7 @@ class Results:
         return max(whole, key=lambda arm: self.interval(measure, arm).mean)
 
     def _of(self, measure: Measure, arm: Arm) -> pd.DataFrame:
-        return self._scores.loc[[(measure.task.value, measure.metric, arm.name)]]
+        return self._scores[measure.task.value, measure.metric, arm.name]
 
 
 def rows_of(results: Results) -> list[Row]:
