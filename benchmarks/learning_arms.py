@@ -14,8 +14,6 @@ from echofm_core.training.config import PretrainConfig, TuneMode
 
 #: Plan of all arms; an arm changes seed, fusion network, mode and passes alone.
 RECIPE = Path(__file__).with_name("learning.toml")
-#: Peak rate where the encoder is frozen: what is left to train is small and starts from nothing.
-FROZEN_RATE = 3e-3
 FORMS = (StfNetForm.MEAN_POOL, StfNetForm.COMPACT, StfNetForm.PUBLISHED)
 #: Percent of the training patients with labels.
 FRACTIONS = (5, 10, 25, 50, 100)
@@ -67,8 +65,6 @@ class Arm:
         """The recipe with what the arm changes; all arms take the same number of steps."""
         passes = recipe.finetune.local_epochs * max(FRACTIONS) // self.percent
         tune: dict[str, object] = {"mode": self.mode, "local_epochs": passes}
-        if self.frozen:
-            tune["learning_rate"] = FROZEN_RATE
         tables: dict[str, dict[str, object]] = {"model": {"stf_net": self.form}, "finetune": tune}
         if self.start is Start.RANDOM:  # another pre-training is no other plan of these
             tables["pretrain"] = PretrainConfig(rounds=0).model_dump(mode="json")

@@ -134,6 +134,5 @@ def _attention(
     model = saved.model
     if isinstance(model.stf_net, MeanPool | BagPool):
         return None
-    tokens = model.encoder(to_batch([window]).video.to(device))
-    grid = torch.unflatten(tokens, 1, model.encoder.grid)
+    grid = model.tokens(to_batch([window]).video.to(device))
     return np.asarray(model.stf_net.attention(grid)[0].float().cpu().numpy(), dtype=np.float32)

@@ -11,6 +11,7 @@ from echofm_core.data.config import DataConfig
 from echofm_core.models.bag import BagPool, encode_alone
 from echofm_core.models.config import ModelConfig
 from echofm_core.models.heads import build_head
+from echofm_core.models.stf_compact import CompactStfNet
 from echofm_core.models.stf_net import build_stf_net
 from echofm_core.models.video_vit import VideoEncoder
 from echofm_core.tasks import Task
@@ -29,7 +30,8 @@ class EchoModel(nn.Module):
     def __init__(self, model: ModelConfig, data: DataConfig, tasks: Sequence[Task]) -> None:
         super().__init__()
         self.encoder = VideoEncoder(model, data)
-        self.stf_net = build_stf_net(model.stf_net, self.encoder.grid, self.encoder.width)
+        levels = 1 + len(self.encoder.blocks)
+        self.stf_net = build_stf_net(model.stf_net, self.encoder.grid, self.encoder.width, levels)
         width = self.stf_net.out_width
         self.heads = nn.ModuleDict({task.value: build_head(task, width) for task in tasks})
 
@@ -51,7 +53,17 @@ class EchoModel(nn.Module):
         if isinstance(self.stf_net, BagPool):
             pooled: Tensor = self.stf_net(encode_alone(self.encoder, video), times)
             return pooled
-        tokens = torch.unflatten(self.encoder(video), 1, self.encoder.grid)
         slot_times = torch.unflatten(times, 1, (self.encoder.grid[0], -1)).mean(dim=2)
-        fused: Tensor = self.stf_net(tokens, slot_times)
+        fused: Tensor = self.stf_net(self.tokens(video), slot_times)
         return fused
+
+    def tokens(self, video: Tensor) -> Tensor:
+        """What the fusion network reads of a video, (B, slots, rows, cols, D).
+
+        The compact one reads all stages of the encoder, the others its last.
+        """
+        if isinstance(self.stf_net, CompactStfNet):
+            found = self.stf_net.mix(self.encoder.levels(video))
+        else:
+            found = self.encoder(video)
+        return torch.unflatten(found, 1, self.encoder.grid)

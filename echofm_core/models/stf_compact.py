@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -89,6 +92,28 @@ class DisjointPathway(nn.Module):
         return pooled
 
 
+class LevelMix(nn.Module):
+    """One token grid of what all stages of the encoder say: each normalised by itself, summed.
+
+    Pre-training leaves the encoder's last blocks to reconstruction: what moves is then small beside
+    what stands still, and read more easily from early stages (He 2022, section 4.3, tunes the last
+    blocks for it). The weights of the norms say which stage counts for which feature.
+
+    Args:
+        width: Length D of a token.
+        levels: How many stages.
+    """
+
+    def __init__(self, width: int, levels: int) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList(nn.LayerNorm(width, eps=1e-6) for _ in range(levels))
+
+    def forward(self, levels: Sequence[Tensor]) -> Tensor:
+        """Tokens (B, N, D) of each stage to (B, N, D), at first of the scale of one stage."""
+        normed = [norm(level) for norm, level in zip(self.norms, levels, strict=True)]
+        return torch.stack(normed).sum(dim=0) / math.sqrt(len(normed))
+
+
 class CompactStfNet(nn.Module):
     """Joint and disjoint pathway, concatenated.
 
@@ -101,12 +126,14 @@ class CompactStfNet(nn.Module):
 
     Args:
         width: Length D of an encoder token.
+        levels: Stages of the encoder that ``mix`` makes the tokens of.
 
     Source: Echo-Vision-FM (2025), STF-Net; DESIGN.md, section 5.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, levels: int) -> None:
         super().__init__()
+        self.mix = LevelMix(width, levels)
         self.joint = JointPathway(width)
         self.disjoint = DisjointPathway(width)
         self.out_width = self.joint.out_width + self.disjoint.out_width
@@ -115,7 +142,7 @@ class CompactStfNet(nn.Module):
         """Fuse.
 
         Args:
-            tokens: Float (B, slots, rows, cols, D).
+            tokens: Float (B, slots, rows, cols, D), of ``mix``.
             times: Float (B, slots), seconds.
 
         Returns:

@@ -27,7 +27,7 @@ class MeanPool(nn.Module):
 
 
 def build_stf_net(
-    form: StfNetForm, grid: tuple[int, int, int], width: int
+    form: StfNetForm, grid: tuple[int, int, int], width: int, levels: int
 ) -> CompactStfNet | PublishedStfNet | MeanPool | BagPool:
     """Fusion network; call it with tokens (B, slots, rows, cols, D) and times (B, slots) seconds.
 
@@ -35,10 +35,11 @@ def build_stf_net(
         form: Which one.
         grid: (slots, rows, cols) of the encoder.
         width: Length D of an encoder token.
+        levels: Stages of the encoder: its patches, and its blocks.
     """
     match form:
         case StfNetForm.COMPACT:
-            return CompactStfNet(width)
+            return CompactStfNet(width, levels)
         case StfNetForm.PUBLISHED:
             return PublishedStfNet(grid, width)
         case StfNetForm.MEAN_POOL:

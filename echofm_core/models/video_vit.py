@@ -27,13 +27,19 @@ class Blocks(nn.Sequential):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens (B, N, D) through every block."""
+        return self.each(tokens)[-1]
+
+    def each(self, tokens: Tensor) -> list[Tensor]:
+        """Tokens (B, N, D) as they come, and as each block hands them on."""
+        levels = [tokens]
         for block in self:
             if self.recompute and torch.is_grad_enabled():
                 # Nothing in a block draws at random: see training/drop_path.py.
                 tokens = checkpoint(block, tokens, use_reentrant=False, preserve_rng_state=False)
             else:
                 tokens = block(tokens)
-        return tokens
+            levels.append(tokens)
+        return levels
 
 
 def transformer(width: int, depth: int, heads: int) -> Blocks:
@@ -92,3 +98,17 @@ class VideoEncoder(nn.Module):
         tokens = self.patch_embed(patches)
         encoded: Tensor = self.norm(self.blocks(tokens + position.to(tokens.dtype)))
         return encoded
+
+    def levels(self, video: Tensor) -> list[Tensor]:
+        """What each stage of the encoder makes of a video.
+
+        Args:
+            video: Float (B, T, 1, H, W), normalised grey.
+
+        Returns:
+            Float (B, N, D) each: patches before their places are added, what each block hands on,
+            and of the last block what :meth:`forward` gives.
+        """
+        patches = self.patch_embed(self.patches.cut(video))
+        _, *between, last = self.blocks.each(patches + self.position.to(patches.dtype))
+        return [patches, *between, self.norm(last)]

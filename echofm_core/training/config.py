@@ -73,6 +73,9 @@ class PretrainConfig(PhaseConfig):
 
     learning_rate: float = Field(default=1e-3, gt=0)
     """Peak rate of AdamW."""
+    augment: bool = False
+    """Change training windows as the table ``augmentation`` says. Worth it where there are hundreds
+    of cines and not thousands: over many rounds they are learnt by heart without it."""
     mask_ratio: float = Field(default=0.85, gt=0, lt=1)
     """Share of space positions hidden; exactly floor(ratio * positions), in every time slot."""
     decode_fraction: float = Field(default=0.5, gt=0, le=1)
