@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
     scale = Scale(
         arms=few_arms if options.quick else all_arms,
-        phantoms=Phantoms(echonet_dynamic=440, tmed2=160, seed=1),
+        phantoms=Phantoms(echonet_dynamic=440, tmed2=160, seed=2),
         recipe=recipe(),
     )
     arms, scores = run(scale, options.seeds, options.out, options.workers)
