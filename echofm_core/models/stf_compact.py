@@ -110,8 +110,10 @@ class LevelMix(nn.Module):
 
     def forward(self, levels: Sequence[Tensor]) -> Tensor:
         """Tokens (B, N, D) of each stage to (B, N, D), at first of the scale of one stage."""
-        normed = [norm(level) for norm, level in zip(self.norms, levels, strict=True)]
-        return torch.stack(normed).sum(dim=0) / math.sqrt(len(normed))
+        total = torch.zeros_like(levels[0])
+        for norm, level in zip(self.norms, levels, strict=True):  # no stack: it would double memory
+            total = total + norm(level)
+        return total / math.sqrt(len(levels))
 
 
 class CompactStfNet(nn.Module):

@@ -81,7 +81,7 @@ def test_the_command_prints_them() -> None:
         ("fine-tuning, lora, rank 8", "126.91 M"),
         ("fine-tuning, full", "211.91 M", "847.7"),
         ("as published, before correction", "126.4 M"),
-        ("compact", "6.1 M"),
+        ("compact", "6.4 M"),
         ("8 x 14 x 14 = 1568",),
         ("85%: 166 of 196 positions", "240 tokens"),
     ):

@@ -64,3 +64,15 @@ def test_bfloat16_weights_predict_what_float32_weights_do(form: StfNetForm) -> N
 def test_an_empty_batch_gives_empty_predictions() -> None:
     predicted = build_echo_model(small_plan())(videos(0), times(0))
     assert predicted[Task.AS_GRADE].shape == (0, 5)
+
+
+@pytest.mark.parametrize("form", [StfNetForm.COMPACT, StfNetForm.PUBLISHED, StfNetForm.MEAN_POOL])
+def test_the_compact_form_alone_reads_the_stages_below_the_last(form: StfNetForm) -> None:
+    """With the last block's output held fixed, a change below it shows in the compact form only."""
+    model, video, seconds = build_echo_model(small_plan(form)).eval(), videos(1), times(1)
+    with torch.no_grad():
+        fixed = model.encoder.blocks[-1](torch.randn(1, 64, model.encoder.width))
+        model.encoder.blocks[-1].register_forward_hook(lambda *_: fixed)
+        before = model.features(video, seconds)
+        after = model.features(video.flip(-1), seconds)
+    assert torch.equal(before, after) is (form is not StfNetForm.COMPACT)

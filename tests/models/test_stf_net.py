@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from echofm_core.models.build import initialise
 from echofm_core.models.config import StfNetForm
 from echofm_core.models.pooling import STILLNESS, GatedAttentionPool, swing_over_time
-from echofm_core.models.stf_compact import CompactStfNet
+from echofm_core.models.stf_compact import CompactStfNet, LevelMix
 from echofm_core.models.stf_net import build_stf_net
 from echofm_core.models.stf_published import PublishedStfNet
 from tests.models.small import generator
@@ -218,3 +218,18 @@ def test_without_preference_the_joint_pathway_hands_on_the_mean_swing_of_all_pla
         even = net(tokens(1))[0, net.out_width // 2 :].reshape(-1, WIDTH // 2)
         means = swing_over_time(grid).mean(dim=(1, 2))
     torch.testing.assert_close(even, means.expand_as(even))
+
+
+def test_stages_are_mixed_at_one_scale_however_large_they_are() -> None:
+    """Tokens (3, -3) and (0.5, -0.5) both normalise to (1, -1), and (-2, 2) to (-1, 1).
+
+    The sum of the three is (1, -1), over the root of 3. Twice the second norm's weight adds another
+    (1, -1) to the sum.
+    """
+    mix = LevelMix(width=2, levels=3)
+    levels = [torch.tensor([[token]]) for token in ([3.0, -3.0], [0.5, -0.5], [-2.0, 2.0])]
+    expected = torch.tensor([[[1.0, -1.0]]]) / math.sqrt(3)
+    torch.testing.assert_close(mix(levels), expected, atol=1e-5, rtol=0)
+    with torch.no_grad():
+        mix.norms[1].weight.mul_(2)
+    torch.testing.assert_close(mix(levels), 2 * expected, atol=1e-5, rtol=0)

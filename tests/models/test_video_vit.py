@@ -67,3 +67,17 @@ def test_an_encoder_without_a_last_norm_gives_what_its_blocks_give() -> None:
     } == {"norm.weight", "norm.bias"}
     model.load_state_dict(normed.state_dict(), strict=False)
     assert torch.equal(normed.norm(model(video)), normed(video))
+
+
+def test_its_levels_are_patches_without_place_and_what_each_block_hands_on() -> None:
+    """By hand through the blocks, one after the other; the last level is the forward pass."""
+    model, video = encoder(), videos(2)
+    first, *others = model.levels(video)
+    tokens = model.patch_embed(model.patches.cut(video))
+    torch.testing.assert_close(first, tokens)
+    tokens = tokens + model.position
+    assert len(others) == len(model.blocks)
+    for level, block in zip(others[:-1], model.blocks, strict=False):
+        tokens = block(tokens)
+        torch.testing.assert_close(level, tokens)
+    torch.testing.assert_close(others[-1], model(video))

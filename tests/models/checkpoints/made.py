@@ -43,7 +43,7 @@ def config(**changes: object) -> VideoMAEConfig:
         "num_attention_heads": 4,
         "intermediate_size": 512,
         "decoder_hidden_size": 64,
-        "decoder_num_hidden_layers": 1,
+        "decoder_num_hidden_layers": 4,
         "decoder_num_attention_heads": 2,
         "decoder_intermediate_size": 256,
         "use_mean_pooling": False,

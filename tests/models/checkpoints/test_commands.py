@@ -22,7 +22,7 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 def test_it_writes_weights_that_its_own_lines_of_a_plan_load(tmp_path: Path) -> None:
     """A hub folder, whose config.json says what was seen; imported for frames of twice the side.
 
-    A block has 15 tensors; the encoder 4 blocks and 4 more, the decoder one block and 6 more: 85.
+    A block has 15 tensors; the encoder 4 blocks and 4 more, the decoder 4 blocks and 6 more: 130.
     """
     pretrained().save_pretrained(tmp_path / "hub")
     out = tmp_path / "ours"
@@ -31,7 +31,7 @@ def test_it_writes_weights_that_its_own_lines_of_a_plan_load(tmp_path: Path) -> 
     )
     assert result.returncode == 0, result.stderr
     first, _, lines = result.stdout.partition("[data]")
-    assert "hugging_face, tiny encoder; 85 of 85 tensors used" in first
+    assert "hugging_face, tiny encoder; 130 of 130 tensors used" in first
     assert "4 x 4 x 4 tokens, interpolated between the centres of tokens to 4 x 8 x 8" in first
     assert "CC BY-NC 4.0" in first
     (tmp_path / "plan.toml").write_text(f"[data]{lines}")

@@ -296,4 +296,4 @@ def test_a_decoder_of_another_depth_stays_out_and_is_named(tmp_path: Path) -> No
     assert {name.partition(".")[0] for name in done.conversion.arrays} == {"encoder"}
     assert "encoder_to_decoder.weight" in done.conversion.ignored
     reason = done.conversion.ignored["mask_token"]
-    assert reason == "decoder of 64 width, 2 blocks and 2 heads; ours has 64, 1 and 2"
+    assert reason == "decoder of 64 width, 2 blocks and 2 heads; ours has 64, 4 and 2"
