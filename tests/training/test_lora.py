@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from echofm_core.models.weights import named_weights, to_arrays
 from echofm_core.privacy.ledger import Ledger
 from echofm_core.training.config import FinetuneConfig, TuneMode
 from echofm_core.training.context import LocalContext, RoundReport
+from echofm_core.training.distributed.job_folder import JobFolder, Terms
+from echofm_core.training.distributed.ranks import ALONE
 from echofm_core.training.finetune import finetune_round
 from tests.training.killed import OPTIONS, MortalWindows
 from tests.training.site import PLAN, context, private
@@ -111,6 +114,26 @@ def test_other_adapters_make_another_round(clips: ClipWindows, tmp_path: Path) -
     counting = MortalWindows(clips, -1, die)
     finetune_round(model, counting, options, where)
     assert counting.served == 40
+
+
+def test_processes_that_share_a_round_get_the_adapters_and_give_them_back(
+    clips: ClipWindows, tmp_path: Path
+) -> None:
+    plan = PLAN.model_copy(update={"finetune": config()})
+    given = build_tuned_model(plan)
+    with torch.no_grad():
+        for item in named_weights(given).values():
+            item.add_(0.01)
+    folder = JobFolder(tmp_path)
+    terms = Terms(world=2, device="cpu", threads=1, parent=os.getpid())
+    folder.give(given, clips, plan, context(state=tmp_path / "state"), terms)
+    taken = folder.take(ALONE)[0]
+    assert digest(to_arrays(taken, ALL)) == digest(to_arrays(given, ALL))
+    report = RoundReport(counts={LORA_B: 20}, metrics={})
+    folder.give_back(taken, report)
+    back = build_tuned_model(plan)
+    assert folder.take_back(back) == report
+    assert digest(to_arrays(back, ALL)) == digest(to_arrays(given, ALL))
 
 
 def test_adapters_compile_into_one_graph(clips: ClipWindows) -> None:
