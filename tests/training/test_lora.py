@@ -11,7 +11,7 @@ import torch
 
 from echofm_core.checksum import digest
 from echofm_core.contract import ENCODER, HEADS, LORA_A, LORA_B, STF_NET, group_of
-from echofm_core.data.windows import ClipWindows, to_batch
+from echofm_core.data.windows import ClipWindows
 from echofm_core.models.build import build_tuned_model
 from echofm_core.models.lora_config import LoraConfig
 from echofm_core.models.weights import named_weights, to_arrays
@@ -136,14 +136,11 @@ def test_processes_that_share_a_round_get_the_adapters_and_give_them_back(
     assert digest(to_arrays(back, ALL)) == digest(to_arrays(given, ALL))
 
 
-def test_adapters_compile_into_one_graph(clips: ClipWindows) -> None:
+def test_blocks_with_adapters_compile_into_one_graph() -> None:
     """Without a break, which is what peft's layers could bring; no C++ compiler is needed here."""
     plan = PLAN.model_copy(update={"finetune": config()})
-    model = build_tuned_model(plan).eval()
-    batch = to_batch([clips.test_windows(row)[0] for row in range(2)])
+    block = build_tuned_model(plan).encoder.blocks[0]
     torch.compiler.reset()
-    fast = torch.compile(model, backend="eager", fullgraph=True)
-    with torch.no_grad():
-        expected, found = (each(batch.video, batch.times) for each in (model, fast))
-    for task, output in expected.items():
-        torch.testing.assert_close(found[task], output)
+    fast = torch.compile(block, backend="eager", fullgraph=True)
+    tokens = torch.randn(2, 6, 128, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(fast(tokens), block(tokens))
