@@ -17,10 +17,13 @@ SWITCH = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"
 
 @pytest.fixture
 def hangup() -> Iterator[None]:
-    """As under nohup."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    """As under nohup: one signal is ignored. A shell's background jobs ignore others too."""
+    wanted = dict.fromkeys((signal.SIGTERM, signal.SIGINT, signal.SIGQUIT), signal.SIG_DFL)
+    wanted[signal.SIGHUP] = signal.SIG_IGN
+    before = {name: signal.signal(name, handler) for name, handler in wanted.items()}
     yield
-    signal.signal(signal.SIGHUP, before)
+    for name, handler in before.items():
+        signal.signal(name, handler)
 
 
 def test_what_is_ignored_stays_ignored(hangup: None) -> None:
