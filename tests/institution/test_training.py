@@ -199,6 +199,7 @@ def test_a_private_plan_is_refused(data: InstitutionData, plan: Plan, tmp_path: 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_the_commands_killed_and_gone_on_with(home: Path) -> None:
     """pretrain, then finetune killed with SIGKILL after its first round and resumed, then
     evaluate and predict: the real command, real processes. TensorBoard has each round once."""
