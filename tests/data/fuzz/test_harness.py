@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +17,7 @@ import pytest
 from echofm_core.data.findings import Findings
 from echofm_core.data.manifest import manifest_from_rows
 from echofm_core.errors import DataRootError
-from tests.data.fuzz.harness import Format, Seed, run
+from tests.data.fuzz.harness import Format, Seed, run, waits
 
 
 def _refuse(message: str) -> NoReturn:
@@ -63,6 +65,29 @@ def test_each_way_to_hurt_is_told_and_can_be_replayed() -> None:
     assert "SIGSEGV" in failure
     number = int(failure.split("--from ")[1].split()[0])
     assert run("harness", SEED, range(number, number + 1)).failures == [failure]
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/schedstat").exists(), reason="this system does not say who waits"
+)
+def test_waiting_for_a_processor_is_told_from_sleeping() -> None:
+    """Two processes that never rest share one processor, so that each waits for the other."""
+    one = min(os.sched_getaffinity(0))
+    spin = f"import os; os.sched_setaffinity(0, [{one}])\nwhile True: pass"
+    spinners = [subprocess.Popen([sys.executable, "-c", spin]) for _ in range(2)]
+    sleep = "import time; print('asleep', flush=True); time.sleep(600)"
+    sleeper = subprocess.Popen([sys.executable, "-c", sleep], stdout=subprocess.PIPE)
+    try:
+        assert sleeper.stdout is not None and sleeper.stdout.readline() == b"asleep\n"
+        before = max(waits(sleeper.pid).values())
+        while not all(max(waits(spinner.pid).values()) > 1 for spinner in spinners):
+            time.sleep(0.1)
+        assert max(waits(sleeper.pid).values()) < before + 0.5
+    finally:
+        for process in (*spinners, sleeper):
+            process.kill()
+            process.communicate()
+    assert waits(sleeper.pid) == {}
 
 
 def test_a_large_parent_does_not_make_its_children_swollen() -> None:
