@@ -58,7 +58,8 @@ def _read_header(header: bytes) -> tuple[tuple[int, ...], np.dtype[np.floating]]
         if np.lib.format.read_magic(head) != (1, 0):
             raise ValueError("not version 1.0")
         shape, fortran, dtype = np.lib.format.read_array_header_1_0(head)
-    except (ValueError, SyntaxError, TypeError, EOFError) as error:
+    except Exception as error:
+        # numpy hands the text to Python's parser and tokenizer, each with errors of its own.
         raise ValueError(f"bytes are not an .npy array ({type(error).__name__})") from None
     if dtype not in LEGAL_TYPES or (fortran and len(shape) > 1):
         raise ValueError(f"array has type {dtype.str}, expected little-endian fp32 or fp16")

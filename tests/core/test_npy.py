@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -51,6 +51,8 @@ def test_pickles_are_refused_unopened() -> None:
         unpack(buffer.getvalue())
 
 
+@example(cut=123, tail=b"\x00\x00\x00\x00(")  # the tokenizer's own error
+@example(cut=10, tail=b"(" * 118)  # the parser's
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 200), st.binary(max_size=200))
 def test_damaged_bytes_raise_one_kind_of_error(cut: int, tail: bytes) -> None:
