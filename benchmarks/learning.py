@@ -74,14 +74,18 @@ def conditions(scale: Scale, cost: Cost, workers: int) -> dict[str, str]:
 def keep(
     folder: Path, told: Mapping[str, str], scores: pd.DataFrame, rows: Sequence[Row], table: str
 ) -> None:
-    """Write every figure with its seed, its plan's hash and what made it, and the table to read."""
+    """Write every figure with its seed, its plan's hash and what made it, and the table to read.
+
+    In ``learning.json``, ``data`` holds a list a figure, in the order of ``columns``.
+    """
     figures = {
         **told,
         "bars": [row.as_json() for row in rows],
-        "rows": json.loads(scores.round(5).to_json(orient="records")),
+        **json.loads(scores.round(5).to_json(orient="split", index=False)),
     }
     folder.mkdir(exist_ok=True)
-    (folder / "learning.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    lines = json.dumps(figures).replace("], [", "],\n[")
+    (folder / "learning.json").write_text(lines + "\n", encoding="utf-8")
     head = "\n".join(f"- {name}: {words}" for name, words in told.items())
     text = f"# {TITLE}\n\n{head}\n\n{NOTE}\n\n```\n{table}\n\n{lines_of(rows)}\n```\n"
     (folder / "learning.md").write_text(text, encoding="utf-8")

@@ -188,8 +188,9 @@ def test_what_is_kept_holds_every_figure_and_reads_as_it_was_printed(tmp_path: P
     keep(tmp_path, {"made by": "a test"}, scores, rows, table)
     kept = json.loads((tmp_path / "learning.json").read_text())
     assert kept["made by"] == "a test"
-    assert len(kept["rows"]) == len(scores) == 2 * 20 * len(MEASURES)
-    assert {row["seed"] for row in kept["rows"]} == {0, 1}
+    again = pd.DataFrame(kept["data"], columns=kept["columns"])
+    pd.testing.assert_frame_equal(again, scores)
+    assert len(again) == 2 * 20 * len(MEASURES)
     assert [bar["holds"] for bar in kept["bars"] if bar["bar"]] == [True] * 8
     text = (tmp_path / "learning.md").read_text()
     assert "SYNTHETIC" in text
