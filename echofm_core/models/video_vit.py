@@ -26,20 +26,26 @@ class Blocks(nn.Sequential):
     recompute = False
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Tokens (B, N, D) through every block."""
-        return self.each(tokens)[-1]
+        """Tokens (B, N, D) through every block; none but the last's are kept."""
+        for block in self:
+            tokens = self._through(block, tokens)
+        return tokens
 
     def each(self, tokens: Tensor) -> list[Tensor]:
         """Tokens (B, N, D) as they come, and as each block hands them on."""
         levels = [tokens]
         for block in self:
-            if self.recompute and torch.is_grad_enabled():
-                # Nothing in a block draws at random: see training/drop_path.py.
-                tokens = checkpoint(block, tokens, use_reentrant=False, preserve_rng_state=False)
-            else:
-                tokens = block(tokens)
-            levels.append(tokens)
+            levels.append(self._through(block, levels[-1]))
         return levels
+
+    def _through(self, block: nn.Module, tokens: Tensor) -> Tensor:
+        passed: Tensor
+        if self.recompute and torch.is_grad_enabled():
+            # Nothing in a block draws at random: see training/drop_path.py.
+            passed = checkpoint(block, tokens, use_reentrant=False, preserve_rng_state=False)
+        else:
+            passed = block(tokens)
+        return passed
 
 
 def transformer(width: int, depth: int, heads: int) -> Blocks:
