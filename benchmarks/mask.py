@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import torch
+
 from benchmarks._rows import Bar, Row, finish, parser
-from echofm_core.models.masking import tube_mask, tube_tokens
+from echofm_core.models.masking import tube_mask
+from echofm_core.models.subset import Subset
 from echofm_core.randomness import torch_stream
 
 SLOTS, POSITIONS, RATIO, SAMPLES = 8, 14 * 14, 0.85, 64
@@ -12,8 +15,9 @@ HIDDEN = 166  # floor(0.85 * 196) = floor(166.6)
 
 def measure() -> list[Row]:
     """Draw masks for a batch and count."""
-    mask = tube_mask(SAMPLES, POSITIONS, RATIO, torch_stream(0, "", 0, "benchmark.mask"))
-    tokens = tube_tokens(mask, HIDDEN, SLOTS)
+    seen = torch.ones(SAMPLES, POSITIONS, dtype=torch.bool)
+    mask = tube_mask(seen, RATIO, torch_stream(0, "", 0, "benchmark.mask"))
+    tokens = Subset.of(mask).in_every_slot(SLOTS, POSITIONS).items
     slots = tokens.reshape(SAMPLES, SLOTS, HIDDEN)
     tube = (slots % POSITIONS == slots[:, :1] % POSITIONS).all()
     counts = mask.sum(dim=1)

@@ -2,9 +2,10 @@
 
 ``python -m benchmarks.model [--quick] [--device auto] [--json FILE]``: a step is forward, backward
 and AdamW on a batch that lies ready; same clips a step, same mask ratio, all sides in turns in one
-process. A rate is that of the median turn. Memory is the peak of a fresh process for each side,
-above what it held before the model was built. Bars are for the base size; ``--quick`` runs the
-small one and judges nothing.
+process. A rate is that of the median turn. Clips have an ultrasound sector, outside of which ours
+has no tokens, as training has it by default; what is said of a whole square has tokens everywhere.
+Memory is the peak of a fresh process for each side, above what it held before the model was built.
+Bars are for the base size; ``--quick`` runs the small one and judges nothing.
 """
 
 from __future__ import annotations
@@ -28,9 +29,12 @@ from benchmarks.training_step import (
     QUICK,
     Learner,
     Setting,
+    cones,
     matmul_rate,
     step_flops,
+    whole,
 )
+from echofm_core.models.masking import places_seen
 from echofm_core.training.config import Precision
 from echofm_core.training.devices import find_device
 
@@ -93,9 +97,11 @@ def measure(
 def mae_rows(bench: Bench) -> list[Row]:
     """Pre-training."""
     setting = bench.setting
-    half, full = (echofm.autoencoder(setting, bench.device, share) for share in (0.5, 1.0))
+    sector, square = (made(setting.mae_batch, setting.pixels) for made in (cones, whole))
+    half, full = (echofm.autoencoder(setting, bench.device, part, sector) for part in (0.5, 1.0))
+    everywhere = echofm.autoencoder(setting, bench.device, 0.5, square)
     peer, recipe, released = videomae_hf.autoencoder(setting, bench.device)
-    sides = [(one, how) for how in bench.precisions for one in (half, full, peer)]
+    sides = [(one, how) for how in bench.precisions for one in (half, full, everywhere, peer)]
     measured = measure(
         bench, setting.mae_batch, setting.mae_turns, [*sides, (recipe, FP32), (released, FP32)]
     )
@@ -103,10 +109,11 @@ def mae_rows(bench: Bench) -> list[Row]:
     what = f"MAE step, {setting.size}, batch {setting.mae_batch}, {MASK_RATIO:.0%} hidden, clips/s"
     rows = []
     for how in bench.precisions:
-        ours, whole, theirs = (of[one, how] for one in (half, full, peer))
+        ours, decoded, dense, theirs = (of[one, how] for one in (half, full, everywhere, peer))
         rows += [
             _rate(f"{what}: {how}, Hugging Face {how}", ours, theirs, 1.5),
-            _rate(f"{what}: {how} full decoder, Hugging Face {how}", whole, theirs, 1.0),
+            _rate(f"{what}: {how} full decoder, Hugging Face {how}", decoded, theirs, 1.0),
+            _rate(f"{what}: {how} whole square, Hugging Face {how}", dense, theirs),
         ]
     best = of[half, bench.fastest]
     rows += [
@@ -120,16 +127,20 @@ def mae_rows(bench: Bench) -> list[Row]:
 def tune_rows(bench: Bench) -> list[Row]:
     """Fine-tuning."""
     setting = bench.setting
-    ours = echofm.predictor(setting, bench.device)
+    sector, square = (made(setting.tune_batch, setting.pixels) for made in (cones, whole))
+    ours, dense = (echofm.predictor(setting, bench.device, one) for one in (sector, square))
     peer, recipe = videomae_hf.predictor(setting, bench.device)
-    sides = [(one, how) for how in bench.precisions for one in (ours, peer)]
+    sides = [(one, how) for how in bench.precisions for one in (ours, dense, peer)]
     measured = measure(bench, setting.tune_batch, setting.tune_turns, [*sides, (recipe, FP32)])
     of = dict(zip(sides, measured, strict=False))
     what = f"fine-tuning step, {setting.size}, batch {setting.tune_batch}, clips/s"
-    rows = [
-        _rate(f"{what}: {how}, STFF-Net on Hugging Face {how}", of[ours, how], of[peer, how], 1.35)
-        for how in bench.precisions
-    ]
+    rows = []
+    for how in bench.precisions:
+        other = f"STFF-Net on Hugging Face {how}"
+        rows += [
+            _rate(f"{what}: {how}, {other}", of[ours, how], of[peer, how], 1.35),
+            _rate(f"{what}: {how} whole square, {other}", of[dense, how], of[peer, how]),
+        ]
     best = of[ours, bench.fastest]
     rows.append(_rate(f"{what}: {bench.fastest}, published recipe fp32", best, measured[-1], 2.4))
     pairs = [(of[ours, how], of[peer, how]) for how in bench.precisions]
@@ -137,9 +148,9 @@ def tune_rows(bench: Bench) -> list[Row]:
 
 
 def memory_rows(bench: Bench, quick: bool) -> list[Row]:
-    """Peaks of fine-tuning, each in a process of its own."""
+    """Peaks of fine-tuning on whole squares, the most it can need, each in a process of its own."""
     setting = bench.setting
-    what = f"fine-tuning step, {setting.size}, batch {setting.tune_batch}, peak MB"
+    what = f"fine-tuning step, {setting.size}, batch {setting.tune_batch}, whole square, peak MB"
 
     def peak(side: Side, how: Precision) -> float:
         command = [sys.executable, "-m", "benchmarks.step_memory", side, how, str(bench.device)]
@@ -161,6 +172,14 @@ def memory_rows(bench: Bench, quick: bool) -> list[Row]:
         Row(f"{what}: {best}, published recipe fp32", found[best], recipe, Bar("at most", 0.6))
     )
     return rows
+
+
+def _places(setting: Setting) -> Row:
+    """Space positions that a clip's sector touches, of those of its square."""
+    patch = setting.plan().model.patch
+    sectors = (made(setting.tune_batch, setting.pixels) for made in (cones, whole))
+    touched, every = (places_seen(one, patch).float().sum(dim=1).mean() for one in sectors)
+    return Row("places that a clip's sector touches, its square has", touched.item(), every.item())
 
 
 def _rate(what: str, ours: Measured, peer: Measured, least: float | None = None) -> Row:
@@ -200,6 +219,7 @@ def main() -> None:
         Row(f"product of {side} x {side}, {how}, GFLOP/s", peak / 1e9)
         for how, peak in bench.peaks.items()
     ]
+    rows.append(_places(setting))
     for part in (mae_rows, tune_rows):
         rows += part(bench)
         gc.collect()

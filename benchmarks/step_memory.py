@@ -16,7 +16,7 @@ import psutil
 import torch
 
 from benchmarks.peers import echofm, videomae_hf
-from benchmarks.training_step import BASE, QUICK, Learner, Setting
+from benchmarks.training_step import BASE, QUICK, Learner, Setting, whole
 from echofm_core.training.config import Precision
 
 #: AdamW's moments exist from the first step's end, so the second has the peak; one to spare.
@@ -67,7 +67,7 @@ class ResidentPeak(threading.Thread):
 def learner_of(side: Side, setting: Setting, device: torch.device) -> Learner:
     """The side's fine-tuning, built."""
     if side is Side.OURS:
-        return echofm.predictor(setting, device)
+        return echofm.predictor(setting, device, whole(setting.tune_batch, setting.pixels))
     peer, recipe = videomae_hf.predictor(setting, device)
     return peer if side is Side.PEER else recipe
 

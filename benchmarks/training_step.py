@@ -75,6 +75,23 @@ QUICK = Setting(
 )
 
 
+def cones(batch: int, pixels: int) -> Tensor:
+    """Ultrasound sectors, bool (B, S, S), of which no two are alike: each 3 % shorter.
+
+    The first is that of most videos of EchoNet-Dynamic: of 112 x 112 pixels, its apex lies at
+    (61, 7), its radius is 107 and half its angle 0.79 rad.
+    """
+    place = (torch.arange(pixels) + 0.5) * (112 / pixels) - 0.5
+    x, z = place.reshape(1, -1) - 61, place.reshape(-1, 1) - 7
+    radius = 107 * (1 - 0.03 * torch.arange(batch)).reshape(-1, 1, 1)
+    return (torch.hypot(x, z) <= radius) & (torch.atan2(x, z).abs() <= 0.79)
+
+
+def whole(batch: int, pixels: int) -> Tensor:
+    """Sectors, bool (B, S, S), that fill the square."""
+    return torch.ones(batch, pixels, pixels, dtype=torch.bool)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Learner:
     """A model that learns.

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from benchmarks.training_step import FRAMES, Learner, Setting
 from echofm_core.contract import Phase
+from echofm_core.data.windows import Batch
 from echofm_core.models.build import build_autoencoder, build_echo_model
 from echofm_core.randomness import torch_stream
 from echofm_core.tasks import Task
@@ -14,33 +15,34 @@ from echofm_core.training.losses import supervised, unsupervised
 from echofm_core.training.optimizer import build_optimizer
 
 
-def autoencoder(setting: Setting, device: torch.device, decode_fraction: float) -> Learner:
-    """Pre-training; every patch is inside the sector, so all that is decoded counts."""
+def autoencoder(
+    setting: Setting, device: torch.device, decode_fraction: float, sector: Tensor
+) -> Learner:
+    """Pre-training on clips with these sectors, bool (B, S, S)."""
     plan = setting.plan(decode_fraction)
     model = build_autoencoder(plan).to(device).train()
     video = _video(setting.mae_batch, setting).to(device)
-    sector = torch.ones(len(video), setting.pixels, setting.pixels, dtype=torch.bool)
     masks = torch_stream(0, "", 0, "benchmark.mask")
 
     def loss() -> Tensor:
-        places = model.draw(sector, masks).of(slice(None), device)
+        places = model.draw(sector, masks).tokens(device)
         return unsupervised(model.loss_at(video, *places)).of_batch()
 
     optimizer = build_optimizer(model, plan.pretrain, Phase.PRETRAIN)
     return Learner(loss=loss, optimizer=optimizer, device=device)
 
 
-def predictor(setting: Setting, device: torch.device) -> Learner:
+def predictor(setting: Setting, device: torch.device, sector: Tensor) -> Learner:
     """Fine-tuning of everything for ejection fraction, through the compact STF-Net."""
     plan = setting.plan()
     model = build_echo_model(plan).to(device).train()
     video = _video(setting.tune_batch, setting).to(device)
-    times = torch.linspace(0, plan.data.window_seconds, FRAMES, device=device)
+    times = torch.linspace(0, plan.data.window_seconds, FRAMES).expand(len(video), -1)
+    batch = Batch(video=video, times=times, sector=sector)
     targets = {Task.EF: torch.linspace(0, 1, len(video), device=device)}
 
     def loss() -> Tensor:
-        outputs = model(video, times.expand(len(video), -1))
-        return supervised(outputs, targets).of_batch()
+        return supervised(model(*model.inputs(batch, device)), targets).of_batch()
 
     optimizer = build_optimizer(model, plan.finetune, Phase.FINETUNE)
     return Learner(loss=loss, optimizer=optimizer, device=device)

@@ -33,9 +33,9 @@ def autoencoder(setting: Setting, device: torch.device) -> tuple[Learner, Learne
     slots, rows, cols = _grid(setting)
 
     def tubes() -> Tensor:
-        loss: Tensor = model(
-            video, tube_mask(len(video), rows * cols, MASK_RATIO, masks).repeat(1, slots).to(device)
-        ).loss
+        whole = torch.ones(len(video), rows * cols, dtype=torch.bool)
+        hidden = tube_mask(whole, MASK_RATIO, masks).repeat(1, slots)
+        loss: Tensor = model(video, hidden.to(device)).loss
         return loss
 
     def released() -> Tensor:

@@ -51,6 +51,10 @@ class Batch:
     times: torch.Tensor
     sector: torch.Tensor
 
+    def rows(self, part: slice) -> Batch:
+        """Some of the windows."""
+        return Batch(self.video[part], self.times[part], self.sector[part])
+
 
 class ClipWindows:
     """Windows of the clips of a manifest that are in a store.

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from echofm_core.data.windows import MEAN, SD
 from echofm_core.errors import CheckpointError, EnvironmentClashError
 from echofm_core.models.saved import WEIGHTS, SavedModel, find_weights
+from echofm_core.models.subset import Subset
 from echofm_core.pages.files import write_whole
 from echofm_core.tasks import TASKS, Task, TaskKind
 from echofm_core.training.targets import Standardisation
@@ -23,6 +24,8 @@ ONNX = "model.onnx"
 TOLERANCE = 1e-4
 #: Batches that the check runs, so that the first axis is shown to be free.
 BATCHES = (1, 3)
+#: In the order of the file; the last where the model reads the sector alone.
+INPUTS = ("frames", "times", "sector")
 
 
 class Predictor(nn.Module):
@@ -38,17 +41,24 @@ class Predictor(nn.Module):
         self.tasks = saved.tasks
         self.scaling = saved.plan.finetune.standardisation
 
-    def forward(self, frames: Tensor, times: Tensor) -> tuple[Tensor, ...]:
+    def forward(
+        self, frames: Tensor, times: Tensor, sector: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
         """Predict.
 
         Args:
             frames: Float32 (B, T, S, S), grey levels 0 to 255, zero outside the sector.
             times: Float32 (B, T), seconds from the window's start.
+            sector: Bool (B, S, S), True inside the ultrasound sector; of a model that reads the
+                whole square, None.
 
         Returns:
             For each task (B,) percent, ml or a probability; (B, classes) probabilities.
         """
-        outputs = self.model(((frames / 255 - MEAN) / SD).unsqueeze(2), times)
+        # A graph has no shape that depends on what is in the picture: all places are computed,
+        # and those outside the sector are read by none.
+        region = None if sector is None else Subset.masked(self.model.encoder.seen(sector))
+        outputs = self.model(((frames / 255 - MEAN) / SD).unsqueeze(2), times, region)
         return tuple(_in_units(task, outputs[task], self.scaling) for task in self.tasks)
 
 
@@ -92,14 +102,15 @@ def write_onnx(saved: SavedModel, path: Path) -> float:
             f"ONNX needs the package {error.name}; pip install 'echofm-federated[onnx]'."
         ) from None
     predictor, partial = Predictor(saved).eval(), path.with_name(f".{path.name}")
-    free = ({0: torch.export.Dim.DYNAMIC}, {0: torch.export.Dim.DYNAMIC})
+    example = _example(saved, 2)
+    free = tuple({0: torch.export.Dim.DYNAMIC} for _ in example)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             predictor,
-            _example(saved, 2),
+            example,
             dynamo=True,
-            input_names=["frames", "times"],
+            input_names=INPUTS[: len(example)],
             output_names=[task.value for task in saved.tasks],
             dynamic_shapes=free,
             verbose=False,
@@ -132,23 +143,28 @@ def _in_units(task: Task, output: Tensor, scaling: Standardisation) -> Tensor:
     return (scaled.exp() if spec.log else scaled).clamp(spec.low, spec.high)
 
 
-def _example(saved: SavedModel, batch: int) -> tuple[Tensor, Tensor]:
-    """Noise over every grey level, at the plan's shape."""
+def _example(saved: SavedModel, batch: int) -> tuple[Tensor, ...]:
+    """Noise over every grey level, at the plan's shape, in sectors of several sizes."""
     data = saved.plan.data
     draw = torch.Generator().manual_seed(batch)
     shape = (batch, data.frames, data.size, data.size)
     frames = torch.randint(0, 256, shape, generator=draw).float()
     seconds = data.window_seconds or 1.0
-    return frames, torch.linspace(0, seconds, data.frames).repeat(batch, 1)
+    times = torch.linspace(0, seconds, data.frames).repeat(batch, 1)
+    if not saved.plan.model.sector_only:
+        return frames, times
+    sides = torch.linspace(data.size / 2, data.size, batch).reshape(-1, 1)
+    inside = torch.arange(data.size) < sides
+    sector = inside.unsqueeze(1) & inside.unsqueeze(2)
+    return frames * sector.unsqueeze(1), times, sector
 
 
 @torch.inference_mode()
-def _difference(predictor: Predictor, session: object, example: tuple[Tensor, Tensor]) -> float:
+def _difference(predictor: Predictor, session: object, example: tuple[Tensor, ...]) -> float:
     """Largest difference over all outputs, relative where the value is above 1."""
-    frames, times = example
-    fed = {"frames": frames.numpy(), "times": times.numpy()}
+    fed = {name: value.numpy() for name, value in zip(INPUTS, example, strict=False)}
     theirs = session.run(None, fed)  # type: ignore[attr-defined]
-    ours = [output.numpy() for output in predictor(frames, times)]
+    ours = [output.numpy() for output in predictor(*example)]
     return max(
         float((np.abs(one - other) / np.maximum(1, np.abs(other))).max())
         for one, other in zip(theirs, ours, strict=True)
@@ -159,20 +175,28 @@ def _interface(saved: SavedModel) -> str:
     """What goes in and what comes out, for whoever has the file alone."""
     data = saved.plan.data
     units = {task.value: TASKS[task].unit or "probability" for task in saved.tasks}
+    inputs = {
+        "frames": {
+            "shape": ["batch", data.frames, data.size, data.size],
+            "type": "float32",
+            "is": "grey levels 0 to 255, letterboxed to the square, 0 outside the sector",
+        },
+        "times": {
+            "shape": ["batch", data.frames],
+            "type": "float32",
+            "is": "seconds from the window's start",
+        },
+        "sector": {
+            "shape": ["batch", data.size, data.size],
+            "type": "bool",
+            "is": "True inside the ultrasound sector; patches that do not touch it are not read",
+        },
+    }
+    if not saved.plan.model.sector_only:
+        del inputs["sector"]
     return json.dumps(
         {
-            "inputs": {
-                "frames": {
-                    "shape": ["batch", data.frames, data.size, data.size],
-                    "type": "float32",
-                    "is": "grey levels 0 to 255, letterboxed to the square, 0 outside the sector",
-                },
-                "times": {
-                    "shape": ["batch", data.frames],
-                    "type": "float32",
-                    "is": "seconds from the window's start",
-                },
-            },
+            "inputs": inputs,
             "outputs": units,
             "window_seconds": data.window_seconds,
             "plan_hash": saved.plan.digest(),

@@ -18,9 +18,7 @@ from echofm_core.data.resize import letterbox, letterbox_mask
 from echofm_core.data.timeline import Timeline
 from echofm_core.data.windows import Window, to_batch
 from echofm_core.errors import DataRootError, UnreadableFileError
-from echofm_core.models.bag import BagPool
 from echofm_core.models.saved import SavedModel
-from echofm_core.models.stf_net import MeanPool
 from echofm_core.tasks import Task
 from echofm_core.training.devices import autocast, find_device
 from echofm_core.training.targets import to_units
@@ -86,7 +84,7 @@ def read_file(saved: SavedModel, file: Path, device: str = "auto") -> Reading:
         for start in range(0, len(windows), BATCH):
             batch = to_batch(windows[start : start + BATCH])
             with autocast(where, config.precision):
-                outputs = model(batch.video.to(where), batch.times.to(where))
+                outputs = model(*model.inputs(batch, where))
             for task in saved.tasks:
                 parts[task].append(to_units(task, outputs[task], config.standardisation))
     return Reading(
@@ -131,8 +129,6 @@ def _windows(saved: SavedModel, file: Path) -> tuple[list[Window], Timeline, flo
 def _attention(
     saved: SavedModel, window: Window, device: torch.device
 ) -> NDArray[np.float32] | None:
-    model = saved.model
-    if isinstance(model.stf_net, MeanPool | BagPool):
-        return None
-    grid = model.tokens(to_batch([window]).video.to(device))
-    return np.asarray(model.stf_net.attention(grid)[0].float().cpu().numpy(), dtype=np.float32)
+    video, _, region = saved.model.inputs(to_batch([window]), device)
+    weights = saved.model.attention(video, region)
+    return None if weights is None else np.asarray(weights[0].float().cpu().numpy(), np.float32)

@@ -7,7 +7,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from echofm_core.models.pooling import GatedAttentionPool
+from echofm_core.models.pooling import GatedAttentionPool, mean_over_places
+from echofm_core.models.subset import Subset
 from echofm_core.models.video_vit import VideoEncoder
 
 
@@ -30,26 +31,27 @@ class BagPool(nn.Module):
         self.pool = GatedAttentionPool(width, width // 2)
         self.out_width = width
 
-    def forward(self, tokens: Tensor, times: Tensor) -> Tensor:
-        """Tokens (B, images, rows, cols, D) to (B, D); times are not read."""
-        pooled: Tensor = self.pool(self.norm(tokens.mean(dim=(2, 3))))
+    def forward(self, tokens: Tensor, times: Tensor, region: Subset | None = None) -> Tensor:
+        """Tokens (B, images, p, D) to (B, D); times are not read."""
+        pooled: Tensor = self.pool(self.norm(mean_over_places(tokens, region)))
         return pooled
 
 
-def encode_alone(encoder: VideoEncoder, video: Tensor) -> Tensor:
+def encode_alone(encoder: VideoEncoder, video: Tensor, region: Subset | None = None) -> Tensor:
     """Encode each frame of a video (B, T, 1, H, W) as a still, blind to the others.
 
     A still fills one time slot, the first: it is held for ``tubelet`` frames.
 
     Returns:
-        Float (B, T, rows, cols, D).
+        Float (B, T, p, D), of the region's positions.
     """
     still = replace(encoder.patches, slots=1)
-    places = torch.arange(still.tokens, device=video.device).expand(len(video), -1)
+    everywhere = torch.arange(still.positions, device=video.device)
+    places = region or Subset(everywhere.expand(video.shape[0], -1))
     # One after the other: folded into the batch, frames would pass for samples where gradients
     # are taken by sample.
     tokens = [
         encoder.encode(still.cut(frame.expand(-1, still.tubelet, -1, -1, -1)), places)
         for frame in torch.split(video, 1, dim=1)
     ]
-    return torch.unflatten(torch.stack(tokens, dim=1), 2, (still.rows, still.cols))
+    return torch.stack(tokens, dim=1)

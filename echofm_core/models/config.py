@@ -75,6 +75,10 @@ class ModelConfig(Section):
     """Side of a square patch, in pixels; divides ``data.size``."""
     tubelet: int = Field(default=2, ge=1, le=4)
     """Frames of one patch; divides ``data.frames``."""
+    sector_only: bool = True
+    """Only patches that touch the ultrasound sector are tokens: a cone fills about three quarters
+    of its square, and black corners cost as much as a heart. false: the whole square, as published.
+    """
     final_norm: bool = True
     """The encoder ends with a LayerNorm; public weights that never had one say false."""
     position_grid: tuple[int, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -10,14 +11,9 @@ from torch import Tensor, nn
 from echofm_core.data.config import DataConfig
 from echofm_core.data.windows import SD
 from echofm_core.models.config import ENCODER_SHAPES, ModelConfig
-from echofm_core.models.masking import (
-    decoded_tokens,
-    hidden_count,
-    touches_sector,
-    tube_mask,
-    tube_tokens,
-)
-from echofm_core.models.patches import PatchGrid, position_table, take_tokens
+from echofm_core.models.masking import decoded_mask, tube_mask
+from echofm_core.models.patches import PatchGrid, position_table
+from echofm_core.models.subset import Subset
 from echofm_core.models.video_vit import VideoEncoder, transformer
 from echofm_core.training.config import PretrainConfig
 
@@ -46,38 +42,60 @@ class Decoder(nn.Module):
         self.norm = nn.LayerNorm(width, eps=1e-6)
         self.predict = nn.Linear(width, grid.pixels)
 
-    def forward(self, encoded: Tensor, visible: Tensor, wanted: Tensor) -> Tensor:
+    def forward(self, encoded: Tensor, visible: Subset, wanted: Subset) -> Tensor:
         """Predict normalised patches.
 
         Args:
             encoded: Float (B, n, D) from the encoder.
-            visible: Long (B, n), where those tokens are.
-            wanted: Long (B, m), the tokens to predict.
+            visible: Where those tokens are.
+            wanted: The m tokens to predict.
 
         Returns:
             Float (B, m, pixels).
         """
-        batch, count = wanted.shape
+        batch, count = wanted.items.shape
         seen = self.bridge(encoded)
         position = self.position.to(seen.dtype).expand(batch, -1, -1)
-        mask = self.mask_token(wanted.new_zeros(batch, 1)).to(seen.dtype)
-        tokens = torch.cat(
-            (seen + take_tokens(position, visible), mask + take_tokens(position, wanted)), dim=1
-        )
-        predicted: Tensor = self.predict(self.norm(self.blocks(tokens)[:, -count:]))
+        mask = self.mask_token(wanted.items.new_zeros(batch, 1)).to(seen.dtype)
+        tokens = torch.cat((seen + visible.take(position), mask + wanted.take(position)), dim=1)
+        decoded = self.blocks(tokens, _both_real(visible, wanted))[:, -count:]
+        predicted: Tensor = self.predict(self.norm(decoded))
         return predicted
 
 
-class Places(NamedTuple):
-    """Tokens of each sample: (B, n) long to see, (B, m) long to predict, (B, m) bool that count."""
+def _both_real(first: Subset, second: Subset) -> Tensor | None:
+    """Bool (B, n + m), False where either is filled up; None where neither is."""
+    if first.real is None and second.real is None:
+        return None
+    each = (
+        one.items.new_ones(one.items.shape, dtype=torch.bool) if one.real is None else one.real
+        for one in (first, second)
+    )
+    return torch.cat(tuple(each), dim=1)
+
+
+class Masks(NamedTuple):
+    """What is drawn of each sample, on the CPU.
+
+    Attributes:
+        visible: Bool (B, positions), what the encoder sees in every time slot.
+        wanted: Bool (B, tokens), what the decoder predicts.
+        slots: Time slots.
+    """
 
     visible: Tensor
     wanted: Tensor
-    counted: Tensor
+    slots: int
 
-    def of(self, samples: slice, device: torch.device) -> Places:
-        """Those of some samples, on a device."""
-        return Places(*(places[samples].to(device) for places in self))
+    def rows(self, samples: slice) -> Masks:
+        """Those of some samples."""
+        return Masks(self.visible[samples], self.wanted[samples], self.slots)
+
+    def tokens(self, device: torch.device) -> tuple[Subset, Subset]:
+        """Tokens to see and to predict, on a device."""
+        places = Subset.of(self.visible)
+        visible = places.in_every_slot(self.slots, self.visible.shape[1])
+        return visible.to(device), Subset.of(self.wanted).to(device)
 
 
 class MaskedAutoencoder(nn.Module):
@@ -100,7 +118,7 @@ class MaskedAutoencoder(nn.Module):
         return self.loss(video, sector, generator)
 
     def loss(self, video: Tensor, sector: Tensor, generator: torch.Generator) -> Tensor:
-        """Squared error on the decoded hidden patches that touch the sector, for each sample.
+        """Squared error on the decoded hidden patches, for each sample.
 
         Args:
             video: Float (B, T, 1, H, W), normalised grey.
@@ -108,26 +126,24 @@ class MaskedAutoencoder(nn.Module):
             generator: CPU source of the masks.
 
         Returns:
-            Float32 (B,); 0 for a sample with no such patch.
+            Float32 (B,); 0 for a sample with no hidden patch.
         """
-        return self.loss_at(video, *self.draw(sector, generator))
+        return self.loss_at(video, *self.draw(sector, generator).tokens(video.device))
 
-    def draw(self, sector: Tensor, generator: torch.Generator) -> Places:
-        """Draw what is seen and what is predicted of each sample; arguments as of :meth:`loss`."""
-        visible, hidden = self.draw_mask(len(sector), generator, sector.device)
-        counted = self._counted(sector)
-        wanted = decoded_tokens(
-            hidden, counted.gather(1, hidden), self.pretrain_config.decode_fraction, generator
-        )
-        return Places(visible, wanted, counted.gather(1, wanted))
+    def draw(self, sector: Tensor, generator: torch.Generator) -> Masks:
+        """Draw what is seen and what is predicted of each sample; arguments as of :meth:`loss`.
 
-    def loss_at(self, video: Tensor, visible: Tensor, wanted: Tensor, counted: Tensor) -> Tensor:
+        What is drawn of one sample depends on no other's sector.
+        """
+        return self._draw(sector, generator, self.pretrain_config.decode_fraction)
+
+    def loss_at(self, video: Tensor, visible: Subset, wanted: Subset) -> Tensor:
         """The loss at places that are already drawn; it draws nothing, so it can be compiled."""
         patches = self.encoder.patches.cut(video)
         predicted = self.decoder(self.encoder.encode(patches, visible), visible, wanted)
-        target = normalise(take_tokens(patches, wanted).float())
+        target = normalise(wanted.take(patches).float())
         error = (predicted.float() - target).square().mean(dim=2)
-        weight = counted.float()
+        weight = torch.ones_like(error) if wanted.real is None else wanted.real.float()
         loss: Tensor = (error * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)
         return loss
 
@@ -150,32 +166,21 @@ class MaskedAutoencoder(nn.Module):
         """
         grid = self.encoder.patches
         patches = grid.cut(video)
-        visible, hidden = self.draw_mask(len(video), generator, video.device)
+        visible, hidden = self._draw(sector, generator, 1.0).tokens(video.device)
         predicted = self.decoder(self.encoder.encode(patches, visible), visible, hidden)
         mean, deviation = interpolate_statistics(patches, visible, hidden, grid)
-        index = hidden.unsqueeze(-1).expand(-1, -1, grid.pixels)
-        filled = patches.scatter(1, index, (predicted * deviation + mean).to(patches.dtype))
-        mask = torch.zeros_like(patches, dtype=torch.bool).scatter(1, index, True)
+        filled = hidden.put((predicted * deviation + mean).to(patches.dtype), grid.tokens)
+        mask = hidden.put(torch.ones_like(predicted), grid.tokens).bool()
         inside = sector[:, None, None].expand_as(video)
-        return torch.where(inside, grid.join(filled), video), grid.join(mask)
+        whole = grid.join(torch.where(mask, filled, patches))
+        return torch.where(inside, whole, video), grid.join(mask)
 
-    def draw_mask(
-        self, batch: int, generator: torch.Generator, device: torch.device
-    ) -> tuple[Tensor, Tensor]:
-        """Visible and hidden token indices, (B, n) and (B, N), of fresh tube masks."""
+    def _draw(self, sector: Tensor, generator: torch.Generator, fraction: float) -> Masks:
         grid = self.encoder.patches
-        ratio = self.pretrain_config.mask_ratio
-        count = hidden_count(grid.positions, ratio)
-        mask = tube_mask(batch, grid.positions, ratio, generator)
-        visible = tube_tokens(~mask, grid.positions - count, grid.slots)
-        return visible.to(device), tube_tokens(mask, count, grid.slots).to(device)
-
-    def _counted(self, sector: Tensor) -> Tensor:
-        """Bool (B, tokens), True where a token may count in the loss."""
-        grid = self.encoder.patches
-        if not self.pretrain_config.sector_loss:
-            sector = torch.ones_like(sector)
-        return touches_sector(sector, grid.patch).repeat(1, grid.slots)
+        seen = self.encoder.seen(sector.cpu())
+        hidden = tube_mask(seen, self.pretrain_config.mask_ratio, generator)
+        wanted = decoded_mask(hidden.repeat(1, grid.slots), fraction, generator)
+        return Masks(seen & ~hidden, wanted, grid.slots)
 
 
 def normalise(patches: Tensor) -> Tensor:
@@ -188,23 +193,25 @@ def normalise(patches: Tensor) -> Tensor:
 
 
 def interpolate_statistics(
-    patches: Tensor, visible: Tensor, hidden: Tensor, grid: PatchGrid
+    patches: Tensor, visible: Subset, hidden: Subset, grid: PatchGrid
 ) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of hidden patches, guessed from visible ones nearby.
 
     Args:
         patches: Float (B, tokens, pixels); only its visible tokens are read.
-        visible: Long (B, n), tokens to read.
-        hidden: Long (B, m), tokens to guess.
+        visible: Tokens to read.
+        hidden: The m tokens to guess.
         grid: Geometry of the tokens.
 
     Returns:
         Two float (B, m, 1): averages weighted by exp(-squared distance in patches).
     """
-    seen = take_tokens(patches, visible).float()
+    seen = visible.take(patches).float()
     statistics = torch.stack((seen.mean(dim=-1), seen.std(dim=-1)), dim=-1)
     axes = [torch.arange(size, device=patches.device).float() for size in grid.shape]
     place = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).reshape(-1, 3)
-    nearness = -torch.cdist(place[hidden], place[visible]).square()
+    nearness = -torch.cdist(place[hidden.items], place[visible.items]).square()
+    if visible.real is not None:
+        nearness = nearness.masked_fill(~visible.real.unsqueeze(1), -math.inf)
     guessed = nearness.softmax(dim=-1) @ statistics
     return guessed[..., :1], guessed[..., 1:]

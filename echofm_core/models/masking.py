@@ -1,28 +1,47 @@
-"""Which patches are hidden from the encoder, and which of those the decoder predicts."""
+"""Which places are seen at all, which of them are hidden, and which of those are predicted."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
 
 
-def tube_mask(batch: int, positions: int, ratio: float, generator: torch.Generator) -> Tensor:
+def tube_mask(seen: Tensor, ratio: float, generator: torch.Generator) -> Tensor:
     """Draw a tube mask for each sample: the same positions are hidden in every time slot.
 
     Args:
-        batch: Samples B; each gets its own mask.
-        positions: Space positions P of one time slot (rows x columns).
-        ratio: Share of positions to hide, in [0, 1); the count is exactly ``floor(ratio * P)``.
+        seen: Bool (B, P), space positions (rows x columns) that hold something to see.
+        ratio: Share of a sample's own positions to hide, in [0, 1); of n, :func:`hidden_count`.
         generator: Source of randomness, on the CPU so that any device sees the same masks.
 
     Returns:
-        Bool (B, P), True = hidden.
+        Bool (B, P), True = hidden; what is drawn of one sample depends on no other.
 
     Source: VideoMAE (Tong 2022), section 3.3; the released Echo-Vision-FM code draws the inverse.
     """
-    order = torch.rand(batch, positions, generator=generator).argsort(dim=1)
-    mask = torch.zeros(batch, positions, dtype=torch.bool)
-    return mask.scatter_(1, order[:, : hidden_count(positions, ratio)], True)
+    counts = [hidden_count(count, ratio) for count in seen.sum(dim=1).tolist()]
+    return _drawn(seen, counts, generator)
+
+
+def decoded_mask(hidden: Tensor, fraction: float, generator: torch.Generator) -> Tensor:
+    """Choose at random which hidden tokens the decoder predicts (dual masking).
+
+    Args:
+        hidden: Bool (B, N), True = hidden.
+        fraction: Share of a sample's hidden tokens to decode, in (0, 1]; at least one token is.
+        generator: Source of randomness, on the CPU.
+
+    Returns:
+        Bool (B, N), True = to decode.
+
+    Source: VideoMAE v2 (Wang 2023), section 3.2, with a random instead of a running-cell choice.
+    """
+    if fraction == 1:
+        return hidden
+    totals = hidden.sum(dim=1).tolist()
+    return _drawn(hidden, [max(1, hidden_count(total, fraction)) for total in totals], generator)
 
 
 def hidden_count(positions: int, ratio: float) -> int:
@@ -33,61 +52,26 @@ def hidden_count(positions: int, ratio: float) -> int:
     return int(round(ratio * positions, 9))
 
 
-def tube_tokens(mask: Tensor, count: int, slots: int) -> Tensor:
-    """Token indices of the True positions of a mask, repeated in every time slot.
-
-    Args:
-        mask: Bool (B, P) with exactly ``count`` True in each row.
-        count: That number.
-        slots: Time slots; token = slot * P + position.
-
-    Returns:
-        Long (B, slots * count), ascending.
-    """
-    batch, positions = mask.shape
-    tube = mask.nonzero()[:, 1].reshape(batch, 1, count)
-    offsets = torch.arange(slots, device=mask.device).reshape(1, slots, 1) * positions
-    return (tube + offsets).reshape(batch, slots * count)
-
-
-def decoded_tokens(
-    hidden: Tensor, counted: Tensor, fraction: float, generator: torch.Generator
-) -> Tensor:
-    """Choose at random which hidden tokens the decoder predicts (dual masking).
-
-    Tokens that count in the loss come first: a prediction outside the ultrasound sector would cost
-    as much and teach nothing.
-
-    Args:
-        hidden: Long (B, N) indices of the hidden tokens.
-        counted: Bool (B, N), True where that token counts in the loss.
-        fraction: Share of the N to decode, in (0, 1]; at least one token is.
-        generator: Source of randomness, on the CPU.
-
-    Returns:
-        Long (B, max(1, floor(fraction * N))), ascending.
-
-    Source: VideoMAE v2 (Wang 2023), section 3.2, with a random instead of a running-cell choice.
-    """
-    batch, tokens = hidden.shape
-    count = max(1, hidden_count(tokens, fraction))
-    if count == tokens:
-        return hidden
-    priority = torch.rand(batch, tokens, generator=generator).to(hidden.device)
-    chosen = (priority + counted.logical_not()).argsort(dim=1)[:, :count]
-    return hidden.gather(1, chosen.sort(dim=1).values)
-
-
-def touches_sector(sector: Tensor, patch: int) -> Tensor:
-    """Patches with at least one pixel inside the ultrasound sector.
+def places_seen(sector: Tensor, patch: int) -> Tensor:
+    """Space positions with at least one pixel inside the ultrasound sector.
 
     Args:
         sector: Bool (B, H, W).
         patch: Side of a square patch, in pixels.
 
     Returns:
-        Bool (B, P), rows before columns.
+        Bool (B, P), rows before columns; all of a sample whose sector is empty, so that none is
+        without a token.
     """
     batch, height, width = sector.shape
     tiles = sector.reshape(batch, height // patch, patch, width // patch, patch)
-    return tiles.any(dim=4).any(dim=2).flatten(1)
+    touched = tiles.any(dim=4).any(dim=2).flatten(1)
+    return touched | touched.any(dim=1, keepdim=True).logical_not()
+
+
+def _drawn(among: Tensor, counts: list[int], generator: torch.Generator) -> Tensor:
+    """Bool (B, N): so many of each row's True entries, at random."""
+    priority = torch.rand(among.shape, generator=generator).masked_fill(~among, math.inf)
+    order = priority.argsort(dim=1)
+    first = torch.arange(among.shape[1]) < torch.tensor(counts).reshape(-1, 1)
+    return torch.zeros_like(among).scatter_(1, order, first) & among

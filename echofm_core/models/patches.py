@@ -82,11 +82,6 @@ class PatchGrid:
         return video.reshape(-1, frames, 1, self.rows * side, self.cols * side)
 
 
-def take_tokens(tokens: Tensor, index: Tensor) -> Tensor:
-    """Tokens (B, N, D) at index (B, n): (B, n, D)."""
-    return tokens.gather(1, index.unsqueeze(-1).expand(-1, -1, tokens.shape[-1]))
-
-
 def sinusoid(values: Tensor, width: int, longest: float) -> Tensor:
     """Sine and cosine of values at geometrically spaced frequencies from 1 to 1 / ``longest``.
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from echofm_core.models.patches import sinusoid
+from echofm_core.models.subset import Subset
 
 #: Shortest and longest period of the time code, in seconds: a fifth of a fast beat, ten slow ones.
 SHORTEST_PERIOD, LONGEST_PERIOD = 0.1, 10.0
@@ -32,16 +33,29 @@ class GatedAttentionPool(nn.Module):
         self.gate = nn.Linear(width, hidden)
         self.score = nn.Linear(hidden, heads)
 
-    def weights(self, tokens: Tensor) -> Tensor:
-        """Weights (..., N, heads) of tokens (..., N, D); each head's sum to 1 over N."""
-        gated = self.value(tokens).tanh() * self.gate(tokens).sigmoid()
-        weights: Tensor = self.score(gated).softmax(dim=-2)
-        return weights
+    def weights(self, tokens: Tensor, real: Tensor | None = None) -> Tensor:
+        """Weights (..., N, heads) of tokens (..., N, D); each head's sum to 1 over N.
 
-    def forward(self, tokens: Tensor) -> Tensor:
+        ``real``, bool (..., N), is False where a token is mere filling: it weighs nothing.
+        """
+        gated = self.value(tokens).tanh() * self.gate(tokens).sigmoid()
+        scores: Tensor = self.score(gated)
+        if real is not None:
+            scores = scores.masked_fill(~real.unsqueeze(-1), -math.inf)
+        return scores.softmax(dim=-2)
+
+    def forward(self, tokens: Tensor, real: Tensor | None = None) -> Tensor:
         """Pool tokens (..., N, D) to (..., heads * D)."""
-        pooled = self.weights(tokens).transpose(-1, -2) @ tokens
+        pooled = self.weights(tokens, real).transpose(-1, -2) @ tokens
         return pooled.flatten(-2)
+
+
+def mean_over_places(tokens: Tensor, region: Subset | None) -> Tensor:
+    """Tokens (B, slots, p, D) to (B, slots, D): the mean over the places that are real."""
+    if region is None or region.real is None:
+        return tokens.mean(dim=2)
+    real = region.real[:, None, :, None].to(tokens.dtype)
+    return (tokens * real).sum(dim=2) / real.sum(dim=2)
 
 
 def swing_over_time(features: Tensor) -> Tensor:
@@ -78,6 +92,19 @@ class TimeCode(nn.Module):
         code = sinusoid(radians, self.width, LONGEST_PERIOD / SHORTEST_PERIOD)
         coded: Tensor = self.mlp(code.to(next(self.mlp.parameters()).dtype))
         return coded
+
+
+def in_grid(tokens: Tensor, region: Subset | None, grid: tuple[int, int, int]) -> Tensor:
+    """Tokens (B, slots, p, D) at their places: (B, slots, rows, cols, D), zero where there is none.
+
+    Args:
+        tokens: Of the region's positions.
+        region: Which p positions; None is all, rows first.
+        grid: (slots, rows, cols).
+    """
+    _, rows, cols = grid
+    whole = tokens if region is None else region.put(tokens, rows * cols, dim=2)
+    return torch.unflatten(whole, 2, (rows, cols))
 
 
 def channels_first(grid: Tensor) -> Tensor:

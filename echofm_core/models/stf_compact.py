@@ -13,8 +13,10 @@ from echofm_core.models.pooling import (
     TimeCode,
     channels_first,
     channels_last,
+    in_grid,
     swing_over_time,
 )
+from echofm_core.models.subset import Subset
 from echofm_core.models.video_vit import transformer
 
 #: Weightings of each gated-attention pool.
@@ -33,9 +35,10 @@ class JointPathway(nn.Module):
     The 3 x 3 x 3 convolution is depthwise, so that local motion is read at a 1/width of the cost.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, grid: tuple[int, int, int], width: int) -> None:
         super().__init__()
         inner = width // 2
+        self.grid = grid
         self.norm = nn.LayerNorm(width, eps=1e-6)
         self.reduce = nn.Linear(width, inner)
         self.mix = nn.Conv3d(inner, inner, kernel_size=3, padding=1, groups=inner)
@@ -46,19 +49,31 @@ class JointPathway(nn.Module):
         self.swing_pool = GatedAttentionPool(inner, inner, POOL_HEADS)
         self.out_width = 2 * POOL_HEADS * inner
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Tokens (B, slots, rows, cols, D) to (B, out_width)."""
-        grid = self.body(tokens)
-        pooled: Tensor = self.pool(grid.flatten(1, 3))
-        swung: Tensor = self.swing_pool(swing_over_time(grid).flatten(1, 2))
+    def forward(self, tokens: Tensor, region: Subset | None = None) -> Tensor:
+        """Tokens (B, slots, p, D) to (B, out_width)."""
+        body, real = self.body(tokens, region), None if region is None else region.real
+        pooled: Tensor = self.pool(body.flatten(1, 2), self._in_every_slot(real))
+        swung: Tensor = self.swing_pool(swing_over_time(body), real)
         return torch.cat((pooled, swung), dim=1)
 
-    def body(self, tokens: Tensor) -> Tensor:
-        """Token grid before pooling, (B, slots, rows, cols, D / 2)."""
+    def weights(self, tokens: Tensor, region: Subset | None = None) -> Tensor:
+        """What the pool weighs: (B, slots, p), sums to 1; the mean over its heads."""
+        body, real = self.body(tokens, region), None if region is None else region.real
+        weights = self.pool.weights(body.flatten(1, 2), self._in_every_slot(real))
+        return torch.unflatten(weights.mean(dim=-1), 1, tokens.shape[1:3])
+
+    def body(self, tokens: Tensor, region: Subset | None = None) -> Tensor:
+        """Tokens before pooling, (B, slots, p, D / 2)."""
         reduced = self.reduce(self.norm(tokens))
-        mixed = channels_last(self.mix(channels_first(reduced)))
-        grid: Tensor = reduced + self.expand(self.act(self.mix_norm(mixed)))
-        return grid
+        grid = in_grid(reduced, region, self.grid)
+        mixed = channels_last(self.mix(channels_first(grid))).flatten(2, 3)
+        if region is not None:
+            mixed = region.take(mixed, dim=2)
+        body: Tensor = reduced + self.expand(self.act(self.mix_norm(mixed)))
+        return body
+
+    def _in_every_slot(self, real: Tensor | None) -> Tensor | None:
+        return None if real is None else real.repeat(1, self.grid[0])
 
 
 class DisjointPathway(nn.Module):
@@ -80,15 +95,16 @@ class DisjointPathway(nn.Module):
         self.time_pool = GatedAttentionPool(inner, inner, POOL_HEADS)
         self.out_width = (POOL_HEADS + 1) * inner
 
-    def forward(self, tokens: Tensor, times: Tensor) -> Tensor:
-        """Tokens (B, slots, rows, cols, D) and times (B, slots) to (B, out_width)."""
-        seen = self.merge(self.space(tokens))
+    def forward(self, tokens: Tensor, times: Tensor, region: Subset | None = None) -> Tensor:
+        """Tokens (B, slots, p, D) and times (B, slots) to (B, out_width)."""
+        seen = self.merge(self.space(tokens, region))
         slots = self.time_norm(self.time_blocks(seen + self.time_code(times)))
         return torch.cat((self.time_pool(slots), swing_over_time(seen)), dim=1)
 
-    def space(self, tokens: Tensor) -> Tensor:
+    def space(self, tokens: Tensor, region: Subset | None = None) -> Tensor:
         """Each slot by itself, pooled over its positions: (B, slots, POOL_HEADS * D / 2)."""
-        pooled: Tensor = self.space_pool(self.reduce(self.norm(tokens)).flatten(2, 3))
+        real = None if region is None or region.real is None else region.real.unsqueeze(1)
+        pooled: Tensor = self.space_pool(self.reduce(self.norm(tokens)), real)
         return pooled
 
 
@@ -127,32 +143,35 @@ class CompactStfNet(nn.Module):
     places: a chamber fills few of them.
 
     Args:
+        grid: (slots, rows, cols) of the encoder.
         width: Length D of an encoder token.
         levels: Stages of the encoder that ``mix`` makes the tokens of.
 
     Source: Echo-Vision-FM (2025), STF-Net; DESIGN.md, section 5.
     """
 
-    def __init__(self, width: int, levels: int) -> None:
+    def __init__(self, grid: tuple[int, int, int], width: int, levels: int) -> None:
         super().__init__()
         self.mix = LevelMix(width, levels)
-        self.joint = JointPathway(width)
+        self.joint = JointPathway(grid, width)
         self.disjoint = DisjointPathway(width)
         self.out_width = self.joint.out_width + self.disjoint.out_width
 
-    def forward(self, tokens: Tensor, times: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, times: Tensor, region: Subset | None = None) -> Tensor:
         """Fuse.
 
         Args:
-            tokens: Float (B, slots, rows, cols, D), of ``mix``.
+            tokens: Float (B, slots, p, D), of ``mix``.
             times: Float (B, slots), seconds.
+            region: Which p space positions these are; None is all of the grid, rows first.
 
         Returns:
             Float (B, out_width).
         """
-        return torch.cat((self.joint(tokens), self.disjoint(tokens, times)), dim=1)
+        joint = self.joint(tokens, region)
+        return torch.cat((joint, self.disjoint(tokens, times, region)), dim=1)
 
-    def attention(self, tokens: Tensor) -> Tensor:
+    def attention(self, tokens: Tensor, region: Subset | None = None) -> Tensor:
         """What the joint pathway weighs: (B, slots, rows, cols), sums to 1; mean over its heads."""
-        weights = self.joint.pool.weights(self.joint.body(tokens).flatten(1, 3))
-        return torch.unflatten(weights.mean(dim=-1), 1, tokens.shape[1:4])
+        weights = self.joint.weights(tokens, region).unsqueeze(-1)
+        return in_grid(weights, region, self.joint.grid).squeeze(-1)

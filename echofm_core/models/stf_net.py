@@ -6,8 +6,10 @@ from torch import Tensor, nn
 
 from echofm_core.models.bag import BagPool
 from echofm_core.models.config import StfNetForm
+from echofm_core.models.pooling import mean_over_places
 from echofm_core.models.stf_compact import CompactStfNet
 from echofm_core.models.stf_published import PublishedStfNet
+from echofm_core.models.subset import Subset
 
 
 class MeanPool(nn.Module):
@@ -21,15 +23,17 @@ class MeanPool(nn.Module):
         super().__init__()
         self.out_width = width
 
-    def forward(self, tokens: Tensor, times: Tensor) -> Tensor:
-        """Tokens (B, slots, rows, cols, D) to (B, D); times are not read."""
-        return tokens.mean(dim=(1, 2, 3))
+    def forward(self, tokens: Tensor, times: Tensor, region: Subset | None = None) -> Tensor:
+        """Tokens (B, slots, p, D) to (B, D); times are not read."""
+        return mean_over_places(tokens, region).mean(dim=1)
 
 
 def build_stf_net(
     form: StfNetForm, grid: tuple[int, int, int], width: int, levels: int
 ) -> CompactStfNet | PublishedStfNet | MeanPool | BagPool:
-    """Fusion network; call it with tokens (B, slots, rows, cols, D) and times (B, slots) seconds.
+    """Fusion network; call it with tokens (B, slots, p, D), times (B, slots) in seconds, a region.
+
+    The region says which p space positions the tokens have; None is all of them, rows first.
 
     Args:
         form: Which one.
@@ -39,7 +43,7 @@ def build_stf_net(
     """
     match form:
         case StfNetForm.COMPACT:
-            return CompactStfNet(width, levels)
+            return CompactStfNet(grid, width, levels)
         case StfNetForm.PUBLISHED:
             return PublishedStfNet(grid, width)
         case StfNetForm.MEAN_POOL:

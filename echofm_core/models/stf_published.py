@@ -11,7 +11,9 @@ from echofm_core.models.pooling import (
     TimeCode,
     channels_first,
     channels_last,
+    in_grid,
 )
+from echofm_core.models.subset import Subset
 
 #: Hidden length L of the released gated-attention pools.
 POOL_HIDDEN = 1024
@@ -79,6 +81,7 @@ class PublishedStfNet(nn.Module):
 
     def __init__(self, grid: tuple[int, int, int], width: int) -> None:
         super().__init__()
+        self.grid = grid
         _, rows, cols = grid
         self.joint_body = ResidualBottleneck(width, (3, 3, 3))
         self.joint_pool = GatedAttentionPool(width, POOL_HIDDEN)
@@ -92,25 +95,30 @@ class PublishedStfNet(nn.Module):
 
     position: Tensor
 
-    def forward(self, tokens: Tensor, times: Tensor) -> Tensor:
-        """Fuse tokens (B, slots, rows, cols, D) and times (B, slots) to (B, 2 D)."""
-        joint = self.joint_pool(self.joint(tokens).flatten(1, 3))
-        slots = self.slot_merge(self.space(tokens).flatten(2)) + self.time_code(times)
+    def forward(self, tokens: Tensor, times: Tensor, region: Subset | None = None) -> Tensor:
+        """Fuse tokens (B, slots, p, D) and times (B, slots) to (B, 2 D).
+
+        Positions that are not in the region are zero, as the edge of a convolution is.
+        """
+        grid = in_grid(tokens, region, self.grid)
+        joint = self.joint_pool(self.joint(grid).flatten(1, 3))
+        slots = self.slot_merge(self.space(grid).flatten(2)) + self.time_code(times)
         return torch.cat((joint, self.slot_pool(slots)), dim=1)
 
-    def attention(self, tokens: Tensor) -> Tensor:
+    def attention(self, tokens: Tensor, region: Subset | None = None) -> Tensor:
         """What the joint pathway weighs: (B, slots, rows, cols), sums to 1."""
-        weights = self.joint_pool.weights(self.joint(tokens).flatten(1, 3))
-        return torch.unflatten(weights.mean(dim=-1), 1, tokens.shape[1:4])
+        grid = in_grid(tokens, region, self.grid)
+        weights = self.joint_pool.weights(self.joint(grid).flatten(1, 3))
+        return torch.unflatten(weights.mean(dim=-1), 1, self.grid)
 
-    def joint(self, tokens: Tensor) -> Tensor:
+    def joint(self, grid: Tensor) -> Tensor:
         """Joint pathway before pooling, (B, slots, rows, cols, D)."""
-        coded = tokens + self.position.to(tokens.dtype)
+        coded = grid + self.position.to(grid.dtype)
         return channels_last(self.joint_body(channels_first(coded)))
 
-    def space(self, tokens: Tensor) -> Tensor:
+    def space(self, grid: Tensor) -> Tensor:
         """Disjoint pathway before the slot's merge, (B, slots, rows, cols, D)."""
-        return channels_last(self.slot_body(channels_first(tokens)))
+        return channels_last(self.slot_body(channels_first(grid)))
 
 
 def _groups(channels: int) -> int:

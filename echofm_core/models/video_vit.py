@@ -12,7 +12,9 @@ from torch.utils.checkpoint import checkpoint
 
 from echofm_core.data.config import DataConfig
 from echofm_core.models.config import ENCODER_SHAPES, ModelConfig
-from echofm_core.models.patches import PatchGrid, position_table, take_tokens
+from echofm_core.models.masking import places_seen
+from echofm_core.models.patches import PatchGrid, position_table
+from echofm_core.models.subset import Subset
 
 
 class Blocks(nn.Sequential):
@@ -25,27 +27,36 @@ class Blocks(nn.Sequential):
 
     recompute = False
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Tokens (B, N, D) through every block; none but the last's are kept."""
+    def forward(self, tokens: Tensor, real: Tensor | None = None) -> Tensor:
+        """Tokens (B, N, D) through every block; none but the last's are kept.
+
+        ``real``, bool (B, N), is False where a token is mere filling: none of the others reads it.
+        """
+        mask = _keys(real)
         for block in self:
-            tokens = self._through(block, tokens)
+            tokens = self._through(block, tokens, mask)
         return tokens
 
-    def each(self, tokens: Tensor) -> list[Tensor]:
+    def each(self, tokens: Tensor, real: Tensor | None = None) -> list[Tensor]:
         """Tokens (B, N, D) as they come, and as each block hands them on."""
-        levels = [tokens]
+        levels, mask = [tokens], _keys(real)
         for block in self:
-            levels.append(self._through(block, levels[-1]))
+            levels.append(self._through(block, levels[-1], mask))
         return levels
 
-    def _through(self, block: nn.Module, tokens: Tensor) -> Tensor:
+    def _through(self, block: nn.Module, tokens: Tensor, mask: Tensor | None) -> Tensor:
         passed: Tensor
         if self.recompute and torch.is_grad_enabled():
             # Nothing in a block draws at random: see training/drop_path.py.
-            passed = checkpoint(block, tokens, use_reentrant=False, preserve_rng_state=False)
+            passed = checkpoint(block, tokens, mask, use_reentrant=False, preserve_rng_state=False)
         else:
-            passed = block(tokens)
+            passed = block(tokens, mask)
         return passed
+
+
+def _keys(real: Tensor | None) -> Tensor | None:
+    """Mask of attention (B, 1, 1, N): which keys every query of every head may read."""
+    return None if real is None else real[:, None, None]
 
 
 def transformer(width: int, depth: int, heads: int) -> Blocks:
@@ -56,12 +67,13 @@ def transformer(width: int, depth: int, heads: int) -> Blocks:
 
 
 class VideoEncoder(nn.Module):
-    """ViT over space-time tokens; of a masked video it only ever sees the visible ones.
+    """ViT over space-time tokens; it only ever sees those that it is told to.
 
     Attributes:
         patches: Geometry of the tokens.
         grid: (slots, rows, cols).
         width: Length D of a token.
+        sector_only: Places outside the ultrasound sector are no tokens.
 
     Source: VideoMAE (Tong 2022); one grey channel instead of three.
     """
@@ -74,6 +86,7 @@ class VideoEncoder(nn.Module):
         self.patches = PatchGrid.of(config, data)
         self.grid = self.patches.shape
         self.width = shape.width
+        self.sector_only = config.sector_only
         # A tubelet convolution with stride = kernel is a linear map of each patch; as such, hidden
         # patches cost nothing.
         self.patch_embed = nn.Linear(self.patches.pixels, shape.width)
@@ -83,38 +96,55 @@ class VideoEncoder(nn.Module):
         norm = nn.LayerNorm(shape.width, eps=1e-6) if config.final_norm else nn.Identity()
         self.norm: nn.Module = norm
 
-    def forward(self, video: Tensor, visible: Tensor | None = None) -> Tensor:
+    def region(self, sector: Tensor) -> Subset | None:
+        """Space positions to see of samples with these sectors, bool (B, H, W); None is all."""
+        seen = self.seen(sector)
+        return None if bool(seen.all()) else Subset.of(seen)
+
+    def seen(self, sector: Tensor) -> Tensor:
+        """Bool (B, positions), True where a sample with that sector has tokens."""
+        sector = sector if self.sector_only else torch.ones_like(sector)
+        return places_seen(sector, self.patches.patch)
+
+    def forward(self, video: Tensor, tokens: Subset | None = None) -> Tensor:
         """Encode a video.
 
         Args:
             video: Float (B, T, 1, H, W), normalised grey.
-            visible: Long (B, n), the tokens to see; all by default.
+            tokens: Which to see, n at most; all by default.
 
         Returns:
-            Float (B, n or all, D), in the order of ``visible``.
+            Float (B, n or all, D), in their order; filling means nothing.
         """
-        return self.encode(self.patches.cut(video), visible)
+        return self.encode(self.patches.cut(video), tokens)
 
-    def encode(self, patches: Tensor, visible: Tensor | None = None) -> Tensor:
+    def encode(self, patches: Tensor, tokens: Subset | None = None) -> Tensor:
         """As :meth:`forward`, from patches (B, tokens, pixels) that are already cut."""
-        position = self.position
-        if visible is not None:
-            patches = take_tokens(patches, visible)
-            position = take_tokens(position.expand(len(visible), -1, -1), visible)
-        tokens = self.patch_embed(patches)
-        encoded: Tensor = self.norm(self.blocks(tokens + position.to(tokens.dtype)))
+        _, placed, real = self._embedded(patches, tokens)
+        encoded: Tensor = self.norm(self.blocks(placed, real))
         return encoded
 
-    def levels(self, video: Tensor) -> list[Tensor]:
+    def levels(self, video: Tensor, tokens: Subset | None = None) -> list[Tensor]:
         """What each stage of the encoder makes of a video.
 
         Args:
-            video: Float (B, T, 1, H, W), normalised grey.
+            video, tokens: As of :meth:`forward`.
 
         Returns:
-            Float (B, N, D) each: patches before their places are added, what each block hands on,
-            and of the last block what :meth:`forward` gives.
+            Float (B, n or all, D) each: patches before their places are added, what each block
+            hands on, and of the last block what :meth:`forward` gives.
         """
-        patches = self.patch_embed(self.patches.cut(video))
-        _, *between, last = self.blocks.each(patches + self.position.to(patches.dtype))
-        return [patches, *between, self.norm(last)]
+        embedded, placed, real = self._embedded(self.patches.cut(video), tokens)
+        _, *between, last = self.blocks.each(placed, real)
+        return [embedded, *between, self.norm(last)]
+
+    def _embedded(
+        self, patches: Tensor, tokens: Subset | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Tokens (B, n, D) without and with their places; which are real."""
+        position, real = self.position, None
+        if tokens is not None:
+            patches, real = tokens.take(patches), tokens.real
+            position = tokens.take(position.expand(patches.shape[0], -1, -1))
+        embedded = self.patch_embed(patches)
+        return embedded, embedded + position.to(embedded.dtype), real

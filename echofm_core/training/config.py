@@ -77,11 +77,10 @@ class PretrainConfig(PhaseConfig):
     """Change training windows as the table ``augmentation`` says. Worth it where there are hundreds
     of cines and not thousands: over many rounds they are learnt by heart without it."""
     mask_ratio: float = Field(default=0.85, gt=0, lt=1)
-    """Share of space positions hidden; exactly floor(ratio * positions), in every time slot."""
+    """Share of a window's space positions hidden; exactly floor(ratio * positions), in every time
+    slot. Positions are those that are tokens at all: see ``model.sector_only``."""
     decode_fraction: float = Field(default=0.5, gt=0, le=1)
     """Share of the hidden patches that the decoder predicts (dual masking, VideoMAE v2); 1: all."""
-    sector_loss: bool = True
-    """Only patches that touch the ultrasound sector count in the loss."""
     share_decoder: bool = False
     """Aggregate the decoder too; by default it stays at the site."""
 

@@ -31,14 +31,14 @@ class Compiled:
     """A function compiled by ``torch.compile``, or the function itself where that fails.
 
     Args:
-        function: Of tensors; its randomness, if any, was drawn before.
+        function: Of tensors, and of tuples of them; its randomness, if any, was drawn before.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
         self.fast: Callable[..., Any] | None = torch.compile(function)
 
-    def __call__(self, *tensors: torch.Tensor) -> Any:
+    def __call__(self, *tensors: torch.Tensor | tuple[torch.Tensor | None, ...] | None) -> Any:
         """The function's result."""
         if self.fast is None:
             return self.function(*tensors)

@@ -94,7 +94,7 @@ def _objective(
 ) -> SupervisedObjective:
     """What the plan says is minimised."""
     return SupervisedObjective(
-        model=Compiled(model) if config.compile else model,
+        model=model,
         clips=clips,
         device=find_device(context.device),
         precision=context.precision(config),
@@ -102,6 +102,7 @@ def _objective(
         augmentation=config.augmentation if config.augment else None,
         emphasis=emphasis_of(config, targets),
         depth=depth,
+        compiled=Compiled(model) if config.compile else None,
         ranks=context.ranks,
     )
 
@@ -111,7 +112,7 @@ class SupervisedObjective:
     """Losses of a fresh, perhaps augmented window of each clip.
 
     Attributes:
-        model: An :class:`EchoModel` on ``device``, perhaps compiled.
+        model: On ``device``.
         clips: Where windows come from.
         device: Where the model is.
         precision: Number format of its products.
@@ -119,10 +120,11 @@ class SupervisedObjective:
         augmentation: Changes of the windows; None leaves them.
         emphasis: Of classifications.
         depth: Stochastic depth of the model's encoder.
+        compiled: The model, compiled.
         ranks: This process among those that share each batch.
     """
 
-    model: Callable[..., Any]
+    model: EchoModel
     clips: ClipWindows
     device: torch.device
     precision: Precision
@@ -130,6 +132,7 @@ class SupervisedObjective:
     augmentation: AugmentationConfig | None = None
     emphasis: Emphasis = PLAIN
     depth: StochasticDepth | None = None
+    compiled: Callable[..., Any] | None = None
     ranks: Ranks = ALONE
 
     def __call__(self, rows: Indices, rng: np.random.Generator, parts: int = 1) -> Iterator[Losses]:
@@ -145,12 +148,11 @@ class SupervisedObjective:
             return
         batch = to_batch(windows)
         targets = {task: target[own] for task, target in targets.items()}
+        run = self.compiled or self.model
         for part in slices(len(windows), parts):
             if self.depth and scales is not None:
                 self.depth.use(scales[part])
             with autocast(self.device, self.precision):
-                outputs = self.model(
-                    batch.video[part].to(self.device), batch.times[part].to(self.device)
-                )
+                outputs = run(*self.model.inputs(batch.rows(part), self.device))
             some = {task: target[part] for task, target in targets.items()}
             yield supervised(outputs, some, self.emphasis, totals)

@@ -75,7 +75,7 @@ def _predict_rows(
     for batch_owners, windows in _window_batches(clips, rows, batch_size):
         batch = to_batch(windows)
         with autocast(device, config.precision):
-            outputs = model(batch.video.to(device), batch.times.to(device))
+            outputs = model(*model.inputs(batch, device))
         owners += batch_owners
         for task, output in outputs.items():
             parts.setdefault(task, []).append(to_units(task, output, config.standardisation))

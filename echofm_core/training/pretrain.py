@@ -101,7 +101,7 @@ class ReconstructionObjective:
         own = self.ranks.share(len(rows))
         windows = drawn_windows(self.clips, rows, self.augmentation, rng, own)
         sectors = _sectors(windows, own, (len(rows), self.clips.store.size))
-        places = self.model.draw(sectors, self.masks).of(own, sectors.device)
+        masks = self.model.draw(sectors, self.masks).rows(own)
         if not windows:
             yield unsupervised(torch.zeros(0, device=self.device), len(rows))
             return
@@ -109,7 +109,8 @@ class ReconstructionObjective:
         loss_at = self.compiled or self.model.loss_at
         for part in slices(len(windows), parts):
             with autocast(self.device, self.precision):
-                values = loss_at(batch.video[part].to(self.device), *places.of(part, self.device))
+                chosen = masks.rows(part).tokens(self.device)
+                values = loss_at(batch.video[part].to(self.device), *chosen)
             yield unsupervised(values, len(rows))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+import torch
 
 from echofm_core.contract import ENCODER, HEADS, LORA_A, LORA_B, STF_NET
 from echofm_core.errors import CheckpointError
@@ -27,9 +28,16 @@ from tests.models.small import small_plan
 TASKS = [Task.EF, Task.ESV, Task.REDUCED_EF, Task.AS_GRADE]
 
 
-def saved_run(folder: Path, form: StfNetForm = StfNetForm.COMPACT, lora: bool = False) -> Path:
+def saved_run(
+    folder: Path,
+    form: StfNetForm = StfNetForm.COMPACT,
+    *,
+    lora: bool = False,
+    sector_only: bool = True,
+) -> Path:
     """A model with every kind of head, as a run folder with a card."""
     values = small_plan(form).decisive()
+    values["model"] |= {"sector_only": sector_only}
     tasks = [task.value for task in TASKS]
     # Scalings of its own: the constants would give another EF.
     scaling = {"ef": [40.0, 20.0]}
@@ -51,12 +59,21 @@ def saved_run(folder: Path, form: StfNetForm = StfNetForm.COMPACT, lora: bool = 
 
 
 @pytest.mark.parametrize(
-    ("form", "lora"),
-    [(StfNetForm.COMPACT, True), (StfNetForm.PUBLISHED, False)],
+    ("form", "lora", "sector_only"),
+    [
+        (StfNetForm.COMPACT, True, True),
+        (StfNetForm.PUBLISHED, False, True),
+        (StfNetForm.COMPACT, False, False),
+    ],
 )
-def test_it_gives_what_predict_gives(tmp_path: Path, form: StfNetForm, lora: bool) -> None:
-    """A clip's window goes into ONNX Runtime alone; the reading comes from PyTorch."""
-    run = saved_run(tmp_path / "run", form, lora)
+def test_it_gives_what_predict_gives(
+    tmp_path: Path, form: StfNetForm, lora: bool, sector_only: bool
+) -> None:
+    """A clip's window goes into ONNX Runtime alone; the reading comes from PyTorch.
+
+    The file computes every place and masks those outside the sector, PyTorch takes the others out.
+    """
+    run = saved_run(tmp_path / "run", form, lora=lora, sector_only=sector_only)
     model = load_model(run)
     worst = export_folder(model, run, tmp_path / "out", onnx=True)
     assert worst is not None and worst <= 1e-4
@@ -65,15 +82,18 @@ def test_it_gives_what_predict_gives(tmp_path: Path, form: StfNetForm, lora: boo
     ]  # fmt: skip
     reading = read_file(model, write_avi(tmp_path / "a.avi", speckle(20, 48, 48)), "cpu")
     assert len(reading.windows[Task.EF]) == 1
+    region = model.model.region(torch.from_numpy(reading.first.sector[None]))
+    assert (region is not None) is sector_only
     session = onnxruntime.InferenceSession(tmp_path / "out" / ONNX)
     fed = {
         "frames": reading.first.frames[None].astype(np.float32),
         "times": reading.first.times[None],
-    }
+    } | ({"sector": reading.first.sector[None]} if sector_only else {})
     names = [output.name for output in session.get_outputs()]
     for name, values in zip(names, session.run(None, fed), strict=True):
         np.testing.assert_allclose(values, reading.windows[Task(name)], rtol=1e-4, atol=1e-4)
     told = json.loads((tmp_path / "out/model.onnx.json").read_text())
+    assert set(told["inputs"]) == set(fed) == {each.name for each in session.get_inputs()}
     assert told["outputs"] == {
         "ef": "%", "esv": "ml", "reduced_ef": "probability", "as_grade": "probability",
     }  # fmt: skip

@@ -83,9 +83,13 @@ def test_attention_is_that_of_the_forward_pass(saved: Path, tmp_path: Path) -> N
     assert reading.attention is not None
     assert reading.attention.shape == model.model.encoder.grid
     assert reading.attention.sum() == pytest.approx(1, abs=1e-5)
+    unseen = ~model.model.encoder.seen(torch.from_numpy(reading.first.sector[None])).numpy()
+    assert unseen.any()
+    if model.plan.model.stf_net is StfNetForm.COMPACT:  # nothing is looked at where nothing is
+        assert reading.attention.reshape(len(reading.attention), -1)[:, unseen[0]].max() == 0
     tokens = torch.randn(2, *model.model.encoder.grid, model.model.encoder.width)
     net = model.model.stf_net
-    weights = net.attention(tokens)  # type: ignore[operator, union-attr]
+    weights = net.attention(tokens.flatten(2, 3))  # type: ignore[operator, union-attr]
     assert weights.shape == tokens.shape[:-1]
     if model.plan.model.stf_net is StfNetForm.PUBLISHED:  # one head: its mean is itself
         grid = net.joint(tokens)  # type: ignore[operator, union-attr]

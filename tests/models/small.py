@@ -38,3 +38,15 @@ def times(batch: int) -> Tensor:
 
 def everywhere(batch: int) -> Tensor:
     return torch.ones(batch, SIZE, SIZE, dtype=torch.bool)
+
+
+def sectors(batch: int) -> Tensor:
+    """Squares at the bottom right, each smaller than the one before: 4 x 4 patches, 3 x 3, 2 x 2.
+
+    A sector's last column and row of patches are touched by one pixel alone.
+    """
+    sector = torch.zeros(batch, SIZE, SIZE, dtype=torch.bool)
+    for sample in range(batch):
+        first = PATCH * (sample % 3) + PATCH - 1
+        sector[sample, first:, first:] = True
+    return sector

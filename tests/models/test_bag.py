@@ -25,7 +25,7 @@ def model() -> EchoModel:
 
 def predicted(model: EchoModel, video: Tensor) -> Tensor:
     with torch.no_grad():
-        grades: Tensor = model(video, times(len(video)))[Task.AS_GRADE]
+        grades: Tensor = model(video, times(len(video)), None)[Task.AS_GRADE]
     return grades
 
 
@@ -50,7 +50,7 @@ def test_an_image_is_blind_to_the_others(model: EchoModel) -> None:
     video = videos(2)
     with torch.no_grad():
         tokens = encode_alone(model.encoder, video)
-        assert tokens.shape == (2, FRAMES, 4, 4, model.encoder.width)
+        assert tokens.shape == (2, FRAMES, 16, model.encoder.width)
         for place in range(FRAMES):
             still = video[:, place : place + 1]
             alone = encode_alone(model.encoder, still)
@@ -79,16 +79,16 @@ def test_attention_finds_the_image_that_counts() -> None:
     pool = BagPool(8)
     head = torch.nn.Linear(8, 1)
     optimizer = torch.optim.Adam([*pool.parameters(), *head.parameters()], lr=0.01)
-    tokens = torch.randn(256, 5, 1, 1, 8, generator=generator(2))
-    marked = tokens[:, :, 0, 0, 0].argmax(dim=1)
-    target = tokens[torch.arange(256), marked, 0, 0, 1]
+    tokens = torch.randn(256, 5, 1, 8, generator=generator(2))
+    marked = tokens[:, :, 0, 0].argmax(dim=1)
+    target = tokens[torch.arange(256), marked, 0, 1]
     seconds = torch.zeros(256, 5)
     for _ in range(400):
         optimizer.zero_grad()
         loss = (head(pool(tokens, seconds))[:, 0] - target).square().mean()
         loss.backward()
         optimizer.step()
-    mean = tokens.mean(dim=(1, 2, 3))
+    mean = tokens.mean(dim=(1, 2))
     best_of_means = torch.linalg.lstsq(mean, target.unsqueeze(1)).solution
     of_means = (mean @ best_of_means - target.unsqueeze(1)).square().mean()
     assert loss.item() < 0.5 * of_means.item()

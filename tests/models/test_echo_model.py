@@ -6,8 +6,9 @@ from torch import nn
 
 from echofm_core.models.build import build_autoencoder, build_echo_model
 from echofm_core.models.config import StfNetForm
+from echofm_core.models.subset import Subset
 from echofm_core.tasks import Task
-from tests.models.small import small_plan, times, videos
+from tests.models.small import PATCH, sectors, small_plan, times, videos
 
 FORMS = list(StfNetForm)
 
@@ -15,7 +16,7 @@ FORMS = list(StfNetForm)
 @pytest.mark.parametrize("form", FORMS)
 def test_each_task_gets_its_outputs_near_zero(form: StfNetForm) -> None:
     """Zero is the population mean in standardised units and an even chance as a logit."""
-    predicted = build_echo_model(small_plan(form))(videos(3), times(3))
+    predicted = build_echo_model(small_plan(form))(videos(3), times(3), None)
     assert {task: tuple(out.shape) for task, out in predicted.items()} == {
         Task.EF: (3, 1),
         Task.REDUCED_EF: (3, 1),
@@ -28,9 +29,9 @@ def test_each_task_gets_its_outputs_near_zero(form: StfNetForm) -> None:
 def test_batch_of_one_equals_batch_of_many(form: StfNetForm) -> None:
     model, video, seconds = build_echo_model(small_plan(form)).eval(), videos(3), times(3)
     with torch.no_grad():
-        together = model(video, seconds)
+        together = model(video, seconds, None)
         for i in range(3):
-            alone = model(video[i : i + 1], seconds[i : i + 1])
+            alone = model(video[i : i + 1], seconds[i : i + 1], None)
             for task, predicted in alone.items():
                 torch.testing.assert_close(predicted[0], together[task][i], atol=1e-6, rtol=1e-5)
 
@@ -46,7 +47,7 @@ def test_no_model_holds_a_batch_norm(form: StfNetForm) -> None:
 def test_every_parameter_is_trained_by_some_task(form: StfNetForm) -> None:
     """Nothing is dead weight: a random loss reaches every array."""
     model = build_echo_model(small_plan(form))
-    sum(out.square().sum() for out in model(videos(2), times(2)).values()).backward()
+    sum(out.square().sum() for out in model(videos(2), times(2), None).values()).backward()
     dead = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     assert dead == []
 
@@ -55,14 +56,14 @@ def test_every_parameter_is_trained_by_some_task(form: StfNetForm) -> None:
 def test_bfloat16_weights_predict_what_float32_weights_do(form: StfNetForm) -> None:
     model = build_echo_model(small_plan(form))
     with torch.no_grad():
-        full = model(videos(2), times(2))[Task.EF]
-        half = model.to(torch.bfloat16)(videos(2).bfloat16(), times(2))[Task.EF]
+        full = model(videos(2), times(2), None)[Task.EF]
+        half = model.to(torch.bfloat16)(videos(2).bfloat16(), times(2), None)[Task.EF]
     assert half.dtype is torch.bfloat16
     torch.testing.assert_close(half.float(), full, atol=0.01, rtol=0.1)
 
 
 def test_an_empty_batch_gives_empty_predictions() -> None:
-    predicted = build_echo_model(small_plan())(videos(0), times(0))
+    predicted = build_echo_model(small_plan())(videos(0), times(0), None)
     assert predicted[Task.AS_GRADE].shape == (0, 5)
 
 
@@ -73,6 +74,55 @@ def test_the_compact_form_alone_reads_the_stages_below_the_last(form: StfNetForm
     with torch.no_grad():
         fixed = model.encoder.blocks[-1](torch.randn(1, 64, model.encoder.width))
         model.encoder.blocks[-1].register_forward_hook(lambda *_: fixed)
-        before = model.features(video, seconds)
-        after = model.features(video.flip(-1), seconds)
+        before = model.features(video, seconds, None)
+        after = model.features(video.flip(-1), seconds, None)
     assert torch.equal(before, after) is (form is not StfNetForm.COMPACT)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_unlike_sectors_in_a_batch_give_what_each_gives_alone(form: StfNetForm) -> None:
+    """16, 9 and 4 of 16 places; the same where all places are computed and the others masked."""
+    model, video, seconds = build_echo_model(small_plan(form)).eval(), videos(3), times(3)
+    sector = sectors(3)
+    everything = Subset.masked(model.encoder.seen(sector))
+    with torch.no_grad():
+        together = model(video, seconds, model.region(sector))
+        masked = model(video, seconds, everything)
+        for i in range(3):
+            one = slice(i, i + 1)
+            alone = model(video[one], seconds[one], model.region(sector[one]))
+            for task, predicted in alone.items():
+                torch.testing.assert_close(predicted[0], together[task][i], atol=1e-6, rtol=1e-4)
+                torch.testing.assert_close(predicted[0], masked[task][i], atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("sector_only", [True, False])
+def test_what_lies_outside_the_sector_is_read_only_if_the_plan_says_so(
+    form: StfNetForm, sector_only: bool
+) -> None:
+    """Patches that the sector touches are read whole; those beside it are changed here."""
+    model, video, seconds = build_echo_model(small_plan(form)).eval(), videos(3), times(3)
+    model.encoder.sector_only = sector_only
+    sector = sectors(3)
+    touched = torch.zeros_like(sector)
+    for sample in range(3):
+        touched[sample, PATCH * sample :, PATCH * sample :] = True
+    changed = torch.where(touched[:, None, None], video, video + 1)
+    region = model.region(sector)
+    with torch.no_grad():
+        before, after = (model.features(each, seconds, region) for each in (video, changed))
+    assert torch.equal(before, after) is sector_only
+    assert (region is None) is not sector_only
+
+
+@pytest.mark.parametrize("form", [StfNetForm.COMPACT, StfNetForm.PUBLISHED])
+def test_attention_lies_where_something_is_seen(form: StfNetForm) -> None:
+    """It sums to 1; the published form also weighs the zeros outside the sector."""
+    model = build_echo_model(small_plan(form)).eval()
+    with torch.no_grad():
+        weights = model.attention(videos(3), model.region(sectors(3)))
+    assert weights is not None
+    torch.testing.assert_close(weights.sum(dim=(1, 2, 3)), torch.ones(3))
+    unseen = ~model.encoder.seen(sectors(3)).reshape(3, 1, 4, 4).expand_as(weights)
+    assert (weights[unseen].sum() == 0).item() is (form is StfNetForm.COMPACT)

@@ -41,7 +41,7 @@ def test_with_fresh_adapters_the_model_is_the_one_without_to_the_bit() -> None:
     plan = lora_plan(**EVERYWHERE)
     plain, tuned = build_echo_model(plan).eval(), build_tuned_model(plan).eval()
     with torch.no_grad():
-        expected, found = (model(videos(2), times(2)) for model in (plain, tuned))
+        expected, found = (model(videos(2), times(2), None) for model in (plain, tuned))
     assert all(torch.equal(expected[task], found[task]) for task in expected)
 
 
@@ -98,9 +98,9 @@ def test_merged_it_predicts_the_same() -> None:
     plan = lora_plan(**EVERYWHERE)
     model, plain = trained(plan), build_echo_model(plan).eval()
     with torch.no_grad():
-        before, expected = plain(videos(3), times(3)), model(videos(3), times(3))
+        before, expected = plain(videos(3), times(3), None), model(videos(3), times(3), None)
         load_arrays(plain, merged(to_arrays(model, ALL), plan.finetune.lora))
-        found = plain(videos(3), times(3))
+        found = plain(videos(3), times(3), None)
         features = [each.encoder(videos(3)) for each in (model, plain)]
     torch.testing.assert_close(features[1], features[0], rtol=1e-5, atol=1e-5)
     for task, output in expected.items():

@@ -12,8 +12,9 @@ from torch import nn
 from benchmarks.peers import echofm, videomae_hf
 from benchmarks.peers.stff_net import StffNet
 from benchmarks.step_memory import INTERVAL, ResidentPeak
-from benchmarks.training_step import QUICK, Learner, matmul_rate, step_flops
+from benchmarks.training_step import QUICK, Learner, cones, matmul_rate, step_flops
 from echofm_core.models.config import ModelSize
+from echofm_core.models.masking import places_seen
 from echofm_core.training.config import Precision
 
 CPU = torch.device("cpu")
@@ -61,12 +62,26 @@ def test_the_published_fusion_is_as_large_as_published() -> None:
     assert sum(sizes.values()) / 1e6 == pytest.approx(126, abs=1)
 
 
+def test_cones_are_those_of_the_public_videos() -> None:
+    """At 112 pixels: the apex (61, 7) is in, a pixel above it is not; nor are (61, 7 + 108), past
+    the radius of 107, and (111, 20), at 75 degrees. The second clip's cone is 3 % shorter: 103.8.
+
+    By NumPy, the first touches 145 of the 14 x 14 patches.
+    """
+    first, second = cones(2, 112)
+    lit = [(7, 61), (60, 61), (111, 61)]
+    dark = [(6, 61), (20, 111), (110, 0)]
+    assert [bool(first[place]) for place in lit + dark] == [True] * 3 + [False] * 3
+    assert bool(first[7 + 104, 61]) and not bool(second[7 + 104, 61])
+    assert int(places_seen(cones(1, 224), 16).sum()) == 145
+
+
 def test_a_step_moves_every_parameter() -> None:
     """Of each side: nobody is spared work by a part of the model that hangs in the air."""
     sides = [
-        echofm.autoencoder(SETTING, CPU, 0.5),
+        echofm.autoencoder(SETTING, CPU, 0.5, cones(SETTING.mae_batch, SETTING.pixels)),
         *videomae_hf.autoencoder(SETTING, CPU),
-        echofm.predictor(SETTING, CPU),
+        echofm.predictor(SETTING, CPU, cones(SETTING.tune_batch, SETTING.pixels)),
         *videomae_hf.predictor(SETTING, CPU),
     ]
     for one in sides:

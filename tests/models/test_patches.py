@@ -8,7 +8,7 @@ import torch
 from echofm_core.errors import PlanError
 from echofm_core.models.build import build_autoencoder
 from echofm_core.models.config import ModelConfig
-from echofm_core.models.patches import PatchGrid, position_code, position_table, take_tokens
+from echofm_core.models.patches import PatchGrid, position_code, position_table
 from echofm_core.plan import plan_from_mapping
 from tests.models.small import small_plan, videos
 
@@ -30,12 +30,6 @@ def test_join_undoes_cut() -> None:
 def test_a_video_of_another_size_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match=r"\(8, 1, 32, 32\), got \(8, 1, 32, 40\)"):
         GRID.cut(torch.zeros(1, 8, 1, 32, 40))
-
-
-def test_take_tokens_takes_each_samples_own() -> None:
-    tokens = torch.arange(12.0).reshape(2, 3, 2)
-    taken = take_tokens(tokens, torch.tensor([[2, 0], [1, 1]]))
-    assert taken.tolist() == [[[4, 5], [0, 1]], [[8, 9], [8, 9]]]
 
 
 def test_position_code_is_the_sine_and_cosine_of_the_flattened_index() -> None:

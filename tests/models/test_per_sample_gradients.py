@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from echofm_core.contract import LORA_B, group_of
 from echofm_core.models.build import build_autoencoder, build_echo_model, build_tuned_model
 from echofm_core.models.config import StfNetForm
-from echofm_core.models.masked_autoencoder import MaskedAutoencoder
+from echofm_core.models.masked_autoencoder import MaskedAutoencoder, Masks
 from echofm_core.models.weights import named_weights
 from echofm_core.training.config import TuneMode
-from tests.models.small import everywhere, generator, small_plan, times, videos
+from tests.models.small import everywhere, generator, sectors, small_plan, times, videos
 
 BATCH = 3
 
@@ -44,12 +44,14 @@ def check(model: nn.Module, losses: Callable[[slice], Tensor]) -> None:
     hooked.remove_hooks()
 
 
+@pytest.mark.parametrize("sector", [everywhere(BATCH), sectors(BATCH)])
 @pytest.mark.parametrize("form", list(StfNetForm))
-def test_fine_tuning(form: StfNetForm) -> None:
+def test_fine_tuning(form: StfNetForm, sector: Tensor) -> None:
+    """Also where samples see unlike numbers of tokens: what fills a batch up has no gradient."""
     model, video, seconds = build_echo_model(small_plan(form)), videos(BATCH), times(BATCH)
 
     def losses(part: slice) -> Tensor:
-        predicted = model(video[part], seconds[part]).values()
+        predicted = model(video[part], seconds[part], model.region(sector[part])).values()
         return torch.cat([(out - 1).square() for out in predicted], dim=1).sum(dim=1)
 
     check(model, losses)
@@ -66,7 +68,7 @@ def test_adapters() -> None:
     video, seconds = videos(BATCH), times(BATCH)
 
     def losses(part: slice) -> Tensor:
-        predicted = model(video[part], seconds[part]).values()
+        predicted = model(video[part], seconds[part], None).values()
         return torch.cat([(out - 1).square() for out in predicted], dim=1).sum(dim=1)
 
     check(model, losses)
@@ -75,22 +77,20 @@ def test_adapters() -> None:
 class FixedMasks(MaskedAutoencoder):
     """Takes its masks from a table, so that a sample alone gets those it had in the batch."""
 
-    table: tuple[Tensor, Tensor]
+    table: Masks
     part: slice
 
-    def draw_mask(self, *_: object) -> tuple[Tensor, Tensor]:
-        visible, hidden = self.table
-        return visible[self.part], hidden[self.part]
+    def draw(self, *_: object) -> Masks:
+        return self.table.rows(self.part)
 
 
 def test_pre_training() -> None:
-    model = build_autoencoder(small_plan(decode_fraction=1.0))
-    table = model.draw_mask(BATCH, generator(), torch.device("cpu"))
+    model = build_autoencoder(small_plan())
+    video, sector = videos(BATCH), sectors(BATCH)
+    table = model.draw(sector, generator())
     model.__class__ = FixedMasks
     assert isinstance(model, FixedMasks)
     model.table = table
-    video, sector = videos(BATCH), everywhere(BATCH)
-    sector[1, :, 16:] = False
 
     def losses(part: slice) -> Tensor:
         model.part = part

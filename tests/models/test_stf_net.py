@@ -28,7 +28,13 @@ def build(form: StfNetForm) -> nn.Module:
 
 
 def tokens(batch: int) -> Tensor:
-    return torch.randn(batch, *GRID, WIDTH, generator=generator(2))
+    """(B, slots, positions, D)."""
+    return torch.randn(batch, *GRID, WIDTH, generator=generator(2)).flatten(2, 3)
+
+
+def gridded(flat: Tensor) -> Tensor:
+    """(B, slots, rows, cols, D)."""
+    return flat.unflatten(2, GRID[1:])
 
 
 def slot_times(batch: int) -> Tensor:
@@ -36,13 +42,16 @@ def slot_times(batch: int) -> Tensor:
 
 
 def changed_places(net: nn.Module, method: str) -> Tensor:
-    """Bool grid: where the output moves when one entry of one token does."""
-    grid = tokens(1)
+    """Bool: where the output moves when one entry of one token does; a grid, or by slot."""
+    grid = gridded(tokens(1))
     lit = grid.clone()
     lit[(0, *PLACE, CHANNEL)] += 1
+    if not isinstance(net, PublishedStfNet):
+        lit, grid = lit.flatten(2, 3), grid.flatten(2, 3)
     with torch.no_grad():
         difference = getattr(net, method)(lit) - getattr(net, method)(grid)
-    return difference[0].abs().amax(dim=-1) > 1e-7
+    moved = difference[0].abs().amax(dim=-1) > 1e-7
+    return moved.reshape(GRID) if moved.numel() == math.prod(GRID) else moved
 
 
 def neighbourhood(slots: int) -> Tensor:
@@ -85,7 +94,7 @@ def test_compact_disjoint_path_pools_each_slot_by_itself() -> None:
     assert isinstance(net, CompactStfNet)
     assert changed_places(net.disjoint, "space").tolist() == [False, False, True, False]
     grid = tokens(1)
-    turned = grid.flip(2, 3)
+    turned = grid.flip(2)
     torch.testing.assert_close(net.disjoint.space(grid), net.disjoint.space(turned))
 
 
@@ -166,7 +175,7 @@ def test_published_merge_is_the_published_whole_grid_convolution() -> None:
     assert isinstance(net, PublishedStfNet)
     _, rows, cols = GRID
     convolution = nn.Conv2d(WIDTH, WIDTH, (rows, cols))
-    grid = tokens(1)
+    grid = gridded(tokens(1))
     with torch.no_grad():
         weight = net.slot_merge.weight.reshape(WIDTH, rows, cols, WIDTH).permute(0, 3, 1, 2)
         convolution.weight.copy_(weight)
@@ -216,7 +225,7 @@ def test_without_preference_the_joint_pathway_hands_on_the_mean_swing_of_all_pla
         net.swing_pool.score.weight.zero_()
         net.swing_pool.score.bias.zero_()
         even = net(tokens(1))[0, net.out_width // 2 :].reshape(-1, WIDTH // 2)
-        means = swing_over_time(grid).mean(dim=(1, 2))
+        means = swing_over_time(grid).mean(dim=1)
     torch.testing.assert_close(even, means.expand_as(even))
 
 

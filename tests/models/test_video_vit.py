@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from echofm_core.models.build import build_autoencoder, build_echo_model
+from echofm_core.models.subset import Subset
 from echofm_core.models.video_vit import VideoEncoder
 from tests.models.small import GRID, PATCH, generator, small_plan, videos
 
@@ -19,14 +20,14 @@ def test_it_says_its_grid_and_width() -> None:
 
 def test_seeing_every_token_is_the_same_as_naming_none() -> None:
     model, video = encoder(), videos(2)
-    assert torch.equal(model(video), model(video, torch.arange(64).expand(2, -1)))
+    assert torch.equal(model(video), model(video, Subset(torch.arange(64).expand(2, -1))))
 
 
 def test_the_order_of_visible_tokens_is_kept() -> None:
     """Self-attention is equivariant and each token carries its own position."""
     model, video = encoder(), videos(1)
     forward = torch.tensor([[3, 17, 40]])
-    there, back = model(video, forward), model(video, forward.flip(1))
+    there, back = (model(video, Subset(order)) for order in (forward, forward.flip(1)))
     torch.testing.assert_close(there, back.flip(1), atol=1e-5, rtol=1e-5)
 
 
@@ -34,7 +35,7 @@ def test_hidden_pixels_do_not_reach_the_output() -> None:
     model, video = encoder(), videos(1)
     changed = video.clone()
     changed[:, :, :, :PATCH, :PATCH] += 5  # position 0 in every slot
-    visible = torch.tensor([[1, 2, 18]])
+    visible = Subset(torch.tensor([[1, 2, 18]]))
     assert torch.equal(model(video, visible), model(changed, visible))
     assert not torch.equal(model(video), model(changed))
 

@@ -59,7 +59,7 @@ def test_per_sample_gradients_are_those_of_one_sample_at_a_time(
     for part in trained:
         part.requires_grad_(True)
     with per_sample_gradients(model):
-        outputs = model(batch.video, batch.times)
+        outputs = model(*model.inputs(batch, torch.device("cpu")))
         supervised(outputs, targets).of_samples().sum().backward()
         found = {
             name: item.grad_sample.clone()
@@ -69,7 +69,7 @@ def test_per_sample_gradients_are_those_of_one_sample_at_a_time(
     for row in range(3):
         model.zero_grad(set_to_none=True)
         one = slice(row, row + 1)
-        outputs = model(batch.video[one], batch.times[one])
+        outputs = model(*model.inputs(batch.rows(one), torch.device("cpu")))
         alone = {task: values[one] for task, values in targets.items()}
         supervised(outputs, alone).of_batch().backward()
         for name, gradients in found.items():
@@ -287,7 +287,9 @@ def test_hardly_any_noise_learns(clips: ClipWindows, tmp_path: Path) -> None:
     batch = to_batch([clips.test_windows(row)[0] for row in range(16)])
     target = torch.tensor([(20 + 5 * (row // 2) - 55.8) / 12.4 for row in range(16)])
     with torch.no_grad():
-        loss = supervised(model(batch.video, batch.times), {Task.EF: target}).of_batch()
+        loss = supervised(
+            model(*model.inputs(batch, torch.device("cpu"))), {Task.EF: target}
+        ).of_batch()
     assert loss.item() < 0.3
 
 

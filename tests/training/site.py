@@ -45,13 +45,21 @@ def beating_disc(ef: float, seed: int) -> np.ndarray:
     return (np.where(disc, 40, 170) + speckle).astype(np.uint8)
 
 
+def sector_of(clip: int) -> np.ndarray:
+    """Bool (32, 32): all of it, without the patch at the top left, or without both at the top."""
+    y, x = np.mgrid[:32, :32]
+    left, right = y + x >= 19, y + (31 - x) >= 19
+    return [np.ones((32, 32), bool), left, left & right][clip % 3]
+
+
 def make_site(folder: Path) -> ClipWindows:
     """Write, decode and serve the clips of :data:`PATIENTS` patients."""
     rows: list[dict[str, object]] = []
     for clip in range(2 * PATIENTS):
         patient = clip // 2
         ef = 20.0 + 5 * patient
-        path = write_avi(folder / f"{clip}.avi", beating_disc(ef, clip), fps=40)
+        frames = beating_disc(ef, clip) * sector_of(clip).astype(np.uint8)
+        path = write_avi(folder / f"{clip}.avi", frames, fps=40)
         row: dict[str, object] = {
             "dataset": "discs",
             "site": "here",

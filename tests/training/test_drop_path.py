@@ -67,10 +67,9 @@ def tuned(clips: ClipWindows, **changes: object) -> dict[str, torch.Tensor]:
     batch = to_batch([clips.test_windows(0)[0]])
     model.eval()
     with torch.no_grad():
-        alone = model(batch.video, batch.times)
-        assert all(
-            torch.equal(alone[task], item) for task, item in model(batch.video, batch.times).items()
-        )
+        inputs = model.inputs(batch, torch.device("cpu"))
+        alone = model(*inputs)
+        assert all(torch.equal(alone[task], item) for task, item in model(*inputs).items())
     return snapshot(model)
 
 

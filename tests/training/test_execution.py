@@ -47,7 +47,7 @@ def test_fine_tuning_gradients_are_the_same_to_the_bit_and_blocks_run_twice() ->
         depth.use(depth.draw(3))
         for wanted in (False, True):
             with recomputed(model, wanted):
-                loss = sum(out.square().sum() for out in model(videos(3), times(3)).values())
+                loss = sum(out.square().sum() for out in model(videos(3), times(3), None).values())
                 found.append(gradients(model, loss))
             assert len(seen) == (4 + 8 if wanted else 4)
     plain, twice = found
@@ -68,7 +68,7 @@ def test_afterwards_and_without_gradients_blocks_run_once() -> None:
     model = build_echo_model(small_plan())
     seen = calls(model)
     with recomputed(model, True), torch.no_grad():
-        model(videos(1), times(1))
+        model(videos(1), times(1), None)
     assert len(seen) == 4
     assert not any(layer.recompute for layer in model.modules() if isinstance(layer, Blocks))
 

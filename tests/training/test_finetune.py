@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from echofm_core.contract import group_of
-from echofm_core.data.windows import ClipWindows
+from echofm_core.data.windows import ClipWindows, to_batch
 from echofm_core.errors import EmptySiteError
 from echofm_core.models.build import build_echo_model
 from echofm_core.tasks import Task
@@ -83,3 +83,18 @@ def test_an_ef_is_learnt(clips: ClipWindows) -> None:
         finetune_round(model, clips, config, context(round=r)).metrics["loss"] for r in (1, 2, 3)
     ]
     assert losses[2] < 0.5 * 0.41
+
+
+def test_only_what_the_sector_touches_is_encoded(clips: ClipWindows) -> None:
+    """Clips of 16, 15 and 14 places of 16, in two slots; a batch is as long as its longest clip."""
+    seen = build_echo_model(PLAN).encoder.seen(to_batch(clips.test_windows(2)).sector)
+    assert int(seen[0].sum()) == 14
+    model, lengths = build_echo_model(PLAN), set()
+    model.encoder.patch_embed.register_forward_pre_hook(
+        lambda _, inputs: lengths.add(inputs[0].shape[1])
+    )
+    narrow = [row for row in range(len(clips)) if row % 3 == 2]
+    site = ClipWindows(clips.store, clips.manifest.iloc[narrow], PLAN.data)
+    plain = PLAN.finetune.model_copy(update={"augment": False})
+    finetune_round(model, site, plain, context())
+    assert lengths == {2 * 14}

@@ -37,7 +37,7 @@ def test_one_row_a_clip_and_label_with_the_mean_over_its_windows(
     batch = to_batch(clips.test_windows(3))
     assert len(batch.video) == 2
     with torch.no_grad():
-        outputs = model(batch.video, batch.times)
+        outputs = model(*model.inputs(batch, torch.device("cpu")))
     rows = table[table["clip_id"] == "clip-3"].set_index("task")
     volume = np.exp(outputs[Task.EDV][:, 0].numpy() * 0.44 + 4.41).mean()
     assert rows.loc["edv", "prediction"] == pytest.approx(volume, rel=1e-4)
@@ -48,7 +48,7 @@ def test_one_row_a_clip_and_label_with_the_mean_over_its_windows(
 
     batch = to_batch(clips.test_windows(20))
     with torch.no_grad():
-        logits = model(batch.video, batch.times)[Task.AS_GRADE].numpy()
+        logits = model(*model.inputs(batch, torch.device("cpu")))[Task.AS_GRADE].numpy()
     classes = (np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)).mean(axis=0)
     row = table[(table["clip_id"] == "clip-20") & (table["task"] == "as_grade")].iloc[0]
     found = row[[f"p{i}" for i in range(5)]].astype(float)
@@ -73,7 +73,7 @@ def test_predictions_undo_the_scaling_that_the_plan_names(
     for row in (0, 9):
         batch = to_batch(clips.test_windows(row))
         with torch.no_grad():
-            raw = model(batch.video, batch.times)[Task.EDV][:, 0].numpy()
+            raw = model(*model.inputs(batch, torch.device("cpu")))[Task.EDV][:, 0].numpy()
         volume = other.loc[("edv", f"clip-{row}"), "prediction"]
         assert volume == pytest.approx(np.exp(raw * 0.1 + 5).mean(), rel=1e-4)
 

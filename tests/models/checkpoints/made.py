@@ -126,7 +126,7 @@ def imported(path: Path, out: Path, wish: Wish = SEEN) -> MaskedAutoencoder:
     import_checkpoint(path, out, wish)
     file = out / "model.safetensors"
     plan = plan_from_json(files.load_metadata(file)["plan"])
-    whole = {"decode_fraction": 1.0, "sector_loss": False, "mask_ratio": 0.75}
+    whole = {"decode_fraction": 1.0, "mask_ratio": 0.75}
     pretrain = plan.pretrain.model_copy(update=whole)
     model = build_autoencoder(plan.model_copy(update={"pretrain": pretrain}))
     files.load_arrays(model, files.load(file))

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 from transformers import VideoMAEForPreTraining
 from transformers.models.videomae.modeling_videomae import get_sinusoid_encoding_table
 
 from echofm_core.models.masked_autoencoder import MaskedAutoencoder, normalise
-from echofm_core.models.patches import position_code, take_tokens
+from echofm_core.models.patches import position_code
+from echofm_core.models.subset import Subset
 from tests.models.checkpoints.made import (
     as_ours,
     as_theirs,
@@ -40,9 +40,9 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
     return theirs, imported(write(folder / "a.pt", theirs.state_dict()), folder / "a")
 
 
-def masks(ours: MaskedAutoencoder) -> tuple[Tensor, Tensor]:
-    """What ``loss`` draws from the seed."""
-    return ours.draw_mask(BATCH, generator(SEED), torch.device("cpu"))
+def masks(ours: MaskedAutoencoder) -> tuple[Subset, Subset]:
+    """What ``loss`` draws from the seed: visible and, all of them decoded, hidden tokens."""
+    return ours.draw(everywhere(BATCH), generator(SEED)).tokens(torch.device("cpu"))
 
 
 @torch.no_grad()
@@ -58,7 +58,7 @@ def test_the_encoder_is_theirs_with_a_mask(pair: Pair) -> None:
     theirs, ours = pair
     visible, hidden = masks(ours)
     levels = grey(BATCH)
-    mask = hidden_mask(hidden, TOKENS)
+    mask = hidden_mask(hidden.items, TOKENS)
     wanted = theirs.videomae(as_theirs(levels), bool_masked_pos=mask).last_hidden_state
     torch.testing.assert_close(ours.encoder(as_ours(levels), visible), wanted, **CLOSE)
 
@@ -80,7 +80,7 @@ def test_predictions_are_the_mean_of_their_channels(pair: Pair) -> None:
     theirs, ours = pair
     visible, hidden = masks(ours)
     levels = grey(BATCH)
-    logits = theirs(as_theirs(levels), bool_masked_pos=hidden_mask(hidden, TOKENS)).logits
+    logits = theirs(as_theirs(levels), bool_masked_pos=hidden_mask(hidden.items, TOKENS)).logits
     wanted = logits.unflatten(-1, (-1, 3)).mean(dim=-1)
     found = ours.decoder(ours.encoder(as_ours(levels), visible), visible, hidden)
     torch.testing.assert_close(found, wanted, **CLOSE)
@@ -92,7 +92,7 @@ def test_the_loss_is_theirs_less_the_variance_of_their_channels(pair: Pair) -> N
     theirs, ours = pair
     _, hidden = masks(ours)
     levels = grey(BATCH)
-    out = theirs(as_theirs(levels), bool_masked_pos=hidden_mask(hidden, TOKENS))
+    out = theirs(as_theirs(levels), bool_masked_pos=hidden_mask(hidden.items, TOKENS))
     spread = out.logits.unflatten(-1, (-1, 3)).var(dim=-1, unbiased=False).mean()
     found = ours.loss(as_ours(levels), everywhere(BATCH), generator(SEED)).mean()
     assert spread > 0.01
@@ -108,7 +108,7 @@ def test_the_loss_is_theirs_where_their_channels_agree(tmp_path: Path) -> None:
         item.copy_(item[::3].repeat_interleave(3, dim=0))
     ours = imported(write(tmp_path / "a.pt", theirs.state_dict()), tmp_path / "a")
     levels, (_, hidden) = grey(BATCH), masks(ours)
-    wanted = theirs(as_theirs(levels), bool_masked_pos=hidden_mask(hidden, TOKENS)).loss
+    wanted = theirs(as_theirs(levels), bool_masked_pos=hidden_mask(hidden.items, TOKENS)).loss
     found = ours.loss(as_ours(levels), everywhere(BATCH), generator(SEED)).mean()
     torch.testing.assert_close(found, wanted, **CLOSE)
 
@@ -121,13 +121,13 @@ def test_targets_are_theirs(pair: Pair) -> None:
     """
     theirs, ours = pair
     _, hidden = masks(ours)
-    mask = hidden_mask(hidden, TOKENS)
+    mask = hidden_mask(hidden.items, TOKENS)
     for contrast, close in ((1.0, 1e-5), (0.1, 1e-4), (0.005, 2e-3)):
         levels = 0.5 + contrast * (grey(BATCH) - 0.5)
         out = theirs(as_theirs(levels), bool_masked_pos=mask)
         (slope,) = torch.autograd.grad(out.loss, out.logits)
         wanted = (out.logits - slope * out.logits.numel() / 2).detach().unflatten(-1, (-1, 3))
-        cut = take_tokens(ours.encoder.patches.cut(as_ours(levels)), hidden)
+        cut = hidden.take(ours.encoder.patches.cut(as_ours(levels)))
         found = normalise(cut).unsqueeze(-1).expand_as(wanted)
         torch.testing.assert_close(found, wanted, atol=close, rtol=close)
 
