@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +10,9 @@ from torch import Tensor, nn
 from echofm_core.data.config import DataConfig
 from echofm_core.data.windows import SD
 from echofm_core.models.config import ENCODER_SHAPES, ModelConfig
-from echofm_core.models.masking import decoded_mask, tube_mask
+from echofm_core.models.masking import Masks, decoded_mask, tube_mask
 from echofm_core.models.patches import PatchGrid, position_table
-from echofm_core.models.subset import Subset
+from echofm_core.models.subset import Subset, all_real
 from echofm_core.models.video_vit import VideoEncoder, transformer
 from echofm_core.training.config import PretrainConfig
 
@@ -53,49 +52,14 @@ class Decoder(nn.Module):
         Returns:
             Float (B, m, pixels).
         """
-        batch, count = wanted.items.shape
+        batch = wanted.items.shape[0]
         seen = self.bridge(encoded)
         position = self.position.to(seen.dtype).expand(batch, -1, -1)
         mask = self.mask_token(wanted.items.new_zeros(batch, 1)).to(seen.dtype)
         tokens = torch.cat((seen + visible.take(position), mask + wanted.take(position)), dim=1)
-        decoded = self.blocks(tokens, _both_real(visible, wanted))[:, -count:]
+        decoded = self.blocks(tokens, all_real(visible, wanted))[:, seen.shape[1] :]
         predicted: Tensor = self.predict(self.norm(decoded))
         return predicted
-
-
-def _both_real(first: Subset, second: Subset) -> Tensor | None:
-    """Bool (B, n + m), False where either is filled up; None where neither is."""
-    if first.real is None and second.real is None:
-        return None
-    each = (
-        one.items.new_ones(one.items.shape, dtype=torch.bool) if one.real is None else one.real
-        for one in (first, second)
-    )
-    return torch.cat(tuple(each), dim=1)
-
-
-class Masks(NamedTuple):
-    """What is drawn of each sample, on the CPU.
-
-    Attributes:
-        visible: Bool (B, positions), what the encoder sees in every time slot.
-        wanted: Bool (B, tokens), what the decoder predicts.
-        slots: Time slots.
-    """
-
-    visible: Tensor
-    wanted: Tensor
-    slots: int
-
-    def rows(self, samples: slice) -> Masks:
-        """Those of some samples."""
-        return Masks(self.visible[samples], self.wanted[samples], self.slots)
-
-    def tokens(self, device: torch.device) -> tuple[Subset, Subset]:
-        """Tokens to see and to predict, on a device."""
-        places = Subset.of(self.visible)
-        visible = places.in_every_slot(self.slots, self.visible.shape[1])
-        return visible.to(device), Subset.of(self.wanted).to(device)
 
 
 class MaskedAutoencoder(nn.Module):

@@ -3,9 +3,36 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from echofm_core.models.subset import Subset
+
+
+class Masks(NamedTuple):
+    """What is drawn of each sample, on the CPU.
+
+    Attributes:
+        visible: Bool (B, positions), what the encoder sees in every time slot.
+        wanted: Bool (B, tokens), what the decoder predicts.
+        slots: Time slots.
+    """
+
+    visible: Tensor
+    wanted: Tensor
+    slots: int
+
+    def rows(self, samples: slice) -> Masks:
+        """Those of some samples."""
+        return Masks(self.visible[samples], self.wanted[samples], self.slots)
+
+    def tokens(self, device: torch.device) -> tuple[Subset, Subset]:
+        """Tokens to see and to predict, on a device."""
+        places = Subset.of(self.visible)
+        visible = places.in_every_slot(self.slots, self.visible.shape[1])
+        return visible.to(device), Subset.of(self.wanted).to(device)
 
 
 def tube_mask(seen: Tensor, ratio: float, generator: torch.Generator) -> Tensor:

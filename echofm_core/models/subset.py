@@ -63,3 +63,17 @@ class Subset(NamedTuple):
         """Values (B, n) with axes of one, so that n stands at ``dim`` of the other."""
         before, behind = [1] * (dim - 1), [1] * (other.ndim - dim - 1)
         return values.reshape(values.shape[0], *before, values.shape[1], *behind)
+
+
+def all_real(*subsets: Subset) -> Tensor | None:
+    """Bool (B, n + m + ...) of subsets one behind the other, False where one is filled up.
+
+    None where nothing is.
+    """
+    if all(one.real is None for one in subsets):
+        return None
+    each = [
+        torch.ones_like(one.items, dtype=torch.bool) if one.real is None else one.real
+        for one in subsets
+    ]
+    return torch.cat(each, dim=1)

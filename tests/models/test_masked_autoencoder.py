@@ -153,6 +153,7 @@ def test_a_sample_of_one_place_has_nothing_to_hide_and_costs_nothing() -> None:
     loss = model.loss(videos(2), sector, generator())
     assert loss[0] > 0
     assert loss[1] == 0
+    assert model.loss(videos(1), sector[1:], generator()).tolist() == [0]
     loss.sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
 

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from echofm_core.contract import LORA_B, group_of
 from echofm_core.models.build import build_autoencoder, build_echo_model, build_tuned_model
 from echofm_core.models.config import StfNetForm
-from echofm_core.models.masked_autoencoder import MaskedAutoencoder, Masks
+from echofm_core.models.masked_autoencoder import MaskedAutoencoder
+from echofm_core.models.masking import Masks
 from echofm_core.models.weights import named_weights
 from echofm_core.training.config import TuneMode
 from tests.models.small import everywhere, generator, sectors, small_plan, times, videos
