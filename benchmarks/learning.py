@@ -34,6 +34,8 @@ An arm is START-FUSION-MODE-PERCENT: random or MAE-pre-trained encoder; mean poo
 published STF-Net; all weights trained (full) or the encoder kept as it was (frozen); percent of
 the training patients with labels. Behind a frozen encoder STF-Net is trained with the heads, since
 with random weights it would say nothing of itself; with mean pooling the heads alone are (linear).
+The encoder sees the patches that touch the ultrasound sector, in every arm; the published STF-Net,
+which needs the whole grid, is given zeros at the other places.
 All arms share one recipe, benchmarks/learning.toml, and take as many steps. The last round counts:
 no round is chosen by labels."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch._dynamo.testing import CompileCounter
 
 from echofm_core.data.windows import ClipWindows
 from echofm_core.models.build import build_autoencoder, build_echo_model
@@ -17,7 +18,7 @@ from echofm_core.training.drop_path import stochastic_depth
 from echofm_core.training.execution import Compiled, recomputed
 from echofm_core.training.finetune import finetune_round
 from echofm_core.training.pretrain import pretrain_round
-from tests.models.small import everywhere, generator, small_plan, times, videos
+from tests.models.small import PATCH, SIZE, everywhere, generator, small_plan, times, videos
 from tests.training.site import PLAN, context
 
 
@@ -117,6 +118,36 @@ def test_a_true_error_is_still_one() -> None:
     execution._say.cache_clear()
     with pytest.warns(RuntimeWarning), pytest.raises(RuntimeError, match="size"):
         Compiled(broken)(torch.ones(3))
+
+
+def narrow(columns: int) -> torch.Tensor:
+    """Three sectors: a strip of so many columns of patches, its upper half, one patch."""
+    sector = torch.zeros_like(everywhere(3))
+    for sample, rows in enumerate((SIZE, SIZE // 2, PATCH)):
+        sector[sample, :rows, : PATCH * (columns if sample < 2 else 1)] = True
+    return sector
+
+
+def test_numbers_of_tokens_that_come_again_are_not_compiled_again() -> None:
+    """Traced whole, without a break; a new length is one graph more at most, and two lengths do."""
+    torch.compiler.reset()
+    counter, cpu = CompileCounter(), torch.device("cpu")
+    tuned, masked = build_echo_model(small_plan()).eval(), build_autoencoder(small_plan()).eval()
+    forward = torch.compile(tuned, backend=counter, fullgraph=True)
+    loss_at = torch.compile(masked.loss_at, backend=counter, fullgraph=True)
+    counts = []
+    for columns in (2, 3, 4, 2, 3, 4):
+        region = tuned.region(narrow(columns))
+        places = masked.draw(narrow(columns), generator()).tokens(cpu)
+        with torch.no_grad():
+            found = forward(videos(3), times(3), region)
+            for task, expected in tuned(videos(3), times(3), region).items():
+                torch.testing.assert_close(found[task], expected)
+            expected = masked.loss_at(videos(3), *places)
+            torch.testing.assert_close(loss_at(videos(3), *places), expected)
+        counts.append(counter.frame_count)
+    assert counts[0] == 2
+    assert counts[2:] == [counts[2]] * 4
 
 
 @pytest.mark.slow
