@@ -18,7 +18,7 @@ import pandas as pd
 
 from benchmarks._rows import Row, finish, lines_of, parser
 from benchmarks._timing import machine
-from benchmarks.learning_arms import Arm, all_arms, few_arms, recipe
+from benchmarks.learning_arms import Arm, few_arms, recipe, whole_table
 from benchmarks.learning_clock import Cost
 from benchmarks.learning_data import Phantoms, write_and_decode
 from benchmarks.learning_table import Results, rows_of, table_of
@@ -37,7 +37,9 @@ with random weights it would say nothing of itself; with mean pooling the heads 
 The encoder sees the patches that touch the ultrasound sector, in every arm; the published STF-Net,
 which needs the whole grid, is given zeros at the other places.
 All arms share one recipe, benchmarks/learning.toml, and take as many steps. The last round counts:
-no round is chosen by labels."""
+no round is chosen by labels. Three seeds draw weights, order, masks and who has labels; where the
+gain of MAE is compared, with 5, 10 and 100 % behind the compact STF-Net, eight do: who the few are
+moves a figure by more than that gain."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,7 +98,7 @@ def keep(
 def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
     scale = Scale(
-        arms=few_arms if options.quick else all_arms,
+        arms=few_arms if options.quick else whole_table,
         phantoms=Phantoms(echonet_dynamic=440, tmed2=160, seed=2),
         recipe=recipe(),
     )
@@ -116,7 +118,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     words = parser(str(__doc__).splitlines()[0])
     words.add_argument("--quick", action="store_true", help="one seed and few arms")
     words.add_argument("--out", type=Path, metavar="FOLDER", help="data and run folders")
-    words.add_argument("--seeds", type=int, metavar="N", help="how many; 3, or 1 with --quick")
+    words.add_argument(
+        "--seeds", type=int, metavar="N",
+        help="how many; 3, where few labels are judged 8; or 1 with --quick",
+    )  # fmt: skip
     words.add_argument("--workers", type=int, default=2, help="arms at a time, one thread each")
     words.add_argument("--keep", action="store_true", help="write benchmarks/results/")
     options = words.parse_args(arguments)

@@ -18,6 +18,10 @@ FORMS = (StfNetForm.MEAN_POOL, StfNetForm.COMPACT, StfNetForm.PUBLISHED)
 #: Percent of the training patients with labels.
 FRACTIONS = (5, 10, 25, 50, 100)
 QUICK_FRACTIONS = (10, 100)
+#: Shares that few labels are judged by, and the seeds of their arms with the compact STF-Net, at
+#: least: who has labels moves a figure more than all else where few have.
+JUDGED_FRACTIONS = (5, 10, 100)
+DRAWS = 8
 
 
 class Start(StrEnum):
@@ -51,6 +55,11 @@ class Arm:
         return f"{self.start}-{self.form}-{'frozen' if self.frozen else 'full'}-{self.percent}"
 
     @property
+    def compared(self) -> bool:
+        """Is it one of those that shares of labels are compared by?"""
+        return self.form is StfNetForm.COMPACT and not self.frozen
+
+    @property
     def mode(self) -> TuneMode:
         """What is trained.
 
@@ -81,8 +90,15 @@ def recipe() -> Plan:
     return load_plan(RECIPE)
 
 
+def whole_table(seeds: Iterable[int]) -> list[Arm]:
+    """Every arm with every seed, and those that few labels are judged by with more of them."""
+    arms = all_arms(seeds)
+    more = all_arms(range(max(arm.seed for arm in arms) + 1, DRAWS))
+    return arms + [arm for arm in more if arm.compared and arm.percent in JUDGED_FRACTIONS]
+
+
 def all_arms(seeds: Iterable[int]) -> list[Arm]:
-    """The whole table, seed by seed."""
+    """Every arm, seed by seed."""
     return [
         Arm(seed=seed, start=start, form=form, frozen=frozen, percent=percent)
         for seed in seeds

@@ -10,7 +10,6 @@ from scipy import stats
 
 from benchmarks._rows import Bar, Row
 from benchmarks.learning_arms import Arm, Start
-from echofm_core.models.config import StfNetForm
 from echofm_core.tasks import Task
 
 #: Coverage of an interval.
@@ -105,8 +104,7 @@ class Results:
         """The arm with the compact STF-Net, all trained."""
         return next(
             arm for arm in self.arms.values()
-            if arm.form is StfNetForm.COMPACT and not arm.frozen
-            and (arm.start, arm.percent) == (start, percent)
+            if arm.compared and (arm.start, arm.percent) == (start, percent)
         )  # fmt: skip
 
     def percents(self) -> list[int]:
@@ -177,10 +175,9 @@ def _summary(results: Results) -> list[str]:
 
 def _details(results: Results) -> list[str]:
     over = "seeds" if len(results.seeds) > 1 else "patients (one seed)"
-    seeds = ", ".join(map(str, results.seeds))
     lines = []
     for measure in MEASURES:
-        lines += ["", f"{measure.title}: mean, {COVERAGE:.0%} interval over {over}; seeds {seeds}"]
+        lines += ["", f"{measure.title}: mean, {COVERAGE:.0%} interval over {over}; one a seed"]
         for arm in results.arms.values():
             found = results.interval(measure, arm)
             each = "  ".join(f"{value:6.3f}" for value in results.values(measure, arm))

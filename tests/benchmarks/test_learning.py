@@ -19,7 +19,7 @@ import pytest
 
 from benchmarks._rows import Row
 from benchmarks.learning import keep
-from benchmarks.learning_arms import Arm, Start, all_arms, few_arms, recipe
+from benchmarks.learning_arms import Arm, Start, all_arms, few_arms, recipe, whole_table
 from benchmarks.learning_clock import COST, clock, cost_of
 from benchmarks.learning_data import Phantoms, open_data, with_labels, write_and_decode
 from benchmarks.learning_table import MEASURES, Results, over_seeds, rows_of, table_of
@@ -65,6 +65,14 @@ def test_the_whole_table_holds_every_arm_once() -> None:
     arms = all_arms(range(3))
     assert len({(arm.seed, arm.name) for arm in arms}) == len(arms) == 60
     assert Counter(arm.seed for arm in arms) == {0: 20, 1: 20, 2: 20}
+    table = whole_table(range(3))
+    assert table[:60] == arms
+    # 5 more seeds of 2 starts x 3 shares.
+    assert Counter(arm.seed for arm in table[60:]) == dict.fromkeys(range(3, 8), 6)
+    assert {arm.name for arm in table[60:]} == {
+        f"{start}-compact-full-{percent}" for start in Start for percent in (5, 10, 100)
+    }
+    assert whole_table(range(9)) == all_arms(range(9))
     assert len(few_arms([0])) == 6
     assert set(few_arms([0])) <= set(arms)
 
