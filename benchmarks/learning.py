@@ -39,7 +39,7 @@ which needs the whole grid, is given zeros at the other places.
 All arms share one recipe, benchmarks/learning.toml, and take as many steps. The last round counts:
 no round is chosen by labels. Three seeds draw weights, order, masks and who has labels; where the
 gain of MAE is compared, with 5, 10 and 100 % behind the compact STF-Net, eight do: who the few are
-moves a figure by more than that gain."""
+moves a figure by more than that gain. Arms are set beside each other on the three that all have."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

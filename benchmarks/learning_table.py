@@ -69,15 +69,25 @@ class Results:
     Args:
         arms: What was trained.
         scores: Columns seed, arm, task, metric, value, low, high (the ends over patients).
+
+    Attributes:
+        arms: By name, one of each.
+        seeds: Those that every arm has; arms are set beside each other on these alone.
     """
 
     def __init__(self, arms: Sequence[Arm], scores: pd.DataFrame) -> None:
         self.arms = {arm.name: arm for arm in arms}
-        self.seeds = sorted({arm.seed for arm in arms})
+        of = {name: {arm.seed for arm in arms if arm.name == name} for name in self.arms}
+        self.seeds = sorted(set.intersection(*of.values()))
         self._scores = dict(list(scores.sort_values("seed").groupby(["task", "metric", "arm"])))
 
     def values(self, measure: Measure, arm: Arm) -> list[float]:
-        """One a seed, in their order."""
+        """One for each seed that all arms have, in their order."""
+        found = self._of(measure, arm)
+        return [float(value) for value in found["value"][found["seed"].isin(self.seeds)]]
+
+    def draws(self, measure: Measure, arm: Arm) -> list[float]:
+        """One for each seed that this arm has, in their order."""
         return [float(value) for value in self._of(measure, arm)["value"]]
 
     def interval(self, measure: Measure, arm: Arm) -> Interval:
@@ -88,11 +98,11 @@ class Results:
         return Interval(*(float(found[name].iloc[0]) for name in ("value", "low", "high")))
 
     def gains(self, measures: Sequence[Measure], percent: int) -> list[float]:
-        """MAE less random initialisation, one a seed: mean over measures, compact, all trained."""
+        """MAE less random initialisation, one a draw: mean over measures, compact, all trained."""
         pairs = [
             zip(
-                self.values(measure, self.compact(Start.MAE, percent)),
-                self.values(measure, self.compact(Start.RANDOM, percent)),
+                self.draws(measure, self.compact(Start.MAE, percent)),
+                self.draws(measure, self.compact(Start.RANDOM, percent)),
                 strict=True,
             )
             for measure in measures

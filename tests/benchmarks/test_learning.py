@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -176,6 +177,22 @@ def test_all_bars_hold_where_mae_and_stf_net_are_best_and_most_at_few_labels() -
     assert sum(line.startswith("  mae-compact-full-5 ") for line in lines) == len(MEASURES)
     summary = next(line for line in lines if line.startswith("mae-compact-full-100"))
     assert summary.split() == ["mae-compact-full-100"] + ["0.855", "±", "0.064"] * 5
+
+
+def test_arms_stand_side_by_side_on_the_seeds_that_all_have_and_gains_on_every_draw() -> None:
+    """Seeds 0 and 1, worth 0.005 on average; a third of the judged arms, whose MAE gains 0.9."""
+    arms, scores = scored(ours=0.85, gain_few=0.3)
+    more = scores[(scores["seed"] == 1) & scores["arm"].str.contains("compact-full-(?:5|10|100)$")]
+    higher = more["value"] + 0.6 * more["arm"].str.startswith("mae")
+    results = Results(
+        [*arms, *(replace(arm, seed=2) for arm in arms if arm.name in set(more["arm"]))],
+        pd.concat([scores, more.assign(seed=2, value=higher)]),
+    )
+    rows = rows_of(results)
+    assert results.seeds == [0, 1]
+    assert rows[0].ours == pytest.approx(0.855)
+    assert gains(rows)[0] == pytest.approx((0.3 + 0.3 + 0.9) / 3)
+    assert gains(rows)[2] == pytest.approx(0.0)
 
 
 def test_bars_are_missed_where_they_should_be() -> None:
