@@ -52,14 +52,14 @@ class JointPathway(nn.Module):
     def forward(self, tokens: Tensor, region: Subset | None = None) -> Tensor:
         """Tokens (B, slots, p, D) to (B, out_width)."""
         body, real = self.body(tokens, region), None if region is None else region.real
-        pooled: Tensor = self.pool(body.flatten(1, 2), self._in_every_slot(real))
+        pooled: Tensor = self.pool(body.flatten(1, 2), self._real_tokens(region))
         swung: Tensor = self.swing_pool(swing_over_time(body), real)
         return torch.cat((pooled, swung), dim=1)
 
     def weights(self, tokens: Tensor, region: Subset | None = None) -> Tensor:
         """What the pool weighs: (B, slots, p), sums to 1; the mean over its heads."""
-        body, real = self.body(tokens, region), None if region is None else region.real
-        weights = self.pool.weights(body.flatten(1, 2), self._in_every_slot(real))
+        body = self.body(tokens, region)
+        weights = self.pool.weights(body.flatten(1, 2), self._real_tokens(region))
         return torch.unflatten(weights.mean(dim=-1), 1, tokens.shape[1:3])
 
     def body(self, tokens: Tensor, region: Subset | None = None) -> Tensor:
@@ -72,8 +72,10 @@ class JointPathway(nn.Module):
         body: Tensor = reduced + self.expand(self.act(self.mix_norm(mixed)))
         return body
 
-    def _in_every_slot(self, real: Tensor | None) -> Tensor | None:
-        return None if real is None else real.repeat(1, self.grid[0])
+    def _real_tokens(self, region: Subset | None) -> Tensor | None:
+        """Bool (B, slots * p), False where a token is filling."""
+        slots, rows, cols = self.grid
+        return None if region is None else region.in_every_slot(slots, rows * cols).real
 
 
 class DisjointPathway(nn.Module):

@@ -43,7 +43,7 @@ def everywhere(batch: int) -> Tensor:
 def sectors(batch: int) -> Tensor:
     """Squares at the bottom right, each smaller than the one before: 4 x 4 patches, 3 x 3, 2 x 2.
 
-    A sector's last column and row of patches are touched by one pixel alone.
+    One row and one column of pixels alone touch a sector's first row and column of patches.
     """
     sector = torch.zeros(batch, SIZE, SIZE, dtype=torch.bool)
     for sample in range(batch):
