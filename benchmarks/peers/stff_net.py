@@ -19,7 +19,7 @@ HEAD_WIDTHS = (200, 100)
 
 
 class Bottleneck(nn.Module):
-    """1 x 1, 3 x 3, 1 x 1 convolutions, a BatchNorm after each, added to the input, then ReLU.
+    """Convolutions of 1, 3 and 1, each normed, ReLU between them; plus the input; ReLU.
 
     Args:
         axes: 2 or 3, of the convolutions.
@@ -33,8 +33,10 @@ class Bottleneck(nn.Module):
         self.body = nn.Sequential(
             conv(width, inner, 1, bias=False),
             norm(inner),
+            nn.ReLU(),
             conv(inner, inner, 3, padding=1, bias=False),
             norm(inner),
+            nn.ReLU(),
             conv(inner, width, 1, bias=False),
             norm(width),
         )
@@ -54,9 +56,9 @@ class Pool(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.value = nn.Linear(width, POOL_HIDDEN)
-        self.gate = nn.Linear(width, POOL_HIDDEN)
-        self.score = nn.Linear(POOL_HIDDEN, 1)
+        self.value = nn.Linear(width, POOL_HIDDEN, bias=False)
+        self.gate = nn.Linear(width, POOL_HIDDEN, bias=False)
+        self.score = nn.Linear(POOL_HIDDEN, 1, bias=False)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens (B, N, D) to (B, D)."""

@@ -23,15 +23,16 @@ class GatedAttentionPool(nn.Module):
         width: Length D of a token.
         hidden: Length L of the gated features.
         heads: Weightings; with several, one can find end-diastole and another end-systole.
+        bias: Whether V, U and w have biases, as the paper's have not.
 
     Source: Ilse 2018 (attention-based multiple-instance learning), equation 9.
     """
 
-    def __init__(self, width: int, hidden: int, heads: int = 1) -> None:
+    def __init__(self, width: int, hidden: int, heads: int = 1, *, bias: bool = True) -> None:
         super().__init__()
-        self.value = nn.Linear(width, hidden)
-        self.gate = nn.Linear(width, hidden)
-        self.score = nn.Linear(hidden, heads)
+        self.value = nn.Linear(width, hidden, bias=bias)
+        self.gate = nn.Linear(width, hidden, bias=bias)
+        self.score = nn.Linear(hidden, heads, bias=bias)
 
     def weights(self, tokens: Tensor, real: Tensor | None = None) -> Tensor:
         """Weights (..., N, heads) of tokens (..., N, D); each head's sum to 1 over N.

@@ -35,13 +35,13 @@ def published_parameters(width: int, rows: int, cols: int) -> int:
     bottleneck_3d = width * inner + inner * inner * 27 + inner * width + norms
     bottleneck_2d = width * inner + inner * inner * 9 + inner * width + norms
     slot_convolution = rows * cols * width * width + width
-    pool = 2 * (width * POOL_HIDDEN + POOL_HIDDEN) + POOL_HIDDEN + 1
+    pool = 2 * width * POOL_HIDDEN + POOL_HIDDEN
     time_code = 2 * (width * width + width)
     return bottleneck_3d + bottleneck_2d + slot_convolution + 2 * pool + time_code
 
 
 class ResidualBottleneck(nn.Module):
-    """1 x 1, k, 1 x 1 convolutions with a norm after each, added to the input, then ReLU.
+    """Convolutions of 1 x 1, k and 1 x 1, each normed, ReLU between them; plus the input; ReLU.
 
     Args:
         width: Channels D; the middle has D / 2.
@@ -56,8 +56,10 @@ class ResidualBottleneck(nn.Module):
         self.body = nn.Sequential(
             nn.Conv3d(width, inner, 1, bias=False),
             nn.GroupNorm(_groups(inner), inner),
+            nn.ReLU(),
             nn.Conv3d(inner, inner, kernel, padding=padding, bias=False),
             nn.GroupNorm(_groups(inner), inner),
+            nn.ReLU(),
             nn.Conv3d(inner, width, 1, bias=False),
             nn.GroupNorm(_groups(width), width),
         )
@@ -84,12 +86,12 @@ class PublishedStfNet(nn.Module):
         self.grid = grid
         _, rows, cols = grid
         self.joint_body = ResidualBottleneck(width, (3, 3, 3))
-        self.joint_pool = GatedAttentionPool(width, POOL_HIDDEN)
+        self.joint_pool = GatedAttentionPool(width, POOL_HIDDEN, bias=False)
         self.slot_body = ResidualBottleneck(width, (1, 3, 3))
         # A convolution whose kernel covers the whole grid, without padding, is this linear map.
         self.slot_merge = nn.Linear(rows * cols * width, width)
         self.time_code = TimeCode(width)
-        self.slot_pool = GatedAttentionPool(width, POOL_HIDDEN)
+        self.slot_pool = GatedAttentionPool(width, POOL_HIDDEN, bias=False)
         self.register_buffer("position", _grid_code(grid, width), persistent=False)
         self.out_width = 2 * width
 

@@ -78,8 +78,8 @@ def test_the_command_prints_them() -> None:
     for words in (
         ("encoder", "85.45 M", "341.8", "170.9"),
         ("stf_net", "126.43 M", "505.7", "252.9"),
-        ("fine-tuning, lora, rank 8", "126.91 M"),
-        ("fine-tuning, full", "211.91 M", "847.7"),
+        ("fine-tuning, lora, rank 8", "126.90 M"),
+        ("fine-tuning, full", "211.91 M", "847.6"),
         ("as published, before correction", "126.4 M"),
         ("compact", "6.4 M"),
         ("8 x 14 x 14 = 1568",),
