@@ -19,10 +19,10 @@ import pandas as pd
 import pytest
 
 from benchmarks._rows import Row
-from benchmarks.learning import keep
 from benchmarks.learning_arms import Arm, Start, all_arms, few_arms, recipe, whole_table
 from benchmarks.learning_clock import COST, clock, cost_of
 from benchmarks.learning_data import Phantoms, open_data, with_labels, write_and_decode
+from benchmarks.learning_kept import KEPT, keep, kept, renewed
 from benchmarks.learning_table import MEASURES, Results, over_seeds, rows_of, table_of
 from benchmarks.learning_work import place_of, place_of_pretraining
 from echofm_core.data.manifest import Split
@@ -230,3 +230,22 @@ def test_cost_adds_up_over_processes_that_worked_at_one_run(tmp_path: Path) -> N
     found = cost_of(tmp_path)
     assert 5 <= found.cpu < 6
     assert 7 <= found.wall < 8
+
+
+def test_what_is_kept_is_judged_as_it_was_when_it_was_made() -> None:
+    """The rows that the kept figures give now are the rows that were kept beside them."""
+    _, scores = kept(KEPT)
+    rows = rows_of(Results(whole_table(range(3)), scores))
+    then = json.loads((KEPT / "learning.json").read_text(encoding="utf-8"))["bars"]
+    assert [row.what for row in rows] == [row["what"] for row in then]
+    assert [row.ours for row in rows] == pytest.approx([row["ours"] for row in then], abs=1e-4)
+    assert [row.holds for row in rows] == [row["holds"] for row in then]
+
+
+def test_arms_trained_anew_take_the_place_of_their_old_figures() -> None:
+    """Arm b's seed 0 and arm c are new; a, and b's seed 1, stay as they were."""
+    columns = ["arm", "seed", "value"]
+    old = pd.DataFrame([["a", 0, 1.0], ["b", 0, 2.0], ["b", 1, 3.0]], columns=columns)
+    new = pd.DataFrame([["b", 0, 20.0], ["c", 0, 40.0]], columns=columns)
+    expected = [["a", 0, 1.0], ["b", 1, 3.0], ["b", 0, 20.0], ["c", 0, 40.0]]
+    assert renewed(old, new).to_numpy().tolist() == expected
