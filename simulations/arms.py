@@ -15,11 +15,10 @@ import pandas as pd
 
 from echofm_core.data.census import label_count
 from echofm_core.evaluation.config import Baseline
+from echofm_core.evaluation.model_names import FEDERATED, LEAVE_ONE_OUT, LOCAL, POOLED
 from echofm_core.plan import Plan
 from echofm_core.tasks import Task
 
-FEDERATED = "federated"
-POOLED = "pooled"
 #: Site name under which the pooled arm holds every site's manifest.
 EVERYTHING = "all"
 
@@ -82,14 +81,14 @@ def plan_arms(manifest: pd.DataFrame, plan: Plan) -> tuple[list[Arm], list[str]]
         )
     for site in sites:
         if Baseline.LOCAL in wanted:
-            local = arm(f"local:{site}", f"local:{site}", [site], tested)
+            local = arm(f"{LOCAL}{site}", f"{LOCAL}{site}", [site], tested)
             if local.tasks:
                 arms.append(local)
             else:
                 notes.append(f"{site} has no training labels, so there is no model of it alone.")
         if Baseline.LEAVE_ONE_OUT in wanted:
             others = [name for name in sites if name != site]
-            held_out = arm(f"without:{site}", "leave_one_out", others, [site])
+            held_out = arm(f"without:{site}", LEAVE_ONE_OUT, others, [site])
             if set(held_out.tasks) & set(_tasks(test, plan, [site])):
                 arms.append(held_out)
             elif site in tested:

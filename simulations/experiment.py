@@ -23,14 +23,16 @@ from echofm_core.console import Meter, console, progress
 from echofm_core.data.census import census
 from echofm_core.errors import FederationError, ResumeError
 from echofm_core.evaluation.card import write_card
+from echofm_core.evaluation.model_names import FEDERATED
 from echofm_core.evaluation.score import score
 from echofm_core.models.lora import untrained_notes
 from echofm_core.phantom.patients import is_phantom
 from echofm_core.plan import Plan, load_plan
 from echofm_core.randomness import stream
+from echofm_core.report import write_report
 from echofm_core.tracking.listener import require_trackers
 from server.rounds import Event, FederationResult, evaluate_sites, run_federation, run_name
-from simulations.arms import EVERYTHING, FEDERATED, Arm, plan_arms
+from simulations.arms import EVERYTHING, Arm, plan_arms
 from simulations.engine import Engine, SiteSettings
 from simulations.pictures import draw_pictures
 from simulations.prepare import (
@@ -41,7 +43,6 @@ from simulations.prepare import (
     site_manifest,
 )
 from simulations.protocols.assign import RULES
-from simulations.report import write_report
 
 #: State folder name of the evaluation that fills the site x model table.
 CROSS = "cross"

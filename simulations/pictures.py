@@ -16,9 +16,9 @@ from echofm_core.models.build import build_autoencoder
 from echofm_core.models.weights import load_arrays
 from echofm_core.plan import Plan
 from echofm_core.randomness import torch_stream
+from echofm_core.report.pictures import contact_sheet, reconstruction_strip
 from server.rounds import pretrained_encoder, run_name
 from simulations.prepare import PreparedSites
-from simulations.report.pictures import contact_sheet, reconstruction_strip
 
 #: Vendor of the real cine that the pydicom package ships; it is always on its site's sheet.
 REAL_CINE_VENDOR = "SonoSite"

@@ -11,14 +11,14 @@ from rich.console import Console
 from rich.table import Table
 
 from echofm_core.evaluation.headline import Headline, headlines_of
+from echofm_core.evaluation.model_names import (
+    FEDERATED,
+    LEAVE_ONE_OUT,
+    LOCAL,
+    model_order,
+    model_title,
+)
 from echofm_core.evaluation.score import ALL_SITES
-
-FEDERATED = "federated"
-LEAVE_ONE_OUT = "leave_one_out"
-POOLED = "pooled"
-LOCAL = "local:"
-
-_ORDER = (FEDERATED, LEAVE_ONE_OUT, POOLED)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,20 +47,6 @@ class Cell:
     def overlaps(self, other: Cell) -> bool:
         """Whether the intervals meet; a missing interval is taken to meet everything."""
         return not (self.low > other.high or other.low > self.high)
-
-
-def model_order(models: Iterable[str]) -> list[str]:
-    """Federated first, then leave-one-out and pooled, then each site alone."""
-    return sorted(
-        set(models), key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name)
-    )
-
-
-def model_title(model: str) -> str:
-    """How a model is written: ``camus alone`` for ``local:camus``."""
-    if model.startswith(LOCAL):
-        return f"{model.removeprefix(LOCAL)} alone"
-    return model.replace("_", " ")
 
 
 def site_order(scores: pd.DataFrame, sites: Iterable[str] = ()) -> list[str]:

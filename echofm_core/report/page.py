@@ -12,10 +12,10 @@ from echofm_core.evaluation.tables import published_convention, verdict
 from echofm_core.pages.grid import Grid, grid
 from echofm_core.pages.style import png_uri
 from echofm_core.plan import Plan
-from simulations.report.charts import ef_agreement, reduced_ef_roc, training_curves
-from simulations.report.heat_map import heat_maps
-from simulations.report.paired import paired_differences
-from simulations.report.run_files import DAMAGED_PREDICTIONS, RunFiles
+from echofm_core.report.charts import ef_agreement, reduced_ef_roc, training_curves
+from echofm_core.report.heat_map import heat_maps
+from echofm_core.report.paired import paired_differences
+from echofm_core.report.run_files import DAMAGED_PREDICTIONS, RunFiles
 
 #: With fewer test patients than this at every site, the page warns of small-run numbers.
 SMALL = 200

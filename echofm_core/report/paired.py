@@ -9,8 +9,8 @@ import pandas as pd
 
 from echofm_core.evaluation.config import EvaluationConfig
 from echofm_core.evaluation.headline import HEADLINES, Headline
+from echofm_core.evaluation.model_names import FEDERATED, model_order, model_title
 from echofm_core.evaluation.score import ALL_SITES, compare
-from echofm_core.evaluation.tables import FEDERATED, model_order, model_title
 from echofm_core.plan import Plan
 from echofm_core.randomness import stream
 

@@ -14,8 +14,8 @@ from echofm_core.data.manifest import manifest_from_rows
 from echofm_core.evaluation.config import EvaluationConfig
 from echofm_core.evaluation.score import score
 from echofm_core.plan import Plan
+from echofm_core.report.pictures import contact_sheet, reconstruction_strip
 from echofm_core.tasks import Task
-from simulations.report.pictures import contact_sheet, reconstruction_strip
 from tests.evaluation.made import prediction_rows
 
 EF_SITES = {"camus": 12, "echonet_dynamic": 32}

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from echofm_core.plan import Plan, plan_from_mapping
-from simulations.report.heat_map import DARK, PALE, heat_maps, shade
-from simulations.report.paired import paired_differences
-from simulations.report.pictures import (
+from echofm_core.report.heat_map import DARK, PALE, heat_maps, shade
+from echofm_core.report.paired import paired_differences
+from echofm_core.report.pictures import (
     CAPTION,
     FRAMES,
     GAP,
@@ -19,7 +19,7 @@ from simulations.report.pictures import (
     reconstruction_strip,
 )
 from tests.evaluation.made import prediction_rows
-from tests.simulations.made_run import write_made_store
+from tests.report.made_run import write_made_store
 
 PLAN = plan_from_mapping({"evaluation": {"bootstrap": 200}}, "test")
 COLUMNS = ["model", "site", "task", "metric", "value", "low", "high", "patients"]

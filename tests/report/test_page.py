@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 from echofm_core.plan import load_plan
-from simulations.report import write_report
-from simulations.report.run_files import read_run
+from echofm_core.report import write_report
+from echofm_core.report.run_files import read_run
 from tests.pages.html import assert_self_contained, words_of
-from tests.simulations.made_run import (
+from tests.report.made_run import (
     draw_made_pictures,
     write_made_run,
     write_made_store,

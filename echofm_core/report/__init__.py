@@ -18,8 +18,8 @@ def write_report(run: Path) -> Path:
         Path of the report; it appears whole or not at all.
     """
     from echofm_core.pages.template import write_page
-    from simulations.report.page import page_context
-    from simulations.report.run_files import read_run
+    from echofm_core.report.page import page_context
+    from echofm_core.report.run_files import read_run
 
     context = page_context(read_run(run))
-    return write_page(run / "report.html", "simulations.report", "report.html.j2", context)
+    return write_page(run / "report.html", "echofm_core.report", "report.html.j2", context)

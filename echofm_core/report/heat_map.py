@@ -11,12 +11,11 @@ from dataclasses import dataclass
 import pandas as pd
 
 from echofm_core.evaluation.headline import Headline, headlines_of
+from echofm_core.evaluation.model_names import model_order, model_title
 from echofm_core.evaluation.score import ALL_SITES
 from echofm_core.evaluation.tables import (
     Cell,
     cell,
-    model_order,
-    model_title,
     site_order,
     sites_with_labels,
 )

@@ -1,0 +1,34 @@
+"""The models of a site x model table: their names in files, their order and their titles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+FEDERATED = "federated"
+LEAVE_ONE_OUT = "leave_one_out"
+POOLED = "pooled"
+#: Before the name of the site that trained alone: ``local:camus``.
+LOCAL = "local:"
+#: Ridge regression on brightness and motion of a coarse grid: what needs no network.
+FLOOR = "no_network"
+
+_TITLES = {FLOOR: "no network (ridge)"}
+_FIRST = (FEDERATED, LEAVE_ONE_OUT, POOLED)
+
+
+def model_order(models: Iterable[str]) -> list[str]:
+    """Federated, leave-one-out and pooled, then each site alone by name, the floor last."""
+
+    def key(name: str) -> tuple[int, str]:
+        if name in _FIRST:
+            return _FIRST.index(name), name
+        return len(_FIRST) + (name == FLOOR), name
+
+    return sorted(set(models), key=key)
+
+
+def model_title(model: str) -> str:
+    """How a model is written: ``camus alone`` for ``local:camus``."""
+    if model.startswith(LOCAL):
+        return f"{model.removeprefix(LOCAL)} alone"
+    return _TITLES.get(model, model.replace("_", " "))
