@@ -90,7 +90,7 @@ def _open(message: Message, context: Context) -> tuple[Instruction, Plan, Site, 
             f"the plan from the server has hash {plan.digest()[:12]} here, the server says "
             f"{instruction.plan_hash[:12]}; install the same version of echofm-federated on both."
         )
-    site = Site.open(context.node_config)
+    site = Site.open(context.node_config, plan)
     torch.set_num_threads(site.threads)
     state = SiteState(Path(setting(context.node_config, "state")), instruction.run)
     return instruction, plan, site, state

@@ -13,6 +13,7 @@ from echofm_core.contract import Phase, SiteDescription
 from echofm_core.data.clip_store import ClipStore, open_stores
 from echofm_core.data.manifest import Split, load_manifest
 from echofm_core.data.people import people
+from echofm_core.data.splits import fill_splits
 from echofm_core.data.windows import ClipWindows
 from echofm_core.errors import FederationError
 from echofm_core.plan import Plan
@@ -27,7 +28,7 @@ class Site:
 
     Attributes:
         name: Site name.
-        manifest: Its clips, train, validation and test.
+        manifest: Its clips, each with a split and a site.
         store: Its decoded clips.
         device, threads, devices: What to train on.
     """
@@ -40,16 +41,22 @@ class Site:
     devices: int = 1
 
     @classmethod
-    def open(cls, config: NodeConfig) -> Site:
+    def open(cls, config: NodeConfig, plan: Plan) -> Site:
         """Open what the node config names.
+
+        The rows are this site's, whatever the column ``site`` says: `echofm data index` leaves it
+        empty. Where a data set has no split of its own, the plan's protocol cuts it by patient.
 
         Raises:
             FederationError: A key is missing from the node config.
             ManifestError, StoreError: The data are not as they must be.
         """
+        name = setting(config, "site")
+        manifest = load_manifest(Path(setting(config, "manifest")))
+        manifest = manifest.assign(site=manifest["site"].fillna(name))
         return cls(
-            name=setting(config, "site"),
-            manifest=load_manifest(Path(setting(config, "manifest"))),
+            name=name,
+            manifest=fill_splits(manifest, plan.protocol, plan.seed),
             store=open_stores(Path(setting(config, "store"))),
             device=str(config.get("device", "auto")),
             threads=int(config.get("threads", 1)),

@@ -32,7 +32,9 @@ def evaluate(site: Site, plan: Plan, instruction: Instruction, state: SiteState)
     write_parquet(table, state.folder / "predictions.parquet")
     # Named without the site: every model that meets these patients draws the same ones.
     rng = stream(plan.seed, "", 0, "bootstrap")
-    scores = score(table, plan.evaluation, rng, plan.finetune.reduced_ef_threshold)
+    # All rows are this site's own, whatever its manifest calls the places they come from.
+    own = table.assign(site=site.name)
+    scores = score(own, plan.evaluation, rng, plan.finetune.reduced_ef_threshold)
     metrics: dict[str, float] = {}
     counts: dict[str, int] = {}
     for row in scores[scores["site"] == site.name].to_dict("records"):

@@ -33,7 +33,7 @@ def test_a_round_asks_for_them(tmp_path: Path) -> None:
     """Told to use GPUs that are not there, a site says how many it would have used."""
     built = build_sites(tmp_path, ("alpha",))[0]
     paths = {"manifest": str(built.manifest), "store": str(built.store)}
-    site = Site.open({"site": "alpha", **paths, "device": "cuda", "devices": 4})
+    site = Site.open({"site": "alpha", **paths, "device": "cuda", "devices": 4}, small_plan())
     plan, state = small_plan(), SiteState(tmp_path / "state", "run")
     for phase, groups in GROUPS.items():
         instruction = Instruction(

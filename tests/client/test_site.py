@@ -6,8 +6,13 @@ import pytest
 import torch
 
 from client.site import Site
-from echofm_core.contract import Phase
+from client.state import SiteState
+from client.testing import evaluate
+from echofm_core.contract import ENCODER, HEADS, STF_NET, Action, Instruction, Phase
+from echofm_core.data.manifest import load_manifest, save_manifest, validate
 from echofm_core.errors import FederationError, ManifestError, StoreError
+from echofm_core.models.build import build_echo_model
+from echofm_core.models.weights import to_arrays
 from simulations.engine import SiteSettings
 from tests.federation.small import TRAIN, build_sites, small_plan
 
@@ -20,7 +25,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> SiteSettings:
 
 @pytest.fixture(scope="module")
 def site(built: SiteSettings) -> Site:
-    return Site.open(_config(built))
+    return Site.open(_config(built), small_plan())
 
 
 def _config(built: SiteSettings, **changes: str) -> dict[str, str | int | float | bool]:
@@ -65,10 +70,43 @@ def test_patients_of_a_phase_are_those_it_may_draw(site: Site) -> None:
     assert site.patients_by_phase(only_grades) == {Phase.PRETRAIN: 4, Phase.FINETUNE: 0}
 
 
+def test_a_sites_rows_are_its_own_whatever_the_manifest_calls_them(
+    built: SiteSettings, tmp_path: Path
+) -> None:
+    """Empty, as `echofm data index` leaves the column, or another name: scored as this site's."""
+    plan = small_plan()
+    model = to_arrays(build_echo_model(plan), [ENCODER, STF_NET, HEADS])
+    question = Instruction(
+        action=Action.EVALUATE, round=0, plan="", plan_hash="", run="run", weights=model
+    )
+    found = []
+    for column in (None, "cath lab"):
+        manifest = load_manifest(built.manifest).assign(site=column)
+        path = tmp_path / f"{column}.parquet"
+        save_manifest(validate(manifest), path)
+        site = Site.open(_config(built, manifest=str(path)), plan)
+        assert site.describe(plan).test_labels == {"ef": 2, "reduced_ef": 2}
+        found.append(evaluate(site, plan, question, SiteState(tmp_path, "run")))
+    assert found[0] == found[1]
+    assert found[0].site == "alpha" and found[0].counts == {"ef": 2, "reduced_ef": 2}
+    assert "ef/mae" in found[0].metrics
+
+
+def test_without_a_split_the_plan_cuts_by_patient(built: SiteSettings, tmp_path: Path) -> None:
+    """Six patients, a third for testing: two test, four train; the same in every message."""
+    path = tmp_path / "manifest.parquet"
+    save_manifest(validate(load_manifest(built.manifest).assign(split=None)), path)
+    plan = small_plan(protocol={"test_fraction": 1 / 3, "validation_fraction": 0.0})
+    sites = [Site.open(_config(built, manifest=str(path)), plan) for _ in range(2)]
+    assert len(sites[0].train_clips(Phase.PRETRAIN, plan)) == 4
+    assert len(sites[0].test_clips(plan)) == 2
+    assert sites[0].manifest.equals(sites[1].manifest)
+
+
 def test_what_is_missing_is_named(built: SiteSettings, tmp_path: Path) -> None:
     with pytest.raises(FederationError, match="lacks `manifest`; start the SuperNode"):
-        Site.open(_config(built, manifest=""))
+        Site.open(_config(built, manifest=""), small_plan())
     with pytest.raises(ManifestError, match="does not exist"):
-        Site.open(_config(built, manifest=str(tmp_path / "none.parquet")))
+        Site.open(_config(built, manifest=str(tmp_path / "none.parquet")), small_plan())
     with pytest.raises(StoreError):
-        Site.open(_config(built, store=str(tmp_path)))
+        Site.open(_config(built, store=str(tmp_path)), small_plan())

@@ -52,7 +52,7 @@ def with_states(sites: list[SiteSettings], folder: Path) -> list[SiteSettings]:
 def _build_site(folder: Path, name: str) -> SiteSettings:
     clips = folder / "clips"
     clips.mkdir(parents=True)
-    rows = []
+    rows = []  # without a site, as `echofm data index` leaves them
     for number in range(TRAIN[name] + TEST):
         # A patient's name in the path, as hospitals have it: it must never leave the site.
         path = clips / f"Doe^John^{number}.avi"
@@ -61,7 +61,6 @@ def _build_site(folder: Path, name: str) -> SiteSettings:
         rows.append(
             {
                 "dataset": "echonet_dynamic",
-                "site": name,
                 "patient_id": f"{name}-p{number}",
                 "study_id": f"{name}-s{number}",
                 "clip_id": f"{name}-c{number}",
