@@ -10,8 +10,9 @@ import sys
 import tomllib
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
+from echofm_core.contract import site_name_fault
 from echofm_core.errors import DataRootError, EnvironmentClashError, FederationError, PlanError
 from echofm_core.section import Section
 
@@ -19,7 +20,7 @@ from echofm_core.section import Section
 class SiteFile(Section):
     """``site.toml``: what a hospital decides for itself. Relative paths start at its folder."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    name: str
     """Site name, as the coordinator has it."""
     server: str = Field(pattern=r"^[^:]+:[0-9]+$")
     """``HOST:PORT`` of the server."""
@@ -37,6 +38,13 @@ class SiteFile(Section):
     """Devices that share each training batch, one process each; see
     ``docs/how-to/several-gpus.md``."""
 
+    @field_validator("name")
+    @classmethod
+    def _legal(cls, name: str) -> str:
+        if fault := site_name_fault(name):
+            raise ValueError(f"{name[:80]!r} {fault}")
+        return name
+
 
 def load_site(folder: Path) -> SiteFile:
     """Read ``site.toml`` of a site folder, paths made absolute.
@@ -53,8 +61,8 @@ def load_site(folder: Path) -> SiteFile:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PlanError(f"{path} cannot be read as TOML ({error}).") from None
     except ValidationError as error:
-        wrong = ", ".join(".".join(map(str, item["loc"])) for item in error.errors())
-        raise PlanError(f"{path} is not valid: see {wrong}.") from None
+        wrong = (f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        raise PlanError(f"{path} is not valid: {'; '.join(wrong)}.") from None
     base = folder.resolve()
     paths = {key: str(base / getattr(site, key)) for key in ("manifest", "store", "state")}
     return site.model_copy(update=paths)

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from echofm_core import __version__
+from echofm_core.contract import site_name_fault
 from echofm_core.errors import PlanError
 
 #: Certificates are renewed by provisioning again after this many days.
@@ -85,14 +86,14 @@ def provision(folder: Path, host: str, port: int, sites: Sequence[str]) -> Kit:
         folder: Of the coordinator.
         host: Name or address under which sites reach the server.
         port: Its port.
-        sites: Site names: letters, digits, dot, dash and underscore.
+        sites: Site names.
 
     Raises:
-        PlanError: A site name is not a plain name.
+        PlanError: A site cannot be called that.
     """
     for name in sites:
-        if not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
-            raise PlanError(f"site name {name!r} is not plain; use letters, digits, dash, dot, _.")
+        if fault := site_name_fault(name):
+            raise PlanError(f"site name {name[:80]!r} {fault}; choose another.")
     kit = Kit(folder.resolve())
     kit.folder.mkdir(parents=True, exist_ok=True)
     _make_certificates(kit, host)

@@ -12,6 +12,7 @@ from flwr.serverapp import Grid
 from echofm_core.contract import (
     DECODER,
     ENCODER,
+    EVERY_SITE,
     HEADS,
     LORA_A,
     LORA_B,
@@ -20,6 +21,7 @@ from echofm_core.contract import (
     Instruction,
     Phase,
     SiteDescription,
+    site_name_fault,
 )
 from echofm_core.errors import FederationError, RefusedUpdateError
 from echofm_core.plan import Plan
@@ -69,7 +71,7 @@ def gather_sites(
         run: Run name.
         scratch: Folder for early replies.
         on_event: Hears who is waited for.
-        expected: Names of sites to wait for.
+        expected: Names of sites to wait for; where they are given, no other takes part.
         wait_seconds: How long.
 
     Returns:
@@ -84,7 +86,7 @@ def gather_sites(
     while True:
         new = [node for node in grid.get_node_ids() if node not in roll.asked]
         if new:
-            _ask(grid, plan, run, scratch, new, roll)
+            _ask(grid, plan, run, scratch, new, roll, expected)
         missing = sorted(set(expected) - set(roll.sites))
         if not missing and len(roll.sites) >= plan.federation.min_sites:
             break
@@ -105,6 +107,38 @@ def gather_sites(
     found = dict(sorted(roll.sites.items()))
     on_event(Event(kind=EventKind.DESCRIBED, sites=tuple(found), refused=roll.refused))
     return found
+
+
+def check_description(about: SiteDescription, expected: Sequence[str] = ()) -> None:
+    """Whether a site may take part as it describes itself.
+
+    Raises:
+        RefusedUpdateError: Its name is no legal one or is not expected, or a count is negative.
+    """
+    # The simulation's pooled arm is one site that holds every clip.
+    if about.site != EVERY_SITE and (fault := site_name_fault(about.site)):
+        raise RefusedUpdateError(f"its name {about.site[:80]!r} {fault}.")
+    if expected and about.site not in expected:
+        raise RefusedUpdateError(
+            f"it calls itself {about.site}, and the federation has no such site."
+        )
+    counts = {
+        "training clips": about.train_clips,
+        "training patients": about.train_patients,
+        "quarantined files": about.quarantined,
+        **{f"training labels of {task}": count for task, count in about.labels.items()},
+        **{f"test labels of {task}": count for task, count in about.test_labels.items()},
+    }
+    for what, count in counts.items():
+        if count < 0:
+            raise RefusedUpdateError(f"its number of {what[:80]} is {count}.")
+    parts = {
+        "training patients": about.train_patients,
+        **{f"training labels of {task}": count for task, count in about.labels.items()},
+    }
+    for what, count in parts.items():
+        if count > about.train_clips:
+            raise RefusedUpdateError(f"it has {count} {what[:80]} and {about.train_clips} clips.")
 
 
 def participants_of(sites: Mapping[str, Site], plan: Plan, phase: Phase) -> dict[str, Participant]:
@@ -136,7 +170,13 @@ def participants_of(sites: Mapping[str, Site], plan: Plan, phase: Phase) -> dict
 
 
 def _ask(
-    grid: Grid, plan: Plan, run: str, scratch: Path, nodes: Sequence[int], roll: _Roll
+    grid: Grid,
+    plan: Plan,
+    run: str,
+    scratch: Path,
+    nodes: Sequence[int],
+    roll: _Roll,
+    expected: Sequence[str],
 ) -> None:
     """Ask nodes who they are and enter the answers; a late node is asked again."""
     question = Instruction(
@@ -154,6 +194,7 @@ def _ask(
         roll.asked.add(names[name])
         try:
             about = to_description(reply)
+            check_description(about, expected)
         except RefusedUpdateError as error:
             roll.refused[name] = str(error)
             continue

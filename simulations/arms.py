@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from echofm_core.contract import EVERY_SITE
 from echofm_core.data.census import label_count
 from echofm_core.evaluation.config import Baseline
 from echofm_core.evaluation.model_names import FEDERATED, LEAVE_ONE_OUT, LOCAL, POOLED
@@ -20,7 +21,7 @@ from echofm_core.plan import Plan
 from echofm_core.tasks import Task
 
 #: Site name under which the pooled arm holds every site's manifest.
-EVERYTHING = "all"
+EVERYTHING = EVERY_SITE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from echofm_core.contract import site_name_fault
 from echofm_core.data.census import census
 from echofm_core.data.clip_store import open_stores
 from echofm_core.data.findings import Findings
 from echofm_core.data.manifest import save_manifest
 from echofm_core.data.prepare import read_and_decode
 from echofm_core.data.windows import ClipWindows
+from echofm_core.errors import ManifestError
 from echofm_core.plan import Plan
 from simulations.protocols.assign import assign_sites
 
@@ -46,9 +48,13 @@ def prepare_sites(plan: Plan, cache: Path) -> PreparedSites:
     Raises:
         DataRootError: No root is given, or one is missing or holds no known layout.
         EmptySiteError: A site ends up with nothing usable.
+        ManifestError: A site cannot be called as the manifest calls it.
     """
     manifest, findings = read_and_decode(plan, cache)
     placed = assign_sites(manifest, plan.protocol, plan.seed)
+    for name in placed["site"].unique():
+        if fault := site_name_fault(name):
+            raise ManifestError(f"site name {name[:80]!r} {fault}; change it in the source.")
     return PreparedSites(manifest=placed, findings=findings, stores=cache / "stores")
 
 

@@ -57,7 +57,7 @@ def test_the_bundle_holds_no_code(tmp_path: Path) -> None:
 
 
 def test_a_site_name_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
-    with pytest.raises(PlanError, match="not plain"):
+    with pytest.raises(PlanError, match="not a plain name"):
         provision(tmp_path, "127.0.0.1", 8000, ["../elsewhere"])
 
 
