@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
+import pandas as pd
 
 from client.site import Site
 from client.state import SiteState, write_parquet
-from echofm_core.contract import Instruction, SiteResult
+from echofm_core.checksum import digest
+from echofm_core.contract import Instruction, Score, Scored, SiteResult, score_name
 from echofm_core.evaluation.score import score
 from echofm_core.models.build import build_echo_model
 from echofm_core.models.weights import load_arrays
@@ -14,12 +15,12 @@ from echofm_core.plan import Plan
 from echofm_core.randomness import stream
 from echofm_core.training.predict import predict
 
+#: Columns of a score table that leave the site, in this order.
+_SENT = ["task", "metric", "value", "low", "high"]
+
 
 def evaluate(site: Site, plan: Plan, instruction: Instruction, state: SiteState) -> SiteResult:
-    """Predict, keep ``predictions.parquet`` in the state folder, and score.
-
-    Metrics that are not defined on these patients are left out.
-    """
+    """Predict, keep ``predictions.parquet`` in the state folder, and score."""
     model = build_echo_model(plan)
     load_arrays(model, instruction.weights)
     table = predict(
@@ -30,16 +31,24 @@ def evaluate(site: Site, plan: Plan, instruction: Instruction, state: SiteState)
         device=site.device,
     )
     write_parquet(table, state.folder / "predictions.parquet")
-    # Named without the site: every model that meets these patients draws the same ones.
-    rng = stream(plan.seed, "", 0, "bootstrap")
     # All rows are this site's own, whatever its manifest calls the places they come from.
     own = table.assign(site=site.name)
-    scores = score(own, plan.evaluation, rng, plan.finetune.reduced_ef_threshold)
-    metrics: dict[str, float] = {}
-    counts: dict[str, int] = {}
-    for row in scores[scores["site"] == site.name].to_dict("records"):
-        name = f"{row['task']}/{row['metric']}"
-        values = {name: row["value"], f"{name}/low": row["low"], f"{name}/high": row["high"]}
-        metrics |= {key: float(value) for key, value in values.items() if math.isfinite(value)}
-        counts[str(row["task"])] = int(row["patients"])
-    return SiteResult(site=site.name, metrics=metrics, counts=counts)
+    # Named without the site: every model that meets these patients draws the same ones.
+    rng = stream(plan.seed, "", 0, "bootstrap")
+    rows = score(own, plan.evaluation, rng, plan.finetune.reduced_ef_threshold)
+    rows = rows[rows["site"] == site.name]
+    return SiteResult(
+        site=site.name,
+        plan_hash=instruction.plan_hash,
+        digest=digest(instruction.weights),
+        patients={str(task): int(part["patients"].iloc[0]) for task, part in rows.groupby("task")},
+        scores=_scores(Scored.MODEL, rows),
+    )
+
+
+def _scores(tested: Scored, rows: pd.DataFrame) -> dict[str, Score]:
+    """Rows of a score table as they leave the site."""
+    return {
+        score_name(tested, task, metric): Score(value=value, low=low, high=high)
+        for task, metric, value, low, high in rows[_SENT].itertuples(index=False)
+    }

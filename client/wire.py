@@ -109,8 +109,17 @@ def update_reply(update: Update, message: Message) -> Message:
 
 def result_reply(result: SiteResult, message: Message) -> Message:
     """Answer ``evaluate.site``."""
-    config = {"schema": SCHEMA_VERSION, "site": result.site, **_pairs("count", result.counts)}
-    return _reply(message, config, result.metrics)
+    config = {
+        "schema": SCHEMA_VERSION,
+        "site": result.site,
+        "plan-hash": result.plan_hash,
+        "digest": result.digest,
+        **_pairs("count", result.patients),
+    }
+    metrics: dict[str, float] = {}
+    for name, score in result.scores.items():
+        metrics |= {name: score.value, f"{name}/low": score.low, f"{name}/high": score.high}
+    return _reply(message, config, metrics)
 
 
 def make_update(

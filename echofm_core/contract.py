@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 Weights = Mapping[str, NDArray[np.floating]]
 
 #: Raised whenever a record changes its meaning; sites refuse another version.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 #: In tables and files: all sites together. No site may be called so.
@@ -156,16 +156,52 @@ class Update:
     checksum: int
 
 
+class Scored(StrEnum):
+    """Whose scores a site sends of its test patients."""
+
+    MODEL = "federated"
+    FLOOR = "no_network"
+    #: The first minus the second, on the same drawn patients.
+    DIFFERENCE = "federated_minus_no_network"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Score:
+    """One metric with its interval, a bootstrap over patients that the site did at home.
+
+    Attributes:
+        value: NaN where these patients leave it undefined.
+        low, high: Ends of the interval; both NaN where there is none.
+    """
+
+    value: float
+    low: float
+    high: float
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SiteResult:
-    """Site to server: metrics on the site's test split; never a prediction of one patient.
+    """Site to server: scores of the site's test split; never a prediction of one patient.
 
     Attributes:
         site: Site name.
-        metrics: ``task/metric`` -> value, with ``task/metric/low`` and ``/high`` interval ends.
-        counts: ``task`` -> test patients.
+        plan_hash: Of the plan that this answers.
+        digest: :func:`echofm_core.checksum.digest` of the weights that were tested.
+        patients: Task name -> test patients with its label; tasks without any are absent.
+        scores: :func:`score_name` -> score, for the tasks that have patients.
     """
 
     site: str
-    metrics: Mapping[str, float]
-    counts: Mapping[str, int]
+    plan_hash: str
+    digest: str
+    patients: Mapping[str, int]
+    scores: Mapping[str, Score]
+
+
+def score_name(scored: Scored, task: str, metric: str) -> str:
+    """Name of a score on the wire.
+
+    >>> score_name(Scored.FLOOR, "ef", "mae")
+    'no_network/ef/mae'
+    """
+    return f"{scored}/{task}/{metric}"

@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 from flwr.serverapp import Grid
 
+from echofm_core.checksum import digest
 from echofm_core.contract import Action, Instruction, SiteResult, Weights
 from echofm_core.errors import RefusedUpdateError
 from echofm_core.plan import Plan
 from server.phase import GRACE
 from server.replies import open_replies
+from server.result_admission import ExpectedResult, admit_result
 from server.sites import Site
-from server.wire import to_message, to_result, wired
+from server.wire import sentence, to_message, to_result, wired
 
 
 def evaluate(
@@ -32,7 +34,7 @@ def evaluate(
         scratch: Folder for early replies.
 
     Returns:
-        Results in site order, and site -> reason for those without one.
+        Admitted results in site order, and site -> reason for those without one.
     """
     tasks = [task.value for task in plan.finetune.tasks]
     tested = {
@@ -43,13 +45,14 @@ def evaluate(
     question = Instruction(
         action=Action.EVALUATE, round=0, plan=plan.to_json(), plan_hash=plan.digest(), run=run
     )
-    record = wired(
+    model = wired(
         {name: array.astype(np.float32, copy=False) for name, array in weights.items()},
         plan.federation.wire,
-    ).record
+    )
+    sent = digest(model.sent)
     seconds = plan.federation.deadline_seconds
     messages = {
-        name: to_message(question, record, site.node, seconds + GRACE)
+        name: to_message(question, model.record, site.node, seconds + GRACE)
         for name, site in tested.items()
     }
     results: list[SiteResult] = []
@@ -61,10 +64,15 @@ def evaluate(
             continue
         try:
             result = to_result(reply)
-            if result.site != name:
-                raise RefusedUpdateError(f"site is {result.site!r}, expected {name!r}.")
+            labels = {task: tested[name].about.test_labels.get(task, 0) for task in tasks}
+            admit_result(
+                result,
+                ExpectedResult(
+                    site=name, plan_hash=question.plan_hash, digest=sent, most_patients=labels
+                ),
+            )
             results.append(result)
         except RefusedUpdateError as error:
-            failed[name] = str(error)
+            failed[name] = sentence(error)
     replies.close()
     return results, failed

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from echofm_core.contract import SiteResult
+from echofm_core.contract import Scored, SiteResult
 from server.journal import Entry
 
 if TYPE_CHECKING:
@@ -46,8 +47,13 @@ def _round_rows(arm: str, entries: Sequence[Entry]) -> Iterator[Row]:
 
 
 def _test_rows(arm: str, results: Sequence[SiteResult]) -> Iterator[Row]:
+    """Of the tested model alone; the floor beside it stands in ``scores.parquet``."""
     for result in results:
-        for metric, value in result.metrics.items():
-            yield arm, "evaluate", 0, result.site, metric, float(value)
-        for task, patients in result.counts.items():
+        for name, score in result.scores.items():
+            tested, _, metric = name.partition("/")
+            ends = {metric: score.value, f"{metric}/low": score.low, f"{metric}/high": score.high}
+            for end, value in ends.items():
+                if tested == Scored.MODEL and math.isfinite(value):
+                    yield arm, "evaluate", 0, result.site, end, value
+        for task, patients in result.patients.items():
             yield arm, "evaluate", 0, result.site, f"{task}/patients", float(patients)

@@ -24,7 +24,7 @@ from server.events import Event, EventKind, OnEvent, ignore
 from server.frozen import FrozenPart, split_frozen
 from server.journal import Entry, SiteEntry
 from server.replies import Replies, open_replies
-from server.wire import WiredModel, to_message, to_update, wired
+from server.wire import WiredModel, sentence, to_message, to_update, wired
 
 #: Seconds that a message outlives its round, for clocks that differ.
 GRACE = 60.0
@@ -177,7 +177,7 @@ def _run_round(
         try:
             state.sites[site] = _take(reply, site, fold, model.sent, spec, number)
         except RefusedUpdateError as error:
-            state.refused[site] = str(error)
+            state.refused[site] = sentence(error)
         frozen.heard(site, counted=site in state.sites)
         # The bytes of this reply are not needed while the next one is made.
         del reply

@@ -5,13 +5,14 @@ Reading order: :func:`run_federation` tells the story; ``server/phase.py`` is it
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import tempfile
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -269,11 +270,20 @@ def _test(
     started = time.monotonic()
     results, failed = evaluate(grid, plan, weights, sites, run, folder / "scratch")
     seconds = round(time.monotonic() - started, 3)
-    outcome = {"sites": [asdict(result) for result in results], "failed": failed}
+    outcome = {"sites": [_told(result) for result in results], "failed": failed}
     write_json(folder / "evaluation.json", {**outcome, "plan_hash": plan.digest()})
     names = tuple(result.site for result in results)
     tell(Event(kind=EventKind.EVALUATED, sites=names, refused=failed, seconds=seconds))
     return results
+
+
+def _told(result: SiteResult) -> dict[str, object]:
+    """A result for a JSON file, which knows no NaN: not defined is null."""
+    scores = {
+        name: [value if math.isfinite(value) else None for value in astuple(score)]
+        for name, score in result.scores.items()
+    }
+    return {**asdict(result), "scores": scores}
 
 
 def _keep_plan(plan: Plan, folder: Path) -> None:

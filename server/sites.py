@@ -28,7 +28,7 @@ from echofm_core.plan import Plan
 from server.events import Event, EventKind, OnEvent
 from server.phase import GRACE, Participant
 from server.replies import open_replies
-from server.wire import to_description, to_message
+from server.wire import sentence, to_description, to_message
 
 #: Seconds between two looks for sites that are not there yet.
 LOOK = 2.0
@@ -196,7 +196,7 @@ def _ask(
             about = to_description(reply)
             check_description(about, expected)
         except RefusedUpdateError as error:
-            roll.refused[name] = str(error)
+            roll.refused[name] = sentence(error)
             continue
         if about.site in roll.sites:
             raise FederationError(

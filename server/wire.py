@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from echofm_core.contract import (
     Instruction,
     Phase,
     Record,
+    Score,
     SiteDescription,
     SiteResult,
     Update,
@@ -25,6 +26,10 @@ from echofm_core.plan import Wire
 
 #: Longest sentence of a site that is kept.
 LONGEST_REASON = 300
+#: Numbers that a reply may hold beside its arrays; a plan of all tasks has a tenth of it.
+MOST_NUMBERS = 10_000
+#: Such as ``loss`` or ``federated/ef/mae/low``.
+METRIC_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}(/[A-Za-z0-9_.-]{1,64}){0,3}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +113,13 @@ def to_message(
 
 def error_of(reply: Message) -> str:
     """The sentence of an error reply, shortened to something a journal can hold."""
-    text = reply.error.reason or f"error {reply.error.code} without a reason"
-    text = " ".join(text.split())
+    return sentence(reply.error.reason or f"error {reply.error.code} without a reason")
+
+
+def sentence(words: object) -> str:
+    """What a site had a hand in, as one line that a journal and a terminal can hold."""
+    text = " ".join(str(words)[: 10 * LONGEST_REASON].split())
+    text = "".join(letter if letter.isprintable() else "?" for letter in text)
     return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]} ..."
 
 
@@ -172,8 +182,10 @@ def to_result(reply: Message) -> SiteResult:
     try:
         return SiteResult(
             site=str(config["site"]),
-            metrics=_metrics(metrics),
-            counts=_numbers(config, "count"),
+            plan_hash=str(config["plan-hash"]),
+            digest=str(config["digest"]),
+            patients=_numbers(config, "count"),
+            scores=_scores(_metrics(metrics)),
         )
     except (KeyError, ValueError, TypeError) as error:
         raise RefusedUpdateError(f"the result is malformed: {_why(error)}.") from None
@@ -199,12 +211,32 @@ def _numbers(config: ConfigRecord, kind: str) -> dict[str, int]:
     names, values = config[f"{kind}-names"], config[f"{kind}-values"]
     if not isinstance(names, list) or not isinstance(values, list) or len(names) != len(values):
         raise ValueError(f"`{kind}-names` and `{kind}-values` do not pair")
+    if len(names) > MOST_NUMBERS:
+        raise ValueError(f"`{kind}-names` holds {len(names)}, at most {MOST_NUMBERS} are taken")
     return {str(name): _whole(value) for name, value in zip(names, values, strict=True)}
 
 
-def _metrics(record: MetricRecord) -> Mapping[str, float]:
-    """Single numbers only."""
-    return {name: float(value) for name, value in record.items() if isinstance(value, int | float)}
+def _metrics(record: MetricRecord) -> dict[str, float]:
+    """Single numbers only, under plain names: a list could be one number a patient."""
+    if len(record) > MOST_NUMBERS:
+        raise ValueError(f"it holds {len(record)} numbers, at most {MOST_NUMBERS} are taken")
+    for name, value in record.items():
+        if not METRIC_NAME.fullmatch(name):
+            raise ValueError(f"{name[:80]!r} is no name of a metric")
+        if not isinstance(value, int | float):
+            raise ValueError(f"{name} is a {type(value).__name__}, expected one number")
+    return {name: float(value) for name, value in record.items()}  # type: ignore[arg-type]
+
+
+def _scores(numbers: dict[str, float]) -> dict[str, Score]:
+    """Three numbers a score: ``NAME``, ``NAME/low`` and ``NAME/high``."""
+    names = [name for name in numbers if not name.endswith(("/low", "/high"))]
+    if len(numbers) != 3 * len(names):
+        raise ValueError("its scores do not come as value, low and high")
+    return {
+        name: Score(value=numbers[name], low=numbers[f"{name}/low"], high=numbers[f"{name}/high"])
+        for name in names
+    }
 
 
 def _whole(value: object) -> int:

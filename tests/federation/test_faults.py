@@ -9,8 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from echofm_core.contract import Score
 from echofm_core.errors import FederationError
+from server.evaluation import evaluate
+from server.events import ignore
 from server.rounds import run_federation, run_name
+from server.sites import gather_sites
 from simulations.engine import Engine, SiteSettings
 from tests.federation.small import small_plan, with_states
 from tests.federation.toy import step
@@ -50,9 +54,9 @@ def test_a_late_site_misses_rounds_until_it_is_free(tmp_path: Path) -> None:
     names = ("a", "late", "z")
     with Engine(2, client_app=TOY) as engine:
         grid = engine.grid(settings(names, tmp_path))
-        _, entries = train(grid, names, tmp_path, deadline_seconds=1.5)
+        _, entries = train(grid, names, tmp_path, deadline_seconds=3)
     assert set(entries[0].sites) == {"a", "z"}
-    assert entries[0].refused == {"late": "no reply within 1.5 s."}
+    assert entries[0].refused == {"late": "no reply within 3 s."}
     assert entries[1].refused == {"late": "still busy with an earlier round."}
 
 
@@ -74,6 +78,28 @@ def test_no_usable_update_ends_the_run_with_one_sentence(tmp_path: Path) -> None
         pytest.raises(FederationError, match=r"round 1 has 0 usable updates.*go on with --resume"),
     ):
         train(engine.grid(settings(names, tmp_path)), names, tmp_path)
+
+
+def test_results_that_cannot_be_are_refused_and_the_others_count(tmp_path: Path) -> None:
+    names = ("a", "claims", "honest", "inf", "many", "negative", "othermodel")
+    plan = small_plan(finetune={"tasks": ["ef"]})
+    with Engine(1, client_app=TOY) as engine:
+        grid = engine.grid(settings(names, tmp_path))
+        sites = gather_sites(grid, plan, "toy", tmp_path, ignore)
+        results, failed = evaluate(grid, plan, START, sites, "toy", tmp_path)
+    assert [result.site for result in results] == ["a", "honest"]
+    assert results[0].patients == {"ef": 10} and results[0].plan_hash == plan.digest()
+    assert results[0].scores["federated/ef/mae"] == Score(value=0.5, low=0.4, high=0.6)
+    told = {
+        "claims": "site is 'a', expected 'claims'",
+        "inf": "score federated/ef/mae is not finite",
+        "many": "the result is malformed: it holds 200021 numbers, at most 10000 are taken",
+        "negative": "it has -3 test patients for ef, but described 10 clips",
+        "othermodel": f"digest of the tested weights is '{'0' * 64}'",
+    }
+    assert set(failed) == set(told)
+    for site, sentence in told.items():
+        assert failed[site].startswith(sentence)
 
 
 def test_a_broken_site_does_not_stop_the_federation_and_tells_no_name(

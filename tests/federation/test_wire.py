@@ -10,7 +10,7 @@ from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 
 from client import wire as client
 from echofm_core.checksum import checksum, digest
-from echofm_core.contract import Action, Instruction, Phase, SiteDescription, SiteResult
+from echofm_core.contract import Action, Instruction, Phase, Score, SiteDescription, SiteResult
 from echofm_core.errors import FederationError, RefusedUpdateError
 from echofm_core.plan import Wire
 from server import wire as server
@@ -121,7 +121,8 @@ def test_descriptions_and_results_arrive_whole() -> None:
         quarantined=1,
     )
     assert server.to_description(client.describe_reply(about, message)) == about
-    result = SiteResult(site="a", metrics={"ef/mae": 5.5}, counts={"ef": 9})
+    scores = {"federated/ef/mae": Score(value=5.5, low=4.0, high=7.0)}
+    result = SiteResult(site="a", plan_hash="h", digest="d", patients={"ef": 9}, scores=scores)
     assert server.to_result(client.result_reply(result, message)) == result
 
 
@@ -166,7 +167,7 @@ def _broken(change: str) -> Message:
     [
         ("no arrays", "lacks the records `arrays` and `metrics`"),
         ("no config", "lacks the record `config`"),
-        ("schema", "speaks schema 99, the server 2"),
+        ("schema", "speaks schema 99, the server 3"),
         ("phase", "'sleep' is not a valid Phase"),
         ("counts", "do not pair"),
         ("fraction", "expected a whole number, got float"),
@@ -183,18 +184,48 @@ def test_a_malformed_reply_is_refused_with_one_sentence(change: str, sentence: s
 def test_a_site_refuses_a_server_of_another_schema() -> None:
     message = sent()
     message.content["config"]["schema"] = 1
-    with pytest.raises(FederationError, match="the server speaks schema 1, this site 2"):
+    with pytest.raises(FederationError, match="the server speaks schema 1, this site 3"):
         client.to_instruction(message)
-    message.content["config"]["schema"] = 2
+    message.content["config"]["schema"] = 3
     del message.content["config"]["run"]
     with pytest.raises(FederationError, match="malformed"):
         client.to_instruction(message)
 
 
-def test_lists_of_metrics_are_not_taken() -> None:
-    """A metric is one number: a list could be a prediction of each patient."""
-    message = sent()
-    config = ConfigRecord({"schema": 2, "site": "a", "count-names": ["ef"], "count-values": [2]})
-    metrics = MetricRecord({"ef/mae": 5.0, "predictions": [1.0, 2.0]})
-    reply = Message(RecordDict({"config": config, "metrics": metrics}), reply_to=message)
-    assert server.to_result(reply).metrics == {"ef/mae": 5.0}
+def result_reply(config: dict[str, Any], metrics: dict[str, Any]) -> Message:
+    good = {"schema": 3, "site": "a", "plan-hash": "h", "digest": "d"}
+    counts = {"count-names": ["ef"], "count-values": [2]}
+    record = ConfigRecord({**good, **counts, **config})
+    score = {"federated/ef/mae": 5.0, "federated/ef/mae/low": 4.0, "federated/ef/mae/high": 6.0}
+    numbers = MetricRecord({**score, **metrics})
+    return Message(RecordDict({"config": record, "metrics": numbers}), reply_to=sent())
+
+
+@pytest.mark.parametrize(
+    ("config", "metrics", "sentence"),
+    [
+        # A list could be a prediction of each patient.
+        ({}, {"predictions": [1.0, 2.0]}, "predictions is a list, expected one number"),
+        ({}, {f"ef/m{number}": 1.0 for number in range(10_000)}, "holds 10003 numbers, at most"),
+        ({}, {"<b>": 2.0}, "'<b>' is no name of a metric"),
+        ({}, {"x" * 65: 2.0}, "is no name of a metric"),
+        ({}, {"federated/ef/r2": 0.5}, "do not come as value, low and high"),
+        ({}, {"a/low": 0.1, "a/high": 0.5, "b": 0.5}, "no 'b/low'"),
+        ({"count-values": [0.5]}, {}, "expected a whole number, got float"),
+        ({"count-names": ["ef"] * 10_001, "count-values": [1] * 10_001}, {}, "holds 10001"),
+    ],
+)
+def test_a_malformed_result_is_refused_with_one_sentence(
+    config: dict[str, Any], metrics: dict[str, Any], sentence: str
+) -> None:
+    assert server.to_result(result_reply({}, {})).patients == {"ef": 2}
+    with pytest.raises(RefusedUpdateError, match=sentence):
+        server.to_result(result_reply(config, metrics))
+
+
+def test_what_a_site_says_is_one_short_line() -> None:
+    words = "site is '" + "n" * 1_000_000 + "'"
+    assert len(server.sentence(words)) == server.LONGEST_REASON + 4
+    assert server.sentence("x\n2026 INFO site north\t\x1b[31m approved") == (
+        "x 2026 INFO site north ?[31m approved"
+    )

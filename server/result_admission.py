@@ -1,0 +1,128 @@
+"""Which evaluation results may enter a table: as strict as for updates.
+
+A result that fails is refused with one sentence, and the run goes on without it. What a site says
+of its own patients cannot be proved wrong from here; what cannot be true is not taken.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from echofm_core.contract import Score, Scored, SiteResult, score_name
+from echofm_core.errors import RefusedUpdateError
+from echofm_core.evaluation.metrics import task_metrics
+from echofm_core.tasks import TASKS, Task
+
+#: Metrics with legal ends; the others may be any number.
+ENDS: Mapping[str, tuple[float, float]] = {
+    **dict.fromkeys(("mae", "rmse"), (0.0, math.inf)),
+    "r2": (-math.inf, 1.0),
+    **dict.fromkeys(("pearson", "quadratic_kappa"), (-1.0, 1.0)),
+    **dict.fromkeys(
+        (
+            *("reduced_auc", "auc", "average_precision", "balanced_accuracy", "sensitivity"),
+            *("specificity", "f1", "f1_negative", "accuracy", "prevalence", "macro_auc"),
+            *("macro_f1", "all_positive_accuracy", "all_positive_f1"),
+            *("all_negative_accuracy", "all_negative_f1"),
+        ),
+        (0.0, 1.0),
+    ),
+}
+#: Rounding of a mean of ratios may end a little beyond.
+SLACK = 1e-9
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExpectedResult:
+    """What a result must be to count.
+
+    Attributes:
+        site: Who was asked.
+        plan_hash: What was asked.
+        digest: Of the weights that were sent, in wire precision.
+        most_patients: Planned task -> test clips with its label that the site described; a
+            patient has at least one.
+    """
+
+    site: str
+    plan_hash: str
+    digest: str
+    most_patients: Mapping[str, int]
+
+
+def admit_result(result: SiteResult, expected: ExpectedResult) -> None:
+    """Check a result.
+
+    Raises:
+        RefusedUpdateError: What is wrong, what was expected and what was found.
+    """
+    pairs = {
+        "site": (result.site, expected.site),
+        "plan hash": (result.plan_hash, expected.plan_hash),
+        "digest of the tested weights": (result.digest, expected.digest),
+    }
+    for what, (found, wanted) in pairs.items():
+        if found != wanted:
+            raise RefusedUpdateError(f"{what} is {found[:64]!r}, expected {wanted[:64]!r}.")
+    _check_patients(result.patients, expected.most_patients)
+    _check_names(result)
+    for name, score in result.scores.items():
+        _check_score(name, score)
+
+
+def metric_names(task: Task) -> tuple[str, ...]:
+    """Every metric that a task is scored by: what the site's own code returns."""
+    width = TASKS[task].outputs
+    prediction = np.zeros((1, width)) if width > 1 else np.zeros(1)
+    return tuple(task_metrics(task, np.zeros(1), prediction, np.ones((1, 1)), threshold=50.0))
+
+
+def _check_patients(patients: Mapping[str, int], most: Mapping[str, int]) -> None:
+    """Planned tasks with labels, and no more patients than the site described clips."""
+    if not patients:
+        raise RefusedUpdateError("no task has test patients.")
+    for task, count in patients.items():
+        if not most.get(task):
+            raise RefusedUpdateError(f"{task[:80]!r} is no task that the site has test labels for.")
+        if not 0 < count <= most[task]:
+            raise RefusedUpdateError(
+                f"it has {count} test patients for {task}, but described {most[task]} clips."
+            )
+
+
+def _check_names(result: SiteResult) -> None:
+    """Known metrics of the tasks that have patients; of the tested model every one."""
+    known = {
+        tested: {
+            score_name(tested, task, metric)
+            for task in result.patients
+            for metric in metric_names(Task(task))
+        }
+        for tested in Scored
+    }
+    strangers = set(result.scores) - set[str]().union(*known.values())
+    if strangers:
+        raise RefusedUpdateError(f"score {min(strangers)[:80]!r} was not asked for.")
+    if missing := known[Scored.MODEL] - set(result.scores):
+        raise RefusedUpdateError(f"score {min(missing)!r} is missing.")
+
+
+def _check_score(name: str, score: Score) -> None:
+    """Numbers that a metric can have: finite within its ends, or NaN for not defined."""
+    numbers = (score.value, score.low, score.high)
+    if any(map(math.isinf, numbers)):
+        raise RefusedUpdateError(f"score {name} is not finite.")
+    low, high = ENDS.get(name.rpartition("/")[2], (-math.inf, math.inf))
+    if name.startswith(f"{Scored.DIFFERENCE}/"):
+        low, high = low - high, high - low
+    for number in numbers:
+        if number < low - SLACK or number > high + SLACK:
+            raise RefusedUpdateError(f"score {name} is {number:g}, legal is {low:g} to {high:g}.")
+    if math.isnan(score.low) != math.isnan(score.high) or score.low > score.high:
+        raise RefusedUpdateError(f"score {name} has the interval {score.low:g} to {score.high:g}.")
+    if math.isnan(score.value) and not math.isnan(score.low):
+        raise RefusedUpdateError(f"score {name} has an interval and no value.")
