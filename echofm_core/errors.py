@@ -92,6 +92,20 @@ class EngineError(EchoFMError):
     exit_code = 23
 
 
+class NothingUsableError(EchoFMError):
+    """Of all that was given, no clip can be used; the reasons were printed one by one."""
+
+    exit_code = 31
+    remedy = "read the reasons; `echofm data doctor` shows them beside the files"
+
+
+class OutputError(EchoFMError):
+    """What a command writes cannot be written: no permission, no such place, or a full disk."""
+
+    exit_code = 32
+    remedy = "make room, or choose another `--out`; then run the same command again"
+
+
 class EnvironmentClashError(EchoFMError):
     """The installation is not sound: a missing tool, or another package provides our names."""
 

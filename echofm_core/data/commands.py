@@ -63,9 +63,18 @@ def index(
     """
     from echofm_core.data.manifest import save_manifest
     from echofm_core.data.readers.registry import read_roots
+    from echofm_core.errors import NothingUsableError
+    from echofm_core.output import writing
 
     manifest, found = read_roots(roots, _asked_for(plan))
-    save_manifest(manifest, out)
+    if manifest.empty:
+        _print_findings(found, findings)
+        raise NothingUsableError(
+            f"no clip under the data roots can be used, for the reasons above; {out} was not "
+            "written."
+        )
+    with writing(out):
+        save_manifest(manifest, out)
     _print_clips(manifest)
     _print_findings(found, findings)
     typer.echo(f"{len(manifest)} clips in {out}")
@@ -90,8 +99,8 @@ def doctor(
 
     Counts by view, split, label, vendor and frame rate; every file that cannot be used and why;
     labels that contradict each other, patients in two splits, clips that are there twice, black or
-    frozen. Nothing in the folders is changed. Exit code 0 also where much is wrong: the findings
-    are the result.
+    frozen. Nothing in the folders is changed. Exit code 0 also where much is wrong, or nothing can
+    be used: the findings are the result.
 
     Writes doctor.html, doctor.json, findings.csv and contact_sheet.png to --out.
 
@@ -107,10 +116,14 @@ def doctor(
     from echofm_core.data.doctor.examine import Round, examine
     from echofm_core.data.doctor.page import write_page
     from echofm_core.data.doctor.summary import print_summary, summary
+    from echofm_core.output import writing
 
     how = Round(decode=decode, workers=workers or os.cpu_count() or 1, data=_asked_for(plan))
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)  # refused before anything is read
     diagnosis = examine(places, out / ".decoded", how)
-    page = write_page(diagnosis, out)
+    with writing(out):
+        page = write_page(diagnosis, out)
     print_summary(summary(diagnosis), console)
     typer.echo(f"report: {page}")
 
@@ -164,20 +177,29 @@ def store(
     from echofm_core.data.manifest import load_manifest
     from echofm_core.data.store_folder import make_room
     from echofm_core.data.store_space import check_disk
+    from echofm_core.errors import NothingUsableError
+    from echofm_core.output import writing
 
     config, found, clips = _data_config(size), Findings(), load_manifest(manifest)
     builds = {out / str(dataset): rows for dataset, rows in clips.groupby("dataset", observed=True)}
-    for folder in builds:
-        make_room(folder)
-    check_disk(out, builds, config)
+    with writing(out):
+        for folder in builds:
+            make_room(folder)
+        check_disk(out, builds, config)
+    usable = 0
     for folder, rows in builds.items():
         with progress(f"decoding {folder.name}", len(rows)) as meter:
             built, refused = build_store(
                 rows, folder, config, workers=workers or cores(), meter=meter
             )
         found.extend(refused)
+        usable += len(built)
         typer.echo(f"{folder.name}: {len(built)} clips, digest {built.digest()[:16]}")
     _print_findings(found, findings)
+    if not usable:
+        raise NothingUsableError(
+            f"none of the {len(clips)} clips of {manifest} can be used, for the reasons above."
+        )
 
 
 def _asked_for(plan: Path | None) -> DataConfig:
@@ -221,10 +243,14 @@ def _print_clips(manifest: pd.DataFrame) -> None:
 
 def _print_findings(found: Findings, out: Path | None) -> None:
     """Findings by data set and kind; each of them in ``out``."""
+    from echofm_core.data.findings import findings_csv
+    from echofm_core.output import writing
+    from echofm_core.pages.files import write_whole
+
     table = found.table()
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        table.to_csv(out, index=False)
+        with writing(out):
+            write_whole(out, findings_csv(table))
     if table.empty:
         typer.echo("Nothing was wrong.")
         return

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from echofm_core.pages.grid import printable
+
 
 class Severity(StrEnum):
     """What became of it.
@@ -77,3 +79,13 @@ class Findings:
             for item in self.items
         ]
         return pd.DataFrame(rows, columns=columns, dtype="string")
+
+
+def findings_csv(findings: pd.DataFrame) -> bytes:
+    """Every finding as CSV; what a spreadsheet would take for a formula gets a quote before it."""
+    shown = findings.astype(object).map(lambda value: _no_formula(printable(str(value))))
+    return shown.to_csv(index=False).encode()
+
+
+def _no_formula(text: str) -> str:
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text

@@ -161,8 +161,11 @@ def save_manifest(manifest: pd.DataFrame, path: Path) -> None:
     """Write Parquet; the file appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    manifest.to_parquet(partial, index=False)
-    partial.replace(path)
+    try:
+        manifest.to_parquet(partial, index=False)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def load_manifest(path: Path) -> pd.DataFrame:

@@ -69,7 +69,7 @@ def check_duplicates(
 
     Two names for one recording are worst where one trains and the other tests.
     """
-    rows = manifest[[str(clip) in store for clip in manifest["clip_id"]]]
+    rows = manifest[manifest["clip_id"].isin(store.index.index)]
     hashes = rows["clip_id"].map(store.index["content_hash"])
     first: dict[str, int] = {}
     for position, content in enumerate(hashes):

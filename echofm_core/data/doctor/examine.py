@@ -19,7 +19,7 @@ from echofm_core.data.doctor.diagnosis import Diagnosis
 from echofm_core.data.findings import Findings, Severity
 from echofm_core.data.manifest import manifest_from_rows
 from echofm_core.data.readers._api import Reader
-from echofm_core.data.readers.generic import has_loose_files, read_loose
+from echofm_core.data.readers.generic import LOOSE, has_loose_files, read_loose
 from echofm_core.data.readers.registry import Reading, find_layouts, joined, read_layout, readers
 from echofm_core.errors import DataRootError
 from echofm_core.phantom.patients import is_phantom
@@ -53,7 +53,7 @@ def examine(places: Sequence[Path], scratch: Path, how: Round) -> Diagnosis:
         how: Thoroughness.
 
     Raises:
-        DataRootError: A place is missing, or holds nothing that any reader knows.
+        DataRootError: A place is missing.
     """
     known = readers(how.data)
     readings = [reading for place in places for reading in _read(place, known)]
@@ -99,13 +99,20 @@ def _read(place: Path, known: Sequence[Reader]) -> Iterator[Reading]:
             yield Reading(place=folder, public=reader.public, manifest=nothing, findings=findings)
     if layouts:
         return
-    if not place.exists() or not has_loose_files(place):
+    if not place.exists():
+        raise DataRootError(f"{place} does not exist; point at a folder of data, or at a file.")
+    if has_loose_files(place):
+        manifest, found = read_loose(place)
+    else:
         names = ", ".join(reader.dataset for reader in known)
-        raise DataRootError(
-            f"{place} is missing, or holds none of the known layouts ({names}) and no AVI, MP4 or "
-            "DICOM file; point at the folder that was downloaded, or at a file."
+        manifest, found = manifest_from_rows([]), Findings()
+        found.add(
+            LOOSE,
+            "nothing_known",
+            "-",
+            f"A folder that was given holds none of the known layouts ({names}) and no AVI, MP4 or "
+            "DICOM file; point at the folder that was downloaded, or at a file.",
         )
-    manifest, found = read_loose(place)
     yield Reading(place=place, public=False, manifest=manifest, findings=found)
 
 

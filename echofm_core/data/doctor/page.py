@@ -16,7 +16,7 @@ from echofm_core.data.doctor.count import quantities
 from echofm_core.data.doctor.diagnosis import Diagnosis
 from echofm_core.data.doctor.numbers import Kind, Part, Summary, many
 from echofm_core.data.doctor.summary import SYNTHETIC, summary, to_json
-from echofm_core.data.findings import Severity
+from echofm_core.data.findings import Severity, findings_csv
 from echofm_core.pages.choice import deal
 from echofm_core.pages.files import png_bytes, write_whole
 from echofm_core.pages.grid import printable
@@ -117,12 +117,6 @@ def listings(findings: pd.DataFrame, severity: Severity) -> list[Listing]:
     ]
 
 
-def findings_csv(findings: pd.DataFrame) -> bytes:
-    """Every finding as CSV; what a spreadsheet would take for a formula gets a quote before it."""
-    shown = findings.astype(object).map(lambda value: _no_formula(printable(str(value))))
-    return shown.to_csv(index=False).encode()
-
-
 def _part(part: Part, kinds: Sequence[Kind]) -> dict[str, Any]:
     """One data set as its section names it."""
     known = [group for group in tables.GROUPS if tables.is_known(part, group)]
@@ -157,7 +151,3 @@ def _cells(rows: pd.DataFrame) -> tuple[tuple[str, str, str], ...]:
     return tuple(
         (str(one), printable(str(two)), printable(str(three))) for one, two, three in shown
     )
-
-
-def _no_formula(text: str) -> str:
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text

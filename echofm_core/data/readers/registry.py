@@ -82,22 +82,17 @@ def read_roots(
         config: Uses the tables of single data sets; default: their defaults.
 
     Returns:
-        One manifest of all, ordered by root and source row, and everything that was wrong.
+        One manifest of all, ordered by root and source row, which may be empty, and everything
+        that was wrong.
 
     Raises:
-        DataRootError: A root is missing, holds no known layout, or nothing in it is usable.
+        DataRootError: A root is missing or holds no known layout, or a layout cannot be read.
     """
     readings = list(read_each(roots, config))
     findings = Findings()
     for reading in readings:
         findings.extend(reading.findings)
-    manifest = joined([reading.manifest for reading in readings], findings)
-    if manifest.empty:
-        raise DataRootError(
-            f"none of the {len(findings.items)} files and rows under the data roots can be used; "
-            "`echofm data doctor` lists the reasons."
-        )
-    return manifest, findings
+    return joined([reading.manifest for reading in readings], findings), findings
 
 
 def read_each(roots: Sequence[Path], config: DataConfig | None = None) -> Iterator[Reading]:

@@ -109,8 +109,14 @@ def test_phantoms_are_said_to_be(tmp_path: Path) -> None:
     assert look(tmp_path, next((tmp_path / "data").rglob("*.avi"))).synthetic
 
 
-def test_a_place_with_nothing_is_one_sentence(tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    for place in (tmp_path / "empty", tmp_path / "none", tmp_path / "none.dcm"):
-        with pytest.raises(DataRootError, match="missing, or holds none"):
+def test_a_place_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
+    for place in (tmp_path / "none", tmp_path / "none.dcm"):
+        with pytest.raises(DataRootError, match="does not exist"):
             look(tmp_path, place)
+
+
+def test_a_folder_with_nothing_is_a_finding(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    diagnosis = look(tmp_path, tmp_path / "empty", root)
+    assert "nothing_known" in kinds(diagnosis)
+    assert len(diagnosis.manifest) == 6

@@ -120,8 +120,9 @@ def test_an_unknown_layout_is_named(tmp_path: Path) -> None:
         read_roots([tmp_path])
 
 
-def test_nothing_usable_is_an_error(tmp_path: Path) -> None:
+def test_of_a_root_of_which_nothing_is_usable_the_reasons_come(tmp_path: Path) -> None:
     root = echonet(tmp_path)
     (root / "Videos" / "0XA.avi").unlink()
-    with pytest.raises(DataRootError, match="none of the"):
-        read_roots([root])
+    manifest, findings = read_roots([root])
+    assert manifest.empty
+    assert "missing_file" in set(findings.table()["kind"])
