@@ -1,0 +1,211 @@
+"""The floor of every table: ridge regression on coarse grey statistics, without a network.
+
+A model that does not beat it has learnt nothing that a spreadsheet could not. Each site fits it on
+its own training patients and is tested on its own test patients, so that it is also what a
+hospital can compute at home, and no patient's data are pooled for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from echofm_core.data.people import people
+from echofm_core.data.windows import ClipWindows
+from echofm_core.randomness import stream
+from echofm_core.tasks import TASKS, Task, TaskKind
+from echofm_core.training.config import FinetuneConfig
+from echofm_core.training.predict import COLUMNS, IDENTITY, PROBABILITIES
+from echofm_core.training.targets import labels_of
+
+Floats = NDArray[np.float64]
+
+#: Most cells of the grid along each side of a frame.
+CELLS = 32
+#: Penalties tried, for each training clip, on standardised features.
+PENALTIES = (0.003, 0.03, 0.3, 3.0, 30.0)
+#: Parts of the patients in cross-validation; as many patients are needed at least.
+FOLDS = 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ridge:
+    """A fitted linear map.
+
+    Attributes:
+        mean, sd: (F,) of the training features.
+        weights: (F, K).
+        intercept: (K,).
+        residual: Root mean square error over patients that were left out, in target units.
+    """
+
+    mean: Floats
+    sd: Floats
+    weights: Floats
+    intercept: Floats
+    residual: float
+
+    def __call__(self, features: Floats) -> Floats:
+        """Features (N, F) to estimates (N, K)."""
+        estimates: Floats = ((features - self.mean) / self.sd) @ self.weights + self.intercept
+        return estimates
+
+
+def floor_predictions(
+    train: ClipWindows, test: ClipWindows, config: FinetuneConfig, *, seed: int, site: str
+) -> pd.DataFrame:
+    """Fit on a site's training clips, predict its test clips.
+
+    Regression tasks are fitted as the model's are (volumes in logarithms); a reduced EF has the
+    probability that a normal error of the left-out patients' size puts the estimated EF below the
+    threshold; classes have the softmax of one-hot estimates over that error.
+
+    Args:
+        train: Clips with labels to learn from.
+        test: Clips to predict.
+        config: Tasks and the threshold of a reduced EF.
+        seed, site: Name the stream that draws the folds of cross-validation.
+
+    Returns:
+        Rows as of :func:`echofm_core.training.predict.predict`. A task has none where fewer than
+        :data:`FOLDS` training patients have its label, or all have the same one.
+    """
+    threshold = config.reduced_ef_threshold
+    known = labels_of(train.manifest, config.tasks, threshold)
+    asked = labels_of(test.manifest, config.tasks, threshold)
+    tables = [pd.DataFrame(columns=COLUMNS)]
+    if known and len(train) and len(test):
+        features, unseen = grey_statistics(train), grey_statistics(test)
+        persons = pd.factorize(people(train.manifest))[0]
+        folds = _folds(persons, seed, site)
+        efs = labels_of(train.manifest, (Task.EF,), threshold)[Task.EF]
+        for task in config.tasks:
+            label = efs if task is Task.REDUCED_EF else known[task]
+            rows = np.isfinite(label)
+            if len(np.unique(persons[rows])) < FOLDS or len(np.unique(label[rows])) < 2:
+                continue
+            ridge = fit_ridge(features[rows], _targets(task, label[rows]), folds[rows])
+            estimates = _natural(task, ridge(unseen), ridge.residual, threshold)
+            tables.append(_rows(test.manifest, task, asked[task], estimates))
+    return pd.concat([table for table in tables if len(table)] or tables, ignore_index=True)
+
+
+def grey_statistics(clips: ClipWindows) -> Floats:
+    """Logarithms of the temporal deviation and of the mean of grey in each cell of a grid.
+
+    Args:
+        clips: N; the first test window of each is read.
+
+    Returns:
+        (N, 2 g g), with g the most cells up to :data:`CELLS` that divide a frame evenly.
+    """
+    return np.stack(
+        [_statistics(clips.test_windows(index)[0].frames) for index in range(len(clips))]
+    )
+
+
+def fit_ridge(features: Floats, targets: Floats, folds: NDArray[np.int64]) -> Ridge:
+    """Ridge regression, its penalty by cross-validation.
+
+    Args:
+        features: (N, F).
+        targets: (N, K).
+        folds: (N,) part that a row belongs to.
+
+    Source: Hoerl and Kennard 1970; solved for all penalties by one singular value decomposition.
+    """
+    errors = np.zeros(len(PENALTIES))
+    for fold in np.unique(folds):
+        held = folds == fold
+        if held.all():
+            continue
+        for index, ridge in enumerate(_ridges(features[~held], targets[~held])):
+            errors[index] += float(np.square(ridge(features[held]) - targets[held]).sum())
+    best = int(errors.argmin())
+    residual = float(np.sqrt(errors[best] / targets.size))
+    found = _ridges(features, targets)[best]
+    return Ridge(
+        mean=found.mean,
+        sd=found.sd,
+        weights=found.weights,
+        intercept=found.intercept,
+        residual=max(residual, 1e-6),
+    )
+
+
+def _ridges(features: Floats, targets: Floats) -> list[Ridge]:
+    """One for each penalty; a penalty counts once for each row."""
+    mean, sd = features.mean(axis=0), features.std(axis=0) + 1e-6
+    u, s, vt = np.linalg.svd((features - mean) / sd, full_matrices=False)
+    intercept = targets.mean(axis=0)
+    along = u.T @ (targets - intercept)
+    return [
+        Ridge(
+            mean=mean,
+            sd=sd,
+            weights=vt.T @ ((s / (s**2 + penalty * len(features)))[:, None] * along),
+            intercept=intercept,
+            residual=float("nan"),
+        )
+        for penalty in PENALTIES
+    ]
+
+
+def _folds(persons: NDArray[np.int64], seed: int, site: str) -> NDArray[np.int64]:
+    """Each patient's part."""
+    parts = np.arange(persons.max(initial=0) + 1) % FOLDS
+    drawn: NDArray[np.int64] = stream(seed, site, 0, "floor").permutation(parts)[persons]
+    return drawn
+
+
+def _statistics(frames: NDArray[np.uint8]) -> Floats:
+    """Of one window (T, S, S)."""
+    count, size = len(frames), frames.shape[-1]
+    cells = max(n for n in range(1, min(CELLS, size) + 1) if size % n == 0)
+    side = size // cells
+    grey = frames.reshape(count, cells, side, cells, side).mean(axis=(2, 4), dtype=np.float64)
+    return np.log1p(np.concatenate([grey.std(axis=0).ravel(), grey.mean(axis=0).ravel()]))
+
+
+def _targets(task: Task, label: NDArray[np.float32]) -> Floats:
+    """(N, 1) in model units, or (N, classes) one-hot."""
+    spec = TASKS[task]
+    if spec.kind is TaskKind.MULTICLASS:
+        one_hot: Floats = np.eye(spec.outputs)[label.astype(np.int64)]
+        return one_hot
+    values = np.log(label) if spec.log else label
+    column: Floats = values.astype(np.float64)[:, None]
+    return column
+
+
+def _natural(task: Task, estimates: Floats, residual: float, threshold: float) -> Floats:
+    """(N,) in the task's unit or probability, or (N, classes) probabilities."""
+    spec = TASKS[task]
+    if spec.kind is TaskKind.MULTICLASS:
+        scores = estimates / residual
+        share = np.exp(scores - scores.max(axis=1, keepdims=True))
+        classes: Floats = share / share.sum(axis=1, keepdims=True)
+        return classes
+    if spec.kind is TaskKind.BINARY:
+        below: Floats = norm.cdf((threshold - estimates[:, 0]) / residual)
+        return below
+    values = np.exp(estimates[:, 0]) if spec.log else estimates[:, 0]
+    clipped: Floats = values.clip(spec.low, spec.high)
+    return clipped
+
+
+def _rows(
+    manifest: pd.DataFrame, task: Task, truth: NDArray[np.float32], estimates: Floats
+) -> pd.DataFrame:
+    """The table of one task; clips without its label are dropped."""
+    table = manifest[IDENTITY].reset_index(drop=True).assign(task=task.value, truth=truth)
+    several = estimates.ndim == 2
+    table["prediction"] = (estimates.argmax(axis=1) if several else estimates).astype(np.float32)
+    for index, name in enumerate(PROBABILITIES):
+        inside = several and index < estimates.shape[1]
+        table[name] = estimates[:, index].astype(np.float32) if inside else np.float32(np.nan)
+    return table[np.isfinite(truth)][COLUMNS]
