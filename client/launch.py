@@ -35,8 +35,7 @@ class SiteFile(Section):
     device: str = "auto"
     """``cpu``, ``cuda`` ... or ``auto``."""
     devices: int = Field(default=1, ge=1, le=64)
-    """Devices that share each training batch, one process each; see
-    ``docs/how-to/several-gpus.md``."""
+    """Devices that share each training batch, one process each."""
 
     @field_validator("name")
     @classmethod

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 import traceback
-from importlib.metadata import entry_points
+from typing import Annotated
 
 import typer
 
 from echofm_core import __version__
 from echofm_core.errors import EchoFMError
+from echofm_core.sub_commands import load_sub_commands
 
 app = typer.Typer(
     name="echofm",
@@ -24,30 +25,39 @@ Start here:
 * `echofm demo` trains a federation of four synthetic institutions and writes a report (8 minutes)
 * `echofm simulate PLAN.toml` does the same for your own plan and data folders
 * `echofm model --size base` prints what a model is made of
+* `echofm keys` prints what a plan may hold, `echofm errors` what an exit code means
 """,
 )
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
 @app.callback()
-def _root() -> None:
-    """Keep sub-commands even when there is only one."""
-
-
-@app.command()
-def version() -> None:
-    """Print the version of EchoFM Federated."""
-    typer.echo(__version__)
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print it, and end."
+        ),
+    ] = False,
+) -> None:
+    """Options of `echofm` itself."""
 
 
 def main() -> None:
     """Run ``echofm``; an :class:`EchoFMError` becomes one sentence and its exit code."""
-    for entry in sorted(entry_points(group="echofm.commands"), key=lambda item: item.name):
-        entry.load()(app)
     try:
+        load_sub_commands(app)
         app()
     except EchoFMError as error:
         typer.secho(f"echofm: {error}", fg=typer.colors.RED, err=True)
-        typer.secho(f"(exit code {error.exit_code}: docs/reference/errors.md)", err=True)
+        typer.secho(
+            f"(exit code {error.exit_code}; see `echofm errors {error.exit_code}`)", err=True
+        )
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         typer.secho("echofm: interrupted; a run goes on with --resume.", err=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from echofm_core.data import commands as data
@@ -12,6 +14,52 @@ from echofm_core.phantom import commands as phantom
 
 
 def register(app: typer.Typer) -> None:
-    """Add the core's sub-commands, from ``data`` to ``predict``."""
+    """Add the core's sub-commands, from ``data`` to ``predict``, and what explains them all."""
     for room in (data, inference, institution, models, phantom):
         room.register(app)
+    for command in (errors, keys, version):
+        app.command()(command)
+
+
+def errors(
+    number: Annotated[
+        int | None, typer.Argument(help="An exit code; without one, all are printed.")
+    ] = None,
+) -> None:
+    """Say what an exit code means, and what to do.
+
+    For example: `echofm errors 11`.
+    """
+    from echofm_core.error_reference import exit_codes
+
+    codes = exit_codes()
+    chosen = [code for code in codes if number in (None, code.number)]
+    if not chosen:
+        known = ", ".join(str(code.number) for code in codes)
+        raise typer.BadParameter(f"{number} is no exit code of echofm; there are {known}.")
+    for code in chosen:
+        typer.echo(f"{code.number:>3}  {code.name or code.meaning.rstrip('.')}")
+        if code.name:
+            typer.echo(f"     {code.meaning}")
+        typer.echo(f"     What to do: {code.remedy}.")
+
+
+def keys(
+    table: Annotated[
+        str, typer.Argument(help="A table of the plan, e.g. finetune; without one, all.")
+    ] = "",
+) -> None:
+    """Print the keys that a plan may have: default, legal values, meaning.
+
+    For example: `echofm keys finetune`.
+    """
+    from echofm_core.plan_reference import in_words
+
+    typer.echo(in_words(table))
+
+
+def version() -> None:
+    """Print the version of EchoFM Federated."""
+    from echofm_core import __version__
+
+    typer.echo(__version__)

@@ -1,8 +1,8 @@
 """Every error a user can meet: one tree, one exit code and one line of docs each.
 
 Messages are one sentence that says what happened, where, what was expected, what was found and
-what to do. They never hold a patient identifier. The codes are listed with their remedies in
-``docs/reference/errors.md``; a test keeps both in step.
+what to do. They never hold a patient identifier. ``echofm errors`` prints the codes with their
+remedies, and ``docs/reference/errors.md`` is written from the same classes.
 """
 
 from __future__ import annotations
@@ -12,90 +12,112 @@ class EchoFMError(Exception):
     """Anything that ends a command with one clear sentence instead of a traceback."""
 
     exit_code = 1
+    remedy = "read the sentence"
 
 
 class PlanError(EchoFMError):
     """The plan is not valid: unknown key, wrong type, value out of its range."""
 
     exit_code = 10
+    remedy = "mend the key that is named; `echofm keys` prints all of them"
 
 
 class DataRootError(EchoFMError):
     """A data root is missing, or no known layout is there."""
 
     exit_code = 11
+    remedy = "check `machine.roots`; folders are used exactly as downloaded"
 
 
 class ManifestError(EchoFMError):
     """A manifest breaks its contract: missing column, label out of range, patient in two splits."""
 
     exit_code = 12
+    remedy = "write it again with `echofm data index`"
 
 
 class EmptySiteError(EchoFMError):
     """A site has nothing to train or to test on for what the plan asks."""
 
     exit_code = 13
+    remedy = "check its folder, `protocol.views` and `protocol.min_patients`"
 
 
 class UnreadableFileError(EchoFMError):
     """One file cannot be decoded. Readers turn it into a finding; it never ends a run."""
 
     exit_code = 14
+    remedy = "none in a run: it is quarantined; a command on one file ends with it"
 
 
 class StoreError(EchoFMError):
     """A clip store is missing, incomplete, or does not fit the manifest or the disk."""
 
     exit_code = 15
+    remedy = "free disk space, or build it again: it goes on where it stopped"
 
 
 class CheckpointError(EchoFMError):
     """Weights do not fit the model: missing, unexpected or misshapen arrays."""
 
     exit_code = 16
+    remedy = "use the plan that the weights were trained with"
 
 
 class TrainingError(EchoFMError):
     """Training cannot go on, for instance because the loss stays non-finite."""
 
     exit_code = 17
+    remedy = "lower `learning_rate`; look at the site's log"
 
 
 class PrivacyError(EchoFMError):
     """What was asked cannot be done privately, or the budget is spent. Never trains on."""
 
     exit_code = 18
+    remedy = "raise the budget, or stop"
+
+
+class SeenPatientsError(EchoFMError):
+    """Patients to be scored are among those that the model was trained on."""
+
+    exit_code = 19
+    remedy = "score patients whom it never saw; `--seen` scores them all the same, and says so"
 
 
 class FederationError(EchoFMError):
     """A round cannot be completed: too few sites answered, or none could be used."""
 
     exit_code = 20
+    remedy = "the round's journal names each site and reason; then `--resume`"
 
 
 class RefusedUpdateError(EchoFMError):
     """A site's update failed admission. Journaled; the round goes on without it."""
 
     exit_code = 21
+    remedy = "the round goes on without it; the journal says why"
 
 
 class ResumeError(EchoFMError):
     """A run folder cannot be continued: another plan, or a damaged journal."""
 
     exit_code = 22
+    remedy = "the plan of that folder, or another `--out`"
 
 
 class EngineError(EchoFMError):
     """A simulation worker died or could not be started."""
 
     exit_code = 23
+    remedy = "usually memory: fewer `workers`; then `--resume`"
 
 
 class NothingUsableError(EchoFMError):
     """Of all that was given, no clip can be used; the reasons were printed one by one."""
 
     exit_code = 31
+    remedy = "read the reasons; `echofm data doctor` shows them beside the files"
     remedy = "read the reasons; `echofm data doctor` shows them beside the files"
 
 
@@ -104,9 +126,11 @@ class OutputError(EchoFMError):
 
     exit_code = 32
     remedy = "make room, or choose another `--out`; then run the same command again"
+    remedy = "make room, or choose another `--out`; then run the same command again"
 
 
 class EnvironmentClashError(EchoFMError):
     """The installation is not sound: a missing tool, or another package provides our names."""
 
     exit_code = 30
+    remedy = "a virtual environment of its own"

@@ -110,8 +110,7 @@ class MachineConfig(Section):
     """``cpu``, ``cuda``, ``cuda:1`` ...; ``auto`` takes a GPU if there is one."""
     devices: int = Field(default=1, ge=1, le=64)
     """Devices that share each training batch, one process each: GPUs 0, 1 ... with ``cuda``, plain
-    processes with ``cpu``. Changing it changes rounding only; see ``docs/how-to/several-gpus.md``.
-    """
+    processes with ``cpu``. Changing it changes rounding only."""
     start: str = ""
     """Folder of the weights that the encoder starts from, e.g. of `echofm model import`; relative
     to the plan file."""

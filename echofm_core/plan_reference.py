@@ -1,4 +1,6 @@
-"""The plan's reference page, written from the models themselves so that it cannot go stale.
+"""The plan's keys in words, written from the models themselves so that they cannot go stale.
+
+For the terminal by `echofm keys`, and as the reference page:
 
 ``python -m echofm_core.plan_reference > docs/reference/plan.md``
 """
@@ -7,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import StrEnum
+from textwrap import wrap
 from typing import Any, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from echofm_core.errors import PlanError
 from echofm_core.plan import Plan
 from echofm_core.section import Section
+from echofm_core.suggest import did_you_mean
 
 _HEAD = """# The plan
 
@@ -25,6 +30,40 @@ one worker or many.
 def reference() -> str:
     """Markdown page: one table a section, one row a key."""
     return "\n".join([_HEAD, "## Top level\n", *_parts(Plan)])
+
+
+def in_words(table: str = "") -> str:
+    """The keys of a table, or of all, as plain text.
+
+    Raises:
+        PlanError: A plan has no such table.
+    """
+    tables = dict(_tables(Plan, ""))
+    name = table.strip("[] ")
+    if name and name not in tables:
+        hint = did_you_mean(name, tables)
+        raise PlanError(f"a plan has no table [{name}]{hint}; there are {', '.join(tables)[2:]}.")
+    chosen = {name: tables[name]} if name else tables
+    return "\n\n".join(_text(key, section) for key, section in chosen.items())
+
+
+def _tables(section: type[Section], name: str) -> Iterator[tuple[str, type[Section]]]:
+    """Every table by its dotted name, outer ones first; the top level is ""."""
+    yield name, section
+    for key, info in section.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, Section):
+            yield from _tables(info.annotation, f"{name}.{key}" if name else key)
+
+
+def _text(name: str, section: type[Section]) -> str:
+    lines = [f"[{name}]" if name else "at the top of the file"]
+    for key, info in section.model_fields.items():
+        if _is_section(info):
+            continue
+        lines.append(f"{key}: {_legal(info)}; default {_default(info.default)}".replace("`", ""))
+        meaning = " ".join((info.description or "").split()).replace("``", "`")
+        lines += wrap(meaning, 96, initial_indent="    ", subsequent_indent="    ")
+    return "\n".join(lines)
 
 
 def _parts(section: type[Section], name: str = "") -> Iterator[str]:

@@ -45,7 +45,7 @@ def start(
     """Run the SuperLink until Ctrl-C.
 
     Whoever reaches this port can run code at every site: keep it on loopback and let a reverse
-    proxy pass /v1/fleet/ alone (docs/how-to/deploy.md).
+    proxy pass /v1/fleet/ alone.
     """
     import time
 
@@ -72,7 +72,7 @@ def run(
 ) -> None:
     """Run a plan on the sites of a started federation; exit code 0 only when it completed.
 
-    Example: `echofm server run fed examples/institution-ef.toml --out runs/first`.
+    Example: `echofm server run fed plan.toml --out runs/first`.
     """
     from echofm_core.plan import load_plan
     from echofm_core.tracking.listener import require_trackers

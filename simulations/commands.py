@@ -41,7 +41,7 @@ def demo(
 
 
 def simulate(
-    plan: Annotated[Path, typer.Argument(help="TOML plan; examples/ holds commented ones.")],
+    plan: Annotated[Path, typer.Argument(help="TOML plan; `echofm keys` prints what it may hold.")],
     out: Annotated[Path | None, typer.Option(help="Run folder; default: runs/NAME.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on with an interrupted run.")] = False,
     workers: Annotated[
@@ -54,9 +54,9 @@ def simulate(
     the model, both training phases and what to compare with. The same plan gives the same
     weights, bit for bit, on 1 or N workers.
 
-    Examples: `echofm simulate examples/demo.toml`; on real data,
-    `echofm simulate examples/institution-ef.toml --out runs/ef --workers 4`; after a power cut,
-    the same with `--resume`.
+    For example: `echofm simulate demo/plan.toml --out demo/run-2` on the demo's data; on yours,
+    `echofm simulate plan.toml --out runs/ef --workers 4`; after a power cut, the same with
+    `--resume`.
     """
     from echofm_core.plan import load_plan
     from simulations.experiment import run_experiment

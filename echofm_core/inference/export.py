@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from echofm_core.data.windows import MEAN, SD
 from echofm_core.errors import CheckpointError, EnvironmentClashError
+from echofm_core.extras import install
 from echofm_core.models.saved import WEIGHTS, SavedModel, find_weights
 from echofm_core.models.subset import Subset
 from echofm_core.pages.files import write_whole
@@ -99,7 +100,7 @@ def write_onnx(saved: SavedModel, path: Path) -> float:
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise EnvironmentClashError(
-            f"ONNX needs the package {error.name}; pip install 'echofm-federated[onnx]'."
+            f"ONNX needs the package {error.name}; {install('onnx')}."
         ) from None
     predictor, partial = Predictor(saved).eval(), path.with_name(f".{path.name}")
     example = _example(saved, 2)

@@ -36,8 +36,8 @@ def pretrain(
     one institution. Where there are held-out patients, the weights of the round with the least
     validation loss are the result.
 
-    For example: `echofm pretrain examples/pretrain-mimic.toml --out runs/mae`, then
-    `echofm finetune examples/institution-ef.toml --start runs/mae --out runs/ef`.
+    For example: `echofm pretrain plan.toml --out runs/mae`, then
+    `echofm finetune plan.toml --start runs/mae --out runs/ef`.
     """
     from echofm_core.contract import Phase
 
@@ -59,8 +59,8 @@ def finetune(
     better. Without --start the encoder begins with the weights of `machine.start`, else with drawn
     ones.
 
-    For example: `echofm finetune examples/institution-ef.toml --start runs/mae --out runs/ef`;
-    after a power cut, the same with `--resume`.
+    For example: `echofm finetune plan.toml --start runs/mae --out runs/ef`; after a power cut, the
+    same with `--resume`.
     """
     from echofm_core.contract import Phase
 

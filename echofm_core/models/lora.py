@@ -23,6 +23,7 @@ from torch import nn
 
 from echofm_core.contract import ENCODER, LORA_A, LORA_B, Weights, group_of
 from echofm_core.errors import EnvironmentClashError
+from echofm_core.extras import install
 from echofm_core.models.echo_model import EchoModel
 from echofm_core.models.lora_config import LoraConfig
 from echofm_core.plan import Plan
@@ -86,7 +87,7 @@ def _require_peft() -> None:
     if find_spec("peft") is None:
         raise EnvironmentClashError(
             'finetune.mode = "lora" needs peft, at the server and at each site; install it with '
-            "`pip install 'echofm-federated[lora]'`."
+            f"`{install('lora')}`."
         )
 
 

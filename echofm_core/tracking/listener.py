@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from echofm_core.errors import EnvironmentClashError
+from echofm_core.extras import install
 from echofm_core.plan import Plan
 from echofm_core.tracking._api import TrackedRound, Tracker
 from echofm_core.tracking.config import TrackerName
@@ -40,7 +41,7 @@ def require_trackers(plan: Plan) -> None:
         if missing:
             raise EnvironmentClashError(
                 f'machine.track names "{name.value}", which needs the package {missing[0]}; '
-                f"pip install 'echofm-federated[{name.value}]', or take it out of the plan."
+                f"{install(name.value)}, or take it out of the plan."
             )
 
 

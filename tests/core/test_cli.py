@@ -17,7 +17,7 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     "command",
     [(), ("demo",), ("simulate",), ("model",), ("data",), ("data", "index"), ("data", "store"),
-     ("phantom",), ("phantom", "write"), ("server",), ("client",)],
+     ("phantom",), ("phantom", "write"), ("server",), ("client",), ("errors",), ("keys",)],
 )  # fmt: skip
 def test_every_help_page_works_and_names_its_use(command: tuple[str, ...]) -> None:
     result = run(*command, "--help")
@@ -44,7 +44,7 @@ def test_a_wrong_plan_ends_with_one_sentence_and_its_code(
     assert result.returncode == code, result.stderr
     assert sentence in result.stderr
     assert "Traceback" not in result.stderr
-    assert f"(exit code {code}: docs/reference/errors.md)" in result.stderr
+    assert f"(exit code {code}; see `echofm errors {code}`)" in result.stderr
 
 
 def test_a_missing_plan_names_its_path(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from echofm_core import errors
 from echofm_core.contract import ENCODER, HEADS, STF_NET
+from echofm_core.error_reference import reference as error_page
 from echofm_core.models.anatomy import anatomy_of
 from echofm_core.plan import plan_from_mapping
 from echofm_core.plan_reference import reference
@@ -16,11 +17,15 @@ DOCS = Path(__file__).parents[2] / "docs" / "reference"
 
 
 def test_every_error_has_its_own_code_and_its_row() -> None:
+    """Write it again: `python -m echofm_core.error_reference > docs/reference/errors.md`."""
     classes = [item for _, item in inspect.getmembers(errors, inspect.isclass)]
     codes = {item.__name__: item.exit_code for item in classes}
     assert len(set(codes.values())) == len(codes)
-    rows = re.findall(r"^\| (\d+) \| `(\w+)`", (DOCS / "errors.md").read_text(), re.M)
+    page = (DOCS / "errors.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| `(\w+)`", page, re.M)
     assert {name: int(code) for code, name in rows} == codes
+    assert page == error_page()
+    assert all("remedy" in vars(item) for item in classes), "each says what to do in its own words"
 
 
 def test_the_plan_page_is_current() -> None:

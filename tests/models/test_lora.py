@@ -127,7 +127,7 @@ def test_without_peft_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -
     build_tuned_model(small_plan())
     require_adapters(small_plan())
     for wanted in (build_tuned_model, require_adapters):
-        with pytest.raises(EnvironmentClashError, match=r"pip install 'echofm-federated\[lora\]'"):
+        with pytest.raises(EnvironmentClashError, match=r"pip install 'peft>=0.17'"):
             wanted(lora_plan())
 
 

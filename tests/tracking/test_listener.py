@@ -20,7 +20,7 @@ def test_a_missing_extra_is_one_sentence_that_says_what_to_install(
         listener.require_trackers(plan("mlflow", "tensorboard"))
     assert str(error.value) == (
         'machine.track names "tensorboard", which needs the package tensorboard_that_is_not; '
-        "pip install 'echofm-federated[tensorboard]', or take it out of the plan."
+        "pip install 'tensorboard>=2.17', or take it out of the plan."
     )
 
 

@@ -25,6 +25,7 @@ from echofm_core.data.dicom.form import Samples, form_of
 from echofm_core.data.dicom.run_length import decode_run_length
 from echofm_core.data.limits import LARGEST_FRAME
 from echofm_core.errors import UnreadableFileError
+from echofm_core.extras import install
 
 #: What an optional codec needs.
 EXTRA, PACKAGE = "codecs", "imagecodecs"
@@ -67,8 +68,7 @@ def decoder_of(syntax: str) -> Decoder:
 def _need_extra(what: str) -> None:
     if find_spec(PACKAGE) is None:
         raise UnreadableFileError(
-            f"a DICOM file {what}, which optional codecs decode: "
-            f"pip install 'echofm-federated[{EXTRA}]'."
+            f"a DICOM file {what}, which optional codecs decode: {install(EXTRA)}."
         )
 
 

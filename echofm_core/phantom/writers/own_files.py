@@ -18,7 +18,7 @@ from echofm_core.phantom.writers.video import NO_VIDEO, write_avi
 DATASET = "phantom_infirmary"
 EF_MEAN, EF_SD = 52.0, 13.0
 FRAMES = 40
-MAPPING = f"""# How this folder becomes a manifest; see docs/how-to/own-data.md.
+MAPPING = f"""# How this folder becomes a manifest.
 dataset = "{DATASET}"
 secret = "site.secret"
 table = "export.csv"

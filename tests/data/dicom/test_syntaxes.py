@@ -224,7 +224,7 @@ def test_a_missing_codec_is_named_with_the_extra(
         read_cine(path)
     name = uid.UID(syntax).name
     assert f"{name} ({syntax})" in str(caught.value)
-    assert "pip install 'echofm-federated[codecs]'" in str(caught.value)
+    assert "pip install 'imagecodecs>=2025.3'" in str(caught.value)
 
 
 def test_a_header_without_syntax(tmp_path: Path) -> None:
