@@ -118,14 +118,12 @@ class NothingUsableError(EchoFMError):
 
     exit_code = 31
     remedy = "read the reasons; `echofm data doctor` shows them beside the files"
-    remedy = "read the reasons; `echofm data doctor` shows them beside the files"
 
 
 class OutputError(EchoFMError):
     """What a command writes cannot be written: no permission, no such place, or a full disk."""
 
     exit_code = 32
-    remedy = "make room, or choose another `--out`; then run the same command again"
     remedy = "make room, or choose another `--out`; then run the same command again"
 
 
