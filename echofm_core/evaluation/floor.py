@@ -168,7 +168,8 @@ def _statistics(frames: NDArray[np.uint8]) -> Floats:
     cells = max(n for n in range(1, min(CELLS, size) + 1) if size % n == 0)
     side = size // cells
     grey = frames.reshape(count, cells, side, cells, side).mean(axis=(2, 4), dtype=np.float64)
-    return np.log1p(np.concatenate([grey.std(axis=0).ravel(), grey.mean(axis=0).ravel()]))
+    statistics: Floats = np.concatenate([grey.std(axis=0).ravel(), grey.mean(axis=0).ravel()])
+    return np.log(statistics + 1)
 
 
 def _targets(task: Task, label: NDArray[np.float32]) -> Floats:
@@ -178,8 +179,7 @@ def _targets(task: Task, label: NDArray[np.float32]) -> Floats:
         one_hot: Floats = np.eye(spec.outputs)[label.astype(np.int64)]
         return one_hot
     values = np.log(label) if spec.log else label
-    column: Floats = values.astype(np.float64)[:, None]
-    return column
+    return values.astype(np.float64)[:, None]
 
 
 def _natural(task: Task, estimates: Floats, residual: float, threshold: float) -> Floats:
