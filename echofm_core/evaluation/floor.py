@@ -7,6 +7,7 @@ hospital can compute at home, and no patient's data are pooled for it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -116,7 +117,7 @@ def fit_ridge(features: Floats, targets: Floats, folds: NDArray[np.int64]) -> Ri
         targets: (N, K).
         folds: (N,) part that a row belongs to.
 
-    Source: Hoerl and Kennard 1970; solved for all penalties by one singular value decomposition.
+    Source: Hoerl and Kennard 1970; solved for all penalties by one eigendecomposition.
     """
     errors = np.zeros(len(PENALTIES))
     for fold in np.unique(folds):
@@ -140,19 +141,32 @@ def fit_ridge(features: Floats, targets: Floats, folds: NDArray[np.int64]) -> Ri
 def _ridges(features: Floats, targets: Floats) -> list[Ridge]:
     """One for each penalty; a penalty counts once for each row."""
     mean, sd = features.mean(axis=0), features.std(axis=0) + 1e-6
-    u, s, vt = np.linalg.svd((features - mean) / sd, full_matrices=False)
+    unit = (features - mean) / sd
     intercept = targets.mean(axis=0)
-    along = u.T @ (targets - intercept)
+    solve = _solver(unit, targets - intercept)
     return [
         Ridge(
             mean=mean,
             sd=sd,
-            weights=vt.T @ ((s / (s**2 + penalty * len(features)))[:, None] * along),
+            weights=solve(penalty * len(features)),
             intercept=intercept,
             residual=float("nan"),
         )
         for penalty in PENALTIES
     ]
+
+
+def _solver(features: Floats, targets: Floats) -> Callable[[float], Floats]:
+    """Weights by penalty, from one eigendecomposition of the smaller of both Gram matrices."""
+    wide = features.shape[0] < features.shape[1]
+    values, vectors = np.linalg.eigh(features @ features.T if wide else features.T @ features)
+    along = vectors.T @ (targets if wide else features.T @ targets)
+
+    def weights(penalty: float) -> Floats:
+        solved: Floats = vectors @ (along / (values + penalty)[:, None])
+        return features.T @ solved if wide else solved
+
+    return weights
 
 
 def _folds(persons: NDArray[np.int64], seed: int, site: str) -> NDArray[np.int64]:
