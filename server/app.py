@@ -21,6 +21,7 @@ app = ServerApp()
 def main(grid: Grid, context: Context) -> None:
     """Run the plan that the run config names."""
     from echofm_core.plan import load_plan
+    from server.outcome import conclude
     from server.rounds import run_federation
 
     settings = context.run_config
@@ -28,16 +29,18 @@ def main(grid: Grid, context: Context) -> None:
         if not settings.get(key):
             raise PlanError(f"the run config lacks `{key}`; give it as -c '{key}=\"PATH\"'.")
     names = [name.strip() for name in str(settings.get("sites", "")).split(",") if name.strip()]
+    plan, folder = load_plan(Path(str(settings["plan"]))), Path(str(settings["run-folder"]))
     result = run_federation(
         grid,
-        load_plan(Path(str(settings["plan"]))),
-        Path(str(settings["run-folder"])),
+        plan,
+        folder,
         resume=bool(settings.get("resume", False)),
         on_event=_show,
         expected_sites=names,
         wait_seconds=float(settings.get("wait-seconds", 600.0)),
     )
     print(f"final weights {result.digest}", flush=True)
+    print(f"report: {conclude(plan, folder, result)}", flush=True)
 
 
 def _show(event: Event) -> None:

@@ -27,6 +27,7 @@ from echofm_core.contract import (
     LORA_B,
     STF_NET,
     Phase,
+    SiteDescription,
     SiteResult,
     Weights,
 )
@@ -66,13 +67,19 @@ class FederationResult:
         weights: Shared groups of the final model, float32, adapters merged; after pre-training
             alone the encoder.
         digest: Their digest.
-        site_results: Test metrics, in site order.
+        site_results: Test scores, in site order.
+        failed: Site -> why its test did not count.
+        sites: Site -> what it said of itself.
+        seconds: Wall time of all rounds, those before an interruption too, and of the test.
         metrics: Columns arm, phase, round, site, metric, value.
     """
 
     weights: Weights
     digest: str
     site_results: tuple[SiteResult, ...]
+    failed: Mapping[str, str]
+    sites: Mapping[str, SiteDescription]
+    seconds: float
     metrics: pd.DataFrame
 
 
@@ -130,15 +137,24 @@ def run_federation(
                 weights = _run_phase(grid, plan, phase, sites, journal, folder, tell, tracking)
     weights = _plain(plan, weights)
     name = digest(weights)
+    started = time.monotonic()
     results: list[SiteResult] = []
+    failed: dict[str, str] = {}
     if plan.finetune.rounds:
-        results = _test(grid, plan, weights, sites, folder, tell, run)
+        results, failed = _test(grid, plan, weights, sites, folder, tell, run)
     entries = journal.entries()
+    seconds = sum(entry.seconds for entry in entries) + time.monotonic() - started
     metrics = metrics_table(arm, entries, results)
     _write_outcome(folder, plan, weights, entries, metrics)
     shutil.rmtree(scratch, ignore_errors=True)
     return FederationResult(
-        weights=weights, digest=name, site_results=tuple(results), metrics=metrics
+        weights=weights,
+        digest=name,
+        site_results=tuple(results),
+        failed=failed,
+        sites={site: found.about for site, found in sites.items()},
+        seconds=round(seconds, 1),
+        metrics=metrics,
     )
 
 
@@ -265,7 +281,7 @@ def _test(
     folder: Path,
     tell: OnEvent,
     run: str,
-) -> list[SiteResult]:
+) -> tuple[list[SiteResult], dict[str, str]]:
     """Test the final model; a site that fails is named, and its row is missing."""
     started = time.monotonic()
     results, failed = evaluate(grid, plan, weights, sites, run, folder / "scratch")
@@ -274,7 +290,7 @@ def _test(
     write_json(folder / "evaluation.json", {**outcome, "plan_hash": plan.digest()})
     names = tuple(result.site for result in results)
     tell(Event(kind=EventKind.EVALUATED, sites=names, refused=failed, seconds=seconds))
-    return results
+    return results, failed
 
 
 def _told(result: SiteResult) -> dict[str, object]:

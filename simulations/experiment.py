@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -28,6 +27,7 @@ from echofm_core.evaluation.score import score
 from echofm_core.models.lora import untrained_notes
 from echofm_core.phantom.patients import is_phantom
 from echofm_core.plan import Plan, load_plan
+from echofm_core.privacy.spent import spent
 from echofm_core.randomness import stream
 from echofm_core.report import write_report
 from echofm_core.tracking.listener import require_trackers
@@ -100,7 +100,7 @@ def run_experiment(plan: Plan, run: Path, *, resume: bool = False) -> Outcome:
         "synthetic": any(is_phantom(Path(root)) for root in plan.machine.roots),
         "versions": _versions(),
         "notes": notes,
-        "privacy": _privacy(plan, run),
+        "privacy": spent(pd.read_parquet(run / "metrics.parquet"), plan.privacy.delta),
     }
     _write_text(run / "summary.json", json.dumps(summary, indent=1))
     own = scores[scores["model"] == FEDERATED]
@@ -253,23 +253,6 @@ def _score(plan: Plan, run: Path, arms: Sequence[Arm]) -> pd.DataFrame:
     scores = pd.concat(tables)[columns] if tables else pd.DataFrame(columns=columns)
     scores.to_parquet(run / "scores.parquet", index=False)
     return scores
-
-
-def _privacy(plan: Plan, run: Path) -> list[dict[str, Any]]:
-    """Epsilon spent at each site of the federated arm, from the round metrics."""
-    metrics = pd.read_parquet(run / "metrics.parquet")
-    table = metrics.pivot_table(index="site", columns="metric", values="value", aggfunc="max")
-    if "epsilon" not in table:
-        return []
-    return [
-        {
-            "site": str(site),
-            "epsilon": float(row["epsilon"]),
-            "delta": plan.privacy.delta,
-            "noise_multiplier": float(row.get("noise_multiplier", float("nan"))),
-        }
-        for site, row in table[table["epsilon"].notna()].iterrows()
-    ]
 
 
 def _versions() -> dict[str, str]:

@@ -76,16 +76,20 @@ def read_run(folder: Path) -> RunFiles:
     }
     if not sheets:
         missing["contact_sheets"] = f"{pictures.name}/ holds no contact sheet"
+    summary = _summary(folder / "summary.json", missing)
+    predictions = _predictions(folder / "predictions", missing)
+    # A run between hospitals says why it cannot have a part.
+    missing |= {part: why for part, why in summary.get("absent", {}).items() if part in missing}
     return RunFiles(
         folder=folder,
         plan=plan,
         plan_text=text,
-        summary=_summary(folder / "summary.json", missing),
+        summary=summary,
         metrics=tables["metrics"],
         scores=tables["scores"],
         findings=tables["findings"],
         sites=tables["sites"],
-        predictions=_predictions(folder / "predictions", missing),
+        predictions=predictions,
         reconstruction=reconstruction.read_bytes() if reconstruction.is_file() else None,
         contact_sheets=sheets,
         missing=missing,

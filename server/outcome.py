@@ -1,0 +1,134 @@
+"""What a run between hospitals ends with: the simulation's files, as far as they may leave a site.
+
+Scores come with intervals that each site computed over its own patients. Nothing here is made of
+single patients, so there is no interval over all sites together, and no picture of patients.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from echofm_core.contract import Scored, SiteResult
+from echofm_core.errors import FederationError
+from echofm_core.plan import Plan
+from server.rounds import FederationResult
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Part of the report -> why a run between hospitals has none.
+ABSENT = {
+    "predictions": "predictions of single patients stay in the state folder of each site, so there "
+    "is no scatter, no ROC curve, nothing by stratum and no interval over all sites together",
+    "findings": "which files a site could not use is known there alone; their number is in the "
+    "table of sites",
+    "contact_sheets": "frames stay at the sites",
+    "reconstruction": "frames stay at the sites",
+}
+
+_SCORES = ["model", "site", "task", "metric", "value", "low", "high", "patients"]
+
+
+def conclude(plan: Plan, folder: Path, result: FederationResult) -> Path:
+    """Write scores, counts, summary, card and report into a finished run's folder.
+
+    Args:
+        plan: What was run.
+        folder: Run folder; weights and ``metrics.parquet`` are there.
+        result: What the run ended with.
+
+    Returns:
+        Path of ``report.html``.
+
+    Raises:
+        FederationError: Sites were to be tested, and none could be; the files are there.
+    """
+    from echofm_core.evaluation.card import write_card
+    from echofm_core.pages.files import write_whole
+    from echofm_core.privacy.spent import spent
+    from echofm_core.report import write_report
+
+    scores = score_table(result.site_results)
+    counts = count_table(plan, result)
+    summary: dict[str, Any] = {
+        "name": plan.name,
+        "plan_hash": plan.digest(),
+        "digest": result.digest,
+        "seconds": result.seconds,
+        "origin": f"Trained between {len(result.sites)} sites; no recording left its site.",
+        "synthetic": False,
+        "versions": {},
+        "notes": _notes(plan, result),
+        "privacy": spent(result.metrics, plan.privacy.delta),
+        "absent": ABSENT,
+    }
+    for name, table in (("scores", scores), ("sites", counts)):
+        write_whole(folder / f"{name}.parquet", table.to_parquet(index=False))
+    write_whole(folder / "summary.json", json.dumps(summary, indent=1).encode())
+    own = scores[scores["model"] == Scored.MODEL.value]
+    write_card(folder, plan, counts, own, summary, summary["notes"])
+    report = write_report(folder)
+    if result.failed and not result.site_results:
+        reasons = "; ".join(f"{site}: {why.rstrip('.')}" for site, why in result.failed.items())
+        raise FederationError(
+            f"the model was trained, and could not be tested at any of {len(result.failed)} sites "
+            f"({reasons}); mend the sites and go on with --resume."
+        )
+    return report
+
+
+def score_table(results: tuple[SiteResult, ...]) -> pd.DataFrame:
+    """Scores of all sites: columns model, site, task, metric, value, low, high, patients.
+
+    Differences are rows too; their model is ``federated_minus_no_network``.
+    """
+    import pandas as pd
+
+    rows = []
+    for result in results:
+        for name, score in result.scores.items():
+            model, task, metric = name.split("/")
+            patients = result.patients[task]
+            ends = (score.value, score.low, score.high)
+            rows.append((model, result.site, task, metric, *ends, patients))
+    return pd.DataFrame(rows, columns=_SCORES)
+
+
+def count_table(plan: Plan, result: FederationResult) -> pd.DataFrame:
+    """Clips, patients and labels by site and split, as far as the sites told them.
+
+    Test patients are those of the task that has most of them.
+    """
+    import pandas as pd
+
+    tested = {found.site: max(found.patients.values()) for found in result.site_results}
+    rows: list[dict[str, object]] = []
+    for site, about in result.sites.items():
+        train = {"split": "train", "clips": about.train_clips, "patients": about.train_patients}
+        test = {"split": "test", "clips": None, "patients": tested.get(site)}
+        for counts, labels in ((train, about.labels), (test, about.test_labels)):
+            told = {task.value: labels.get(task.value, 0) for task in plan.finetune.tasks}
+            rows.append({"site": site, "dataset": "not told", **counts, **told})
+        rows[-2]["unusable_files"] = about.quarantined
+    whole = dict.fromkeys(("clips", "patients", "unusable_files"), "Int64")
+    return pd.DataFrame(rows).astype(whole)
+
+
+def _notes(plan: Plan, result: FederationResult) -> list[str]:
+    """What a reader of the numbers must know."""
+    from echofm_core.models.lora import untrained_notes
+
+    notes = [
+        "The intervals were computed at the sites, each over its own test patients; no site's "
+        "interval can be checked elsewhere.",
+        *untrained_notes(plan),
+    ]
+    for task in plan.finetune.tasks if plan.finetune.rounds else ():
+        if not any(about.labels.get(task.value) for about in result.sites.values()):
+            notes.append(f"No site has training labels for the planned task {task.value}.")
+        elif not any(about.test_labels.get(task.value) for about in result.sites.values()):
+            notes.append(f"No site has test labels for the planned task {task.value}.")
+    notes += [f"{site} could not be tested: {why}" for site, why in result.failed.items()]
+    return notes

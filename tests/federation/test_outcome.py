@@ -1,0 +1,118 @@
+"""What a run between hospitals leaves in its folder, and what it does not."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from echofm_core.errors import FederationError
+from server.outcome import conclude
+from server.rounds import FederationResult, run_federation
+from simulations.engine import Engine, SiteSettings
+from tests.federation.small import NAMES, TEST, TRAIN, small_plan, with_states
+
+Done = tuple[Path, FederationResult]
+PLAN = small_plan(pretrain={"rounds": 1}, finetune={"rounds": 1})
+
+
+@pytest.fixture(scope="module")
+def done(built_sites: list[SiteSettings], tmp_path_factory: pytest.TempPathFactory) -> Done:
+    folder = tmp_path_factory.mktemp("outcome")
+    with Engine() as engine:
+        grid = engine.grid(with_states(built_sites, folder / "state"))
+        result = run_federation(grid, PLAN, folder / "run")
+    assert conclude(PLAN, folder / "run", result) == folder / "run" / "report.html"
+    return folder, result
+
+
+def test_scores_are_those_that_the_sites_computed(done: Done) -> None:
+    """alpha and beta have two test patients with an EF, gamma two with a grade."""
+    folder, result = done
+    table = pd.read_parquet(folder / "run" / "scores.parquet")
+    own = table[table["model"] == "federated"]
+    tasks = own.groupby("site")["task"].unique().map(sorted).to_dict()
+    assert tasks == {
+        "alpha": ["ef", "reduced_ef"], "beta": ["ef", "reduced_ef"], "gamma": ["as_grade"],
+    }  # fmt: skip
+    assert set(own["patients"]) == {TEST}
+    mae = own[(own["metric"] == "mae") & (own["site"] == "beta")].iloc[0]
+    told = result.site_results[1].scores["federated/ef/mae"]
+    assert (mae["value"], mae["low"], mae["high"]) == (told.value, told.low, told.high)
+    assert mae["low"] <= mae["value"] <= mae["high"]
+
+
+def test_counts_are_those_that_the_sites_described(done: Done) -> None:
+    table = pd.read_parquet(done[0] / "run" / "sites.parquet")
+    train = table[table["split"] == "train"].set_index("site")
+    assert train["clips"].to_dict() == train["patients"].to_dict() == TRAIN
+    assert train["ef"].to_dict() == {"alpha": 4, "beta": 3, "gamma": 0}
+    test = table[table["split"] == "test"].set_index("site")
+    assert test["patients"].to_dict() == dict.fromkeys(NAMES, TEST)
+
+
+def test_the_page_says_what_it_cannot_show_and_why(done: Done) -> None:
+    """Nothing of one patient is in the folder: ids there are alpha-p0 and so on."""
+    run = done[0] / "run"
+    page = (run / "report.html").read_text()
+    assert "predictions of single patients stay in the state folder of each site" in page
+    assert "frames stay at the sites" in page
+    assert "computed at the sites" in page
+    for path in run.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert not [name for name in NAMES if f"{name}-p".encode() in content], path
+            assert b"Doe" not in content, path
+    assert not (run / "predictions").exists()
+
+
+def test_summary_and_card_are_those_of_a_simulation(done: Done) -> None:
+    folder, result = done
+    summary = json.loads((folder / "run" / "summary.json").read_text())
+    assert summary["digest"] == result.digest and summary["plan_hash"] == PLAN.digest()
+    assert summary["seconds"] == result.seconds > 0
+    card = (folder / "run" / "model" / "README.md").read_text()
+    assert "Trained between 3 sites" in card and result.digest in card
+    assert "| alpha | not told | 4 | 4 |" in card
+
+
+def test_a_resumed_run_counts_the_time_of_its_first_session(
+    done: Done, built_sites: list[SiteSettings]
+) -> None:
+    """Nothing is trained again, so the rounds' seconds are those of the journal."""
+    folder, first = done
+    rounds = sum(
+        json.loads(path.read_text())["seconds"] for path in (folder / "run/journal").iterdir()
+    )
+    with Engine() as engine:
+        grid = engine.grid(with_states(built_sites, folder / "state"))
+        again = run_federation(grid, PLAN, folder / "run", resume=True)
+    assert min(first.seconds, again.seconds) > rounds - 0.1
+    assert again.seconds < first.seconds + 30
+
+
+def test_a_task_that_nobody_has_labels_for_is_said(done: Done, tmp_path: Path) -> None:
+    plan = small_plan(finetune={"tasks": ["ef", "esv"]})
+    (tmp_path / "model").mkdir()
+    conclude(plan, tmp_path, done[1])
+    notes = json.loads((tmp_path / "summary.json").read_text())["notes"]
+    assert "No site has training labels for the planned task esv." in notes
+    assert not [note for note in notes if "planned task ef" in note]
+
+
+def test_a_run_that_could_be_tested_nowhere_is_no_success(done: Done, tmp_path: Path) -> None:
+    """The files are written all the same; a run that failed at one site only goes on."""
+    (tmp_path / "model").mkdir()
+    failed: Mapping[str, str] = {"alpha": "IndexError.", "beta": "IndexError."}
+    nowhere = replace(done[1], site_results=(), failed=failed)
+    with pytest.raises(FederationError, match=r"could not be tested at any of 2 sites \(alpha: In"):
+        conclude(PLAN, tmp_path, nowhere)
+    assert "alpha could not be tested: IndexError." in (tmp_path / "report.html").read_text()
+    partly = replace(done[1], failed={"gamma": "IndexError."})
+    assert conclude(PLAN, tmp_path, partly).exists()
+    assert math.isfinite(json.loads((tmp_path / "summary.json").read_text())["seconds"])
