@@ -14,15 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from echofm_core.data.config import DataConfig, Tmed2Form
 from echofm_core.errors import PlanError
 from echofm_core.evaluation.config import EvaluationConfig
 from echofm_core.models.config import ENCODER_SHAPES, ModelConfig, StfNetForm
+from echofm_core.plan_complaints import complaint, unknown_word
 from echofm_core.privacy.config import PrivacyConfig, PrivacyKind
 from echofm_core.privacy.options import check_options
 from echofm_core.section import Section
+from echofm_core.tasks import VIEWS
 from echofm_core.tracking.config import TrackerName
 from echofm_core.training.config import FinetuneConfig, PretrainConfig, TuneMode
 
@@ -93,6 +95,23 @@ class ProtocolConfig(Section):
     """Dirichlet only: number of synthetic sites."""
     alpha: float = Field(default=0.5, gt=0)
     """Dirichlet only: concentration; small means strong label skew."""
+
+    @field_validator("views")
+    @classmethod
+    def _are_views(cls, views: tuple[str, ...]) -> tuple[str, ...]:
+        for view in views:
+            if view not in VIEWS:
+                raise ValueError(unknown_word("view", view, VIEWS))
+        return views
+
+    @model_validator(mode="after")
+    def _leaves_patients_to_train(self) -> ProtocolConfig:
+        if self.validation_fraction + self.test_fraction >= 1:
+            raise ValueError(
+                f"validation_fraction {self.validation_fraction:g} and test_fraction "
+                f"{self.test_fraction:g} leave no patient to train on"
+            )
+        return self
 
 
 class MachineConfig(Section):
@@ -165,6 +184,13 @@ class Plan(Section):
                     check_options(phase)
         if self.pretrain.rounds + self.finetune.rounds == 0:
             raise ValueError("pretrain.rounds and finetune.rounds are both 0: nothing to do")
+        if self.finetune.rounds and not self.finetune.tasks:
+            raise ValueError("finetune.tasks is empty: name a task, or set finetune.rounds to 0")
+        dealt, least = self.protocol.clients, self.federation.min_sites
+        if self.protocol.name is ProtocolName.DIRICHLET and dealt < least:
+            raise ValueError(
+                f"federation.min_sites is {least}, but protocol.clients makes {dealt} sites"
+            )
         return self
 
     def decisive(self) -> dict[str, Any]:
@@ -198,7 +224,7 @@ def plan_from_mapping(values: dict[str, Any], source: str) -> Plan:
     try:
         return Plan.model_validate(values)
     except ValidationError as error:
-        complaints = "; ".join(_complaint(item) for item in error.errors())
+        complaints = "; ".join(complaint(item, Plan) for item in error.errors())
         raise PlanError(f"plan {source} is not valid: {complaints}.") from None
 
 
@@ -245,15 +271,3 @@ def load_plan(path: Path) -> Plan:
     from echofm_core.models.checkpoints.start import pin_start
 
     return pin_start(plan)
-
-
-def _complaint(item: Any) -> str:
-    """One pydantic error as "key: what is wrong (got value)"."""
-    key = ".".join(str(part) for part in item["loc"]) or "plan"
-    if item["type"] == "extra_forbidden":
-        return f"unknown key `{key}`"
-    message = str(item["msg"]).removeprefix("Value error, ")
-    if item["type"] == "tuple_type":
-        message = "write a list, in square brackets"
-    got = f", got {item['input']!r}" if not isinstance(item["input"], dict) else ""
-    return f"`{key}`: {message[0].lower() + message[1:]}{got}"

@@ -16,8 +16,8 @@ from pydantic.fields import FieldInfo
 
 from echofm_core.errors import PlanError
 from echofm_core.plan import Plan
+from echofm_core.plan_complaints import tables, unknown_word
 from echofm_core.section import Section
-from echofm_core.suggest import did_you_mean
 
 _HEAD = """# The plan
 
@@ -38,21 +38,11 @@ def in_words(table: str = "") -> str:
     Raises:
         PlanError: A plan has no such table.
     """
-    tables = dict(_tables(Plan, ""))
-    name = table.strip("[] ")
-    if name and name not in tables:
-        hint = did_you_mean(name, tables)
-        raise PlanError(f"a plan has no table [{name}]{hint}; there are {', '.join(tables)[2:]}.")
-    chosen = {name: tables[name]} if name else tables
+    every, name = dict(tables(Plan)), table.strip("[] ")
+    if name not in every:
+        raise PlanError(f"{unknown_word('table', name, tuple(filter(None, every)))}.")
+    chosen = {name: every[name]} if name else every
     return "\n\n".join(_text(key, section) for key, section in chosen.items())
-
-
-def _tables(section: type[Section], name: str) -> Iterator[tuple[str, type[Section]]]:
-    """Every table by its dotted name, outer ones first; the top level is ""."""
-    yield name, section
-    for key, info in section.model_fields.items():
-        if isinstance(info.annotation, type) and issubclass(info.annotation, Section):
-            yield from _tables(info.annotation, f"{name}.{key}" if name else key)
 
 
 def _text(name: str, section: type[Section]) -> str:

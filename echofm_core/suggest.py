@@ -7,11 +7,16 @@ from difflib import get_close_matches
 
 
 def did_you_mean(word: str, legal: Iterable[str]) -> str:
-    """``, did you mean `NAME` `` where a legal word is near, else nothing; capitals do not count.
+    """The end of a sentence that names the nearest legal word; empty where none is near.
+
+    Capitals do not count, and of two words as near, the one with the same letters is meant.
 
     >>> did_you_mean("a4c", ["A4C", "A2C"])
     ', did you mean `A4C`'
+    >>> did_you_mean("evd", ["ef", "esv", "edv"])
+    ', did you mean `edv`'
     """
     by_form = {name.lower(): name for name in legal if name}
-    near = get_close_matches(word.lower(), by_form, n=1, cutoff=0.6)
+    near = get_close_matches(word.lower(), by_form, cutoff=0.6)
+    near.sort(key=lambda name: sorted(name) != sorted(word.lower()))
     return f", did you mean `{by_form[near[0]]}`" if near else ""

@@ -115,7 +115,7 @@ class FinetuneConfig(PhaseConfig):
     drop_path: float = Field(default=0.0, ge=0, lt=1)
     """Stochastic depth where the encoder or its adapters train: probability that a window skips the
     last block's branches; it rises linearly from 0 in the first block."""
-    reduced_ef_threshold: float = Field(default=50.0, gt=0, lt=100)
+    reduced_ef_threshold: float = Field(default=50.0, ge=10, le=90)
     """EF below this, in percent, is the positive class of ``reduced_ef``."""
     standardisation: dict[Task, tuple[float, PositiveFloat]] = Field(default={})
     """Mean and standard deviation that a regression target is standardised with, by task, e.g.
@@ -133,10 +133,20 @@ class FinetuneConfig(PhaseConfig):
 
     @field_validator("standardisation")
     @classmethod
-    def _are_regressions(cls, table: dict[Task, object]) -> dict[Task, object]:
+    def _are_regressions(
+        cls, table: dict[Task, tuple[float, float]]
+    ) -> dict[Task, tuple[float, float]]:
         for task in table:
             if TASKS[task].kind is not TaskKind.REGRESSION:
                 raise ValueError(f"{task} is no regression and is not standardised")
+        for task, (mean, sd) in table.items():
+            own = TASKS[task]
+            if not (own.mean - 5 * own.sd < mean < own.mean + 5 * own.sd and sd > own.sd / 20):
+                raise ValueError(
+                    f"{task} cannot have mean {mean:g} and standard deviation {sd:g} in its unit"
+                    f"{', the logarithm of ml' if own.log else f', {own.unit}'}; EchoNet-Dynamic's "
+                    f"are {own.mean:g} and {own.sd:g}"
+                )
         return table
 
     @field_validator("class_counts")
