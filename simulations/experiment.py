@@ -34,6 +34,7 @@ from echofm_core.tracking.listener import require_trackers
 from server.rounds import Event, FederationResult, evaluate_sites, run_federation, run_name
 from simulations.arms import EVERYTHING, Arm, plan_arms
 from simulations.engine import Engine, SiteSettings
+from simulations.floor import write_floor
 from simulations.pictures import draw_pictures
 from simulations.prepare import (
     PreparedSites,
@@ -88,6 +89,7 @@ def run_experiment(plan: Plan, run: Path, *, resume: bool = False) -> Outcome:
     notes = [RULES[plan.protocol.name].caveat, *mirrored_notes(prepared, plan), *notes]
     notes += untrained_notes(plan)
     results = _train(plan, run, prepared, arms, resume)
+    write_floor(plan, run, prepared)
     scores = _score(plan, run, arms)
     digest = results[FEDERATED].digest
     draw_pictures(plan, run, prepared)

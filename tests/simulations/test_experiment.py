@@ -91,6 +91,21 @@ def test_run_leaves_what_is_promised(home: Path, whole: str) -> None:
     }  # fmt: skip
 
 
+def test_the_floor_is_asked_of_the_patients_that_the_federation_is_tested_on(
+    home: Path, whole: str
+) -> None:
+    """Ridge without a network at each site with five training patients who have a label."""
+    folder = home / "whole" / "predictions"
+    floor, ours = (
+        pd.read_parquet(folder / f"{name}.parquet") for name in ("no_network", "federated")
+    )
+    keys = ["site", "task", "clip_id", "truth"]
+    assert set(floor["model"]) == {"no_network"}
+    assert {("camus", "ef"), ("echonet_dynamic", "edv")} <= set(zip(floor["site"], floor["task"]))  # noqa: B905
+    shared = ours.merge(floor[["site", "task"]].drop_duplicates(), on=["site", "task"])
+    assert set(map(tuple, floor[keys].to_numpy())) == set(map(tuple, shared[keys].to_numpy()))
+
+
 def test_killed_and_resumed_with_two_workers_gives_the_same_model(home: Path, whole: str) -> None:
     process = start(home, "killed")
     assert process.stdout is not None
