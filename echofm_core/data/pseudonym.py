@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import os
 import secrets
+import unicodedata
 from pathlib import Path
 
 from echofm_core.errors import DataRootError
@@ -62,7 +63,8 @@ def pseudonym(secret: bytes, kind: str, text: str) -> str:
     Args:
         secret: The institution's.
         kind: What is hashed, e.g. ``patient``: equal texts of two kinds get different ids.
-        text: An identifier; blanks around it do not count.
+        text: An identifier; blanks around it and its Unicode form do not count.
     """
-    message = f"{kind}\x1f{text.strip()}".encode(errors="surrogateescape")
+    text = unicodedata.normalize("NFC", text).strip()
+    message = f"{kind}\x1f{text}".encode(errors="surrogateescape")
     return hmac.new(secret, message, hashlib.sha256).hexdigest()[:16]

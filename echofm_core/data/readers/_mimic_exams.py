@@ -10,8 +10,8 @@ from pathlib import Path
 
 from echofm_core.data.findings import Findings, Severity
 from echofm_core.data.readers._measurement_names import Key, is_alike, key_of
-from echofm_core.data.readers._source import read_table
 from echofm_core.data.readers._stream import stream_columns
+from echofm_core.data.readers._tables import read_table
 from echofm_core.errors import DataRootError
 
 STUDIES = "echo-study-list.csv"

@@ -7,7 +7,9 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-_NUMBER = r"([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))"
+#: With a decimal point, or a decimal comma. A comma before three digits may stand for thousands.
+_COMMA = r"(?:0,[0-9]+|[0-9]+,(?![0-9]{3}(?![0-9]))[0-9]+)"
+_NUMBER = rf"([+-]?(?:{_COMMA}|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))"
 _UNIT = r"\s*(%|(?!to[^a-z])[a-z][a-z0-9/^]*|)"  # the first word of "to 60" is none
 _EXACT = re.compile(rf"{_NUMBER}{_UNIT}")
 _RANGE = re.compile(rf"{_NUMBER}{_UNIT}\s*(?:-|–|—|to)\s*{_NUMBER}{_UNIT}")
@@ -64,7 +66,7 @@ def read_result(text: str) -> Result:
         low_text, low_unit, high_text, high_unit = match.groups()
     else:
         return Result(Form.WORDS)
-    low, high = float(low_text), float(high_text)
+    low, high = (float(end.replace(",", ".")) for end in (low_text, high_text))
     units = {low_unit, high_unit} - {""}
     if not (math.isfinite(high) and low <= high and len(units) <= 1):
         return Result(Form.WORDS)

@@ -1,105 +1,25 @@
-"""What every reader needs: damaged tables, paths that may lie, labels that may be off."""
+"""What every reader needs: paths that may lie, numbers that may be off, labels that disagree."""
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
 import os
 import re
-import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 from echofm_core.data.findings import Findings, Severity
 from echofm_core.data.limits import believable_rate
-from echofm_core.errors import DataRootError
+from echofm_core.data.readers._results import Form, Result, read_result
 from echofm_core.tasks import TASKS, Task
 
 #: Numbers from here on, and their inverses, do not fit a column of 32 bits.
 LARGEST = 1e30
-#: What a table may have: bytes, bytes for each one packed unless it has only a few, and cells,
-#: where a row by itself takes the memory of ``PER_ROW`` cells.
-MOST_BYTES, PER_BYTE, FEW_BYTES = 2**28, 64, 2**24
-MOST_CELLS, PER_ROW = 2**23, 8
+#: Kind of the finding on an EF that nobody said to be in percent.
+LIKE_A_FRACTION = "looks_like_fraction"
+#: Unit -> how it is written behind a number.
+SPELT = {"%": ("%",), "ml": ("ml", "cc", "cm3", "cm^3")}
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A CSV file as text; ``rows[i]`` is data row i, short rows filled with ""."""
-
-    name: str
-    rows: list[dict[str, str]]
-
-    def item(self, row: int) -> str:
-        """How a finding names a row, e.g. ``FileList.csv:17``, counted from 0."""
-        return f"{self.name}:{row}"
-
-
-def read_table(file: Path, columns: Sequence[str]) -> Table:
-    """Read a CSV, gzipped or not, whatever its order of columns.
-
-    Args:
-        file: The table.
-        columns: Columns that must be there; names are compared without case and blanks.
-
-    Raises:
-        DataRootError: It cannot be read, or lacks a column.
-    """
-    try:
-        data = _content(file)
-    except (OSError, EOFError, ValueError, zlib.error) as error:  # a bad gzip file is an OSError
-        raise DataRootError(f"table {file.name} cannot be read ({type(error).__name__}).") from None
-    return parse_table(file.name, data.decode("utf-8-sig", errors="replace"), columns)
-
-
-def _content(file: Path) -> bytes:
-    """The file, unpacked where it is gzip, whatever its name says.
-
-    Raises:
-        DataRootError: It unpacks to more than a table does.
-    """
-    most = min(MOST_BYTES, max(FEW_BYTES, PER_BYTE * file.stat().st_size))
-    with file.open("rb") as raw:
-        packed = raw.read(2) == b"\x1f\x8b"
-        raw.seek(0)
-        data = (gzip.GzipFile(fileobj=raw) if packed else raw).read(most + 1)
-    if len(data) > most:
-        raise DataRootError(
-            f"table {file.name} unpacks to more than {most >> 20} MiB, which is read at most."
-        )
-    return data
-
-
-def parse_table(name: str, text: str, columns: Sequence[str]) -> Table:
-    """See :func:`read_table`."""
-    # A NUL byte, or a field without end, is damage that csv would stop at.
-    reader = csv.reader(io.StringIO(text.replace("\0", ""), newline=""))
-    most = MOST_CELLS // PER_ROW
-    try:
-        lines = list(islice(filter(None, reader), most))
-    except csv.Error as error:
-        raise DataRootError(f"table {name} is not CSV ({error}).") from None
-    header = [column.strip() for column in lines[0]] if lines else []
-    most //= 1 + len(header) // PER_ROW
-    if len(lines) >= most:
-        raise DataRootError(
-            f"table {name} has {len(lines)} rows or more of {len(header)} columns; {most} are "
-            "read at most."
-        )
-    spelt = {wanted.lower(): wanted for wanted in columns}
-    header = [spelt.get(column.lower(), column) for column in header]
-    if missing := [column for column in columns if column not in header]:
-        raise DataRootError(f"table {name} lacks the columns {missing}.")
-    rows = [
-        {**dict.fromkeys(header, ""), **dict(zip(header, map(str.strip, line), strict=False))}
-        for line in lines[1:]
-    ]
-    return Table(name, rows)
 
 
 def inside(root: Path, relative: str) -> Path | None:
@@ -147,25 +67,59 @@ def integer(text: str | None) -> int | None:
 
 
 def label(
-    text: str | None, task: Task, dataset: str, item: str, findings: Findings
+    text: str | None,
+    task: Task,
+    dataset: str,
+    item: str,
+    findings: Findings,
+    *,
+    in_unit: bool = False,
 ) -> float | None:
-    """A label in its legal range; anything else that is written there is dropped and noted."""
+    """A label in its legal range; anything else that is written there is dropped and noted.
+
+    Args:
+        text: A number, with a decimal point or comma, with its unit or without.
+        task: Whose label it is.
+        dataset, item, findings: Where what is wrong goes.
+        in_unit: Somebody said that the numbers are in the task's unit; otherwise an EF from 0 to 1
+            without a percent sign may be a fraction, and is not used.
+    """
     spec = TASKS[task]
     written = (text or "").strip()
     if written.lower() in ("", "na", "n/a", "none"):
         return None
-    value = number(written)
-    if value is not None and spec.low <= value <= spec.high:
+    result = _result(written)
+    kind, value, wrong = "label_out_of_range", result.low, _trouble(result, spec.unit)
+    if wrong:
+        pass
+    elif value is None or not spec.low <= value <= spec.high:
+        wrong = f"is not in [{spec.low:g}, {spec.high:g}] {spec.unit}".rstrip()
+    elif task is Task.EF and value <= 1 and not (in_unit or result.unit):
+        kind, wrong = LIKE_A_FRACTION, "is between 0 and 1: that looks like a fraction, not like %"
+    else:
         return value
-    findings.add(
-        dataset,
-        "label_out_of_range",
-        item,
-        f"`{spec.column}` is not in [{spec.low:g}, {spec.high:g}] {spec.unit}; the clip is used "
-        "without this label.",
-        Severity.REPAIRED,
-    )
+    reason = f"`{spec.column}` {wrong}; the clip is used without this label."
+    findings.add(dataset, kind, item, reason, Severity.REPAIRED)
     return None
+
+
+def _result(written: str) -> Result:
+    """What is written, read as a number where Python would, else as in a report."""
+    plain = number(written)
+    return read_result(written) if plain is None else Result(Form.NUMBER, plain, plain)
+
+
+def _trouble(result: Result, unit: str) -> str:
+    """Why a result is no number in a unit; empty: it is one."""
+    if result.form is Form.OPEN:
+        return "is a bound, such as >55, and no number"
+    if result.form is not Form.NUMBER:
+        return "is no number that can be read"
+    if result.low != result.high:
+        return "is a range and no number"
+    if result.unit and result.unit not in SPELT.get(unit, ()):
+        return f"is in another unit than {unit}"
+    return ""
 
 
 def usable_file(
@@ -215,6 +169,36 @@ def sex_of(text: str | None) -> str | None:
     """``F`` or ``M`` from ``f``, ``Male`` and the like, else None."""
     letter = (text or "").strip().upper()[:1]
     return letter if letter in ("F", "M") else None
+
+
+def settle(
+    first: dict[str, object],
+    again: dict[str, object],
+    dataset: str,
+    item: str,
+    findings: Findings,
+) -> None:
+    """Of two rows about one file, keep the first, without the labels that they disagree about.
+
+    Args:
+        first: The row that is kept; changed in place.
+        again: The later one.
+        dataset, item, findings: Where it is noted.
+    """
+    labels = [task.value for task in (Task.EF, Task.EDV, Task.ESV)]
+    differ = [name for name in labels if first.get(name) != again.get(name)]
+    if not differ:
+        reason = "The file is listed twice; the first row is used."
+        findings.add(dataset, "duplicate_row", item, reason)
+        return
+    first.update(dict.fromkeys(differ))
+    findings.add(dataset, "rows_disagree", item, disagreement(differ), Severity.REPAIRED)
+
+
+def disagreement(columns: Sequence[str]) -> str:
+    """What is said where rows about one file differ in columns."""
+    names = ", ".join(f"`{name}`" for name in columns)
+    return f"Rows about one file disagree in {names}; the clip is used without."
 
 
 def volumes_in_order(

@@ -13,16 +13,16 @@ import pandas as pd
 from echofm_core.data.findings import Findings, Severity
 from echofm_core.data.manifest import Split, manifest_from_rows
 from echofm_core.data.readers._source import (
-    Table,
     count,
     frame_rate,
     label,
     number,
-    read_table,
     safe_name,
+    settle,
     usable_file,
     volumes_in_order,
 )
+from echofm_core.data.readers._tables import Table, read_table
 from echofm_core.errors import DataRootError
 from echofm_core.tasks import Task
 
@@ -48,17 +48,16 @@ class EchoNetDynamicReader:
         findings = Findings()
         table = read_table(root / "FileList.csv", ("FileName", "EF", "ESV", "EDV", "Split"))
         rows: list[dict[str, object]] = []
-        seen: set[str] = set()
+        seen: dict[str, dict[str, object]] = {}
         for index, values in enumerate(table.rows):
             row = self._row(root, table, index, values, findings)
             if row is None:
                 continue
-            if row["clip_id"] in seen:
-                reason = "The video is listed twice; the first row is used."
-                findings.add(self.dataset, "duplicate_row", table.item(index), reason)
-                continue
-            seen.add(str(row["clip_id"]))
-            rows.append(row)
+            first = seen.setdefault(str(row["clip_id"]), row)
+            if first is row:
+                rows.append(row)
+            else:
+                settle(first, row, self.dataset, table.item(index), findings)
         self._check_unlisted(root, {values["FileName"] for values in table.rows}, findings)
         self._check_tracings(root, rows, findings)
         return manifest_from_rows(rows), findings

@@ -18,11 +18,11 @@ from echofm_core.data.manifest import Split, manifest_from_rows
 from echofm_core.data.readers._source import (
     count,
     frame_rate,
-    read_table,
     safe_name,
     usable_file,
 )
 from echofm_core.data.readers._splits import most_held_out
+from echofm_core.data.readers._tables import read_table
 
 TABLE = "MeasurementsList.csv"
 SPLITS = {"train": Split.TRAIN, "val": Split.VALIDATION, "test": Split.TEST}

@@ -20,12 +20,13 @@ from echofm_core.data.readers._source import (
     integer,
     label,
     positive,
-    read_table,
     safe_name,
+    settle,
     sex_of,
     usable_file,
 )
 from echofm_core.data.readers._splits import most_held_out
+from echofm_core.data.readers._tables import read_table
 from echofm_core.errors import DataRootError
 from echofm_core.tasks import Task
 
@@ -59,25 +60,26 @@ class EchoNetPediatricReader:
     def _view(self, root: Path, view: str, findings: Findings) -> list[dict[str, object]]:
         table = read_table(root / view / "FileList.csv", ("FileName", "EF", "Split"))
         rows: list[dict[str, object]] = []
-        seen: set[str] = set()
+        seen: dict[str, dict[str, object] | None] = {}
         for index, values in enumerate(table.rows):
             item = f"{view}/{table.item(index)}"
             name = values["FileName"].removesuffix(".avi").removesuffix(".AVI")
             if not name or name != safe_name(name):
                 findings.add(self.dataset, "bad_path", item, "The row names no file in Videos/.")
-            elif name in seen:
-                reason = "The video is listed twice; the first row is used."
-                findings.add(self.dataset, "duplicate_row", item, reason)
-            else:
-                seen.add(name)
+            elif name not in seen:
                 row = self._row(root, view, name, values, item, findings)
+                seen[name] = row
                 if row is not None:
-                    rows.append({**row, "source_row": index})
+                    row["source_row"] = index
+                    rows.append(row)
+            elif (first := seen[name]) is not None:
+                again = {"ef": label(values["EF"], Task.EF, self.dataset, item, findings)}
+                settle(first, again, self.dataset, item, findings)
         for path in sorted((root / view / "Videos").iterdir()):
             if path.stem not in seen and path.is_file():
                 reason = "The file is not in FileList.csv, so it has no split and no label."
                 findings.add(self.dataset, "unlisted_file", f"{view}/Videos/{path.name}", reason)
-        self._check_tracings(root, view, seen, findings)
+        self._check_tracings(root, view, set(seen), findings)
         return rows
 
     def _row(

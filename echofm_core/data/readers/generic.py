@@ -32,20 +32,18 @@ from echofm_core.data.readers._source import (
     integer,
     label,
     positive,
-    read_table,
     sex_of,
     volumes_in_order,
 )
 from echofm_core.data.readers._splits import most_held_out
 from echofm_core.data.readers.mapping import NAME, Mapping, load_mapping
+from echofm_core.data.readers.own_table import Entry, read_entries
 from echofm_core.errors import UnreadableFileError
 from echofm_core.tasks import VIEWS, Task
 
 LOOSE = "own_files"
 #: Ages above it are given as it: those few people could be told by their age.
 OLDEST = 90.0
-#: A file, the values of its table row by manifest column, and that row's number.
-_Entry = tuple[str, dict[str, str], int | None]
 
 
 class GenericReader:
@@ -129,13 +127,13 @@ class _Reading:
         findings = Findings()
         entries = self._entries(findings)
         see = partial(_see, root=self.root, identify=not self.mapping.table)
-        files = [relative for relative, *_ in entries]
+        files = [entry.relative for entry in entries]
         seen = over_files(see, files, "reading headers", DIED)
         rows: list[dict[str, object]] = []
-        for (relative, values, number), found in zip(entries, seen, strict=True):
-            row = self._row(relative, found, values, findings)
+        for entry, found in zip(entries, seen, strict=True):
+            row = self._row(entry.relative, found, entry.values, findings)
             if row is not None:
-                rows.append({**row, "source_row": number})
+                rows.append({**row, "source_row": entry.row})
         rows = most_held_out(rows, self.dataset, findings)
         return manifest_from_rows(rows), findings
 
@@ -143,26 +141,14 @@ class _Reading:
         name = pseudonym(self.secret, f"{self.dataset}/{kind}", text)
         return f"{self.dataset}-{name}" if kind == "clip" else name
 
-    def _entries(self, findings: Findings) -> list[_Entry]:
+    def _entries(self, findings: Findings) -> list[Entry]:
         """Every file with what the table says of it."""
         if self.only is not None:
-            return [(self.only, {}, None)]
+            return [Entry(self.only, {})]
+        there = files_below(self.root, CINES)
         if not self.mapping.table:
-            return [(relative, {}, None) for relative in files_below(self.root, CINES)]
-        columns, entries = self.mapping.columns, dict[str, _Entry]()
-        table = read_table(self.root / self.mapping.table, tuple(columns.values()))
-        for number, row in enumerate(table.rows):
-            values = {ours: row[theirs] for ours, theirs in columns.items()}
-            relative = values["path"].replace("\\", "/").lstrip("/")
-            if relative in entries:
-                reason = "The file is listed twice; the first row is used."
-                findings.add(self.dataset, "duplicate_row", self._id("clip", relative), reason)
-            entries.setdefault(relative, (relative, values, number))
-        for relative in files_below(self.root, CINES):
-            if relative not in entries:
-                reason = "The file is not in the table, so it has no patient."
-                findings.add(self.dataset, "unlisted_file", self._id("clip", relative), reason)
-        return list(entries.values())
+            return [Entry(relative, {}) for relative in there]
+        return read_entries(self.root, self.mapping, there, partial(self._id, "clip"), findings)
 
     def _row(
         self, relative: str, found: _Seen | Refusal, values: dict[str, str], findings: Findings
@@ -210,9 +196,12 @@ class _Reading:
 
     def _labels(self, item: str, values: dict[str, str], findings: Findings) -> dict[str, object]:
         labels = {
-            task.value: label(values.get(task.value), task, self.dataset, item, findings)
+            task.value: label(
+                values.get(task.value), task, self.dataset, item, findings,
+                in_unit=self.mapping.units.ef is not None,
+            )
             for task in (Task.EF, Task.EDV, Task.ESV)
-        }
+        }  # fmt: skip
         grade = label(values.get("as_grade"), Task.AS_GRADE, self.dataset, item, findings)
         return {
             **volumes_in_order(labels, self.dataset, item, findings),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 import warnings
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -47,6 +48,20 @@ Word = Annotated[str, Field(max_length=200)]
 Name = Annotated[Word, AfterValidator(_printable)]
 
 
+class Fractions(StrEnum):
+    """What the numbers of a column of EF are."""
+
+    PERCENT = "percent"
+    FRACTION = "fraction"
+
+
+class Units(Section):
+    """The ``[units]`` table of a mapping file."""
+
+    ef: Fractions | None = None
+    """`percent` or `fraction` (0.555 is 55.5 %); unsaid, a column from 0 to 1 is not used."""
+
+
 class Mapping(Section):
     """The mapping file beside an institution's own data."""
 
@@ -65,6 +80,8 @@ class Mapping(Section):
     """View of ours = the table's words for it."""
     splits: dict[Word, list[Word]] = Field(default_factory=dict)
     """`train`, `val` or `test` = the table's words for it."""
+    units: Units = Units()
+    """What the numbers of `ef` are, where it is not plain."""
 
     @field_validator("columns")
     @classmethod

@@ -20,17 +20,19 @@ from echofm_core.data.readers._dicom import DIED, Look, cine_columns, look
 from echofm_core.data.readers._many import over_files
 from echofm_core.data.readers._source import (
     Refusal,
+    disagreement,
     integer,
     label,
     number,
-    read_table,
     safe_name,
     volumes_in_order,
 )
+from echofm_core.data.readers._tables import Table, read_table
 from echofm_core.tasks import Task
 
 COLUMNS = ("patient_id", "study_id", "LVEF_A4C", "LVEDV_A4C", "LVESV_A4C")
 LABELS = {Task.EF: "LVEF", Task.EDV: "LVEDV", Task.ESV: "LVESV"}
+LABEL_COLUMNS = [f"{name}_{method}" for name in LABELS.values() for method in ("A4C", "BP")]
 
 
 class MimicLvvolA4cReader:
@@ -52,8 +54,8 @@ class MimicLvvolA4cReader:
         for index, values in enumerate(table.rows):
             study = values["study_id"]
             if study in seen:
-                reason = "The study is listed twice; the first row is used."
-                findings.add(self.dataset, "duplicate_row", table.item(index), reason)
+                first = listed.get(f"dicom/{study}.dcm")
+                self._settle(table, index, first, findings)
             elif not values["patient_id"].lstrip("p") or study != safe_name(study):
                 reason = "The row does not name a patient and a study."
                 findings.add(self.dataset, "bad_path", table.item(index), reason)
@@ -71,6 +73,19 @@ class MimicLvvolA4cReader:
                 reason = "The file is not in FileList.csv, so it has no patient and no label."
                 findings.add(self.dataset, "unlisted_file", f"dicom/{path.name}", reason)
         return manifest_from_rows(rows), findings
+
+    def _settle(self, table: Table, index: int, first: int | None, findings: Findings) -> None:
+        """Of two rows about one study, keep the first, without what they disagree about."""
+        kept = table.rows[index if first is None else first]
+        again = table.rows[index]
+        differ = [name for name in again if name in LABEL_COLUMNS and kept[name] != again[name]]
+        if differ:
+            kept.update(dict.fromkeys(differ, ""))
+            reason, kind = disagreement(differ), "rows_disagree"
+            findings.add(self.dataset, kind, table.item(index), reason, Severity.REPAIRED)
+        else:
+            reason = "The study is listed twice; the first row is used."
+            findings.add(self.dataset, "duplicate_row", table.item(index), reason)
 
     def _row(
         self, relative: str, found: Look | Refusal, values: dict[str, str], findings: Findings

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from echofm_core.data.readers._source import read_table
+from echofm_core.data.readers._tables import read_table
 from echofm_core.data.readers.registry import READERS
 from echofm_core.errors import DataRootError
 from echofm_core.phantom.institutions import Layout, write_institutions

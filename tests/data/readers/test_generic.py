@@ -81,14 +81,17 @@ def test_no_finding_names_a_file_or_a_person(root: Path) -> None:
     """The record number has letters that no hexadecimal digest can hold by chance."""
     rows = (
         "Smith John/a.avi,MRN-77,from below,elsewhere,500,60,M\n"
-        "Smith John/a.avi,MRN-77,4ch,,50,60,M\nSmith John/gone.avi,MRN-78,4ch,,50,60,M\n"
-        "../outside.avi,MRN-79,4ch,,50,60,M\nSmith John/b.avi,,4ch,,50,60,M\n"
+        "smith john/A.avi,MRN-77,from below,,500,60,M\nSmith John/gone.avi,MRN-78,4ch,,50,60,M\n"
+        "../outside.avi,MRN-79,4ch,,50,60,M\nSmith John/b.avi,,4ch,,0.5,60,M\n"
+        'c.avi,MRN-80,4ch,,50,"60,5",M\nc.avi,MRN-80,4ch,,51,60.5,M\n'
     )
+    write_avi(root / "Smith John/unlisted.avi", speckle(3))
     _, findings = read(root, rows)
     table = findings.table()
     assert set(table["kind"]) == {
         "unknown_view", "unknown_split", "label_out_of_range", "duplicate_row", "missing_file",
-        "bad_path", "no_patient", "unlisted_file",
+        "bad_path", "no_patient", "unlisted_file", "path_spelling", "looks_like_fraction",
+        "rows_disagree", "table_form",
     }  # fmt: skip
     text = table.to_csv()
     assert not [word for word in ("Smith", "John", ".avi", "MRN-", "from below") if word in text]

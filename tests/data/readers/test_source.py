@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import gzip
 import string
 from pathlib import Path
 
@@ -14,49 +13,12 @@ from echofm_core.data.readers._source import (
     integer,
     label,
     number,
-    parse_table,
     positive,
-    read_table,
     safe_name,
+    settle,
 )
 from echofm_core.data.readers.camus import parse_split
-from echofm_core.errors import DataRootError
 from echofm_core.tasks import Task
-
-
-@given(st.text(max_size=400))
-def test_any_text_is_a_table_or_one_error(text: str) -> None:
-    try:
-        table = parse_table("t.csv", text, ("a", "b"))
-    except DataRootError as error:
-        assert "t.csv" in str(error)
-        return
-    assert all({"a", "b"} <= set(row) for row in table.rows)
-
-
-cells = st.text(string.ascii_letters + string.digits + ".-", min_size=1, max_size=6)
-
-
-@given(st.lists(st.tuples(cells, cells), max_size=8), st.booleans())
-def test_order_of_columns_does_not_matter(rows: list[tuple[str, str]], swapped: bool) -> None:
-    lines = [("b", "A"), *((b, a) for a, b in rows)] if swapped else [("a", "B"), *rows]
-    text = "".join(f"{first},{second}\r\n" for first, second in lines)
-    table = parse_table("t.csv", text, ("a", "b"))
-    assert [(row["a"], row["b"]) for row in table.rows] == rows
-
-
-def test_tables_with_a_mark_short_rows_and_compression(tmp_path: Path) -> None:
-    text = "\ufeffa,b,c\n1,2,3\n4\n\n"
-    (tmp_path / "t.csv").write_text(text, encoding="utf-8")
-    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(text.encode()))
-    for name in ("t.csv", "t.csv.gz"):
-        rows = read_table(tmp_path / name, ("a", "c")).rows
-        assert rows == [{"a": "1", "b": "2", "c": "3"}, {"a": "4", "b": "", "c": ""}]
-    with pytest.raises(DataRootError, match=r"lacks the columns \['d'\]"):
-        read_table(tmp_path / "t.csv", ("d",))
-    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(text.encode())[:-9])
-    with pytest.raises(DataRootError, match="cannot be read"):
-        read_table(tmp_path / "t.csv.gz", ("a",))
 
 
 @settings(max_examples=200)
@@ -97,13 +59,52 @@ def test_a_label_is_legal_or_null(text: str) -> None:
     assert len(findings.items) <= (value is None)
 
 
-@pytest.mark.parametrize("text", ["101", "-1", "nan", "many"])
-def test_an_illegal_label_is_noted(text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("101", "not in [0, 100] %"),
+        ("-1", "not in [0, 100] %"),
+        ("nan", "no number"),
+        ("many", "no number"),
+        ("50-55", "a range"),
+        (">54", "a bound"),
+        ("55 ml", "another unit than %"),
+        ("1,055", "no number"),  # a thousand or one: nobody can tell
+    ],
+)
+def test_an_illegal_label_is_noted_in_words(text: str, words: str) -> None:
     findings = Findings()
     assert label(text, Task.EF, "d", "t.csv:3", findings) is None
-    assert [(item.kind, item.item) for item in findings.items] == [
-        ("label_out_of_range", "t.csv:3")
-    ]
+    (found,) = findings.items
+    assert (found.kind, found.item) == ("label_out_of_range", "t.csv:3")
+    assert words in found.reason
+    assert text not in found.reason
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("55.5", 55.5), ("55,5", 55.5), ("55.5%", 55.5), ("55,5 %", 55.5), ("5.55e1", 55.5)],
+)
+def test_a_label_is_read_as_people_write_it(text: str, value: float) -> None:
+    findings = Findings()
+    assert label(text, Task.EF, "d", "row", findings) == pytest.approx(value)
+    assert not findings.items
+
+
+def test_volumes_come_with_their_unit_or_without() -> None:
+    findings = Findings()
+    for text in ("120", "120 ml", "120,0 mL", "120 cc"):
+        assert label(text, Task.EDV, "d", "row", findings) == 120
+    assert not findings.items
+
+
+@pytest.mark.parametrize("text", ["0.555", "0,555", "1", "0"])
+def test_an_ejection_fraction_up_to_one_is_not_taken_for_percent(text: str) -> None:
+    findings = Findings()
+    assert label(text, Task.EF, "d", "row", findings) is None
+    assert [item.kind for item in findings.items] == ["looks_like_fraction"]
+    said = label(text, Task.EF, "d", "row", findings, in_unit=True)
+    assert said == pytest.approx(float(text.replace(",", ".")))
 
 
 @given(st.text(max_size=40))
@@ -122,3 +123,16 @@ def test_split_lists_take_any_text(text: str) -> None:
 
 def test_split_list_as_published() -> None:
     assert parse_split("patient0001\r\npatient0047\n\n# note\n") == ["patient0001", "patient0047"]
+
+
+def test_of_rows_that_disagree_only_what_they_agree_about_stays() -> None:
+    """The first says EF 60 of 100 to 40 ml; a second row says 12 of the same volumes."""
+    findings = Findings()
+    first: dict[str, object] = {"ef": 60.0, "edv": 100.0, "esv": 40.0, "split": "train"}
+    settle(first, {**first, "ef": 12.0}, "d", "t.csv:7", findings)
+    assert first == {"ef": None, "edv": 100.0, "esv": 40.0, "split": "train"}
+    settle(first, dict(first), "d", "t.csv:8", findings)
+    assert [(item.kind, item.item) for item in findings.items] == [
+        ("rows_disagree", "t.csv:7"),
+        ("duplicate_row", "t.csv:8"),
+    ]

@@ -1,0 +1,175 @@
+"""A hospital's table: which row is about which file, and what its numbers mean.
+
+Tables come out of spreadsheets in every country: what can be read without a guess is read, and what
+cannot is named in a finding. The table's own words never are in one.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from echofm_core.data.findings import Findings, Severity
+from echofm_core.data.readers._source import LIKE_A_FRACTION, disagreement, number
+from echofm_core.data.readers._tables import read_table
+from echofm_core.data.readers.mapping import Fractions, Mapping
+
+#: How findings name the table; its real name may tell something.
+TABLE = "table"
+#: Columns of numbers that have decimals.
+NUMBERS = ("fps", "age", "ef", "edv", "esv")
+_COMMA = re.compile(r"([+-]?[0-9]+),([0-9]+)(?=\s*([^0-9.,]|\Z))")
+_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2},[0-9]{3}\s*")
+
+#: A row by manifest column.
+Row = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file below the root, the values of its row, and that row's number, from 0."""
+
+    relative: str
+    values: Row
+    row: int | None = None
+
+
+def read_entries(
+    root: Path,
+    mapping: Mapping,
+    there: Sequence[str],
+    item: Callable[[str], str],
+    findings: Findings,
+) -> list[Entry]:
+    """Files of the table in its order, and findings on what it says.
+
+    Args:
+        root: The data root.
+        mapping: Names table, columns and units.
+        there: Recordings below the root, relative to it.
+        item: How findings name a file.
+        findings: Where what is wrong goes.
+
+    Raises:
+        DataRootError: The table cannot be read, or lacks a mapped column.
+    """
+    table = read_table(root / mapping.table, tuple(mapping.columns.values()))
+    rows = [{ours: row[theirs] for ours, theirs in mapping.columns.items()} for row in table.rows]
+    commas = [name for name in NUMBERS if _with_points(rows, name)]
+    form = [*table.form, *(f"decimal commas in `{name}`" for name in commas)]
+    if form:
+        reason = f"The table was read as having {', '.join(form)}."
+        findings.add(mapping.dataset, "table_form", TABLE, reason, Severity.NOTED)
+    _in_percent(rows, mapping, findings)
+    named = _named(rows, there, mapping.dataset, findings)
+    entries = []
+    for relative, numbers in named.items():
+        values = _agreed([rows[number] for number in numbers])
+        dataset, name = mapping.dataset, item(relative)
+        differ = sorted({column for number in numbers for column in _differ(values, rows[number])})
+        if "patient_id" in differ:
+            reason = "Rows about one file name different patients; the clip is not used."
+            findings.add(dataset, "rows_disagree", name, reason)
+            continue
+        if differ:
+            reason = disagreement(differ)
+            findings.add(dataset, "rows_disagree", name, reason, Severity.REPAIRED)
+        elif len(numbers) > 1:
+            reason = "The file is listed twice, and the rows agree; it is used once."
+            findings.add(dataset, "duplicate_row", name, reason)
+        entries.append(Entry(relative, {**values, **dict.fromkeys(differ, "")}, numbers[0]))
+    for relative in there:
+        if relative not in named:
+            reason = "The file is not in the table, so it has no patient."
+            findings.add(mapping.dataset, "unlisted_file", item(relative), reason)
+    return entries
+
+
+def _with_points(rows: list[Row], column: str) -> bool:
+    """Turn decimal commas of a column into points; tells whether there were any.
+
+    A comma before three digits is one only where no cell of the column has a point: else it may
+    stand for thousands.
+    """
+    cells = [row.get(column, "") for row in rows]
+    points = any("." in cell for cell in cells)
+    changed = False
+    for row, cell in zip(rows, cells, strict=True):
+        if _COMMA.match(cell) and not (points and _THOUSANDS.match(cell)):
+            row[column], changed = _COMMA.sub(r"\1.\2", cell), True
+    return changed
+
+
+def _in_percent(rows: list[Row], mapping: Mapping, findings: Findings) -> None:
+    """Turn fractions into percent where the mapping says so; guess of no column that it is %."""
+    cells = [(row, value) for row in rows if (value := number(row.get("ef"))) is not None]
+    if mapping.units.ef is Fractions.FRACTION:
+        for row, value in cells:
+            row["ef"] = f"{100 * value:.10g}"
+    elif mapping.units.ef is None and cells and all(0 <= value <= 1 for _, value in cells):
+        for row, _ in cells:
+            row["ef"] = ""
+        reason = (
+            f"All {len(cells)} values of `ef` lie between 0 and 1: that looks like fractions, not "
+            'like %. The clips are used without EF; say `ef = "fraction"` or `ef = "percent"` '
+            "under [units] in echofm.toml."
+        )
+        findings.add(mapping.dataset, LIKE_A_FRACTION, TABLE, reason, Severity.REPAIRED)
+
+
+def _named(
+    rows: list[Row], there: Sequence[str], dataset: str, findings: Findings
+) -> dict[str, list[int]]:
+    """File -> numbers of the rows that are about it, in the order of the table.
+
+    Spreadsheets and file systems change capitals and Unicode forms; where one file alone fits, it
+    is meant.
+    """
+    known, alike = set(there), defaultdict[str, list[str]](list)
+    for relative in there:
+        alike[_key(relative)].append(relative)
+    named, respelt = defaultdict[str, list[int]](list), 0
+    for number_, row in enumerate(rows):
+        written = row["path"].replace("\\", "/").lstrip("/")
+        fits = alike.get(_key(written), [])
+        if written not in known and len(fits) == 1:
+            respelt += posixpath.normpath(written) != fits[0]
+            written = fits[0]
+        named[written].append(number_)
+    if respelt:
+        reason = (
+            f"{respelt} rows write a path in other capitals or another Unicode form than the file "
+            "has; the one file that fits was taken."
+        )
+        findings.add(dataset, "path_spelling", TABLE, reason, Severity.REPAIRED)
+    return named
+
+
+def _key(path: str) -> str:
+    return unicodedata.normalize("NFC", posixpath.normpath(path)).casefold()
+
+
+def _agreed(rows: Sequence[Row]) -> Row:
+    """The first value that is written, of each column."""
+    return {column: next(filter(None, (row[column] for row in rows)), "") for column in rows[0]}
+
+
+def _differ(values: Row, row: Row) -> list[str]:
+    """Columns, but for the path, in which a row says something else."""
+    return [
+        column
+        for column, value in values.items()
+        if column != "path" and row[column] and not _equal(value, row[column])
+    ]
+
+
+def _equal(one: str, other: str) -> bool:
+    if one.lower() == other.lower():
+        return True
+    first, second = number(one), number(other)
+    return first is not None and first == second
