@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import traceback
 from typing import Annotated
 
+import click
 import typer
 
 from echofm_core import __version__
 from echofm_core.errors import EchoFMError
+from echofm_core.runtime.stopping import Stopped, leave, listen
 from echofm_core.sub_commands import load_sub_commands
 
 app = typer.Typer(
@@ -50,6 +54,15 @@ def _root(
 
 def main() -> None:
     """Run ``echofm``; an :class:`EchoFMError` becomes one sentence and its exit code."""
+    listen(_say_stopped)
+    try:
+        _run()
+    except Stopped as stop:
+        _say_stopped(stop.number)
+        leave(stop.exit_code)
+
+
+def _run() -> None:
     try:
         load_sub_commands(app)
         app()
@@ -58,11 +71,30 @@ def main() -> None:
         typer.secho(
             f"(exit code {error.exit_code}; see `echofm errors {error.exit_code}`)", err=True
         )
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.secho("echofm: interrupted; a run goes on with --resume.", err=True)
-        sys.exit(130)
+        leave(error.exit_code)
     except Exception:
         traceback.print_exc()
         typer.secho("echofm: this is a bug in EchoFM Federated, please report it.", err=True)
-        sys.exit(70)
+        leave(70)
+
+
+_saying = threading.Lock()
+
+
+def _say_stopped(number: int) -> None:
+    """One line, once: that it was stopped, and how to go on."""
+    if _saying.acquire(blocking=False):
+        how = " with --resume" if _takes_resume(sys.argv[1:]) else ""
+        name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+        typer.echo(
+            f"echofm: stopped by {name}; to go on, run the same command again{how}.", err=True
+        )
+
+
+def _takes_resume(words: list[str]) -> bool:
+    """Has the command of these words an option ``--resume`` that is not among them?"""
+    command = typer.main.get_command(app)
+    for word in words:
+        if isinstance(command, click.Group):
+            command = command.commands.get(word, command)
+    return "--resume" not in words and any(item.name == "resume" for item in command.params)

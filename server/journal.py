@@ -15,7 +15,8 @@ from pathlib import Path
 
 from echofm_core.checksum import digest
 from echofm_core.contract import Phase, Weights
-from echofm_core.errors import CheckpointError, ResumeError
+from echofm_core.errors import CheckpointError, EngineError, ResumeError
+from echofm_core.runtime.stopping import asked
 
 #: Checkpoints of a phase that are kept: the last, and one to fall back on.
 KEPT = 2
@@ -91,9 +92,15 @@ class Journal:
                 torn.unlink()  # a write that a kill cut short
 
     def record(self, entry: Entry, weights: Weights) -> None:
-        """Write checkpoint, then entry; either is there whole or not at all."""
+        """Write checkpoint, then entry; either is there whole or not at all.
+
+        Raises:
+            EngineError: The command is being stopped, which may have cut off a site of this round.
+        """
         from echofm_core.models import weights as files
 
+        if asked():
+            raise EngineError("stopped in the middle of a round; --resume trains it again.")
         metadata = {"plan_hash": self._plan_hash, "digest": entry.digest}
         files.save(weights, self._checkpoint(entry.phase, entry.round), metadata)
         write_json(self._entry(entry.phase, entry.round), asdict(entry))

@@ -10,7 +10,6 @@ import os
 import platform
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -30,6 +29,7 @@ from echofm_core.plan import Plan, load_plan
 from echofm_core.privacy.spent import spent
 from echofm_core.randomness import stream
 from echofm_core.report import write_report
+from echofm_core.runtime.threads import thread_pool
 from echofm_core.tracking.listener import require_trackers
 from server.rounds import Event, FederationResult, evaluate_sites, run_federation, run_name
 from simulations.arms import EVERYTHING, Arm, plan_arms
@@ -150,19 +150,14 @@ def _train(
             devices=plan.machine.devices,
         ) as engine,
         progress("training", rounds * len(arms)) as meter,
-        ThreadPoolExecutor(max_workers=min(workers, len(arms))) as pool,
+        thread_pool(min(workers, len(arms))) as pool,
     ):
 
         def one(arm: Arm) -> FederationResult:
             return _run_arm(arm, plan, run, prepared, engine, meter, resume)
 
         futures = {arm.name: pool.submit(one, arm) for arm in arms}
-        try:
-            return {name: future.result() for name, future in futures.items()}
-        except BaseException:
-            for future in futures.values():
-                future.cancel()
-            raise
+        return {name: future.result() for name, future in futures.items()}
 
 
 def _run_arm(

@@ -8,15 +8,14 @@ error and is replaced; workers end when their parent does, however it ends.
 from __future__ import annotations
 
 import multiprocessing
-import os
 import queue
 import shutil
-import signal
 import threading
 import weakref
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -24,6 +23,7 @@ from pathlib import Path
 from flwr.app import Message, RecordDict
 
 from echofm_core.errors import EngineError
+from echofm_core.runtime.workers import become_worker, unheard_signals
 from server.parking import Slot, park, scratch_path, unpark, without_arrays
 from simulations.answering import answer, crashed, load_client_app
 from simulations.flower_private import Envelope, NodeConfig, seal, unseal
@@ -98,7 +98,7 @@ class Pool:
         return futures
 
     def close(self) -> None:
-        """End all workers, whatever they do; replies that are still out never come."""
+        """End all workers, whatever they do; who waits for a reply gets an :class:`EngineError`."""
         self._closed.set()
         for feeder in self._feeders:
             self._tasks.put(None)
@@ -138,7 +138,7 @@ class _Feeder(threading.Thread):
         self.kill()
 
     def kill(self) -> None:
-        """End the process; a task that it works on gets an error reply."""
+        """End the process, whatever it does."""
         if self._process is not None:
             self._process.kill()
 
@@ -154,6 +154,8 @@ class _Feeder(threading.Thread):
         except (EOFError, OSError):
             process.join()
             self._process = None
+            if self._closed.is_set():  # its death is no answer of the site
+                raise EngineError("the engine was closed while a site was at work.") from None
             site = str(task.node_config.get("site", task.message.metadata.dst_node_id))
             return crashed(task.message, site, f"died with exit code {process.exitcode}")
 
@@ -168,49 +170,43 @@ class _Feeder(threading.Thread):
             args=(theirs, self._client_app, str(self._folder)),
             daemon=True,
         )
-        process.start()
+        with unheard_signals():
+            process.start()
         theirs.close()
+        self._pipe, self._process = pipe, process
+        if self._closed.is_set():  # and did not see this one
+            process.kill()
         try:
             problem = pipe.recv()
         except EOFError:
             process.join()
             problem = f"it died with exit code {process.exitcode} while starting"
         if problem:
+            self._process = None
             raise EngineError(f"a simulation worker could not be started: {problem}")
-        self._pipe, self._process = pipe, process
         return pipe, process
 
 
 def _work(pipe: Connection, client_app: str, folder: str) -> None:
     """Life of a worker process."""
-    # Ctrl-C is the parent's to handle; it then ends its workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
+    clean = partial(shutil.rmtree, folder, ignore_errors=True)
+    become_worker(clean)
     keep_freed_memory()
     try:
         app = load_client_app(client_app)
     except EngineError as error:
         pipe.send(str(error))
         return
-    pipe.send("")
-    while True:
-        try:
+    try:
+        pipe.send("")
+        while True:
             letter: Letter = pipe.recv()
-        except EOFError:
-            return
-        message = _open(letter, delete=False)
-        reply = answer(app, message, letter.node_config)
-        pipe.send(_close(reply, Path(folder)))
-        del message, reply
-
-
-def _end_with_parent(folder: str) -> None:
-    """Leave no worker and no weights behind when the parent is killed."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        shutil.rmtree(folder, ignore_errors=True)
-        os._exit(1)
+            message = _open(letter, delete=False)
+            reply = answer(app, message, letter.node_config)
+            pipe.send(_close(reply, Path(folder)))
+            del message, reply
+    except (EOFError, BrokenPipeError):  # the parent was killed: leave no weights behind
+        clean()
 
 
 def _close(message: Message, folder: Path) -> Letter:

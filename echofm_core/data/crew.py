@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
-import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
@@ -17,6 +15,7 @@ from typing import Generic, TypeVar
 import cv2
 
 from echofm_core.errors import StoreError
+from echofm_core.runtime.workers import become_worker, unheard_signals
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -73,7 +72,8 @@ class _Worker(Generic[J, R]):
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(theirs, function), daemon=True)
-        self.process.start()
+        with unheard_signals():
+            self.process.start()
         theirs.close()
         self.started = False
         self.tasks: deque[_Task[J]] = deque()
@@ -185,9 +185,7 @@ class _Crew(Generic[J, R]):
 
 def _work(pipe: Connection, function: Callable[[J], R]) -> None:
     """Life of a worker process."""
-    # Ctrl-C is the parent's to handle; it then ends its workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    become_worker()
     # When memory runs out, the system should end a process that can be replaced.
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
@@ -203,11 +201,3 @@ def _work(pipe: Connection, function: Callable[[J], R]) -> None:
         except Exception as error:  # the parent decides
             answer = error, None
         pipe.send(answer)
-
-
-def _end_with_parent() -> None:
-    """Leave no worker behind that writes files when the parent is killed."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)

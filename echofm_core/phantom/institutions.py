@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from echofm_core.phantom.writers import (
     own_files,
     tmed2,
 )
+from echofm_core.runtime.threads import thread_pool
 
 #: (folder, patients, seed, errors, meter) -> root.
 Writer = Callable[[Path, int, int, bool, Meter | None], Path]
@@ -84,14 +85,20 @@ def write_institutions(
     Raises:
         DataRootError: The folder is not empty.
     """
+    unfinished = folder / ".unfinished"  # of a run that was stopped
+    shutil.rmtree(unfinished, ignore_errors=True)
     if folder.exists() and any(folder.iterdir()):
         raise DataRootError(f"{folder} is not empty; phantoms are only written to a new folder.")
-    folder.mkdir(parents=True, exist_ok=True)
+    unfinished.mkdir(parents=True)
     # Threads: NumPy, OpenCV and zlib let go of the interpreter where the time is spent.
-    with ThreadPoolExecutor(max_workers=workers) as pool:
+    with thread_pool(workers) as pool:
         futures = [
-            pool.submit(WRITERS[layout], folder, count, seed, errors, meter)
+            pool.submit(WRITERS[layout], unfinished, count, seed, errors, meter)
             for layout, count in patients.items()
             if count
         ]
-        return [future.result() for future in futures]
+        roots = [future.result() for future in futures]
+    for part in unfinished.iterdir():
+        part.rename(folder / part.name)
+    unfinished.rmdir()
+    return [folder / root.relative_to(unfinished) for root in roots]

@@ -21,6 +21,7 @@ from torch import distributed as dist
 from torch.distributed import FileStore  # type: ignore[attr-defined]
 
 from echofm_core.errors import EchoFMError
+from echofm_core.runtime.stopping import SIGNALS
 from echofm_core.training.distributed.job_folder import JobFolder, Terms
 from echofm_core.training.distributed.ranks import LOST_PEER, LostPeerError, Ranks
 from echofm_core.training.rounds import own_round
@@ -32,6 +33,7 @@ PATIENCE = timedelta(minutes=10)
 def main(path: Path) -> int:
     """Do this process's part of the round; returns the exit code."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C is the launcher's to handle
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # by which it ends us
     folder, rank = JobFolder(path), int(os.environ["RANK"])
     terms = folder.terms()
     threading.Thread(target=_end_with_parent, args=(terms.parent, path), daemon=True).start()

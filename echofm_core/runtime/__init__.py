@@ -1,0 +1,1 @@
+"""How the program runs on a machine: processes, signals, locks."""

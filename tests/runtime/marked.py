@@ -1,0 +1,91 @@
+"""A command that is stopped as a user stops it, and a look at what is left of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+#: What every command promises: seconds from the signal until nothing is left.
+PROMISE = 5.0
+#: Seconds in which a command must have come to the moment at which it is stopped.
+PATIENCE = 90.0
+MARK = "ECHOFM_TEST_MARK"
+
+
+class Marked:
+    """A running ``echofm`` command; all that it starts inherits a mark in its environment."""
+
+    def __init__(self, folder: Path, *words: object) -> None:
+        self.mark = uuid.uuid4().hex
+        self.log = folder / f"{self.mark}.log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [
+                    *(sys.executable, "-c", "from echofm_core.cli import main; main()"),
+                    *map(str, words),
+                ],
+                cwd=folder,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, MARK: self.mark, "OMP_NUM_THREADS": "1"},
+                start_new_session=True,
+            )
+
+    def output(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def wait_for(self, reached: Callable[[], object]) -> None:
+        """Until the command has come to a moment."""
+        deadline = time.monotonic() + PATIENCE
+        while not reached():
+            assert self.process.poll() is None, self.output()
+            assert time.monotonic() < deadline, self.output()
+            time.sleep(0.02)
+
+    def others(self) -> list[psutil.Process]:
+        """Marked processes, the command itself left out."""
+        return [item for item in marked(self.mark) if item.pid != self.process.pid]
+
+    def stop(self, number: signal.Signals, *, group: bool) -> str:
+        """Send a signal, hold the command to its promise, and return what it said after it."""
+        said = len(self.output())
+        started = time.monotonic()
+        if group:
+            os.killpg(self.process.pid, number)
+        else:
+            self.process.send_signal(number)
+        try:
+            code = self.process.wait(PROMISE)
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"still there after {PROMISE} s:\n{self.output()[-3000:]}")
+        while (left := marked(self.mark)) and time.monotonic() - started < PROMISE:
+            time.sleep(0.05)
+        assert not left, [item.cmdline() for item in left]
+        assert code == 128 + number, self.output()[-3000:]
+        return self.output()[said:]
+
+    def clean_up(self) -> None:
+        """End what a failed test has left."""
+        for item in marked(self.mark):
+            item.kill()
+
+
+def marked(mark: str) -> list[psutil.Process]:
+    """Running processes with a mark."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
