@@ -43,13 +43,14 @@ _OTHERS = (
         meaning="A bug in EchoFM Federated.",
         remedy="please report it with the traceback",
     ),
-) + tuple(
-    ExitCode(
-        number=number,
-        meaning=f"Stopped by {by}. Nothing that it started is left after 5 s.",
-        remedy="run the same command again, with `--resume` where it has that option",
-    )
-    for number, by in ((129, "a terminal that closed"), (130, "Ctrl-C"), (143, "SIGTERM"))
+    *(
+        ExitCode(
+            number=number,
+            meaning=f"Stopped by {by}. Nothing that it started is left after 5 s.",
+            remedy="run the same command again, with `--resume` where it has that option",
+        )
+        for number, by in ((129, "a terminal that closed"), (130, "Ctrl-C"), (143, "SIGTERM"))
+    ),
 )
 
 
