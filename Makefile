@@ -9,7 +9,7 @@ DEMO ?= demo
 
 .PHONY: demo test test-fast lint format install clean
 
-demo: install ## Train a federation of four synthetic institutions and write demo/run/report.html
+demo: install ## Train a federation of five synthetic institutions and write demo/run/report.html
 	$(BIN)/echofm demo $(DEMO)
 
 test: install ## The whole test suite

@@ -1,4 +1,4 @@
-"""The demonstration: four synthetic institutions, one real cine, one federation."""
+"""The demonstration: five synthetic institutions, one real cine, one federation."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from echofm_core.phantom.institutions import Layout, write_institutions
 from echofm_core.plan import Plan, load_plan
 from simulations.experiment import Outcome, run_experiment
 
-#: Patients at each institution; sized for eight minutes on two cores.
+#: Patients in each layout; sized for eight minutes on two cores. Both MIMIC layouts are one
+#: institution, where some cines have no label. HMC-QU has no label of a task.
 DEMO_PATIENTS = {
     Layout.ECHONET_DYNAMIC: 440,
     Layout.CAMUS: 120,
-    Layout.MIMIC_IV_ECHO: 30,
+    Layout.MIMIC_IV_ECHO: 15,
+    Layout.MIMIC_LVVOL_A4C: 110,
     Layout.TMED2: 90,
+    Layout.HMC_QU: 20,
 }
 
 
@@ -26,7 +29,7 @@ def run_demo(folder: Path, *, fresh: bool = False) -> Outcome:
     An interrupted demo goes on where it stopped; ``fresh`` starts again from nothing.
 
     Args:
-        folder: Gets ``data/`` (four public layouts), ``plan.toml`` and ``run/``.
+        folder: Gets ``data/`` (public layouts), ``plan.toml`` and ``run/``.
         fresh: Remove an earlier demo's data and run first.
     """
     if fresh:
@@ -48,11 +51,11 @@ def write_demo_plan(path: Path) -> Plan:
 
 
 def write_demo_data(folder: Path, seed: int) -> None:
-    """Write the four institutions; a half-written folder from a killed run is written again."""
+    """Write the institutions; a half-written folder from a killed run is written again."""
     done = folder / ".complete"
     if done.exists():
         return
     shutil.rmtree(folder, ignore_errors=True)
-    with progress("writing four synthetic institutions", sum(DEMO_PATIENTS.values())) as meter:
+    with progress("writing five synthetic institutions", sum(DEMO_PATIENTS.values())) as meter:
         write_institutions(folder, DEMO_PATIENTS, seed=seed, meter=meter, workers=2)
     done.touch()
