@@ -10,6 +10,7 @@ import typer
 client = typer.Typer(no_args_is_help=True, help="Take part in a federation as a hospital.")
 
 Folder = Annotated[Path, typer.Argument(help="The kit from the coordinator, with site.toml.")]
+Port = Annotated[int, typer.Option(help="Local port of the node's own interface.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -18,32 +19,39 @@ def register(app: typer.Typer) -> None:
 
 
 @client.command()
-def check(folder: Folder) -> None:
-    """Look at settings, data, keys and the way to the server before anything starts.
+def check(folder: Folder, port: Port = 9094) -> None:
+    """Look at settings, manifest, splits, labels, store, keys, the server, and what it knows.
+
+    One line each: ok, or FAIL with what to do; the exit code is that of the first FAIL.
 
     Example: `echofm client check north`.
     """
-    from client.launch import check as look
-
-    for line in look(folder):
-        typer.echo(f"ok: {line}")
+    _check(folder, port)
 
 
 @client.command()
-def start(
-    folder: Folder,
-    port: Annotated[int, typer.Option(help="Local port of the node's own interface.")] = 9094,
-) -> None:
+def start(folder: Folder, port: Port = 9094) -> None:
     """Run this site's SuperNode until Ctrl-C; only weights, counts and metrics leave it.
 
     Example: fill in north/site.toml (manifest, store, state), then `echofm client start north`.
     """
     import subprocess
 
-    from client.launch import check as look
     from client.launch import command, environment
 
-    look(folder)
+    _check(folder, port)
     raise typer.Exit(
         subprocess.run(command(folder, port), env=environment(folder), check=False).returncode
     )
+
+
+def _check(folder: Path, port: int) -> None:
+    """Print each line of the preflight; a FAIL ends the command after all have been looked at."""
+    from client.preflight import preflight
+
+    failed = 0
+    for line in preflight(folder, port):
+        typer.echo(str(line))
+        failed = failed or line.exit_code
+    if failed:
+        raise typer.Exit(failed)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
-import ssl
 import sys
 import tomllib
 from pathlib import Path
@@ -13,7 +11,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError, field_validator
 
 from echofm_core.contract import site_name_fault
-from echofm_core.errors import DataRootError, EnvironmentClashError, FederationError, PlanError
+from echofm_core.errors import EnvironmentClashError, PlanError
 from echofm_core.section import Section
 
 
@@ -65,37 +63,6 @@ def load_site(folder: Path) -> SiteFile:
     base = folder.resolve()
     paths = {key: str(base / getattr(site, key)) for key in ("manifest", "store", "state")}
     return site.model_copy(update=paths)
-
-
-def check(folder: Path) -> list[str]:
-    """Look at everything that a start needs; returns one line a passed check.
-
-    Raises:
-        PlanError: The settings are wrong.
-        DataRootError: The manifest, the store or the key is missing.
-        FederationError: The server cannot be reached, or is not who it should be.
-    """
-    site = load_site(folder)
-    for name, path in (("manifest", site.manifest), ("store", site.store)):
-        if not Path(path).exists():
-            raise DataRootError(f"{name} {path} of site {site.name} does not exist.")
-    for name in ("node.key", "node.pub", "ca.crt"):
-        if not (folder / name).exists():
-            raise DataRootError(f"{folder / name} is missing; ask the coordinator for the kit.")
-    host, _, port = site.server.rpartition(":")
-    trust = ssl.create_default_context(cafile=str(folder / "ca.crt"))
-    try:
-        with (
-            socket.create_connection((host, int(port)), timeout=10) as plain,
-            trust.wrap_socket(plain, server_hostname=host),
-        ):
-            pass
-    except OSError as error:
-        raise FederationError(
-            f"server {site.server} cannot be reached safely ({error}); check the firewall, the "
-            "name and ca.crt."
-        ) from None
-    return [f"settings of {site.name}", "data", "keys", f"TLS to {site.server}"]
 
 
 def command(folder: Path, runtime_port: int = 9094) -> list[str]:

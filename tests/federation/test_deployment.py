@@ -9,8 +9,9 @@ import pytest
 import tomli_w
 from cryptography import x509
 
-from client.launch import check, command, environment
-from echofm_core.errors import DataRootError, FederationError, PlanError
+from client.launch import command, environment
+from client.preflight import preflight
+from echofm_core.errors import FederationError, PlanError
 from echofm_core.models.weights import load_metadata
 from server.launch import register, start, stop, submit, superlink
 from server.provision import provision
@@ -61,17 +62,6 @@ def test_a_site_name_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
         provision(tmp_path, "127.0.0.1", 8000, ["../elsewhere"])
 
 
-def test_a_site_is_told_what_is_missing(tmp_path: Path) -> None:
-    (port,) = free_ports(1)
-    kit = provision(tmp_path, "127.0.0.1", port, ["alpha"])
-    with pytest.raises(DataRootError, match="manifest"):
-        check(kit.site("alpha"))
-    (kit.site("alpha") / "manifest.parquet").touch()
-    (kit.site("alpha") / "stores").mkdir()
-    with pytest.raises(FederationError, match="cannot be reached"):
-        check(kit.site("alpha"))
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(420)
 def test_deployed_and_simulated_give_the_same_weights(
@@ -100,7 +90,9 @@ def test_deployed_and_simulated_give_the_same_weights(
             register(kit)  # first: a node with an unknown key gives up
             for name, node_port in zip(SITES, node_ports, strict=True):
                 folder = kit.site(name)
-                assert check(folder)[-1] == f"TLS to 127.0.0.1:{port}"
+                lines = list(preflight(folder, node_port))
+                assert not [line for line in lines if line.exit_code], lines
+                assert lines[-1].words == f"127.0.0.1:{port} knows this site's key"
                 run = command(folder, node_port)
                 processes.append(start(run, environment(folder), folder / "node.log"))
             submit(kit, tmp_path / "plan.toml", tmp_path / "deployed", timeout=300)
