@@ -72,10 +72,11 @@ def simulate(
 def _show(outcome: Outcome) -> None:
     """Print the table, its caveats, and where everything lies."""
     from echofm_core.console import console
-    from echofm_core.evaluation.tables import print_site_by_model
+    from echofm_core.report.run_files import read_run
+    from echofm_core.report.terminal import print_run
 
-    print_site_by_model(outcome.scores, console)
+    print_run(read_run(outcome.run), console)
     for note in outcome.notes:
-        console.print(f"note: {note}")
+        console.print(f"note: {note}", markup=False)
     console.print(f"weights digest {outcome.digest}")
     console.print(f"report: {outcome.report}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -22,14 +21,16 @@ from echofm_core.data.census import census
 from echofm_core.errors import FederationError, ResumeError
 from echofm_core.evaluation.card import write_card
 from echofm_core.evaluation.model_names import FEDERATED
-from echofm_core.evaluation.score import score
 from echofm_core.models.lora import untrained_notes
 from echofm_core.phantom.patients import is_phantom
 from echofm_core.plan import Plan, load_plan
 from echofm_core.privacy.spent import spent
-from echofm_core.randomness import stream
 from echofm_core.report import write_report
+from echofm_core.report.run_files import read_run
+from echofm_core.report.run_scores import score_run
+from echofm_core.report.words import words_of
 from echofm_core.runtime.threads import thread_pool
+from echofm_core.sessions import Sessions
 from echofm_core.tracking.listener import require_trackers
 from server.rounds import Event, FederationResult, evaluate_sites, run_federation, run_name
 from simulations.arms import EVERYTHING, Arm, plan_arms
@@ -80,24 +81,25 @@ def run_experiment(plan: Plan, run: Path, *, resume: bool = False) -> Outcome:
         ResumeError: The folder holds a run, and ``resume`` is not given or the plan differs.
         EchoFMError: Anything that the plan, the data or a round can get wrong.
     """
-    started = time.monotonic()
     require_trackers(plan)
     _claim(run, plan, resume)
+    sessions = Sessions(run)
     prepared = prepare_sites(plan, _cache(plan, run))
     save_sites(prepared, plan, run)
     arms, notes = plan_arms(prepared.manifest, plan)
     notes = [RULES[plan.protocol.name].caveat, *mirrored_notes(prepared, plan), *notes]
     notes += untrained_notes(plan)
-    results = _train(plan, run, prepared, arms, resume)
+    sessions.tick()
+    results = _train(plan, run, prepared, arms, sessions, resume)
     write_floor(plan, run, prepared)
-    scores = _score(plan, run, arms)
+    scores = score_run(run, plan)
     digest = results[FEDERATED].digest
     draw_pictures(plan, run, prepared)
     summary = {
         "name": plan.name,
         "plan_hash": plan.digest(),
         "digest": digest,
-        "seconds": round(time.monotonic() - started, 1),
+        "seconds": sessions.tick(),
         "origin": "Trained on public data, split by site on one machine.",
         "synthetic": any(is_phantom(Path(root)) for root in plan.machine.roots),
         "versions": _versions(),
@@ -105,8 +107,9 @@ def run_experiment(plan: Plan, run: Path, *, resume: bool = False) -> Outcome:
         "privacy": spent(pd.read_parquet(run / "metrics.parquet"), plan.privacy.delta),
     }
     _write_text(run / "summary.json", json.dumps(summary, indent=1))
-    own = scores[scores["model"] == FEDERATED]
-    write_card(run, plan, census(prepared.manifest, plan), own, summary, notes)
+    own, words = scores[scores["model"] == FEDERATED], words_of(read_run(run))
+    counts = census(prepared.manifest, plan)
+    write_card(run, plan, counts, own, summary, [*words.table_notes, *notes], words.sentences)
     report = write_report(run)
     return Outcome(run=run, scores=scores, digest=digest, report=report, notes=tuple(notes))
 
@@ -137,7 +140,12 @@ def _cache(plan: Plan, run: Path) -> Path:
 
 
 def _train(
-    plan: Plan, run: Path, prepared: PreparedSites, arms: Sequence[Arm], resume: bool
+    plan: Plan,
+    run: Path,
+    prepared: PreparedSites,
+    arms: Sequence[Arm],
+    sessions: Sessions,
+    resume: bool,
 ) -> dict[str, FederationResult]:
     """Train and test all arms; as many at once as there are workers."""
     rounds = plan.pretrain.rounds + plan.finetune.rounds
@@ -154,7 +162,7 @@ def _train(
     ):
 
         def one(arm: Arm) -> FederationResult:
-            return _run_arm(arm, plan, run, prepared, engine, meter, resume)
+            return _run_arm(arm, plan, run, prepared, engine, meter, sessions, resume)
 
         futures = {arm.name: pool.submit(one, arm) for arm in arms}
         return {name: future.result() for name, future in futures.items()}
@@ -167,6 +175,7 @@ def _run_arm(
     prepared: PreparedSites,
     engine: Engine,
     meter: Meter,
+    sessions: Sessions,
     resume: bool,
 ) -> FederationResult:
     """One federation, then its model on every test site that the table needs."""
@@ -185,6 +194,7 @@ def _run_arm(
 
     def show(event: Event) -> None:
         if event.round_done:
+            sessions.tick()
             meter.advance(1, note=arm.name)
             if arm.name == FEDERATED:
                 console.print(event.line())
@@ -229,27 +239,6 @@ def _collect_predictions(arm: Arm, plan: Plan, run: Path) -> None:
     out = run / "predictions" / f"{arm.name.replace(':', '-')}.parquet"
     out.parent.mkdir(exist_ok=True)
     pd.concat(parts).assign(model=arm.model).to_parquet(out, index=False)
-
-
-def _score(plan: Plan, run: Path, arms: Sequence[Arm]) -> pd.DataFrame:
-    """The site x model table in long form; also written to ``scores.parquet``."""
-    frames = [
-        pd.read_parquet(path)
-        for arm in arms
-        if (path := run / "predictions" / f"{arm.name.replace(':', '-')}.parquet").exists()
-    ]
-    tables = []
-    models = pd.concat(frames) if frames else pd.DataFrame(columns=["model"])
-    for model, rows in models.groupby("model", sort=False):
-        # One stream for all models: the same patients are drawn, so rows compare.
-        rng = stream(plan.seed, "", 0, "bootstrap")
-        threshold = plan.finetune.reduced_ef_threshold
-        table = score(rows.drop(columns="model"), plan.evaluation, rng, threshold)
-        tables.append(table.assign(model=model))
-    columns = ["model", "site", "task", "metric", "value", "low", "high", "patients"]
-    scores = pd.concat(tables)[columns] if tables else pd.DataFrame(columns=columns)
-    scores.to_parquet(run / "scores.parquet", index=False)
-    return scores
 
 
 def _versions() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Percentile bootstrap over patients (Efron 1979): a patient is drawn with all that is theirs."""
+"""Bootstrap over patients (Efron 1979): a patient is drawn with all that is theirs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtr, stdtrit
 
 from echofm_core.evaluation.config import EvaluationConfig
 from echofm_core.evaluation.ranking import Floats
@@ -30,6 +31,22 @@ class Estimate:
     high: float
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Difference:
+    """A difference of two models, its interval, and how surprising it is if there is none.
+
+    Attributes:
+        value: First minus second on the sample as it is.
+        low, high: Ends of its interval; NaN where undefined.
+        p: Two-sided, in [0, 1]; below 1 - confidence exactly where the interval leaves out zero.
+    """
+
+    value: float
+    low: float
+    high: float
+    p: float
+
+
 def bootstrap(
     statistic: Statistic,
     patients: NDArray[np.int64],
@@ -45,19 +62,10 @@ def bootstrap(
         rng: Draws the patients; equal generators draw equal patients, so that two models on the
             same cases can be compared.
     """
-    cases, count = len(patients), int(patients.max(initial=-1)) + 1
-    if not count:
+    if not len(patients):
         return {}
-    plain = statistic(np.ones((1, cases)))
-    block = max(1, BLOCK // cases)
-    parts = [
-        statistic(draw_patients(count, min(block, config.bootstrap - done), rng)[:, patients])
-        for done in range(0, config.bootstrap, block)
-    ]
-    return {
-        name: _estimate(float(plain[name][0]), np.concatenate([p[name] for p in parts]), config)
-        for name in plain
-    }
+    plain, drawn = _drawn(statistic, patients, config, rng)
+    return {name: _estimate(plain[name], drawn[name], config) for name in plain}
 
 
 def paired_difference(
@@ -66,8 +74,17 @@ def paired_difference(
     patients: NDArray[np.int64],
     config: EvaluationConfig,
     rng: np.random.Generator,
-) -> dict[str, Estimate]:
+) -> dict[str, Difference]:
     """First model minus second, both on the same drawn patients of the same cases.
+
+    Interval and p are those of Student's t with the draws' standard deviation, widened by
+    sqrt(n / (n - 1)), over n - 1 degrees of freedom for n patients. Percentiles of the draws are
+    too narrow for small n: with 12 patients and equal models, one R2 difference in eight had a
+    95 % percentile interval without zero, and Holm's correction looks further out still.
+
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 12 and 13;
+    Hesterberg, The American Statistician 2015, 69, 371-386 (narrowness bias, t with bootstrap
+    standard error).
 
     Args:
         first: Metrics of one model.
@@ -81,7 +98,11 @@ def paired_difference(
         ours, theirs = first(weights), second(weights)
         return {name: ours[name] - theirs[name] for name in ours}
 
-    return bootstrap(difference, patients, config, rng)
+    if not len(patients):
+        return {}
+    plain, drawn = _drawn(difference, patients, config, rng)
+    count = int(patients.max()) + 1
+    return {name: _difference(plain[name], drawn[name], count, config) for name in plain}
 
 
 def draw_patients(patients: int, resamples: int, rng: np.random.Generator) -> Floats:
@@ -92,10 +113,47 @@ def draw_patients(patients: int, resamples: int, rng: np.random.Generator) -> Fl
     return counts.reshape(resamples, patients).astype(np.float64)
 
 
-def _estimate(value: float, drawn: Floats, config: EvaluationConfig) -> Estimate:
+def _drawn(
+    statistic: Statistic,
+    patients: NDArray[np.int64],
+    config: EvaluationConfig,
+    rng: np.random.Generator,
+) -> tuple[dict[str, float], dict[str, Floats]]:
+    """Each metric on the sample as it is, and on every resample."""
+    cases, count = len(patients), int(patients.max()) + 1
+    plain = statistic(np.ones((1, cases)))
+    block = max(1, BLOCK // cases)
+    parts = [
+        statistic(draw_patients(count, min(block, config.bootstrap - done), rng)[:, patients])
+        for done in range(0, config.bootstrap, block)
+    ]
+    values = {name: float(found[0]) for name, found in plain.items()}
+    return values, {name: np.concatenate([part[name] for part in parts]) for name in plain}
+
+
+def _defined(value: float, drawn: Floats) -> Floats | None:
+    """The resamples on which a metric is defined; None where they are too few to go by."""
     defined = drawn[np.isfinite(drawn)]
-    if not np.isfinite(value) or len(defined) < DEFINED_SHARE * len(drawn):
+    enough = np.isfinite(value) and len(defined) >= DEFINED_SHARE * len(drawn)
+    return defined if enough else None
+
+
+def _estimate(value: float, drawn: Floats, config: EvaluationConfig) -> Estimate:
+    defined = _defined(value, drawn)
+    if defined is None:
         return Estimate(value=value, low=np.nan, high=np.nan)
     tail = (1 - config.confidence) / 2
     low, high = np.quantile(defined, [tail, 1 - tail])
     return Estimate(value=value, low=float(low), high=float(high))
+
+
+def _difference(value: float, drawn: Floats, patients: int, config: EvaluationConfig) -> Difference:
+    defined = _defined(value, drawn)
+    if defined is None or patients < 2:
+        return Difference(value=value, low=np.nan, high=np.nan, p=np.nan)
+    free = patients - 1
+    error = float(np.std(defined, ddof=1)) * float(np.sqrt(patients / free))
+    reach = float(stdtrit(free, (1 + config.confidence) / 2)) * error
+    # No spread: every patient says the same.
+    p = 2 * float(stdtr(free, -abs(value) / error)) if error else float(value == 0)
+    return Difference(value=value, low=value - reach, high=value + reach, p=p)

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from echofm_core.data.windows import MEAN, SD
+from echofm_core.evaluation.config import EvaluationConfig
 from echofm_core.evaluation.tables import site_by_model
 from echofm_core.plan import Plan
 
@@ -20,6 +21,7 @@ def write_card(
     scores: pd.DataFrame,
     summary: dict[str, Any],
     notes: Sequence[str],
+    verdict: Sequence[str] = (),
 ) -> None:
     """Write ``model/README.md``.
 
@@ -30,6 +32,7 @@ def write_card(
         scores: Scores of this model, in long form; empty where no task was trained.
         summary: As in ``summary.json``: synthetic, origin, plan_hash, digest, privacy.
         notes: What a reader of the numbers must know.
+        verdict: What the run found and what is dangerous, in the words of its report.
     """
     training = census[census["split"] == "train"].drop(columns=["split"])
     parts = [
@@ -44,7 +47,7 @@ def write_card(
         "## Training sites",
         _markdown(training),
         "## Test results",
-        _results(scores),
+        _results(scores, verdict, plan.evaluation),
         "## Privacy",
         _privacy(summary["privacy"]),
         "## Read with care",
@@ -59,11 +62,16 @@ def _origin(summary: dict[str, Any]) -> str:
     return str(summary["origin"])
 
 
-def _results(scores: pd.DataFrame) -> str:
+def _results(scores: pd.DataFrame, verdict: Sequence[str], config: EvaluationConfig) -> str:
     if scores.empty:
         return "No task was trained, or there was nothing to test on."
-    table = site_by_model(scores).T.reset_index()
-    return _markdown(table) + "\n\nIntervals: percentile bootstrap over patients."
+    table = site_by_model(scores, few=config.min_patients).T.reset_index()
+    parts = [
+        _markdown(table),
+        f"Intervals: {config.confidence:.0%}, percentile bootstrap over patients.",
+        "\n".join(f"- {line}" for line in verdict),
+    ]
+    return "\n\n".join(part for part in parts if part)
 
 
 def _privacy(spent: Sequence[dict[str, Any]]) -> str:

@@ -25,4 +25,6 @@ class EvaluationConfig(Section):
     bootstrap: int = Field(default=1000, ge=100, le=100_000)
     """Resamples of patients behind each interval."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
-    """Coverage of the percentile interval."""
+    """Coverage of each interval; 1 - confidence is the level of a table's comparisons."""
+    min_patients: int = Field(default=10, ge=2)
+    """A site with fewer test patients gets its values and "too few to judge", no comparison."""

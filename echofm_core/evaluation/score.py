@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from echofm_core.data.people import people
-from echofm_core.evaluation.bootstrap import Estimate, bootstrap, paired_difference
+from echofm_core.evaluation.bootstrap import Estimate, bootstrap
 from echofm_core.evaluation.config import EvaluationConfig
 from echofm_core.evaluation.metrics import task_metrics
 from echofm_core.evaluation.ranking import Floats
@@ -112,8 +112,8 @@ def score(
     """
     key = int(rng.integers(2**63))
     rows: list[list[object]] = []
-    for task, everywhere in _tasks(predictions):
-        for site in _sites(everywhere):
+    for task, everywhere in labelled_tasks(predictions):
+        for site in tested_sites(everywhere):
             cases = everywhere.at(site)
             metrics = partial(task_metrics, task, cases.truth, cases.prediction)
             estimates = bootstrap(
@@ -126,50 +126,14 @@ def score(
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def compare(
-    first: pd.DataFrame,
-    second: pd.DataFrame,
-    config: EvaluationConfig,
-    rng: np.random.Generator,
-    threshold: float,
-) -> pd.DataFrame:
-    """First model minus second, on the cases that both predicted, with paired intervals.
-
-    Args:
-        first: Rows of :func:`echofm_core.training.predict.predict` of one model.
-        second: Those of the other.
-        config: Resamples and coverage.
-        rng: Source of the patient draws.
-        threshold: EF in percent below which it is reduced.
-
-    Returns:
-        As :func:`score`; ``value`` is the difference.
-    """
-    key = int(rng.integers(2**63))
-    shared = first.merge(second[["clip_id", "task"]].drop_duplicates(), on=["clip_id", "task"])
-    again = second.merge(shared[["clip_id", "task"]].drop_duplicates(), on=["clip_id", "task"])
-    rows: list[list[object]] = []
-    for task, ours in _tasks(shared):
-        theirs = study_cases(again, task)
-        for site in _sites(ours):
-            one, other = ours.at(site), theirs.at(site)
-            estimates = paired_difference(
-                partial(task_metrics, task, one.truth, one.prediction, threshold=threshold),
-                partial(task_metrics, task, other.truth, other.prediction, threshold=threshold),
-                one.patients,
-                config,
-                stream(key, site, 0, f"paired.{task}"),
-            )
-            rows += _rows(site, task, estimates, one.patient_count)
-    return pd.DataFrame(rows, columns=list(COLUMNS))
-
-
-def _tasks(predictions: pd.DataFrame) -> Iterator[tuple[Task, Cases]]:
+def labelled_tasks(predictions: pd.DataFrame) -> Iterator[tuple[Task, Cases]]:
+    """Each task that has labels in these predictions, by name, with its cases."""
     for name in sorted(predictions.loc[predictions["truth"].notna(), "task"].unique()):
         yield Task(name), study_cases(predictions, Task(name))
 
 
-def _sites(cases: Cases) -> list[str]:
+def tested_sites(cases: Cases) -> list[str]:
+    """Sites of the cases by name, then all of them together."""
     return [*sorted(map(str, cases.table["site"].unique())), ALL_SITES]
 
 

@@ -10,15 +10,18 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from echofm_core.evaluation.cells import (
+    TOO_FEW,
+    Cell,
+    cell,
+    patients_at,
+    site_order,
+    site_title,
+    sites_with_labels,
+)
 from echofm_core.evaluation.headline import Headline, headlines_of
 from echofm_core.evaluation.model_names import model_order, model_title
 from echofm_core.evaluation.score import ALL_SITES
-from echofm_core.evaluation.tables import (
-    Cell,
-    cell,
-    site_order,
-    sites_with_labels,
-)
 from echofm_core.pages.style import INK
 
 #: Ends of the heat map: worst and best.
@@ -31,9 +34,9 @@ class HeatCell:
 
     Attributes:
         value: Number, or ``n/a``.
-        interval: ``3.9 to 4.6``; empty where there is none.
+        interval: ``3.9 to 4.6``, or that there are too few patients; empty without either.
         note: Number of the footnote that says why there is no value; 0: there is one.
-        style: CSS; empty for a cell without value.
+        style: CSS; empty for a cell without value, or that is not judged.
         best: Whether it is the best of its column.
     """
 
@@ -63,27 +66,28 @@ class HeatMap:
     notes: tuple[str, ...]
 
 
-def heat_maps(scores: pd.DataFrame, sites: Sequence[str]) -> list[HeatMap]:
+def heat_maps(scores: pd.DataFrame, sites: Sequence[str], few: int) -> list[HeatMap]:
     """One heat map a headline metric that has scores.
 
     Args:
         scores: Columns model, site, task, metric, value, low, high, patients.
         sites: All sites of the run; those without test labels are shown, in grey.
+        few: Test patients below which a site is not judged.
     """
-    return [_heat_map(scores, item, sites) for item in headlines_of(scores)]
+    return [_heat_map(scores, item, sites, few) for item in headlines_of(scores)]
 
 
-def _heat_map(scores: pd.DataFrame, item: Headline, sites: Sequence[str]) -> HeatMap:
+def _heat_map(scores: pd.DataFrame, item: Headline, sites: Sequence[str], few: int) -> HeatMap:
     shown = site_order(scores[scores["site"] != ALL_SITES], sites)
     if ALL_SITES in sites_with_labels(scores, item):
         shown = [*shown, ALL_SITES]
     models = model_order(scores["model"])
-    grid = {(m, s): cell(scores, m, s, item) for m in models for s in shown}
-    values = [found.value for found in grid.values() if not found.reason]
+    grid = {(m, s): cell(scores, m, s, item, few) for m in models for s in shown}
+    values = [found.value for found in grid.values() if _judged(found)]
     worst, best = (max, min) if item.lower_is_better else (min, max)
     ends = (worst(values, default=0.0), best(values, default=0.0))
     top = {
-        site: best((c.value for (_, s), c in grid.items() if s == site and not c.reason), default=0)
+        site: best((c.value for (_, s), c in grid.items() if s == site and _judged(c)), default=0)
         for site in shown
     }
     notes: dict[str, int] = {}
@@ -97,7 +101,7 @@ def _heat_map(scores: pd.DataFrame, item: Headline, sites: Sequence[str]) -> Hea
     return HeatMap(
         title=item.title,
         better="lower" if item.lower_is_better else "higher",
-        columns=tuple((_site_title(site), _patients(scores, item, site)) for site in shown),
+        columns=tuple((site_title(site), patients_at(scores, item, site)) for site in shown),
         rows=rows,
         notes=tuple(notes),
     )
@@ -114,25 +118,20 @@ def shade(goodness: float) -> str:
     return f"background:rgb({','.join(map(str, rgb))});color:{ink}"
 
 
+def _judged(found: Cell) -> bool:
+    return not found.reason and not found.few
+
+
 def _cell(found: Cell, ends: tuple[float, float], top: float, notes: dict[str, int]) -> HeatCell:
     if found.reason:
         return HeatCell(value="n/a", note=notes.setdefault(found.reason, len(notes) + 1))
+    if found.few:
+        return HeatCell(value=found.number, interval=f"n {found.patients}, {TOO_FEW}")
     worst, best = ends
     goodness = (found.value - worst) / (best - worst) if best != worst else 1.0
-    value, _, interval = str(found).partition(" ")
     return HeatCell(
-        value=value,
-        interval=interval.strip("[]").replace(", ", " to "),
+        value=found.number,
+        interval=found.interval.strip("[]").replace(", ", " to "),
         style=shade(goodness),
         best=found.value == top,
     )
-
-
-def _site_title(site: str) -> str:
-    return "all sites" if site == ALL_SITES else site
-
-
-def _patients(scores: pd.DataFrame, item: Headline, site: str) -> int:
-    """Test patients with labels there; models of fewer tasks do not lower it."""
-    rows = scores[(scores["task"] == item.task.value) & (scores["site"] == site)]
-    return int(rows["patients"].max()) if len(rows) else 0

@@ -7,15 +7,20 @@ from typing import Any
 
 import pandas as pd
 
+from echofm_core.evaluation.cells import at
+from echofm_core.evaluation.judgement import RIVALS, comparisons
+from echofm_core.evaluation.labels import TASK_TITLES
+from echofm_core.evaluation.model_names import model_title
+from echofm_core.evaluation.published import published_convention
 from echofm_core.evaluation.score import ALL_SITES
-from echofm_core.evaluation.tables import published_convention, verdict
 from echofm_core.pages.grid import Grid, grid
 from echofm_core.pages.style import png_uri
 from echofm_core.plan import Plan
 from echofm_core.report.charts import ef_agreement, reduced_ef_roc, training_curves
 from echofm_core.report.heat_map import heat_maps
-from echofm_core.report.paired import paired_differences
+from echofm_core.report.opening import STYLES, asked, danger_table, found_rows, matrices
 from echofm_core.report.run_files import DAMAGED_PREDICTIONS, RunFiles
+from echofm_core.report.words import words_of
 
 #: With fewer test patients than this at every site, the page warns of small-run numbers.
 SMALL = 200
@@ -27,24 +32,70 @@ LISTED_FINDINGS = 500
 def page_context(run: RunFiles) -> dict[str, Any]:
     """Everything that ``report.html.j2`` names."""
     plan = run.plan or Plan()
-    lines = verdict(run.scores)
     return {
         "title": run.summary.get("name", run.folder.name),
         "facts": _facts(run),
         "synthetic": bool(run.summary.get("synthetic")),
         "small": _small(run.scores),
         "notes": [str(note) for note in run.summary.get("notes", [])],
-        "heat_maps": heat_maps(run.scores, _site_names(run)),
-        "worse": [line for line in lines if " WORSE " in line],
-        "not_worse": [line for line in lines if " WORSE " not in line],
+        "missing": run.missing,
+        "damaged": [why for key, why in run.missing.items() if key.startswith(DAMAGED_PREDICTIONS)],
+        "plan_text": run.plan_text,
+        **_opening(run, plan),
+        **_results(run, plan),
+        **_details(run, plan),
+    }
+
+
+def _opening(run: RunFiles, plan: Plan) -> dict[str, Any]:
+    """The first screen, and the sentences of the verdict."""
+    few, tasks, words = plan.evaluation.min_patients, plan.finetune.tasks, words_of(run)
+    threshold = f"{plan.finetune.reduced_ef_threshold:g}"
+    return {
+        "tasks": [TASK_TITLES[task] for task in tasks],
+        "asked": asked(run.sites, tasks),
+        "rivals": list(RIVALS.values()),
+        "found": found_rows(run.scores, run.paired, run.sites, tasks, few),
+        "sure": words.sure,
+        "danger": danger_table(words, few, threshold, whole=True),
+        "danger_by_site": danger_table(words, few, threshold, whole=False),
+        "largest": words.largest,
+        "matrices": matrices(run.predictions, tasks),
+        "verdict": words.verdict,
+        "table_notes": words.table_notes,
+        "threshold": threshold,
+    }
+
+
+def _results(run: RunFiles, plan: Plan) -> dict[str, Any]:
+    """Tables and comparisons."""
+    return {
+        "heat_maps": heat_maps(run.scores, _site_names(run), plan.evaluation.min_patients),
         "published": published_convention(run.scores),
         "confidence": f"{plan.evaluation.confidence:.0%}",
         "resamples": plan.evaluation.bootstrap,
-        "differences": paired_differences(run.predictions, plan),
+        "differences": [
+            {
+                "metric": one.headline.title,
+                "site": at(one.site),
+                "model": model_title(one.model),
+                "rival": model_title(one.rival),
+                "value": one.difference,
+                "patients": one.patients,
+                "finding": one.finding.value,
+                "style": STYLES[one.finding],
+            }
+            for one in comparisons(run.paired)
+        ],
+    }
+
+
+def _details(run: RunFiles, plan: Plan) -> dict[str, Any]:
+    """Pictures, and what stands behind the numbers."""
+    return {
         "curves": training_curves(run.metrics),
         "agreement": ef_agreement(run.predictions, plan.finetune.reduced_ef_threshold),
         "roc": reduced_ef_roc(run.predictions),
-        "threshold": f"{plan.finetune.reduced_ef_threshold:g}",
         "mask_ratio": f"{plan.pretrain.mask_ratio:.0%}",
         "reconstruction": _png(run.reconstruction),
         "contact_sheets": {site: _png(png) for site, png in run.contact_sheets.items()},
@@ -53,9 +104,6 @@ def page_context(run: RunFiles) -> dict[str, Any]:
         "findings": grid(run.findings.head(LISTED_FINDINGS)),
         "unlisted": max(0, len(run.findings) - LISTED_FINDINGS),
         "privacy": _privacy(run.summary.get("privacy") or []),
-        "plan_text": run.plan_text,
-        "missing": run.missing,
-        "damaged": [why for key, why in run.missing.items() if key.startswith(DAMAGED_PREDICTIONS)],
     }
 
 

@@ -10,12 +10,14 @@ from typing import Any
 import pandas as pd
 
 from echofm_core.errors import PlanError
+from echofm_core.evaluation.paired import PAIRED_COLUMNS
 from echofm_core.plan import Plan, load_plan
 
 #: Files of the run folder with the columns that the report needs of each.
 TABLES: dict[str, tuple[str, ...]] = {
     "metrics": ("arm", "phase", "round", "site", "metric", "value"),
     "scores": ("model", "site", "task", "metric", "value", "low", "high", "patients"),
+    "paired": PAIRED_COLUMNS,
     "findings": ("dataset", "kind", "item", "reason", "severity"),
     "sites": ("site", "dataset", "split", "clips", "patients"),
 }
@@ -37,7 +39,7 @@ class RunFiles:
         plan: The resolved plan, None if absent or not valid.
         plan_text: The resolved plan; of folders the last name only, since reports are passed on.
         summary: ``summary.json``; empty if absent.
-        metrics, scores, findings, sites: Tables; empty, with their columns, if absent.
+        metrics, scores, paired, findings, sites: Tables; empty, with their columns, if absent.
         predictions: Model name -> rows of ``training.predict``.
         reconstruction: PNG bytes, None if absent.
         contact_sheets: Site -> PNG bytes.
@@ -50,6 +52,7 @@ class RunFiles:
     summary: dict[str, Any]
     metrics: pd.DataFrame
     scores: pd.DataFrame
+    paired: pd.DataFrame
     findings: pd.DataFrame
     sites: pd.DataFrame
     predictions: dict[str, pd.DataFrame]
@@ -77,7 +80,7 @@ def read_run(folder: Path) -> RunFiles:
     if not sheets:
         missing["contact_sheets"] = f"{pictures.name}/ holds no contact sheet"
     summary = _summary(folder / "summary.json", missing)
-    predictions = _predictions(folder / "predictions", missing)
+    predictions = read_predictions(folder / "predictions", missing)
     # A run between hospitals says why it cannot have a part.
     missing |= {part: why for part, why in summary.get("absent", {}).items() if part in missing}
     return RunFiles(
@@ -87,6 +90,7 @@ def read_run(folder: Path) -> RunFiles:
         summary=summary,
         metrics=tables["metrics"],
         scores=tables["scores"],
+        paired=tables["paired"],
         findings=tables["findings"],
         sites=tables["sites"],
         predictions=predictions,
@@ -113,8 +117,16 @@ def _table(
     return table
 
 
-def _predictions(folder: Path, missing: dict[str, str]) -> dict[str, pd.DataFrame]:
-    """Rows by model; the files of the leave-one-out arms are one model, by their column."""
+def read_predictions(
+    folder: Path, missing: dict[str, str] | None = None
+) -> dict[str, pd.DataFrame]:
+    """Rows by model; the files of the leave-one-out arms are one model, by their column.
+
+    Args:
+        folder: ``predictions/`` of a run.
+        missing: Told what cannot be read.
+    """
+    missing = {} if missing is None else missing
     parts: dict[str, list[pd.DataFrame]] = {}
     for path in sorted(folder.glob("*.parquet")):
         rows = _table(path, f"{DAMAGED_PREDICTIONS}{path.stem}", PREDICTIONS, missing)

@@ -6,7 +6,7 @@ import pytest
 
 from echofm_core.evaluation.agreement import bland_altman
 from echofm_core.evaluation.config import EvaluationConfig
-from echofm_core.evaluation.score import compare, score, study_cases
+from echofm_core.evaluation.score import score, study_cases
 from echofm_core.tasks import Task
 from tests.evaluation.made import prediction_rows
 
@@ -106,23 +106,6 @@ def test_no_labels_no_rows() -> None:
     assert list(scored(empty).columns) == [
         "site", "task", "metric", "value", "low", "high", "patients",
     ]  # fmt: skip
-
-
-def test_compare_is_the_difference_on_the_shared_cases() -> None:
-    """Second model: exact but for q at A (off by 8), and lacks B. First MAE at A 11/3, second 8/3;
-    B is not compared."""
-    second = ef_rows().assign(prediction=lambda rows: rows["truth"])
-    second.loc[3, "prediction"] = 80.0
-    found = compare(ef_rows(), second.iloc[:4], CONFIG, np.random.default_rng(0), 50.0)
-    assert set(found["site"]) == {"A", "all"}
-    assert value(found, "A", "mae") == pytest.approx(11 / 3 - 8 / 3)
-
-
-def test_a_model_does_not_differ_from_itself() -> None:
-    rows = prediction_rows({"A": 15, "B": 15})
-    found = compare(rows, rows, CONFIG, np.random.default_rng(0), 50.0)
-    columns = found[["value", "low", "high"]].to_numpy()
-    assert len(found) and (columns[np.isfinite(columns)] == 0).all()
 
 
 def test_bland_altman_by_hand() -> None:

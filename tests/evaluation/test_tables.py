@@ -5,21 +5,17 @@ import io
 import pandas as pd
 from rich.console import Console
 
+from echofm_core.evaluation.cells import sites_with_labels
 from echofm_core.evaluation.headline import headlines_of
-from echofm_core.evaluation.tables import (
-    print_site_by_model,
-    published_convention,
-    site_by_model,
-    sites_with_labels,
-    verdict,
-)
+from echofm_core.evaluation.published import published_convention
+from echofm_core.evaluation.tables import print_site_by_model, site_by_model
 
 COLUMNS = ["model", "site", "task", "metric", "value", "low", "high", "patients"]
 NAN = float("nan")
 
 
 def scores() -> pd.DataFrame:
-    """Federated beats the best single site at A without overlap, loses at B with overlap."""
+    """A and B have EF, C has grades; the federated AUC at B is undefined."""
     return pd.DataFrame(
         [
             ("federated", "A", "ef", "mae", 4.0, 3.5, 4.5, 40),
@@ -49,23 +45,21 @@ def test_the_frame_has_models_down_and_sites_across() -> None:
     assert table.loc["federated", ("C", "Aortic stenosis macro AUC")] == "0.70 [0.60, 0.80]"
 
 
-def test_the_verdict_names_the_winner_and_the_doubt() -> None:
-    good, bad = verdict(scores())
-    assert good == (
-        "EF MAE (points) at A: federated 4.0 [3.5, 4.5] is better than the best single site "
-        "(A alone, 6.0 [5.0, 7.0]); the intervals do not overlap."
-    )
-    assert bad == (
-        "EF MAE (points) at B: federated 7.0 [6.0, 8.0] is WORSE than the best single site "
-        "(B alone, 6.5 [5.5, 7.5]); the intervals overlap, so the difference may be chance."
-    )
+def test_too_few_patients_are_said_in_the_cell() -> None:
+    """B has 20 patients: 21 are wanted."""
+    table = site_by_model(scores(), few=21)
+    assert table.loc["federated", ("B", "EF MAE (points)")] == "7.0 (n 20, too few to judge)"
+    assert table.loc["federated", ("A", "EF MAE (points)")] == "4.0 [3.5, 4.5]"
+    text = printed(scores(), few=21)
+    assert "7.0 (n 20, too few to judge)" in text and "B (n 20)" in text and "A (n 40)" in text
 
 
-def test_what_reads_the_same_is_called_equal() -> None:
-    """6.01 and 5.99 points are both shown as 6.0."""
-    table = scores().replace({"value": {4.0: 6.01, 6.0: 5.99}})
-    assert "federated 6.0" in verdict(table)[0]
-    assert "is equal to the best single site (A alone, 6.0" in verdict(table)[0]
+def test_volumes_and_views_have_tables_too() -> None:
+    rows = [("federated", "A", task, metric, 0.5, 0.4, 0.6, 40)
+            for task, metric in (("esv", "mae"), ("edv", "r2"), ("view", "macro_f1"))]  # fmt: skip
+    text = printed(pd.DataFrame(rows, columns=COLUMNS))
+    for title in ("ESV MAE (ml), lower is better", "EDV R²", "View macro F1"):
+        assert title in text
 
 
 def test_one_tested_site_needs_no_pooled_column() -> None:
@@ -76,14 +70,6 @@ def test_one_tested_site_needs_no_pooled_column() -> None:
     ef, grade = (item for item in headlines_of(table) if item.metric in ("mae", "macro_auc"))
     assert sites_with_labels(table, ef) == ["A", "B", "all"]
     assert sites_with_labels(table, grade) == ["C"]
-
-
-def test_higher_is_better_for_r2() -> None:
-    """Read as R2, the best single site at A (4 against 6 and 9) is no longer A but B."""
-    assert (
-        "WORSE than the best single site (B alone, 9.00"
-        in verdict(scores().replace({"metric": {"mae": "r2"}}))[0]
-    )
 
 
 def test_every_empty_cell_has_its_reason() -> None:

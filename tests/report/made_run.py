@@ -12,24 +12,27 @@ from echofm_core.data.config import DataConfig
 from echofm_core.data.findings import Findings, Severity
 from echofm_core.data.manifest import manifest_from_rows
 from echofm_core.evaluation.config import EvaluationConfig
-from echofm_core.evaluation.score import score
 from echofm_core.plan import Plan
 from echofm_core.report.pictures import contact_sheet, reconstruction_strip
+from echofm_core.report.run_scores import score_run
 from echofm_core.tasks import Task
 from tests.evaluation.made import prediction_rows
 
-EF_SITES = {"camus": 12, "echonet_dynamic": 32}
+EF_SITES = {"camus": 12, "echonet_dynamic": 32, "hmc_qu": 7}
 AS_SITES = {"tmed2": 14}
-SITES = ("camus", "echonet_dynamic", "mimic_iv_echo", "tmed2")
+SITES = ("camus", "echonet_dynamic", "hmc_qu", "mimic_iv_echo", "tmed2")
+
+TASKS = (Task.EF, Task.REDUCED_EF)
 
 #: Model -> (error of its predictions, sites with EF that it is tested on, tested on grades too).
 MODELS = {
-    "federated": (6.0, ("camus", "echonet_dynamic"), True),
-    "leave_one_out": (9.0, ("camus", "echonet_dynamic"), False),
-    "pooled": (5.5, ("camus", "echonet_dynamic"), True),
-    "local:camus": (9.5, ("camus", "echonet_dynamic"), False),
-    "local:echonet_dynamic": (4.0, ("camus", "echonet_dynamic"), False),
+    "federated": (6.0, tuple(EF_SITES), True),
+    "leave_one_out": (9.0, tuple(EF_SITES), False),
+    "pooled": (5.5, tuple(EF_SITES), True),
+    "local:camus": (9.5, tuple(EF_SITES), False),
+    "local:echonet_dynamic": (4.0, tuple(EF_SITES), False),
     "local:tmed2": (7.0, (), True),
+    "no_network": (7.0, tuple(EF_SITES), False),
 }
 
 
@@ -38,20 +41,20 @@ def write_made_run(folder: Path, *, patients: int = 1) -> Path:
     plan = Plan(name="made-up-run", evaluation=EvaluationConfig(bootstrap=100))
     (folder / "predictions").mkdir(parents=True)
     (folder / "plan.toml").write_text(plan.to_toml())
-    scores = []
     for number, (model, (noise, sites, grades)) in enumerate(MODELS.items()):
-        rows = [
-            prediction_rows({s: EF_SITES[s] * patients for s in sites}, noise=noise, seed=number)
+        tables = [
+            prediction_rows(
+                {site: EF_SITES[site] * patients for site in sites}, TASKS, noise=noise, seed=number
+            )
         ]
         if grades:
-            rows.append(
+            tables.append(
                 prediction_rows(AS_SITES, (Task.AS_GRADE,), clips=2, noise=noise, seed=number)
             )
-        table = pd.concat(rows, ignore_index=True).assign(model=model)
-        table.to_parquet(folder / "predictions" / f"{model.replace(':', '-')}.parquet")
-        rng = np.random.default_rng(0)
-        scores.append(score(table, plan.evaluation, rng, 50.0).assign(model=model))
-    pd.concat(scores).to_parquet(folder / "scores.parquet")
+        rows = pd.concat([table for table in tables if len(table)], ignore_index=True)
+        path = folder / "predictions" / f"{model.replace(':', '-')}.parquet"
+        rows.assign(model=model).to_parquet(path)
+    score_run(folder, plan)
     metric_rows().to_parquet(folder / "metrics.parquet")
     finding_table().to_parquet(folder / "findings.parquet")
     site_table().to_parquet(folder / "sites.parquet")
@@ -105,22 +108,24 @@ def finding_table() -> pd.DataFrame:
 
 
 def site_table() -> pd.DataFrame:
-    """Label counts by site and split."""
+    """Label counts by site and split; volumes are planned, and nobody has them."""
     rows = [
-        (
-            site,
-            site,
-            split,
-            clips,
-            clips // 2,
-            clips * (site in EF_SITES),
-            clips * (site == "tmed2"),
-        )
+        {
+            "site": site,
+            "dataset": site,
+            "split": split,
+            "clips": clips,
+            "patients": clips // 2,
+            "ef": clips * (site in EF_SITES),
+            "esv": 0,
+            "edv": 0,
+            "reduced_ef": clips * (site in EF_SITES),
+            "as_grade": clips * (site == "tmed2"),
+        }
         for site in SITES
         for split, clips in (("train", 80), ("val", 10), ("test", 24))
     ]
-    columns = ["site", "dataset", "split", "clips", "patients", "ef", "as_grade"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows)
 
 
 def write_made_store(folder: Path, clips: int = 14) -> tuple[ClipStore, pd.DataFrame]:

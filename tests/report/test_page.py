@@ -56,10 +56,10 @@ def test_nothing_is_loaded_from_outside(page: str) -> None:
 
 
 def test_pictures_are_all_there(page: str) -> None:
-    """Curves, two EF sites, one ROC figure as SVG; a strip and two contact sheets as PNG."""
-    assert page.count('src="data:image/svg+xml;base64,') == 4
+    """Curves, three EF sites, one ROC figure as SVG; a strip and two contact sheets as PNG."""
+    assert page.count('src="data:image/svg+xml;base64,') == 5
     assert page.count('src="data:image/png;base64,') == 3
-    assert page.count('alt="') == 7
+    assert page.count('alt="') == 8
 
 
 def test_what_ran_is_said(page: str) -> None:
@@ -79,11 +79,56 @@ def test_table_cells_are_those_of_the_scores(made: Path, page: str) -> None:
     assert "no other site has aortic stenosis labels to learn from" in text
 
 
-def test_losing_to_a_single_site_is_called_out(page: str) -> None:
-    """echonet_dynamic alone was made with smaller errors than the federation."""
+def test_the_page_opens_with_question_finding_certainty_and_danger(page: str) -> None:
+    """In this order, all before the first hash, time or table of scores."""
     text = words_of(page)
-    assert re.search(r"the federation is worse in \d+ of \d+ comparisons", text)
-    assert "is WORSE than the best single site (echonet_dynamic alone" in text
+    parts = (
+        "What was asked", "What was found", "How sure", "What is dangerous",
+        "What is taken for what", "Site by model", "This run", "5f" * 32,
+    )  # fmt: skip
+    places = [text.rindex(part) for part in parts]
+    assert places == sorted(places)
+    assert text.index("6 min 53 s") > places[5]
+
+
+def test_the_question_names_sites_patients_and_labels(page: str) -> None:
+    text = words_of(page)
+    assert "Can one model read EF, ESV, EDV, reduced EF, aortic stenosis at 5 sites" in text
+    assert "camus 40 12 EF, reduced EF" in text and "mimic_iv_echo 40 12 none" in text
+
+
+def test_found_and_danger_are_those_of_the_tables(made: Path, page: str) -> None:
+    """Mean, worst and gap of the two sites with enough patients, from the score table."""
+    text = words_of(page)
+    scores = pd.read_parquet(made / "scores.parquet")
+    row = scores[(scores["model"] == "federated") & (scores["metric"] == "mae")].set_index("site")
+    values = row.loc[["camus", "echonet_dynamic"], "value"]
+    assert f"{values.mean():.1f} 2 sites; hmc_qu {row.loc['hmc_qu', 'value']:.1f}" in text
+    assert f"{values.max():.1f} {values.idxmax()}" in text
+    assert f"gap {values.max() - values.min():.1f}" in text
+    assert "ESV nobody has labels" in text and "EDV nobody has labels" in text
+    for title in (
+        "EF &lt; 35",
+        "EF 35-50",
+        "EF 50-65",
+        "EF &gt; 65",
+        "(sensitivity)",
+        "(specificity)",
+    ):
+        assert title in text
+    assert "aortic stenosis, federated" in text
+
+
+def test_too_few_is_said_at_the_small_site_everywhere(page: str) -> None:
+    """In the first screen, in the sentences, in the heat maps."""
+    text = words_of(page)
+    assert text.count("n 7, too few to judge") >= 3
+    assert "hmc_qu" not in text[text.index("paired comparisons") : text.index("published conv")]
+
+
+def test_nothing_is_said_of_overlapping_intervals(page: str) -> None:
+    text = words_of(page).lower()
+    assert "overlap" not in text and "may be chance" not in text
 
 
 def test_findings_are_counted_listed_and_escaped(page: str) -> None:
@@ -108,6 +153,7 @@ def test_the_same_run_gives_the_same_page(made: Path, page: str) -> None:
         ("plan.toml", "does not exist"),
         ("metrics.parquet", "metrics.parquet is not in the run folder"),
         ("scores.parquet", "scores.parquet is not in the run folder"),
+        ("paired.parquet", "paired.parquet is not in the run folder"),
         ("predictions", "predictions/ holds no predictions"),
         ("findings.parquet", "findings.parquet is not in the run folder"),
         ("sites.parquet", "sites.parquet is not in the run folder"),
@@ -125,7 +171,7 @@ def test_an_absent_file_is_named_where_it_would_be(
 def test_an_empty_folder_still_gives_a_page(tmp_path: Path) -> None:
     text = words_of(write_report(tmp_path).read_text())
     assert text.count("Not shown:") >= 9
-    assert "No comparison" in text
+    assert "no two models" in text or "paired.parquet is not in the run folder" in text
 
 
 def test_a_damaged_table_is_named(made: Path, tmp_path: Path) -> None:

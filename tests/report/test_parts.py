@@ -1,4 +1,4 @@
-"""Pictures to the pixel, heat-map cells by hand, paired verdicts from known errors."""
+"""Pictures to the pixel, heat-map cells by hand."""
 
 from pathlib import Path
 
@@ -7,9 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from echofm_core.plan import Plan, plan_from_mapping
 from echofm_core.report.heat_map import DARK, PALE, heat_maps, shade
-from echofm_core.report.paired import paired_differences
 from echofm_core.report.pictures import (
     CAPTION,
     FRAMES,
@@ -18,10 +16,8 @@ from echofm_core.report.pictures import (
     contact_sheet,
     reconstruction_strip,
 )
-from tests.evaluation.made import prediction_rows
 from tests.report.made_run import write_made_store
 
-PLAN = plan_from_mapping({"evaluation": {"bootstrap": 200}}, "test")
 COLUMNS = ["model", "site", "task", "metric", "value", "low", "high", "patients"]
 
 
@@ -99,7 +95,7 @@ def test_heat_map_by_hand() -> None:
         ],
         columns=COLUMNS,
     )
-    (found,) = heat_maps(scores, ["A", "B"])
+    (found,) = heat_maps(scores, ["A", "B"], 10)
     assert found.columns == (("A", 30), ("B", 0)) and found.better == "lower"
     cells = dict(found.rows)
     assert list(cells) == ["federated", "pooled", "A alone"]
@@ -110,6 +106,23 @@ def test_heat_map_by_hand() -> None:
     halfway = [round((low + high) / 2) for low, high in zip(PALE, DARK, strict=True)]
     assert cells["pooled"][0].style.startswith(f"background:rgb({','.join(map(str, halfway))})")
     assert cells["pooled"][1].note == 1 and found.notes == ("B has no EF labels to test on",)
+
+
+def test_a_site_with_too_few_patients_is_neither_shaded_nor_best() -> None:
+    """B's 1.0 from nine patients would be best; the scale is that of A alone, 4 and 8."""
+    scores = pd.DataFrame(
+        [
+            ("federated", "A", "ef", "mae", 4.0, 3.0, 5.0, 30),
+            ("pooled", "A", "ef", "mae", 8.0, 7.0, 9.0, 30),
+            ("federated", "B", "ef", "mae", 1.0, 0.5, 1.5, 9),
+        ],
+        columns=COLUMNS,
+    )
+    (found,) = heat_maps(scores, [], 10)
+    ours = dict(found.rows)["federated"]
+    assert (ours[1].value, ours[1].interval) == ("1.0", "n 9, too few to judge")
+    assert not ours[1].style and not ours[1].best
+    assert ours[0].style.startswith(f"background:rgb({','.join(map(str, DARK))})")
 
 
 @pytest.mark.parametrize("goodness", np.linspace(0, 1, 11))
@@ -127,19 +140,3 @@ def test_every_shade_can_be_read(goodness: float) -> None:
 
     dark, light = sorted([luminance(text), luminance(map(int, background.split(",")))])
     assert (light + 0.05) / (dark + 0.05) >= 3
-
-
-def test_paired_verdicts_follow_the_errors() -> None:
-    """Errors of 3 against 12 points on the same 60 patients are told apart; equal ones are not."""
-    predictions = {
-        "federated": prediction_rows({"A": 60}, noise=3),
-        "pooled": prediction_rows({"A": 60}, noise=3),
-        "local:A": prediction_rows({"A": 60}, noise=12),
-    }
-    found = {(d.rival, d.metric): d.verdict for d in paired_differences(predictions, PLAN)}
-    assert found["A alone", "EF MAE (points)"] == found["A alone", "EF R²"] == "better"
-    assert found["pooled", "EF MAE (points)"] == "unclear"
-    swapped = {**predictions, "federated": predictions["local:A"]}
-    found = {(d.rival, d.metric): d.verdict for d in paired_differences(swapped, PLAN)}
-    assert found["pooled", "EF MAE (points)"] == "worse"
-    assert not paired_differences({}, Plan())

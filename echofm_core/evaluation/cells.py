@@ -1,0 +1,122 @@
+"""One cell of the site x model table: a value with its interval, or why there is none."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pandas as pd
+
+from echofm_core.evaluation.headline import Headline
+from echofm_core.evaluation.model_names import LEAVE_ONE_OUT
+from echofm_core.evaluation.score import ALL_SITES
+
+#: What is said of a site with fewer test patients than ``evaluation.min_patients``.
+TOO_FEW = "too few to judge"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cell:
+    """One score, or why there is none.
+
+    Attributes:
+        value, low, high: NaN where undefined.
+        patients: Test patients behind it.
+        few: Whether they are too few to judge by.
+        reason: Empty where there is a value.
+        digits: Decimals shown.
+    """
+
+    value: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    patients: int = 0
+    few: bool = False
+    reason: str = ""
+    digits: int = 2
+
+    def __str__(self) -> str:
+        """``4.2 [3.9, 4.6]``, ``4.2 (n 7, too few to judge)``, or ``n/a``."""
+        if self.reason:
+            return "n/a"
+        if self.few:
+            return f"{self.number} (n {self.patients}, {TOO_FEW})"
+        return f"{self.number} {self.interval}".rstrip()
+
+    @property
+    def number(self) -> str:
+        """The value as shown."""
+        return f"{self.value:z.{self.digits}f}"
+
+    @property
+    def interval(self) -> str:
+        """``[3.9, 4.6]``; empty where undefined."""
+        if math.isnan(self.low):
+            return ""
+        return f"[{self.low:z.{self.digits}f}, {self.high:z.{self.digits}f}]"
+
+
+def cell(scores: pd.DataFrame, model: str, site: str, headline: Headline, few: int) -> Cell:
+    """One cell of the table, with the reason where it is empty.
+
+    Args:
+        scores: Columns model, site, task, metric, value, low, high, patients.
+        model: Row.
+        site: Column.
+        headline: Which table.
+        few: Test patients below which a site is not judged.
+    """
+    of_task = scores[scores["task"] == headline.task.value]
+    of_metric = of_task[of_task["metric"] == headline.metric]
+    found = of_metric[(of_metric["model"] == model) & (of_metric["site"] == site)]
+    if len(found):
+        row = found.iloc[0]
+        patients = int(row["patients"])
+        value, low, high = (float(row[name]) for name in ("value", "low", "high"))
+        if math.isfinite(value):
+            return Cell(
+                value=value,
+                low=low,
+                high=high,
+                patients=patients,
+                few=patients < few,
+                digits=headline.digits,
+            )
+        return Cell(
+            reason=f"undefined on the {patients} test patients there "
+            "(labels all alike, or a prediction that is not a number)"
+        )
+    if not (of_task["site"] == site).any():
+        return Cell(reason=f"{site} has no {headline.labels} labels to test on")
+    if model == LEAVE_ONE_OUT:
+        return Cell(reason=f"no other site has {headline.labels} labels to learn from")
+    return Cell(reason=f"this model learned from no {headline.labels} labels")
+
+
+def site_order(scores: pd.DataFrame, sites: Iterable[str] = ()) -> list[str]:
+    """All sites by name, the pooled test set last."""
+    names = {*scores["site"], *sites}
+    return [*sorted(names - {ALL_SITES}), *([ALL_SITES] if ALL_SITES in names else [])]
+
+
+def sites_with_labels(scores: pd.DataFrame, headline: Headline) -> list[str]:
+    """Sites with test labels for a headline, then the pooled test set where it adds to them."""
+    there = site_order(scores[scores["task"] == headline.task.value])
+    return there if len(there) > 2 else [site for site in there if site != ALL_SITES]
+
+
+def site_title(site: str) -> str:
+    """How a site is written at the head of a column."""
+    return "all sites" if site == ALL_SITES else site
+
+
+def at(site: str) -> str:
+    """How a site is written in a sentence."""
+    return "over all sites" if site == ALL_SITES else f"at {site}"
+
+
+def patients_at(scores: pd.DataFrame, headline: Headline, site: str) -> int:
+    """Test patients with labels there; models of fewer tasks do not lower it."""
+    rows = scores[(scores["task"] == headline.task.value) & (scores["site"] == site)]
+    return int(rows["patients"].max()) if len(rows) else 0

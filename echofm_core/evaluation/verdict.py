@@ -1,0 +1,133 @@
+"""The verdict in words: terminal, card and page print these sentences and no others.
+
+Whatever compares two models is read from the paired table (:mod:`echofm_core.evaluation.paired`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from echofm_core.evaluation.cells import TOO_FEW, at
+from echofm_core.evaluation.config import EvaluationConfig
+from echofm_core.evaluation.headline import Headline, headlines_of
+from echofm_core.evaluation.judgement import (
+    BEST_SITE,
+    RIVALS,
+    Comparison,
+    Level,
+    against,
+    comparisons,
+    level,
+    not_above_floor,
+)
+from echofm_core.evaluation.labels import TASK_TITLES, unlabelled
+from echofm_core.evaluation.model_names import FEDERATED, FLOOR, model_order, model_title
+from echofm_core.evaluation.paired import Finding
+from echofm_core.tasks import Task
+
+
+def verdict(
+    scores: pd.DataFrame,
+    paired: pd.DataFrame,
+    census: pd.DataFrame,
+    tasks: Sequence[Task],
+    few: int,
+) -> list[str]:
+    """What a run says, task by task.
+
+    Args:
+        scores: Columns model, site, task, metric, value, low, high, patients.
+        paired: From :func:`echofm_core.evaluation.paired.paired_table`; may be empty.
+        census: Label counts by site and split; empty where unknown.
+        tasks: Planned tasks.
+        few: Test patients below which a site is not judged.
+    """
+    found = comparisons(paired)
+    models = model_order(scores["model"])
+    lines = []
+    for item in headlines_of(scores):
+        if not item.verdict:
+            continue
+        model = FEDERATED if FEDERATED in models else models[0]
+        lines.append(level_sentence(level(scores, model, item, few), model))
+        for rival in RIVALS:
+            if answers := against(rival, scores, found, item, few):
+                lines.append(_against_sentence(item, rival, answers))
+        if failing := not_above_floor(found, item):
+            lines.append(_floor_sentence(item, failing))
+    reasons = unlabelled(census, tasks, set(scores["task"]))
+    return lines + [f"{TASK_TITLES[task]}: {why}." for task, why in reasons.items()]
+
+
+def sureness(paired: pd.DataFrame, config: EvaluationConfig) -> list[str]:
+    """How the comparisons were made, and how many of them tell two models apart."""
+    if paired.empty:
+        return []
+    told = paired["finding"].isin([Finding.BETTER.value, Finding.WORSE.value])
+    families = paired.assign(floor=paired["rival"] == FLOOR).groupby(["task", "metric", "floor"])
+    sizes = families.size()
+    many = f"{sizes.min()} to {sizes.max()}" if sizes.min() < sizes.max() else f"{sizes.max()}"
+    patients = paired["patients"]
+    return [
+        f"Both models of a comparison are scored on the same patients ({patients.min()} to "
+        f"{patients.max()}); a difference is the first model minus the other, with its "
+        f"{config.confidence:.0%} interval over patients.",
+        f'"Better" and "worse" hold at the level of {1 - config.confidence:.2g} for the '
+        f"{many} comparisons of a table together (Holm), so an interval without zero is not "
+        f"enough: {told.sum()} of {len(paired)} tell two models apart.",
+        f"Sites with fewer than {config.min_patients} test patients are not compared.",
+    ]
+
+
+def level_sentence(found: Level, model: str) -> str:
+    """Mean over sites, the worst of them, and how far they lie apart."""
+    digits, parts = found.headline.digits, []
+    if len(found.sites) == 1:
+        ((site, only),) = found.sites.items()
+        parts.append(f"{only} {at(site)} (n {only.patients}), the one site to judge by")
+    elif found.sites:
+        worst = found.sites[found.worst]
+        parts.append(f"{found.mean:z.{digits}f} in the mean over {len(found.sites)} sites")
+        parts.append(f"worst {at(found.worst)}, {worst} (n {worst.patients})")
+        parts.append(f"{found.gap:z.{digits}f} between the worst and the best site")
+    for site, one in found.few.items():
+        parts.append(f"{one.number} {at(site)} (n {one.patients}, {TOO_FEW})")
+    said = "; ".join(parts) or "no value at any site"
+    return f"{found.headline.heading}: {model_title(model)} {said}."
+
+
+def phrase(items: Sequence[Comparison], *, name: bool = False) -> str:
+    """Comparisons in words: ``better at camus (-0.91 [-1.33, -0.50], n 24); worse at ...``.
+
+    Args:
+        items: The comparisons; those of one finding stand together.
+        name: Whether to name the rivals, where the sentence does not.
+    """
+    groups: dict[Finding, list[str]] = {}
+    for item in items:
+        rival = f"{model_title(item.rival)}, " if name else ""
+        said = f"{at(item.site)} ({rival}{item.difference}, n {item.patients})"
+        groups.setdefault(item.finding, []).append(said)
+    return "; ".join(f"{finding} {', '.join(said)}" for finding, said in groups.items())
+
+
+def _against_sentence(item: Headline, rival: str, answers: Sequence[Comparison]) -> str:
+    title, said = RIVALS[rival], phrase(answers, name=rival == BEST_SITE)
+    if rival != FLOOR:
+        return f"{item.title}, federated against {title}: {said}."
+    beaten = [answer.finding is Finding.BETTER for answer in answers]
+    if all(beaten):
+        return f"{item.title}, federated beats {title}: {said}."
+    how = "beats {} only in part" if any(beaten) else "does not beat {}"
+    return f"{item.title}, federated {how.format(title)}: {said}."
+
+
+def _floor_sentence(item: Headline, failing: Sequence[Comparison]) -> str:
+    models = list(dict.fromkeys(one.model for one in failing))
+    said = "; ".join(
+        f"{model_title(model)} {phrase([one for one in failing if one.model == model])}"
+        for model in models
+    )
+    return f"{item.title}, these do not beat {model_title(FLOOR)}: {said}."

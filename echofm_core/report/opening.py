@@ -1,0 +1,212 @@
+"""The first screen of the page: what was asked, what was found, how sure, what is dangerous."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from echofm_core.data.manifest import Split
+from echofm_core.evaluation.cells import TOO_FEW, at
+from echofm_core.evaluation.confusion import CLASSES, Confusion, confusion
+from echofm_core.evaluation.danger import stratum_words, watched
+from echofm_core.evaluation.headline import Headline, headlines_of
+from echofm_core.evaluation.judgement import (
+    BEST_SITE,
+    RIVALS,
+    Comparison,
+    Level,
+    against,
+    comparisons,
+    level,
+)
+from echofm_core.evaluation.labels import TASK_TITLES, sites_having, unlabelled
+from echofm_core.evaluation.model_names import FEDERATED, LEAVE_ONE_OUT, model_order, model_title
+from echofm_core.evaluation.paired import Finding
+from echofm_core.evaluation.score import ALL_SITES, study_cases
+from echofm_core.evaluation.strata import STRATA
+from echofm_core.pages.grid import Grid
+from echofm_core.report.words import Words
+from echofm_core.tasks import Task
+
+#: Style of each finding.
+STYLES = {
+    Finding.BETTER: "better",
+    Finding.WORSE: "worse",
+    Finding.EQUAL: "unclear",
+    Finding.UNCLEAR: "unclear",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """One comparison in a cell.
+
+    Attributes:
+        word: The finding.
+        style: One of :data:`STYLES`.
+        detail: Where, against whom, by how much, on how many.
+    """
+
+    word: str
+    style: str
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FoundRow:
+    """What was found for one task.
+
+    Attributes:
+        title: The metric, with the direction that is better.
+        numbers: Mean over sites, worst site, and mean at unseen sites: each a number and what
+            belongs to it.
+        answers: One list a rival of :data:`~echofm_core.evaluation.judgement.RIVALS`; empty where
+            the two are not compared.
+        reason: Why the task has no numbers; empty where it has.
+    """
+
+    title: str
+    numbers: tuple[tuple[str, str], ...] = ()
+    answers: tuple[tuple[Answer, ...], ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Matrix:
+    """A confusion matrix with its title."""
+
+    title: str
+    table: Confusion
+
+
+def asked(census: pd.DataFrame, tasks: Sequence[Task]) -> Grid | None:
+    """Sites, patients to train and to test on, and the tasks they have labels for."""
+    if census.empty:
+        return None
+    rows = []
+    for site in sorted({str(name) for name in census["site"]}):
+        mine = census[census["site"] == site]
+        patients = [
+            str(int(mine.loc[mine["split"] == split.value, "patients"].sum()))
+            for split in (Split.TRAIN, Split.TEST)
+        ]
+        labels = [
+            TASK_TITLES[task]
+            for task in tasks
+            if any(sites_having(mine, task, split) for split in Split)
+        ]
+        rows.append((site, *patients, ", ".join(labels) or "none"))
+    columns = ("site", "patients to train on", "to test on", "labels")
+    return Grid(columns=columns, rows=tuple(rows), numbers=frozenset({1, 2}))
+
+
+def found_rows(
+    scores: pd.DataFrame,
+    paired: pd.DataFrame,
+    census: pd.DataFrame,
+    tasks: Sequence[Task],
+    few: int,
+) -> list[FoundRow]:
+    """A row a task, planned tasks without labels included; arguments as of ``verdict``."""
+    every = comparisons(paired)
+    rows = [_found(scores, every, item, few) for item in headlines_of(scores) if item.verdict]
+    reasons = unlabelled(census, tasks, set(scores["task"]))
+    return rows + [FoundRow(title=TASK_TITLES[task], reason=why) for task, why in reasons.items()]
+
+
+def danger_table(words: Words, few: int, threshold: str, *, whole: bool) -> Grid | None:
+    """EF error by stratum, then what the threshold finds and misses.
+
+    Args:
+        words: Their numbers.
+        few: Patients below which nothing is judged.
+        threshold: EF in percent below which it is reduced, in words.
+        whole: A column a model, over all sites; else a column a model and site.
+    """
+    here = [(one.model, one.site) for one in words.strata]
+    here += [(one.model, one.site) for one in words.decisions]
+    places = list(dict.fromkeys(here))
+    if whole:  # the first place of each model is all sites
+        places = [(model, site) for model, site in dict(reversed(places)).items()][::-1]
+    if not places:
+        return None
+    errors = {(one.model, one.site): one.errors for one in words.strata}
+    decided = {(one.model, one.site): one for one in words.decisions}
+    rows = [
+        (title, *(stratum_words(errors[p][index], few) if p in errors else "" for p in places))
+        for index, title in enumerate(STRATA)
+        if errors
+    ]
+    for title, name in (
+        (f"EF < {threshold}, found (sensitivity)", "sensitivity"),
+        (f"EF >= {threshold}, cleared (specificity)", "specificity"),
+        ("patients", "patients"),
+    ):
+        if decided:
+            values = (getattr(decided[p], name) if p in decided else "" for p in places)
+            rows.append((title, *values))
+    titles = (f"{model_title(model)} {at(site)}" for model, site in places)
+    return Grid(columns=("reference", *titles), rows=tuple(rows))
+
+
+def matrices(predictions: Mapping[str, pd.DataFrame], tasks: Sequence[Task]) -> list[Matrix]:
+    """Confusion matrices over all sites, of the models that are looked at."""
+    return list(_matrices(predictions, tasks))
+
+
+def _matrices(predictions: Mapping[str, pd.DataFrame], tasks: Sequence[Task]) -> Iterator[Matrix]:
+    for task in (task for task in tasks if task in CLASSES):
+        for model in watched(predictions):
+            if table := confusion(study_cases(predictions[model], task), task):
+                yield Matrix(title=f"{TASK_TITLES[task]}, {model_title(model)}", table=table)
+
+
+def _found(scores: pd.DataFrame, every: Sequence[Comparison], item: Headline, few: int) -> FoundRow:
+    models = model_order(scores["model"])
+    ours = level(scores, FEDERATED if FEDERATED in models else models[0], item, few)
+    unseen = level(scores, LEAVE_ONE_OUT, item, few)
+    return FoundRow(
+        title=item.heading,
+        numbers=(_mean(ours), _worst(ours), _mean(unseen)),
+        answers=tuple(_answers(scores, every, item, rival, few) for rival in RIVALS),
+    )
+
+
+def _mean(found: Level) -> tuple[str, str]:
+    """Mean over the sites that are judged, and the values at the others."""
+    digits, count = found.headline.digits, len(found.sites)
+    number = f"{found.mean:z.{digits}f}" if count else ""
+    sites = [f"{count} {'site' if count == 1 else 'sites'}"] if count else []
+    few = [f"{site} {one.number} (n {one.patients}, {TOO_FEW})" for site, one in found.few.items()]
+    return (number or ("" if few else "n/a"), "; ".join([*sites, *few]))
+
+
+def _worst(found: Level) -> tuple[str, str]:
+    """Value at the worst site, and its distance from the best one."""
+    if not found.sites:
+        return ("", "")
+    worst = found.sites[found.worst]
+    gap = f"gap {found.gap:z.{found.headline.digits}f}"
+    said = f"{found.worst} {worst.interval}, n {worst.patients}"
+    return (worst.number, f"{said}; {gap}" if len(found.sites) > 1 else said)
+
+
+def _answers(
+    scores: pd.DataFrame, every: Sequence[Comparison], item: Headline, rival: str, few: int
+) -> tuple[Answer, ...]:
+    """Over all sites, and wherever the federation is worse; else at each site."""
+    found = against(rival, scores, every, item, few)
+    if found and found[0].site == ALL_SITES:
+        found = [one for one in found if one.site == ALL_SITES or one.finding is Finding.WORSE]
+    return tuple(_answer(one, name=rival == BEST_SITE) for one in found)
+
+
+def _answer(one: Comparison, *, name: bool) -> Answer:
+    rival = f" ({model_title(one.rival)})" if name else ""
+    return Answer(
+        word=one.finding.value,
+        style=STYLES[one.finding],
+        detail=f"{at(one.site)}{rival}, {one.difference}, n {one.patients}",
+    )

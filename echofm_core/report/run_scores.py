@@ -1,0 +1,37 @@
+"""From the predictions of a run folder to its scores and comparisons."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from echofm_core.evaluation.model_names import model_order
+from echofm_core.evaluation.paired import paired_table
+from echofm_core.evaluation.score import COLUMNS, score
+from echofm_core.plan import Plan
+from echofm_core.randomness import stream
+from echofm_core.report.run_files import read_predictions
+
+
+def score_run(run: Path, plan: Plan) -> pd.DataFrame:
+    """Write ``scores.parquet`` and ``paired.parquet`` of all models in ``predictions/``.
+
+    Returns:
+        The scores: columns model, site, task, metric, value, low, high, patients.
+    """
+    predictions, threshold = (
+        read_predictions(run / "predictions"),
+        plan.finetune.reduced_ef_threshold,
+    )
+    tables = [pd.DataFrame(columns=["model", *COLUMNS])]
+    for model in model_order(predictions):
+        # One stream for all models: the same patients are drawn, so rows compare.
+        rng = stream(plan.seed, "", 0, "bootstrap")
+        table = score(predictions[model], plan.evaluation, rng, threshold)
+        tables.append(table.assign(model=model)[["model", *COLUMNS]])
+    scores = pd.concat([table for table in tables if len(table)] or tables, ignore_index=True)
+    scores.to_parquet(run / "scores.parquet", index=False)
+    paired = paired_table(predictions, plan.evaluation, plan.seed, threshold)
+    paired.to_parquet(run / "paired.parquet", index=False)
+    return scores

@@ -1,0 +1,106 @@
+"""Which comparisons are made, in which families, and what each is taken to say."""
+
+import pandas as pd
+import pytest
+
+from echofm_core.evaluation.config import EvaluationConfig
+from echofm_core.evaluation.holm import holm
+from echofm_core.evaluation.paired import PAIRED_COLUMNS, Finding, paired_table
+from echofm_core.tasks import Task
+from tests.evaluation.made import prediction_rows
+
+CONFIG = EvaluationConfig(bootstrap=200, min_patients=10)
+
+
+def table(predictions: dict[str, pd.DataFrame], config: EvaluationConfig = CONFIG) -> pd.DataFrame:
+    return paired_table(predictions, config, 7, 50.0)
+
+
+def findings(found: pd.DataFrame, metric: str = "mae") -> dict[tuple[str, str, str], str]:
+    rows = found[(found["task"] == "ef") & (found["metric"] == metric)]
+    return {(row["model"], row["rival"], row["site"]): row["finding"] for _, row in rows.iterrows()}
+
+
+def test_findings_follow_the_errors() -> None:
+    """Errors of 3 against 12 points on the same 60 patients are told apart; two models of one
+    error are not; a model's own copy is equal."""
+    good, bad = (prediction_rows({"A": 60}, noise=noise) for noise in (3, 12))
+    other = prediction_rows({"A": 60}, noise=3, seed=1)
+    found = findings(table({"federated": good, "pooled": good, "leave_one_out": other,
+                            "local:A": bad}))  # fmt: skip
+    assert found["federated", "local:A", "A"] == Finding.BETTER
+    assert found["federated", "leave_one_out", "A"] == Finding.UNCLEAR
+    assert found["federated", "pooled", "A"] == Finding.EQUAL
+    swapped = findings(table({"federated": bad, "pooled": good}))
+    assert swapped["federated", "pooled", "A"] == Finding.WORSE
+    swapped = findings(table({"federated": bad, "pooled": good}), "r2")
+    assert swapped["federated", "pooled", "A"] == Finding.WORSE
+
+
+def test_sites_with_too_few_patients_take_no_part() -> None:
+    """B has nine patients; over both sites there are 29."""
+    two = {name: prediction_rows({"A": 20, "B": 9}, seed=n)
+           for n, name in enumerate(("federated", "pooled"))}  # fmt: skip
+    assert {site for _, _, site in findings(table(two))} == {"A", "all"}
+    few = EvaluationConfig(bootstrap=200, min_patients=9)
+    assert {site for _, _, site in findings(table(two, few))} == {"A", "B", "all"}
+
+
+def test_all_sites_are_compared_only_where_both_models_were_tested_at_all_of_them() -> None:
+    """Pooled lacks B: what it shares with the federation is not "all sites"."""
+    both = prediction_rows({"A": 20, "B": 20})
+    found = findings(table({"federated": both, "pooled": prediction_rows({"A": 20}, seed=3)}))
+    assert {site for _, _, site in found} == {"A"}
+
+
+def test_every_network_is_compared_with_the_floor_and_a_site_alone_at_its_own_site() -> None:
+    names = ("federated", "leave_one_out", "local:A", "no_network")
+    made = {name: prediction_rows({"A": 20, "B": 20}, seed=n) for n, name in enumerate(names)}
+    floor = {key for key in findings(table(made)) if key[1] == "no_network"}
+    assert floor == {
+        ("federated", "no_network", "A"), ("federated", "no_network", "B"),
+        ("federated", "no_network", "all"),
+        ("leave_one_out", "no_network", "A"), ("leave_one_out", "no_network", "B"),
+        ("leave_one_out", "no_network", "all"),
+        ("local:A", "no_network", "A"),
+    }  # fmt: skip
+
+
+def test_holms_families_are_one_metric_and_one_question() -> None:
+    """EF MAE at A, B and all: against two other models 6 comparisons; against the floor 3 of each
+    of three models, 9."""
+    names = ("federated", "leave_one_out", "pooled", "no_network")
+    made = {name: prediction_rows({"A": 20, "B": 20}, seed=n) for n, name in enumerate(names)}
+    found = table(made)
+    ef = found[(found["task"] == "ef") & (found["metric"] == "mae")]
+    others, floor = ef[ef["rival"] != "no_network"], ef[ef["rival"] == "no_network"]
+    assert set(others["comparisons"]) == {6} and len(others) == 6
+    assert set(floor["comparisons"]) == {9} and len(floor) == 9
+    for family in (others, floor):
+        assert family["p_holm"].to_numpy() == pytest.approx(holm(family["p"].to_numpy()))
+
+
+def test_the_corrected_p_decides_and_not_the_interval() -> None:
+    """Wherever the word is better or worse, p after Holm is below the level; there are rows whose
+    own interval leaves out zero and that are still not told apart."""
+    names = ("federated", *(f"local:{site}" for site in "ABCD"))
+    sites = dict.fromkeys("ABCD", 30)
+    made = {name: prediction_rows(sites, noise=6 + n / 2, seed=n) for n, name in enumerate(names)}
+    found = table(made)
+    told = found["finding"].isin([Finding.BETTER, Finding.WORSE])
+    assert (found.loc[told, "p_holm"] < 0.05).all() and (found.loc[~told, "p_holm"] >= 0.05).all()
+    alone = (found["low"] > 0) | (found["high"] < 0)
+    assert (alone & ~told).any() and not (told & ~alone).any()
+
+
+def test_volumes_grades_and_views_are_compared() -> None:
+    tasks = (Task.ESV, Task.EDV, Task.AS_GRADE, Task.VIEW)
+    made = {name: prediction_rows({"A": 40}, tasks, seed=n)
+            for n, name in enumerate(("federated", "pooled"))}  # fmt: skip
+    assert set(table(made)["task"]) == {"esv", "edv", "as_grade", "view"}
+
+
+def test_a_federation_alone_has_an_empty_table_with_its_columns() -> None:
+    for predictions in ({}, {"federated": prediction_rows({"A": 20})}):
+        assert list(table(predictions).columns) == list(PAIRED_COLUMNS)
+        assert table(predictions).empty

@@ -1,0 +1,157 @@
+"""The sentences of the verdict, from score tables and paired tables written by hand."""
+
+import pandas as pd
+
+from echofm_core.evaluation.config import EvaluationConfig
+from echofm_core.evaluation.labels import leave_one_out_notes, unlabelled
+from echofm_core.evaluation.paired import PAIRED_COLUMNS
+from echofm_core.evaluation.verdict import sureness, verdict
+from echofm_core.tasks import Task
+
+SCORES = ["model", "site", "task", "metric", "value", "low", "high", "patients"]
+
+
+def scores() -> pd.DataFrame:
+    """EF MAE at A, B and C (six patients); the best single site is A alone at A, B alone at B."""
+    rows = [
+        ("federated", "A", 4.0, 3.5, 4.5, 40), ("federated", "B", 7.0, 6.0, 8.0, 20),
+        ("federated", "C", 3.0, 1.0, 5.0, 6), ("federated", "all", 5.0, 4.5, 5.5, 66),
+        ("local:A", "A", 6.0, 5.0, 7.0, 40), ("local:A", "B", 9.0, 8.0, 10.0, 20),
+        ("local:B", "A", 9.0, 8.0, 10.0, 40), ("local:B", "B", 6.5, 5.5, 7.5, 20),
+    ]  # fmt: skip
+    return pd.DataFrame(
+        [(model, site, "ef", "mae", *rest) for model, site, *rest in rows], columns=SCORES
+    )
+
+
+def paired(*rows: tuple[str, str, str, float, float, float, int, str]) -> pd.DataFrame:
+    """Rows of model, rival, site, difference, low, high, n, finding; EF MAE."""
+    table = [
+        (model, rival, site, "ef", "mae", value, low, high, n, 0.01, 5, 0.05, finding)
+        for model, rival, site, value, low, high, n, finding in rows
+    ]
+    return pd.DataFrame(table, columns=list(PAIRED_COLUMNS))
+
+
+def census(**labels: dict[str, int]) -> pd.DataFrame:
+    """Site -> clips with EF labels in training and test."""
+    rows = [
+        {"site": site, "split": split, "ef": count, "esv": 0}
+        for site, counts in labels.items()
+        for split, count in counts.items()
+    ]
+    return pd.DataFrame(rows, columns=["site", "split", "ef", "esv"])
+
+
+def lines(table: pd.DataFrame, found: pd.DataFrame) -> list[str]:
+    return verdict(table, found, pd.DataFrame(), (Task.EF,), 10)
+
+
+def test_the_level_names_mean_worst_gap_and_who_is_too_few() -> None:
+    """Mean of 4 and 7 is 5.5; C with six patients counts in neither."""
+    assert lines(scores(), paired()) == [
+        "EF MAE (points), lower is better: federated 5.5 in the mean over 2 sites; worst at B, "
+        "7.0 [6.0, 8.0] (n 20); 3.0 between the worst and the best site; 3.0 at C (n 6, too few "
+        "to judge)."
+    ]
+
+
+def test_the_best_single_site_is_another_at_each_site_and_findings_stand_together() -> None:
+    found = paired(
+        ("federated", "local:A", "A", -2.0, -3.0, -1.0, 40, "better"),
+        ("federated", "local:B", "A", -5.0, -6.0, -4.0, 40, "better"),
+        ("federated", "local:A", "B", -2.0, -3.0, -1.0, 20, "better"),
+        ("federated", "local:B", "B", 0.5, -0.4, 1.4, 20, "cannot be told apart"),
+    )
+    assert lines(scores(), found)[1:] == [
+        "EF MAE (points), federated against the best single site: better at A (A alone, -2.00 "
+        "[-3.00, -1.00], n 40); cannot be told apart at B (B alone, +0.50 [-0.40, +1.40], n 20)."
+    ]
+
+
+def test_overlapping_intervals_of_levels_decide_nothing() -> None:
+    """At B both intervals of the levels overlap; the paired comparison says worse, and that is
+    what is said."""
+    found = paired(("federated", "local:B", "B", 0.5, 0.2, 0.8, 20, "worse"))
+    text = " ".join(lines(scores(), found))
+    assert "worse at B (B alone, +0.50 [+0.20, +0.80], n 20)" in text
+    assert "overlap" not in text and "chance" not in text
+
+
+def test_equal_is_said_only_of_what_is_equal() -> None:
+    found = paired(("federated", "pooled", "A", 0.0, 0.0, 0.0, 40, "equal"))
+    assert lines(scores(), found)[1] == (
+        "EF MAE (points), federated against pooled data: equal at A (+0.00 [+0.00, +0.00], n 40)."
+    )
+
+
+def test_a_model_that_does_not_beat_the_floor_says_so() -> None:
+    """The federation beats it over all sites and not at B. Leave-one-out does not: over all
+    sites, so that its sites are not listed again. B alone does not at B."""
+    found = paired(
+        ("federated", "no_network", "all", -1.0, -1.5, -0.5, 66, "better"),
+        ("federated", "no_network", "B", 0.1, -0.5, 0.7, 20, "cannot be told apart"),
+        ("leave_one_out", "no_network", "all", 1.0, 0.5, 1.5, 66, "worse"),
+        ("leave_one_out", "no_network", "B", 1.0, 0.5, 1.5, 20, "worse"),
+        ("local:A", "no_network", "A", -1.0, -1.5, -0.5, 40, "better"),
+        ("local:B", "no_network", "B", 0.2, -0.5, 0.9, 20, "cannot be told apart"),
+    )
+    assert lines(scores(), found)[1:] == [
+        "EF MAE (points), federated beats no network (ridge) only in part: better over all sites "
+        "(-1.00 [-1.50, -0.50], n 66); cannot be told apart at B (+0.10 [-0.50, +0.70], n 20).",
+        "EF MAE (points), these do not beat no network (ridge): leave one out worse over all sites "
+        "(+1.00 [+0.50, +1.50], n 66); B alone cannot be told apart at B (+0.20 [-0.50, +0.90], "
+        "n 20).",
+    ]
+    assert "federated beats no network (ridge): better" in lines(scores(), found.iloc[:1])[1]
+    failing = found.iloc[1:2]
+    assert "federated does not beat no network (ridge): cannot" in lines(scores(), failing)[1]
+
+
+def test_one_site_is_called_one_site() -> None:
+    only = scores()[scores()["site"] == "A"]
+    assert lines(only, paired()) == [
+        "EF MAE (points), lower is better: federated 4.0 [3.5, 4.5] at A (n 40), the one site to "
+        "judge by."
+    ]
+
+
+def test_a_model_that_stands_alone_is_described_by_its_own_name() -> None:
+    only = scores()[scores()["model"] == "local:A"].replace("local:A", "alone")
+    assert lines(only, paired())[0].startswith("EF MAE (points), lower is better: alone 7.5 in")
+
+
+def test_planned_tasks_without_labels_have_their_reason() -> None:
+    """EF is trained at A and tested nowhere; ESV has no labels anywhere."""
+    table = census(A={"train": 5, "test": 0}, B={"train": 0, "test": 0})
+    said = verdict(scores().iloc[:0], paired(), table, (Task.EF, Task.ESV), 10)
+    assert said == [
+        "EF: nobody has test labels (training labels: A).",
+        "ESV: nobody has labels.",
+    ]
+    assert unlabelled(census(A={"train": 0, "test": 3}), (Task.EF,)) == {
+        Task.EF: "nobody has training labels (test labels: A)"
+    }
+    assert unlabelled(table, (Task.EF,), {"ef"}) == {}
+
+
+def test_leave_one_out_of_two_is_the_other_site_alone() -> None:
+    two = census(A={"train": 5, "test": 2}, B={"train": 4, "test": 2}, C={"train": 0, "test": 2})
+    (note,) = leave_one_out_notes(two, (Task.EF, Task.ESV))
+    assert note.startswith('Only A and B have training labels for EF: there, "leave one out" is')
+    three = census(A={"train": 5}, B={"train": 4}, C={"train": 1})
+    assert leave_one_out_notes(three, (Task.EF, Task.ESV)) == []
+
+
+def test_how_sure_counts_comparisons_and_those_told_apart() -> None:
+    """One family of two against other models, one of one against the floor."""
+    found = paired(
+        ("federated", "pooled", "A", 0.5, 0.2, 0.8, 40, "worse"),
+        ("federated", "pooled", "B", 0.5, 0.2, 0.8, 20, "cannot be told apart"),
+        ("federated", "no_network", "B", 0.5, 0.2, 0.8, 20, "better"),
+    )
+    text = " ".join(sureness(found, EvaluationConfig()))
+    assert "(20 to 40)" in text and "95% interval" in text
+    assert "at the level of 0.05 for the 1 to 2 comparisons of a table together (Holm)" in text
+    assert "2 of 3 tell two models apart" in text and "fewer than 10 test patients" in text
+    assert sureness(paired(), EvaluationConfig()) == []

@@ -1,0 +1,69 @@
+"""Terminal, card and page say the same words for the same comparison."""
+
+import io
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from echofm_core.evaluation.card import write_card
+from echofm_core.plan import load_plan
+from echofm_core.report import write_report
+from echofm_core.report.run_files import read_run
+from echofm_core.report.terminal import print_run
+from echofm_core.report.words import words_of
+from tests.pages.html import words_of as visible
+from tests.report.made_run import summary, write_made_run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_made_run(tmp_path_factory.mktemp("words") / "run")
+
+
+@pytest.fixture(scope="module")
+def said(run: Path) -> dict[str, str]:
+    """What each of the three shows, as a person reads it: tags dropped, lines joined."""
+    files, plan = read_run(run), load_plan(run / "plan.toml")
+    out = io.StringIO()
+    print_run(files, Console(file=out, width=400))
+    (run / "model").mkdir()
+    own = files.scores[files.scores["model"] == "federated"]
+    write_card(run, plan, files.sites, own, summary(plan), [], words_of(files).sentences)
+    page = visible(write_report(run).read_text())
+    entities = (("&#34;", '"'), ("&#39;", "'"), ("&lt;", "<"), ("&gt;", ">"))
+    for entity, character in entities:
+        page = page.replace(entity, character)
+    card = (run / "model" / "README.md").read_text()
+    return {"terminal": out.getvalue(), "card": card, "page": page}
+
+
+@pytest.mark.parametrize("where", ["terminal", "card", "page"])
+def test_every_sentence_of_the_verdict_stands_there(run: Path, said: dict, where: str) -> None:
+    sentences = words_of(read_run(run)).verdict
+    assert sum("federated against" in line for line in sentences) >= 8
+    for line in sentences:
+        assert line in said[where], line
+
+
+def test_a_changed_finding_changes_all_three(run: Path, said: dict, tmp_path: Path) -> None:
+    """The one table is read: with its findings turned round, each sentence turns round."""
+    table = pd.read_parquet(run / "paired.parquet")
+    turned = table.assign(finding="worse")
+    turned.to_parquet(run / "paired.parquet")
+    try:
+        lines = [line for line in words_of(read_run(run)).verdict if "against pooled" in line]
+        out = io.StringIO()
+        print_run(read_run(run), Console(file=out, width=400))
+        page = visible(write_report(run).read_text())
+        assert lines and all("pooled data: worse" in line for line in lines)
+        assert all(line in out.getvalue() and line in page for line in lines)
+        assert not any(line in said["page"] for line in lines)
+    finally:
+        table.to_parquet(run / "paired.parquet")
+
+
+def test_sentences_do_not_all_end_alike(run: Path) -> None:
+    endings = {line.rsplit(";", 1)[-1] for line in words_of(read_run(run)).verdict}
+    assert len(endings) > len(words_of(read_run(run)).verdict) / 2
