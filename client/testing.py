@@ -7,8 +7,9 @@ import pandas as pd
 from client.site import Site
 from client.state import SiteState, write_parquet
 from echofm_core.checksum import digest
-from echofm_core.contract import Instruction, Score, Scored, SiteResult, score_name
-from echofm_core.evaluation.score import score
+from echofm_core.contract import Instruction, Phase, Score, Scored, SiteResult, score_name
+from echofm_core.evaluation.floor import floor_predictions
+from echofm_core.evaluation.score import compare, score
 from echofm_core.models.build import build_echo_model
 from echofm_core.models.weights import load_arrays
 from echofm_core.plan import Plan
@@ -16,39 +17,60 @@ from echofm_core.randomness import stream
 from echofm_core.training.predict import predict
 
 #: Columns of a score table that leave the site, in this order.
-_SENT = ["task", "metric", "value", "low", "high"]
+_SENT = ["task", "metric", "value", "low", "high", "p"]
 
 
 def evaluate(site: Site, plan: Plan, instruction: Instruction, state: SiteState) -> SiteResult:
-    """Predict, keep ``predictions.parquet`` in the state folder, and score."""
+    """Predict, keep ``predictions.parquet`` in the state folder, and score.
+
+    Where the server asks for it (``settings["floor"]``), the floor that needs no network is fitted
+    on the site's own training patients and scored beside the model, with the difference of the two.
+    """
     model = build_echo_model(plan)
     load_arrays(model, instruction.weights)
+    clips = site.test_clips(plan)
     table = predict(
-        model,
-        site.test_clips(plan),
-        plan.finetune,
-        batch_size=plan.finetune.batch_size,
-        device=site.device,
+        model, clips, plan.finetune, batch_size=plan.finetune.batch_size, device=site.device
     )
     write_parquet(table, state.folder / "predictions.parquet")
     # All rows are this site's own, whatever its manifest calls the places they come from.
     own = table.assign(site=site.name)
-    # Named without the site: every model that meets these patients draws the same ones.
-    rng = stream(plan.seed, "", 0, "bootstrap")
-    rows = score(own, plan.evaluation, rng, plan.finetune.reduced_ef_threshold)
-    rows = rows[rows["site"] == site.name]
+    rows = _scored(own, plan, site)
+    scores = _scores(Scored.MODEL, rows)
+    if instruction.settings.get("floor"):
+        train = site.train_clips(Phase.FINETUNE, plan)
+        floor = floor_predictions(train, clips, plan.finetune, seed=plan.seed, site=site.name)
+        write_parquet(floor, state.folder / "predictions-no_network.parquet")
+        floor = floor.assign(site=site.name)
+        scores |= _scores(Scored.FLOOR, _scored(floor, plan, site))
+        scores |= _scores(Scored.DIFFERENCE, _compared(own, floor, plan, site))
     return SiteResult(
         site=site.name,
         plan_hash=instruction.plan_hash,
         digest=digest(instruction.weights),
         patients={str(task): int(part["patients"].iloc[0]) for task, part in rows.groupby("task")},
-        scores=_scores(Scored.MODEL, rows),
+        scores=scores,
     )
 
 
-def _scores(tested: Scored, rows: pd.DataFrame) -> dict[str, Score]:
+def _scored(own: pd.DataFrame, plan: Plan, site: Site) -> pd.DataFrame:
+    """Scores of one model on the site's test patients."""
+    # Named without the site: every model that meets these patients draws the same ones.
+    rng = stream(plan.seed, "", 0, "bootstrap")
+    rows = score(own, plan.evaluation, rng, plan.finetune.reduced_ef_threshold)
+    return rows[rows["site"] == site.name]
+
+
+def _compared(own: pd.DataFrame, floor: pd.DataFrame, plan: Plan, site: Site) -> pd.DataFrame:
+    """The model minus the floor, on the patients of both."""
+    rng = stream(plan.seed, "", 0, "bootstrap.paired")
+    rows = compare(own, floor, plan.evaluation, rng, plan.finetune.reduced_ef_threshold)
+    return rows[rows["site"] == site.name]
+
+
+def _scores(scored: Scored, rows: pd.DataFrame) -> dict[str, Score]:
     """Rows of a score table as they leave the site."""
     return {
-        score_name(tested, task, metric): Score(value=value, low=low, high=high)
-        for task, metric, value, low, high in rows[_SENT].itertuples(index=False)
+        score_name(scored, task, metric): Score(*map(float, numbers))
+        for task, metric, *numbers in rows.reindex(columns=_SENT).itertuples(index=False)
     }

@@ -118,7 +118,8 @@ def result_reply(result: SiteResult, message: Message) -> Message:
     }
     metrics: dict[str, float] = {}
     for name, score in result.scores.items():
-        metrics |= {name: score.value, f"{name}/low": score.low, f"{name}/high": score.high}
+        ends = {"low": score.low, "high": score.high, "p": score.p}
+        metrics |= {name: score.value, **{f"{name}/{end}": value for end, value in ends.items()}}
     return _reply(message, config, metrics)
 
 

@@ -6,6 +6,7 @@ Both sides turn these records into Flower messages and back (``client/wire.py`` 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -165,18 +166,20 @@ class Scored(StrEnum):
     DIFFERENCE = "federated_minus_no_network"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Score:
     """One metric with its interval, a bootstrap over patients that the site did at home.
 
     Attributes:
         value: NaN where these patients leave it undefined.
         low, high: Ends of the interval; both NaN where there is none.
+        p: Of a difference, how surprising it is if there is none; else NaN.
     """
 
     value: float
     low: float
     high: float
+    p: float = math.nan
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -38,6 +38,7 @@ def main(grid: Grid, context: Context) -> None:
         on_event=_show,
         expected_sites=names,
         wait_seconds=float(settings.get("wait-seconds", 600.0)),
+        floor=True,
     )
     print(f"final weights {result.digest}", flush=True)
     print(f"report: {conclude(plan, folder, result)}", flush=True)

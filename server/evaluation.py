@@ -21,7 +21,14 @@ from server.wire import sentence, to_message, to_result, wired
 
 
 def evaluate(
-    grid: Grid, plan: Plan, weights: Weights, sites: Mapping[str, Site], run: str, scratch: Path
+    grid: Grid,
+    plan: Plan,
+    weights: Weights,
+    sites: Mapping[str, Site],
+    run: str,
+    scratch: Path,
+    *,
+    floor: bool = False,
 ) -> tuple[list[SiteResult], dict[str, str]]:
     """Evaluate at all sites that have test labels for a planned task.
 
@@ -32,6 +39,7 @@ def evaluate(
         sites: From ``gather_sites``.
         run: Name of the state folder where each site keeps its predictions.
         scratch: Folder for early replies.
+        floor: Ask for the scores of what needs no network beside the model's.
 
     Returns:
         Admitted results in site order, and site -> reason for those without one.
@@ -43,7 +51,12 @@ def evaluate(
         if any(site.about.test_labels.get(task, 0) for task in tasks)
     }
     question = Instruction(
-        action=Action.EVALUATE, round=0, plan=plan.to_json(), plan_hash=plan.digest(), run=run
+        action=Action.EVALUATE,
+        round=0,
+        plan=plan.to_json(),
+        plan_hash=plan.digest(),
+        run=run,
+        settings={"floor": float(floor)},
     )
     model = wired(
         {name: array.astype(np.float32, copy=False) for name, array in weights.items()},

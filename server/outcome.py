@@ -7,6 +7,7 @@ single patients, so there is no interval over all sites together, and no picture
 from __future__ import annotations
 
 import json
+from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ ABSENT = {
 }
 
 _SCORES = ["model", "site", "task", "metric", "value", "low", "high", "patients"]
+_PAIRED = ["model", "rival", *_SCORES[1:], "p"]
 
 
 def conclude(plan: Plan, folder: Path, result: FederationResult) -> Path:
@@ -50,8 +52,8 @@ def conclude(plan: Plan, folder: Path, result: FederationResult) -> Path:
     from echofm_core.privacy.spent import spent
     from echofm_core.report import write_report
 
-    scores = score_table(result.site_results)
-    counts = count_table(plan, result)
+    scores, counts = score_table(result.site_results), count_table(plan, result)
+    paired = paired_table(result.site_results)
     summary: dict[str, Any] = {
         "name": plan.name,
         "plan_hash": plan.digest(),
@@ -64,7 +66,7 @@ def conclude(plan: Plan, folder: Path, result: FederationResult) -> Path:
         "privacy": spent(result.metrics, plan.privacy.delta),
         "absent": ABSENT,
     }
-    for name, table in (("scores", scores), ("sites", counts)):
+    for name, table in (("scores", scores), ("paired", paired), ("sites", counts)):
         write_whole(folder / f"{name}.parquet", table.to_parquet(index=False))
     write_whole(folder / "summary.json", json.dumps(summary, indent=1).encode())
     own = scores[scores["model"] == Scored.MODEL.value]
@@ -80,20 +82,36 @@ def conclude(plan: Plan, folder: Path, result: FederationResult) -> Path:
 
 
 def score_table(results: tuple[SiteResult, ...]) -> pd.DataFrame:
-    """Scores of all sites: columns model, site, task, metric, value, low, high, patients.
+    """Scores of the model and of the floor at each site.
 
-    Differences are rows too; their model is ``federated_minus_no_network``.
+    Columns model, site, task, metric, value, low, high, patients.
     """
+    rows = _rows(results)
+    return rows[rows["model"] != Scored.DIFFERENCE.value][_SCORES].reset_index(drop=True)
+
+
+def paired_table(results: tuple[SiteResult, ...]) -> pd.DataFrame:
+    """The model minus the floor at each site, as the sites computed it.
+
+    Columns model, rival, site, task, metric, value, low, high, patients, p.
+    """
+    rows = _rows(results)
+    rows = rows[rows["model"] == Scored.DIFFERENCE.value]
+    return rows.assign(model=Scored.MODEL.value, rival=Scored.FLOOR.value)[_PAIRED].reset_index(
+        drop=True
+    )
+
+
+def _rows(results: tuple[SiteResult, ...]) -> pd.DataFrame:
     import pandas as pd
 
-    rows = []
-    for result in results:
-        for name, score in result.scores.items():
-            model, task, metric = name.split("/")
-            patients = result.patients[task]
-            ends = (score.value, score.low, score.high)
-            rows.append((model, result.site, task, metric, *ends, patients))
-    return pd.DataFrame(rows, columns=_SCORES)
+    rows = [
+        (*name.split("/"), result.site, result.patients[name.split("/")[1]], *astuple(score))
+        for result in results
+        for name, score in result.scores.items()
+    ]
+    columns = ["model", "task", "metric", "site", "patients", "value", "low", "high", "p"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def count_table(plan: Plan, result: FederationResult) -> pd.DataFrame:

@@ -124,5 +124,9 @@ def _check_score(name: str, score: Score) -> None:
             raise RefusedUpdateError(f"score {name} is {number:g}, legal is {low:g} to {high:g}.")
     if math.isnan(score.low) != math.isnan(score.high) or score.low > score.high:
         raise RefusedUpdateError(f"score {name} has the interval {score.low:g} to {score.high:g}.")
+    if not math.isnan(score.p) and not (
+        name.startswith(f"{Scored.DIFFERENCE}/") and 0 <= score.p <= 1
+    ):
+        raise RefusedUpdateError(f"score {name} has the p {score.p:g}.")
     if math.isnan(score.value) and not math.isnan(score.low):
         raise RefusedUpdateError(f"score {name} has an interval and no value.")

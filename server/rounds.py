@@ -94,6 +94,7 @@ def run_federation(
     expected_sites: Sequence[str] = (),
     wait_seconds: float = 600.0,
     tracking_store: Path | None = None,
+    floor: bool = False,
 ) -> FederationResult:
     """Run both phases of a plan over the sites of a grid, then test the model at each.
 
@@ -111,6 +112,7 @@ def run_federation(
         expected_sites: Sites to wait for; without names, ``federation.min_sites`` of any name.
         wait_seconds: How long to wait for them.
         tracking_store: Folder of the local MLflow store, where several runs share one.
+        floor: Have each site score what needs no network beside the model.
 
     Raises:
         EnvironmentClashError: A tracker of the plan, or peft for its adapters, is not installed.
@@ -141,7 +143,7 @@ def run_federation(
     results: list[SiteResult] = []
     failed: dict[str, str] = {}
     if plan.finetune.rounds:
-        results, failed = _test(grid, plan, weights, sites, folder, tell, run)
+        results, failed = _test(grid, plan, weights, sites, folder, tell, run, floor)
     entries = journal.entries()
     seconds = sum(entry.seconds for entry in entries) + time.monotonic() - started
     metrics = metrics_table(arm, entries, results)
@@ -281,10 +283,11 @@ def _test(
     folder: Path,
     tell: OnEvent,
     run: str,
+    floor: bool,
 ) -> tuple[list[SiteResult], dict[str, str]]:
     """Test the final model; a site that fails is named, and its row is missing."""
     started = time.monotonic()
-    results, failed = evaluate(grid, plan, weights, sites, run, folder / "scratch")
+    results, failed = evaluate(grid, plan, weights, sites, run, folder / "scratch", floor=floor)
     seconds = round(time.monotonic() - started, 3)
     outcome = {"sites": [_told(result) for result in results], "failed": failed}
     write_json(folder / "evaluation.json", {**outcome, "plan_hash": plan.digest()})

@@ -28,6 +28,8 @@ from echofm_core.plan import Wire
 LONGEST_REASON = 300
 #: Numbers that a reply may hold beside its arrays; a plan of all tasks has a tenth of it.
 MOST_NUMBERS = 10_000
+#: What a score has beside its value, in the order of its fields.
+SCORE_ENDS = ("/low", "/high", "/p")
 #: Such as ``loss`` or ``federated/ef/mae/low``.
 METRIC_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}(/[A-Za-z0-9_.-]{1,64}){0,3}")
 
@@ -229,14 +231,11 @@ def _metrics(record: MetricRecord) -> dict[str, float]:
 
 
 def _scores(numbers: dict[str, float]) -> dict[str, Score]:
-    """Three numbers a score: ``NAME``, ``NAME/low`` and ``NAME/high``."""
-    names = [name for name in numbers if not name.endswith(("/low", "/high"))]
-    if len(numbers) != 3 * len(names):
-        raise ValueError("its scores do not come as value, low and high")
-    return {
-        name: Score(value=numbers[name], low=numbers[f"{name}/low"], high=numbers[f"{name}/high"])
-        for name in names
-    }
+    """Four numbers a score: ``NAME``, ``NAME/low``, ``NAME/high`` and ``NAME/p``."""
+    names = [name for name in numbers if not name.endswith(SCORE_ENDS)]
+    if len(numbers) != (1 + len(SCORE_ENDS)) * len(names):
+        raise ValueError("its scores do not come as value, low, high and p")
+    return {name: Score(*(numbers[f"{name}{end}"] for end in ("", *SCORE_ENDS))) for name in names}
 
 
 def _whole(value: object) -> int:

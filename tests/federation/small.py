@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,11 @@ def small_plan(**changes: dict[str, Any]) -> Plan:
     return plan_from_mapping(values, "test")
 
 
-def build_sites(folder: Path, names: tuple[str, ...] = NAMES) -> list[SiteSettings]:
+def build_sites(
+    folder: Path, names: tuple[str, ...] = NAMES, train: Mapping[str, int] = TRAIN
+) -> list[SiteSettings]:
     """Write clips, stores and manifests under a folder; state folders are there too."""
-    return [_build_site(folder / name, name) for name in names]
+    return [_build_site(folder / name, name, train[name]) for name in names]
 
 
 def with_states(sites: list[SiteSettings], folder: Path) -> list[SiteSettings]:
@@ -49,11 +52,11 @@ def with_states(sites: list[SiteSettings], folder: Path) -> list[SiteSettings]:
     ]
 
 
-def _build_site(folder: Path, name: str) -> SiteSettings:
+def _build_site(folder: Path, name: str, train: int) -> SiteSettings:
     clips = folder / "clips"
     clips.mkdir(parents=True)
     rows = []  # without a site, as `echofm data index` leaves them
-    for number in range(TRAIN[name] + TEST):
+    for number in range(train + TEST):
         # A patient's name in the path, as hospitals have it: it must never leave the site.
         path = clips / f"Doe^John^{number}.avi"
         write_avi(path, speckle(8, seed=100 * NAMES.index(name) + number))
@@ -66,7 +69,7 @@ def _build_site(folder: Path, name: str) -> SiteSettings:
                 "clip_id": f"{name}-c{number}",
                 "path": str(path),
                 "view": "A4C",
-                "split": "train" if number < TRAIN[name] else "test",
+                "split": "train" if number < train else "test",
                 "n_frames": 8,
                 "fps": 50.0,
                 **labels,

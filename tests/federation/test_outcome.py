@@ -11,8 +11,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from echofm_core.contract import Score
 from echofm_core.errors import FederationError
-from server.outcome import conclude
+from server.outcome import conclude, paired_table, score_table
 from server.rounds import FederationResult, run_federation
 from simulations.engine import Engine, SiteSettings
 from tests.federation.small import NAMES, TEST, TRAIN, small_plan, with_states
@@ -26,7 +27,7 @@ def done(built_sites: list[SiteSettings], tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("outcome")
     with Engine() as engine:
         grid = engine.grid(with_states(built_sites, folder / "state"))
-        result = run_federation(grid, PLAN, folder / "run")
+        result = run_federation(grid, PLAN, folder / "run", floor=True)
     assert conclude(PLAN, folder / "run", result) == folder / "run" / "report.html"
     return folder, result
 
@@ -45,6 +46,28 @@ def test_scores_are_those_that_the_sites_computed(done: Done) -> None:
     told = result.site_results[1].scores["federated/ef/mae"]
     assert (mae["value"], mae["low"], mae["high"]) == (told.value, told.low, told.high)
     assert mae["low"] <= mae["value"] <= mae["high"]
+
+
+def test_differences_have_a_table_of_their_own(done: Done) -> None:
+    """No site here has the five training patients of the floor's folds: its tables are empty.
+
+    Where it has, see tests/client/test_testing.py; here the sites' numbers are made up.
+    """
+    scores = pd.read_parquet(done[0] / "run" / "scores.parquet")
+    assert set(scores["model"]) == {"federated"}
+    told = {
+        "federated/ef/mae": Score(5.0, 4.0, 6.0),
+        "no_network/ef/mae": Score(8.0, 7.0, 9.0),
+        "federated_minus_no_network/ef/mae": Score(-3.0, -4.0, -1.0, 0.01),
+    }
+    result = replace(done[1].site_results[0], scores=told)
+    assert score_table((result,)).to_numpy().tolist() == [
+        ["federated", "alpha", "ef", "mae", 5.0, 4.0, 6.0, TEST],
+        ["no_network", "alpha", "ef", "mae", 8.0, 7.0, 9.0, TEST],
+    ]
+    assert paired_table((result,)).to_numpy().tolist() == [
+        ["federated", "no_network", "alpha", "ef", "mae", -3.0, -4.0, -1.0, TEST, 0.01],
+    ]
 
 
 def test_counts_are_those_that_the_sites_described(done: Done) -> None:

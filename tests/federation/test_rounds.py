@@ -113,6 +113,7 @@ def test_predictions_stay_at_the_site(done: Done) -> None:
             folder / "state" / name / run_name(small_plan()) / "predictions.parquet"
         )
         assert set(table["site"]) == {name} and len(table)
+        assert set(table["patient_id"]) == {f"{name}-p{TRAIN[name] + number}" for number in (0, 1)}
     told = json.loads((folder / "run" / "evaluation.json").read_text())
     assert "-p" not in json.dumps(told["sites"]), "patient ids are alpha-p0 and so on"
     assert [entry.site for entry in result.site_results] == list(NAMES)

@@ -121,7 +121,7 @@ def test_descriptions_and_results_arrive_whole() -> None:
         quarantined=1,
     )
     assert server.to_description(client.describe_reply(about, message)) == about
-    scores = {"federated/ef/mae": Score(value=5.5, low=4.0, high=7.0)}
+    scores = {"federated_minus_no_network/ef/mae": Score(value=5.5, low=4.0, high=7.0, p=0.02)}
     result = SiteResult(site="a", plan_hash="h", digest="d", patients={"ef": 9}, scores=scores)
     assert server.to_result(client.result_reply(result, message)) == result
 
@@ -196,7 +196,8 @@ def result_reply(config: dict[str, Any], metrics: dict[str, Any]) -> Message:
     good = {"schema": 3, "site": "a", "plan-hash": "h", "digest": "d"}
     counts = {"count-names": ["ef"], "count-values": [2]}
     record = ConfigRecord({**good, **counts, **config})
-    score = {"federated/ef/mae": 5.0, "federated/ef/mae/low": 4.0, "federated/ef/mae/high": 6.0}
+    name = "federated/ef/mae"
+    score = {name: 5.0, f"{name}/low": 4.0, f"{name}/high": 6.0, f"{name}/p": float("nan")}
     numbers = MetricRecord({**score, **metrics})
     return Message(RecordDict({"config": record, "metrics": numbers}), reply_to=sent())
 
@@ -206,11 +207,11 @@ def result_reply(config: dict[str, Any], metrics: dict[str, Any]) -> Message:
     [
         # A list could be a prediction of each patient.
         ({}, {"predictions": [1.0, 2.0]}, "predictions is a list, expected one number"),
-        ({}, {f"ef/m{number}": 1.0 for number in range(10_000)}, "holds 10003 numbers, at most"),
+        ({}, {f"ef/m{number}": 1.0 for number in range(10_000)}, "holds 10004 numbers, at most"),
         ({}, {"<b>": 2.0}, "'<b>' is no name of a metric"),
         ({}, {"x" * 65: 2.0}, "is no name of a metric"),
-        ({}, {"federated/ef/r2": 0.5}, "do not come as value, low and high"),
-        ({}, {"a/low": 0.1, "a/high": 0.5, "b": 0.5}, "no 'b/low'"),
+        ({}, {"federated/ef/r2": 0.5}, "do not come as value, low, high and p"),
+        ({}, {"a/low": 0.1, "a/high": 0.5, "a/p": 0.5, "b": 0.5}, "no 'b/low'"),
         ({"count-values": [0.5]}, {}, "expected a whole number, got float"),
         ({"count-names": ["ef"] * 10_001, "count-values": [1] * 10_001}, {}, "holds 10001"),
     ],

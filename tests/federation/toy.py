@@ -62,7 +62,7 @@ def evaluate(message: Message, context: Context) -> Message:
     site = str(context.node_config["site"])
     config = message.content["config"]
     weights = {name: unpack(array.data) for name, array in message.content["arrays"].items()}
-    score = {"": 0.5, "/low": 0.4, "/high": 0.6}
+    score = {"": 0.5, "/low": 0.4, "/high": 0.6, "/p": float("nan")}
     names = [f"federated/ef/{metric}" for metric in metric_names(Task.EF)]
     numbers = {f"{name}{end}": value for name in names for end, value in score.items()}
     if "inf" in site:

@@ -32,15 +32,16 @@ def result(scores: dict[str, Score] | None = None, **changes: object) -> SiteRes
     return replace(whole, **changes)  # type: ignore[arg-type]
 
 
-def scored(name: str, value: float, low: float = math.nan, high: float = math.nan) -> SiteResult:
-    return result({name: Score(value=value, low=low, high=high)})
+def scored(name: str, value: float, *ends: float) -> SiteResult:
+    """One score among good ones; ends are low, high and p."""
+    return result({name: Score(value, *(*ends, *[math.nan] * 3)[:3])})
 
 
 def test_a_good_result_is_admitted() -> None:
     """With the floor beside it, a difference below zero, and what is not defined."""
     floor = {
         "no_network/ef/mae": Score(value=7.0, low=6.0, high=8.0),
-        "federated_minus_no_network/ef/mae": Score(value=-2.0, low=-3.0, high=-1.0),
+        "federated_minus_no_network/ef/mae": Score(value=-2.0, low=-3.0, high=-1.0, p=0.01),
         "federated_minus_no_network/ef/reduced_auc": Score(value=-0.2, low=-0.3, high=0.1),
         "federated/ef/r2": UNDEFINED,
         "federated/ef/pearson": Score(value=0.5, low=math.nan, high=math.nan),
@@ -74,6 +75,8 @@ def test_a_good_result_is_admitted() -> None:
         (scored("federated/ef/mae", 5.0, 6.0, 4.0), "has the interval 6 to 4"),
         (scored("federated/ef/mae", 5.0, 4.0), "has the interval 4 to nan"),
         (scored("federated/ef/mae", math.nan, 4.0, 5.0), "has an interval and no value"),
+        (scored("federated/ef/mae", 5.0, 4.0, 6.0, 0.5), "federated/ef/mae has the p 0.5"),
+        (scored("federated_minus_no_network/ef/mae", 5.0, 4.0, 6.0, 1.5), "has the p 1.5"),
     ],
 )
 def test_each_fault_is_refused_with_its_own_sentence(bad: SiteResult, sentence: str) -> None:

@@ -1,0 +1,93 @@
+"""A site tests on its test patients, and on nobody else; its numbers can be checked by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from client.site import Site
+from client.state import SiteState
+from client.testing import evaluate
+from echofm_core.checksum import digest
+from echofm_core.contract import ENCODER, HEADS, STF_NET, Action, Instruction, SiteResult
+from echofm_core.models.build import build_echo_model
+from echofm_core.models.weights import to_arrays
+from tests.federation.small import TEST, build_sites, small_plan
+
+#: Enough for the folds of the floor.
+TRAINED = 6
+PLAN = small_plan()
+
+Done = tuple[SiteResult, Path, Instruction]
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
+    """The floor is asked for: six training patients are enough for its folds."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("testing")
+    built = build_sites(folder, ("gamma",), train={"gamma": TRAINED})[0]
+    manifest = pd.read_parquet(built.manifest)
+    manifest["ef"] = np.where(manifest["split"] == "test", 61.0, 30.0) + np.arange(len(manifest))
+    manifest.to_parquet(built.manifest, index=False)
+    paths = {"manifest": str(built.manifest), "store": str(built.store)}
+    site = Site.open({"site": "gamma", **paths, "device": "cpu"}, PLAN)
+    question = Instruction(
+        action=Action.EVALUATE,
+        round=0,
+        plan=PLAN.to_json(),
+        plan_hash=PLAN.digest(),
+        run="run",
+        weights=to_arrays(build_echo_model(PLAN), [ENCODER, STF_NET, HEADS]),
+        settings={"floor": 1.0},
+    )
+    state = SiteState(folder / "state", "run")
+    return evaluate(site, PLAN, question, state), state.folder, question
+
+
+def test_only_test_patients_are_scored(done: Done) -> None:
+    """Training EFs are 30 to 35, those of testing 67 and 68: a swap moves every number.
+
+    Nobody of the test has a reduced EF, everybody of the training has.
+    """
+    result, folder, _ = done
+    rows = pd.read_parquet(folder / "predictions.parquet")
+    ef = rows[rows["task"] == "ef"]
+    assert sorted(ef["patient_id"]) == ["gamma-p6", "gamma-p7"]
+    assert sorted(ef["truth"]) == [67.0, 68.0]
+    assert result.patients == {"ef": TEST, "reduced_ef": TEST, "as_grade": TEST}
+    mae = np.abs(ef["prediction"] - ef["truth"]).mean()
+    assert result.scores["federated/ef/mae"].value == pytest.approx(mae, rel=1e-6)
+    assert result.scores["federated/reduced_ef/prevalence"].value == 0.0
+
+
+def test_the_floor_learns_from_training_patients_and_is_tested_on_the_others(done: Done) -> None:
+    """From EFs of 30 to 35 a ridge cannot get far: 67 is some 30 points away."""
+    result, folder, _ = done
+    rows = pd.read_parquet(folder / "predictions-no_network.parquet")
+    ef = rows[rows["task"] == "ef"]
+    assert sorted(ef["truth"]) == [67.0, 68.0] and (ef["prediction"] < 60).all()
+    floor, own = result.scores["no_network/ef/mae"], result.scores["federated/ef/mae"]
+    assert floor.value == pytest.approx(np.abs(ef["prediction"] - ef["truth"]).mean(), rel=1e-6)
+    difference = result.scores["federated_minus_no_network/ef/mae"]
+    assert difference.value == pytest.approx(own.value - floor.value, abs=1e-9)
+
+
+def test_intervals_are_over_the_patients_at_home(done: Done) -> None:
+    """With two patients a resample is one of them twice or both: ends are the single errors."""
+    result, folder, _ = done
+    rows = pd.read_parquet(folder / "predictions.parquet")
+    ef = rows[rows["task"] == "ef"]
+    errors = sorted(np.abs(ef["prediction"] - ef["truth"]))
+    mae = result.scores["federated/ef/mae"]
+    assert (mae.low, mae.high) == pytest.approx(tuple(errors), rel=1e-6)
+
+
+def test_it_says_what_was_tested(done: Done) -> None:
+    result, _, question = done
+    assert result.plan_hash == PLAN.digest() and result.digest == digest(question.weights)
+    assert result.site == "gamma"
