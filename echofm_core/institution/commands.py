@@ -79,8 +79,9 @@ def evaluate(
 ) -> None:
     """Score a model on labelled data, with intervals over patients.
 
-    Clips are split as the model's own plan splits them, and the test part counts; with
-    --everything all do, which is right for an institution that took no part in training.
+    Clips are split as the model's own plan splits them, and the test part counts; a floor that
+    needs no network, fitted on the training part, stands beside it. With --everything all clips
+    count, which is right for an institution that took no part in training, and there is no floor.
 
     For example: `echofm evaluate runs/ef ~/EchoNet-Pediatric --everything --out runs/external`.
     """
@@ -99,7 +100,8 @@ def evaluate(
     plan = saved.plan.model_copy(update={"machine": machine, "protocol": protocol})
     data = prepare(plan, cache or out / "cache")
     clips = data.windows(None if everything else Split.TEST, plan, Phase.FINETUNE)
-    scores = test_model(saved, clips, "model", out)
+    taught = None if everything else data.windows(Split.TRAIN, plan, Phase.FINETUNE)
+    scores = test_model(saved, clips, "model", out, taught=taught)
     print_site_by_model(scores, console)
     typer.echo(f"scores: {out / 'scores.parquet'}")
 

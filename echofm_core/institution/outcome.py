@@ -27,12 +27,13 @@ def conclude(plan: Plan, data: InstitutionData, phase: Phase, run: Path) -> pd.D
     """Test a finished run's model where there are test patients, and write what belongs to it.
 
     Returns:
-        Its scores; empty after pre-training, or without test patients.
+        Scores of it and of the floor; empty after pre-training, or without test patients.
     """
     scores = pd.DataFrame(columns=["model", "site", "task", "metric", "value", "low", "high"])
     clips = data.windows(Split.TEST, plan, phase)
     if phase is Phase.FINETUNE and len(clips):
-        scores = test_model(load_model(run), clips, ALONE, run)
+        taught = data.windows(Split.TRAIN, plan, phase)
+        scores = test_model(load_model(run), clips, ALONE, run, taught=taught)
     counts = census(data.manifest, plan)
     counts.to_parquet(run / "sites.parquet", index=False)
     summary: dict[str, Any] = {
@@ -46,5 +47,5 @@ def conclude(plan: Plan, data: InstitutionData, phase: Phase, run: Path) -> pd.D
         "privacy": [],
     }
     write_whole(run / "summary.json", json.dumps(summary, indent=1).encode())
-    write_card(run, plan, counts, scores, summary, [])
+    write_card(run, plan, counts, scores[scores["model"] == ALONE], summary, [])
     return scores

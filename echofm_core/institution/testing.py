@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
 from echofm_core.data.windows import ClipWindows
 from echofm_core.errors import EmptySiteError
+from echofm_core.evaluation.floor import floor_predictions
+from echofm_core.evaluation.model_names import FLOOR
 from echofm_core.evaluation.score import score
+from echofm_core.institution.data import SITE
 from echofm_core.models.saved import SavedModel
+from echofm_core.plan import Plan
 from echofm_core.randomness import stream
 from echofm_core.training.predict import predict
 
 
-def test_model(saved: SavedModel, clips: ClipWindows, name: str, out: Path) -> pd.DataFrame:
-    """Predict and score; writes ``predictions/NAME.parquet`` and ``scores.parquet``.
+def test_model(
+    saved: SavedModel,
+    clips: ClipWindows,
+    name: str,
+    out: Path,
+    *,
+    taught: ClipWindows | None = None,
+) -> pd.DataFrame:
+    """Predict and score; writes ``predictions/MODEL.parquet`` and ``scores.parquet``.
 
     Args:
         saved: The model; only tasks that it was trained for count.
         clips: Clips to test on.
         name: What the model is called in the table.
         out: Folder to write to.
+        taught: Training clips of the institution that is tested: the floor without a network is
+            fitted on them and stands beside the model, where they have labels enough.
 
     Returns:
         Columns model, site, task, metric, value, low, high, patients.
@@ -39,11 +53,24 @@ def test_model(saved: SavedModel, clips: ClipWindows, name: str, out: Path) -> p
             f"none of {len(clips)} clips has a label of {', '.join(saved.tasks)}; `echofm data "
             "doctor` counts the labels."
         )
-    folder = out / "predictions"
+    tables = {name: rows}
+    if taught is not None:
+        floor = floor_predictions(taught, clips, config, seed=plan.seed, site=SITE)
+        tables |= {} if floor.empty else {FLOOR: floor}
+    return write_scores(tables, plan, out)
+
+
+def write_scores(tables: Mapping[str, pd.DataFrame], plan: Plan, out: Path) -> pd.DataFrame:
+    """Score predictions by model; files and result as of :func:`test_model`."""
+    folder, scores = out / "predictions", []
     folder.mkdir(parents=True, exist_ok=True)
-    rows.assign(model=name).to_parquet(folder / f"{name}.parquet", index=False)
-    rng = stream(plan.seed, "", 0, "bootstrap")
-    scores = score(rows, plan.evaluation, rng, config.reduced_ef_threshold)
-    scores.insert(0, "model", name)
-    scores.to_parquet(out / "scores.parquet", index=False)
-    return scores
+    for name, rows in tables.items():
+        rows.assign(model=name).to_parquet(folder / f"{name}.parquet", index=False)
+        # One stream for all models: the same patients are drawn, so rows compare.
+        rng = stream(plan.seed, "", 0, "bootstrap")
+        table = score(rows, plan.evaluation, rng, plan.finetune.reduced_ef_threshold)
+        table.insert(0, "model", name)
+        scores.append(table)
+    found = pd.concat(scores, ignore_index=True)
+    found.to_parquet(out / "scores.parquet", index=False)
+    return found
