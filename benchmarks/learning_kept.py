@@ -20,6 +20,8 @@ An arm is START-FUSION-MODE-PERCENT: random or MAE-pre-trained encoder; mean poo
 published STF-Net; all weights trained (full) or the encoder kept as it was (frozen); percent of
 the training patients with labels. Behind a frozen encoder STF-Net is trained with the heads, since
 with random weights it would say nothing of itself; with mean pooling the heads alone are (linear).
+no_network-PERCENT is the floor: ridge regression on the temporal deviation and the mean of grey in
+a 32 x 32 grid, fitted to the same labels.
 The encoder sees the patches that touch the ultrasound sector, in every arm; the published STF-Net,
 which needs the whole grid, is given zeros at the other places.
 All arms share one recipe, benchmarks/learning.toml, and take as many steps. The last round counts:

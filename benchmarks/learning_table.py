@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from scipy import stats
 
 from benchmarks._rows import Bar, Row
 from benchmarks.learning_arms import Arm, Start
+from benchmarks.learning_floor import Floor, floors_of
 from echofm_core.tasks import Task
 
 #: Coverage of an interval.
@@ -72,6 +74,7 @@ class Results:
 
     Attributes:
         arms: By name, one of each.
+        floors: What the labels of the arms give without a network, one of each share.
         seeds: Those that every arm has; arms are set beside each other on these alone.
     """
 
@@ -79,9 +82,10 @@ class Results:
         self.arms = {arm.name: arm for arm in arms}
         of = {name: {arm.seed for arm in arms if arm.name == name} for name in self.arms}
         self.seeds = sorted(set.intersection(*of.values()))
+        self.floors = {floor.name: floor for floor in floors_of(arms)}
         self._scores = dict(list(scores.sort_values("seed").groupby(["task", "metric", "arm"])))
 
-    def values(self, measure: Measure, arm: Arm) -> list[float]:
+    def values(self, measure: Measure, arm: Arm | Floor) -> list[float]:
         """One for each seed that all arms have, in their order."""
         found = self._of(measure, arm)
         return [float(value) for value in found["value"][found["seed"].isin(self.seeds)]]
@@ -90,7 +94,7 @@ class Results:
         """One for each seed that this arm has, in their order."""
         return [float(value) for value in self._of(measure, arm)["value"]]
 
-    def interval(self, measure: Measure, arm: Arm) -> Interval:
+    def interval(self, measure: Measure, arm: Arm | Floor) -> Interval:
         """Over seeds; over patients (bootstrap) where there is one seed only."""
         found = self._of(measure, arm)
         if len(self.seeds) > 1:
@@ -117,6 +121,10 @@ class Results:
             if arm.compared and (arm.start, arm.percent) == (start, percent)
         )  # fmt: skip
 
+    def everybody(self) -> list[Arm | Floor]:
+        """Lines of the table: the arms, then the floors."""
+        return [*self.arms.values(), *self.floors.values()]
+
     def percents(self) -> list[int]:
         """Shares of labels that both starts were trained with, ascending."""
         return sorted({arm.percent for arm in self.arms.values()})
@@ -126,7 +134,15 @@ class Results:
         whole = [arm for arm in self.arms.values() if arm.percent == max(self.percents())]
         return max(whole, key=lambda arm: self.interval(measure, arm).mean)
 
-    def _of(self, measure: Measure, arm: Arm) -> pd.DataFrame:
+    def above_floor(self, measure: Measure) -> Interval:
+        """MAE + STF-Net less the floor, both with all labels, over the seeds that all have."""
+        ours, percent = self.compact(Start.MAE), max(self.percents())
+        floor = next(floor for floor in self.floors.values() if floor.percent == percent)
+        pairs = zip(self.values(measure, ours), self.values(measure, floor), strict=True)
+        each = [mine - other for mine, other in pairs]
+        return over_seeds(each) if len(each) > 1 else Interval(each[0], math.nan, math.nan)
+
+    def _of(self, measure: Measure, arm: Arm | Floor) -> pd.DataFrame:
         return self._scores[measure.task.value, measure.metric, arm.name]
 
 
@@ -140,6 +156,9 @@ def rows_of(results: Results) -> list[Row]:
         room = results.interval(measure, ours).mean - results.interval(measure, best).low
         what = f"{measure.title}: MAE + STF-Net less the low end of the best ({best.name})"
         rows.append(Row(what, room, bar=Bar("at least", 0)))
+    for measure in JUDGED:
+        above = results.above_floor(measure).mean
+        rows.append(Row(f"{measure.title}: MAE + STF-Net less the floor without a network", above))
     return [
         *rows,
         *_rows_of_gains(results, EF_R2.title, [EF_R2]),
@@ -168,7 +187,9 @@ def _rows_of_gains(results: Results, title: str, measures: Sequence[Measure]) ->
 
 def table_of(results: Results) -> str:
     """All arms side by side, and then each figure: mean, interval, and the value of each seed."""
-    return "\n".join([*_summary(results), *_details(results), *_gains(results)])
+    return "\n".join(
+        [*_summary(results), *_details(results), *_above_floor(results), *_gains(results)]
+    )
 
 
 def _summary(results: Results) -> list[str]:
@@ -176,7 +197,7 @@ def _summary(results: Results) -> list[str]:
     lines = [
         f"{'':{NAME_WIDTH}}" + "".join(f"{measure.title:>17}" for measure in JUDGED),
     ]
-    for arm in results.arms.values():
+    for arm in results.everybody():
         found = [results.interval(measure, arm) for measure in JUDGED]
         cells = "".join(f"{one.mean:9.3f} ± {(one.high - one.low) / 2:5.3f}" for one in found)
         lines.append(f"{arm.name:{NAME_WIDTH}}{cells}")
@@ -188,11 +209,21 @@ def _details(results: Results) -> list[str]:
     lines = []
     for measure in MEASURES:
         lines += ["", f"{measure.title}: mean, {COVERAGE:.0%} interval over {over}; one a seed"]
-        for arm in results.arms.values():
+        for arm in results.everybody():
             found = results.interval(measure, arm)
             each = "  ".join(f"{value:6.3f}" for value in results.values(measure, arm))
             ends = f"{found.low:7.3f} to {found.high:6.3f}"
             lines.append(f"  {arm.name:{NAME_WIDTH}} {found.mean:7.3f}  {ends}   {each}")
+    return lines
+
+
+def _above_floor(results: Results) -> list[str]:
+    """How far the network is above what needs none, with the interval of the difference."""
+    lines = ["", "MAE + STF-Net less the floor (no_network: ridge on coarse grey statistics)"]
+    for measure in JUDGED:
+        found = results.above_floor(measure)
+        ends = f"{found.low:7.3f} to {found.high:6.3f}"
+        lines.append(f"  {measure.title:{NAME_WIDTH}} {found.mean:7.3f}  {ends}")
     return lines
 
 

@@ -17,6 +17,7 @@ import torch
 from benchmarks.learning_arms import Arm, Start, pretraining
 from benchmarks.learning_clock import Cost, clock, cost_of
 from benchmarks.learning_data import open_data, with_labels
+from benchmarks.learning_floor import floor_scores, floors_of
 from echofm_core.checksum import digest
 from echofm_core.console import progress
 from echofm_core.contract import Phase
@@ -34,7 +35,7 @@ RESULT = "result.json"
 
 
 def run_all(arms: Sequence[Arm], recipe: Plan, folder: Path, workers: int) -> pd.DataFrame:
-    """Pre-train once a seed, then train and test every arm.
+    """Pre-train once a seed, train and test every arm, and fit the floor to the same labels.
 
     Args:
         arms: Which.
@@ -50,7 +51,9 @@ def run_all(arms: Sequence[Arm], recipe: Plan, folder: Path, workers: int) -> pd
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_alone) as pool:
         _each(pool, "pre-training", pretrain, [(seed, recipe, folder) for seed in seeds])
         _each(pool, "training arms", run_arm, [(arm, recipe, folder) for arm in arms])
-    return pd.concat([_result(arm, recipe, folder) for arm in arms], ignore_index=True)
+    tables = [_result(arm, recipe, folder) for arm in arms]
+    tables += [floor_scores(floor, recipe, folder) for floor in floors_of(arms)]
+    return pd.concat(tables, ignore_index=True)
 
 
 def pretrain(seed: int, recipe: Plan, folder: Path) -> str:

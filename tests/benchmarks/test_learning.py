@@ -22,6 +22,7 @@ from benchmarks._rows import Row
 from benchmarks.learning_arms import Arm, Start, all_arms, few_arms, recipe, whole_table
 from benchmarks.learning_clock import COST, clock, cost_of
 from benchmarks.learning_data import Phantoms, open_data, with_labels, write_and_decode
+from benchmarks.learning_floor import floors_of
 from benchmarks.learning_kept import KEPT, keep, kept, renewed
 from benchmarks.learning_table import MEASURES, Results, over_seeds, rows_of, table_of
 from benchmarks.learning_work import place_of, place_of_pretraining
@@ -151,8 +152,8 @@ def test_the_interval_of_one_seed_is_over_patients() -> None:
 
 
 def scored(ours: float, gain_few: float, seeds: int = 2) -> tuple[list[Arm], pd.DataFrame]:
-    """Seeds 0.01 apart. MAE + STF-Net has ``ours`` and all others 0.70, but with few labels,
-    where random initialisation has 0.5 and MAE that and ``gain_few``."""
+    """Seeds 0.01 apart. MAE + STF-Net has ``ours``, the floor 0.6 and all others 0.70, but with
+    few labels, where random initialisation has 0.5 and MAE that and ``gain_few``."""
     arms = all_arms(range(seeds))
     rows = []
     for arm in arms:
@@ -162,6 +163,11 @@ def scored(ours: float, gain_few: float, seeds: int = 2) -> tuple[list[Arm], pd.
             value = 0.5 + (gain_few if best and arm.percent <= 10 else 0.0)
         for item in MEASURES:
             rows.append((arm.seed, arm.name, item.task.value, item.metric, value + 0.01 * arm.seed))
+    for floor in floors_of(arms):
+        for item in MEASURES:
+            rows.append(
+                (floor.seed, floor.name, item.task.value, item.metric, 0.6 + 0.02 * floor.seed)
+            )
     return arms, pd.DataFrame(rows, columns=["seed", "arm", "task", "metric", "value"])
 
 
@@ -179,14 +185,29 @@ def test_all_bars_hold_where_mae_and_stf_net_are_best_and_most_at_few_labels() -
     assert summary.split() == ["mae-compact-full-100"] + ["0.855", "±", "0.064"] * 5
 
 
+def test_the_floor_stands_in_the_table_and_the_difference_from_it_is_paired() -> None:
+    """Of two seeds ours is 0.85 and 0.86, the floor 0.60 and 0.62: 0.25 and 0.24 above it, half an
+    interval of 12.706 x 0.005; each share of labels has a floor."""
+    results = Results(*scored(ours=0.85, gain_few=0.3))
+    assert list(results.floors) == [f"no_network-{share}" for share in (100, 50, 25, 10, 5)]
+    rows = [row for row in rows_of(results) if "less the floor" in row.what]
+    assert [row.ours for row in rows] == pytest.approx([0.245] * 5)
+    lines = table_of(results).splitlines()
+    summary = next(line for line in lines if line.startswith("no_network-100"))
+    assert summary.split()[1::3] == ["0.610"] * 5
+    start = next(number for number, line in enumerate(lines) if "less the floor" in line)
+    assert lines[start + 1].split() == ["EF", "R2", "0.245", "0.181", "to", "0.309"]
+
+
 def test_arms_stand_side_by_side_on_the_seeds_that_all_have_and_gains_on_every_draw() -> None:
     """Seeds 0 and 1, worth 0.005 on average; a third of the judged arms, whose MAE gains 0.9."""
     arms, scores = scored(ours=0.85, gain_few=0.3)
     more = scores[(scores["seed"] == 1) & scores["arm"].str.contains("compact-full-(?:5|10|100)$")]
     higher = more["value"] + 0.6 * more["arm"].str.startswith("mae")
+    floors = scores[(scores["seed"] == 1) & scores["arm"].str.startswith("no_network")]
     results = Results(
         [*arms, *(replace(arm, seed=2) for arm in arms if arm.name in set(more["arm"]))],
-        pd.concat([scores, more.assign(seed=2, value=higher)]),
+        pd.concat([scores, more.assign(seed=2, value=higher), floors.assign(seed=2)]),
     )
     rows = rows_of(results)
     assert results.seeds == [0, 1]
@@ -215,7 +236,7 @@ def test_what_is_kept_holds_every_figure_and_reads_as_it_was_printed(tmp_path: P
     assert kept["made by"] == "a test"
     again = pd.DataFrame(kept["data"], columns=kept["columns"])
     pd.testing.assert_frame_equal(again, scores)
-    assert len(again) == 2 * 20 * len(MEASURES)
+    assert len(again) == 2 * (20 + 5) * len(MEASURES)
     assert [bar["holds"] for bar in kept["bars"] if bar["bar"]] == [True] * 8
     text = (tmp_path / "learning.md").read_text()
     assert "SYNTHETIC" in text
