@@ -154,6 +154,7 @@ def _difference(value: float, drawn: Floats, patients: int, config: EvaluationCo
     free = patients - 1
     error = float(np.std(defined, ddof=1)) * float(np.sqrt(patients / free))
     reach = float(stdtrit(free, (1 + config.confidence) / 2)) * error
-    # No spread: every patient says the same.
     p = 2 * float(stdtr(free, -abs(value) / error)) if error else float(value == 0)
+    # Draws without spread are no proof: n patients who all agree have this p in a sign test.
+    p = max(p, 2.0**-free)
     return Difference(value=value, low=value - reach, high=value + reach, p=p)

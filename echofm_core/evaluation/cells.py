@@ -84,7 +84,7 @@ def cell(scores: pd.DataFrame, model: str, site: str, headline: Headline, few: i
                 digits=headline.digits,
             )
         return Cell(
-            reason=f"undefined on the {patients} test patients there "
+            reason=f"undefined on the test patients there, {patients} of them "
             "(labels all alike, or a prediction that is not a number)"
         )
     if not (of_task["site"] == site).any():

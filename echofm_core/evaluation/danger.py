@@ -56,7 +56,7 @@ def strata_lines(strata: Sequence[SiteStrata], few: int) -> list[str]:
     return lines
 
 
-def stratum_words(found: StratumError, few: int) -> str:
+def stratum_words(found: StratumError, few: int = 0) -> str:
     """``+13.5 (n 12)``, signed; says where there are too few, or none."""
     if not found.patients:
         return "nobody"

@@ -116,12 +116,11 @@ def found_rows(
     return rows + [FoundRow(title=TASK_TITLES[task], reason=why) for task, why in reasons.items()]
 
 
-def danger_table(words: Words, few: int, threshold: str, *, whole: bool) -> Grid | None:
+def danger_table(words: Words, threshold: str, *, whole: bool) -> Grid | None:
     """EF error by stratum, then what the threshold finds and misses.
 
     Args:
         words: Their numbers.
-        few: Patients below which nothing is judged.
         threshold: EF in percent below which it is reduced, in words.
         whole: A column a model, over all sites; else a column a model and site.
     """
@@ -135,7 +134,7 @@ def danger_table(words: Words, few: int, threshold: str, *, whole: bool) -> Grid
     errors = {(one.model, one.site): one.errors for one in words.strata}
     decided = {(one.model, one.site): one for one in words.decisions}
     rows = [
-        (title, *(stratum_words(errors[p][index], few) if p in errors else "" for p in places))
+        (title, *(stratum_words(errors[p][index]) if p in errors else "" for p in places))
         for index, title in enumerate(STRATA)
         if errors
     ]
@@ -196,10 +195,12 @@ def _worst(found: Level) -> tuple[str, str]:
 def _answers(
     scores: pd.DataFrame, every: Sequence[Comparison], item: Headline, rival: str, few: int
 ) -> tuple[Answer, ...]:
-    """Over all sites, and wherever the federation is worse; else at each site."""
+    """Over all sites, and where the federation is worse than that says; else at each site."""
     found = against(rival, scores, every, item, few)
     if found and found[0].site == ALL_SITES:
-        found = [one for one in found if one.site == ALL_SITES or one.finding is Finding.WORSE]
+        whole = found[0]
+        found = [whole, *(one for one in found[1:] if one.finding is Finding.WORSE)]
+        found = [whole] if whole.finding is Finding.WORSE else found
     return tuple(_answer(one, name=rival == BEST_SITE) for one in found)
 
 

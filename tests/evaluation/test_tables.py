@@ -77,7 +77,7 @@ def test_every_empty_cell_has_its_reason() -> None:
     assert "D has no EF labels to test on" in text
     assert "C has no EF labels to test on" in text
     assert "A alone: this model learned from no aortic stenosis labels" in text
-    assert "federated: undefined on the 20 test patients there" in text
+    assert "federated: undefined on the test patients there, 20 of them" in text
 
 
 def test_leave_one_out_says_why_it_is_absent() -> None:
