@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+
+from echofm_core.privacy.config import NO_LOSS
 
 
 class EventKind(StrEnum):
@@ -28,6 +31,7 @@ class Event:
         refused: Site -> why it did not count.
         digest: Digest of the new global weights.
         loss: Mean training loss over the sites that counted, by clips; NaN if none was told.
+        private: Some site trained privately, and told none.
         seconds: How long it took.
         replayed: The round was read from the journal, not trained again.
     """
@@ -39,7 +43,8 @@ class Event:
     sites: tuple[str, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
     digest: str = ""
-    loss: float = float("nan")
+    loss: float = math.nan
+    private: bool = False
     seconds: float = 0.0
     replayed: bool = False
 
@@ -61,8 +66,14 @@ class Event:
         how = "from the journal" if self.replayed else f"{self.seconds:.1f} s"
         return (
             f"{self.phase} round {self.round}/{self.rounds}: {len(self.sites)} sites, "
-            f"loss {self.loss:.4f}, weights {self.digest[:12]}, {how}{refused}"
+            f"{self._loss()}, weights {self.digest[:12]}, {how}{refused}"
         )
+
+    def _loss(self) -> str:
+        """The loss in words; private training, and a mean without a part, say so."""
+        if math.isnan(self.loss):
+            return NO_LOSS if self.private else "no site told its loss"
+        return f"loss {self.loss:.4f}" + (f" ({NO_LOSS})" if self.private else "")
 
 
 #: Receives events as they happen, in the thread that runs the federation.

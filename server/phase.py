@@ -251,6 +251,10 @@ def round_event(entry: Entry, rounds: int, *, replayed: bool = False) -> Event:
         refused=entry.refused,
         digest=entry.digest,
         loss=sum(count * loss for count, loss in losses) / total if total else math.nan,
+        private=any(
+            "epsilon" in part.metrics and "loss" not in part.metrics
+            for part in entry.sites.values()
+        ),
         seconds=entry.seconds,
         replayed=replayed,
     )

@@ -16,7 +16,7 @@ from echofm_core.models.build import build_autoencoder
 from echofm_core.models.weights import load_arrays
 from echofm_core.plan import Plan
 from echofm_core.randomness import torch_stream
-from echofm_core.report.pictures import contact_sheet, reconstruction_strip
+from echofm_core.report.pictures import HIDDEN, contact_sheet, reconstruction_strip
 from server.rounds import pretrained_encoder, run_name
 from simulations.prepare import PreparedSites
 
@@ -58,7 +58,8 @@ def _reconstruct(
     encoder = pretrained_encoder(run, plan)
     rows: list[tuple[NDArray[np.float32], ...]] = []
     examples = prepared.manifest[prepared.manifest["split"] == "test"].drop_duplicates("site")
-    for site in sorted(examples["site"]):
+    sites = sorted(examples["site"])
+    for site in sites:
         decoder = SiteState(run / "sites" / site, run_name(plan)).decoder(plan.pretrain.rounds + 1)
         load_arrays(model, {**encoder, **decoder})
         clip = ClipWindows(store, examples[examples["site"] == site], plan.data)
@@ -66,10 +67,10 @@ def _reconstruct(
         masks = torch_stream(plan.seed, site, 0, "pictures.mask")
         filled, hidden = model.eval().reconstruct(batch.video, batch.sector, masks)
         original = _grey(batch.video)
-        masked = np.where(hidden[:, :, 0].numpy(), np.float32(0), original)
+        masked = np.where(hidden[:, :, 0].numpy(), np.float32(HIDDEN), original)
         rows.append((original, masked, _grey(filled)))
     original, masked, filled_in = (np.concatenate(part) for part in zip(*rows, strict=True))
-    reconstruction_strip(original, masked, filled_in, path)
+    reconstruction_strip(original, masked, filled_in, path, names=sites)
 
 
 def _grey(video: torch.Tensor) -> NDArray[np.float32]:

@@ -8,6 +8,9 @@ from pydantic import Field, model_validator
 
 from echofm_core.section import Section
 
+#: What is shown where a training loss would be: it is computed from patients' data without noise.
+NO_LOSS = "loss is not reported in private training"
+
 
 class PrivacyKind(StrEnum):
     """Where noise is added: nowhere, or at each site by DP-SGD."""

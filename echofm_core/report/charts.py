@@ -47,6 +47,7 @@ EF_RANGE = (0.0, 100.0)
 def training_curves(metrics: pd.DataFrame) -> Chart | None:
     """Training loss of the federated arm: a panel a phase, a line a site; None without data."""
     rows = metrics[(metrics["arm"] == FEDERATED) & (metrics["metric"] == "loss")]
+    rows = rows[rows["value"].notna()]
     phases = [phase for phase in PHASE_TITLES if (rows["phase"] == phase).any()]
     if not phases:
         return None
@@ -64,6 +65,18 @@ def training_curves(metrics: pd.DataFrame) -> Chart | None:
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
             axis.legend()
         return Chart(uri=svg_uri(figure), words=f"training loss by round, sites {sites}")
+
+
+def without_loss(metrics: pd.DataFrame) -> list[str]:
+    """Phases and sites of the federated arm that trained privately and told no loss."""
+    keys = ["phase", "site"]
+    rows = metrics[(metrics["arm"] == FEDERATED) & metrics["value"].notna()]
+    told = rows.loc[rows["metric"] == "loss", keys].drop_duplicates()
+    private = rows.loc[rows["metric"] == "epsilon", keys].drop_duplicates()
+    silent = private.merge(told, how="left", indicator=True)
+    silent = silent[silent["_merge"] == "left_only"].sort_values(keys)
+    pairs = zip(map(str, silent["phase"]), map(str, silent["site"]), strict=True)
+    return [f"{PHASE_TITLES.get(phase, phase)}, {site}" for phase, site in pairs]
 
 
 def ef_agreement(predictions: Mapping[str, pd.DataFrame], threshold: float) -> dict[str, Chart]:

@@ -16,7 +16,8 @@ from echofm_core.evaluation.score import ALL_SITES
 from echofm_core.pages.grid import Grid, grid
 from echofm_core.pages.style import png_uri
 from echofm_core.plan import Plan
-from echofm_core.report.charts import ef_agreement, reduced_ef_roc, training_curves
+from echofm_core.privacy.config import NO_LOSS
+from echofm_core.report.charts import ef_agreement, reduced_ef_roc, training_curves, without_loss
 from echofm_core.report.heat_map import heat_maps
 from echofm_core.report.opening import STYLES, asked, danger_table, found_rows, matrices
 from echofm_core.report.run_files import DAMAGED_PREDICTIONS, RunFiles
@@ -95,6 +96,8 @@ def _details(run: RunFiles, plan: Plan) -> dict[str, Any]:
     """Pictures, and what stands behind the numbers."""
     return {
         "curves": training_curves(run.metrics),
+        "silent": without_loss(run.metrics),
+        "no_loss": NO_LOSS,
         "agreement": ef_agreement(run.predictions, plan.finetune.reduced_ef_threshold),
         "roc": reduced_ef_roc(run.predictions),
         "mask_ratio": f"{plan.pretrain.mask_ratio:.0%}",

@@ -25,6 +25,10 @@ FRAMES, SECONDS = 6, 1.0
 #: Frames spanned where the frame rate is unknown.
 SPAN_UNKNOWN = 32
 BACKGROUND, INK, FAINT = 255, 30, 110
+#: Labels of a strip's rows.
+STRIP_ROWS = ("original", "what the\nencoder sees", "reconstruction")
+#: Level of patches that are hidden from the encoder: no ultrasound is so even.
+HIDDEN = 0.5
 
 
 def contact_sheet(
@@ -71,8 +75,12 @@ def reconstruction_strip(
     reconstruction: NDArray[np.floating],
     path: Path,
     frames: int = 8,
+    *,
+    names: Sequence[str] = (),
 ) -> None:
-    """Write a PNG: original, what the model was shown, and what it made of it, below each other.
+    """Write a PNG: original, what the encoder sees, and what is made of it, below each other.
+
+    The rows are labelled, the first of each example with its name too.
 
     Args:
         original: (T, H, W) in [0, 1], or (N, T, H, W) for several examples.
@@ -80,6 +88,7 @@ def reconstruction_strip(
         reconstruction: Same shape; visible patches as in the original, or predicted too.
         path: PNG to write; appears whole or not at all.
         frames: At most this many, evenly over T.
+        names: One an example, e.g. its site; without, examples have none.
     """
     stacks = [np.reshape(part, (-1, *part.shape[-3:])) for part in (original, masked)]
     stacks.append(np.reshape(reconstruction, stacks[0].shape))
@@ -89,11 +98,10 @@ def reconstruction_strip(
     block = 3 * step + 2 * GAP
     sheet = Image.new("L", (CAPTION + len(chosen) * step + GAP, examples * block + GAP), BACKGROUND)
     for example in range(examples):
-        for line, (name, stack) in enumerate(
-            zip(("original", "shown", "reconstructed"), stacks, strict=True)
-        ):
+        for line, (name, stack) in enumerate(zip(STRIP_ROWS, stacks, strict=True)):
             top = example * block + line * step + GAP
-            _write(sheet, (GAP, top), [name])
+            title = names[example : example + 1] if line == 0 else ()
+            _write(sheet, (GAP, top), [*name.split("\n"), *title], ink=1 + name.count("\n"))
             for column, frame in enumerate(chosen):
                 pixels = np.clip(np.nan_to_num(stack[example, frame]), 0, 1) * 255
                 _paste(sheet, pixels.round().astype(np.uint8), (CAPTION + column * step, top))
@@ -128,9 +136,9 @@ def _paste(sheet: Image.Image, pixels: Grey, corner: tuple[int, int]) -> None:
     sheet.paste(Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BICUBIC), corner)
 
 
-def _write(sheet: Image.Image, corner: tuple[int, int], lines: Sequence[str]) -> None:
-    """Caption: the first line in ink, the others fainter."""
+def _write(sheet: Image.Image, corner: tuple[int, int], lines: Sequence[str], ink: int = 1) -> None:
+    """Caption: the first lines in ink, the others fainter."""
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(18)
     for number, line in enumerate(lines):
         place = (corner[0], corner[1] + 4 + 23 * number)
-        draw.text(place, line, fill=FAINT if number else INK, font=font)
+        draw.text(place, line, fill=FAINT if number >= ink else INK, font=font)

@@ -13,7 +13,7 @@ from echofm_core.data.findings import Findings, Severity
 from echofm_core.data.manifest import manifest_from_rows
 from echofm_core.evaluation.config import EvaluationConfig
 from echofm_core.plan import Plan
-from echofm_core.report.pictures import contact_sheet, reconstruction_strip
+from echofm_core.report.pictures import HIDDEN, contact_sheet, reconstruction_strip
 from echofm_core.report.run_scores import score_run
 from echofm_core.tasks import Task
 from tests.evaluation.made import prediction_rows
@@ -172,7 +172,8 @@ def draw_made_pictures(run: Path, store: ClipStore, manifest: pd.DataFrame) -> N
     blurred = (original + np.roll(original, 2, -1) + np.roll(original, 2, -2)) / 3
     reconstruction_strip(
         original,
-        np.where(hidden, 0.5, original),
+        np.where(hidden, HIDDEN, original),
         np.where(hidden, blurred, original),
         pictures / "reconstruction.png",
+        names=("camus", "echonet_dynamic"),
     )

@@ -131,6 +131,22 @@ def test_nothing_is_said_of_overlapping_intervals(page: str) -> None:
     assert "overlap" not in text and "may be chance" not in text
 
 
+def test_private_training_has_words_where_its_loss_would_be(made: Path, tmp_path: Path) -> None:
+    """tmed2 fine-tuned privately: its epsilon is in the metrics, a loss is not. Then all did."""
+    run = tmp_path / "run"
+    shutil.copytree(made, run)
+    table = pd.read_parquet(run / "metrics.parquet")
+    here = (table["site"] == "tmed2") & (table["phase"] == "finetune")
+    table.loc[here, "metric"] = "epsilon"
+    table.to_parquet(run / "metrics.parquet")
+    text = words_of(write_report(run).read_text())
+    said = "tmed2: loss is not reported in private training."
+    assert f"Fine-tuning (supervised), {said}" in text and "Loss at each site" in text
+    table.assign(metric="epsilon").to_parquet(run / "metrics.parquet")
+    text = words_of(write_report(run).read_text())
+    assert said in text and "holds no training loss" not in text and "Loss at each" not in text
+
+
 def test_findings_are_counted_listed_and_escaped(page: str) -> None:
     text = words_of(page)
     assert "echonet_dynamic quarantined truncated_video 1 the file ends in frame 3." in text

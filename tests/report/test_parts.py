@@ -79,6 +79,27 @@ def test_strip_shows_the_three_stacks_below_each_other(tmp_path: Path) -> None:
     assert picture.shape[1] == CAPTION + 4 * (SIDE + GAP) + GAP
 
 
+def test_strip_rows_are_labelled_and_named(tmp_path: Path) -> None:
+    """One line of ink beside the first row, two with a name, two beside "what the encoder sees",
+    one beside the reconstruction: gaps between lines of text are rows without ink."""
+    stacks = [np.full((2, 16, 16), level) for level in (0.0, 0.5, 1.0)]
+    counts = []
+    for names in ((), ("camus",)):
+        reconstruction_strip(*stacks, tmp_path / "a.png", names=names)
+        captions = pixels(tmp_path / "a.png")[:, :CAPTION] < 200
+        rows = [
+            captions[GAP + line * (SIDE + GAP) : GAP + line * (SIDE + GAP) + SIDE].any(axis=1)
+            for line in range(3)
+        ]
+        counts.append([_lines(row) for row in rows])
+    assert counts == [[1, 2, 1], [2, 2, 1]]
+
+
+def _lines(inked: np.ndarray) -> int:
+    """Lines of text by their 23-pixel pitch: bands that hold ink."""
+    return sum(bool(inked[start : start + 23].any()) for start in range(4, 4 + 23 * 4, 23))
+
+
 def test_strip_survives_values_outside_its_range(tmp_path: Path) -> None:
     wild = np.array([[[np.nan, 2.0], [-1.0, np.inf]]])
     reconstruction_strip(wild, wild, wild, tmp_path / "a.png")
