@@ -21,6 +21,8 @@ from echofm_core.models.video_vit import transformer
 
 #: Weightings of each gated-attention pool.
 POOL_HEADS = 4
+#: Channels that are handed on of every place.
+PLACE_WIDTH = 8
 #: Blocks of self-attention over time slots.
 TEMPORAL_DEPTH = 2
 #: Channels of one attention head over time slots.
@@ -30,7 +32,9 @@ HEAD_WIDTH = 32
 class JointPathway(nn.Module):
     """Space and time together: a residual bottleneck over the token grid, pooled over all tokens.
 
-    Beside the pool stands how far each feature swings at its place, pooled over places.
+    Beside the pool stands how far each feature swings at its place, pooled over places; and, not
+    pooled, a few channels of every place: how large a chamber is shows in where its walls are, and
+    a weighted mean over places no longer says where anything was.
 
     The 3 x 3 x 3 convolution is depthwise, so that local motion is read at a 1/width of the cost.
     """
@@ -47,14 +51,25 @@ class JointPathway(nn.Module):
         self.act = nn.GELU()
         self.pool = GatedAttentionPool(inner, inner, POOL_HEADS)
         self.swing_pool = GatedAttentionPool(inner, inner, POOL_HEADS)
-        self.out_width = 2 * POOL_HEADS * inner
+        self.narrow = nn.Linear(2 * inner, PLACE_WIDTH)
+        self.out_width = 2 * POOL_HEADS * inner + PLACE_WIDTH * grid[1] * grid[2]
 
     def forward(self, tokens: Tensor, region: Subset | None = None) -> Tensor:
         """Tokens (B, slots, p, D) to (B, out_width)."""
         body, real = self.body(tokens, region), None if region is None else region.real
         pooled: Tensor = self.pool(body.flatten(1, 2), self._real_tokens(region))
-        swung: Tensor = self.swing_pool(swing_over_time(body), real)
-        return torch.cat((pooled, swung), dim=1)
+        swing = swing_over_time(body)
+        swung: Tensor = self.swing_pool(swing, real)
+        return torch.cat((pooled, swung, self.places(body.mean(dim=1), swing, region)), dim=1)
+
+    def places(self, mean: Tensor, swing: Tensor, region: Subset | None) -> Tensor:
+        """What each place is like on average and how far it swings, (B, p, D / 2) both.
+
+        Returns:
+            (B, PLACE_WIDTH * rows * cols), place by place; zero where there is no token.
+        """
+        narrow = self.narrow(torch.cat((mean, swing), dim=-1))
+        return in_grid(narrow.unsqueeze(1), region, (1, *self.grid[1:])).flatten(1)
 
     def weights(self, tokens: Tensor, region: Subset | None = None) -> Tensor:
         """What the pool weighs: (B, slots, p), sums to 1; the mean over its heads."""
@@ -138,11 +153,11 @@ class CompactStfNet(nn.Module):
     """Joint and disjoint pathway, concatenated.
 
     Against the published form the 14 x 14 convolution becomes attention pooling with several
-    queries, the 3D convolution is depthwise, slots exchange what they saw before they are pooled,
-    and each pool has several weightings. The amplitude of a motion, from which ejection fraction
-    is read, is a difference between moments that no weighted mean holds; so each pathway also
-    hands on how far its features swing over time, the joint one with weights of its own over
-    places: a chamber fills few of them.
+    queries and, beside it, a few channels of every place; the 3D convolution is depthwise, slots
+    exchange what they saw before they are pooled, and each pool has several weightings. The
+    amplitude of a motion, from which ejection fraction is read, is a difference between moments
+    that no weighted mean holds; so each pathway also hands on how far its features swing over time,
+    the joint one with weights of its own over places: a chamber fills few of them.
 
     Args:
         grid: (slots, rows, cols) of the encoder.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -17,13 +18,26 @@ Indices = NDArray[np.int64]
 Affine = NDArray[np.float64]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Drawn:
+    """Windows of a batch, and how much larger their changes made what they show.
+
+    Attributes:
+        windows: B.
+        volumes: Float32 (B,), natural logarithm of a chamber's apparent volume over its own.
+    """
+
+    windows: list[Window]
+    volumes: NDArray[np.float32]
+
+
 def drawn_windows(
     clips: ClipWindows,
     rows: Indices,
     config: AugmentationConfig | None,
     rng: np.random.Generator,
     own: slice = slice(None),
-) -> list[Window]:
+) -> Drawn:
     """A window of each clip with a random start, changed unless ``config`` is None.
 
     Args:
@@ -37,9 +51,12 @@ def drawn_windows(
     draws = [Draws.of(config, rng) for _ in rows] if config else []
     windows = [clips.cut(int(row), pick) for row, pick in zip(rows[own], picks[own], strict=True)]
     if config is None:
-        return windows
-    pairs = zip(windows, draws[own], strict=True)
-    return [_changed(window, config, drawn) for window, drawn in pairs]
+        return Drawn(windows, np.zeros(len(windows), np.float32))
+    pairs = list(zip(windows, draws[own], strict=True))
+    return Drawn(
+        [_changed(window, config, drawn) for window, drawn in pairs],
+        np.array([drawn.volume(config) for _, drawn in pairs], np.float32),
+    )
 
 
 def augment(window: Window, config: AugmentationConfig, rng: np.random.Generator) -> Window:
@@ -91,6 +108,16 @@ class Draws:
             flip=bool(config.flip and rng.random() < config.flip),
             speckle=rng.random() if config.speckle else 0.0,
         )
+
+    def volume(self, config: AugmentationConfig) -> float:
+        """Natural logarithm of the factor on every volume.
+
+        Pixels keep their centimetres, so a heart that is drawn larger is a larger heart: by the
+        cube of what both axes grow by, and by the stretch of the depth alone, since the area-length
+        formula has the width squared.
+        """
+        grown = math.log1p(config.scale * self.size) - math.log1p(-config.crop * self.crop[0])
+        return 3 * grown + math.log1p(config.depth * self.depth)
 
 
 def _changed(window: Window, config: AugmentationConfig, drawn: Draws) -> Window:

@@ -10,8 +10,8 @@ from echofm_core.section import Section
 class AugmentationConfig(Section):
     """Ranges of the changes; each window draws once, its frames and its sector change alike.
 
-    There is no vertical flip: the transducer is always above. Scale and depth are kept small
-    because volumes are read from them.
+    There is no vertical flip: the transducer is always above. A heart that scale, crop or depth
+    draw larger is a larger heart: the labels of volumes change with it, and no others.
     """
 
     shift: float = Field(default=0.04, ge=0, le=0.25)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,7 @@ from echofm_core.training.job import Indices, LocalJob
 from echofm_core.training.loop import train
 from echofm_core.training.losses import PLAIN, Emphasis, Losses, nothing, supervised
 from echofm_core.training.parts import slices
-from echofm_core.training.targets import targets_of
+from echofm_core.training.targets import Standardisation, enlarged, targets_of
 
 
 def finetune_round(
@@ -100,6 +100,7 @@ def _objective(
         precision=context.precision(config),
         targets={task: torch.from_numpy(target) for task, target in targets.items()},
         augmentation=config.augmentation if config.augment else None,
+        scaling=config.standardisation,
         emphasis=emphasis_of(config, targets),
         depth=depth,
         compiled=Compiled(model) if config.compile else None,
@@ -117,7 +118,8 @@ class SupervisedObjective:
         device: Where the model is.
         precision: Number format of its products.
         targets: Task -> float (N,) in model units, NaN = no label; tasks without labels absent.
-        augmentation: Changes of the windows; None leaves them.
+        augmentation: Changes of the windows; None leaves them. Volumes change with the size.
+        scaling: The plan's standardisation of targets.
         emphasis: Of classifications.
         depth: Stochastic depth of the model's encoder.
         compiled: The model, compiled.
@@ -130,6 +132,7 @@ class SupervisedObjective:
     precision: Precision
     targets: Mapping[Task, Tensor]
     augmentation: AugmentationConfig | None = None
+    scaling: Standardisation = field(default_factory=dict)
     emphasis: Emphasis = PLAIN
     depth: StochasticDepth | None = None
     compiled: Callable[..., Any] | None = None
@@ -138,18 +141,22 @@ class SupervisedObjective:
     def __call__(self, rows: Indices, rng: np.random.Generator, parts: int = 1) -> Iterator[Losses]:
         """Losses of this process's part of rows (B,), part by part."""
         own = self.ranks.share(len(rows))
-        windows = drawn_windows(self.clips, rows, self.augmentation, rng, own)
+        drawn = drawn_windows(self.clips, rows, self.augmentation, rng, own)
         scales = self.depth.draw(len(rows))[own].to(self.device) if self.depth else None
         chosen = torch.from_numpy(rows)
         targets = {task: values[chosen].to(self.device) for task, values in self.targets.items()}
         totals = torch.stack([(~target.isnan()).sum() for target in targets.values()])
-        if not windows:
+        if not drawn.windows:
             yield nothing(targets, totals)
             return
-        batch = to_batch(windows)
-        targets = {task: target[own] for task, target in targets.items()}
+        batch = to_batch(drawn.windows)
+        volumes = torch.from_numpy(drawn.volumes).to(self.device)
+        targets = {
+            task: enlarged(task, target[own], volumes, self.scaling)
+            for task, target in targets.items()
+        }
         run = self.compiled or self.model
-        for part in slices(len(windows), parts):
+        for part in slices(len(drawn.windows), parts):
             if self.depth and scales is not None:
                 self.depth.use(scales[part])
             with autocast(self.device, self.precision):

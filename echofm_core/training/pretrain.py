@@ -99,7 +99,7 @@ class ReconstructionObjective:
     def __call__(self, rows: Indices, rng: np.random.Generator, parts: int = 1) -> Iterator[Losses]:
         """Losses of this process's part of rows (B,), part by part."""
         own = self.ranks.share(len(rows))
-        windows = drawn_windows(self.clips, rows, self.augmentation, rng, own)
+        windows = drawn_windows(self.clips, rows, self.augmentation, rng, own).windows
         sectors = _sectors(windows, own, (len(rows), self.clips.store.size))
         masks = self.model.draw(sectors, self.masks).rows(own)
         if not windows:

@@ -12,6 +12,8 @@ from torch import Tensor
 from echofm_core.tasks import AS_CLASS_OF_GRADE, TASKS, VIEWS, Task, TaskKind
 
 FloatArray = NDArray[np.float32]
+#: Unit of the tasks that are volumes; their targets are logarithms.
+VOLUME = "ml"
 #: Task -> mean and standard deviation that the plan names in place of the task's own.
 Standardisation = Mapping[Task, tuple[float, float]]
 
@@ -46,6 +48,23 @@ def targets_of(
         mean, sd = scaling.get(task, (spec.mean, spec.sd))
         targets[task] = ((scaled - mean) / sd).astype(np.float32)
     return targets
+
+
+def enlarged(task: Task, target: Tensor, volumes: Tensor, scaling: Standardisation) -> Tensor:
+    """The target of windows that show a heart larger than it is.
+
+    Args:
+        task: Whose target.
+        target: Float (B,) in model units.
+        volumes: Float (B,), natural logarithm of apparent over own volume.
+        scaling: The plan's ``standardisation``.
+
+    Returns:
+        Float (B,); the target itself where the task is no volume.
+    """
+    spec = TASKS[task]
+    _, sd = scaling.get(task, (spec.mean, spec.sd))
+    return target + volumes / sd if spec.unit == VOLUME else target
 
 
 def to_units(task: Task, output: Tensor, scaling: Standardisation) -> FloatArray:

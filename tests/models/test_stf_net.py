@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from echofm_core.models.build import initialise
 from echofm_core.models.config import StfNetForm
 from echofm_core.models.pooling import STILLNESS, GatedAttentionPool, swing_over_time
-from echofm_core.models.stf_compact import CompactStfNet, LevelMix
+from echofm_core.models.stf_compact import PLACE_WIDTH, POOL_HEADS, CompactStfNet, LevelMix
 from echofm_core.models.stf_net import build_stf_net
 from echofm_core.models.stf_published import PublishedStfNet
+from echofm_core.models.subset import Subset
 from tests.models.small import generator
 
 GRID, WIDTH, LEVELS = (4, 5, 6), 64, 3
@@ -224,9 +225,35 @@ def test_without_preference_the_joint_pathway_hands_on_the_mean_swing_of_all_pla
     with torch.no_grad():
         net.swing_pool.score.weight.zero_()
         net.swing_pool.score.bias.zero_()
-        even = net(tokens(1))[0, net.out_width // 2 :].reshape(-1, WIDTH // 2)
+        pooled = net(tokens(1))[0, : 2 * POOL_HEADS * WIDTH // 2]
+        even = pooled[pooled.numel() // 2 :].reshape(-1, WIDTH // 2)
         means = swing_over_time(grid).mean(dim=1)
     torch.testing.assert_close(even, means.expand_as(even))
+
+
+def test_the_joint_pathway_hands_on_every_place_by_itself_whatever_order_they_come_in() -> None:
+    """The first two of a place's numbers are made its first mean and its first swing. Two of three
+    tokens are real: those at places 7 and 11; all other places are zero."""
+    net = build(StfNetForm.COMPACT).joint
+    with torch.no_grad():
+        net.narrow.weight.zero_()
+        net.narrow.weight[0, 0] = net.narrow.weight[1, WIDTH // 2] = 1
+    mean, swing = torch.zeros(1, 3, WIDTH // 2), torch.zeros(1, 3, WIDTH // 2)
+    mean[0, :, 0], swing[0, :, 0] = torch.tensor([5.0, 3.0, 9.0]), torch.tensor([-5.0, -3.0, -9.0])
+    real = torch.tensor([[True, True, False]])
+    region = Subset(torch.tensor([[7, 11, 0]]), real)
+    expected = torch.zeros(GRID[1] * GRID[2], PLACE_WIDTH)
+    expected[7, :2], expected[11, :2] = torch.tensor([5.0, -5.0]), torch.tensor([3.0, -3.0])
+    torch.testing.assert_close(net.places(mean, swing, region)[0], expected.flatten())
+
+    order = torch.tensor([1, 0, 2])
+    turned = Subset(region.items[:, order], real)
+    again = net.places(mean[:, order], swing[:, order], turned)
+    torch.testing.assert_close(again[0], expected.flatten())
+    with torch.no_grad():
+        body = net.body(tokens(1))
+        whole = net.places(body.mean(dim=1), swing_over_time(body), None)
+        torch.testing.assert_close(net(tokens(1))[:, -whole.shape[1] :], whole)
 
 
 def test_stages_are_mixed_at_one_scale_however_large_they_are() -> None:

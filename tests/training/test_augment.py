@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from echofm_core.data.windows import Window
-from echofm_core.training.augment import augment
+from echofm_core.data.windows import ClipWindows, Window
+from echofm_core.training.augment import Draws, augment, drawn_windows
 from echofm_core.training.augment_config import AugmentationConfig
 
 STILL = dict.fromkeys(AugmentationConfig.model_fields, 0.0)
@@ -199,3 +199,46 @@ def test_gain_and_gamma_by_hand() -> None:
         window(np.full((1, 8, 8), 100, np.uint8)), only(gain=0.2, gamma=0.3), rng()
     ).frames
     assert moved[0, 4, 4] == round(255 * gain * (100 / 255) ** exponent)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"scale": 0.2}, {"depth": 0.3}, {"crop": 0.3}, {"scale": 0.1, "depth": 0.2}]
+)
+@pytest.mark.parametrize("seed", range(3))
+def test_a_larger_picture_is_a_larger_volume_by_area_and_length(
+    changes: dict[str, float], seed: int
+) -> None:
+    """The volume of a half-ellipse section is 8 A^2 / (3 pi L): measured before and after, A as the
+    sum of grey, and L of an ellipse as four times the deviation of its grey along the beam."""
+    y, x = np.mgrid[:201, :201] - 100
+    ellipse = (np.hypot(x / 22, y / 30) < 1).astype(np.uint8)[None] * 200
+
+    def volume(picture: np.ndarray) -> float:
+        rows = picture.astype(float).sum(axis=1)
+        at = np.arange(len(rows))
+        middle = (at * rows).sum() / rows.sum()
+        length = 4 * np.sqrt((np.square(at - middle) * rows).sum() / rows.sum())
+        return float(rows.sum() ** 2 / length)
+
+    moved = augment(window(ellipse), only(**changes), rng(seed)).frames[0]
+    drawn = Draws.of(only(**changes), rng(seed))
+    assert abs(drawn.volume(only(**changes))) > 0.01
+    measured = math.log(volume(moved) / volume(ellipse[0]))
+    assert drawn.volume(only(**changes)) == pytest.approx(measured, abs=0.01)
+
+
+def test_what_moves_turns_or_brightens_a_heart_leaves_its_volume() -> None:
+    config = only(shift=0.2, rotation=20, flip=1, gain=0.3, gamma=0.3, speckle=1)
+    assert Draws.of(config, rng()).volume(config) == 0
+
+
+def test_each_window_has_its_own_volume_and_a_part_of_a_batch_those_of_its_windows(
+    clips: ClipWindows,
+) -> None:
+    rows = np.arange(6)
+    whole = drawn_windows(clips, rows, ALL, rng())
+    part = drawn_windows(clips, rows, ALL, rng(), slice(2, 5))
+    assert len(set(whole.volumes.tolist())) == 6
+    np.testing.assert_array_equal(part.volumes, whole.volumes[2:5])
+    np.testing.assert_array_equal(part.windows[0].frames, whole.windows[2].frames)
+    assert not drawn_windows(clips, rows, None, rng()).volumes.any()

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -6,8 +7,11 @@ from echofm_core.data.windows import ClipWindows, to_batch
 from echofm_core.errors import EmptySiteError
 from echofm_core.models.build import build_echo_model
 from echofm_core.tasks import Task
-from echofm_core.training.config import TuneMode
-from echofm_core.training.finetune import finetune_round
+from echofm_core.training.augment import drawn_windows
+from echofm_core.training.augment_config import AugmentationConfig
+from echofm_core.training.config import Precision, TuneMode
+from echofm_core.training.finetune import SupervisedObjective, finetune_round
+from echofm_core.training.targets import targets_of
 from tests.training.site import PLAN, changed, context, snapshot
 
 LABELLED = {"heads.ef", "heads.edv", "heads.reduced_ef", "heads.as_grade"}
@@ -98,3 +102,33 @@ def test_only_what_the_sector_touches_is_encoded(clips: ClipWindows) -> None:
     plain = PLAN.finetune.model_copy(update={"augment": False})
     finetune_round(model, site, plain, context())
     assert lengths == {2 * 14}
+
+
+def test_a_volume_is_learnt_at_the_size_at_which_it_is_drawn_and_an_ef_as_it_is(
+    clips: ClipWindows,
+) -> None:
+    """A model whose heads say 0 has the loss |target| - 1/2, or target^2 / 2 below 1, of each clip.
+    The EDV's target is what the drawn window shows, over the deviation that the plan names."""
+    scaling = {Task.EDV: (4.0, 0.5)}
+    targets = targets_of(clips.manifest, (Task.EF, Task.EDV), 50.0, scaling)
+    model = build_echo_model(PLAN)
+    for head in model.heads.values():
+        torch.nn.init.zeros_(head.linear.weight)
+    config = AugmentationConfig(scale=0.3, depth=0.2)
+    objective = SupervisedObjective(
+        model=model,
+        clips=clips,
+        device=torch.device("cpu"),
+        precision=Precision.FP32,
+        targets={task: torch.from_numpy(values) for task, values in targets.items()},
+        augmentation=config,
+        scaling=scaling,
+    )
+    rows = np.arange(0, 12)
+    (losses,) = objective(rows, np.random.default_rng(5))
+    shown = drawn_windows(clips, rows, config, np.random.default_rng(5)).volumes
+    assert np.abs(shown).min() > 0
+    expected = np.stack([targets[Task.EF][rows], targets[Task.EDV][rows] + shown / 0.5], axis=1)
+    size = np.abs(expected)
+    smooth = np.where(size < 1, size**2 / 2, size - 0.5)
+    np.testing.assert_allclose(losses.values.detach().numpy(), smooth, rtol=1e-4, atol=1e-6)

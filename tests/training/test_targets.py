@@ -7,7 +7,7 @@ import torch
 
 from echofm_core.data.manifest import manifest_from_rows
 from echofm_core.tasks import TASKS, Task
-from echofm_core.training.targets import labels_of, targets_of, to_units
+from echofm_core.training.targets import enlarged, labels_of, targets_of, to_units
 
 
 @pytest.fixture
@@ -82,6 +82,20 @@ def test_the_plan_may_name_the_scaling_of_a_task(manifest: pd.DataFrame) -> None
     assert to_units(Task.EF, torch.tensor([[2.0]]), {Task.EF: (40.0, 5.0)})[0] == 50
     logged = {Task.ESV: (math.log(80), 2 * math.log(2))}
     assert to_units(Task.ESV, torch.tensor([[0.5]]), logged)[0] == pytest.approx(160, rel=1e-5)
+
+
+def test_a_heart_drawn_larger_has_a_larger_volume_and_the_same_ef() -> None:
+    """Twice as large is ln 2 more, over a deviation of 0.6 for ESV or of what the plan names."""
+    target, twice = torch.tensor([0.5, math.nan]), torch.full((2,), math.log(2))
+    found = enlarged(Task.ESV, target, twice, {})
+    assert found[0] == pytest.approx(0.5 + math.log(2) / 0.6) and found[1].isnan()
+    assert to_units(Task.ESV, found[:1, None], {})[0] == pytest.approx(
+        2 * to_units(Task.ESV, target[:1, None], {})[0], rel=1e-5
+    )
+    named = {Task.EDV: (4.0, 0.5)}
+    assert enlarged(Task.EDV, target, twice, named)[0] == pytest.approx(0.5 + math.log(2) / 0.5)
+    for task in (Task.EF, Task.REDUCED_EF, Task.AS_GRADE, Task.VIEW):
+        assert enlarged(task, target, twice, {}) is target
 
 
 def test_classes_become_probabilities_and_regression_stays_legal() -> None:
