@@ -73,8 +73,8 @@ class EchoNetPediatricReader:
                     row["source_row"] = index
                     rows.append(row)
             elif (first := seen[name]) is not None:
-                again = {"ef": label(values["EF"], Task.EF, self.dataset, item, findings)}
-                settle(first, again, self.dataset, item, findings)
+                ef = label(values["EF"], Task.EF, self.dataset, item, findings)
+                settle(first, {"ef": ef}, self.dataset, item, findings)
         for path in sorted((root / view / "Videos").iterdir()):
             if path.stem not in seen and path.is_file():
                 reason = "The file is not in FileList.csv, so it has no split and no label."
