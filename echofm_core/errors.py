@@ -46,6 +46,8 @@ class EmptySiteError(EchoFMError):
 class UnreadableFileError(EchoFMError):
     """One file cannot be decoded. Readers turn it into a finding; it never ends a run."""
 
+    #: Of the finding.
+    kind = "undecodable"
     exit_code = 14
     remedy = "none in a run: it is quarantined; a command on one file ends with it"
 

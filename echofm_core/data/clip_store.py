@@ -34,6 +34,7 @@ INDEX_COLUMNS: dict[str, str] = {
     "source_hash": "string",  # SHA-256 of the source files
     "content_hash": "string",  # SHA-256 of the stored frames and sector
     "stamp": "string",  # sizes and times of the source files: unchanged means not read again
+    "notes": "string",  # what decoding found out, as JSON; "" for nothing
 }
 
 

@@ -10,10 +10,20 @@ from numpy.typing import NDArray
 
 from echofm_core.data import mhd, nifti, stills, video
 from echofm_core.data.dicom.frames import read_cine
-from echofm_core.data.dicom.sector import crop, estimate_sector, lit_area
+from echofm_core.data.dicom.sector import NoSectorError, crop, find_sector, lit_area
+from echofm_core.data.dicom.text import LIT, burnt_in
+from echofm_core.data.findings import Note, Severity
 from echofm_core.data.kinds import Kind, kind_of
 from echofm_core.data.manifest import files_of
+from echofm_core.data.people import PUBLISHED
 from echofm_core.errors import UnreadableFileError
+
+#: Forms that only research data come in: nothing is drawn on their pictures.
+RESEARCH = frozenset({Kind.NIFTI, Kind.NIFTI_PACKED, Kind.MHD})
+#: Pixels of the longer side up to which a published video is one of the prepared ones, of 112.
+SMALL = 128
+#: Share of a sector up to which burnt-in text is set to black.
+MOST_BLACKED_OUT = 0.08
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,11 +34,13 @@ class Decoded:
         frames: ``(N, H, W)`` uint8, zero outside the sector.
         fps: Frames a second as the container says, None where it does not.
         sector: ``(H, W)`` bool.
+        notes: What was found out on the way.
     """
 
     frames: NDArray[np.uint8]
     fps: float | None
     sector: NDArray[np.bool_]
+    notes: tuple[Note, ...] = ()
 
 
 def sources(path: str) -> list[Path]:
@@ -53,10 +65,11 @@ def decode_clip(path: str, dataset: str, side: int | None = None) -> Decoded:
         side: See :func:`echofm_core.data.video.read_grey`.
 
     Raises:
-        UnreadableFileError: Nothing here can decode it, or it is damaged beyond one frame.
+        UnreadableFileError: Nothing here can decode it, it is damaged beyond one frame, or it may
+            tell of a person and shows no ultrasound sector.
     """
     try:
-        return _decode(path, side)
+        return _decode(path, side, published=dataset in PUBLISHED)
     except UnreadableFileError:
         raise
     except Exception as error:
@@ -66,7 +79,7 @@ def decode_clip(path: str, dataset: str, side: int | None = None) -> Decoded:
         ) from error
 
 
-def _decode(path: str, side: int | None) -> Decoded:
+def _decode(path: str, side: int | None, *, published: bool) -> Decoded:
     kind = clip_kind(path)
     if kind is Kind.PNG:
         frames = stills.read_stack(files_of(path))
@@ -83,8 +96,33 @@ def _decode(path: str, side: int | None) -> Decoded:
     else:
         ending = Path(files_of(path)[0]).suffix.lower()
         raise UnreadableFileError(f"`{ending or 'no ending'}` is not a known clip format.")
-    sector = estimate_sector(frames, region)
+    strict = not (published and (kind in RESEARCH or max(frames.shape[1:]) <= SMALL))
+    sector = find_sector(frames, region)
+    if sector is None:
+        if strict and frames.max() >= LIT:
+            raise NoSectorError(
+                "The clip shows no ultrasound sector; it may be a page of text, and is not kept."
+            )
+        sector = lit_area(frames)
     frames, sector = crop(frames, sector)
     # In place: a long clip is most of the memory that a decoding process has.
     frames = frames if frames.flags.writeable else frames.copy()
-    return Decoded(np.multiply(frames, sector, out=frames), fps, sector)
+    np.multiply(frames, sector, out=frames)
+    return Decoded(frames, fps, sector, _black_out(frames, sector) if strict else ())
+
+
+def _black_out(frames: NDArray[np.uint8], sector: NDArray[np.bool_]) -> tuple[Note, ...]:
+    """Set burnt-in text to zero in every frame, in place; noted alone where much would go."""
+    text = burnt_in(frames, sector)
+    if not text.any():
+        return ()
+    share = float(text.mean() / sector.mean())
+    what = (
+        "Lit pixels inside the sector never change while their surroundings do, as burnt-in text "
+        f"does ({share:.1%} of the sector)"
+    )
+    if share > MOST_BLACKED_OUT:
+        reason = f"{what}; they stay: look at the clip before it is used."
+        return (Note("burnt_in", reason, Severity.NOTED),)
+    frames[:, text] = 0
+    return (Note("burnt_in", f"{what}; they are set to black.", Severity.REPAIRED),)

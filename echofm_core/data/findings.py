@@ -43,6 +43,15 @@ class Finding:
     severity: Severity = Severity.QUARANTINED
 
 
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What decoding found out about a clip that is used: a finding without its place."""
+
+    kind: str
+    reason: str
+    severity: Severity
+
+
 @dataclass(slots=True)
 class Findings:
     """All findings of one read, in the order met."""

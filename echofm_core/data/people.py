@@ -7,6 +7,13 @@ import pandas as pd
 #: Data set -> the archive whose patients it holds, under the same numbers. Taken for two people,
 #: one of them would train and the other test.
 ARCHIVES = {"mimic_lvvol_a4c": "mimic_iv_echo"}
+#: Data sets whose publishers took out what tells of a person; all others are a hospital's own.
+PUBLISHED = frozenset(
+    {
+        "camus", "camus_mhd", "cardiac_uda", "echonet_dynamic", "echonet_lvh", "echonet_pediatric",
+        "hmc_qu", "mimic_iv_echo", "mimic_lvvol_a4c", "tmed2",
+    }
+)  # fmt: skip
 
 
 def archives(table: pd.DataFrame) -> pd.Series:

@@ -16,7 +16,7 @@ from echofm_core.data.crew import over_jobs
 from echofm_core.data.findings import Findings, Severity
 from echofm_core.data.store_folder import sole_builder, tidy
 from echofm_core.data.store_install import Ready, install
-from echofm_core.data.store_parts import PARTS, Job, Outcome, Part, prepare
+from echofm_core.data.store_parts import PARTS, Job, Outcome, Part, prepare, read_notes
 from echofm_core.data.store_space import check_disk, form_of, previous_store
 from echofm_core.errors import StoreError
 
@@ -43,6 +43,7 @@ class Row(NamedTuple):
     content_hash: str | None
     length: int | None
     container_fps: float | None
+    notes: str | None
 
 
 def build(
@@ -124,6 +125,8 @@ def _accept(row: Row, outcome: Outcome, config: DataConfig, findings: Findings) 
     if row.n_frames is not None and part.length < row.n_frames:
         reason = f"The file holds {part.length} frames, its source says {row.n_frames}."
         findings.add(row.dataset, "truncated_clip", row.clip_id, reason, Severity.REPAIRED)
+    for note in read_notes(part.notes):
+        findings.add(row.dataset, note.kind, row.clip_id, note.reason, note.severity)
     return Ready(
         clip_id=row.clip_id,
         length=part.length,
@@ -132,6 +135,7 @@ def _accept(row: Row, outcome: Outcome, config: DataConfig, findings: Findings) 
         source_hash=outcome.source_hash,
         content_hash=part.content_hash,
         stamp=outcome.stamp,
+        notes=part.notes,
         kept=outcome.part is None,
     )
 
@@ -139,4 +143,9 @@ def _accept(row: Row, outcome: Outcome, config: DataConfig, findings: Findings) 
 def _known(row: Row) -> Part:
     """What the store being replaced knows of a clip that did not change."""
     assert row.length is not None and row.content_hash is not None  # only such come without a part
-    return Part(length=int(row.length), fps=row.container_fps, content_hash=row.content_hash)
+    return Part(
+        length=int(row.length),
+        fps=row.container_fps,
+        content_hash=row.content_hash,
+        notes=row.notes or "",
+    )

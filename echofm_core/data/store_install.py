@@ -38,6 +38,7 @@ class Ready:
     source_hash: str
     content_hash: str
     stamp: str
+    notes: str
     kept: bool
 
 

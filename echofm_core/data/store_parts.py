@@ -1,11 +1,12 @@
 """One clip of a store under construction: decoded by itself into a part file, in any process.
 
-A part holds, one ``.npy`` after the other: sector, frames a second, content hash, frames.
+A part holds, one ``.npy`` after the other: sector, frames a second, content hash, notes, frames.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echofm_core.data.decode import Decoded, clip_kind, decode_clip, sources
+from echofm_core.data.findings import Note, Severity
 from echofm_core.data.resize import letterbox, letterbox_mask
 from echofm_core.errors import UnreadableFileError
 
 #: Raised whenever decoding or resizing gives other pixels, so that stores are rebuilt.
-PREPROCESSING = 3
+PREPROCESSING = 4
 #: Folder of the parts, in that of the store; gone when the store is built.
 PARTS = "parts"
 
@@ -53,11 +55,13 @@ class Part:
         length: Frames.
         fps: As the container says, None where it does not.
         content_hash: SHA-256 of frames and sector.
+        notes: What was found out on the way, as :func:`write_notes` does.
     """
 
     length: int
     fps: float | None
     content_hash: str
+    notes: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,7 +101,7 @@ def prepare(job: Job) -> Outcome:
         try:
             decoded = decode_clip(job.path, job.dataset, job.size)
         except UnreadableFileError as error:
-            return Outcome(kind="undecodable", reason=str(error))
+            return Outcome(kind=error.kind, reason=str(error))
         part = _write(place, decoded, job.size)
     return Outcome(source_hash=source_hash, stamp=stamp, part=part)
 
@@ -113,23 +117,40 @@ def read_head(stream: BinaryIO) -> tuple[NDArray[np.bool_], Part]:
     Raises:
         ValueError: This is no whole part.
     """
-    sector, fps, content_hash = (np.load(stream, allow_pickle=False) for _ in range(3))
+    sector, fps, content_hash, notes = (np.load(stream, allow_pickle=False) for _ in range(4))
     if np.lib.format.read_magic(stream) != (1, 0):
         raise ValueError("not a part")
     shape, _, _ = np.lib.format.read_array_header_1_0(stream)
     rate = float(fps) if np.isfinite(fps) else None
-    return sector, Part(length=shape[0], fps=rate, content_hash=str(content_hash))
+    return sector, Part(length=shape[0], fps=rate, content_hash=str(content_hash), notes=str(notes))
+
+
+def write_notes(notes: Sequence[Note]) -> str:
+    """Notes as text, which the store's index keeps; "" without."""
+    return json.dumps([[note.kind, note.reason, note.severity] for note in notes]) if notes else ""
+
+
+def read_notes(text: str) -> list[Note]:
+    """Notes that :func:`write_notes` wrote."""
+    rows = json.loads(text) if text else []
+    return [Note(kind, reason, Severity(severity)) for kind, reason, severity in rows]
 
 
 def _write(place: Path, decoded: Decoded, size: int) -> Part:
     sector = letterbox_mask(decoded.sector, size)
     frames = np.ascontiguousarray(letterbox(decoded.frames, size) * sector)
-    part = Part(length=len(frames), fps=decoded.fps, content_hash=_content_hash(frames, sector))
+    part = Part(
+        length=len(frames),
+        fps=decoded.fps,
+        content_hash=_content_hash(frames, sector),
+        notes=write_notes(decoded.notes),
+    )
     partial = place.with_name(f".{place.name}.{os.getpid()}")
     head = BytesIO()
     np.save(head, sector)
     np.save(head, np.float64(np.nan if part.fps is None else part.fps))
     np.save(head, np.array(part.content_hash))
+    np.save(head, np.array(part.notes))
     np.lib.format.write_array_header_1_0(head, np.lib.format.header_data_from_array_1_0(frames))
     with partial.open("wb") as stream:
         stream.write(head.getbuffer())

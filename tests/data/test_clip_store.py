@@ -181,7 +181,7 @@ def test_full_disk_is_refused_before_decoding(
 def test_what_is_asked_of_the_disk_is_what_is_taken(
     manifest: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Measured when the store is whole and the parts are still there; headers take 3 % here."""
+    """Measured when the store is whole and the parts are still there; headers take 4 % here."""
     manifest = manifest[:3].assign(n_frames=pd.array([20, 12, 10], "Int32"))
     taken: list[int] = []
 
@@ -192,7 +192,7 @@ def test_what_is_asked_of_the_disk_is_what_is_taken(
     monkeypatch.setattr(store_install, "tidy", measured)
     build_store(manifest, tmp_path / "s", CONFIG)
     index = next((tmp_path / "s").rglob("index.parquet")).stat().st_size
-    assert 2 * 46_080 <= taken[0] - index <= 1.03 * 2 * 46_080
+    assert 2 * 46_080 <= taken[0] - index <= 1.04 * 2 * 46_080
 
 
 def test_a_disk_that_fails_is_one_sentence(manifest: pd.DataFrame, tmp_path: Path) -> None:
@@ -217,6 +217,7 @@ def test_a_part_cut_by_a_power_failure_is_decoded_again(
     manifest: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Full length, but the last kilobyte never reached the disk; and one of no length at all."""
+    manifest = manifest[:3]  # those that are whole
     whole = build_store(manifest, tmp_path / "whole", CONFIG)[0].digest()
     with monkeypatch.context() as patch:
         patch.setattr(store_build, "install", _killed)
@@ -227,7 +228,7 @@ def test_a_part_cut_by_a_power_failure_is_decoded_again(
     second.write_bytes(b"")
     calls = _count_decodes(monkeypatch)
     assert build_store(manifest, tmp_path / "s", CONFIG)[0].digest() == whole
-    assert len([name for name in calls if name not in ("short.avi", "junk.avi")]) == 2
+    assert len(calls) == 2
 
 
 @pytest.mark.parametrize("name", ["meta.json", "frames.npy", "index.parquet", "sectors.npy"])

@@ -2,7 +2,7 @@
 
 Speckle flickers from frame to frame; text and bars never change, and an ECG only where its sweep
 passes. Where something flickers over an area, and not in thin strokes, there is sector; a wedge
-fitted to that area is its shape. What a machine draws inside the sector cannot be told from image.
+fitted to that area is its shape. What a machine draws inside it is told by ``dicom/text.py``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from echofm_core.data.dicom.text import LIT, is_text
 from echofm_core.data.dicom.wedge import fit_wedge
+from echofm_core.errors import UnreadableFileError
 
 #: At most so many frames, and a picture of about so many pixels on its longer side, are looked at.
 FRAMES, SIDE = 32, 640
@@ -25,8 +27,6 @@ FAINT_ALIVE, FAINT_BLACK = 0.06, 0.05
 #: Share of its surroundings' brightness below which a place is the ringing of lossy coding, and
 #: pixels across which ringing goes: a block of JPEG.
 RINGING, BLOCK = 0.2, 9
-#: Grey level above which a pixel is lit.
-LIT = 8
 #: Side of the box over which change and brightness are averaged, as a share of the longer side.
 BLUR = 1 / 64
 #: Opening radii, as a share of the longer side: more than text and ECG strokes; and more than a
@@ -48,18 +48,35 @@ Box = tuple[int, int, int, int]
 Mask = NDArray[np.bool_]
 
 
+class NoSectorError(UnreadableFileError):
+    """A clip shows no ultrasound sector, and may be anything, a page of a report too."""
+
+    kind = "no_sector"
+
+
 def estimate_sector(frames: NDArray[np.uint8], region: Box | None = None) -> Mask:
+    """As :func:`find_sector`; where it finds none, what is lit, or everything."""
+    sector = find_sector(frames, region)
+    return lit_area(frames) if sector is None else sector
+
+
+def find_sector(frames: NDArray[np.uint8], region: Box | None = None) -> Mask | None:
     """The wedge that fits what flickers; where none fits, the convex hull of that.
 
-    A clip in which nothing moves keeps the hull of its lit area.
+    In a clip in which nothing moves, it is the wedge that fits what is lit.
 
     Args:
         frames: ``(N, H, W)`` uint8.
         region: The declared image region, already clipped to the frame; outside of it is nothing.
 
     Returns:
-        ``(H, W)`` bool; all True where no plausible sector is found.
+        ``(H, W)`` bool; None where no plausible sector is found, or what is found looks like text.
     """
+    sector = _find(frames, region)
+    return None if sector is None or is_text(frames, sector) else sector
+
+
+def _find(frames: NDArray[np.uint8], region: Box | None) -> Mask | None:
     height, width = frames.shape[1:]
     step, rows, columns = _thinned(height, width)
     few = frames[:: -(-len(frames) // FRAMES), rows, columns]
@@ -68,19 +85,21 @@ def estimate_sector(frames: NDArray[np.uint8], region: Box | None = None) -> Mas
         left, top, right, bottom = region
         inside[:] = False
         inside[top:bottom, left:right] = True
-    looked_at = inside[rows, columns]
-    change, brightness = _activity(few) * looked_at, few.mean(axis=0, dtype=np.float32) * looked_at
+    within = inside[rows, columns]
+    change, brightness = _activity(few) * within, few.mean(axis=0, dtype=np.float32) * within
     alive = _area(change, brightness, ALIVE, BLACK)
-    for area, kept in _candidates(change, brightness, alive):
+    hull = _hull(alive)
+    looked_at = [(_area(change, brightness, FAINT_ALIVE, FAINT_BLACK), alive), (alive, alive)]
+    if hull is None:  # nothing moves
+        lit = _without_strokes((few.max(axis=0) >= LIT) & within)
+        looked_at.append((lit, lit))
+    for area, seen, kept in _candidates(looked_at):
         wedge = fit_wedge(area)
         if wedge is not None:
             sector = wedge.mask(height, width, step) & inside
-            if _fits(sector[rows, columns], alive, kept):
+            if _fits(sector[rows, columns], seen, kept):
                 return sector
-    hull = _hull(alive)
-    if hull is None:
-        return lit_area(frames)
-    return _grown(hull, height, width) & inside
+    return None if hull is None else _grown(hull, height, width) & inside
 
 
 def lit_area(frames: NDArray[np.uint8]) -> Mask:
@@ -115,21 +134,19 @@ def _grown(mask: Mask, height: int, width: int) -> Mask:
     return grown.astype(bool)
 
 
-def _candidates(
-    change: NDArray[np.float32], brightness: NDArray[np.float32], alive: Mask
-) -> Iterator[tuple[Mask, float]]:
-    """Areas to fit a wedge to, best first, with the share of what is alive that it must hold."""
-    strip = STRIP * max(change.shape)
-    for area in (_area(change, brightness, FAINT_ALIVE, FAINT_BLACK), alive):
-        yield _largest(area), KEPT
-        yield _largest(_morph(area, cv2.MORPH_OPEN, strip)), KEPT_OPENED
+def _candidates(looked_at: list[tuple[Mask, Mask]]) -> Iterator[tuple[Mask, Mask, float]]:
+    """Areas to fit a wedge to, best first, with what it must hold and how much of that."""
+    for area, seen in looked_at:
+        strip = STRIP * max(area.shape)
+        yield _largest(area), seen, KEPT
+        yield _largest(_morph(area, cv2.MORPH_OPEN, strip)), seen, KEPT_OPENED
 
 
-def _fits(sector: Mask, alive: Mask, kept: float) -> bool:
-    both = np.count_nonzero(sector & alive)
+def _fits(sector: Mask, seen: Mask, kept: float) -> bool:
+    both = np.count_nonzero(sector & seen)
     return bool(
         sector.mean() >= SMALLEST
-        and both >= kept * np.count_nonzero(alive)
+        and both >= kept * np.count_nonzero(seen)
         and both >= FILLED * np.count_nonzero(sector)
     )
 

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from echofm_core.data.clip_store import ClipStore
-from echofm_core.data.dicom.sector import LIT
+from echofm_core.data.dicom.text import LIT
 from echofm_core.data.findings import Findings, Severity
 
 #: Percentage points by which EF may differ from what its volumes give: rounding of all three.

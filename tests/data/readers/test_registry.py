@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from echofm_core.data.config import DataConfig, MimicConfig, Tmed2Config
+from echofm_core.data.people import PUBLISHED
 from echofm_core.data.readers.mimic_iv_echo import MimicIvEchoReader
 from echofm_core.data.readers.registry import FEW, READERS, find_layouts, read_roots, readers
 from echofm_core.data.readers.tmed2 import Tmed2Reader
@@ -126,3 +127,8 @@ def test_of_a_root_of_which_nothing_is_usable_the_reasons_come(tmp_path: Path) -
     manifest, findings = read_roots([root])
     assert manifest.empty
     assert "missing_file" in set(findings.table()["kind"])
+
+
+def test_what_is_published_is_what_public_readers_read() -> None:
+    """Decoding trusts a prepared picture by its data set's name."""
+    assert {reader.dataset for reader in READERS if reader.public} == PUBLISHED
