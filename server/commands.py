@@ -74,7 +74,10 @@ def run(
 
     Example: `echofm server run fed plan.toml --out runs/first`.
     """
+    from echofm_core.console import console
     from echofm_core.plan import load_plan
+    from echofm_core.report.run_files import read_run
+    from echofm_core.report.terminal import print_run
     from echofm_core.tracking.listener import require_trackers
     from server.launch import submit
     from server.provision import Kit
@@ -83,4 +86,5 @@ def run(
     require_trackers(loaded)
     typer.echo(f"plan {loaded.name}, hash {loaded.digest()[:12]}; progress in {out}/journal")
     submit(Kit(folder.resolve()), plan, out, resume=resume)
-    typer.echo(f"finished: {out}/model, {out}/metrics.parquet")
+    print_run(read_run(out), console)
+    typer.echo(f"finished: {out}/report.html, {out}/model")

@@ -30,7 +30,6 @@ ABSENT = {
 }
 
 _SCORES = ["model", "site", "task", "metric", "value", "low", "high", "patients"]
-_PAIRED = ["model", "rival", *_SCORES[1:], "p"]
 
 
 def conclude(plan: Plan, folder: Path, result: FederationResult) -> Path:
@@ -51,9 +50,11 @@ def conclude(plan: Plan, folder: Path, result: FederationResult) -> Path:
     from echofm_core.pages.files import write_whole
     from echofm_core.privacy.spent import spent
     from echofm_core.report import write_report
+    from echofm_core.report.run_files import read_run
+    from echofm_core.report.words import words_of
 
     scores, counts = score_table(result.site_results), count_table(plan, result)
-    paired = paired_table(result.site_results)
+    paired = paired_table(result.site_results, plan)
     summary: dict[str, Any] = {
         "name": plan.name,
         "plan_hash": plan.digest(),
@@ -70,7 +71,8 @@ def conclude(plan: Plan, folder: Path, result: FederationResult) -> Path:
         write_whole(folder / f"{name}.parquet", table.to_parquet(index=False))
     write_whole(folder / "summary.json", json.dumps(summary, indent=1).encode())
     own = scores[scores["model"] == Scored.MODEL.value]
-    write_card(folder, plan, counts, own, summary, summary["notes"])
+    words = words_of(read_run(folder)).sentences
+    write_card(folder, plan, counts, own, summary, summary["notes"], words)
     report = write_report(folder)
     if result.failed and not result.site_results:
         reasons = "; ".join(f"{site}: {why.rstrip('.')}" for site, why in result.failed.items())
@@ -90,16 +92,17 @@ def score_table(results: tuple[SiteResult, ...]) -> pd.DataFrame:
     return rows[rows["model"] != Scored.DIFFERENCE.value][_SCORES].reset_index(drop=True)
 
 
-def paired_table(results: tuple[SiteResult, ...]) -> pd.DataFrame:
-    """The model minus the floor at each site, as the sites computed it.
+def paired_table(results: tuple[SiteResult, ...], plan: Plan) -> pd.DataFrame:
+    """The model against the floor at each site, as the sites computed it; Holm's correction here.
 
-    Columns model, rival, site, task, metric, value, low, high, patients, p.
+    Columns of :data:`echofm_core.evaluation.paired.PAIRED_COLUMNS`.
     """
+    from echofm_core.evaluation.paired import paired_at_sites
+
     rows = _rows(results)
     rows = rows[rows["model"] == Scored.DIFFERENCE.value]
-    return rows.assign(model=Scored.MODEL.value, rival=Scored.FLOOR.value)[_PAIRED].reset_index(
-        drop=True
-    )
+    rows = rows.assign(model=Scored.MODEL.value, rival=Scored.FLOOR.value)
+    return paired_at_sites(rows, plan.evaluation)
 
 
 def _rows(results: tuple[SiteResult, ...]) -> pd.DataFrame:

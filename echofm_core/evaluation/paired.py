@@ -69,6 +69,19 @@ def paired_table(
     return _judged(pd.concat([part for part in parts if len(part)] or parts), config)
 
 
+def paired_at_sites(rows: pd.DataFrame, config: EvaluationConfig) -> pd.DataFrame:
+    """The same table from comparisons that each site made at home, where its patients are.
+
+    Args:
+        rows: Columns model, rival, site, task, metric, value, low, high, patients, p; any metric.
+        config: Level, and the least number of patients.
+    """
+    items = [headline_of(*pair) for pair in zip(rows["task"], rows["metric"], strict=True)]
+    headline = pd.Series([item is not None for item in items], index=rows.index, dtype=bool)
+    counts = headline & rows["p"].notna() & (rows["patients"] >= config.min_patients)
+    return _judged(rows[counts], config)
+
+
 def _pairs(predictions: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, str]]:
     """The federation against each other model, then the other networks against the floor."""
     names = model_order(predictions)
@@ -102,7 +115,7 @@ def _judged(table: pd.DataFrame, config: EvaluationConfig) -> pd.DataFrame:
         corrected = holm(family["p"].to_numpy(dtype=np.float64))
         parts.append(family.assign(p_holm=corrected, comparisons=len(family)))
     if not parts:
-        return table[list(PAIRED_COLUMNS)]
+        return table.reindex(columns=list(PAIRED_COLUMNS))
     whole = pd.concat(parts)
     findings = [_finding(row, config) for _, row in whole.iterrows()]
     return whole.assign(finding=findings)[list(PAIRED_COLUMNS)].reset_index(drop=True)

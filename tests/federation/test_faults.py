@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from echofm_core.checksum import digest
 from echofm_core.contract import Score
 from echofm_core.errors import FederationError
 from server.evaluation import evaluate
@@ -17,15 +18,15 @@ from server.rounds import run_federation, run_name
 from server.sites import gather_sites
 from simulations.engine import Engine, SiteSettings
 from tests.federation.small import small_plan, with_states
-from tests.federation.toy import step
-from tests.federation.toy_phase import START, settings, train
+from tests.federation.toy import change
+from tests.federation.toy_phase import START, folded, settings, train
 
 TOY = "tests.federation.toy:app"
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_bad_updates_are_refused_and_the_others_are_averaged(workers: int, tmp_path: Path) -> None:
-    """a and b have equal clips: every number moves by the mean of their two steps."""
+    """a and b have equal clips: every number moves by the mean of their two changes."""
     names = ("a", "b", "nan", "raise", "shape")
     with Engine(workers, client_app=TOY) as engine:
         grid = engine.grid(settings(names, tmp_path))
@@ -36,9 +37,19 @@ def test_bad_updates_are_refused_and_the_others_are_averaged(workers: int, tmp_p
         "raise": "the site answered with an error: RuntimeError",
         "shape": "array encoder.a has shape (3, 3), expected (3, 4).",
     }
-    moved = (step("a", 1) + step("b", 1)) / 2
     for name, array in START.items():
-        np.testing.assert_allclose(weights[name], array + moved, rtol=1e-6)
+        moved = (change("a", 1, name, array.shape) + change("b", 1, name, array.shape)) / 2
+        np.testing.assert_allclose(weights[name], array + moved, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_sites_are_folded_in_name_order_in_one_process_too(workers: int, tmp_path: Path) -> None:
+    names = ("c", "a", "b")
+    assert digest(folded(("a", "b", "c"))) != digest(folded(names))
+    with Engine(workers, client_app=TOY) as engine:
+        _, entries = train(engine.grid(settings(names, tmp_path)), names, tmp_path, rounds=1)
+    assert list(entries[0].sites) == ["a", "b", "c"]
+    assert entries[0].digest == digest(folded(("a", "b", "c")))
 
 
 def test_bad_sites_leave_no_trace_in_the_bits(tmp_path: Path) -> None:
@@ -61,14 +72,16 @@ def test_a_late_site_misses_rounds_until_it_is_free(tmp_path: Path) -> None:
 
 
 def test_an_update_beyond_the_norm_bound_is_refused(tmp_path: Path) -> None:
-    """17 numbers moved by 0.01 (site b) or 0 (site a): norms 0.0412 and 0."""
-    assert (step("a", 1), step("b", 1)) == (0.0, 0.01)
-    names = ("a", "b")
+    """b moves 17 numbers by draws of the normal distribution, about 4 together; still by none."""
+    norm = sum((change("b", 1, name, array.shape) ** 2).sum() for name, array in START.items())
+    bound, names = float(norm**0.5) - 0.01, ("b", "still")
     with Engine(1, client_app=TOY) as engine:
         grid = engine.grid(settings(names, tmp_path))
-        _, entries = train(grid, names, tmp_path, rounds=1, max_update_norm=0.04)
-    assert set(entries[0].sites) == {"a"}
-    assert "is 0.04123 away from the global model, the bound is 0.04" in entries[0].refused["b"]
+        _, entries = train(grid, names, tmp_path, rounds=1, max_update_norm=bound)
+        assert set(entries[0].sites) == {"still"}
+        assert f"from the global model, the bound is {bound:.4g}" in entries[0].refused["b"]
+        _, entries = train(grid, names, tmp_path, rounds=1, max_update_norm=bound + 0.02)
+        assert set(entries[0].sites) == {"b", "still"}
 
 
 def test_no_usable_update_ends_the_run_with_one_sentence(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A ClientApp without a model: it moves what it gets by a number that its site name decides.
+"""A ClientApp without a model: it moves what it gets by numbers that are drawn from its site name.
 
 Misbehaviour is asked for in the site's name: ``nan``, ``shape``, ``raise``, ``late``, ``die`` ...
 """
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from echofm_core.checksum import checksum, digest
 from echofm_core.contract import SCHEMA_VERSION, group_of
 from echofm_core.npy import pack, unpack
+from echofm_core.randomness import stream
 from echofm_core.tasks import Task
 
 app = ClientApp()
@@ -44,7 +45,7 @@ def describe(message: Message, context: Context) -> Message:
 
 @app.train("pretrain")
 def pretrain(message: Message, context: Context) -> Message:
-    """Add :func:`step` of this site to every number."""
+    """Add :func:`change` of this site to every array."""
     return _train(message, context, "pretrain")
 
 
@@ -81,9 +82,13 @@ def evaluate(message: Message, context: Context) -> Message:
     return Message(content, reply_to=message)
 
 
-def step(site: str, round_: int) -> float:
-    """What a site adds in a round."""
-    return (sum(site.encode()) % 97) / 100 * round_
+def change(site: str, round_: int, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """What a site adds to an array in a round: drawn numbers, so that no two sums are alike.
+
+    A site called ``still`` sends back what it got.
+    """
+    drawn = stream(7, site, round_, name).normal(size=shape).astype(np.float32)
+    return np.zeros_like(drawn) if "still" in site else drawn
 
 
 def _train(message: Message, context: Context, phase: str) -> Message:
@@ -96,10 +101,10 @@ def _train(message: Message, context: Context, phase: str) -> Message:
         os.kill(os.getpid(), signal.SIGKILL)
     if "late" in site:
         time.sleep(5)
-    change = np.float32(step(site, round_))
     arrays = ArrayRecord()
     for name, array in message.content["arrays"].items():
-        moved = (unpack(array.data) + change).astype(array.dtype, copy=False)
+        before = unpack(array.data)
+        moved = (before + change(site, round_, name, before.shape)).astype(array.dtype, copy=False)
         arrays[name] = _array(_misbehave(moved, site))
     weights = {name: unpack(array.data) for name, array in arrays.items()}
     counts = {group_of(name): CLIPS for name in weights}
@@ -113,7 +118,7 @@ def _train(message: Message, context: Context, phase: str) -> Message:
         "count-names": list(counts),
         "count-values": list(counts.values()),
     }
-    metrics = MetricRecord({"loss": step(site, round_)})
+    metrics = MetricRecord({"loss": 1.0 / round_})
     content = RecordDict({"arrays": arrays, "config": ConfigRecord(reply), "metrics": metrics})
     return Message(content, reply_to=message)
 

@@ -12,10 +12,12 @@ from flwr.serverapp import Grid
 from echofm_core.checksum import digest
 from echofm_core.contract import Phase, Weights
 from echofm_core.plan import FederationConfig
+from server.aggregation import build_algorithm
 from server.events import Event
 from server.journal import Entry
 from server.phase import Participant, PhaseRun, train_phase
 from simulations.engine import SiteSettings
+from tests.federation.toy import CLIPS, change
 
 START = {
     "encoder.a": np.arange(12, dtype=np.float32).reshape(3, 4) / 7,
@@ -26,6 +28,21 @@ START = {
 def settings(names: Sequence[str], folder: Path) -> list[SiteSettings]:
     """Toy sites have no files."""
     return [SiteSettings(name=name, manifest=folder, store=folder, state=folder) for name in names]
+
+
+def folded(order: Sequence[str], *, rounds: int = 1) -> Weights:
+    """What the rule makes of the toy sites' updates when they are added in this order."""
+    weights: Weights = START
+    for number in range(1, rounds + 1):
+        running = build_algorithm(FederationConfig()).start(weights, weights)
+        for site in order:
+            moved = {
+                name: array + change(site, number, name, array.shape)
+                for name, array in weights.items()
+            }
+            running.add(moved, {"encoder": CLIPS})
+        weights = running.finish()
+    return weights
 
 
 def train(

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from echofm_core.checksum import digest
 from echofm_core.errors import FederationError
 from server import replies
 from server.replies import Turnstile
 from tests.federation.remote import RemoteGrid
-from tests.federation.toy import step
-from tests.federation.toy_phase import START, train
+from tests.federation.toy import change
+from tests.federation.toy_phase import START, folded, train
 
 NAMES = ("a", "b", "c")
 
@@ -23,8 +24,14 @@ def _look_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replies, "POLL", 0.01)
 
 
-def test_bits_do_not_depend_on_who_came_first(tmp_path: Path) -> None:
-    """All six orders of arrival; early replies wait on disk, and none is left there."""
+def test_replies_are_folded_in_name_order_whoever_came_first(tmp_path: Path) -> None:
+    """All six orders of arrival give the bits of the sum in name order; another sum has others.
+
+    Early replies wait on disk, and none is left there.
+    """
+    expected = digest(folded(NAMES))
+    others = {digest(folded(order)) for order in itertools.permutations(NAMES)}
+    assert len(others) > 1, "the sites' changes must tell orders apart"
     digests = set()
     for order in itertools.permutations(range(3)):
         delays = {name: 0.06 * place for name, place in zip(NAMES, order, strict=True)}
@@ -32,16 +39,41 @@ def test_bits_do_not_depend_on_who_came_first(tmp_path: Path) -> None:
         _, entries = train(grid, NAMES, tmp_path, rounds=1)
         digests.add(entries[-1].digest)
         assert grid.pulled == sorted(NAMES, key=delays.__getitem__)
-    assert len(digests) == 1
+    assert digests == {expected}
     assert not list(tmp_path.iterdir())
 
 
 def test_the_mean_is_what_hand_and_head_say(tmp_path: Path) -> None:
-    """Equal clips: round r moves every number by the mean of the sites' steps of round r."""
+    """Equal clips: round r moves every number by the mean of the sites' changes of round r."""
     weights, _ = train(RemoteGrid(dict.fromkeys(NAMES, 0.0)), NAMES, tmp_path, rounds=2)
-    moved = sum(np.mean([step(name, number) for name in NAMES]) for number in (1, 2))
     for name, array in START.items():
-        np.testing.assert_allclose(weights[name], array + moved, rtol=1e-6)
+        moves = [
+            np.mean([change(site, number, name, array.shape) for site in NAMES], axis=0)
+            for number in (1, 2)
+        ]
+        np.testing.assert_allclose(weights[name], array + sum(moves), rtol=1e-5, atol=1e-6)
+
+
+def test_half_precision_does_not_move_a_model_that_nobody_moved(tmp_path: Path) -> None:
+    """1/7 and 1/3 are no fp16 numbers: the sites get others, and send just those back.
+
+    A change taken from the float32 model instead of what was sent would be their rounding.
+    """
+    names = ("still-a", "still-b", "still-c")
+    weights, _ = train(RemoteGrid(dict.fromkeys(names, 0.0)), names, tmp_path, wire="fp16")
+    for name, array in START.items():
+        assert not np.array_equal(array, array.astype(np.float16).astype(np.float32))
+        np.testing.assert_array_equal(weights[name], array)
+
+
+def test_half_precision_rounds_what_sites_send_and_nothing_else(tmp_path: Path) -> None:
+    """One site moves: its change is that of its fp16 numbers from the fp16 numbers it was sent."""
+    weights, _ = train(RemoteGrid({"a": 0.0}), ("a",), tmp_path, rounds=1, wire="fp16")
+    for name, array in START.items():
+        sent = array.astype(np.float16)
+        back = (sent + change("a", 1, name, array.shape)).astype(np.float16)
+        moved = back.astype(np.float32) - sent.astype(np.float32)
+        np.testing.assert_array_equal(weights[name], array + moved)
 
 
 def test_a_late_site_is_named_and_left_alone_until_it_is_free(tmp_path: Path) -> None:
