@@ -64,6 +64,8 @@ def test_bad_sites_leave_no_trace_in_the_bits(tmp_path: Path) -> None:
 def test_a_late_site_misses_rounds_until_it_is_free(tmp_path: Path) -> None:
     names = ("a", "late", "z")
     with Engine(2, client_app=TOY) as engine:
+        started = ("s1", "s2", "s3", "s4")  # workers start slowly on a busy machine
+        train(engine.grid(settings(started, tmp_path)), started, tmp_path, rounds=1)
         grid = engine.grid(settings(names, tmp_path))
         _, entries = train(grid, names, tmp_path, deadline_seconds=3)
     assert set(entries[0].sites) == {"a", "z"}
