@@ -48,6 +48,14 @@ class Wire(StrEnum):
         return {Wire.FP32: "float32", Wire.FP16: "float16"}[self]
 
 
+class TrunkWeights(StrEnum):
+    """How much each site counts in the mean of what all tasks share: encoder, adapters, STF-Net."""
+
+    CLIPS = "clips"
+    EQUAL = "equal"
+    TASK_FAMILY = "task_family"
+
+
 class FederationConfig(Section):
     """The ``[federation]`` table."""
 
@@ -57,6 +65,11 @@ class FederationConfig(Section):
     """FedProx: weight of 0.5 * mu * ||w - w_global||^2 in the site's loss."""
     weight_exponent: float = Field(default=1.0, ge=0, le=1)
     """A site counts with n ** exponent: 1 by size, 0 all alike."""
+    trunk_weights: TrunkWeights = TrunkWeights.CLIPS
+    """How a site counts in the shared trunk (encoder, adapters, STF-Net) while fine-tuning:
+    ``clips`` as ``weight_exponent`` says; ``equal``, all alike; ``task_family``, the clips of each
+    family (EF, volumes and reduced EF; aortic stenosis; view) sum to one over the sites. A head,
+    and all of pre-training, count by clips."""
     min_sites: int = Field(default=1, ge=1)
     """Usable updates a round needs; with fewer the run stops and can be resumed."""
     deadline_seconds: float = Field(default=3600.0, gt=0)

@@ -28,6 +28,14 @@ class TaskKind(StrEnum):
     MULTICLASS = "multiclass"
 
 
+class TaskFamily(StrEnum):
+    """Tasks that are read from the same thing in the picture."""
+
+    VENTRICLE = "ventricle"
+    AORTIC_STENOSIS = "aortic_stenosis"
+    VIEW = "view"
+
+
 #: Aortic stenosis grades of TMED-2 in order of severity; the label is the index, 0 to 4.
 AS_GRADES = ("none", "mild", "mild_to_moderate", "moderate", "severe")
 #: The publisher's three classes of them, and the class of each grade, 0 to 2.
@@ -43,6 +51,7 @@ class TaskSpec:
 
     Attributes:
         kind: Regression, binary or multiclass.
+        family: Tasks that count as one where the shared trunk is weighted by task family.
         column: Manifest column that the label comes from.
         outputs: Width of the head: 1, or the number of classes.
         low, high: Legal label range, inclusive; a label outside it is refused on load.
@@ -53,6 +62,7 @@ class TaskSpec:
     """
 
     kind: TaskKind
+    family: TaskFamily
     column: str
     outputs: int = 1
     low: float = 0.0
@@ -66,10 +76,18 @@ class TaskSpec:
 TASKS: Mapping[Task, TaskSpec] = MappingProxyType(
     {
         Task.EF: TaskSpec(
-            kind=TaskKind.REGRESSION, column="ef", low=0, high=100, unit="%", mean=55.8, sd=12.4
+            kind=TaskKind.REGRESSION,
+            family=TaskFamily.VENTRICLE,
+            column="ef",
+            low=0,
+            high=100,
+            unit="%",
+            mean=55.8,
+            sd=12.4,
         ),
         Task.ESV: TaskSpec(
             kind=TaskKind.REGRESSION,
+            family=TaskFamily.VENTRICLE,
             column="esv",
             low=1,
             high=1000,
@@ -80,6 +98,7 @@ TASKS: Mapping[Task, TaskSpec] = MappingProxyType(
         ),
         Task.EDV: TaskSpec(
             kind=TaskKind.REGRESSION,
+            family=TaskFamily.VENTRICLE,
             column="edv",
             low=1,
             high=1000,
@@ -88,13 +107,29 @@ TASKS: Mapping[Task, TaskSpec] = MappingProxyType(
             mean=4.41,
             sd=0.44,
         ),
-        Task.REDUCED_EF: TaskSpec(kind=TaskKind.BINARY, column="ef", low=0, high=100),
+        Task.REDUCED_EF: TaskSpec(
+            kind=TaskKind.BINARY, family=TaskFamily.VENTRICLE, column="ef", low=0, high=100
+        ),
         Task.AS_GRADE: TaskSpec(
-            kind=TaskKind.MULTICLASS, column="as_grade", outputs=len(AS_GRADES), high=4
+            kind=TaskKind.MULTICLASS,
+            family=TaskFamily.AORTIC_STENOSIS,
+            column="as_grade",
+            outputs=len(AS_GRADES),
+            high=4,
         ),
         Task.AS_CLASS: TaskSpec(
-            kind=TaskKind.MULTICLASS, column="as_grade", outputs=len(AS_CLASSES), high=2
+            kind=TaskKind.MULTICLASS,
+            family=TaskFamily.AORTIC_STENOSIS,
+            column="as_grade",
+            outputs=len(AS_CLASSES),
+            high=2,
         ),
-        Task.VIEW: TaskSpec(kind=TaskKind.MULTICLASS, column="view", outputs=len(VIEWS), high=4),
+        Task.VIEW: TaskSpec(
+            kind=TaskKind.MULTICLASS,
+            family=TaskFamily.VIEW,
+            column="view",
+            outputs=len(VIEWS),
+            high=4,
+        ),
     }
 )

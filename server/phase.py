@@ -98,7 +98,8 @@ def train_phase(
     Raises:
         FederationError: A round ended with fewer than ``min_sites`` usable updates.
     """
-    algorithm = build_algorithm(spec.federation)
+    announced = {site: participant.most for site, participant in spec.participants.items()}
+    algorithm = build_algorithm(spec.federation, announced)
     frozen, moving = split_frozen(weights, spec.frozen, spec.federation.wire)
     model = wired(dict(moving), spec.federation.wire)
     del weights, moving

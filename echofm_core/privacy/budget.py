@@ -16,14 +16,15 @@ Patients = int | Mapping[Phase, int]
 
 
 def steps_of_round(config: PhaseConfig, patients: int) -> Steps:
-    """Private steps of one round: as many as passes over the patients would take.
+    """Private steps of one round: the plan's, or as many as passes over the patients would take.
 
     Args:
         config: The phase's table; ``batch_size`` is the expected number of patients in a step.
         patients: Patients who can be drawn, at least 1.
     """
     rate = min(1.0, config.batch_size / patients)
-    return Steps(rate, math.ceil(patients / config.batch_size) * config.local_epochs)
+    passes = math.ceil(patients / config.batch_size) * config.local_epochs
+    return Steps(rate, config.local_steps or passes)
 
 
 def planned_steps(plan: Plan, patients: Patients) -> list[Steps]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from echofm_core.models.lora_config import LoraConfig
 from echofm_core.section import Section
@@ -25,8 +26,12 @@ class PhaseConfig(Section):
 
     rounds: int = Field(default=10, ge=0)
     """Global rounds of this phase; 0 skips it."""
+    local_steps: int = Field(default=0, ge=0)
+    """Optimizer steps of a round, as many at every site, however many clips it has: batches go on
+    where the round before ended, pass after pass. 0: as many as ``local_epochs`` take."""
     local_epochs: int = Field(default=1, ge=1)
-    """Passes over the site's training clips in a round."""
+    """Passes over the site's training clips in a round, in place of ``local_steps``: a site with
+    more clips takes more steps."""
     batch_size: int = Field(default=16, ge=1)
     """Windows of one optimizer step."""
     accumulate: int = Field(default=1, ge=1, le=1024)
@@ -66,6 +71,23 @@ class PhaseConfig(Section):
     augment: bool = False
     """Change training windows as the table ``augmentation`` says."""
     augmentation: AugmentationConfig = AugmentationConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _epochs_stand_for_steps(cls, values: Any) -> Any:
+        """A plan that names epochs, and no steps, means epochs."""
+        if isinstance(values, dict) and "local_epochs" in values:
+            return {"local_steps": 0, **values}
+        return values
+
+    @model_validator(mode="after")
+    def _one_measure_of_work(self) -> Self:
+        if self.local_steps and self.local_epochs > 1:
+            raise ValueError(
+                f"local_steps = {self.local_steps} and local_epochs = {self.local_epochs} both say "
+                "how long a site trains in a round: keep one of them"
+            )
+        return self
 
 
 class PretrainConfig(PhaseConfig):

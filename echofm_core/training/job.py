@@ -79,10 +79,11 @@ class LocalJob:
                 "it out of this phase, or check its labels and views."
             )
 
-    def stream(self, purpose: str) -> np.random.Generator:
-        """Random stream of this site, round and phase."""
+    def stream(self, purpose: str, number: int | None = None) -> np.random.Generator:
+        """Random stream of this site and phase, and of this round or what else is numbered."""
         context = self.context
-        return stream(context.seed, context.site, context.round, f"{self.phase}.{purpose}")
+        round_ = context.round if number is None else number
+        return stream(context.seed, context.site, round_, f"{self.phase}.{purpose}")
 
     def rate(self, step: int, steps: int) -> float:
         """Learning rate of a step of this round."""

@@ -1,4 +1,4 @@
-"""Aggregation rules: ``_api`` is the contract; ``fedavg``, ``fedprox`` implement it."""
+"""Aggregation rules: ``_api`` is the contract, ``shares`` the weights; ``fedavg``, ``fedprox``."""
 
 from __future__ import annotations
 
@@ -9,13 +9,22 @@ from echofm_core.plan import Aggregation, FederationConfig
 from server.aggregation._api import Algorithm
 from server.aggregation.fedavg import FedAvg
 from server.aggregation.fedprox import FedProx
+from server.aggregation.shares import Announced
 
 #: Plan name -> rule. A new rule is one file and one line here.
-ALGORITHMS: Mapping[Aggregation, Callable[[FederationConfig], Algorithm]] = MappingProxyType(
-    {Aggregation.FEDAVG: FedAvg, Aggregation.FEDPROX: FedProx}
+ALGORITHMS: Mapping[Aggregation, Callable[[FederationConfig, Announced], Algorithm]] = (
+    MappingProxyType({Aggregation.FEDAVG: FedAvg, Aggregation.FEDPROX: FedProx})
 )
 
 
-def build_algorithm(config: FederationConfig) -> Algorithm:
-    """The rule that a plan names."""
-    return ALGORITHMS[config.aggregation](config)
+def build_algorithm(
+    config: FederationConfig, announced: Announced = MappingProxyType({})
+) -> Algorithm:
+    """The rule that a plan names.
+
+    Args:
+        config: The plan's table.
+        announced: Site name -> parameter group -> clips that the site says it has, for every site
+            that takes part; read where the trunk is weighted by task family.
+    """
+    return ALGORITHMS[config.aggregation](config, announced)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echofm_core.contract import Weights, group_of
+from server.aggregation.shares import Shares
 
 #: Elements of one pass: small enough that its scratch stays in the processor's cache.
 CHUNK = 1 << 17
@@ -56,15 +57,14 @@ class Algorithm(Protocol):
 class WeightedMean:
     """Running mean of site changes, each parameter group with its own weights.
 
-    A group's weight at a site is ``counts[group] ** exponent``. The sum runs over
-    ``site - sent`` in float32, so that rounding on the wire does not add up over rounds. Sums
-    depend on the order of ``add``: the caller keeps it.
+    The sum runs over ``site - sent`` in float32, so that rounding on the wire does not add up
+    over rounds. Sums depend on the order of ``add``: the caller keeps it.
     """
 
-    def __init__(self, sent: Weights, current: Weights, exponent: float) -> None:
+    def __init__(self, sent: Weights, current: Weights, shares: Shares) -> None:
         self._sent = sent
         self._current = current
-        self._exponent = exponent
+        self._shares = shares
         self._sums: dict[str, NDArray[np.float32]] = {}
         self._totals: dict[str, float] = {}
         self._scratch = np.empty(CHUNK, np.float32)
@@ -72,7 +72,7 @@ class WeightedMean:
     def add(self, weights: Weights, counts: Mapping[str, int]) -> float:
         """Take in one admitted update; returns the L2 norm of its change."""
         squares = 0.0
-        shares = {group: float(count) ** self._exponent for group, count in counts.items()}
+        shares = self._shares.of(counts)
         for group, share in shares.items():
             self._totals[group] = self._totals.get(group, 0.0) + share
         for name, array in weights.items():

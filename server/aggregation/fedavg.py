@@ -7,16 +7,17 @@ from collections.abc import Mapping
 from echofm_core.contract import Weights
 from echofm_core.plan import FederationConfig
 from server.aggregation._api import Fold, WeightedMean
+from server.aggregation.shares import Announced, Shares
 
 
 class FedAvg:
-    """Mean of the sites' models, weighted by a power of their clip counts.
+    """Mean of the sites' models, each parameter group with its own weights (:class:`Shares`).
 
     Source: McMahan et al. 2017, Communication-Efficient Learning, algorithm 1.
     """
 
-    def __init__(self, config: FederationConfig) -> None:
-        self._exponent = config.weight_exponent
+    def __init__(self, config: FederationConfig, announced: Announced) -> None:
+        self._shares = Shares(config, announced)
 
     def instruct(self) -> Mapping[str, float]:
         """Nothing beyond plain local training."""
@@ -24,4 +25,4 @@ class FedAvg:
 
     def start(self, sent: Weights, current: Weights) -> Fold:
         """A running weighted mean."""
-        return WeightedMean(sent, current, self._exponent)
+        return WeightedMean(sent, current, self._shares)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from echofm_core.plan import FederationConfig
 from server.aggregation.fedavg import FedAvg
+from server.aggregation.shares import Announced
 
 #: Name of the setting that a site's training reads.
 PROXIMAL_MU = "proximal_mu"
@@ -17,8 +18,8 @@ class FedProx(FedAvg):
     Source: Li et al. 2020, Federated Optimization in Heterogeneous Networks, algorithm 2.
     """
 
-    def __init__(self, config: FederationConfig) -> None:
-        super().__init__(config)
+    def __init__(self, config: FederationConfig, announced: Announced) -> None:
+        super().__init__(config, announced)
         self._mu = config.proximal_mu
 
     def instruct(self) -> Mapping[str, float]:

@@ -1,0 +1,73 @@
+"""How much a site counts in the mean of each parameter group."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+from echofm_core.contract import HEADS
+from echofm_core.plan import FederationConfig, TrunkWeights
+from echofm_core.tasks import TASKS, Task, TaskFamily
+
+#: Site name -> parameter group -> clips that the site says it has.
+Announced = Mapping[str, Mapping[str, int]]
+
+
+class Shares:
+    """Weights of a site, by parameter group.
+
+    A head counts by the clips with its label, to the power of ``weight_exponent``. So does the
+    trunk, and everything in pre-training, unless ``trunk_weights`` says otherwise. Families are
+    weighed against what *all* sites announced, which is known before the first reply: a weight
+    depends neither on who answers first nor on who does not answer. The mean divides by the
+    weights of those who did.
+
+    Args:
+        config: The plan's table.
+        announced: Clips of every site that takes part.
+    """
+
+    def __init__(self, config: FederationConfig, announced: Announced) -> None:
+        self._exponent = config.weight_exponent
+        self._trunk = config.trunk_weights
+        self._totals: dict[TaskFamily, int] = defaultdict(int)
+        for groups in announced.values():
+            for family, clips in family_clips(groups).items():
+                self._totals[family] += clips
+
+    def of(self, counts: Mapping[str, int]) -> dict[str, float]:
+        """Weight of a site in each group, from the training clips that it reports behind it."""
+        shares = {group: float(clips) ** self._exponent for group, clips in counts.items()}
+        families = family_clips(counts)
+        if self._trunk is TrunkWeights.CLIPS or not families:
+            return shares
+        return {
+            group: share if _task_of(group) else self._of_trunk(families)
+            for group, share in shares.items()
+        }
+
+    def _of_trunk(self, families: Mapping[TaskFamily, int]) -> float:
+        if self._trunk is TrunkWeights.EQUAL:
+            return 1.0
+        return sum(clips / (self._totals[family] or clips) for family, clips in families.items())
+
+
+def family_clips(counts: Mapping[str, int]) -> dict[TaskFamily, int]:
+    """Clips with a label of each family: as many as its most frequent task has; none left out.
+
+    Args:
+        counts: Parameter group -> clips; groups that are no head do not matter.
+    """
+    found: dict[TaskFamily, int] = {}
+    for group, clips in counts.items():
+        task = _task_of(group)
+        if task and clips:
+            family = TASKS[task].family
+            found[family] = max(found.get(family, 0), clips)
+    return found
+
+
+def _task_of(group: str) -> Task | None:
+    """The task of a head; None for every other group."""
+    whole, _, name = group.partition(".")
+    return Task(name) if whole == HEADS else None
