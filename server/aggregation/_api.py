@@ -73,8 +73,8 @@ class WeightedMean:
         """Take in one admitted update; returns the L2 norm of its change."""
         squares = 0.0
         shares = self._shares.of(counts)
-        for group, share in shares.items():
-            self._totals[group] = self._totals.get(group, 0.0) + share
+        for group, weight in shares.items():
+            self._totals[group] = self._totals.get(group, 0.0) + weight
         for name, array in weights.items():
             share = np.float32(shares[group_of(name)])
             first = name not in self._sums

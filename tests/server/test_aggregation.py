@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 
 from echofm_core.contract import Weights
-from echofm_core.plan import Aggregation, FederationConfig
+from echofm_core.plan import Aggregation, FederationConfig, TrunkWeights
+from echofm_core.tasks import TASKS, Task, TaskFamily
 from server.aggregation import ALGORITHMS, build_algorithm
 from server.aggregation._api import Algorithm
 
@@ -29,24 +32,31 @@ def site(encoder: list[float], ef: float | None = None) -> dict[str, np.ndarray]
     return weights if ef is None else weights | {"heads.ef.w": np.array([ef], np.float32)}
 
 
+@pytest.mark.parametrize("weights", list(TrunkWeights))
 @pytest.mark.parametrize("name", list(Aggregation))
 class TestEveryRule:
-    """The contract of all rules."""
+    """The contract of all rules, however the trunk is weighted."""
 
-    def test_sites_that_change_nothing_change_nothing(self, name: Aggregation) -> None:
-        rule = build_algorithm(FederationConfig(aggregation=name))
+    def test_sites_that_change_nothing_change_nothing(
+        self, name: Aggregation, weights: TrunkWeights
+    ) -> None:
+        rule = build_algorithm(FederationConfig(aggregation=name, trunk_weights=weights))
         result = fold(rule, (GLOBAL, dict.fromkeys(("encoder", "heads.ef", "heads.view"), 3)))
         for key, array in GLOBAL.items():
             np.testing.assert_array_equal(result[key], array)
 
-    def test_one_site_alone_becomes_the_model(self, name: Aggregation) -> None:
-        rule = build_algorithm(FederationConfig(aggregation=name))
+    def test_one_site_alone_becomes_the_model(
+        self, name: Aggregation, weights: TrunkWeights
+    ) -> None:
+        rule = build_algorithm(FederationConfig(aggregation=name, trunk_weights=weights))
         result = fold(rule, (site([4.0, -2.0], 11.0), {"encoder": 7, "heads.ef": 2}))
         np.testing.assert_array_equal(result["encoder.w"], [4.0, -2.0])
         np.testing.assert_array_equal(result["heads.ef.w"], [11.0])
 
-    def test_groups_that_nobody_trained_stay(self, name: Aggregation) -> None:
-        rule = build_algorithm(FederationConfig(aggregation=name))
+    def test_groups_that_nobody_trained_stay(
+        self, name: Aggregation, weights: TrunkWeights
+    ) -> None:
+        rule = build_algorithm(FederationConfig(aggregation=name, trunk_weights=weights))
         result = fold(rule, (site([4.0, -2.0]), {"encoder": 7}))
         np.testing.assert_array_equal(result["heads.view.w"], [5.0])
         assert set(result) == set(GLOBAL)
@@ -94,6 +104,92 @@ def test_a_head_is_averaged_over_the_sites_with_its_labels_by_their_labels() -> 
     )
     np.testing.assert_array_equal(result["heads.ef.w"], [8.0])
     np.testing.assert_array_equal(result["encoder.w"], [2.0, 3.0])
+
+
+def test_equal_weights_hold_for_the_trunk_and_not_for_heads() -> None:
+    """a: 1 clip, trunk moves (+1, +2), head +4; b: 3 clips, (+5, -2), head -4.
+
+    Trunk: (1+5)/2 = 3 and (2-2)/2 = 0, so (4, 2). Head: (1*4 - 3*4)/4 = -2, so 8.
+    """
+    rule = build_algorithm(FederationConfig(trunk_weights=TrunkWeights.EQUAL))
+    result = fold(
+        rule,
+        (site([2, 4], 14.0), {"encoder": 1, "heads.ef": 1}),
+        (site([6, 0], 6.0), {"encoder": 3, "heads.ef": 3}),
+    )
+    np.testing.assert_array_equal(result["encoder.w"], [4.0, 2.0])
+    np.testing.assert_array_equal(result["heads.ef.w"], [8.0])
+
+
+#: Who has what: a all four of the ventricle, b an EF alone, c grades of stenosis.
+MEASURED = {
+    "a": {"encoder": 6, "heads.ef": 6, "heads.esv": 6, "heads.edv": 6, "heads.reduced_ef": 6},
+    "b": {"encoder": 2, "heads.ef": 2, "heads.reduced_ef": 2},
+    "c": {"encoder": 1, "heads.as_grade": 1},
+}
+MOVED = {"a": [1.0, 2.0], "b": [9.0, 2.0], "c": [1.0, 10.0]}
+
+
+def trunk_by_family(present: str, announced: Mapping[str, Mapping[str, int]]) -> np.ndarray:
+    """The encoder that those present make of it."""
+    config = FederationConfig(trunk_weights=TrunkWeights.TASK_FAMILY)
+    running = build_algorithm(config, announced).start(GLOBAL, GLOBAL)
+    for name in present:
+        running.add(site(MOVED[name]), MEASURED[name])
+    return running.finish()["encoder.w"]
+
+
+def test_families_weigh_alike_whatever_tasks_and_clips_they_have() -> None:
+    """EF and what comes of it are one family of 8 clips, stenosis one of 1: a weighs 6/8, b 2/8,
+    c 1/1. Moves (0, 0), (8, 0), (0, 8): (8 * .25, 8 * 1) / 2 = (1, 4); so (1, 2) becomes (2, 6).
+
+    By clips, c would weigh 1 of 9; were each task a family, a would weigh 3.5 of 5.
+    """
+    np.testing.assert_array_equal(trunk_by_family("abc", MEASURED), [2.0, 6.0])
+
+
+def test_a_family_of_which_a_site_is_missing_weighs_less() -> None:
+    """Without a, families keep the totals that were announced: b weighs 2/8 and c 1.
+
+    (8 * .25, 8) / 1.25 = (1.6, 6.4): a family counts by the part of its clips that came, and b does
+    not step in for a.
+    """
+    np.testing.assert_allclose(trunk_by_family("bc", MEASURED), [2.6, 8.4], rtol=1e-6)
+
+
+def test_a_site_with_labels_of_two_families_counts_in_both() -> None:
+    """d has 4 EF and 1 view of 4 and 2 in all, e 1 view: d weighs 1 + 1/2, e 1/2.
+
+    Moves (4, 0) and (0, 4): (4 * 1.5, 4 * .5) / 2 = (3, 1); so (4, 3).
+    """
+    counts = {
+        "d": {"encoder": 4, "heads.ef": 4, "heads.view": 1},
+        "e": {"encoder": 1, "heads.view": 1},
+    }
+    config = FederationConfig(trunk_weights=TrunkWeights.TASK_FAMILY)
+    running = build_algorithm(config, counts).start(GLOBAL, GLOBAL)
+    running.add(site([5, 2], 10.0) | {"heads.view.w": GLOBAL["heads.view.w"]}, counts["d"])
+    running.add(site([1, 6]) | {"heads.view.w": GLOBAL["heads.view.w"]}, counts["e"])
+    np.testing.assert_array_equal(running.finish()["encoder.w"], [4.0, 3.0])
+
+
+@pytest.mark.parametrize("weights", list(TrunkWeights))
+def test_pre_training_counts_by_clips_whatever_fine_tuning_does(weights: TrunkWeights) -> None:
+    """No head: 1 and 3 clips, as in the first test of FedAvg."""
+    announced = {"a": {"encoder": 1, "heads.ef": 1}, "b": {"encoder": 3, "heads.as_grade": 3}}
+    rule = build_algorithm(FederationConfig(trunk_weights=weights), announced)
+    result = fold(rule, (site([2, 4]), {"encoder": 1}), (site([6, 0]), {"encoder": 3}))
+    np.testing.assert_array_equal(result["encoder.w"], [5.0, 1.0])
+
+
+def test_every_task_is_of_the_family_that_it_is_read_from() -> None:
+    ventricle = {Task.EF, Task.ESV, Task.EDV, Task.REDUCED_EF}
+    families = {family: {t for t in Task if TASKS[t].family is family} for family in TaskFamily}
+    assert families == {
+        TaskFamily.VENTRICLE: ventricle,
+        TaskFamily.AORTIC_STENOSIS: {Task.AS_GRADE, Task.AS_CLASS},
+        TaskFamily.VIEW: {Task.VIEW},
+    }
 
 
 def test_add_returns_the_norm_of_the_change() -> None:

@@ -1,0 +1,143 @@
+"""Trains and tests the arms of the federation benchmark; what the folder has is not done again."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks.federation_arms import STENOSIS, Arm, pretraining, recipe
+from echofm_core.console import progress
+from echofm_core.data.manifest import Split, save_manifest
+from echofm_core.data.prepare import read_and_decode
+from echofm_core.models.checkpoints.start import pin_start
+from echofm_core.phantom.institutions import Layout, write_institutions
+from echofm_core.plan import Plan
+from server.rounds import evaluate_sites, run_federation, run_name
+from simulations.engine import Engine, SiteSettings
+from simulations.prepare import prepare_sites, save_sites, site_manifest
+
+#: Patients of the federation, and the seed that they are drawn with.
+PATIENTS = {
+    Layout.ECHONET_DYNAMIC: 440,
+    Layout.CAMUS: 120,
+    Layout.MIMIC_IV_ECHO: 30,
+    Layout.TMED2: 90,
+}
+DRAWN = 7
+#: Further patients of ``STENOSIS`` as test: its own are too few to tell two models apart.
+FURTHER = {Layout.TMED2: 240}
+FURTHER_DRAWN = 4242
+#: Their site name, and the name of the run that tests at them.
+ELSEWHERE = "further"
+#: What is written last into the folder of a finished arm.
+PREDICTIONS = "predictions.parquet"
+
+
+def write_and_decode(folder: Path) -> None:
+    """Write and decode all patients into a folder, unless that is done."""
+    if not (folder / "data.done").exists():
+        _write(folder / "data", PATIENTS, DRAWN)
+        plan = _rooted(folder / "data", recipe())
+        save_sites(prepare_sites(plan, folder / "cache"), plan, folder)
+        (folder / "data.done").touch()
+    if not (folder / "further.done").exists():
+        _write(folder / ELSEWHERE, FURTHER, FURTHER_DRAWN)
+        found, _ = read_and_decode(_rooted(folder / ELSEWHERE, recipe()), _further_cache(folder))
+        graded = found[found["as_grade"].notna()].reset_index(drop=True)
+        graded = graded.assign(site=ELSEWHERE, split=Split.TEST.value)
+        save_manifest(graded, site_manifest(folder, ELSEWHERE))
+        (folder / "further.done").touch()
+
+
+def run_all(arms: Sequence[Arm], folder: Path) -> None:
+    """Train and test every arm, one after the other, in this process."""
+    with Engine(device="cpu") as engine, progress("training arms", len(arms)) as meter:
+        for arm in arms:
+            run_arm(arm, folder, engine)
+            meter.advance(1, note=f"seed {arm.seed}: {arm.name}")
+
+
+def run_arm(arm: Arm, folder: Path, engine: Engine) -> None:
+    """Train and test one arm, unless its folder is finished; killed, it goes on."""
+    place, plan = place_of(arm, folder), arm.plan()
+    if (place / PREDICTIONS).exists():
+        return
+    sites = [STENOSIS] if arm.alone else _sites(folder)
+    if not arm.alone:
+        plan = _started(plan, _pretrained(arm.seed, folder, engine))
+    grid = engine.grid([_settings(folder, place, site) for site in sites])
+    result = run_federation(grid, plan, place, resume=(place / "journal").exists())
+    further = engine.grid([_settings(folder, place, ELSEWHERE)])
+    evaluate_sites(further, plan, result.weights, run=ELSEWHERE)
+    tested = {site: run_name(plan) for site in sites} | {ELSEWHERE: ELSEWHERE}
+    parts = [
+        pd.read_parquet(path)
+        for site, run in tested.items()
+        if (path := place / "sites" / site / run / "predictions.parquet").exists()
+    ]
+    pd.concat(parts, ignore_index=True).to_parquet(place / PREDICTIONS, index=False)
+
+
+def predictions_of(arm: Arm, folder: Path) -> pd.DataFrame:
+    """What a finished arm predicted for the test clips of every site."""
+    return pd.read_parquet(place_of(arm, folder) / PREDICTIONS)
+
+
+def place_of(arm: Arm, folder: Path) -> Path:
+    """The run folder of an arm: another recipe, another folder."""
+    return folder / "runs" / f"seed-{arm.seed}" / f"{_plain(arm.name)}-{arm.plan().digest()[:8]}"
+
+
+def _pretrained(seed: int, folder: Path, engine: Engine) -> Path:
+    """Run folder of the federated pre-training; trained where it is not there."""
+    plan = pretraining(seed)
+    place = folder / "runs" / f"seed-{seed}" / f"pretraining-{plan.digest()[:8]}"
+    grid = engine.grid([_settings(folder, place, site) for site in _sites(folder)])
+    if not (place / "model" / "model.safetensors").exists():
+        run_federation(grid, plan, place, resume=(place / "journal").exists())
+    return place
+
+
+def _started(plan: Plan, start: Path) -> Plan:
+    return pin_start(
+        plan.model_copy(update={"machine": plan.machine.model_copy(update={"start": str(start)})})
+    )
+
+
+def _sites(folder: Path) -> list[str]:
+    return sorted(pd.read_parquet(folder / "sites.parquet")["site"].unique())
+
+
+def _settings(folder: Path, place: Path, site: str) -> SiteSettings:
+    cache = _further_cache(folder) if site == ELSEWHERE else folder / "cache"
+    return SiteSettings(
+        name=site,
+        manifest=site_manifest(folder, site),
+        store=cache / "stores",
+        state=place / "sites" / site,
+    )
+
+
+def _write(folder: Path, patients: Mapping[Layout, int], seed: int) -> None:
+    if folder.exists() and (folder / ".complete").exists():
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    with progress("writing SYNTHETIC patients", sum(patients.values())) as meter:
+        write_institutions(folder, patients, seed=seed, meter=meter, workers=2)
+    (folder / ".complete").touch()
+
+
+def _rooted(root: Path, plan: Plan) -> Plan:
+    machine = plan.machine.model_copy(update={"roots": (str(root),), "workers": 2})
+    return plan.model_copy(update={"machine": machine})
+
+
+def _further_cache(folder: Path) -> Path:
+    return folder / "cache" / ELSEWHERE
+
+
+def _plain(name: str) -> str:
+    return name.replace(", ", "-").replace(" ", "-")
