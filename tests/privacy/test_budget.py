@@ -5,7 +5,7 @@ from echofm_core.errors import PrivacyError
 from echofm_core.plan import Plan
 from echofm_core.privacy.accounting import Steps, epsilon
 from echofm_core.privacy.budget import planned_epsilon, planned_steps, resolve_noise, steps_of_round
-from echofm_core.privacy.config import PrivacyConfig
+from echofm_core.privacy.config import PrivacyConfig, PrivacyKind
 from echofm_core.training.config import FinetuneConfig, PhaseConfig, PretrainConfig
 
 
@@ -22,6 +22,17 @@ def test_steps_of_a_round_by_hand() -> None:
     config = PhaseConfig(batch_size=10, local_epochs=2)
     assert steps_of_round(config, 45) == Steps(10 / 45, 10)
     assert steps_of_round(config, 4) == Steps(1.0, 2)
+
+
+def test_private_steps_are_those_of_the_plan_where_it_counts_in_steps() -> None:
+    """45 patients, 10 a step: still at the rate 10/45, however many steps a pass would take."""
+    assert steps_of_round(PhaseConfig(batch_size=10, local_steps=7), 45) == Steps(10 / 45, 7)
+    private = Plan(
+        pretrain=PretrainConfig(rounds=0),
+        finetune=FinetuneConfig(rounds=2, batch_size=5, local_steps=7),
+        privacy=PrivacyConfig(kind=PrivacyKind.LOCAL, noise_multiplier=1.0),
+    )
+    assert planned_steps(private, 50) == [Steps(0.1, 14)]
 
 
 def test_steps_of_a_plan_by_hand() -> None:
