@@ -55,7 +55,10 @@ def test_where_it_runs_is_not_part_of_the_hash() -> None:
         ({"privacy": {"kind": "local"}}, "exactly one of epsilon and noise_multiplier"),
         ({"finetune": {"local_steps": 9, "local_epochs": 2}}, "= 9 and local_epochs = 2 both say"),
         ({"finetune": {"local_steps": -1}}, "`finetune.local_steps`: input should be greater than"),
-        ({"federation": {"trunk_weights": "task"}}, "input should be 'clips', 'equal' or 'task_fam"),
+        (
+            {"federation": {"trunk_weights": "task"}},
+            "input should be 'clips', 'equal' or 'task_fam",
+        ),
         ({"pretrain": {"mask_ratio": 1.5}}, "`pretrain.mask_ratio`: input should be less than 1"),
     ],
 )

@@ -20,16 +20,24 @@ TEST = 2
 
 
 def small_plan(**changes: dict[str, Any]) -> Plan:
-    """Two rounds of each phase with a 32-pixel model; tables of the plan may be changed."""
+    """Two rounds of each phase with a 32-pixel model; tables of the plan may be changed.
+
+    Fine-tuning takes three steps a round, so that the second round begins within a pass over the
+    clips of each site, and weighs sites by what all of them announced.
+    """
     values: dict[str, Any] = {
         "name": "small",
         "seed": 7,
         "data": {"size": 32, "frames": 4, "min_clip_frames": 2, "test_windows": 1},
         "model": {"size": "tiny"},
         "pretrain": {"rounds": 2, "batch_size": 2},
-        "finetune": {"rounds": 2, "batch_size": 2, "tasks": ["ef", "reduced_ef", "as_grade"]},
+        "finetune": {
+            "rounds": 2, "batch_size": 2, "local_steps": 3,
+            "tasks": ["ef", "reduced_ef", "as_grade"],
+        },
+        "federation": {"trunk_weights": "task_family"},
         "evaluation": {"bootstrap": 100},
-    }
+    }  # fmt: skip
     for table, change in changes.items():
         values[table] = {**values.get(table, {}), **change}
     return plan_from_mapping(values, "test")

@@ -64,11 +64,16 @@ class MortalWindows(ClipWindows):
 
 
 def run(
-    phase: Phase, clips: ClipWindows, state: Path, save_every: int, round_: int = 1
+    phase: Phase,
+    clips: ClipWindows,
+    state: Path,
+    save_every: int,
+    round_: int = 1,
+    local_steps: int = 0,
 ) -> tuple[str, RoundReport]:
     """Do a round; digest of the weights, and the report."""
     where = context(state=state, proximal_mu=0.1, round=round_)
-    change = {"save_every": save_every}
+    change = {"save_every": save_every, "local_steps": local_steps}
     if phase is Phase.PRETRAIN:
         model = build_autoencoder(PLAN)
         report = pretrain_round(model, clips, PRETRAIN.model_copy(update=change), where)

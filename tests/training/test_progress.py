@@ -87,6 +87,24 @@ def test_killed_anywhere_it_ends_with_the_same_bits(
     assert not left(tmp_path, phase).exists()
 
 
+def test_a_round_of_steps_goes_on_within_a_pass(clips: ClipWindows, tmp_path: Path) -> None:
+    """20 labelled clips in batches of 5 are four steps a pass, and a round has seven: the second
+    begins before the last step of a pass. Killed in its fifth step, four are saved: 15 windows are
+    left.
+    """
+
+    def second(windows: ClipWindows, state: Path, every: int) -> tuple[str, RoundReport]:
+        return run(Phase.FINETUNE, windows, state, every, round_=2, local_steps=7)
+
+    straight = second(clips, tmp_path / "straight", 0)
+    assert straight[1].metrics["steps"] == 7
+    with pytest.raises(KilledError):
+        second(MortalWindows(clips, 23, die), tmp_path / "killed", 2)
+    rest = MortalWindows(clips, -1, die)
+    assert second(rest, tmp_path / "killed", 2) == straight
+    assert rest.served == 15
+
+
 def test_killed_again_and_again(clips: ClipWindows, whole: Whole, tmp_path: Path) -> None:
     """Seven windows a life are one step, which is saved: it still comes to the end."""
     lives = 0
