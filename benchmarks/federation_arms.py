@@ -14,6 +14,8 @@ RECIPE = Path(__file__).with_name("federation_weights.toml")
 SEEDS = (7, 8, 9)
 #: Steps of each of the three sites with labels: together as many as one pass at each takes.
 STEPS = 23
+#: As many as one pass of the largest site takes: more work for the federation, and none less there.
+MORE = 39
 #: The site that alone has grades of aortic stenosis.
 STENOSIS = "tmed2"
 
@@ -24,29 +26,39 @@ class Arm:
 
     Attributes:
         seed: Of the plan.
-        even: As many steps at every site, else one pass over its clips.
+        steps: At every site in a round; 0: one pass over its clips.
         weights: How a site counts in the shared trunk.
         alone: No federation: ``STENOSIS`` pre-trains and fine-tunes on its own clips.
     """
 
     seed: int
-    even: bool
+    steps: int
     weights: TrunkWeights = TrunkWeights.CLIPS
     alone: bool = False
 
     @property
     def name(self) -> str:
         """All but the seed."""
-        work = f"{STEPS} steps" if self.even else "one pass"
+        work = f"{self.steps} steps" if self.steps else "one pass"
         return f"{STENOSIS} alone, {work}" if self.alone else f"{work}, {self.weights.value}"
 
     def plan(self) -> Plan:
         """Of the fine-tuning of a federation, or of both phases of a site alone."""
-        work = {"local_steps": STEPS} if self.even else {"local_epochs": 1}
+        work = {"local_steps": self.steps} if self.steps else {"local_epochs": 1}
         federation = {"trunk_weights": self.weights}
         if self.alone:
             return _changed(self.seed, finetune=work)
         return _changed(self.seed, pretrain={"rounds": 0}, finetune=work, federation=federation)
+
+
+def chosen(seed: int) -> Arm:
+    """What a plan does by default, with the demo's number of steps."""
+    return Arm(seed=seed, steps=STEPS, weights=TrunkWeights.EQUAL)
+
+
+def rivals() -> tuple[str, ...]:
+    """Arms that the chosen one is held to: the site alone, and what was shipped before."""
+    return Arm(seed=0, steps=STEPS, alone=True).name, Arm(seed=0, steps=0).name
 
 
 def pretraining(seed: int) -> Plan:
@@ -55,16 +67,15 @@ def pretraining(seed: int) -> Plan:
 
 
 def all_arms(seeds: tuple[int, ...] = SEEDS) -> list[Arm]:
-    """Seed by seed: the site alone, then work x weights."""
+    """Seed by seed: the site alone, work x weights, and more work."""
+    alike = list(product((STEPS, 0), TrunkWeights))
     return [
         arm
         for seed in seeds
         for arm in (
-            *(Arm(seed=seed, even=even, alone=True) for even in (False, True)),
-            *(
-                Arm(seed=seed, even=even, weights=weights)
-                for even, weights in product((False, True), TrunkWeights)
-            ),
+            *(Arm(seed=seed, steps=steps, alone=True) for steps in (STEPS, 0)),
+            *(Arm(seed=seed, steps=steps, weights=weights) for steps, weights in alike),
+            Arm(seed=seed, steps=MORE, weights=TrunkWeights.EQUAL),
         )
     ]
 

@@ -63,7 +63,7 @@ def run_all(arms: Sequence[Arm], folder: Path) -> None:
 def run_arm(arm: Arm, folder: Path, engine: Engine) -> None:
     """Train and test one arm, unless its folder is finished; killed, it goes on."""
     place, plan = place_of(arm, folder), arm.plan()
-    if (place / PREDICTIONS).exists():
+    if finished(arm, folder):
         return
     sites = [STENOSIS] if arm.alone else _sites(folder)
     if not arm.alone:
@@ -79,6 +79,11 @@ def run_arm(arm: Arm, folder: Path, engine: Engine) -> None:
         if (path := place / "sites" / site / run / "predictions.parquet").exists()
     ]
     pd.concat(parts, ignore_index=True).to_parquet(place / PREDICTIONS, index=False)
+
+
+def finished(arm: Arm, folder: Path) -> bool:
+    """Is the arm trained and tested?"""
+    return (place_of(arm, folder) / PREDICTIONS).exists()
 
 
 def predictions_of(arm: Arm, folder: Path) -> pd.DataFrame:

@@ -1,0 +1,90 @@
+"""The federation benchmark's arms and arithmetic; what they reach takes an hour and is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+import pytest
+
+from benchmarks.federation_arms import all_arms, chosen, pretraining, rivals
+from benchmarks.federation_table import (
+    Figures,
+    Measure,
+    difference,
+    measured_scores,
+    rows_of,
+)
+from echofm_core.plan import TrunkWeights
+from echofm_core.tasks import Task
+
+EF = Measure(title="EF R2", site="here", task=Task.EF, metric="r2")
+
+
+def predictions(values: Sequence[float]) -> pd.DataFrame:
+    """EF of patients whose truth is 40, 50 and 60."""
+    return pd.DataFrame(
+        {
+            "dataset": "d", "site": "here", "task": "ef",
+            "patient_id": ["a", "b", "c"], "study_id": ["a", "b", "c"], "clip_id": ["a", "b", "c"],
+            "truth": [40.0, 50.0, 60.0], "prediction": values,
+        }
+    )  # fmt: skip
+
+
+def test_arms_differ_in_work_and_weights_alone() -> None:
+    """Each seed has both kinds of work with all weights, the site alone with both, and more."""
+    arms = all_arms((7,))
+    assert len(arms) == 2 + 2 * len(TrunkWeights) + 1
+    for arm in arms:
+        plan = arm.plan()
+        assert plan.seed == 7
+        assert plan.finetune.local_steps == arm.steps
+        assert plan.finetune.local_epochs == 1
+        assert plan.pretrain.rounds == (pretraining(7).pretrain.rounds if arm.alone else 0)
+        same = {"local_steps", "local_epochs"}
+        assert plan.finetune.model_dump(exclude=same) == pretraining(7).finetune.model_copy(
+            update={"rounds": plan.finetune.rounds}
+        ).model_dump(exclude=same)
+    names = [arm.name for arm in arms]
+    assert len(set(names)) == len(names)
+    assert chosen(7).name in names and set(rivals()) <= set(names)
+
+
+def test_a_difference_is_the_mean_over_seeds_by_hand() -> None:
+    """Squared errors over 200: ours 0 and 0, so R2 1 and 1; theirs 2 * 25 and 2 * 100, so R2 0.75
+    and 0. Mean difference: (0.25 + 1) / 2.
+    """
+    ours = [predictions([40, 50, 60]), predictions([40, 50, 60])]
+    theirs = [predictions([45, 50, 55]), predictions([50, 50, 50])]
+    value, low, high = difference(EF, ours, theirs)
+    assert value == pytest.approx(0.625)
+    assert low <= value <= high
+
+
+def test_a_model_less_itself_is_zero_with_no_width() -> None:
+    ours = [predictions([41, 52, 57])]
+    assert difference(EF, ours, ours) == (0.0, 0.0, 0.0)
+
+
+def test_an_arm_without_a_measure_has_no_score() -> None:
+    scores = measured_scores({("x", 7): predictions([45, 50, 55])}, [EF])
+    assert scores == [("x", 7, "EF R2", pytest.approx(0.75))]
+    elsewhere = predictions([45, 50, 55]).assign(site="there")
+    assert measured_scores({("x", 7): elsewhere}, [EF]) == []
+
+
+def test_an_arm_that_is_better_by_its_whole_interval_misses_the_bar() -> None:
+    """Both ends below zero: the chosen arm is worse. The bar is on the arms that it is held to."""
+    alone, shipped = rivals()
+    differences = pd.DataFrame(
+        [
+            (alone, "m", 3, -0.2, -0.3, -0.1),
+            (shipped, "m", 3, -0.1, -0.2, 0.1),
+            ("x", "m", 3, -1, -2, -1),
+        ],
+        columns=["rival", "measure", "seeds", "value", "low", "high"],
+    )
+    scores = pd.DataFrame(columns=["arm", "seed", "measure", "value"])
+    rows = rows_of(Figures(told={}, scores=scores, differences=differences))
+    assert [row.holds for row in rows] == [None, False, None, True, None, None]
