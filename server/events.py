@@ -16,6 +16,7 @@ class EventKind(StrEnum):
     WAITING = "waiting"
     DESCRIBED = "described"
     ROUND = "round"
+    WARNED = "warned"
     EVALUATED = "evaluated"
 
 
@@ -29,6 +30,7 @@ class Event:
         round, rounds: Which round of how many; 0 outside of training.
         sites: Sites it concerns: waited for, described, folded in, or evaluated.
         refused: Site -> why it did not count.
+        warnings: Site -> what it has hardly learnt.
         digest: Digest of the new global weights.
         loss: Mean training loss over the sites that counted, by clips; NaN if none was told.
         private: Some site trained privately, and told none.
@@ -42,6 +44,7 @@ class Event:
     rounds: int = 0
     sites: tuple[str, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
+    warnings: Mapping[str, str] = field(default_factory=dict)
     digest: str = ""
     loss: float = math.nan
     private: bool = False
@@ -61,6 +64,9 @@ class Event:
             return f"waiting for {names or 'sites'} ({self.seconds:.0f} s){refused}"
         if self.kind is EventKind.DESCRIBED:
             return f"{len(self.sites)} sites: {names}{refused}"
+        if self.kind is EventKind.WARNED:
+            told = "".join(f"\n  {site}: {what}" for site, what in self.warnings.items())
+            return f"{self.phase} ended with warnings{told}"
         if self.kind is EventKind.EVALUATED:
             return f"evaluated at {names or 'no site'} in {self.seconds:.1f} s{refused}"
         how = "from the journal" if self.replayed else f"{self.seconds:.1f} s"

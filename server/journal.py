@@ -46,6 +46,7 @@ class Entry:
         refused: Site -> why it did not count: refused, in error, late, or still busy.
         digest: Of the new global weights.
         seconds: Wall time of the round.
+        warnings: Site -> what it has hardly learnt; in the last round of a phase alone.
     """
 
     phase: Phase
@@ -55,6 +56,7 @@ class Entry:
     refused: Mapping[str, str] = field(default_factory=dict)
     digest: str = ""
     seconds: float = 0.0
+    warnings: Mapping[str, str] = field(default_factory=dict)
 
 
 class Journal:

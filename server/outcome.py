@@ -152,4 +152,4 @@ def _notes(plan: Plan, result: FederationResult) -> list[str]:
         elif not any(about.test_labels.get(task.value) for about in result.sites.values()):
             notes.append(f"No site has test labels for the planned task {task.value}.")
     notes += [f"{site} could not be tested: {why}" for site, why in result.failed.items()]
-    return notes
+    return [*notes, *result.warnings]

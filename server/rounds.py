@@ -12,7 +12,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +41,7 @@ from server.metrics_table import metrics_table
 from server.phase import Participant, PhaseRun, round_event, train_phase
 from server.sites import Site, gather_sites, participants_of
 from server.tracked import tracked
+from server.unlearned import unlearned_tasks, unseen_clips
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,6 +73,7 @@ class FederationResult:
         sites: Site -> what it said of itself.
         seconds: Wall time of all rounds, those before an interruption too, and of the test.
         metrics: Columns arm, phase, round, site, metric, value.
+        warnings: A sentence for each site with a task hardly learnt, or with clips never seen.
     """
 
     weights: Weights
@@ -81,6 +83,7 @@ class FederationResult:
     sites: Mapping[str, SiteDescription]
     seconds: float
     metrics: pd.DataFrame
+    warnings: tuple[str, ...] = ()
 
 
 def run_federation(
@@ -137,6 +140,7 @@ def run_federation(
                 # The next phase begins from the checkpoint, so that one model is in memory.
                 weights = {}
                 weights = _run_phase(grid, plan, phase, sites, journal, folder, tell, tracking)
+    warned = _warn(journal, sites, plan, tell)
     weights = _plain(plan, weights)
     name = digest(weights)
     started = time.monotonic()
@@ -157,6 +161,7 @@ def run_federation(
         sites={site: found.about for site, found in sites.items()},
         seconds=round(seconds, 1),
         metrics=metrics,
+        warnings=warned,
     )
 
 
@@ -229,6 +234,8 @@ def _run_phase(
     )
 
     def keep(entry: Entry, weights: Weights) -> None:
+        if entry.round == rounds:
+            entry = replace(entry, warnings=unlearned_tasks([*journal.entries(), entry]))
         journal.record(entry, weights)
         tracking.add(tracked(entry))
 
@@ -239,6 +246,18 @@ def _run_phase(
         on_round=keep,
         on_event=tell,
     )
+
+
+def _warn(
+    journal: Journal, sites: Mapping[str, Site], plan: Plan, tell: OnEvent
+) -> tuple[str, ...]:
+    """Tell what sites have hardly learnt or seen, and return it as sentences."""
+    unseen = unseen_clips({name: site.about for name, site in sites.items()}, plan)
+    unlearned = [entry.warnings for entry in journal.entries()]
+    found = [each for each in (*unlearned, unseen) if each]
+    for each in found:
+        tell(Event(kind=EventKind.WARNED, phase=Phase.FINETUNE.value, warnings=each))
+    return tuple(f"{site}: {what}" for each in found for site, what in each.items())
 
 
 def _initial(plan: Plan, phase: Phase, journal: Journal) -> Weights:

@@ -91,6 +91,7 @@ def run_experiment(plan: Plan, run: Path, *, resume: bool = False) -> Outcome:
     notes += untrained_notes(plan)
     sessions.tick()
     results = _train(plan, run, prepared, arms, sessions, resume)
+    notes += results[FEDERATED].warnings
     write_floor(plan, run, prepared)
     scores = score_run(run, plan)
     digest = results[FEDERATED].digest
@@ -196,8 +197,8 @@ def _run_arm(
         if event.round_done:
             sessions.tick()
             meter.advance(1, note=arm.name)
-            if arm.name == FEDERATED:
-                console.print(event.line())
+        if arm.name == FEDERATED and (event.round_done or event.warnings):
+            console.print(event.line())
 
     result = run_federation(
         engine.grid(settings(arm.train)),

@@ -217,6 +217,29 @@ def test_phases_that_nobody_can_train_are_said_before_they_start(
         federate(built_sites, plan, tmp_path / "views")
 
 
+def test_a_task_that_is_not_learnt_is_said_in_journal_events_and_result(
+    built_sites: list[SiteSettings], tmp_path: Path
+) -> None:
+    """At a rate of 1e-9 nothing moves: of the sites' losses only the windows change. Gone on with,
+    the finished run says the same."""
+    plan = small_plan(
+        pretrain={"rounds": 0},
+        finetune={"rounds": 3, "learning_rate": 1e-9, "tasks": ["as_grade"], "augment": False},
+    )
+    result, events = federate(built_sites, plan, tmp_path)
+    (warned,) = [event for event in events if event.kind is EventKind.WARNED]
+    assert list(warned.warnings) == ["gamma"]
+    assert "training loss of as_grade began at" in warned.line()
+    entries = [
+        json.loads((tmp_path / "run" / "journal" / f"finetune-{number:04d}.json").read_text())
+        for number in (1, 2, 3)
+    ]
+    assert [list(entry["warnings"]) for entry in entries] == [[], [], ["gamma"]]
+    assert result.warnings == (f"gamma: {warned.warnings['gamma']}",)
+    again, _ = federate(built_sites, plan, tmp_path, resume=True)
+    assert again.warnings == result.warnings
+
+
 def test_sites_that_are_missing_are_named(built_sites: list[SiteSettings], tmp_path: Path) -> None:
     with (
         Engine() as engine,

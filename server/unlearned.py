@@ -1,0 +1,79 @@
+"""What a site hardly learns: tasks whose loss stays where it began, clips that it never sees."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from echofm_core.contract import HEADS, Phase, SiteDescription
+from echofm_core.plan import Plan
+from server.journal import Entry, SiteEntry
+
+#: Rounds that a site must have trained a task in before anything is said of it.
+LEAST_ROUNDS = 3
+#: A task whose last loss is above this share of its first one is named. On the demo's phantoms
+#: tasks that were learnt end between 0.14 and 0.44 of it, one that was not at 0.84.
+NEAR = 0.8
+
+
+def unlearned_tasks(entries: Sequence[Entry]) -> dict[str, str]:
+    """A sentence for each site with such a task.
+
+    Fine-tuning alone is looked at: masked auto-encoding has no loss that it could reach, and ends
+    near its start on noisy cines however well it learns. A private site reports no loss, and
+    nothing is said of it.
+
+    Args:
+        entries: Rounds in order, of any phase.
+    """
+    losses: dict[str, dict[str, list[float]]] = {}
+    for entry in entries:
+        for site, part in entry.sites.items():
+            for task, loss in _losses(part).items() if entry.phase is Phase.FINETUNE else ():
+                losses.setdefault(site, {}).setdefault(task, []).append(loss)
+    found = {
+        site: [_words(task, values) for task, values in tasks.items() if _stayed(values)]
+        for site, tasks in losses.items()
+    }
+    return {
+        site: f"{'; '.join(tasks)}: hardly learnt there. More finetune.local_steps, or another "
+        "federation.trunk_weights, may help."
+        for site, tasks in sorted(found.items())
+        if tasks
+    }
+
+
+def unseen_clips(sites: Mapping[str, SiteDescription], plan: Plan) -> dict[str, str]:
+    """A sentence for each site that fine-tunes on fewer windows than it has labelled clips.
+
+    A number of steps does not grow with a site, as a pass over its clips does.
+    """
+    config = plan.finetune
+    seen = config.rounds * config.local_steps * config.batch_size
+    clips = {site: max(about.labels.values(), default=0) for site, about in sites.items()}
+    return {
+        site: f"sees {seen} windows in {config.rounds} rounds of fine-tuning and has {count} "
+        "labelled clips, so that some never count. Raise finetune.local_steps."
+        for site, count in sorted(clips.items())
+        if 0 < seen < count
+    }
+
+
+def _losses(part: SiteEntry) -> Mapping[str, float]:
+    """Loss of each task; a site with one task reports it as the whole."""
+    named = {
+        name.removeprefix("loss/"): value
+        for name, value in part.metrics.items()
+        if name.startswith("loss/")
+    }
+    tasks = [group.partition(".")[2] for group in part.counts if group.startswith(f"{HEADS}.")]
+    if not named and len(tasks) == 1 and "loss" in part.metrics:
+        return {tasks[0]: part.metrics["loss"]}
+    return named
+
+
+def _stayed(losses: Sequence[float]) -> bool:
+    return len(losses) >= LEAST_ROUNDS and losses[-1] > NEAR * losses[0]
+
+
+def _words(task: str, losses: Sequence[float]) -> str:
+    return f"the training loss of {task} began at {losses[0]:.2f} and ended at {losses[-1]:.2f}"
