@@ -7,17 +7,18 @@ server, client and engine, so that only the data differ.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
 
-from echofm_core.contract import EVERY_SITE
+from echofm_core.contract import EVERY_SITE, Phase
 from echofm_core.data.census import label_count
 from echofm_core.evaluation.config import Baseline
 from echofm_core.evaluation.model_names import FEDERATED, LEAVE_ONE_OUT, LOCAL, POOLED
 from echofm_core.plan import Plan
+from echofm_core.section import Section
 from echofm_core.tasks import Task
 
 #: Site name under which the pooled arm holds every site's manifest.
@@ -34,6 +35,7 @@ class Arm:
         train: Sites it trains on.
         test: Sites it is tested on.
         tasks: Tasks that some training site has labels for; others are n/a.
+        pools: Phase -> sites with something to train on that it holds as one.
     """
 
     name: str
@@ -41,16 +43,27 @@ class Arm:
     train: tuple[str, ...]
     test: tuple[str, ...]
     tasks: tuple[Task, ...]
+    pools: Mapping[Phase, int] = field(default_factory=dict)
 
     def folder(self, run: Path) -> Path:
         """Its run folder; the federated arm's is the experiment's own."""
         return run if self.name == FEDERATED else run / "baselines" / self.name.replace(":", "-")
 
     def plan(self, plan: Plan) -> Plan:
-        """The experiment's plan, with ``min_sites`` within the number of its sites."""
+        """The experiment's plan, with ``min_sites`` within the number of its sites.
+
+        Where work is counted in steps, pooled data take as many in a round as all their sites
+        together, so that each model of a table has seen as many windows.
+        """
         most = min(plan.federation.min_sites, len(self.train))
-        federation = plan.federation.model_copy(update={"min_sites": most})
-        return plan.model_copy(update={"federation": federation})
+        tables: dict[str, Section] = {
+            "federation": plan.federation.model_copy(update={"min_sites": most})
+        }
+        for phase, sites in self.pools.items():
+            table = plan.pretrain if phase is Phase.PRETRAIN else plan.finetune
+            steps = {"local_steps": table.local_steps * sites}
+            tables[phase.value] = table.model_copy(update=steps)
+        return plan.model_copy(update=tables)
 
 
 def plan_arms(manifest: pd.DataFrame, plan: Plan) -> tuple[list[Arm], list[str]]:
@@ -77,9 +90,7 @@ def plan_arms(manifest: pd.DataFrame, plan: Plan) -> tuple[list[Arm], list[str]]
     wanted = plan.evaluation.baselines
     if Baseline.POOLED in wanted:
         pooled = arm(POOLED, POOLED, sites, tested)
-        arms.append(
-            Arm(name=POOLED, model=POOLED, train=(EVERYTHING,), test=tested, tasks=pooled.tasks)
-        )
+        arms.append(replace(pooled, train=(EVERYTHING,), pools=_pools(train, plan, sites)))
     for site in sites:
         if Baseline.LOCAL in wanted:
             local = arm(f"{LOCAL}{site}", f"{LOCAL}{site}", [site], tested)
@@ -95,6 +106,14 @@ def plan_arms(manifest: pd.DataFrame, plan: Plan) -> tuple[list[Arm], list[str]]
             elif site in tested:
                 notes.append(f"Leaving {site} out is n/a: no other site has labels for its tasks.")
     return arms, notes
+
+
+def _pools(train: pd.DataFrame, plan: Plan, sites: Sequence[str]) -> dict[Phase, int]:
+    """Sites with training clips, and with a training label of a planned task."""
+    return {
+        Phase.PRETRAIN: sum(site in set(train["site"]) for site in sites),
+        Phase.FINETUNE: sum(bool(_tasks(train, plan, [site])) for site in sites),
+    }
 
 
 def _tasks(rows: pd.DataFrame, plan: Plan, sites: Sequence[str]) -> tuple[Task, ...]:

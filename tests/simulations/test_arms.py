@@ -71,6 +71,20 @@ def test_min_sites_never_exceeds_the_arm() -> None:
     assert [arm.plan(plan).federation.min_sites for arm in arms] == [3, 1, 1, 3, 1, 3, 1]
 
 
+def test_pooled_data_take_the_steps_of_all_their_sites() -> None:
+    """Four sites have clips to pre-train on, and three of them labels; others take the plan's."""
+    tables = {"pretrain": {"local_steps": 5}, "finetune": {"local_steps": 10}}
+    plan = plan_from_mapping(tables, "test")
+    arms, _ = plan_arms(manifest(), plan)
+    plans = {arm.name: arm.plan(plan) for arm in arms}
+    steps = {
+        name: (found.pretrain.local_steps, found.finetune.local_steps)
+        for name, found in plans.items()
+    }
+    assert steps.pop("pooled") == (20, 30)
+    assert set(steps.values()) == {(5, 10)}
+
+
 def test_folders_keep_the_federated_run_at_the_top() -> None:
     arms, _ = plan_arms(manifest(), Plan())
     assert arms[0].folder(Path("r")) == Path("r")
