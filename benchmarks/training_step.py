@@ -49,7 +49,7 @@ class Setting:
                 "data": {"size": self.pixels, "frames": FRAMES},
                 "model": {"size": self.size},
                 "pretrain": {"mask_ratio": MASK_RATIO, "decode_fraction": decode_fraction},
-                "finetune": {"tasks": ["ef"]},
+                "finetune": {"local_epochs": 1, "tasks": ["ef"]},
             },
             "of the benchmark",
         )

@@ -65,11 +65,11 @@ class FederationConfig(Section):
     """FedProx: weight of 0.5 * mu * ||w - w_global||^2 in the site's loss."""
     weight_exponent: float = Field(default=1.0, ge=0, le=1)
     """A site counts with n ** exponent: 1 by size, 0 all alike."""
-    trunk_weights: TrunkWeights = TrunkWeights.CLIPS
+    trunk_weights: TrunkWeights = TrunkWeights.EQUAL
     """How a site counts in the shared trunk (encoder, adapters, STF-Net) while fine-tuning:
-    ``clips`` as ``weight_exponent`` says; ``equal``, all alike; ``task_family``, the clips of each
-    family (EF, volumes and reduced EF; aortic stenosis; view) sum to one over the sites. A head,
-    and all of pre-training, count by clips."""
+    ``equal``, all alike; ``clips`` as ``weight_exponent`` says, and so it is where a plan names
+    that alone; ``task_family``, the clips of each family (EF, volumes and reduced EF; aortic
+    stenosis; view) sum to one over the sites. A head, and all of pre-training, count by clips."""
     min_sites: int = Field(default=1, ge=1)
     """Usable updates a round needs; with fewer the run stops and can be resumed."""
     deadline_seconds: float = Field(default=3600.0, gt=0)
@@ -78,6 +78,14 @@ class FederationConfig(Section):
     """Number format of weights on the wire."""
     max_update_norm: float = Field(default=0.0, ge=0)
     """Updates whose L2 distance from the global weights exceeds this are refused; 0: no bound."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _exponent_weighs_the_trunk(cls, values: Any) -> Any:
+        """A plan that names an exponent, and not what it is for, means all groups."""
+        if isinstance(values, dict) and "weight_exponent" in values:
+            return {"trunk_weights": TrunkWeights.CLIPS, **values}
+        return values
 
 
 class ProtocolName(StrEnum):

@@ -99,7 +99,7 @@ def train_phase(
         FederationError: A round ended with fewer than ``min_sites`` usable updates.
     """
     announced = {site: participant.most for site, participant in spec.participants.items()}
-    algorithm = build_algorithm(spec.federation, announced)
+    algorithm = build_algorithm(spec.federation, announced, spec.phase)
     frozen, moving = split_frozen(weights, spec.frozen, spec.federation.wire)
     model = wired(dict(moving), spec.federation.wire)
     del weights, moving

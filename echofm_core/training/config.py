@@ -126,6 +126,11 @@ class ClassWeights(StrEnum):
 class FinetuneConfig(PhaseConfig):
     """The ``[finetune]`` table: supervised training through STF-Net."""
 
+    local_steps: int = Field(default=20, ge=0)
+    """Optimizer steps of a round, as many at every site, however many clips it has: batches go on
+    where the round before ended, pass after pass. 0: as many as ``local_epochs`` take. Choose it so
+    that a middling site sees its clips about once a round; a plan that names ``local_epochs``
+    alone means those."""
     augment: bool = True
     """Change training windows as the table ``augmentation`` says."""
     tasks: tuple[Task, ...] = (Task.EF, Task.ESV, Task.EDV, Task.REDUCED_EF, Task.AS_GRADE)

@@ -88,7 +88,7 @@ class WeightedMean:
         model: dict[str, NDArray[np.float32]] = {}
         for name, array in self._current.items():
             total = self._sums.pop(name, None)
-            if total is None:
+            if total is None or not self._totals[group_of(name)]:
                 model[name] = array.astype(np.float32, copy=False)
                 continue
             total /= np.float32(self._totals[group_of(name)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from echofm_core.contract import Weights
+from echofm_core.contract import Phase, Weights
 from echofm_core.plan import FederationConfig
 from server.aggregation._api import Fold, WeightedMean
 from server.aggregation.shares import Announced, Shares
@@ -16,8 +16,8 @@ class FedAvg:
     Source: McMahan et al. 2017, Communication-Efficient Learning, algorithm 1.
     """
 
-    def __init__(self, config: FederationConfig, announced: Announced) -> None:
-        self._shares = Shares(config, announced)
+    def __init__(self, config: FederationConfig, announced: Announced, phase: Phase) -> None:
+        self._shares = Shares(config, announced, phase)
 
     def instruct(self) -> Mapping[str, float]:
         """Nothing beyond plain local training."""

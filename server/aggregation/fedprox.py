@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from echofm_core.contract import Phase
 from echofm_core.plan import FederationConfig
 from server.aggregation.fedavg import FedAvg
 from server.aggregation.shares import Announced
@@ -18,8 +19,8 @@ class FedProx(FedAvg):
     Source: Li et al. 2020, Federated Optimization in Heterogeneous Networks, algorithm 2.
     """
 
-    def __init__(self, config: FederationConfig, announced: Announced) -> None:
-        super().__init__(config, announced)
+    def __init__(self, config: FederationConfig, announced: Announced, phase: Phase) -> None:
+        super().__init__(config, announced, phase)
         self._mu = config.proximal_mu
 
     def instruct(self) -> Mapping[str, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 
-from echofm_core.contract import HEADS
+from echofm_core.contract import HEADS, Phase
 from echofm_core.plan import FederationConfig, TrunkWeights
 from echofm_core.tasks import TASKS, Task, TaskFamily
 
@@ -16,20 +16,21 @@ Announced = Mapping[str, Mapping[str, int]]
 class Shares:
     """Weights of a site, by parameter group.
 
-    A head counts by the clips with its label, to the power of ``weight_exponent``. So does the
-    trunk, and everything in pre-training, unless ``trunk_weights`` says otherwise. Families are
-    weighed against what *all* sites announced, which is known before the first reply: a weight
-    depends neither on who answers first nor on who does not answer. The mean divides by the
-    weights of those who did.
+    A head counts by the clips with its label, to the power of ``weight_exponent``; so does
+    everything in pre-training, which is one task for all. The trunk counts in fine-tuning as
+    ``trunk_weights`` says. Families are weighed against what *all* sites announced, which is known
+    before the first reply: a weight depends neither on who answers first nor on who does not. The
+    mean divides by the weights of those who did.
 
     Args:
         config: The plan's table.
         announced: Clips of every site that takes part.
+        phase: What is trained.
     """
 
-    def __init__(self, config: FederationConfig, announced: Announced) -> None:
+    def __init__(self, config: FederationConfig, announced: Announced, phase: Phase) -> None:
         self._exponent = config.weight_exponent
-        self._trunk = config.trunk_weights
+        self._trunk = config.trunk_weights if phase is Phase.FINETUNE else TrunkWeights.CLIPS
         self._totals: dict[TaskFamily, int] = defaultdict(int)
         for groups in announced.values():
             for family, clips in family_clips(groups).items():
@@ -38,17 +39,14 @@ class Shares:
     def of(self, counts: Mapping[str, int]) -> dict[str, float]:
         """Weight of a site in each group, from the training clips that it reports behind it."""
         shares = {group: float(clips) ** self._exponent for group, clips in counts.items()}
-        families = family_clips(counts)
-        if self._trunk is TrunkWeights.CLIPS or not families:
+        if self._trunk is TrunkWeights.CLIPS:
             return shares
-        return {
-            group: share if _task_of(group) else self._of_trunk(families)
-            for group, share in shares.items()
-        }
+        trunk = 1.0 if self._trunk is TrunkWeights.EQUAL else self._of_families(counts)
+        return {group: share if _task_of(group) else trunk for group, share in shares.items()}
 
-    def _of_trunk(self, families: Mapping[TaskFamily, int]) -> float:
-        if self._trunk is TrunkWeights.EQUAL:
-            return 1.0
+    def _of_families(self, counts: Mapping[str, int]) -> float:
+        """Sum of the site's parts of each family; 0 for a site that trained no head."""
+        families = family_clips(counts)
         return sum(clips / (self._totals[family] or clips) for family, clips in families.items())
 
 

@@ -32,7 +32,7 @@ def _scale() -> Scale:
     plan = {
         "data": {"size": 32, "frames": 4, "test_windows": 1},
         "pretrain": {"rounds": 2},
-        "finetune": {"rounds": 4},
+        "finetune": {"rounds": 4, "local_epochs": 1},
         "evaluation": {"bootstrap": 100},
     }
     return Scale(

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echofm_core.errors import PlanError
-from echofm_core.plan import Plan, load_plan, plan_from_json, plan_from_mapping
+from echofm_core.plan import Plan, TrunkWeights, load_plan, plan_from_json, plan_from_mapping
 
 
 def test_round_trip_through_toml_and_json_keeps_the_hash(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_where_it_runs_is_not_part_of_the_hash() -> None:
         ({"finetune": {"local_steps": -1}}, "`finetune.local_steps`: input should be greater than"),
         (
             {"federation": {"trunk_weights": "task"}},
-            "input should be 'clips', 'equal' or 'task_fam",
+            "'task' is none of clips, equal, task_family",
         ),
         ({"pretrain": {"mask_ratio": 1.5}}, "`pretrain.mask_ratio`: input should be less than 1"),
     ],
@@ -78,6 +78,23 @@ def test_any_text_is_a_plan_or_a_plan_error(tmp_path_factory: pytest.TempPathFac
         assert isinstance(load_plan(path), Plan)
     except PlanError as error:
         assert str(path) in str(error)
+
+
+def test_a_plan_that_names_one_of_two_keys_means_that_one(tmp_path: Path) -> None:
+    """Epochs without steps are epochs; an exponent without weights of the trunk is of all groups.
+    What is written of it, defaults spelled out, reads as the same plan.
+    """
+    tables = {"finetune": {"local_epochs": 3}, "federation": {"weight_exponent": 0.5}}
+    plan = plan_from_mapping(tables, "test")
+    assert (plan.finetune.local_steps, plan.finetune.local_epochs) == (0, 3)
+    assert plan.federation.trunk_weights is TrunkWeights.CLIPS
+    assert plan_from_json(plan.to_json()).digest() == plan.digest()
+    both = {"finetune": {"local_steps": 7, "local_epochs": 1}}
+    assert plan_from_mapping(both, "test").finetune.local_steps == 7
+    mixed = {"federation": {"weight_exponent": 0.5, "trunk_weights": "task_family"}}
+    assert plan_from_mapping(mixed, "test").federation.trunk_weights is TrunkWeights.TASK_FAMILY
+    assert plan_from_json(Plan().to_json()).digest() == Plan().digest()
+    assert Plan().finetune.local_steps and Plan().federation.trunk_weights is TrunkWeights.EQUAL
 
 
 def test_a_missing_plan_says_where_it_was_sought(tmp_path: Path) -> None:

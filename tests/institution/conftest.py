@@ -24,6 +24,7 @@ rounds = 3
 batch_size = 8
 [finetune]
 rounds = 4
+local_epochs = 1
 batch_size = 8
 learning_rate = 1e-3
 tasks = ["ef", "edv", "reduced_ef"]

@@ -17,7 +17,7 @@ def small_plan(form: StfNetForm = StfNetForm.COMPACT, seed: int = 3, **pretrain:
         "data": {"size": SIZE, "frames": FRAMES},
         "model": {"size": "tiny", "patch": PATCH, "tubelet": TUBELET, "stf_net": form},
         "pretrain": {"mask_ratio": 0.75, **pretrain},
-        "finetune": {"tasks": ["ef", "reduced_ef", "as_grade"]},
+        "finetune": {"local_epochs": 1, "tasks": ["ef", "reduced_ef", "as_grade"]},
     }
     return plan_from_mapping(values, "of a test")
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from echofm_core.contract import Weights
+from echofm_core.contract import Phase, Weights
 from echofm_core.plan import Aggregation, FederationConfig, TrunkWeights
 from echofm_core.tasks import TASKS, Task, TaskFamily
 from server.aggregation import ALGORITHMS, build_algorithm
@@ -71,7 +71,7 @@ def test_fedavg_weights_by_clips() -> None:
 
     Mean move: (1*1 + 3*5)/4 = 4, (1*2 - 3*2)/4 = -1; so (1, 2) becomes (5, 1).
     """
-    rule = build_algorithm(FederationConfig())
+    rule = build_algorithm(FederationConfig(trunk_weights=TrunkWeights.CLIPS))
     result = fold(rule, (site([2, 4]), {"encoder": 1}), (site([6, 0]), {"encoder": 3}))
     np.testing.assert_array_equal(result["encoder.w"], [5.0, 1.0])
 
@@ -95,7 +95,7 @@ def test_a_head_is_averaged_over_the_sites_with_its_labels_by_their_labels() -> 
     c has none: (2*4 - 6*4)/8 = -2, so 10 becomes 8. c still moves the encoder: a and b bring
     it by 0, c with 4 of 8 clips by +2: +1.
     """
-    rule = build_algorithm(FederationConfig())
+    rule = build_algorithm(FederationConfig(trunk_weights=TrunkWeights.CLIPS))
     result = fold(
         rule,
         (site([1, 2], 14.0), {"encoder": 1, "heads.ef": 2}),
@@ -175,11 +175,24 @@ def test_a_site_with_labels_of_two_families_counts_in_both() -> None:
 
 @pytest.mark.parametrize("weights", list(TrunkWeights))
 def test_pre_training_counts_by_clips_whatever_fine_tuning_does(weights: TrunkWeights) -> None:
-    """No head: 1 and 3 clips, as in the first test of FedAvg."""
+    """1 and 3 clips, as in the first test of FedAvg."""
     announced = {"a": {"encoder": 1, "heads.ef": 1}, "b": {"encoder": 3, "heads.as_grade": 3}}
-    rule = build_algorithm(FederationConfig(trunk_weights=weights), announced)
+    rule = build_algorithm(FederationConfig(trunk_weights=weights), announced, Phase.PRETRAIN)
     result = fold(rule, (site([2, 4]), {"encoder": 1}), (site([6, 0]), {"encoder": 3}))
     np.testing.assert_array_equal(result["encoder.w"], [5.0, 1.0])
+
+
+def test_a_site_that_trained_no_head_cannot_outweigh_the_others() -> None:
+    """b claims 1000 clips of the trunk and no label. Equal: it weighs as a does. By family: not at
+    all, and alone it leaves the trunk as it was.
+    """
+    announced = {"a": {"encoder": 1, "heads.ef": 1}, "b": {"encoder": 1000, "heads.ef": 1000}}
+    a, b = (site([2, 4], 10.0), announced["a"]), (site([6, 0]), {"encoder": 1000})
+    equal = build_algorithm(FederationConfig(trunk_weights=TrunkWeights.EQUAL), announced)
+    np.testing.assert_array_equal(fold(equal, a, b)["encoder.w"], [4.0, 2.0])
+    family = build_algorithm(FederationConfig(trunk_weights=TrunkWeights.TASK_FAMILY), announced)
+    np.testing.assert_array_equal(fold(family, a, b)["encoder.w"], [2.0, 4.0])
+    np.testing.assert_array_equal(fold(family, b)["encoder.w"], GLOBAL["encoder.w"])
 
 
 def test_every_task_is_of_the_family_that_it_is_read_from() -> None:

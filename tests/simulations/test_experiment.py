@@ -26,6 +26,7 @@ patch = 16
 rounds = 1
 [finetune]
 rounds = 2
+local_epochs = 1
 keep_optimizer = true
 [evaluation]
 bootstrap = 100

@@ -28,7 +28,9 @@ PLAN = Plan(
     data=DATA,
     model=ModelConfig(patch=8),
     pretrain=PretrainConfig(rounds=3, batch_size=8),
-    finetune=FinetuneConfig(rounds=3, batch_size=8, tasks=TASKS, learning_rate=1e-3),
+    finetune=FinetuneConfig(
+        rounds=3, batch_size=8, local_epochs=1, tasks=TASKS, learning_rate=1e-3
+    ),
 )
 #: 12 patients with two clips each. Patients 0 to 7 have an EF, 8 and 9 nothing, 10 and 11 a grade.
 PATIENTS = 12
