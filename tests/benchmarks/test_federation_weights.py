@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.federation_arms import all_arms, chosen, pretraining, rivals
+from benchmarks.federation_arms import SEEDS, all_arms, chosen, pretraining, rivals
 from benchmarks.federation_table import (
+    KEPT,
+    NAME,
     Figures,
     Measure,
     difference,
+    kept,
     measured_scores,
     rows_of,
+    table_of,
 )
 from echofm_core.plan import TrunkWeights
 from echofm_core.tasks import Task
@@ -88,3 +94,18 @@ def test_an_arm_that_is_better_by_its_whole_interval_misses_the_bar() -> None:
     scores = pd.DataFrame(columns=["arm", "seed", "measure", "value"])
     rows = rows_of(Figures(told={}, scores=scores, differences=differences))
     assert [row.holds for row in rows] == [None, False, None, True, None, None]
+
+
+def test_what_is_kept_is_judged_as_it_was_when_it_was_made() -> None:
+    """The chosen arm and the site alone with every seed; and each bar as it was written, missed
+    ones too.
+    """
+    figures = kept()
+    found = set(map(tuple, figures.scores[["arm", "seed"]].to_numpy().tolist()))
+    assert {(name, seed) for name in (chosen(7).name, rivals()[0]) for seed in SEEDS} <= found
+    assert found <= {(arm.name, arm.seed) for arm in all_arms()}
+    assert np.isfinite(figures.differences[["value", "low", "high"]].to_numpy()).all()
+    written = json.loads((KEPT / f"{NAME}.json").read_text(encoding="utf-8"))["bars"]
+    judged = [row.as_json() for row in rows_of(figures)]
+    assert [bar["holds"] for bar in written] == [bar["holds"] for bar in judged]
+    assert table_of(figures) in (KEPT / f"{NAME}.md").read_text(encoding="utf-8")
