@@ -6,6 +6,7 @@ import os
 import socket
 import ssl
 import stat
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -75,7 +76,7 @@ def preflight(folder: Path, port: int) -> Iterator[Line]:
     if manifest is not None:
         yield _line("splits", lambda: _splits(manifest))
         yield _line("labels", lambda: _labels(manifest))
-        yield _line("store", lambda: _store(site, manifest))
+    yield _line("store", lambda: _store(site, manifest))
     yield _line("state", lambda: _state(site))
     yield _line("port", lambda: _port(port))
     keys = _line("keys", lambda: _keys(folder))
@@ -129,11 +130,13 @@ def _labels(manifest: pd.DataFrame) -> str:
     return told or "none: this site takes part in pre-training only"
 
 
-def _store(site: SiteFile, manifest: pd.DataFrame) -> str:
+def _store(site: SiteFile, manifest: pd.DataFrame | None) -> str:
     """The store opens, and holds frames of the manifest's clips."""
     from echofm_core.data.clip_store import open_stores
 
     store = open_stores(Path(site.store))
+    if manifest is None:
+        return f"{len(store)} clips are in {site.store}; whether they are the manifest's is open"
     clips = [str(clip) for clip in manifest["clip_id"] if str(clip) in store]
     build = "run `echofm data store MANIFEST --out STORE`"
     if not clips:
@@ -233,11 +236,14 @@ def _server(folder: Path, site: SiteFile) -> str:
 
 
 def _admission(folder: Path, site: SiteFile) -> str:
-    """The server knows this site's key."""
+    """The server knows this site's key, or soon does: it registers keys as it starts."""
     from client.flower_private import key_is_admitted
 
+    asked = (site.server, str(folder / "ca.crt"), _private_key(folder))
+    until = time.monotonic() + PATIENCE
     try:
-        known = key_is_admitted(site.server, str(folder / "ca.crt"), _private_key(folder))
+        while not (known := key_is_admitted(*asked)) and time.monotonic() < until:
+            time.sleep(1)
     except OSError as error:
         raise FederationError(
             f"{site.server} did not say whether it knows this site's key ({error}); clocks that "

@@ -116,7 +116,8 @@ def test_garbage_for_a_manifest(kit: Kit) -> None:
     kit.manifest.write_text("garbage\n")
     lines = kit.lines()
     assert failed(lines) == ["manifest", "admission"] and lines["manifest"].exit_code == 12
-    assert "cannot be read" in lines["manifest"].words and "store" not in lines
+    assert "cannot be read" in lines["manifest"].words and "labels" not in lines
+    assert lines["store"].words.startswith("6 clips are in")
 
 
 def test_a_manifest_without_rows(kit: Kit) -> None:

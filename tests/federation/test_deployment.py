@@ -10,7 +10,9 @@ import pandas as pd
 import pytest
 import tomli_w
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 
+from client.flower_private import key_is_admitted
 from client.launch import command, environment
 from client.preflight import preflight
 from echofm_core.errors import FederationError, PlanError
@@ -96,6 +98,8 @@ def test_deployed_and_simulated_give_the_same_weights(
     with superlink(kit, "127.0.0.1", port):
         try:
             register(kit)  # first: a node with an unknown key gives up
+            stranger = ec.generate_private_key(ec.SECP384R1())
+            assert not key_is_admitted(f"127.0.0.1:{port}", str(kit.authority), stranger)
             for name, node_port in zip(SITES, node_ports, strict=True):
                 folder = kit.site(name)
                 lines = list(preflight(folder, node_port))
