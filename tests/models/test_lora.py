@@ -137,7 +137,7 @@ def test_without_peft_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -
         ({"rank": 129}, "finetune.lora.rank 129 is above the encoder's width 128"),
         ({"targets": []}, "at least one layer"),
         ({"targets": ["qkv", "qkv"]}, "each only once"),
-        ({"targets": ["norm1"]}, "`finetune.lora.targets.0`"),
+        ({"targets": ["norm1"]}, "`finetune.lora.targets`"),
         ({"alpha": 0}, "`finetune.lora.alpha`"),
     ],
 )
