@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from echofm_core.plan import Plan
 
 server = typer.Typer(no_args_is_help=True, help="Coordinate a federation of hospitals.")
 
@@ -74,17 +77,38 @@ def run(
 
     Example: `echofm server run fed plan.toml --out runs/first`.
     """
-    from echofm_core.console import console
     from echofm_core.plan import load_plan
+    from echofm_core.run_claim import look
+
+    loaded = load_plan(plan)  # before anything that takes long to import
+    look(out, loaded, resume=resume)
+
+    from echofm_core.console import console
     from echofm_core.report.run_files import read_run
     from echofm_core.report.terminal import print_run
     from echofm_core.tracking.listener import require_trackers
     from server.launch import submit
     from server.provision import Kit
 
-    loaded = load_plan(plan)
+    kit = Kit(folder.resolve())
+    _check_sites(kit.site_names(), loaded)
     require_trackers(loaded)
     typer.echo(f"plan {loaded.name}, hash {loaded.digest()[:12]}; progress in {out}/journal")
-    submit(Kit(folder.resolve()), plan, out, resume=resume)
+    submit(kit, plan, out, resume=resume)
     print_run(read_run(out), console)
     typer.echo(f"finished: {out}/report.html, {out}/model")
+
+
+def _check_sites(names: list[str], plan: Plan) -> None:
+    """Refuse a plan that wants more sites than have a kit.
+
+    Raises:
+        PlanError: With both numbers.
+    """
+    from echofm_core.errors import PlanError
+
+    if len(names) < plan.federation.min_sites:
+        raise PlanError(
+            f"federation.min_sites is {plan.federation.min_sites}, but this federation has "
+            f"{len(names)} sites ({', '.join(names)}); lower it, or provision more sites."
+        )

@@ -22,7 +22,7 @@ from cryptography.x509.oid import NameOID
 
 from echofm_core import __version__
 from echofm_core.contract import site_name_fault
-from echofm_core.errors import PlanError
+from echofm_core.errors import FederationError, PlanError
 
 #: Certificates are renewed by provisioning again after this many days.
 VALID_DAYS = 365
@@ -75,7 +75,15 @@ class Kit:
         return self.folder / "sites" / name
 
     def site_names(self) -> list[str]:
-        """Sites with a kit."""
+        """Sites with a kit.
+
+        Raises:
+            FederationError: The folder holds no federation.
+        """
+        if not (self.folder / "sites").is_dir():
+            raise FederationError(
+                f"{self.folder} holds no federation; write one with `echofm server provision`."
+            )
         return sorted(path.name for path in (self.folder / "sites").iterdir())
 
 

@@ -33,6 +33,7 @@ from echofm_core.contract import (
 )
 from echofm_core.errors import FederationError
 from echofm_core.plan import Plan
+from echofm_core.run_claim import has_rounds
 from echofm_core.tracking.listener import Tracking, require_trackers
 from server.evaluation import evaluate
 from server.events import Event, EventKind, OnEvent, ignore
@@ -133,6 +134,8 @@ def run_federation(
     sites = gather_sites(
         grid, plan, run, scratch, tell, expected=expected_sites, wait_seconds=wait_seconds
     )
+    if plan.finetune.rounds:  # said before pre-training, which takes hours
+        participants_of(sites, plan, Phase.FINETUNE)
     weights: Weights = {}
     with Tracking(plan, folder, arm=arm, store=tracking_store) as tracking:
         for phase in Phase:
@@ -325,9 +328,9 @@ def _told(result: SiteResult) -> dict[str, object]:
 
 
 def _keep_plan(plan: Plan, folder: Path) -> None:
-    """Write ``plan.toml``, unless the folder has one already."""
+    """Write ``plan.toml``; one that a finished round belongs to stays."""
     path = folder / "plan.toml"
-    if not path.exists():
+    if not (path.exists() and has_rounds(folder)):
         partial = folder / f".plan.{os.getpid()}"
         partial.write_text(plan.to_toml(), encoding="utf-8")
         partial.replace(path)

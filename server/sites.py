@@ -148,7 +148,7 @@ def participants_of(sites: Mapping[str, Site], plan: Plan, phase: Phase) -> dict
     planned task.
 
     Raises:
-        FederationError: No site has.
+        FederationError: No site has, or fewer than ``federation.min_sites``.
     """
     chosen = {}
     for name, site in sites.items():
@@ -165,6 +165,12 @@ def participants_of(sites: Mapping[str, Site], plan: Plan, phase: Phase) -> dict
         raise FederationError(
             f"no site of {', '.join(sites) or 'none'} has {what}; phase {phase.value} has nothing "
             f"to do: set {phase.value}.rounds = 0 or add a site."
+        )
+    if len(chosen) < plan.federation.min_sites:
+        raise FederationError(
+            f"federation.min_sites is {plan.federation.min_sites}, but {len(chosen)} of "
+            f"{len(sites)} sites can take part in phase {phase.value} ({', '.join(chosen)}); lower "
+            "it, or add sites."
         )
     return chosen
 

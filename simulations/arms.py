@@ -35,6 +35,7 @@ class Arm:
         train: Sites it trains on.
         test: Sites it is tested on.
         tasks: Tasks that some training site has labels for; others are n/a.
+        trainers: Training sites that take part in every phase: those with labels, if any train.
         pools: Phase -> sites with something to train on that it holds as one.
     """
 
@@ -43,6 +44,7 @@ class Arm:
     train: tuple[str, ...]
     test: tuple[str, ...]
     tasks: tuple[Task, ...]
+    trainers: int
     pools: Mapping[Phase, int] = field(default_factory=dict)
 
     def folder(self, run: Path) -> Path:
@@ -50,12 +52,12 @@ class Arm:
         return run if self.name == FEDERATED else run / "baselines" / self.name.replace(":", "-")
 
     def plan(self, plan: Plan) -> Plan:
-        """The experiment's plan, with ``min_sites`` within the number of its sites.
+        """The experiment's plan, with ``min_sites`` within the number of sites that can train.
 
         Where work is counted in steps, pooled data take as many in a round as all their sites
         together, so that each model of a table has seen as many windows.
         """
-        most = min(plan.federation.min_sites, len(self.train))
+        most = min(plan.federation.min_sites, self.trainers)
         tables: dict[str, Section] = {
             "federation": plan.federation.model_copy(update={"min_sites": most})
         }
@@ -70,7 +72,14 @@ def plan_arms(manifest: pd.DataFrame, plan: Plan) -> tuple[list[Arm], list[str]]
     """All arms the plan asks for, the federated one first, and a sentence for each left out."""
     sites = sorted(manifest["site"].unique())
     if not plan.finetune.rounds:  # pre-training alone: an encoder, and nothing to score
-        alone = Arm(name=FEDERATED, model=FEDERATED, train=tuple(sites), test=(), tasks=())
+        alone = Arm(
+            name=FEDERATED,
+            model=FEDERATED,
+            train=tuple(sites),
+            test=(),
+            tasks=(),
+            trainers=len(sites),
+        )
         return [alone], ["Pre-training only: the result is an encoder, no task was trained."]
     train = manifest[manifest["split"] == "train"]
     test = manifest[manifest["split"] == "test"]
@@ -84,13 +93,15 @@ def plan_arms(manifest: pd.DataFrame, plan: Plan) -> tuple[list[Arm], list[str]]
             train=tuple(members),
             test=tuple(on),
             tasks=_tasks(train, plan, members),
+            trainers=max(1, sum(bool(_tasks(train, plan, [site])) for site in members)),
         )
 
     arms = [arm(FEDERATED, FEDERATED, sites, tested)]
     wanted = plan.evaluation.baselines
     if Baseline.POOLED in wanted:
         pooled = arm(POOLED, POOLED, sites, tested)
-        arms.append(replace(pooled, train=(EVERYTHING,), pools=_pools(train, plan, sites)))
+        pools = _pools(train, plan, sites)
+        arms.append(replace(pooled, train=(EVERYTHING,), trainers=1, pools=pools))
     for site in sites:
         if Baseline.LOCAL in wanted:
             local = arm(f"{LOCAL}{site}", f"{LOCAL}{site}", [site], tested)

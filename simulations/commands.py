@@ -60,13 +60,18 @@ def simulate(
     `--resume`.
     """
     from echofm_core.plan import load_plan
+    from echofm_core.run_claim import look
+
+    loaded = load_plan(plan)  # before anything that takes long to import
+    run = out or Path("runs") / loaded.name
+    look(run, loaded, resume=resume)
+
     from simulations.experiment import run_experiment
 
-    loaded = load_plan(plan)
     if workers is not None:
         machine = loaded.machine.model_copy(update={"workers": workers})
         loaded = loaded.model_copy(update={"machine": machine})
-    _show(run_experiment(loaded, out or Path("runs") / loaded.name, resume=resume))
+    _show(run_experiment(loaded, run, resume=resume))
 
 
 def _show(outcome: Outcome) -> None:

@@ -17,21 +17,22 @@ import pandas as pd
 
 from echofm_core import __version__
 from echofm_core.console import Meter, console, progress
-from echofm_core.data.census import census
-from echofm_core.errors import FederationError, ResumeError
+from echofm_core.data.census import census, unlabelled_notes
+from echofm_core.errors import FederationError
 from echofm_core.evaluation.card import write_card
 from echofm_core.evaluation.model_names import FEDERATED
 from echofm_core.models.lora import untrained_notes
 from echofm_core.phantom.patients import is_phantom
-from echofm_core.plan import Plan, load_plan
+from echofm_core.plan import Plan
+from echofm_core.preflight import require_machine
 from echofm_core.privacy.spent import spent
 from echofm_core.report import write_report
 from echofm_core.report.run_files import read_run
 from echofm_core.report.run_scores import score_run
 from echofm_core.report.words import words_of
+from echofm_core.run_claim import claim, held, look
 from echofm_core.runtime.threads import thread_pool
 from echofm_core.sessions import Sessions
-from echofm_core.tracking.listener import require_trackers
 from server.rounds import Event, FederationResult, evaluate_sites, run_federation, run_name
 from simulations.arms import EVERYTHING, Arm, plan_arms
 from simulations.engine import Engine, SiteSettings
@@ -59,7 +60,7 @@ class Outcome:
         scores: Columns model, site, task, metric, value, low, high, patients.
         digest: Digest of the federated model.
         report: Path of ``report.html``.
-        notes: Sentences that a reader of the table must know.
+        notes: What a reader of the table must know and was not told before training.
     """
 
     run: Path
@@ -81,14 +82,26 @@ def run_experiment(plan: Plan, run: Path, *, resume: bool = False) -> Outcome:
         ResumeError: The folder holds a run, and ``resume`` is not given or the plan differs.
         EchoFMError: Anything that the plan, the data or a round can get wrong.
     """
-    require_trackers(plan)
-    _claim(run, plan, resume)
     sessions = Sessions(run)
+    look(run, plan, resume=resume)
+    require_machine(plan)
     prepared = prepare_sites(plan, _cache(plan, run))
+    with held(run):
+        claim(run, plan, resume=resume)
+        return _carry_out(plan, run, prepared, sessions, resume)
+
+
+def _carry_out(
+    plan: Plan, run: Path, prepared: PreparedSites, sessions: Sessions, resume: bool
+) -> Outcome:
+    """Train, test and report, in a folder that is ours."""
     save_sites(prepared, plan, run)
     arms, notes = plan_arms(prepared.manifest, plan)
     notes = [RULES[plan.protocol.name].caveat, *mirrored_notes(prepared, plan), *notes]
     notes += untrained_notes(plan)
+    said = unlabelled_notes(prepared.manifest, plan)
+    for note in said:
+        console.print(f"note: {note}")
     sessions.tick()
     results = _train(plan, run, prepared, arms, sessions, resume)
     notes += results[FEDERATED].warnings
@@ -104,36 +117,16 @@ def run_experiment(plan: Plan, run: Path, *, resume: bool = False) -> Outcome:
         "origin": "Trained on public data, split by site on one machine.",
         "synthetic": any(is_phantom(Path(root)) for root in plan.machine.roots),
         "versions": _versions(),
-        "notes": notes,
+        "notes": [*notes, *said],
         "privacy": spent(pd.read_parquet(run / "metrics.parquet"), plan.privacy.delta),
     }
     _write_text(run / "summary.json", json.dumps(summary, indent=1))
     own, words = scores[scores["model"] == FEDERATED], words_of(read_run(run))
     counts = census(prepared.manifest, plan)
-    write_card(run, plan, counts, own, summary, [*words.table_notes, *notes], words.sentences)
+    told = [*words.table_notes, *notes, *said]
+    write_card(run, plan, counts, own, summary, told, words.sentences)
     report = write_report(run)
     return Outcome(run=run, scores=scores, digest=digest, report=report, notes=tuple(notes))
-
-
-def _claim(run: Path, plan: Plan, resume: bool) -> None:
-    """Make the run folder ours, or refuse one that holds something else."""
-    kept = run / "plan.toml"
-    if kept.exists():
-        if not resume:
-            raise ResumeError(
-                f"{run} already holds a run; continue it with --resume, or choose another --out."
-            )
-        if (theirs := load_plan(kept).digest()) != plan.digest():
-            raise ResumeError(
-                f"{run} holds a run of another plan (hash {theirs[:12]}, this plan is "
-                f"{plan.digest()[:12]}); resume with the plan in that folder, or choose another "
-                "--out."
-            )
-        return
-    if run.exists() and any(run.iterdir()):
-        raise ResumeError(f"{run} is not empty and holds no plan.toml; choose another --out.")
-    run.mkdir(parents=True, exist_ok=True)
-    _write_text(kept, plan.to_toml())
 
 
 def _cache(plan: Plan, run: Path) -> Path:

@@ -8,14 +8,14 @@ from pathlib import Path
 import pandas as pd
 
 from echofm_core.contract import site_name_fault
-from echofm_core.data.census import census
+from echofm_core.data.census import census, labelled_sites
 from echofm_core.data.clip_store import open_stores
 from echofm_core.data.findings import Findings
 from echofm_core.data.manifest import save_manifest
-from echofm_core.data.prepare import read_and_decode
+from echofm_core.data.prepare import decode, read
 from echofm_core.data.windows import ClipWindows
-from echofm_core.errors import ManifestError
-from echofm_core.plan import Plan
+from echofm_core.errors import ManifestError, PlanError
+from echofm_core.plan import Plan, ProtocolName
 from simulations.protocols.assign import assign_sites
 
 
@@ -46,16 +46,47 @@ def prepare_sites(plan: Plan, cache: Path) -> PreparedSites:
         cache: Where the clip stores go; shared by runs, rebuilt only where a source changed.
 
     Raises:
-        DataRootError: No root is given, or one is missing or holds no known layout.
+        DataRootError: No root is given, or one is missing or holds no known layout, or a data set
+            that the plan names is not there.
         EmptySiteError: A site ends up with nothing usable.
         ManifestError: A site cannot be called as the manifest calls it.
+        PlanError: There are fewer sites than the plan asks for. All this is said before decoding,
+            which takes longest, where headers and tables tell it.
     """
-    manifest, findings = read_and_decode(plan, cache)
+    manifest, findings = read(plan)
+    if plan.protocol.name is not ProtocolName.DIRICHLET:  # its draw would be another one
+        check_sites(assign_sites(manifest, plan.protocol, plan.seed), plan)
+    manifest = decode(manifest, findings, plan, cache)
     placed = assign_sites(manifest, plan.protocol, plan.seed)
-    for name in placed["site"].unique():
+    check_sites(placed, plan)
+    return PreparedSites(manifest=placed, findings=findings, stores=cache / "stores")
+
+
+def check_sites(manifest: pd.DataFrame, plan: Plan) -> None:
+    """Refuse sites that cannot be named, and a plan whose rounds would find too few of them.
+
+    Raises:
+        ManifestError: A site cannot be called as the manifest calls it.
+        PlanError: Fewer sites than ``federation.min_sites``, or fewer with training labels.
+    """
+    sites, least = sorted(manifest["site"].unique()), plan.federation.min_sites
+    for name in sites:
         if fault := site_name_fault(name):
             raise ManifestError(f"site name {name[:80]!r} {fault}; change it in the source.")
-    return PreparedSites(manifest=placed, findings=findings, stores=cache / "stores")
+    if len(sites) < least:
+        raise PlanError(
+            f"federation.min_sites is {least}, but the protocol {plan.protocol.name.value} makes "
+            f"{len(sites)} of these data ({', '.join(sites)}); lower it, or add data."
+        )
+    labelled = labelled_sites(manifest, plan)
+    if plan.finetune.rounds and len(labelled) < least:
+        tasks = ", ".join(plan.finetune.tasks)
+        raise PlanError(
+            f"federation.min_sites is {least}, but {len(labelled)} of {len(sites)} sites have "
+            f"training labels for {tasks} ({', '.join(labelled) or 'none'}), so that no round of "
+            "fine-tuning could count; lower it, name other tasks or views, or set finetune.rounds "
+            "to 0."
+        )
 
 
 def mirrored_notes(prepared: PreparedSites, plan: Plan) -> list[str]:

@@ -70,7 +70,6 @@ def export_split(
     * `echofm data export-split runs/ef/manifests/all.parquet --plan runs/ef/plan.toml --out split`
     """
     from echofm_core.errors import PlanError
-    from simulations.export_split import Paths, export_split
 
     given = {
         "name": protocol,
@@ -86,6 +85,9 @@ def export_split(
     config, drawn = _protocol(plan, given, seed)
     if no_paths and relative_to is not None:
         raise PlanError("--no-paths leaves no path for --relative-to; give one of them.")
+
+    from simulations.export_split import Paths, export_split
+
     paths = Paths(written=not no_paths, below=relative_to)
     exported = export_split(manifest, config, drawn, out, paths)
     _show(exported.summary, out, new=exported.new)

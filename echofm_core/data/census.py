@@ -33,3 +33,24 @@ def label_count(manifest: pd.DataFrame, plan: Plan, task: Task) -> int:
     if plan.protocol.views:
         manifest = manifest[manifest["view"].isin(plan.protocol.views)]
     return int(manifest[TASKS[task].column].notna().sum())
+
+
+def labelled_sites(manifest: pd.DataFrame, plan: Plan) -> list[str]:
+    """Sites with a training label for a planned task, in name order."""
+    train = manifest[manifest["split"] == "train"]
+    return [
+        str(site)
+        for site, rows in train.groupby("site", observed=True)
+        if any(label_count(rows, plan, task) for task in plan.finetune.tasks)
+    ]
+
+
+def unlabelled_notes(manifest: pd.DataFrame, plan: Plan) -> list[str]:
+    """A sentence for each planned task that no training clip has a label for."""
+    train = manifest[manifest["split"] == "train"]
+    planned = plan.finetune.tasks if plan.finetune.rounds else ()
+    return [
+        f"No site has training labels for the planned task {task.value}; it is not trained."
+        for task in planned
+        if not label_count(train, plan, task)
+    ]

@@ -61,12 +61,14 @@ def index(
     * `echofm data index ~/data --out manifest.parquet --findings findings.csv`
     * `echofm data index ~/TMED2 --out manifest.parquet --plan plan.toml`
     """
+    config = _asked_for(plan)  # before anything that takes long to import
+
     from echofm_core.data.manifest import save_manifest
     from echofm_core.data.readers.registry import read_roots
     from echofm_core.errors import NothingUsableError
     from echofm_core.output import writing
 
-    manifest, found = read_roots(roots, _asked_for(plan))
+    manifest, found = read_roots(roots, config)
     if manifest.empty:
         _print_findings(found, findings)
         raise NothingUsableError(
@@ -112,13 +114,15 @@ def doctor(
     """
     import os
 
+    config = _asked_for(plan)  # before anything that takes long to import
+
     from echofm_core.console import console
     from echofm_core.data.doctor.examine import Round, examine
     from echofm_core.data.doctor.page import write_page
     from echofm_core.data.doctor.summary import print_summary, summary
     from echofm_core.output import writing
 
-    how = Round(decode=decode, workers=workers or os.cpu_count() or 1, data=_asked_for(plan))
+    how = Round(decode=decode, workers=workers or os.cpu_count() or 1, data=config)
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)  # refused before anything is read
     diagnosis = examine(places, out / ".decoded", how)
@@ -149,12 +153,17 @@ def secret(
 def store(
     manifest: Annotated[Path, typer.Argument(help="From `echofm data index`.")],
     out: Annotated[Path, typer.Option(help="Folder to write to: one clip store a data set.")],
-    size: Annotated[int, typer.Option(help="Side of the stored frames, in pixels.")] = 112,
+    size: Annotated[
+        int | None, typer.Option(help="Side of the stored frames, in pixels; default: 112.")
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes that decode; default: all cores.")
     ] = None,
     findings: Annotated[
         Path | None, typer.Option(help="CSV to write with everything that was wrong.")
+    ] = None,
+    plan: Annotated[
+        Path | None, typer.Option(help="Store what this plan's \\[data] wants, instead of --size.")
     ] = None,
 ) -> None:
     """Decode every clip of a manifest once, to grey frames in a memory map.
@@ -169,7 +178,10 @@ def store(
 
     * `echofm data store manifest.parquet --out stores`
     * `echofm data store manifest.parquet --out stores --size 224 --workers 8`
+    * `echofm data store manifest.parquet --out stores --plan plan.toml`
     """
+    config = _data_config(size, plan)  # before anything that takes long to import
+
     from echofm_core.console import progress
     from echofm_core.data.clip_store import build_store
     from echofm_core.data.crew import cores
@@ -180,7 +192,7 @@ def store(
     from echofm_core.errors import NothingUsableError
     from echofm_core.output import writing
 
-    config, found, clips = _data_config(size), Findings(), load_manifest(manifest)
+    found, clips = Findings(), load_manifest(manifest)
     builds = {out / str(dataset): rows for dataset, rows in clips.groupby("dataset", observed=True)}
     with writing(out):
         for folder in builds:
@@ -214,17 +226,21 @@ def _asked_for(plan: Path | None) -> DataConfig:
     return DataConfig() if plan is None else load_plan(plan).data
 
 
-def _data_config(size: int) -> DataConfig:
-    """The plan's rules for ``size`` hold here too.
+def _data_config(size: int | None, plan: Path | None) -> DataConfig:
+    """What to store, by a plan or by a size, for which the plan's rules hold too.
 
     Raises:
-        PlanError: The size is not one that a plan may ask for.
+        PlanError: Both, or the size is not one that a plan may ask for.
     """
     from pydantic import ValidationError
 
     from echofm_core.data.config import DataConfig
     from echofm_core.errors import PlanError
 
+    if size is None:
+        return _asked_for(plan)
+    if plan is not None:
+        raise PlanError("--plan and --size both say how large frames are stored; give one.")
     try:
         return DataConfig(size=size)
     except ValidationError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
@@ -9,23 +10,24 @@ import pandas as pd
 from echofm_core.console import progress
 from echofm_core.data.clip_store import build_store
 from echofm_core.data.findings import Findings
-from echofm_core.data.readers.registry import read_roots
+from echofm_core.data.readers.registry import dataset_of, layouts_at, read_roots
 from echofm_core.errors import DataRootError, EmptySiteError
 from echofm_core.plan import Plan
+from echofm_core.suggest import did_you_mean
 
 
-def read_and_decode(plan: Plan, cache: Path) -> tuple[pd.DataFrame, Findings]:
-    """Read what ``machine.roots`` hold, and decode it into ``cache/stores``, one store a data set.
+def read(plan: Plan) -> tuple[pd.DataFrame, Findings]:
+    """Read what ``machine.roots`` hold; nothing is decoded.
 
     Args:
-        plan: Uses ``data``, ``machine`` and ``protocol.datasets``.
-        cache: Shared by runs; rebuilt only where a source changed.
+        plan: Uses ``data``, ``machine.roots`` and ``protocol.datasets``.
 
     Returns:
-        The manifest of the clips that are in a store, and what could not be used.
+        The manifest of the clips that may be used, and what cannot be.
 
     Raises:
-        DataRootError: No root is given, or one is missing or holds no known layout.
+        DataRootError: No root is given, or one is missing or holds no known layout, or a data set
+            that the plan names is not there.
         EmptySiteError: Nothing can be used.
     """
     if not plan.machine.roots:
@@ -33,9 +35,44 @@ def read_and_decode(plan: Plan, cache: Path) -> tuple[pd.DataFrame, Findings]:
             "the plan names no data: set machine.roots to the folders of the data sets, "
             "as downloaded."
         )
-    manifest, findings = read_roots([Path(root) for root in plan.machine.roots], plan.data)
-    if plan.protocol.datasets:
-        manifest = manifest[manifest["dataset"].isin(plan.protocol.datasets)]
+    roots, wanted = [Path(root) for root in plan.machine.roots], plan.protocol.datasets
+    if wanted:
+        check_names(wanted, {dataset_of(*layout) for layout in layouts_at(roots)})
+    manifest, findings = read_roots(roots, plan.data)
+    if wanted:
+        manifest = manifest[manifest["dataset"].isin(wanted)]
+    return _some(manifest, findings, plan), findings
+
+
+def check_names(wanted: Collection[str], there: Collection[str]) -> None:
+    """Refuse names of data sets that are not there.
+
+    Raises:
+        DataRootError: Says what was most likely meant.
+    """
+    for name in wanted:
+        if name not in there:
+            raise DataRootError(
+                f"protocol.datasets names {name!r}{did_you_mean(name, there)}; the data roots hold "
+                f"{', '.join(sorted(there))}: add its folder to machine.roots, or mend the name."
+            )
+
+
+def decode(manifest: pd.DataFrame, findings: Findings, plan: Plan, cache: Path) -> pd.DataFrame:
+    """Decode clips into ``cache/stores``, one store a data set.
+
+    Args:
+        manifest: What to decode.
+        findings: Gets what cannot be decoded.
+        plan: Uses ``data`` and ``machine.workers``.
+        cache: Shared by runs; rebuilt only where a source changed.
+
+    Returns:
+        The manifest of the clips that are in a store.
+
+    Raises:
+        EmptySiteError: None is.
+    """
     usable = []
     for dataset, rows in manifest.groupby("dataset", observed=True):
         with progress(f"decoding {dataset}", len(rows)) as meter:
@@ -48,9 +85,13 @@ def read_and_decode(plan: Plan, cache: Path) -> tuple[pd.DataFrame, Findings]:
             )
         findings.extend(undecodable)
         usable.append(rows[[clip in store for clip in rows["clip_id"]]])
-    if not usable or not sum(len(rows) for rows in usable):
+    return _some(pd.concat(usable, ignore_index=True), findings, plan)
+
+
+def _some(manifest: pd.DataFrame, findings: Findings, plan: Plan) -> pd.DataFrame:
+    if manifest.empty:
         raise EmptySiteError(
             f"none of the {len(findings.items)} files under {list(plan.machine.roots)} can be "
             "used; `echofm data doctor` lists the reasons."
         )
-    return pd.concat(usable, ignore_index=True), findings
+    return manifest

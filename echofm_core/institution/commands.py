@@ -107,24 +107,34 @@ def evaluate(
 
 
 def _train(phase: Phase, file: Path, out: Path, start: Path | None, resume: bool) -> Path:
-    """Prepare the data, train a phase, and test what can predict."""
+    """Check, prepare the data, train a phase, and test what can predict."""
+    from echofm_core.plan import load_plan
+    from echofm_core.run_claim import held, look
+
+    plan = load_plan(file)  # before anything that takes long to import
+
     from echofm_core.console import console, progress
+    from echofm_core.data.census import unlabelled_notes
     from echofm_core.evaluation.tables import print_site_by_model
-    from echofm_core.institution.data import prepare
+    from echofm_core.institution.data import check_training, prepare
     from echofm_core.institution.outcome import conclude
     from echofm_core.institution.run_folder import RoundEntry, RunFolder
-    from echofm_core.institution.training import config_of, train
-    from echofm_core.plan import load_plan
-    from echofm_core.tracking.listener import require_trackers
+    from echofm_core.institution.training import check_privacy, config_of, train
+    from echofm_core.preflight import require_machine
 
-    plan = load_plan(file)
-    require_trackers(plan)
+    require_machine(plan)
+    check_privacy(plan)
     weights, name = _weights(start, plan)
-    run = RunFolder.claim(out, phase, plan, name, resume)
-    data = prepare(plan, Path(plan.machine.cache) if plan.machine.cache else out / "cache")
-    data.findings.table().to_parquet(out / "findings.parquet", index=False)
-    typer.echo(f"{data.summary(plan, phase)} ({out / 'findings.parquet'})")
-    with progress(phase.value, config_of(plan, phase).rounds) as meter:
+    look(out, plan, resume=resume, begun={"phase": phase.value, "start": name})
+    cache = Path(plan.machine.cache) if plan.machine.cache else out / "cache"
+    data = prepare(plan, cache, lambda manifest: check_training(manifest, plan, phase))
+    check_training(data.manifest, plan, phase)
+    with held(out), progress(phase.value, config_of(plan, phase).rounds) as meter:
+        run = RunFolder.claim(out, phase, plan, name, resume)
+        data.findings.table().to_parquet(out / "findings.parquet", index=False)
+        typer.echo(f"{data.summary(plan, phase)} ({out / 'findings.parquet'})")
+        for note in unlabelled_notes(data.manifest, plan) if phase == "finetune" else ():
+            typer.echo(f"note: {note}")
         meter.advance(len(run.entries()))
 
         def show(entry: RoundEntry) -> None:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from echofm_core.contract import Phase
+from echofm_core.data.census import labelled_sites
 from echofm_core.data.clip_store import ClipStore, open_stores
 from echofm_core.data.findings import Findings, Severity
 from echofm_core.data.manifest import Split
 from echofm_core.data.people import people
-from echofm_core.data.prepare import read_and_decode
+from echofm_core.data.prepare import decode, read
 from echofm_core.data.splits import fill_splits
 from echofm_core.data.windows import ClipWindows
 from echofm_core.errors import EmptySiteError
 from echofm_core.plan import Plan
 
+#: Sees a manifest, and may refuse it.
+Look = Callable[[pd.DataFrame], None]
 #: Name of the one site; random streams are keyed with it.
 SITE = "institution"
 
@@ -60,20 +64,44 @@ class InstitutionData:
         )
 
 
-def prepare(plan: Plan, cache: Path) -> InstitutionData:
+def prepare(plan: Plan, cache: Path, look: Look | None = None) -> InstitutionData:
     """Read, decode and split all that ``machine.roots`` hold, as one institution.
+
+    Args:
+        plan: Uses ``data``, ``machine`` and ``protocol``.
+        cache: See :func:`~echofm_core.data.prepare.decode`.
+        look: Sees the manifest, with splits, before anything is decoded, which takes longest.
 
     Raises:
         DataRootError: No root is given, or one holds no known layout.
-        EmptySiteError: Nothing is left to train on.
+        EmptySiteError: Nothing can be used.
     """
-    manifest, findings = read_and_decode(plan, cache)
-    manifest = fill_splits(manifest.assign(site=SITE), plan.protocol, plan.seed)
+    manifest, findings = read(plan)
+    if look is not None:
+        look(_split(manifest, plan))
+    manifest = _split(decode(manifest, findings, plan, cache), plan)
+    store = open_stores(cache / "stores")
+    return InstitutionData(manifest=manifest, findings=findings, store=store)
+
+
+def check_training(manifest: pd.DataFrame, plan: Plan, phase: Phase) -> None:
+    """Refuse data that a phase has nothing to train on; nothing need be decoded for it.
+
+    Raises:
+        EmptySiteError: No clip is for training, or none has a label of a planned task.
+    """
     if not (manifest["split"] == Split.TRAIN.value).any():
         raise EmptySiteError(
             f"none of {len(manifest)} clips is for training; lower protocol.test_fraction, or add "
             "data."
         )
-    manifest = manifest.reset_index(drop=True)
-    store = open_stores(cache / "stores")
-    return InstitutionData(manifest=manifest, findings=findings, store=store)
+    if phase is Phase.FINETUNE and not labelled_sites(manifest, plan):
+        raise EmptySiteError(
+            f"no training clip has a label for {', '.join(plan.finetune.tasks)}; `echofm data "
+            "doctor` counts the labels: name other tasks or views, or pre-train."
+        )
+
+
+def _split(manifest: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+    placed = fill_splits(manifest.assign(site=SITE), plan.protocol, plan.seed)
+    return placed.reset_index(drop=True)

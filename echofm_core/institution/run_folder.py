@@ -8,14 +8,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from echofm_core.contract import Phase, Weights
 from echofm_core.errors import ResumeError
 from echofm_core.institution.data import SITE
 from echofm_core.models import weights as files
 from echofm_core.pages.files import write_whole
-from echofm_core.plan import Plan, load_plan
+from echofm_core.plan import Plan
+from echofm_core.run_claim import claim
 
 #: What the model is called in tables.
 ALONE = "alone"
@@ -49,7 +50,6 @@ class RunFolder:
 
     path: Path
     phase: Phase
-    start: str = ""
 
     @classmethod
     def claim(cls, path: Path, phase: Phase, plan: Plan, start: str, resume: bool) -> RunFolder:
@@ -65,28 +65,8 @@ class RunFolder:
         Raises:
             ResumeError: It holds another run, or one and ``resume`` was not asked for.
         """
-        kept, words = path / "plan.toml", {"phase": phase.value, "start": start}
-        told = path / "start.json"
-        if not kept.exists():
-            if path.exists() and any(path.iterdir()):
-                raise ResumeError(f"{path} is not empty and holds no run; choose another --out.")
-            path.mkdir(parents=True, exist_ok=True)
-            write_whole(told, json.dumps(words).encode())
-            write_whole(kept, plan.to_toml().encode())
-            return cls(path, phase, start)
-        if others := _differences(_read(told), words, load_plan(kept).digest(), plan.digest()):
-            raise ResumeError(
-                f"{path} holds a run with {' and '.join(others)}; go on with what it was begun "
-                "with, or choose another --out."
-            )
-        run = cls(path, phase, start)
-        if run.entries() and not resume:
-            raise ResumeError(
-                f"{path} already holds a run; continue it with --resume, or choose another --out."
-            )
-        if not run.entries():  # nothing to lose; the data may have been named wrongly
-            write_whole(kept, plan.to_toml().encode())
-        return run
+        claim(path, plan, resume=resume, begun={"phase": phase.value, "start": start})
+        return cls(path, phase)
 
     @property
     def state(self) -> Path:
@@ -96,7 +76,7 @@ class RunFolder:
     def entries(self) -> list[RoundEntry]:
         """Finished rounds in order."""
         found = sorted((self.path / "journal").glob(f"{self.phase.value}-*.json"))
-        return [_ENTRY.validate_python(_read(path)) for path in found]
+        return [_read(path) for path in found]
 
     def last(self) -> Weights:
         """Weights after the last round; empty where there is none."""
@@ -146,27 +126,10 @@ class RunFolder:
         return pd.DataFrame(rows, columns=["arm", "phase", "round", "site", "metric", "value"])
 
 
-def _differences(
-    theirs: Mapping[str, object], ours: Mapping[str, str], their_plan: str, our_plan: str
-) -> list[str]:
-    """What a kept run was begun with that is not what we have, in words."""
-    found = []
-    if theirs.get("phase") != ours["phase"]:
-        found.append(f"another phase ({theirs.get('phase')}, not {ours['phase']})")
-    if their_plan != our_plan:
-        found.append(f"another plan (hash {their_plan[:12]}, not {our_plan[:12]})")
-    if theirs.get("start") != ours["start"]:
-        digests = [str(words.get("start") or "none")[:12] for words in (theirs, ours)]
-        found.append(f"other weights to --start from (digest {digests[0]}, not {digests[1]})")
-    return found
-
-
-def _read(path: Path) -> dict[str, object]:
+def _read(path: Path) -> RoundEntry:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        assert isinstance(found, dict)
-    except (OSError, ValueError, AssertionError) as error:
+        return _ENTRY.validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
         raise ResumeError(
             f"{path} cannot be read ({type(error).__name__}); choose another --out."
         ) from None
-    return found

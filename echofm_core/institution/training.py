@@ -72,11 +72,7 @@ def train(
         CheckpointError: The starting weights do not fit.
         PrivacyError: The plan asks for differential privacy, which is kept per federation.
     """
-    if plan.privacy.kind is not PrivacyKind.NONE:
-        raise PrivacyError(
-            "the plan asks for differential privacy, whose ledger belongs to a federation; use "
-            '`echofm simulate`, or set privacy.kind = "none".'
-        )
+    check_privacy(plan)
     phase, config = run.phase, config_of(plan, run.phase)
     pretraining = phase is Phase.PRETRAIN
     model = build_autoencoder(plan) if pretraining else build_tuned_model(plan)
@@ -100,6 +96,19 @@ def train(
     weights = merged(run.best() or to_arrays(model, GROUPS[phase]), plan.finetune.lora)
     save_model(run.path / "model", weights, plan, tasks)
     return run.path / "model"
+
+
+def check_privacy(plan: Plan) -> None:
+    """Refuse a private plan.
+
+    Raises:
+        PrivacyError: The plan asks for differential privacy, which is kept per federation.
+    """
+    if plan.privacy.kind is not PrivacyKind.NONE:
+        raise PrivacyError(
+            "the plan asks for differential privacy, whose ledger belongs to a federation; use "
+            '`echofm simulate`, or set privacy.kind = "none".'
+        )
 
 
 def tracked(phase: Phase, entry: RoundEntry) -> TrackedRound:

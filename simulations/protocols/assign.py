@@ -8,8 +8,9 @@ from types import MappingProxyType
 import pandas as pd
 
 from echofm_core.data.manifest import validate
+from echofm_core.data.prepare import check_names
 from echofm_core.data.splits import fill_splits
-from echofm_core.errors import DataRootError, EmptySiteError
+from echofm_core.errors import EmptySiteError
 from echofm_core.plan import ProtocolConfig, ProtocolName
 from simulations.protocols._api import SiteRule
 from simulations.protocols.dirichlet import Dirichlet
@@ -34,12 +35,7 @@ def assign_sites(manifest: pd.DataFrame, config: ProtocolConfig, seed: int) -> p
         EmptySiteError: A site has fewer than ``min_patients`` patients, or no training patient.
         ManifestError: A rule tore a patient apart.
     """
-    found = set(manifest["dataset"].unique())
-    if missing := sorted(set(config.datasets) - found):
-        raise DataRootError(
-            f"protocol.datasets names {missing}, but the data roots hold {sorted(found)}; "
-            "add the folder to machine.roots or drop the name."
-        )
+    check_names(config.datasets, set(manifest["dataset"].unique()))
     if config.datasets:
         manifest = manifest[manifest["dataset"].isin(config.datasets)]
     manifest = manifest.reset_index(drop=True).copy()

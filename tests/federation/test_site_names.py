@@ -65,7 +65,7 @@ def test_a_simulated_site_obeys_it_too(tmp_path: Path, monkeypatch: pytest.Monke
     from simulations import prepare
 
     placed = pd.DataFrame({"site": ["camus", "../x"]})
-    monkeypatch.setattr(prepare, "read_and_decode", lambda plan, cache: (placed, None))
+    monkeypatch.setattr(prepare, "read", lambda plan: (placed, None))
     monkeypatch.setattr(prepare, "assign_sites", lambda manifest, protocol, seed: manifest)
     with pytest.raises(ManifestError, match=r"'\.\./x' is not a plain name"):
         prepare_sites(small_plan(), tmp_path)

@@ -154,7 +154,11 @@ def _group(weights: Weights, group: str) -> dict[str, np.ndarray]:
 
 def test_a_folder_of_another_run_is_refused(plan: Plan, tmp_path: Path) -> None:
     claim(plan, tmp_path / "run")
-    claim(plan, tmp_path / "run")  # nothing was trained: nothing to lose
+    elsewhere = plan.machine.model_copy(update={"cache": "mended"})
+    claim(plan.model_copy(update={"machine": elsewhere}), tmp_path / "run")
+    assert load_plan(tmp_path / "run/plan.toml").machine.cache.endswith("mended")
+    (tmp_path / "run/journal").mkdir()  # until now nothing was trained, so nothing was to lose
+    (tmp_path / "run/journal/finetune-00001.json").write_text("{}")
     for other, said in (
         ({"phase": Phase.PRETRAIN}, r"another phase \(finetune, not pretrain\);"),
         ({"start": "abc"}, r"other weights to --start from \(digest none, not abc\);"),
@@ -165,9 +169,6 @@ def test_a_folder_of_another_run_is_refused(plan: Plan, tmp_path: Path) -> None:
     ):
         with pytest.raises(ResumeError, match=said):
             claim(**{"plan": plan, "path": tmp_path / "run", "resume": True, **other})  # type: ignore[arg-type]
-    elsewhere = plan.machine.model_copy(update={"cache": "mended"})
-    claim(plan.model_copy(update={"machine": elsewhere}), tmp_path / "run")
-    assert load_plan(tmp_path / "run/plan.toml").machine.cache.endswith("mended")
     (tmp_path / "full").mkdir()
     (tmp_path / "full/notes.txt").write_text("mine")
     with pytest.raises(ResumeError, match="not empty"):

@@ -22,6 +22,7 @@ from echofm_core.data.readers.echonet_lvh import EchoNetLvhReader
 from echofm_core.data.readers.echonet_pediatric import EchoNetPediatricReader
 from echofm_core.data.readers.generic import GenericReader
 from echofm_core.data.readers.hmc_qu import HmcQuReader
+from echofm_core.data.readers.mapping import load_mapping
 from echofm_core.data.readers.mimic_iv_echo import MimicIvEchoReader
 from echofm_core.data.readers.mimic_lvvol_a4c import MimicLvvolA4cReader
 from echofm_core.data.readers.tmed2 import Tmed2Reader
@@ -101,8 +102,19 @@ def read_each(roots: Sequence[Path], config: DataConfig | None = None) -> Iterat
     Raises:
         DataRootError: A root is missing or holds no known layout, or a layout cannot be read.
     """
-    known = readers(config) if config else READERS
-    done: set[Path] = set()
+    for reader, place in layouts_at(roots, readers(config) if config else READERS):
+        yield read_layout(reader, place)
+
+
+def layouts_at(
+    roots: Sequence[Path], known: Sequence[Reader] = READERS
+) -> list[tuple[Reader, Path]]:
+    """Every layout of all roots, in their order, each place once; none of them is read.
+
+    Raises:
+        DataRootError: A root is missing or holds no known layout.
+    """
+    found: dict[Path, tuple[Reader, Path]] = {}
     for root in roots:
         if not root.is_dir():
             raise DataRootError(f"data root {root} does not exist or is not a folder.")
@@ -114,9 +126,18 @@ def read_each(roots: Sequence[Path], config: DataConfig | None = None) -> Iterat
                 f"{DEPTH} folders below; point at the folder that was downloaded."
             )
         for reader, place in layouts:
-            if place.resolve() not in done:
-                done.add(place.resolve())
-                yield read_layout(reader, place)
+            found.setdefault(place.resolve(), (reader, place))
+    return list(found.values())
+
+
+def dataset_of(reader: Reader, place: Path) -> str:
+    """Name of the data set that a reader finds at a place.
+
+    Raises:
+        DataRootError: An institution's own mapping file, which names it, is not valid.
+    """
+    own = isinstance(reader, GenericReader)
+    return load_mapping(place).dataset if own else reader.dataset
 
 
 def read_layout(reader: Reader, place: Path) -> Reading:

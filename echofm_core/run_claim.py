@@ -1,0 +1,133 @@
+"""Whose a run folder is: looked at before anything is read, claimed when training begins.
+
+A start that fails before training leaves no claim, only decoded clips, which the next start uses;
+nor does a run of which no round was finished, as there is nothing to lose.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from echofm_core.errors import ResumeError
+from echofm_core.pages.files import write_whole
+from echofm_core.plan import Plan, load_plan
+
+PLAN = "plan.toml"
+#: What a run was begun with beside its plan.
+BEGUN = "start.json"
+#: What a start may leave that claims nothing.
+LEFT_OVER = {"cache", "journal", "checkpoints", "scratch"}
+
+
+def look(run: Path, plan: Plan, *, resume: bool, begun: Mapping[str, str] | None = None) -> None:
+    """Refuse a folder that holds something else; nothing is written.
+
+    Args:
+        run: Run folder.
+        plan: What shall be trained there.
+        resume: Go on with what is there.
+        begun: What else the run begins with, by name; a run that goes on has begun with the same.
+
+    Raises:
+        ResumeError: It holds another run, or one and ``resume`` was not asked for, or no run.
+    """
+    if run.exists() and not run.is_dir():
+        raise ResumeError(f"{run} is a file; choose another --out.")
+    kept = run / PLAN
+    if not kept.exists():
+        if run.exists() and {item.name for item in run.iterdir()} - LEFT_OVER:
+            raise ResumeError(f"{run} is not empty and holds no run; choose another --out.")
+        return
+    if not has_rounds(run):
+        return
+    words = dict(begun or {})
+    if others := _differences(_read(run / BEGUN), words, load_plan(kept).digest(), plan.digest()):
+        raise ResumeError(
+            f"{run} holds a run with {' and '.join(others)}; go on with what it was begun with, or "
+            "choose another --out."
+        )
+    if not resume:
+        raise ResumeError(
+            f"{run} already holds a run; continue it with --resume, or choose another --out."
+        )
+
+
+def claim(run: Path, plan: Plan, *, resume: bool, begun: Mapping[str, str] | None = None) -> None:
+    """Make the folder ours, or go on with it; arguments and errors as of :func:`look`."""
+    look(run, plan, resume=resume, begun=begun)
+    if has_rounds(run):
+        return
+    (run / BEGUN).unlink(missing_ok=True)
+    if begun:
+        write_whole(run / BEGUN, json.dumps(dict(begun)).encode())
+    write_whole(run / PLAN, plan.to_toml().encode())
+
+
+def has_rounds(run: Path) -> bool:
+    """Is a round finished, of the run's own model or of one that it is compared with?"""
+    return any(
+        item.name[0] != "."
+        for pattern in ("journal/*.json", "baselines/*/journal/*.json")
+        for item in run.glob(pattern)
+    )
+
+
+@contextmanager
+def held(run: Path) -> Iterator[None]:
+    """Hold the folder against other processes for a block; a killed process lets go of it.
+
+    Raises:
+        ResumeError: Another process trains there.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    held = os.open(run, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ResumeError(
+                f"another process is training in {run}; wait until it has ended, or choose another "
+                "--out."
+            ) from None
+        yield
+    finally:
+        os.close(held)
+
+
+def _differences(
+    theirs: Mapping[str, object], ours: Mapping[str, str], their_plan: str, our_plan: str
+) -> list[str]:
+    """What a kept run was begun with that is not what we have, in words."""
+    found = []
+    if theirs.get("phase") != ours.get("phase"):
+        phases = [words.get("phase") or "a federation" for words in (theirs, ours)]
+        found.append(f"another phase ({phases[0]}, not {phases[1]})")
+    if their_plan != our_plan:
+        found.append(f"another plan (hash {their_plan[:12]}, not {our_plan[:12]})")
+    if theirs.get("start") != ours.get("start"):
+        digests = [str(words.get("start") or "none")[:12] for words in (theirs, ours)]
+        found.append(f"other weights to --start from (digest {digests[0]}, not {digests[1]})")
+    return found
+
+
+def _read(path: Path) -> dict[str, object]:
+    """What a run was begun with; empty where that is its plan alone."""
+    if not path.exists():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        assert isinstance(found, dict)
+    except (OSError, ValueError, AssertionError) as error:
+        raise ResumeError(
+            f"{path} cannot be read ({type(error).__name__}); choose another --out."
+        ) from None
+    return found
