@@ -28,6 +28,9 @@ class SiteFile(Section):
     """Folder of clip stores."""
     state: str
     """Folder that only this site writes to: decoder, ledger, predictions, log."""
+    secret: str = ""
+    """File that `echofm data secret` wrote: the key of the record of whom models were trained on;
+    without one, a throw-away key lies beside the record in the state folder."""
     threads: int = Field(default=1, ge=1)
     """CPU threads of training."""
     device: str = "auto"
@@ -61,7 +64,8 @@ def load_site(folder: Path) -> SiteFile:
         wrong = (f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
         raise PlanError(f"{path} is not valid: {'; '.join(wrong)}.") from None
     base = folder.resolve()
-    paths = {key: str(base / getattr(site, key)) for key in ("manifest", "store", "state")}
+    named = ("manifest", "store", "state", *(("secret",) if site.secret else ()))
+    paths = {key: str(base / getattr(site, key)) for key in named}
     return site.model_copy(update=paths)
 
 
@@ -78,6 +82,7 @@ def command(folder: Path, runtime_port: int = 9094) -> list[str]:
         "store": site.store,
         "state": site.state,
         "device": site.device,
+        **({"secret": site.secret} if site.secret else {}),
     }
     text = " ".join(f'{key}="{value}"' for key, value in config.items())
     return [

@@ -151,6 +151,10 @@ class MachineConfig(Section):
     devices: int = Field(default=1, ge=1, le=64)
     """Devices that share each training batch, one process each: GPUs 0, 1 ... with ``cuda``, plain
     processes with ``cpu``. Changing it changes rounding only."""
+    secret: str = ""
+    """File that `echofm data secret` wrote: the key of the record of whom a model was trained on,
+    which `echofm evaluate` reads. Relative to the plan file; without one, a throw-away key lies
+    beside the record in the run folder."""
     start: str = ""
     """Folder of the weights that the encoder starts from, e.g. of `echofm model import`; relative
     to the plan file."""
@@ -281,7 +285,7 @@ def load_plan(path: Path) -> Plan:
     base = path.resolve().parent
     places = {
         key: str(base / Path(folder).expanduser())
-        for key in ("cache", "start")
+        for key in ("cache", "secret", "start")
         if (folder := getattr(plan.machine, key))
     }
     roots = tuple(str(base / Path(root).expanduser()) for root in plan.machine.roots)

@@ -56,6 +56,18 @@ def look(run: Path, plan: Plan, *, resume: bool, begun: Mapping[str, str] | None
         )
 
 
+def refuse_run(out: Path) -> None:
+    """Refuse a folder whose own results would be written over.
+
+    Raises:
+        ResumeError: It holds a run.
+    """
+    if (out / PLAN).exists():
+        raise ResumeError(
+            f"{out} holds a run, whose scores would be written over; choose another --out."
+        )
+
+
 def claim(run: Path, plan: Plan, *, resume: bool, begun: Mapping[str, str] | None = None) -> None:
     """Make the folder ours, or go on with it; arguments and errors as of :func:`look`."""
     look(run, plan, resume=resume, begun=begun)

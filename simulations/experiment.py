@@ -18,6 +18,7 @@ import pandas as pd
 from echofm_core import __version__
 from echofm_core.console import Meter, console, progress
 from echofm_core.data.census import census, unlabelled_notes
+from echofm_core.data.seen import remember
 from echofm_core.errors import FederationError
 from echofm_core.evaluation.card import write_card
 from echofm_core.evaluation.model_names import FEDERATED
@@ -193,6 +194,13 @@ def _run_arm(
         if arm.name == FEDERATED and (event.round_done or event.warnings):
             console.print(event.line())
 
+    remember(
+        folder,
+        _clips_of(arm, prepared),
+        arm.plan(plan),
+        secret=plan.machine.secret,
+        start=Path(plan.machine.start) if plan.machine.start else None,
+    )
     result = run_federation(
         engine.grid(settings(arm.train)),
         arm.plan(plan),
@@ -208,6 +216,13 @@ def _run_arm(
         evaluate_sites(engine.grid(settings(others)), arm.plan(plan), result.weights, run=CROSS)
     _collect_predictions(arm, plan, run)
     return result
+
+
+def _clips_of(arm: Arm, prepared: PreparedSites) -> pd.DataFrame:
+    """Clips of the sites that an arm trains on."""
+    everything = arm.train == (EVERYTHING,)
+    rows = prepared.manifest
+    return rows if everything else rows[rows["site"].isin(list(arm.train))]
 
 
 def _collect_predictions(arm: Arm, plan: Plan, run: Path) -> None:

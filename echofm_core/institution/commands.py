@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from echofm_core.contract import Phase, Weights
+    from echofm_core.institution.unseen import Overlap
     from echofm_core.plan import Plan
 
 PlanFile = Annotated[Path, typer.Argument(help="TOML plan; machine.roots names the data folders.")]
@@ -75,6 +78,13 @@ def evaluate(
     everything: Annotated[
         bool, typer.Option(help="Use all clips: data that the model never saw.")
     ] = False,
+    seen: Annotated[
+        bool, typer.Option(help="Score patients whom the model was trained on, too.")
+    ] = False,
+    record: Annotated[
+        Path | None,
+        typer.Option(help="Run folder, or a site's state folder, with the record of its training."),
+    ] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder of decoded clips.")] = None,
 ) -> None:
     """Score a model on labelled data, with intervals over patients.
@@ -83,25 +93,44 @@ def evaluate(
     needs no network, fitted on the training part, stands beside it. With --everything all clips
     count, which is right for an institution that took no part in training, and there is no floor.
 
+    Patients whom the model was trained on are counted, and refused unless --seen is given (exit
+    code 19). What is known of them stands in keyed hashes in the run folder of the training, or in
+    the state folder of a site (--record), and never travels with a model: of one that was handed on
+    the command says "unknown".
+
     For example: `echofm evaluate runs/ef ~/EchoNet-Pediatric --everything --out runs/external`.
     """
     from echofm_core.console import console
     from echofm_core.contract import Phase
     from echofm_core.data.manifest import Split
+    from echofm_core.data.seen import find_record
     from echofm_core.evaluation.tables import print_site_by_model
     from echofm_core.institution.data import prepare
+    from echofm_core.institution.outcome import write_evaluation
     from echofm_core.institution.testing import test_model
+    from echofm_core.institution.unseen import overlap_of, rows_to_score
     from echofm_core.models.saved import load_model
     from echofm_core.plan import MachineConfig, ProtocolConfig
+    from echofm_core.run_claim import refuse_run
 
+    refuse_run(out)
     saved = load_model(model)
     machine = MachineConfig(roots=tuple(str(root.resolve()) for root in roots))
     protocol = saved.plan.protocol.model_copy(update={"datasets": ProtocolConfig().datasets})
     plan = saved.plan.model_copy(update={"machine": machine, "protocol": protocol})
-    data = prepare(plan, cache or out / "cache")
+    found = find_record(model, saved.plan.digest(), record)
+
+    def count(manifest: pd.DataFrame) -> Overlap:
+        return overlap_of(rows_to_score(saved, manifest, everything), found, allowed=seen)
+
+    def look(manifest: pd.DataFrame) -> None:
+        typer.echo(f"note: {count(manifest).note()}")
+
+    data = prepare(plan, cache or out / "cache", look)
     clips = data.windows(None if everything else Split.TEST, plan, Phase.FINETUNE)
     taught = None if everything else data.windows(Split.TRAIN, plan, Phase.FINETUNE)
     scores = test_model(saved, clips, "model", out, taught=taught)
+    write_evaluation(out, saved, count(data.manifest))
     print_site_by_model(scores, console)
     typer.echo(f"scores: {out / 'scores.parquet'}")
 
@@ -115,6 +144,7 @@ def _train(phase: Phase, file: Path, out: Path, start: Path | None, resume: bool
 
     from echofm_core.console import console, progress
     from echofm_core.data.census import unlabelled_notes
+    from echofm_core.data.seen import remember
     from echofm_core.evaluation.tables import print_site_by_model
     from echofm_core.institution.data import check_training, prepare
     from echofm_core.institution.outcome import conclude
@@ -131,6 +161,8 @@ def _train(phase: Phase, file: Path, out: Path, start: Path | None, resume: bool
     check_training(data.manifest, plan, phase)
     with held(out), progress(phase.value, config_of(plan, phase).rounds) as meter:
         run = RunFolder.claim(out, phase, plan, name, resume)
+        begun = start or (Path(plan.machine.start) if plan.machine.start else None)
+        remember(out, data.manifest, plan, secret=plan.machine.secret, start=begun)
         data.findings.table().to_parquet(out / "findings.parquet", index=False)
         typer.echo(f"{data.summary(plan, phase)} ({out / 'findings.parquet'})")
         for note in unlabelled_notes(data.manifest, plan) if phase == "finetune" else ():

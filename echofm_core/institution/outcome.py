@@ -16,7 +16,8 @@ from echofm_core.evaluation.card import write_card
 from echofm_core.institution.data import InstitutionData
 from echofm_core.institution.run_folder import ALONE
 from echofm_core.institution.testing import test_model
-from echofm_core.models.saved import WEIGHTS, load_model
+from echofm_core.institution.unseen import Overlap
+from echofm_core.models.saved import WEIGHTS, SavedModel, load_model
 from echofm_core.models.weights import load_metadata
 from echofm_core.pages.files import write_whole
 from echofm_core.phantom.patients import is_phantom
@@ -51,3 +52,17 @@ def conclude(plan: Plan, data: InstitutionData, phase: Phase, run: Path) -> pd.D
     write_whole(run / "summary.json", json.dumps(summary, indent=1).encode())
     write_card(run, plan, counts, scores[scores["model"] == ALONE], summary, notes)
     return scores
+
+
+def write_evaluation(out: Path, saved: SavedModel, overlap: Overlap) -> None:
+    """Write ``summary.json`` beside the scores of a model: which it is, and whom it had seen."""
+    summary = {
+        "name": saved.plan.name,
+        "plan_hash": saved.plan.digest(),
+        "digest": saved.digest,
+        "version": __version__,
+        "patients": overlap.patients,
+        "patients_trained_on": overlap.seen,
+        "notes": [overlap.note()],
+    }
+    write_whole(out / "summary.json", json.dumps(summary, indent=1).encode())

@@ -1,0 +1,165 @@
+"""Whom a model was trained on: keyed hashes of patients, kept where the training was.
+
+The record tells whoever has its key *and* a patient's id whether that patient was in training, and
+nobody anything else. It lies in the run folder of the training, or in a site's state folder, never
+beside weights that travel: a model that was handed on has none, and then nothing is known.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+from pydantic import TypeAdapter, ValidationError
+
+from echofm_core.data.manifest import Split
+from echofm_core.data.people import people
+from echofm_core.data.pseudonym import pseudonym, read_secret, write_secret
+from echofm_core.pages.files import write_whole
+from echofm_core.plan import Plan
+
+RECORD = "trained_on.json"
+#: A throw-away key, where the plan or the site names no secret.
+KEY = "trained_on.key"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """Patients hashed with one key.
+
+    Attributes:
+        key: File of the key: its name where it lies beside the record, else its whole path.
+        patients: HMAC-SHA256 of each, cut to 64 bits.
+    """
+
+    key: str
+    patients: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Record:
+    """Whom one model was trained on.
+
+    Attributes:
+        plan_hash: Of the plan that trained it, which is in the model's own header too.
+        parts: Its patients; those of the weights that it began with have a key of their own.
+        start_unknown: It began with weights of which no record says whom they were trained on.
+    """
+
+    plan_hash: str
+    parts: tuple[Part, ...]
+    start_unknown: bool = False
+
+
+_RECORD = TypeAdapter(Record)
+
+
+def remember(
+    folder: Path,
+    manifest: pd.DataFrame,
+    plan: Plan,
+    *,
+    secret: str = "",
+    start: Path | None = None,
+) -> None:
+    """Write the record of a training that begins; written again, it stays as it is.
+
+    Args:
+        folder: Of the training; it stays where the data are.
+        manifest: Its clips; patients for training and for validation count.
+        plan: What it is trained by.
+        secret: File that `echofm data secret` wrote; without one, a key is made in ``folder``.
+        start: Weights that it begins with, a file or a folder; their record is taken over. Those
+            that the plan names by their digest alone have none here.
+
+    Raises:
+        DataRootError: The secret cannot be read.
+    """
+    key = secret or KEY
+    if not secret and not (folder / KEY).exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_secret(folder / KEY)
+    used = manifest[manifest["split"].isin([Split.TRAIN.value, Split.VALIDATION.value])]
+    hashes = _hashes(used, read_secret(folder / key))
+    before = None if start is None else _beside(start)
+    inherited = () if before is None else tuple(_taken_over(folder, *before))
+    record = Record(
+        plan_hash=plan.digest(),
+        parts=(Part(key=key, patients=tuple(sorted(set(hashes.values())))), *inherited),
+        start_unknown=_unknown(before, began=start is not None or bool(plan.model.start)),
+    )
+    content = json.dumps(asdict(record), indent=1).encode()
+    if not (folder / RECORD).exists() or (folder / RECORD).read_bytes() != content:
+        write_whole(folder / RECORD, content)
+
+
+def find_record(
+    model: Path, plan_hash: str, kept: Path | None = None
+) -> tuple[Path, Record] | None:
+    """The record of a model and the folder it lies in; None where nothing is known.
+
+    Args:
+        model: Its weights file, the folder of that, or the run folder.
+        plan_hash: From the model's header: a record of another training is none of this model.
+        kept: Folder to look in too: a run folder, or a site's state folder, which has one a run.
+    """
+    places = [] if kept is None else [kept, *sorted(kept.glob("*/"))]
+    for found in (_beside(model), *map(_open, places)):
+        if found is not None and found[1].plan_hash == plan_hash:
+            return found
+    return None
+
+
+def seen_patients(manifest: pd.DataFrame, folder: Path, record: Record) -> int:
+    """How many people of a manifest a record names.
+
+    Raises:
+        DataRootError: A key of the record cannot be read.
+    """
+    found: set[str] = set()
+    for part in record.parts:
+        hashes = _hashes(manifest, read_secret(folder / part.key))
+        named = set(part.patients)
+        found |= {person for person, name in hashes.items() if name in named}
+    return len(found)
+
+
+def _unknown(before: tuple[Path, Record] | None, *, began: bool) -> bool:
+    return before[1].start_unknown if before else began
+
+
+def _hashes(manifest: pd.DataFrame, secret: bytes) -> Mapping[str, str]:
+    """Person -> hash."""
+    return {
+        str(person): pseudonym(secret, "trained_on", str(person))
+        for person in people(manifest).unique()
+    }
+
+
+def _beside(model: Path) -> tuple[Path, Record] | None:
+    """The record of the run folder that a model lies in."""
+    for folder in (model, model.parent, model.parent.parent):
+        if (found := _open(folder)) is not None:
+            return found
+    return None
+
+
+def _open(folder: Path) -> tuple[Path, Record] | None:
+    try:
+        return folder, _RECORD.validate_json((folder / RECORD).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def _taken_over(folder: Path, theirs: Path, record: Record) -> Iterator[Part]:
+    """Parts of the record of other weights, with their keys: that folder may go."""
+    for number, part in enumerate(record.parts):
+        key = part.key
+        if not Path(key).is_absolute():
+            key = f"start-{number}.{KEY}"
+            if not (folder / key).exists():
+                write_whole(folder / key, (theirs / part.key).read_bytes()).chmod(0o600)
+        yield Part(key=key, patients=part.patients)

@@ -1,0 +1,80 @@
+"""Were the patients that shall be scored in the model's training? Said by count, or refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from echofm_core.data.manifest import Split
+from echofm_core.data.people import people
+from echofm_core.data.seen import Record, seen_patients
+from echofm_core.errors import SeenPatientsError
+from echofm_core.models.saved import SavedModel
+from echofm_core.training.targets import labels_of
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Overlap:
+    """What is known of the patients that are scored.
+
+    Attributes:
+        patients: How many there are.
+        seen: How many of them the model was trained on; None where it has no record.
+        start_unknown: The weights that its training began with have no record.
+    """
+
+    patients: int
+    seen: int | None
+    start_unknown: bool = False
+
+    def note(self) -> str:
+        """One sentence for whoever reads the scores."""
+        if self.seen is None:
+            return (
+                f"Whether the model was trained on some of these {self.patients} patients is "
+                "unknown: it has no record of its training here; --record names a folder with one."
+            )
+        count = str(self.seen) if self.seen else "none"
+        said = f"The model was trained on {count} of these {self.patients} patients"
+        if self.start_unknown:
+            said += "; of the weights that its training began with, that is unknown"
+        return f"{said}."
+
+
+def rows_to_score(saved: SavedModel, manifest: pd.DataFrame, everything: bool) -> pd.DataFrame:
+    """Rows of a manifest that a test of a model looks at: split, views and labels are its own."""
+    plan = saved.plan
+    rows = manifest if everything else manifest[manifest["split"] == Split.TEST.value]
+    if plan.protocol.views:
+        rows = rows[rows["view"].isin(list(plan.protocol.views))]
+    labels = labels_of(rows, saved.tasks, plan.finetune.reduced_ef_threshold)
+    labelled = np.isfinite(list(labels.values())).any(axis=0)
+    return rows.iloc[np.flatnonzero(labelled)]
+
+
+def overlap_of(rows: pd.DataFrame, record: tuple[Path, Record] | None, *, allowed: bool) -> Overlap:
+    """Count the patients of these rows that were in training.
+
+    Args:
+        rows: What shall be scored.
+        record: See :func:`~echofm_core.data.seen.find_record`.
+        allowed: Score them all the same.
+
+    Raises:
+        SeenPatientsError: There are some, and it is not allowed.
+        DataRootError: The record's key cannot be read.
+    """
+    patients = int(people(rows).nunique())
+    if record is None:
+        return Overlap(patients=patients, seen=None)
+    seen = seen_patients(rows, *record)
+    if seen and not allowed:
+        raise SeenPatientsError(
+            f"the model was trained on {seen} of the {patients} patients to be scored, so that its "
+            "scores would say what it remembers and not what it can do; score other patients, "
+            "leave --everything out where there is a test split, or ask for it with --seen."
+        )
+    return Overlap(patients=patients, seen=seen, start_unknown=record[1].start_unknown)

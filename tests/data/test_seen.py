@@ -1,0 +1,139 @@
+"""The record of whom a model was trained on: counts right, names nobody, stays where made."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import stat
+from hashlib import sha256
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from echofm_core.data.manifest import manifest_from_rows
+from echofm_core.data.pseudonym import write_secret
+from echofm_core.data.seen import KEY, RECORD, find_record, remember, seen_patients
+from echofm_core.plan import Plan, plan_from_mapping
+
+PLAN = plan_from_mapping({"name": "a"}, "test")
+
+
+def manifest(*patients: tuple[str, str, str]) -> pd.DataFrame:
+    """Rows of (data set, patient, split)."""
+    return manifest_from_rows(
+        {"dataset": dataset, "patient_id": patient, "clip_id": f"c{number}", "path": "/x",
+         "split": split}
+        for number, (dataset, patient, split) in enumerate(patients)
+    )  # fmt: skip
+
+
+TRAINED = manifest(
+    ("camus", "patient0001", "train"),
+    ("camus", "patient0001", "train"),
+    ("camus", "patient0002", "val"),
+    ("camus", "patient0003", "test"),
+    ("mimic_iv_echo", "10000032", "train"),
+)
+
+
+def seen(folder: Path, rows: pd.DataFrame, plan: Plan = PLAN) -> int:
+    found = find_record(folder, plan.digest())
+    assert found is not None
+    return seen_patients(rows, *found)
+
+
+def test_training_and_validation_patients_are_counted_as_people(tmp_path: Path) -> None:
+    """LVVOL-A4C holds MIMIC-IV-ECHO's patients; another data set's patient0001 is another person;
+    patient0003 was only tested."""
+    remember(tmp_path, TRAINED, PLAN)
+    rows = manifest(
+        ("camus", "patient0001", "test"),
+        ("camus", "patient0002", "test"),
+        ("camus", "patient0003", "test"),
+        ("camus", "patient0009", "test"),
+        ("hmc_qu", "patient0001", "test"),
+        ("mimic_lvvol_a4c", "10000032", "test"),
+        ("mimic_lvvol_a4c", "10000032", "test"),
+    )
+    assert seen(tmp_path, rows) == 3
+
+
+def test_the_record_names_nobody_and_holds_keyed_hashes(tmp_path: Path) -> None:
+    """Each entry is HMAC-SHA256 of the person with the key, computed here from the standard
+    library; the key is random and its owner's alone."""
+    remember(tmp_path, TRAINED, PLAN)
+    text = (tmp_path / RECORD).read_text()
+    for name in ("patient0001", "patient0002", "10000032", "camus"):
+        assert name not in text
+    key = bytes.fromhex((tmp_path / KEY).read_text().strip())
+    people = ["camus\x1fpatient0001", "camus\x1fpatient0002", "mimic_iv_echo\x1f10000032"]
+    expected = [
+        hmac.new(key, f"trained_on\x1f{person}".encode(), sha256).hexdigest()[:16]
+        for person in people
+    ]
+    (part,) = json.loads(text)["parts"]
+    assert part["patients"] == sorted(expected)
+    assert len(key) == 32 and stat.S_IMODE((tmp_path / KEY).stat().st_mode) == 0o600
+    remember(tmp_path / "again", TRAINED, PLAN)
+    assert (tmp_path / "again" / KEY).read_text() != (tmp_path / KEY).read_text()
+    assert (tmp_path / "again" / RECORD).read_text() != text
+
+
+def test_the_institutions_own_secret_is_the_key_where_there_is_one(tmp_path: Path) -> None:
+    secret = tmp_path / "site.secret"
+    write_secret(secret)
+    remember(tmp_path / "run", TRAINED, PLAN, secret=str(secret))
+    assert not (tmp_path / "run" / KEY).exists()
+    assert secret.read_text().strip() not in (tmp_path / "run" / RECORD).read_text()
+    assert seen(tmp_path / "run", TRAINED) == 3
+
+
+def test_written_again_it_stays(tmp_path: Path) -> None:
+    remember(tmp_path, TRAINED, PLAN)
+    before = (tmp_path / RECORD).stat().st_mtime_ns, (tmp_path / KEY).read_text()
+    remember(tmp_path, TRAINED, PLAN)
+    assert ((tmp_path / RECORD).stat().st_mtime_ns, (tmp_path / KEY).read_text()) == before
+
+
+def test_found_beside_the_model_and_in_a_states_folder_by_the_plan(tmp_path: Path) -> None:
+    other = plan_from_mapping({"name": "b"}, "test")
+    remember(tmp_path / "run", TRAINED, PLAN)
+    for name, plan in (("a-1", PLAN), ("b-1", other)):
+        remember(tmp_path / "state" / name, TRAINED, plan)
+    model = tmp_path / "run" / "model" / "model.safetensors"
+    for place in (tmp_path / "run", model.parent, model):
+        assert find_record(place, PLAN.digest()) is not None
+    assert find_record(model, other.digest()) is None, "another training's record says nothing"
+    assert find_record(tmp_path / "handed-on", PLAN.digest()) is None
+    found = find_record(tmp_path / "handed-on", other.digest(), tmp_path / "state")
+    assert found is not None and found[0].name == "b-1"
+    (tmp_path / "run" / RECORD).write_text("{torn")
+    assert find_record(tmp_path / "run", PLAN.digest()) is None
+
+
+def test_those_of_the_weights_that_it_began_with_count_too(tmp_path: Path) -> None:
+    """Also after the folder of the first training is gone; of weights without a record, nothing
+    is known."""
+    first = manifest(("camus", "patient0050", "train"))
+    remember(tmp_path / "mae", first, PLAN)
+    remember(tmp_path / "run", TRAINED, PLAN, start=tmp_path / "mae")
+    (tmp_path / "mae" / KEY).unlink()
+    (tmp_path / "mae" / RECORD).unlink()
+    both = manifest(("camus", "patient0050", "test"), ("camus", "patient0001", "test"))
+    assert seen(tmp_path / "run", both) == 2
+    found = find_record(tmp_path / "run", PLAN.digest())
+    assert found is not None and not found[1].start_unknown
+    remember(tmp_path / "more", TRAINED, PLAN, start=tmp_path / "public-weights")
+    found = find_record(tmp_path / "more", PLAN.digest())
+    assert found is not None and found[1].start_unknown
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_weights_that_a_plan_names_by_digest_are_unknown(tmp_path: Path, known: bool) -> None:
+    """A site of a federation is sent them; it cannot know whom they were trained on."""
+    model = PLAN.model.model_copy(update={"start": "" if known else "abc"})
+    plan = PLAN.model_copy(update={"model": model})
+    remember(tmp_path, TRAINED, plan)
+    found = find_record(tmp_path, plan.digest())
+    assert found is not None and found[1].start_unknown is not known
