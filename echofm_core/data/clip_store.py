@@ -19,6 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from echofm_core.console import Meter
+from echofm_core.data.cine import times_of
 from echofm_core.data.config import DataConfig
 from echofm_core.data.findings import Findings
 from echofm_core.errors import StoreError
@@ -31,11 +32,14 @@ INDEX_COLUMNS: dict[str, str] = {
     "length": "int64",  # frames
     "fps": "Float32",  # Hz, null where unknown: the manifest's, else the container's
     "container_fps": "Float32",
+    "times": "string",  # of the frames, in ms, where they are uneven
     "source_hash": "string",  # SHA-256 of the source files
     "content_hash": "string",  # SHA-256 of the stored frames and sector
     "stamp": "string",  # sizes and times of the source files: unchanged means not read again
     "notes": "string",  # what decoding found out, as JSON; "" for nothing
 }
+#: Columns that a store of an earlier version lacks.
+LATER = frozenset({"times", "notes"})
 
 
 class ClipStore:
@@ -83,6 +87,8 @@ class ClipStore:
             self.index[name].to_numpy(dtype=np.int64)
             for name in ("store", "row", "offset", "length")
         )
+        uneven = self.index["times"].dropna()
+        self._times = dict(zip(map(str, uneven.index), map(str, uneven), strict=True))
         self._fps = self.index["fps"].to_numpy(dtype=np.float64, na_value=np.nan)
 
     @classmethod
@@ -112,6 +118,15 @@ class ClipStore:
         fps = float(self._fps[self._find(clip_id)])
         return None if math.isnan(fps) else fps
 
+    def times(self, clip_id: str) -> NDArray[np.float64] | None:
+        """Seconds of a clip's frames from the first, at its mean rate; None where even."""
+        text, fps = self._times.get(clip_id), self.fps(clip_id)
+        if text is None or fps is None:
+            return None
+        times: NDArray[np.float64] = times_of(text)
+        # A manifest may know the rate of the recording where a container has that of a playback.
+        return times * ((len(times) - 1) / fps / float(times[-1]))
+
     def frames(self, clip_id: str, start: int = 0, stop: int | None = None) -> NDArray[np.uint8]:
         """Frames ``start`` to ``stop`` as a read-only view ``(n, S, S)`` uint8: nothing is copied.
 
@@ -140,7 +155,8 @@ class ClipStore:
         rows = sorted(zip(self._rows, self.index["content_hash"], rates, strict=True))
         state = hashlib.sha256(f"{self.size}\n".encode())
         for clip, content_hash, fps in rows:
-            state.update(f"{clip}|{content_hash}|{fps}\n".encode())
+            times = self._times.get(clip, "")
+            state.update(f"{clip}|{content_hash}|{fps}{times and '|' + times}\n".encode())
         return state.hexdigest()
 
     def _find(self, clip_id: str) -> int:
@@ -224,7 +240,10 @@ def _open_one(
     meta = read_meta(folder)
     data = folder / Path(meta["data"]).name
     try:
-        index = pd.read_parquet(data / "index.parquet").set_index("clip_id").astype(INDEX_COLUMNS)
+        index = pd.read_parquet(data / "index.parquet").set_index("clip_id")
+        for later in LATER.difference(index):  # a store that was built before there were such
+            index[later] = None
+        index = index.astype(INDEX_COLUMNS)
         frames: NDArray[np.uint8] = np.load(data / "frames.npy", mmap_mode="r")
         sectors: NDArray[np.bool_] = np.load(data / "sectors.npy", mmap_mode="r")
     except Exception as error:  # pyarrow and numpy raise many kinds for a damaged file

@@ -26,6 +26,18 @@ AHEAD = 2
 WINDOW = 64
 
 
+_expendable = False
+
+
+def expendable() -> bool:
+    """Is this a process of :func:`over_jobs` whose job will be tried again should it die?
+
+    Only then may a job use what is known to end processes; where it does, the second try goes
+    without.
+    """
+    return _expendable
+
+
 def cores() -> int:
     """Processors that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)  # Linux
@@ -140,7 +152,7 @@ class _Crew(Generic[J, R]):
         worker = self._workers[place]
         worker.tasks.append(task)
         with suppress(OSError):  # it is dead: its end of the pipe says so when we collect
-            worker.pipe.send(task.job)
+            worker.pipe.send((task.job, task is not self._alone))
 
     def _collect(self) -> None:
         """Take what has come; replace the workers that died."""
@@ -191,9 +203,10 @@ def _work(pipe: Connection, function: Callable[[J], R]) -> None:
         Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
     cv2.setNumThreads(1)
     pipe.send((None, None))
+    global _expendable
     while True:
         try:
-            job = pipe.recv()
+            job, _expendable = pipe.recv()
         except EOFError:
             return
         try:

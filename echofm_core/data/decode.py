@@ -9,6 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echofm_core.data import mhd, nifti, stills, video
+from echofm_core.data.cine import Cine
+from echofm_core.data.colour import ColourFlowError
+from echofm_core.data.dicom.colour import shows_colour
 from echofm_core.data.dicom.frames import read_cine
 from echofm_core.data.dicom.sector import NoSectorError, crop, find_sector, lit_area
 from echofm_core.data.dicom.text import LIT, burnt_in
@@ -34,12 +37,14 @@ class Decoded:
         frames: ``(N, H, W)`` uint8, zero outside the sector.
         fps: Frames a second as the container says, None where it does not.
         sector: ``(H, W)`` bool.
+        times: ``(N,)`` float64, seconds from the first frame; None where they are even or unknown.
         notes: What was found out on the way.
     """
 
     frames: NDArray[np.uint8]
     fps: float | None
     sector: NDArray[np.bool_]
+    times: NDArray[np.float64] | None = None
     notes: tuple[Note, ...] = ()
 
 
@@ -65,8 +70,8 @@ def decode_clip(path: str, dataset: str, side: int | None = None) -> Decoded:
         side: See :func:`echofm_core.data.video.read_grey`.
 
     Raises:
-        UnreadableFileError: Nothing here can decode it, it is damaged beyond one frame, or it may
-            tell of a person and shows no ultrasound sector.
+        UnreadableFileError: Nothing here can decode it, it is damaged beyond one frame, its pixels
+            show colour flow, or it may tell of a person and shows no ultrasound sector.
     """
     try:
         return _decode(path, side, published=dataset in PUBLISHED)
@@ -84,18 +89,22 @@ def _decode(path: str, side: int | None, *, published: bool) -> Decoded:
     if kind is Kind.PNG:
         frames = stills.read_stack(files_of(path))
         return Decoded(frames, None, lit_area(frames))
-    region = None
     if kind in (Kind.AVI, Kind.MP4):
-        frames, fps = video.read_grey(Path(path), side)
+        cine = video.read_grey(Path(path), side)
     elif kind is Kind.DICOM:
-        frames, fps, region = read_cine(Path(path))
-    elif kind in (Kind.NIFTI, Kind.NIFTI_PACKED):
-        frames, fps = nifti.in_order(nifti.read_sequence(Path(path)), Path(path)), None
-    elif kind is Kind.MHD:
-        frames, fps = nifti.in_order(mhd.read_sequence(Path(path)), Path(path)), None
+        if shows_colour(Path(path)):
+            raise ColourFlowError
+        cine = read_cine(Path(path))
+    elif kind in (Kind.NIFTI, Kind.NIFTI_PACKED, Kind.MHD):
+        file = Path(path)
+        if nifti.is_mask(file):
+            raise UnreadableFileError("the file is named as a mask (_gt), which is no cine.")
+        read = mhd.read_sequence if kind is Kind.MHD else nifti.read_sequence
+        cine = Cine(nifti.in_order(read(file), file), nifti.stated_rate(file))
     else:
         ending = Path(files_of(path)[0]).suffix.lower()
         raise UnreadableFileError(f"`{ending or 'no ending'}` is not a known clip format.")
+    frames, fps, region, times, notes = cine
     strict = not (published and (kind in RESEARCH or max(frames.shape[1:]) <= SMALL))
     sector = find_sector(frames, region)
     if sector is None:
@@ -108,7 +117,8 @@ def _decode(path: str, side: int | None, *, published: bool) -> Decoded:
     # In place: a long clip is most of the memory that a decoding process has.
     frames = frames if frames.flags.writeable else frames.copy()
     np.multiply(frames, sector, out=frames)
-    return Decoded(frames, fps, sector, _black_out(frames, sector) if strict else ())
+    notes += _black_out(frames, sector) if strict else ()
+    return Decoded(frames, fps, sector, times, notes)
 
 
 def _black_out(frames: NDArray[np.uint8], sector: NDArray[np.bool_]) -> tuple[Note, ...]:

@@ -7,6 +7,7 @@ last number looks like one. Only such files are opened, for as many bytes as it 
 from __future__ import annotations
 
 import os
+import struct
 from enum import StrEnum
 from pathlib import Path
 
@@ -32,6 +33,9 @@ _INDEX = "dicomdir"
 _KINDS = {kind.value: kind for kind in Kind}
 #: Where a DICOM file says that it is one, after a preamble of any content (PS3.10, section 7.1).
 _MAGIC, _AT = b"DICM", 128
+#: Of the first element: its number and its length at most, and what represents it.
+_HIGHEST, _SHORT = 0x0020, 1024
+_LETTERS = frozenset({b"UL", b"OB", b"UI", b"CS", b"DA", b"TM", b"DT", b"SQ"})
 
 
 def kind_of(file: str | Path) -> Kind | None:
@@ -55,6 +59,21 @@ def _is_dicom(file: str | Path) -> bool:
         if not os.path.isfile(file):  # noqa: PTH113
             return False
         with Path(file).open("rb", buffering=0) as stream:
-            return stream.read(_AT + len(_MAGIC))[_AT:] == _MAGIC
+            start = stream.read(_AT + len(_MAGIC))
+            return start[_AT:] == _MAGIC or begins_with_element(start)
     except (OSError, ValueError):
         return False
+
+
+def begins_with_element(start: bytes) -> bool:
+    """Do a file's first 8 bytes hold a DICOM element, as where preamble and marker are missing?
+
+    That is one of group 2 or 8, which come first: with a representation in letters, or with a
+    length of four bytes that is a short one.
+    """
+    if len(start) < 8:
+        return False
+    group, element, length = struct.unpack("<HHI", start[:8])
+    if group not in (0x0002, 0x0008) or element > _HIGHEST:
+        return False
+    return start[4:6] in _LETTERS or (group == 0x0008 and length <= _SHORT and length % 2 == 0)

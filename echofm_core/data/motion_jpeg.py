@@ -7,13 +7,16 @@ half a level too dark, because each of them was rounded down.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from echofm_core.data.cine import Assembly, Cine, pace
+from echofm_core.data.colour import SIDE, ColourFlowError, is_coloured, spread
 from echofm_core.data.hush import hushed
 from echofm_core.data.limits import check_pixels
 
@@ -27,20 +30,47 @@ _GREY = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
 _HALF = cv2.IMREAD_REDUCED_GRAYSCALE_2 | cv2.IMREAD_IGNORE_ORIENTATION
 
 
-def read_luminance(file: Path, side: int | None) -> tuple[NDArray[np.uint8], float] | None:
-    """Decode the pictures that are really there, up to the first that is damaged.
+def read_luminance(file: Path, side: int | None) -> Cine | None:
+    """Decode the pictures that are really there.
 
     Args:
         file: Any video.
         side: See :func:`echofm_core.data.video.read_grey`.
 
     Returns:
-        Frames ``(N, H, W)`` uint8, or half of both sides, and frames a second as the container
-        says, unchecked; None where this is not motion JPEG.
+        The cine at its own size, or half of both sides; None where this is not motion JPEG.
 
     Raises:
-        UnreadableFileError: The clip is too long to be held in memory.
+        UnreadableFileError: The clip is too long to be held in memory, or shows colour flow.
     """
+    pictures = coded_pictures(file, side)
+    if pictures is None:
+        return None
+    coded, times, (height, width), fps = pictures
+    half = _is_ample(height, width, side)
+    if any(map(is_coloured, some_colours(coded, (height, width)))):
+        raise ColourFlowError
+    assembly = Assembly(len(coded))
+    with hushed():
+        for data in coded:
+            picture = cv2.imdecode(data, _HALF if half else _GREY)
+            assembly.add(None if picture is None else np.asarray(picture, np.uint8))
+    frames, which, notes = assembly.end()
+    rate, uneven = pace(np.array(times[which]), fps)
+    return Cine(frames, rate, times=uneven, notes=notes)
+
+
+class Coded(NamedTuple):
+    """A motion JPEG as it is stored: pictures, times in seconds, height and width, stated rate."""
+
+    pictures: list[NDArray[np.uint8]]
+    times: list[float]
+    shape: tuple[int, int]
+    fps: float
+
+
+def coded_pictures(file: Path, side: int | None = None) -> Coded | None:
+    """The pictures without decoding them, but for the first; None where this is no motion JPEG."""
     size = file.stat().st_size
     # The FFmpeg backend by name: OpenCV's own AVI parser prints its complaints.
     capture = cv2.VideoCapture(str(file), cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
@@ -49,18 +79,38 @@ def read_luminance(file: Path, side: int | None) -> tuple[NDArray[np.uint8], flo
         # A frame in two interlaced pictures, for instance, is the video decoder's business.
         if first is None or _shape(first) != shape:
             return None
-        height, width = shape
-        half = side is not None and min(shape) >= AMPLE * side
-        if half:
-            height, width = (height + 1) // 2, (width + 1) // 2
-        coded = [first]
+        half = _is_ample(*shape, side)
+        height, width = ((length + half) // (1 + half) for length in shape)
+        coded, times = [first], [_time(capture)]
         while (data := _next_coded(capture)) is not None:
             coded.append(data)
+            times.append(_time(capture))
             check_pixels(len(coded), height, width, size=size)
-        fps = float(capture.get(cv2.CAP_PROP_FPS))
+        return Coded(coded, times, shape, float(capture.get(cv2.CAP_PROP_FPS)))
     finally:
         capture.release()
-    return _decode(coded, height, width, _HALF if half else _GREY), fps
+
+
+def some_colours(
+    coded: Sequence[NDArray[np.uint8]], shape: tuple[int, int]
+) -> Iterator[NDArray[np.uint8]]:
+    """The pictures that are looked at for colour flow, RGB; half as large where they are large."""
+    half = max(shape) >= 2 * SIDE
+    flags = cv2.IMREAD_REDUCED_COLOR_2 if half else cv2.IMREAD_COLOR
+    with hushed():
+        for place in spread(len(coded)):
+            picture = cv2.imdecode(coded[place], flags | cv2.IMREAD_IGNORE_ORIENTATION)
+            if picture is not None:
+                yield np.ascontiguousarray(picture[..., ::-1])
+
+
+def _is_ample(height: int, width: int, side: int | None) -> bool:
+    return side is not None and min(height, width) >= AMPLE * side
+
+
+def _time(capture: cv2.VideoCapture) -> float:
+    """Presentation time of the picture just read, in seconds."""
+    return float(capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
 
 
 def _next_coded(capture: cv2.VideoCapture) -> NDArray[np.uint8] | None:
@@ -80,17 +130,3 @@ def _shape(coded: NDArray[np.uint8]) -> tuple[int, ...] | None:
     with hushed():
         picture = cv2.imdecode(coded, _GREY)
     return None if picture is None else picture.shape
-
-
-def _decode(
-    coded: Sequence[NDArray[np.uint8]], height: int, width: int, flags: int
-) -> NDArray[np.uint8]:
-    """Pictures to frames ``(N, H, W)``, as many as come before one that is damaged."""
-    frames = np.empty((len(coded), height, width), dtype=np.uint8)
-    with hushed():
-        for number, data in enumerate(coded):
-            picture = cv2.imdecode(data, flags)
-            if picture is None or picture.shape != (height, width):
-                return frames[:number]
-            frames[number] = picture
-    return frames

@@ -20,12 +20,13 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from echofm_core.data.limits import check_pixels
+from echofm_core.data.limits import believable_rate, check_pixels
 from echofm_core.errors import UnreadableFileError
 
 Stream = BinaryIO | gzip.GzipFile
 
 _SEQUENCE_NAME = re.compile(r"patient\d+_(2CH|4CH)_(half_sequence\.nii(\.gz)?|sequence\.mhd)")
+_MASK_NAME = re.compile(r"_gt\.(nii(\.gz)?|mhd)$", re.IGNORECASE)
 #: Bytes of a header, and where the pixels begin at the earliest.
 HEADER, EARLIEST = 348, 352
 #: Number formats by their code; colours and complex numbers are no grey levels.
@@ -91,6 +92,17 @@ def in_order(frames: NDArray[np.uint8], file: Path) -> NDArray[np.uint8]:
     if settings is not None and systole_first(read_settings(settings)):
         frames = frames[::-1]
     return np.ascontiguousarray(frames)
+
+
+def stated_rate(file: Path) -> float | None:
+    """Frames a second, as the settings beside a CAMUS sequence say; None where there are none."""
+    settings = settings_beside(file)
+    if settings is None:
+        return None
+    try:
+        return believable_rate(float(read_settings(settings).get("FrameRate", "")))
+    except ValueError:
+        return None
 
 
 @contextmanager
@@ -166,6 +178,11 @@ def parse_settings(text: str, separator: str = ":") -> dict[str, str]:
     """See :func:`read_settings`; keys and values without surrounding blanks."""
     pairs = (line.split(separator, 1) for line in text.splitlines() if separator in line)
     return {key.strip(): value.strip() for key, value in pairs}
+
+
+def is_mask(file: Path) -> bool:
+    """Is it a segmentation, as CAMUS puts one beside each sequence?"""
+    return _MASK_NAME.search(file.name) is not None
 
 
 def systole_first(settings: dict[str, str]) -> bool:

@@ -10,10 +10,11 @@ from typing import NamedTuple
 import pandas as pd
 
 from echofm_core.console import Meter
+from echofm_core.data.cine import TRUNCATED
 from echofm_core.data.clip_store import ClipStore
 from echofm_core.data.config import DataConfig
 from echofm_core.data.crew import over_jobs
-from echofm_core.data.findings import Findings, Severity
+from echofm_core.data.findings import Findings, Note, Severity
 from echofm_core.data.store_folder import sole_builder, tidy
 from echofm_core.data.store_install import Ready, install
 from echofm_core.data.store_parts import PARTS, Job, Outcome, Part, prepare, read_notes
@@ -43,6 +44,7 @@ class Row(NamedTuple):
     content_hash: str | None
     length: int | None
     container_fps: float | None
+    times: str | None
     notes: str | None
 
 
@@ -122,10 +124,15 @@ def _accept(row: Row, outcome: Outcome, config: DataConfig, findings: Findings) 
         reason = f"The clip has {part.length} frames, {config.min_clip_frames} are needed."
         findings.add(row.dataset, "too_few_frames", row.clip_id, reason)
         return None
-    if row.n_frames is not None and part.length < row.n_frames:
+    notes = read_notes(part.notes)
+    if (
+        row.n_frames is not None
+        and part.length < row.n_frames
+        and TRUNCATED not in [note.kind for note in notes]
+    ):
         reason = f"The file holds {part.length} frames, its source says {row.n_frames}."
-        findings.add(row.dataset, "truncated_clip", row.clip_id, reason, Severity.REPAIRED)
-    for note in read_notes(part.notes):
+        notes.append(Note(TRUNCATED, reason, Severity.REPAIRED))
+    for note in notes:
         findings.add(row.dataset, note.kind, row.clip_id, note.reason, note.severity)
     return Ready(
         clip_id=row.clip_id,
@@ -136,6 +143,7 @@ def _accept(row: Row, outcome: Outcome, config: DataConfig, findings: Findings) 
         content_hash=part.content_hash,
         stamp=outcome.stamp,
         notes=part.notes,
+        times=part.times,
         kept=outcome.part is None,
     )
 
@@ -147,5 +155,6 @@ def _known(row: Row) -> Part:
         length=int(row.length),
         fps=row.container_fps,
         content_hash=row.content_hash,
+        times=row.times,
         notes=row.notes or "",
     )

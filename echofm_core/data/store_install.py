@@ -40,6 +40,7 @@ class Ready:
     stamp: str
     notes: str
     kept: bool
+    times: str | None = None
 
 
 def install(

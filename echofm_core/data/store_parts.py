@@ -1,6 +1,7 @@
 """One clip of a store under construction: decoded by itself into a part file, in any process.
 
-A part holds, one ``.npy`` after the other: sector, frames a second, content hash, notes, frames.
+A part holds, one ``.npy`` after the other: sector, frames a second, facts in JSON (content hash,
+times, notes), frames.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from echofm_core.data.cine import text_of
 from echofm_core.data.decode import Decoded, clip_kind, decode_clip, sources
 from echofm_core.data.findings import Note, Severity
 from echofm_core.data.resize import letterbox, letterbox_mask
 from echofm_core.errors import UnreadableFileError
 
 #: Raised whenever decoding or resizing gives other pixels, so that stores are rebuilt.
-PREPROCESSING = 4
+PREPROCESSING = 5
 #: Folder of the parts, in that of the store; gone when the store is built.
 PARTS = "parts"
 
@@ -55,12 +57,14 @@ class Part:
         length: Frames.
         fps: As the container says, None where it does not.
         content_hash: SHA-256 of frames and sector.
+        times: See ``INDEX_COLUMNS``.
         notes: What was found out on the way, as :func:`write_notes` does.
     """
 
     length: int
     fps: float | None
     content_hash: str
+    times: str | None = None
     notes: str = ""
 
 
@@ -117,12 +121,14 @@ def read_head(stream: BinaryIO) -> tuple[NDArray[np.bool_], Part]:
     Raises:
         ValueError: This is no whole part.
     """
-    sector, fps, content_hash, notes = (np.load(stream, allow_pickle=False) for _ in range(4))
+    sector, fps, facts = (np.load(stream, allow_pickle=False) for _ in range(3))
+    content_hash, times, notes = json.loads(facts.item())
     if np.lib.format.read_magic(stream) != (1, 0):
         raise ValueError("not a part")
     shape, _, _ = np.lib.format.read_array_header_1_0(stream)
     rate = float(fps) if np.isfinite(fps) else None
-    return sector, Part(length=shape[0], fps=rate, content_hash=str(content_hash), notes=str(notes))
+    part = Part(length=shape[0], fps=rate, content_hash=content_hash, times=times, notes=notes)
+    return sector, part
 
 
 def write_notes(notes: Sequence[Note]) -> str:
@@ -143,14 +149,14 @@ def _write(place: Path, decoded: Decoded, size: int) -> Part:
         length=len(frames),
         fps=decoded.fps,
         content_hash=_content_hash(frames, sector),
+        times=text_of(decoded.times),
         notes=write_notes(decoded.notes),
     )
     partial = place.with_name(f".{place.name}.{os.getpid()}")
     head = BytesIO()
     np.save(head, sector)
     np.save(head, np.float64(np.nan if part.fps is None else part.fps))
-    np.save(head, np.array(part.content_hash))
-    np.save(head, np.array(part.notes))
+    np.save(head, np.array(json.dumps((part.content_hash, part.times, part.notes)), "S"))
     np.lib.format.write_array_header_1_0(head, np.lib.format.header_data_from_array_1_0(frames))
     with partial.open("wb") as stream:
         stream.write(head.getbuffer())
@@ -165,7 +171,7 @@ def _intact(place: Path) -> Part | None:
         with place.open("rb") as stream:
             sector, part = read_head(stream)
             frames = np.frombuffer(stream.read(), dtype=np.uint8).reshape(-1, *sector.shape)
-    except (OSError, ValueError, EOFError):
+    except (OSError, ValueError, TypeError, EOFError):
         return None
     return part if _content_hash(frames, sector) == part.content_hash else None
 

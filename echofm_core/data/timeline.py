@@ -29,12 +29,15 @@ class Timeline:
         fps: Frames a second, None where unknown: then a window is the whole clip.
         frames: Frames T of a window.
         seconds: Duration of a window; 0 means the whole clip.
+        times: ``(length,)`` float64, seconds from the first frame, where frames come at uneven
+            times; ``fps`` is then their mean rate. None: they are even.
     """
 
     length: int
     fps: float | None
     frames: int
     seconds: float
+    times: NDArray[np.float64] | None = None
 
     @property
     def whole(self) -> bool:
@@ -81,14 +84,28 @@ class Timeline:
     def _from(self, start: float) -> Pick:
         """Nearest frames at T even times from ``start`` (frame units, may pass the end)."""
         assert self.fps is not None
-        steps = _nearest(start + np.linspace(0, self.span, self.frames))
+        wanted = start + np.linspace(0, self.span, self.frames)
+        if self.times is not None:
+            return self._at_times(wanted / self.fps, self.times)
+        steps = _nearest(wanted)
         times = ((steps - steps[0]) / self.fps).astype(np.float32)
         if not self.mirrored:
             steps = np.minimum(steps, self.length - 1)
         return Pick(_reflect(steps, self.length), times)
 
+    def _at_times(self, wanted: NDArray[np.float64], times: NDArray[np.float64]) -> Pick:
+        """Nearest frames at times in seconds, which may pass the end: the clip is then mirrored."""
+        last = float(times[-1])
+        turns, within = np.divmod(wanted, last)
+        back = turns % 2 == 1
+        indices = _nearest_of(times, np.where(back, last - within, within))
+        shown = turns * last + np.where(back, last - times[indices], times[indices])
+        return Pick(indices, (shown - shown[0]).astype(np.float32))
+
     def _spread(self, indices: NDArray[np.int64]) -> Pick:
         """Times of frames that span the clip: true where the frame rate is known, else scaled."""
+        if self.times is not None:
+            return Pick(indices, (self.times[indices] - self.times[indices[0]]).astype(np.float32))
         elapsed = indices - indices[0]
         if self.fps is not None:
             return Pick(indices, (elapsed / self.fps).astype(np.float32))
@@ -99,6 +116,13 @@ class Timeline:
 def _nearest(positions: NDArray[np.float64]) -> NDArray[np.int64]:
     """Round half up: numpy's half-to-even would give uneven steps."""
     return np.floor(positions + 0.5).astype(np.int64)
+
+
+def _nearest_of(times: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Of rising times, the places of those nearest to the wanted ones; of two, the later."""
+    after = np.searchsorted(times, wanted).clip(1, len(times) - 1)
+    before = wanted - times[after - 1] < times[after] - wanted
+    return np.asarray(after - before, np.int64)
 
 
 def _reflect(steps: NDArray[np.int64], length: int) -> NDArray[np.int64]:

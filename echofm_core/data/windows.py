@@ -88,6 +88,7 @@ class ClipWindows:
                 fps=store.fps(clip),
                 frames=config.frames,
                 seconds=config.window_seconds,
+                times=store.times(clip),
             )
             for clip in self._clips
         ]

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from echofm_core.data.decode import decode_clip
+from echofm_core.data.decode import Decoded, decode_clip
 from echofm_core.data.dicom.header import ObjectKind, read_header
 from echofm_core.data.kinds import CINES, CINES_NAMED, Kind, kind_of
+from echofm_core.data.nifti import is_mask
 from echofm_core.data.readers._dicom import REASONS
 from echofm_core.data.resize import letterbox, letterbox_mask
 from echofm_core.data.timeline import Timeline
@@ -36,6 +37,7 @@ class Reading:
         windows: Task -> (W,) or (W, classes) of each window that covers the cine, in natural units
             (percent, ml) or probabilities. The prediction is their mean.
         frames, fps: Of the cine; fps None where no element says.
+        notes: What was mended in decoding, or is missing.
         mirrored: The cine holds less than a window and was played forth and back.
         first: The first window, for pictures.
         attention: ``(slots, rows, cols)`` weights of STF-Net's joint pathway on it, sum 1; None
@@ -45,6 +47,7 @@ class Reading:
     windows: Mapping[Task, NDArray[np.float32]]
     frames: int
     fps: float | None
+    notes: tuple[str, ...]
     mirrored: bool
     first: Window
     attention: NDArray[np.float32] | None
@@ -76,7 +79,7 @@ def read_file(saved: SavedModel, file: Path, device: str = "auto") -> Reading:
     Raises:
         UnreadableFileError: It cannot be decoded, or is no grey cine.
     """
-    windows, timeline, fps = _windows(saved, file)
+    windows, timeline, decoded = _windows(saved, file)
     where = find_device(device)
     model, config = saved.model.to(where), saved.plan.finetune
     parts: dict[Task, list[NDArray[np.float32]]] = {task: [] for task in saved.tasks}
@@ -90,7 +93,8 @@ def read_file(saved: SavedModel, file: Path, device: str = "auto") -> Reading:
     return Reading(
         windows={task: np.concatenate(values) for task, values in parts.items()},
         frames=timeline.length,
-        fps=fps,
+        fps=decoded.fps,
+        notes=tuple(note.reason for note in decoded.notes),
         mirrored=timeline.mirrored,
         first=windows[0],
         attention=_attention(saved, windows[0], where),
@@ -99,11 +103,11 @@ def read_file(saved: SavedModel, file: Path, device: str = "auto") -> Reading:
 
 def _below(folder: Path) -> Iterator[Path]:
     for path in folder.rglob("*"):
-        if kind_of(path) in KINDS and path.is_file():
+        if kind_of(path) in KINDS and not is_mask(path) and path.is_file():
             yield path
 
 
-def _windows(saved: SavedModel, file: Path) -> tuple[list[Window], Timeline, float | None]:
+def _windows(saved: SavedModel, file: Path) -> tuple[list[Window], Timeline, Decoded]:
     """Windows that cover the cine, as training decodes and cuts them."""
     if kind_of(file) is Kind.DICOM:
         header = read_header(file)
@@ -118,11 +122,15 @@ def _windows(saved: SavedModel, file: Path) -> tuple[list[Window], Timeline, flo
     sector = letterbox_mask(decoded.sector, data.size)
     frames = np.where(sector, letterbox(decoded.frames, data.size), np.uint8(0))
     timeline = Timeline(
-        length=len(frames), fps=decoded.fps, frames=data.frames, seconds=data.window_seconds
+        length=len(frames),
+        fps=decoded.fps,
+        frames=data.frames,
+        seconds=data.window_seconds,
+        times=decoded.times,
     )
     picks = timeline.cover(data.test_windows)
     windows = [Window(frames[pick.indices], pick.times, sector) for pick in picks]
-    return windows, timeline, decoded.fps
+    return windows, timeline, decoded
 
 
 @torch.inference_mode()

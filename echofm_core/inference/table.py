@@ -38,6 +38,7 @@ def rows_of(file: str, reading: Reading, picture: str = "") -> pd.DataFrame:
         is to the truth. A task of classes has one row a class, its probability.
     """
     rows = []
+    note = " ".join(["mirrored in time"] * reading.mirrored + list(reading.notes))
     for task, values in reading.windows.items():
         for name, unit, column in _columns(task, values):
             rows.append(
@@ -51,7 +52,7 @@ def rows_of(file: str, reading: Reading, picture: str = "") -> pd.DataFrame:
                     "windows": len(column),
                     "frames": reading.frames,
                     "fps": reading.fps,
-                    "note": "mirrored in time" if reading.mirrored else "",
+                    "note": note,
                     "picture": picture,
                 }
             )

@@ -43,6 +43,57 @@ def write_avi(path: Path, frames: NDArray[np.uint8], fps: float = 50.0) -> Path:
     return path
 
 
+def write_coloured(path: Path, frames: NDArray[np.uint8], coding: str, fps: float = 30.0) -> Path:
+    """RGB ``(N, H, W, 3)`` as a video, e.g. ``MJPG`` or ``mp4v``."""
+    height, width = frames.shape[1:3]
+    four = cv2.VideoWriter.fourcc(*coding)
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, four, fps, (width, height))
+    for frame in frames:
+        writer.write(np.ascontiguousarray(frame[..., ::-1]))
+    writer.release()
+    return path
+
+
+def with_jet(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """RGB of grey frames with a patch of flow, red and blue in turns, in every second half beat."""
+    colour = np.repeat(frames[..., None], 3, axis=-1)
+    _, height, width = frames.shape
+    part = np.s_[height // 3 : 2 * height // 3, 3 * width // 8 : 5 * width // 8]
+    for number, frame in enumerate(colour):
+        if number % 12 < 6:
+            frame[part] = (220, 40, 20) if number % 2 else (20, 60, 220)
+    return colour
+
+
+def write_uneven_mp4(path: Path, frames: NDArray[np.uint8], steps: list[float]) -> Path:
+    """MP4 whose frames are shown for ``steps`` seconds each: its table of durations is rewritten.
+
+    Their sum must not pass what equal steps of 1/30 s give, where the file says that it ends.
+    """
+    write_coloured(path, np.repeat(frames[..., None], 3, axis=-1), "mp4v")
+    data, parents = bytearray(path.read_bytes()), []
+    place, end = 0, len(data)
+    for name in (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stts"):
+        while data[place + 4 : place + 8] != name:
+            place += int.from_bytes(data[place : place + 4], "big")
+            assert place < end
+        parents.append(place)
+        place += 8
+    scale = int.from_bytes(data[data.index(b"mdhd") + 16 :][:4], "big")
+    entries = b"".join(
+        (1).to_bytes(4, "big") + round(step * scale).to_bytes(4, "big") for step in steps
+    )
+    table = parents.pop()
+    old = int.from_bytes(data[table : table + 4], "big")
+    new = (16 + len(entries)).to_bytes(4, "big") + b"stts" + bytes(4)
+    data[table : table + old] = new + len(steps).to_bytes(4, "big") + entries
+    for parent in parents:
+        size = int.from_bytes(data[parent : parent + 4], "big") + 16 + len(entries) - old
+        data[parent : parent + 4] = size.to_bytes(4, "big")
+    path.write_bytes(data)
+    return path
+
+
 def write_png(path: Path, image: NDArray[np.uint8]) -> Path:
     Image.fromarray(image).save(path)
     return path

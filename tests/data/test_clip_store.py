@@ -15,8 +15,16 @@ from echofm_core.data.clip_store import ClipStore, build_store, open_stores
 from echofm_core.data.config import DataConfig
 from echofm_core.data.manifest import manifest_from_rows
 from echofm_core.data.store_folder import sole_builder, tidy
+from echofm_core.data.windows import ClipWindows
 from echofm_core.errors import StoreError
-from tests.data.files import speckle, write_avi, write_jpeg_cine
+from tests.data.files import (
+    speckle,
+    with_jet,
+    write_avi,
+    write_coloured,
+    write_jpeg_cine,
+    write_uneven_mp4,
+)
 
 CONFIG = DataConfig(size=32, frames=4)
 
@@ -223,7 +231,8 @@ def test_a_part_cut_by_a_power_failure_is_decoded_again(
         patch.setattr(store_build, "install", _killed)
         with pytest.raises(KeyboardInterrupt):
             build_store(manifest, tmp_path / "s", CONFIG)
-    first, second, *_ = sorted((tmp_path / "s" / "parts").iterdir())
+    parts = (tmp_path / "s" / "parts").iterdir()
+    first, second, *_ = sorted(parts, key=lambda part: -part.stat().st_size)
     first.write_bytes(first.read_bytes()[:-1024] + bytes(1024))
     second.write_bytes(b"")
     calls = _count_decodes(monkeypatch)
@@ -282,3 +291,59 @@ def _count_decodes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def _killed(*_: object) -> None:
     raise KeyboardInterrupt
+
+
+def test_what_was_mended_is_found_again_whoever_decodes(tmp_path: Path) -> None:
+    """A cut video whose header says more, a cine with a damaged frame, and one of uneven times.
+
+    A second build decodes nothing, and says the same.
+    """
+    cut = write_avi(tmp_path / "cut.avi", speckle(30))
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size * 2 // 3])
+    frames = speckle(12)
+    damaged = write_jpeg_cine(tmp_path / "damaged.dcm", frames)
+    data = damaged.read_bytes()
+    place = data.index(b"\xff\xd8\xff", data.index(b"\xff\xd8\xff") + 9)
+    damaged.write_bytes(data[:place] + bytes(500) + data[place + 500 :])
+    steps = [1 / 60, 1 / 20] * 10
+    uneven = write_uneven_mp4(tmp_path / "uneven.mp4", speckle(20), steps)
+    rows = manifest_from_rows(
+        {"dataset": "d", "patient_id": file.stem, "clip_id": file.stem, "path": str(file)}
+        for file in (cut, damaged, uneven)
+    )
+    first, found = build_store(rows, tmp_path / "a", CONFIG, workers=1)
+    again, same = build_store(rows, tmp_path / "a", CONFIG)
+    other, _ = build_store(rows, tmp_path / "b", CONFIG)
+    table = found.table().set_index("item")
+    assert table["kind"].to_dict() == {"cut": "truncated_clip", "damaged": "damaged_frames"}
+    assert set(table["severity"]) == {"repaired"}
+    assert "its own header says 30" in table.loc["cut", "reason"]
+    assert same.items == found.items
+    assert first.digest() == again.digest() == other.digest()
+    assert first.length("damaged") == 12
+    assert first.times("cut") is None
+    times = first.times("uneven")
+    assert times is not None
+    np.testing.assert_allclose(times, np.cumsum([0, *steps[:-1]]), atol=1e-3)
+    (window,) = ClipWindows(
+        first, rows[2:], CONFIG.model_copy(update={"window_seconds": 0})
+    ).test_windows(0)
+    np.testing.assert_allclose(window.times, times[[0, 6, 13, 19]], atol=1e-5)
+
+
+def test_a_manifest_that_knows_the_rate_of_recording_scales_uneven_times(tmp_path: Path) -> None:
+    """Played at a third of the recording's pace: every time is a third of what is written."""
+    steps = [1 / 60, 1 / 20] * 10
+    file = write_uneven_mp4(tmp_path / "a.mp4", speckle(20), steps)
+    fps = 3 * 19 / sum(steps[:-1])
+    row = {"dataset": "d", "patient_id": "a", "clip_id": "a", "path": str(file), "fps": fps}
+    store, _ = build_store(manifest_from_rows([row]), tmp_path / "s", CONFIG)
+    np.testing.assert_allclose(store.times("a"), np.cumsum([0, *steps[:-1]]) / 3, atol=1e-3)
+
+
+def test_colour_flow_is_not_stored(tmp_path: Path) -> None:
+    file = write_coloured(tmp_path / "a.avi", with_jet(speckle(20, 96, 128)), "MJPG")
+    row = {"dataset": "d", "patient_id": "a", "clip_id": "a", "path": str(file)}
+    store, findings = build_store(manifest_from_rows([row]), tmp_path / "s", CONFIG)
+    assert len(store) == 0
+    assert [item.kind for item in findings.items] == ["colour_doppler"]

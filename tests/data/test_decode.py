@@ -32,7 +32,7 @@ from tests.data.files import (
 
 def test_video_gives_every_frame_and_the_rate(tmp_path: Path) -> None:
     frames = speckle(70, 112, 112)  # more than one chunk
-    decoded, fps = read_grey(write_avi(tmp_path / "a.avi", frames, 40.0))
+    decoded, fps = read_grey(write_avi(tmp_path / "a.avi", frames, 40.0))[:2]
     assert decoded.shape == (70, 112, 112)
     assert fps == pytest.approx(40.0)
     inside = wedge(112, 112)

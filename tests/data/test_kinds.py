@@ -45,6 +45,25 @@ def test_a_name_that_says_nothing_is_opened(tmp_path: Path, name: str) -> None:
         assert kind_of(tmp_path / name) is kind, content
 
 
+@pytest.mark.parametrize(
+    ("start", "kind"),
+    [
+        (b"\x02\0\0\0UL\4\0", Kind.DICOM),  # meta information without preamble
+        (b"\x08\0\5\0CS\x0a\0", Kind.DICOM),  # elements alone, explicit
+        (b"\x08\0\x16\0\x1c\0\0\0", Kind.DICOM),  # and implicit
+        (b"\x08\0\x16\0\xff\xff\xff\xff", None),  # of four gigabytes
+        (b"\x10\0\5\0CS\x0a\0", None),  # does not come first
+        (b"\x08\0\5\7CS\x0a\0", None),
+        (b"\x08\0\5\0CS", None),
+    ],
+)
+def test_dicom_without_its_marker_begins_with_an_element(
+    tmp_path: Path, start: bytes, kind: Kind | None
+) -> None:
+    (tmp_path / "IM1").write_bytes(start + bytes(200) * (len(start) > 7))
+    assert kind_of(tmp_path / "IM1") is kind
+
+
 @pytest.mark.parametrize("name", ["a.txt", "a.ima", "a.5b", "DICOMDIR", "dicomdir", "DICOMDIR.1"])
 def test_other_names_are_not_opened(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(MAGIC)

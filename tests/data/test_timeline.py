@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -96,3 +98,46 @@ def test_training_starts_are_random_and_repeatable() -> None:
     assert len(starts) > 20
     again = line.draw(np.random.default_rng(3)).indices
     np.testing.assert_array_equal(again, line.draw(np.random.default_rng(3)).indices)
+
+
+def test_uneven_frames_are_taken_at_even_times() -> None:
+    """By hand: five frames at 0, 20, 80, 100 and 160 ms; half the clip's 160 ms in three times.
+
+    Windows begin at 0 and at 80 ms and ask for 0, 40, 80 and for 80, 120, 160 ms: nearest are the
+    frames of 0, 20, 80 and of 80, 100, 160 ms.
+    """
+    times = np.array([0, 0.02, 0.08, 0.1, 0.16])
+    line = Timeline(length=5, fps=25.0, frames=3, seconds=0.08, times=times)
+    first, last = line.cover(2)
+    assert first.indices.tolist() == [0, 1, 2]
+    assert last.indices.tolist() == [2, 3, 4]
+    np.testing.assert_allclose(first.times, [0, 0.02, 0.08], atol=1e-6)
+    np.testing.assert_allclose(last.times, [0, 0.02, 0.08], atol=1e-6)
+
+
+def test_an_uneven_clip_that_is_too_short_is_played_forth_and_back() -> None:
+    """By hand: 240 ms of 160: 0, 60, 120, then 180 and 240 fall on 140 and 80 ms of the way back.
+
+    Nearest to 140 ms is the frame of 160 ms, which on the way back is shown at 160 ms too.
+    """
+    times = np.array([0, 0.02, 0.08, 0.1, 0.16])
+    line = Timeline(length=5, fps=25.0, frames=5, seconds=0.24, times=times)
+    pick = line.cover(1)[0]
+    assert pick.indices.tolist() == [0, 2, 3, 4, 2]
+    np.testing.assert_allclose(pick.times, [0, 0.08, 0.1, 0.16, 0.24], atol=1e-6)
+
+
+def test_a_whole_uneven_clip_has_its_own_times() -> None:
+    times = np.array([0, 0.02, 0.08, 0.1, 0.16])
+    pick = Timeline(length=5, fps=25.0, frames=5, seconds=0, times=times).cover(1)[0]
+    np.testing.assert_allclose(pick.times, times, atol=1e-6)
+
+
+@given(timelines)
+def test_even_times_change_nothing(line: Timeline) -> None:
+    """But where a time is halfway between two frames, which rounding may send either way."""
+    assume(line.fps is not None and line.length > 2)
+    times = np.arange(line.length) / line.fps
+    given = replace(line, times=times)
+    for plain, timed in zip(line.cover(3), given.cover(3), strict=True):
+        assert np.abs(plain.times - timed.times).max() <= 1.001 / line.fps

@@ -30,7 +30,17 @@ from echofm_core.models.weights import to_arrays
 from echofm_core.plan import plan_from_mapping
 from echofm_core.tasks import Task
 from echofm_core.training.predict import predict
-from tests.data.files import speckle, write_avi, write_jpeg_cine
+from tests.data.files import (
+    header,
+    save_dicom,
+    speckle,
+    with_jet,
+    with_pixels,
+    write_avi,
+    write_coloured,
+    write_jpeg_cine,
+    write_nifti,
+)
 from tests.models.small import small_plan
 
 TASKS = [Task.EF, Task.REDUCED_EF]
@@ -169,6 +179,42 @@ def test_why_a_video_is_refused(saved: Path, tmp_path: Path) -> None:
         (tmp_path / "a.avi").write_bytes(content)
         with pytest.raises(UnreadableFileError, match=reason):
             read_file(model, tmp_path / "a.avi", "cpu")
+
+
+def test_colour_is_refused_and_a_claim_of_it_is_not(saved: Path, tmp_path: Path) -> None:
+    """By the pixels: of DICOM, AVI and MP4 alike."""
+    model, grey = load_model(saved), speckle(20, 96, 128)
+    jet = with_jet(grey)
+    claims = write_jpeg_cine(tmp_path / "a.dcm", grey, UltrasoundColorDataPresent=1)
+    assert read_file(model, claims, "cpu").frames == 20
+    silent = save_dicom(tmp_path / "b.dcm", with_pixels(header(), "RGB", jet))
+    videos = [
+        write_coloured(tmp_path / "c.avi", jet, "MJPG"),
+        write_coloured(tmp_path / "d.mp4", jet, "mp4v"),
+    ]
+    for file in (silent, *videos):
+        with pytest.raises(UnreadableFileError, match="colour flow"):
+            read_file(model, file, "cpu")
+
+
+def test_camus_has_its_rate_from_the_settings_and_no_mask_is_read(
+    saved: Path, tmp_path: Path
+) -> None:
+    frames = speckle(20, 48, 48)
+    name = "patient0001_4CH_half_sequence"
+    file = write_nifti(tmp_path / f"{name}.nii.gz", frames)
+    mask = write_nifti(tmp_path / f"{name}_gt.nii.gz", frames // 100)
+    (tmp_path / "Info_4CH.cfg").write_text("ED: 1\nES: 20\nFrameRate: 48.4\n")
+    assert files_at([tmp_path]) == [file]
+    assert read_file(load_model(saved), file, "cpu").fps == pytest.approx(48.4)
+    with pytest.raises(UnreadableFileError, match="named as a mask"):
+        read_file(load_model(saved), mask, "cpu")
+
+
+def test_what_was_mended_stands_beside_the_numbers(saved: Path, tmp_path: Path) -> None:
+    file = write_avi(tmp_path / "a.avi", speckle(60, 48, 48))
+    file.write_bytes(file.read_bytes()[: file.stat().st_size * 2 // 3])
+    assert "its own header says 60" in run(saved, file, "--form", "csv")
 
 
 def test_out_is_csv_or_json(saved: Path, tmp_path: Path) -> None:

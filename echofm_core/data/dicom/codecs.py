@@ -21,6 +21,7 @@ from pydicom import uid
 from pydicom.dataset import Dataset
 from pydicom.pixels.utils import get_j2k_parameters
 
+from echofm_core.data.colour import SIDE
 from echofm_core.data.dicom.form import Samples, form_of
 from echofm_core.data.dicom.run_length import decode_run_length
 from echofm_core.data.limits import LARGEST_FRAME
@@ -60,7 +61,8 @@ def decoder_of(syntax: str) -> Decoder:
         return OPTIONAL[syntax]
     if syntax not in DECODERS:
         raise UnreadableFileError(
-            f"a DICOM file is in transfer syntax {syntax_name(syntax)}, which nothing here decodes."
+            f"a DICOM file is in transfer syntax {syntax_name(syntax)}, which nothing here "
+            "decodes, no extra either; export it in another, JPEG for instance."
         )
     return DECODERS[syntax]
 
@@ -70,6 +72,14 @@ def _need_extra(what: str) -> None:
         raise UnreadableFileError(
             f"a DICOM file {what}, which optional codecs decode: {install(EXTRA)}."
         )
+
+
+def damaged(syntax: str, error: Exception) -> UnreadableFileError:
+    """What refuses a file of which not one frame decodes."""
+    return UnreadableFileError(
+        f"a DICOM cine in transfer syntax {syntax_name(syntax)} is damaged "
+        f"({type(error).__name__})."
+    )
 
 
 def syntax_name(syntax: str) -> str:
@@ -85,16 +95,23 @@ def is_jpeg(syntax: str) -> bool:
     return DECODERS.get(syntax) is _jpeg
 
 
-def jpeg_colour(image: bytes) -> NDArray[np.uint8]:
-    """RGB ``(H, W, 3)`` of a lossy JPEG of 8 bits."""
-    _check_jpeg(image)
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    return np.ascontiguousarray(_with_opencv(image, flags)[..., ::-1])
+def jpeg_colour(image: bytes) -> NDArray[np.uint8] | None:
+    """RGB uint8 ``(H, W, 3)`` of a lossy JPEG of 8 bits, half as large where it is large.
+
+    None where it has one component or 12 bits: grey, as scanners write those.
+    """
+    header = _check_jpeg(image)
+    if header.components < 3 or header.bits != 8:
+        return None
+    half = max(header.height, header.width) >= 2 * SIDE
+    size = cv2.IMREAD_REDUCED_COLOR_2 if half else cv2.IMREAD_COLOR
+    picture = _with_opencv(image, size | cv2.IMREAD_IGNORE_ORIENTATION)
+    return np.ascontiguousarray(picture[..., ::-1])
 
 
 def _jpeg(image: bytes, header: Dataset) -> Picture:
     """Luminance by OpenCV's libjpeg, 5 to 15 times faster than by way of colours."""
-    if _check_jpeg(image) == 8:
+    if _check_jpeg(image).bits == 8:
         flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
         return Picture(_with_opencv(image, flags), 8, signed=False)
     _need_extra("holds JPEG images of 12 bits")
@@ -128,14 +145,14 @@ def _jpeg_2000(image: bytes, header: Dataset) -> Picture:
 def _lossless_jpeg(image: bytes, header: Dataset) -> Picture:
     import imagecodecs
 
-    bits = _check_jpeg(image)
+    bits = _check_jpeg(image).bits
     return Picture(imagecodecs.jpeg8_decode(image), bits)
 
 
 def _jpeg_ls(image: bytes, header: Dataset) -> Picture:
     import imagecodecs
 
-    bits = _check_jpeg(image)
+    bits = _check_jpeg(image).bits
     # Of an image that is cut, the decoder looks for more bits for seconds, unless a marker follows.
     return Picture(imagecodecs.jpegls_decode(image + b"\xff\xd9"), bits)
 
@@ -146,17 +163,24 @@ def _run_length(image: bytes, header: Dataset) -> Picture:
     return Picture(decode_run_length(image, form), 8 * form.bytes_each)
 
 
-def _check_jpeg(image: bytes) -> int:
-    """Bits of a sample, from the frame header of a JPEG or JPEG-LS image of a believable size."""
+class _FrameHeader(NamedTuple):
+    bits: int
+    height: int
+    width: int
+    components: int
+
+
+def _check_jpeg(image: bytes) -> _FrameHeader:
+    """The frame header of a JPEG or JPEG-LS image of a believable size."""
     place = 2
-    while place + 9 <= len(image):
+    while place + 10 <= len(image):
         marker, length = struct.unpack_from(">HH", image, place)
         if marker == 0xFFFF:  # fill before a marker
             place += 1
         elif marker == 0xFFF7 or (0xFFC0 <= marker <= 0xFFCF and marker not in _NO_FRAME):
-            bits, height, width = struct.unpack_from(">BHH", image, place + 4)
-            _check_size(width, height)
-            return int(bits)
+            header = _FrameHeader(*struct.unpack_from(">BHHB", image, place + 4))
+            _check_size(header.width, header.height)
+            return header
         elif marker == 0xFFDA or length < 2:
             break
         else:

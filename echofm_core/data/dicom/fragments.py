@@ -10,13 +10,19 @@ import struct
 from collections.abc import Iterator
 
 _ITEM = 0xE000FFFE  # tag (FFFE,E000), in the order of its bytes
+#: Bytes at the end of an image among which its end is looked for, before padding.
+_PADDED = 16
 
 
 def images(pixels: memoryview) -> list[bytes]:
-    """One image a frame, which may be spread over several fragments; a cut frame is not there."""
+    """One image a frame, which may be spread over several fragments; a cut frame is not there.
+
+    A fragment that begins no image goes on with the one before; where that has come to its end,
+    it is a frame of its own that is damaged.
+    """
     frames: list[list[memoryview]] = []
     for fragment, whole in _fragments(pixels):
-        begins = _begins_image(bytes(fragment[:12]))
+        begins = _begins_image(bytes(fragment[:12])) or (bool(frames) and _is_over(frames[-1]))
         if begins and whole:
             frames.append([fragment])
         elif frames and not begins:
@@ -25,6 +31,14 @@ def images(pixels: memoryview) -> list[bytes]:
                 break
             frames[-1].append(fragment)
     return [b"".join(parts) for parts in frames]
+
+
+def _is_over(parts: list[memoryview]) -> bool:
+    """Has an image come to its end? JPEG and its kin say so, run lengths do not."""
+    begins = bytes(parts[0][:2])
+    if begins not in (b"\xff\xd8", b"\xff\x4f"):
+        return False
+    return bytes(parts[-1][-_PADDED:]).rstrip(b"\0").endswith(b"\xff\xd9")
 
 
 def stream(pixels: memoryview) -> bytes:

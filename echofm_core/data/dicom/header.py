@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
+from echofm_core.data.cine import pace
 from echofm_core.data.dicom.part10 import read_dataset
 from echofm_core.data.dicom.sector import Box
 from echofm_core.data.limits import believable_rate
@@ -23,7 +27,6 @@ class ObjectKind(StrEnum):
     """What an object shows; only ``CINE`` is trained on."""
 
     CINE = "cine"
-    COLOUR = "colour_doppler"
     CONTRAST = "contrast"
     M_MODE = "m_mode"
     SPECTRAL = "spectral"
@@ -37,9 +40,13 @@ CINE_CLASSES = frozenset({"1.2.840.10008.5.1.4.1.1.3", "1.2.840.10008.5.1.4.1.1.
 
 # Region codes (PS3.3 C.8.5.5.1).
 SPATIAL_2D, SPATIAL_M_MODE, SPATIAL_SPECTRAL = 1, 2, 3
-DATA_COLOUR, DATA_PULSED, DATA_CONTINUOUS = 2, 3, 4
+DATA_PULSED, DATA_CONTINUOUS = 3, 4
 # Bits of the fourth value of Image Type, four hexadecimal digits (PS3.3 C.8.5.6.1.1).
-IMAGE_M_MODE, IMAGE_SPECTRAL, IMAGE_COLOUR = 0x0022, 0x000C, 0x0110
+IMAGE_M_MODE, IMAGE_SPECTRAL = 0x0022, 0x000C
+
+_FOUR_DIGITS = re.compile(r"[0-9A-Fa-f]{4}")
+#: What Frame Increment Pointer says where times are those of Frame Time Vector.
+FRAME_TIME_VECTOR = 0x00181065
 
 #: A region that passes the frame by more than this share was declared for another matrix size
 #: (seen where cines were scaled down on export), and would cut the image.
@@ -61,10 +68,10 @@ TAGS = [
     "Rows",
     "Columns",
     "SequenceOfUltrasoundRegions",
-    "UltrasoundColorDataPresent",
     "ContrastBolusAgent",
     "Manufacturer",
     "ManufacturerModelName",
+    "FrameIncrementPointer",
     "FrameTime",
     "FrameTimeVector",
     "CineRate",
@@ -77,7 +84,7 @@ class Header:
     """The parts of a header that are used.
 
     Attributes:
-        kind: What it shows; ``COLOUR`` is a claim, see :func:`header_of`.
+        kind: What it shows; whether a cine shows colour flow is for its pixels to say.
         n_frames: As declared, None where that is missing or cannot be; the truth is known after
             decoding.
         height, width: Pixels.
@@ -121,12 +128,9 @@ def header_of(dataset: Dataset) -> Header:
 
     Spectral and M-mode are told first, by the regions, and by Image Type where there are none:
     they come as stills and as sweeps of many frames. Then the stills, then what was recorded with
-    a contrast agent. What is left is a cine, and a colour cine where the header claims so in any
-    of three places: UltrasoundColorDataPresent is 1, a region shows data of type 2, or Image Type
-    has a bit of colour. A header without such a claim is believed. A claim is only a claim:
-    scanners that can do colour write it for grey images too, because of a coloured ECG, logo or
-    text, so that a rule by header alone would lose every cine of some machines. Whoever can read
-    the pixels looks (:func:`echofm_core.data.dicom.colour.shows_colour`).
+    a contrast agent. What is left is a cine. What a header says of colour is not read: scanners
+    that can do colour write it for grey images too, and others leave it out; the pixels decide
+    (:func:`echofm_core.data.dicom.colour.shows_colour`).
     """
     regions = _regions(dataset)
     height, width = _integer(dataset, "Rows"), _integer(dataset, "Columns")
@@ -152,16 +156,34 @@ def frame_rate(dataset: Dataset) -> float | None:
     """Frames a second, by the first element that says so and can be true; never guessed.
 
     Order: FrameTime, mean of FrameTimeVector without its first entry, CineRate,
-    RecommendedDisplayFrameRate.
+    RecommendedDisplayFrameRate; the vector first where FrameIncrementPointer names it, as the
+    other element is then a leftover.
     """
-    periods = _number(_get(dataset, "FrameTime")), _mean_step(_get(dataset, "FrameTimeVector"))
-    for period in periods:
+    periods = [_number(_get(dataset, "FrameTime")), _mean_step(_get(dataset, "FrameTimeVector"))]
+    for period in reversed(periods) if _points_at_vector(dataset) else periods:
         if period is not None and (rate := believable_rate(1000.0 / period)) is not None:
             return rate
     for keyword in ("CineRate", "RecommendedDisplayFrameRate"):
         if (rate := believable_rate(_number(_get(dataset, keyword)))) is not None:
             return rate
     return None
+
+
+def timing(dataset: Dataset, length: int) -> tuple[float | None, NDArray[np.float64] | None]:
+    """Frames a second, and the times of ``length`` frames where a vector has them, and uneven."""
+    fps = frame_rate(dataset)
+    vector = _get(dataset, "FrameTimeVector")
+    if not _is_list(vector) or not (_points_at_vector(dataset) or "FrameTime" not in dataset):
+        return fps, None
+    steps = [_converted(step, float, math.nan) for step in vector]
+    if len(steps) != length:
+        return fps, None
+    return pace(np.cumsum([0.0, *steps[1:]]) / 1000, fps)
+
+
+def _points_at_vector(dataset: Dataset) -> bool:
+    pointer = _get(dataset, "FrameIncrementPointer")
+    return FRAME_TIME_VECTOR in (list(pointer) if _is_list(pointer) else [pointer])
 
 
 def _kind(dataset: Dataset, regions: list[Dataset], n_frames: int) -> ObjectKind:
@@ -181,16 +203,14 @@ def _kind(dataset: Dataset, regions: list[Dataset], n_frames: int) -> ObjectKind
         return ObjectKind.STILL
     if (_text(dataset, "ContrastBolusAgent") or "").lower() not in NO_CONTRAST:
         return ObjectKind.CONTRAST
-    flag = _integer(dataset, "UltrasoundColorDataPresent") == 1
-    colour = flag or DATA_COLOUR in data or modes & IMAGE_COLOUR
-    return ObjectKind.COLOUR if colour else ObjectKind.CINE
+    return ObjectKind.CINE
 
 
 def _modes(dataset: Dataset) -> int:
     """Bits of the fourth value of Image Type; 0 where it is missing or something else."""
     values = _get(dataset, "ImageType")
     code = str(list(values)[3]).strip() if _is_list(values) and len(values) > 3 else ""
-    return int(code, 16) if len(code) == 4 and code.isdigit() else 0
+    return int(code, 16) if _FOUR_DIGITS.fullmatch(code) else 0
 
 
 def _regions(dataset: Dataset) -> list[Dataset]:

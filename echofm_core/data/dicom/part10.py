@@ -19,8 +19,14 @@ import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filereader import read_dataset as read_elements
 from pydicom.tag import Tag
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
+from echofm_core.data.kinds import begins_with_element
 from echofm_core.errors import UnreadableFileError
 
 # pydicom names files, and quotes what it finds odd when an element is read: so, maybe, a patient.
@@ -33,6 +39,7 @@ INFLATED, PER_BYTE, FEW_INFLATED = 2**29, 64, 2**26
 _META, _META_LENGTH = 132, 140
 _PIXEL_DATA = 0x7FE00010
 _UNDEFINED = 0xFFFFFFFF
+_ITEM = b"\xfe\xff\x00\xe0"
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)  # no repr: it must not end up in a log
@@ -61,6 +68,8 @@ def read_dataset(file: Path, tags: list[str]) -> Dataset:
     try:
         with file.open("rb") as stream:
             return _elements(stream, tags)[0]
+    except UnreadableFileError:
+        raise
     except OSError as error:
         raise UnreadableFileError(f"a DICOM file cannot be opened ({error.strerror}).") from None
     except Exception as error:  # a damaged header can raise anything
@@ -83,6 +92,8 @@ def open_object(file: Path, most: int = -1) -> Object:
         with file.open("rb") as opened:
             dataset, stream = _elements(BytesIO(opened.read(most)))
         pixels, vr = _pixels(dataset, stream)
+    except UnreadableFileError:
+        raise
     except OSError as error:
         raise UnreadableFileError(f"a DICOM file cannot be opened ({error.strerror}).") from None
     except Exception as error:
@@ -91,15 +102,36 @@ def open_object(file: Path, most: int = -1) -> Object:
         ) from None
     if not pixels:
         raise UnreadableFileError("a DICOM file holds no pixels.")
-    return Object(dataset, str(dataset.file_meta.get("TransferSyntaxUID", "")), pixels, vr)
+    return Object(dataset, _syntax(dataset, pixels), pixels, vr)
+
+
+def _syntax(dataset: Dataset, pixels: memoryview) -> str:
+    """Transfer syntax; where no meta information says it, as its elements are written.
+
+    Not for compressed pixels, which begin with an item: what they are is then unknown.
+    """
+    stated = str(dataset.file_meta.get("TransferSyntaxUID", ""))
+    if stated or pixels[:4] == _ITEM:
+        return stated
+    implicit, little = dataset.original_encoding
+    if not little:
+        return str(ExplicitVRBigEndian)
+    return str(ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian)
 
 
 def _elements(stream: BinaryIO, tags: list[str] | None = None) -> tuple[Dataset, BinaryIO]:
     """Elements before the pixels, and a stream that stands at the pixels."""
     start = stream.read(1024)
     stream.seek(0)
-    if DeflatedExplicitVRLittleEndian.encode() not in start:
-        return pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=tags), stream
+    bare = start[_META - 4 : _META] != b"DICM"
+    if bare and not begins_with_element(start):
+        raise UnreadableFileError(
+            "a DICOM file has no DICM marker, and does not begin with an element either; most "
+            "likely it is another kind of file, or its start is lost."
+        )
+    if bare or DeflatedExplicitVRLittleEndian.encode() not in start:
+        found = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=tags, force=bare)
+        return found, stream
     (length,) = struct.unpack_from("<I", start, _META_LENGTH)
     end = _META_LENGTH + 4 + length
     meta = read_elements(BytesIO(start[_META:end]), False, True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,6 +21,9 @@ from echofm_core.data.hush import hushed
 from echofm_core.data.limits import check_pixels
 from echofm_core.errors import UnreadableFileError
 
+#: Frames that are looked at, as none can be chosen without decoding those before: one of so many,
+#: of the first so many. That is a beat.
+EVERY, LOOK = 4, 48
 NO_FRAME = "a DICOM file holds a video without one whole frame."
 
 
@@ -40,22 +44,19 @@ def read_stream(stream: bytes) -> tuple[NDArray[np.uint8], float | None]:
     return np.stack(frames), fps if 0 < fps < np.inf else None
 
 
-def some_colours(stream: bytes, number: int, every: int) -> list[NDArray[np.uint8]]:
-    """At most ``number`` frames ``(H, W, 3)`` RGB uint8, one of ``every`` from the start.
+def some_colours(stream: bytes) -> Iterator[NDArray[np.uint8]]:
+    """The frames ``(H, W, 3)`` RGB uint8 that are looked at for colour flow.
 
     Raises:
         UnreadableFileError: Not one frame decodes.
     """
-    chosen: list[NDArray[np.uint8]] = []
+    place = -1
     with hushed(), _opened(stream) as capture:
-        for place, picture in enumerate(_pictures(capture)):
-            if place % every == 0:
-                chosen.append(np.ascontiguousarray(picture[..., ::-1]))
-            if len(chosen) == number:
-                break
-    if not chosen:
+        for place, picture in enumerate(islice(_pictures(capture), LOOK)):
+            if place % EVERY == 0:
+                yield np.ascontiguousarray(picture[..., ::-1])
+    if place < 0:
         raise UnreadableFileError(NO_FRAME)
-    return chosen
 
 
 def _pictures(capture: cv2.VideoCapture) -> Iterator[NDArray[np.uint8]]:

@@ -6,10 +6,10 @@ noted in their order.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from echofm_core.data.colour import ColourFlowError
 from echofm_core.data.dicom.colour import shows_colour
 from echofm_core.data.dicom.header import Header, ObjectKind, read_header
 from echofm_core.data.findings import Findings, Severity
@@ -20,7 +20,6 @@ REASONS = {
     ObjectKind.STILL: "The object has one frame.",
     ObjectKind.SPECTRAL: "The object is a spectral Doppler trace.",
     ObjectKind.M_MODE: "The object is an M-mode trace.",
-    ObjectKind.COLOUR: "The cine shows colour flow over the grey image.",
     ObjectKind.CONTRAST: "The cine was recorded with a contrast agent.",
     ObjectKind.OTHER: "The object is not a two-dimensional ultrasound image.",
 }
@@ -41,17 +40,17 @@ class Look(NamedTuple):
 def look(relative: str, root: Path) -> Look | Refusal:
     """Open one file for its header; for :func:`~echofm_core.data.readers._many.over_files`.
 
-    Pixels are read only where the header claims colour, which is often not so.
+    Of a cine, a few frames are looked at too.
     """
     path = file_at(root, relative)
     if isinstance(path, Refusal):
         return path
     try:
         header = read_header(path)
+        if header.kind is ObjectKind.CINE and shows_colour(path):
+            raise ColourFlowError
     except UnreadableFileError as error:
-        return Refusal("undecodable", str(error))
-    if header.kind is ObjectKind.COLOUR and not shows_colour(path):
-        header = replace(header, kind=ObjectKind.CINE)
+        return Refusal(error.kind, str(error))
     return Look(str(path), header)
 
 

@@ -38,6 +38,7 @@ from echofm_core.data.readers._source import (
 from echofm_core.data.readers._splits import most_held_out
 from echofm_core.data.readers.mapping import NAME, Mapping, load_mapping
 from echofm_core.data.readers.own_table import Entry, read_entries
+from echofm_core.data.video_look import Sight, look_at_video
 from echofm_core.errors import UnreadableFileError
 from echofm_core.tasks import VIEWS, Task
 
@@ -83,10 +84,11 @@ def has_loose_files(place: Path) -> bool:
 
 
 class _Seen(NamedTuple):
-    """A file that is there; what its header says where it is DICOM."""
+    """A file that is there; what its header says where it is DICOM, what is seen of a video."""
 
     path: str
     header: Look | None = None
+    sight: Sight | None = None
     identity: Identity | None = None
 
 
@@ -99,13 +101,16 @@ def _see(relative: str, root: Path, identify: bool) -> _Seen | Refusal:
     if kind not in CINES:
         return Refusal("stray_file", f"The file is none of {CINES_NAMED}.")
     if kind is not Kind.DICOM:
-        return _Seen(str(path))
+        try:
+            return _Seen(str(path), sight=look_at_video(path))
+        except UnreadableFileError as error:
+            return Refusal(error.kind, str(error))
     header = look(relative, root)
     if isinstance(header, Refusal):
         return header
     identify = identify and header.header.kind is ObjectKind.CINE
     try:
-        return _Seen(str(path), header, read_identity(path) if identify else None)
+        return _Seen(str(path), header, identity=read_identity(path) if identify else None)
     except UnreadableFileError as error:
         return Refusal("undecodable", str(error))
 
@@ -157,7 +162,11 @@ class _Reading:
         if isinstance(found, Refusal):
             findings.add(self.dataset, found.kind, item, found.reason)
             return None
-        columns: dict[str, object] | None = {"dataset": self.dataset, "path": found.path}
+        columns: dict[str, object] | None
+        columns = {"dataset": self.dataset, "path": found.path}
+        if found.sight is not None:
+            _, frames, height, width, fps, _ = found.sight
+            columns |= {"n_frames": frames, "fps": fps, "height": height, "width": width}
         if found.header is not None:
             columns = cine_columns(found.header, self.dataset, item, findings)
         if columns is None:

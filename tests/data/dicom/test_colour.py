@@ -1,4 +1,4 @@
-"""A header claims colour; the picture decides."""
+"""Whatever a header says of colour, the picture decides."""
 
 from __future__ import annotations
 
@@ -9,11 +9,22 @@ import numpy as np
 import pydicom
 import pytest
 from numpy.typing import NDArray
-from pydicom.uid import MPEG4HP41, JPEG2000Lossless, JPEGBaseline8Bit, RLELossless
+from pydicom.uid import (
+    JPEG2000MC,
+    MPEG4HP41,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGLSLossless,
+    RLELossless,
+)
 
+from echofm_core.data.decode import decode_clip
+from echofm_core.data.dicom import codecs
 from echofm_core.data.dicom.colour import shows_colour
 from echofm_core.data.dicom.header import ObjectKind, read_header
 from echofm_core.data.readers._dicom import Look, look
+from echofm_core.data.readers._source import Refusal
+from echofm_core.errors import UnreadableFileError
 from echofm_core.phantom.overlay import burn_in, colour_flow
 from echofm_core.phantom.scanners import MIMIC
 from echofm_core.phantom.writers import dicom
@@ -46,11 +57,39 @@ def test_a_coloured_overlay_is_no_colour_flow(
 ) -> None:
     """Green ECG and yellow text on grey, and the same with a jet, which is gone in no frame."""
     path = claiming(tmp_path / "a.dcm", colour, declared=declared)
-    assert read_header(path).kind is ObjectKind.COLOUR
+    assert read_header(path).kind is ObjectKind.CINE
     assert shows_colour(path) is expected
     found = look("a.dcm", tmp_path)
-    assert isinstance(found, Look)
-    assert found.header.kind is (ObjectKind.COLOUR if expected else ObjectKind.CINE)
+    if not expected:
+        assert isinstance(found, Look)
+        return
+    assert isinstance(found, Refusal)
+    assert found.kind == "colour_doppler"
+    with pytest.raises(UnreadableFileError, match="colour flow") as caught:
+        decode_clip(str(path), "d")
+    assert caught.value.kind == "colour_doppler"
+
+
+@PICTURES
+def test_a_header_that_is_silent_decides_nothing(
+    tmp_path: Path, colour: NDArray[np.uint8], expected: bool
+) -> None:
+    dataset = dicom.cine_header(SCANNER, 0, len(colour), 60, "colour")
+    dicom.save_jpeg(tmp_path / "a.dcm", dataset, colour)
+    assert shows_colour(tmp_path / "a.dcm") is expected
+
+
+def test_flow_with_holes_is_flow(tmp_path: Path) -> None:
+    """One pixel in five of a jet stays grey, as noise makes it; by area it is a twentieth."""
+    rng = np.random.default_rng(0)
+    colour = np.repeat(speckle(12, 240, 320)[..., None], 3, axis=-1)
+    jet = np.zeros((240, 320), bool)
+    jet[90:150, 130:194] = True
+    for number, frame in enumerate(colour):
+        frame[jet & (rng.random(jet.shape) < 0.8)] = (220, 40, 20) if number % 2 else (20, 60, 220)
+    large = colour.repeat(2, axis=1).repeat(2, axis=2)
+    for place, pictures in (("a.dcm", colour), ("b.dcm", large)):
+        assert shows_colour(save_dicom(tmp_path / place, with_pixels(header(), "RGB", pictures)))
 
 
 def test_colour_in_a_few_frames_is_colour(tmp_path: Path) -> None:
@@ -138,7 +177,47 @@ def test_real_pictures(name: str, expected: bool) -> None:
     assert shows_colour(sample(name)) is expected
 
 
-def test_the_claim_stands_where_nothing_decodes(tmp_path: Path) -> None:
+def test_where_nothing_decodes_that_is_said(tmp_path: Path) -> None:
+    """Never that it shows colour, which nobody saw."""
     path = write_encapsulated(tmp_path / "a.dcm", [b"\xff\xd8\xff" * 9], JPEGBaseline8Bit, GREY)
+    with pytest.raises(UnreadableFileError, match=r"JPEG Baseline .*is damaged") as caught:
+        shows_colour(path)
+    assert caught.value.kind == "undecodable"
+    with pytest.raises(UnreadableFileError):
+        shows_colour(tmp_path / "missing.dcm")
+
+
+def test_a_syntax_without_decoder_is_named_at_the_first_look(tmp_path: Path) -> None:
+    """Of a grey cine whose header claims colour, in a syntax that nothing decodes."""
+    write_encapsulated(
+        tmp_path / "a.dcm",
+        [b"\xff\x4f\xff\x51"] * 9,
+        JPEG2000MC,
+        GREY,
+        UltrasoundColorDataPresent=1,
+    )
+    found = look("a.dcm", tmp_path)
+    assert isinstance(found, Refusal)
+    assert found.kind == "undecodable"
+    assert "JPEG 2000 Part 2" in found.reason
+    assert "(1.2.840.10008.1.2.4.93)" in found.reason
+
+
+def test_a_syntax_of_an_extra_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codecs, "find_spec", lambda name: None)
+    write_encapsulated(
+        tmp_path / "a.dcm", [b"\xff\xd8\xff\xf7"] * 9, JPEGLSLossless, GREY,
+        UltrasoundColorDataPresent=1,
+    )  # fmt: skip
+    found = look("a.dcm", tmp_path)
+    assert isinstance(found, Refusal)
+    assert found.kind == "undecodable"
+    assert "JPEG-LS Lossless" in found.reason
+    assert "codecs" in found.reason
+
+
+def test_one_damaged_frame_is_not_the_cine(tmp_path: Path) -> None:
+    images = [jpeg_2000(frame) for frame in FLOW]
+    images[0] = images[0][:40]
+    path = write_encapsulated(tmp_path / "a.dcm", images, JPEG2000Lossless, FLOW, "YBR_RCT")
     assert shows_colour(path)
-    assert shows_colour(tmp_path / "missing.dcm")

@@ -109,10 +109,46 @@ def test_a_cut_file_keeps_the_frames_before_the_cut(
     assert close(read_cine(path)[0], FRAMES[:4])
 
 
-def test_a_frame_of_another_size_ends_the_cine(tmp_path: Path) -> None:
+def test_a_frame_of_another_size_is_a_damaged_one(tmp_path: Path) -> None:
     images = [*CODINGS[JPEGBaseline8Bit][:3], jpeg(cine(1, 20, 20)[0]), *CODINGS[JPEGBaseline8Bit]]
     path = write_encapsulated(tmp_path / "a.dcm", images, JPEGBaseline8Bit, FRAMES)
-    assert close(read_cine(path)[0], FRAMES[:3])
+    read = read_cine(path)
+    assert close(read.frames, np.concatenate([FRAMES[:3], FRAMES[2:3], FRAMES]))
+    assert [note.kind for note in read.notes] == ["damaged_frames"]
+
+
+def test_where_the_size_changes_the_cine_ends(tmp_path: Path) -> None:
+    others = [jpeg(frame) for frame in cine(4, 20, 20)]
+    images = [*CODINGS[JPEGBaseline8Bit][:3], *others, *CODINGS[JPEGBaseline8Bit][:3]]
+    path = write_encapsulated(tmp_path / "a.dcm", images, JPEGBaseline8Bit, FRAMES)
+    assert close(read_cine(path).frames, FRAMES[:3])
+
+
+@pytest.mark.parametrize("content", [b"\0" * 400, b"\xff\xd8\xff" + b"\0" * 397, b"ab" * 200])
+@pytest.mark.parametrize("bot", [False, True])
+def test_a_damaged_frame_leaves_the_others_in_time(
+    tmp_path: Path, content: bytes, bot: bool
+) -> None:
+    images = list(CODINGS[JPEGBaseline8Bit])
+    images[2] = content
+    path = write_encapsulated(
+        tmp_path / "a.dcm", images, JPEGBaseline8Bit, FRAMES,
+        pixels=encapsulate(images, has_bot=bot),
+    )  # fmt: skip
+    read = read_cine(path)
+    expected = FRAMES.copy()
+    expected[2] = FRAMES[1]
+    assert close(read.frames, expected)
+    assert "1 of 6 frames are damaged (number 3)" in read.notes[0].reason
+
+
+def test_damaged_frames_at_the_ends_are_left_out(tmp_path: Path) -> None:
+    images = list(CODINGS[JPEGBaseline8Bit])
+    images[0] = images[-1] = b"\xff\xd8\xff" + b"\0" * 99
+    path = write_encapsulated(tmp_path / "a.dcm", images, JPEGBaseline8Bit, FRAMES)
+    read = read_cine(path)
+    assert close(read.frames, FRAMES[1:-1])
+    assert read.notes == ()
 
 
 def test_the_image_says_its_size_and_not_the_header(tmp_path: Path) -> None:
@@ -127,11 +163,11 @@ def test_an_image_of_gigapixels_is_not_decoded(tmp_path: Path, place: int) -> No
     size = struct.pack(">HH", 65500, 65500)
     images[place] = images[place][: marker + 5] + size + images[place][marker + 9 :]
     path = write_encapsulated(tmp_path / "a.dcm", images, JPEGBaseline8Bit, FRAMES)
-    if place:
-        assert close(read_cine(path)[0], FRAMES[:place])
-    else:
-        with pytest.raises(UnreadableFileError, match=r"JPEG Baseline.*damaged"):
-            read_cine(path)
+    expected = np.concatenate([FRAMES[:place], FRAMES[place - 1 : place], FRAMES[place + 1 :]])
+    assert close(read_cine(path).frames, expected)
+    path = write_encapsulated(tmp_path / "b.dcm", [images[place]], JPEGBaseline8Bit, FRAMES)
+    with pytest.raises(UnreadableFileError, match=r"JPEG Baseline.*damaged"):
+        read_cine(path)
 
 
 @pytest.mark.parametrize("pixels", [item(b"") + END, item(b""), item(b"") + item(b"ab" * 9)])

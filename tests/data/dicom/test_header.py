@@ -4,6 +4,7 @@ import math
 import struct
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +12,14 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.examples import get_path
 
-from echofm_core.data.dicom.header import Header, ObjectKind, frame_rate, header_of, read_header
+from echofm_core.data.dicom.header import (
+    Header,
+    ObjectKind,
+    frame_rate,
+    header_of,
+    read_header,
+    timing,
+)
 from echofm_core.errors import UnreadableFileError
 from tests.data.dicom.made import sample
 from tests.data.files import STILL_CLASS, damage, header, region, speckle, write_jpeg_cine
@@ -27,6 +35,10 @@ def test_real_cine() -> None:
     assert found.region is None
 
 
+#: Frame Increment Pointer to Frame Time, and to Frame Time Vector.
+POINTS = ({"FrameIncrementPointer": 0x00181063}, {"FrameIncrementPointer": 0x00181065})
+
+
 @pytest.mark.parametrize(
     ("values", "kind"),
     [
@@ -37,14 +49,18 @@ def test_real_cine() -> None:
         ({"regions": [region(), region(3, 3)]}, ObjectKind.SPECTRAL),
         ({"regions": [region(3, 4)], "NumberOfFrames": 1}, ObjectKind.SPECTRAL),
         ({"regions": [region(), region(2, 1)]}, ObjectKind.M_MODE),
-        ({"regions": [region(1, 2)]}, ObjectKind.COLOUR),
-        ({"UltrasoundColorDataPresent": 1}, ObjectKind.COLOUR),
-        ({"ImageType": ["DERIVED", "PRIMARY", "", "0011"]}, ObjectKind.COLOUR),
-        ({"ImageType": ["DERIVED", "PRIMARY", "", "0101"]}, ObjectKind.COLOUR),  # power mode
+        ({"regions": [region(1, 2)]}, ObjectKind.CINE),
+        ({"UltrasoundColorDataPresent": 1}, ObjectKind.CINE),
+        ({"ImageType": ["DERIVED", "PRIMARY", "", "0011"]}, ObjectKind.CINE),
+        ({"ImageType": ["DERIVED", "PRIMARY", "", "0101"]}, ObjectKind.CINE),  # power mode
         ({"ImageType": ["DERIVED", "PRIMARY", "", "0001"]}, ObjectKind.CINE),
         ({"ImageType": ["DERIVED", "PRIMARY", "", "EPICARDIAL"]}, ObjectKind.CINE),
         ({"ImageType": ["DERIVED", "PRIMARY", "", "0009"]}, ObjectKind.SPECTRAL),
         ({"ImageType": ["DERIVED", "PRIMARY", "", "0002"]}, ObjectKind.M_MODE),
+        ({"ImageType": ["DERIVED", "PRIMARY", "", "000C"]}, ObjectKind.SPECTRAL),  # CW and PW
+        ({"ImageType": ["DERIVED", "PRIMARY", "", "000c"]}, ObjectKind.SPECTRAL),
+        ({"ImageType": ["DERIVED", "PRIMARY", "", "00A1"]}, ObjectKind.M_MODE),
+        ({"ImageType": ["DERIVED", "PRIMARY", "", "00000C"]}, ObjectKind.CINE),
         ({"ImageType": ["", "", "", "0009"], "regions": [region()]}, ObjectKind.CINE),
         ({"ImageType": "0011"}, ObjectKind.CINE),
         ({"ContrastBolusAgent": "DEFINITY"}, ObjectKind.CONTRAST),
@@ -77,6 +93,11 @@ def test_kinds(values: dict[str, object], kind: ObjectKind) -> None:
         ({"FrameTime": "0.033", "CineRate": "21"}, 21.0),  # seconds, where milliseconds are due
         ({"FrameTimeVector": ["0", "-5", "-5"], "CineRate": "21"}, 21.0),
         ({"CineRate": "1000000000", "RecommendedDisplayFrameRate": "30"}, 30.0),
+        ({"FrameTime": "1000", "FrameTimeVector": ["0", "25", "25"], **POINTS[1]}, 40.0),
+        ({"FrameTime": "1000", "FrameTimeVector": ["0", "25", "25"], **POINTS[0]}, 1.0),
+        ({"FrameTime": "20", "FrameTimeVector": ["0", "0", "0"], **POINTS[1]}, 50.0),
+        ({"FrameTimeVector": ["0", "25", "25"], **POINTS[0]}, 40.0),
+        ({"FrameTime": "20", "FrameIncrementPointer": [0x00181065, 0x00181063]}, 50.0),
         ({"CineRate": "-3", "RecommendedDisplayFrameRate": "0"}, None),
     ],
 )
@@ -190,3 +211,13 @@ def test_damaged_headers(tmp_path: Path, how: str) -> None:
     with pytest.raises(UnreadableFileError) as caught:
         read_header(damage(good, tmp_path)[how])
     assert "10000032" not in str(caught.value)
+
+
+def test_uneven_times_of_a_vector_are_kept_where_there_are_as_many_as_frames() -> None:
+    values = {"FrameTimeVector": ["0", *["20", "60"] * 5, "20"], **POINTS[1]}
+    fps, times = timing(header(**values), 12)
+    assert fps == pytest.approx(11 / 0.42)
+    assert times is not None
+    np.testing.assert_allclose(times, np.cumsum([0, *[0.02, 0.06] * 5, 0.02]))
+    assert timing(header(**values), 11) == (pytest.approx(11 / 0.42), None)
+    assert timing(header(**{**values, "FrameTime": "40", **POINTS[0]}), 12)[1] is None

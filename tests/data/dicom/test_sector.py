@@ -60,7 +60,7 @@ def test_region_bounds_the_search() -> None:
 
 def test_real_cine_is_its_wedge() -> None:
     """Corners of the wedge read off the frame by eye: left, right and lowest point, in pixels."""
-    frames, _, region = read_cine(Path(get_path("ybr_color")))
+    frames, _, region = read_cine(Path(get_path("ybr_color")))[:3]
     sector = estimate_sector(frames, region)
     rows, columns = np.flatnonzero(sector.any(axis=1)), np.flatnonzero(sector.any(axis=0))
     assert columns[0] == pytest.approx(40, abs=4)

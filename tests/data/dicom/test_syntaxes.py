@@ -60,7 +60,7 @@ def test_native(tmp_path: Path, syntax: uid.UID, bits: int) -> None:
         dataset.PixelData = frames.view(np.uint16).byteswap().tobytes()
         dataset["PixelData"].VR = "OW"
     path = save_dicom(tmp_path / "a.dcm", dataset, syntax)
-    decoded, fps, _ = read_cine(path)
+    decoded, fps, _ = read_cine(path)[:3]
     assert apart(decoded, np.rint(frames / (257 if bits == 16 else 1))) == 0
     assert fps == pytest.approx(50)
 
@@ -170,7 +170,7 @@ def test_videos(tmp_path: Path, file: str, syntax: str) -> None:
     data += b"\0" * (len(data) % 2)
     parts = [data[:1000], data[1000:]] if "ts" in file else [data]
     path = write_encapsulated(tmp_path / "a.dcm", parts, syntax, np.zeros((8, 64, 64), np.uint8))
-    decoded, fps, _ = read_cine(path)
+    decoded, fps, _ = read_cine(path)[:3]
     assert decoded.shape == (8, 64, 64)
     assert np.abs(decoded - np.stack(waves)).mean() < 4
     assert fps == pytest.approx(25)
@@ -186,7 +186,7 @@ def test_the_header_times_a_video_before_its_container(tmp_path: Path) -> None:
         frames,
         FrameTime="40",
     )
-    decoded, fps, _ = read_cine(path)
+    decoded, fps, _ = read_cine(path)[:3]
     assert decoded.shape == frames.shape
     assert fps == pytest.approx(25)
 

@@ -1,0 +1,42 @@
+"""Mutated videos looked at by decord, in processes that may die: each is read or refused."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from echofm_core.data.crew import over_jobs
+from echofm_core.data.video_look import look_at_video
+from echofm_core.errors import UnreadableFileError
+from tests.data.fuzz.harness import counts
+from tests.data.fuzz.worker import build, load
+
+
+def look(file: Path) -> str:
+    try:
+        return look_at_video(file).decoder
+    except UnreadableFileError as error:
+        return f"refused: {error}"
+
+
+@counts
+@pytest.mark.parametrize("name", ["avi", "mp4"])
+def test_no_file_ends_more_than_its_process(tmp_path: Path, name: str, count: int) -> None:
+    """Where decord ends its process, OpenCV looks; nobody prints who was examined."""
+    format_ = load(name)
+    (tmp_path / "seeds").mkdir()
+    seeds = list(format_.plant(tmp_path / "seeds"))
+    sound = {seed.file: seed.file.read_bytes() for seed in seeds}
+    files = []
+    for number in range(count):
+        case = build(format_, seeds, sound, 1, number)
+        files.append(tmp_path / f"doe_jane_{number}{case.seed.file.suffix}")
+        files[-1].write_bytes(case.data)
+    with closing(over_jobs(look, files, 2)) as results:
+        seen = list(results)
+    assert None not in seen
+    assert "decord" in seen
+    refused = [one for one in seen if one is not None and one.startswith("refused")]
+    assert not [one for one in refused if "doe" in one or not one.isprintable()]
