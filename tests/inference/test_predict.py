@@ -67,7 +67,7 @@ def run(*words: object) -> str:
 
 def test_a_file_is_read_as_evaluation_reads_the_same_clip(saved: Path, tmp_path: Path) -> None:
     """The clip store's path and this one: two codes that must give one number."""
-    file = write_avi(tmp_path / "a.avi", speckle(80, 48, 48), 30)
+    file = write_avi(tmp_path / "a.avi", speckle(80, 96, 128), 30)
     model = load_model(saved)
     row = {"dataset": "d", "patient_id": "p", "clip_id": "a", "path": str(file), "ef": 50}
     manifest = manifest_from_rows([row])
@@ -82,14 +82,14 @@ def test_a_file_is_read_as_evaluation_reads_the_same_clip(saved: Path, tmp_path:
 
 
 def test_heads_that_saw_no_label_say_nothing(saved: Path, tmp_path: Path) -> None:
-    file = write_avi(tmp_path / "a.avi", speckle(20, 48, 48))
+    file = write_avi(tmp_path / "a.avi", speckle(20, 96, 128))
     assert list(read_file(load_model(saved), file, "cpu").windows) == TASKS
 
 
 def test_attention_is_that_of_the_forward_pass(saved: Path, tmp_path: Path) -> None:
     """It sums to one, and pooling the joint grid with it by hand gives what the network pools."""
     model = load_model(saved)
-    reading = read_file(model, write_avi(tmp_path / "a.avi", speckle(20, 48, 48)), "cpu")
+    reading = read_file(model, write_avi(tmp_path / "a.avi", speckle(20, 96, 128)), "cpu")
     assert reading.attention is not None
     assert reading.attention.shape == model.model.encoder.grid
     assert reading.attention.sum() == pytest.approx(1, abs=1e-5)
@@ -110,7 +110,7 @@ def test_attention_is_that_of_the_forward_pass(saved: Path, tmp_path: Path) -> N
 def test_table_csv_json_and_pictures(saved: Path, tmp_path: Path) -> None:
     """A video, the real cine, a still and damage; only the first two are read."""
     (tmp_path / "in").mkdir()
-    video = write_avi(tmp_path / "in/a.avi", speckle(20, 48, 48))
+    video = write_avi(tmp_path / "in/a.avi", speckle(20, 96, 128))
     write_jpeg_cine(tmp_path / "in/b.dcm", speckle(12))
     (tmp_path / "in/c.avi").write_bytes(b"junk")
     real = Path(str(get_path("ybr_color")))
@@ -146,7 +146,7 @@ def test_table_csv_json_and_pictures(saved: Path, tmp_path: Path) -> None:
 def test_an_archive_s_names_are_found_below_a_folder(saved: Path, tmp_path: Path) -> None:
     """By their content alone; the picture of the still among them is refused by its header."""
     (tmp_path / "in/IMAGES").mkdir(parents=True)
-    cine = write_jpeg_cine(tmp_path / "in/IMAGES/IM000001", speckle(20, 48, 48))
+    cine = write_jpeg_cine(tmp_path / "in/IMAGES/IM000001", speckle(20, 96, 128))
     still = write_jpeg_cine(tmp_path / "in/1.2.840.5", speckle(1))
     (tmp_path / "in/README").write_text("x" * 200)
     (tmp_path / "in/DICOMDIR").write_bytes(cine.read_bytes())
@@ -168,7 +168,7 @@ def test_nothing_readable_is_an_error(saved: Path, tmp_path: Path) -> None:
 
 
 def test_why_a_video_is_refused(saved: Path, tmp_path: Path) -> None:
-    whole = write_avi(tmp_path / "whole.avi", speckle(20, 48, 48)).read_bytes()
+    whole = write_avi(tmp_path / "whole.avi", speckle(20, 96, 128)).read_bytes()
     said = {
         b"": "a video file is empty",
         b"Dear colleague,\n": "neither AVI nor MP4",
@@ -200,7 +200,7 @@ def test_colour_is_refused_and_a_claim_of_it_is_not(saved: Path, tmp_path: Path)
 def test_camus_has_its_rate_from_the_settings_and_no_mask_is_read(
     saved: Path, tmp_path: Path
 ) -> None:
-    frames = speckle(20, 48, 48)
+    frames = speckle(20, 96, 128)
     name = "patient0001_4CH_half_sequence"
     file = write_nifti(tmp_path / f"{name}.nii.gz", frames)
     mask = write_nifti(tmp_path / f"{name}_gt.nii.gz", frames // 100)
@@ -212,13 +212,13 @@ def test_camus_has_its_rate_from_the_settings_and_no_mask_is_read(
 
 
 def test_what_was_mended_stands_beside_the_numbers(saved: Path, tmp_path: Path) -> None:
-    file = write_avi(tmp_path / "a.avi", speckle(60, 48, 48))
+    file = write_avi(tmp_path / "a.avi", speckle(60, 96, 128))
     file.write_bytes(file.read_bytes()[: file.stat().st_size * 2 // 3])
     assert "its own header says 60" in run(saved, file, "--form", "csv")
 
 
 def test_out_is_csv_or_json(saved: Path, tmp_path: Path) -> None:
-    file = write_avi(tmp_path / "a.avi", speckle(20, 48, 48))
+    file = write_avi(tmp_path / "a.avi", speckle(20, 96, 128))
     assert "must end in .csv or .json" in run(saved, file, "--out", tmp_path / "p.xlsx")
     assert not (tmp_path / "p.xlsx").exists()
 
@@ -247,7 +247,7 @@ def test_a_model_that_pools_by_the_mean_has_no_attention(tmp_path: Path) -> None
     )
     weights = to_arrays(build_echo_model(plan), [ENCODER, STF_NET, HEADS])
     save_model(tmp_path, weights, plan, TASKS)
-    file = write_avi(tmp_path / "a.avi", speckle(20, 48, 48))
+    file = write_avi(tmp_path / "a.avi", speckle(20, 96, 128))
     reading = read_file(load_model(tmp_path), file, "cpu")
     assert reading.attention is None
     assert np.isfinite(reading.windows[Task.EF]).all()
