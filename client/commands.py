@@ -35,13 +35,16 @@ def start(folder: Folder, port: Port = 9094) -> None:
 
     Example: fill in north/site.toml (manifest, store, state), then `echofm client start north`.
     """
-    import subprocess
-
     from client.launch import command, environment
+    from echofm_core.errors import FederationError
+    from echofm_core.runtime.kept import kept
 
     _check(folder, port)
-    raise typer.Exit(
-        subprocess.run(command(folder, port), env=environment(folder), check=False).returncode
+    with kept(command(folder, port), environment(folder)) as node:
+        code = node.wait()
+    raise FederationError(
+        f"the SuperNode ended by itself with exit code {code}; see above, and start it again after "
+        "a minute: the server refuses a node that comes back sooner."
     )
 
 

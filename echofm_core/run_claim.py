@@ -20,7 +20,7 @@ PLAN = "plan.toml"
 #: What a run was begun with beside its plan.
 BEGUN = "start.json"
 #: What a start may leave that claims nothing.
-LEFT_OVER = {"cache", "journal", "checkpoints", "scratch"}
+LEFT_OVER = {"cache", "journal", "checkpoints", "scratch", ".coordinator.lock"}
 
 
 def look(run: Path, plan: Plan, *, resume: bool, begun: Mapping[str, str] | None = None) -> None:

@@ -1,7 +1,8 @@
 """The Flower ServerApp: reads its settings, runs the federation, prints what happens.
 
 Run config: ``plan`` (path of the plan), ``run-folder`` (path), ``resume`` (bool) and, where sites
-are to be waited for by name, ``sites`` (names with commas between) and ``wait-seconds``.
+are to be waited for by name, ``sites`` (names with commas between) and ``wait-seconds``. By the
+file ``watch`` the command ``echofm server run`` hears what happens (``server/watch.py``).
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from echofm_core.errors import PlanError
-from server.events import Event
 
 app = ServerApp()
 
@@ -23,26 +23,25 @@ def main(grid: Grid, context: Context) -> None:
     from echofm_core.plan import load_plan
     from server.outcome import conclude
     from server.rounds import run_federation
+    from server.watch import told
 
     settings = context.run_config
     for key in ("plan", "run-folder"):
         if not settings.get(key):
             raise PlanError(f"the run config lacks `{key}`; give it as -c '{key}=\"PATH\"'.")
     names = [name.strip() for name in str(settings.get("sites", "")).split(",") if name.strip()]
-    plan, folder = load_plan(Path(str(settings["plan"]))), Path(str(settings["run-folder"]))
-    result = run_federation(
-        grid,
-        plan,
-        folder,
-        resume=bool(settings.get("resume", False)),
-        on_event=_show,
-        expected_sites=names,
-        wait_seconds=float(settings.get("wait-seconds", 600.0)),
-        floor=True,
-    )
-    print(f"final weights {result.digest}", flush=True)
-    print(f"report: {conclude(plan, folder, result)}", flush=True)
-
-
-def _show(event: Event) -> None:
-    print(event.line(), flush=True)
+    watched = str(settings.get("watch", ""))
+    with told(Path(watched) if watched else None) as waiting:
+        plan, folder = load_plan(Path(str(settings["plan"]))), Path(str(settings["run-folder"]))
+        result = run_federation(
+            grid,
+            plan,
+            folder,
+            resume=bool(settings.get("resume", False)),
+            on_event=lambda event: waiting.line(event.line()),
+            expected_sites=names,
+            wait_seconds=float(settings.get("wait-seconds", 600.0)),
+            floor=True,
+        )
+        waiting.line(f"final weights {result.digest}")
+        waiting.line(f"report: {conclude(plan, folder, result)}")

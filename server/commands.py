@@ -25,7 +25,13 @@ def provision(
     folder: Folder,
     site: Annotated[list[str], typer.Option(help="A site's name; once for each.")],
     host: Annotated[str, typer.Option(help="Name under which sites reach the server.")],
-    port: Annotated[int, typer.Option(help="Its port.")] = 8000,
+    port: Annotated[
+        int | None,
+        typer.Option(help="Port that sites connect to, such as the proxy's 443; default: 8000."),
+    ] = None,
+    local_port: Annotated[
+        int | None, typer.Option(help="Port of the SuperLink on this machine; default: 8000.")
+    ] = None,
 ) -> None:
     """Write certificates, keys and one start-up kit a site; keys are never overwritten.
 
@@ -34,7 +40,7 @@ def provision(
     """
     from server.provision import provision as write
 
-    kit = write(folder, host, port, site)
+    kit = write(folder, host, port, site, local_port=local_port)
     for name in kit.site_names():
         typer.echo(f"kit of {name}: {kit.site(name)}")
 
@@ -43,7 +49,9 @@ def provision(
 def start(
     folder: Folder,
     host: Annotated[str, typer.Option(help="Address to bind; leave it on loopback.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to bind.")] = 8000,
+    port: Annotated[
+        int | None, typer.Option(help="Port to bind; default: the kit's local port.")
+    ] = None,
 ) -> None:
     """Run the SuperLink until Ctrl-C.
 
@@ -57,6 +65,7 @@ def start(
     from server.provision import Kit
 
     kit = Kit(folder.resolve())
+    port = port or kit.ports().local
     with superlink(kit, host, port) as processes:
         # Before any node comes: one with an unknown key gives up.
         register(kit)
@@ -75,6 +84,8 @@ def run(
 ) -> None:
     """Run a plan on the sites of a started federation; exit code 0 only when it completed.
 
+    Each round is printed with the sites that took part. Ctrl-C stops the run.
+
     Example: `echofm server run fed plan.toml --out runs/first`.
     """
     from echofm_core.plan import load_plan
@@ -87,16 +98,29 @@ def run(
     from echofm_core.report.run_files import read_run
     from echofm_core.report.terminal import print_run
     from echofm_core.tracking.listener import require_trackers
-    from server.launch import submit
     from server.provision import Kit
+    from server.submit import submit
 
     kit = Kit(folder.resolve())
     _check_sites(kit.site_names(), loaded)
     require_trackers(loaded)
     typer.echo(f"plan {loaded.name}, hash {loaded.digest()[:12]}; progress in {out}/journal")
-    submit(kit, plan, out, resume=resume)
+    submit(kit, plan, out, resume=resume, show=typer.echo)
     print_run(read_run(out), console)
     typer.echo(f"finished: {out}/report.html, {out}/model")
+
+
+@server.command()
+def status(folder: Folder) -> None:
+    """Say whether the SuperLink serves, and which runs and sites it has.
+
+    Example: `echofm server status fed`.
+    """
+    from server.provision import Kit
+    from server.status import look
+
+    for line in look(Kit(folder.resolve())):
+        typer.echo(line)
 
 
 def _check_sites(names: list[str], plan: Plan) -> None:

@@ -10,8 +10,9 @@ import datetime
 import ipaddress
 import os
 import secrets
+import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import tomli_w
@@ -22,12 +23,28 @@ from cryptography.x509.oid import NameOID
 
 from echofm_core import __version__
 from echofm_core.contract import site_name_fault
-from echofm_core.errors import FederationError, PlanError
+from echofm_core.errors import DataRootError, FederationError, PlanError
+from echofm_core.pages.files import write_whole
 
 #: Certificates are renewed by provisioning again after this many days.
 VALID_DAYS = 365
 #: Connection name in Flower's own configuration.
 CONNECTION = "federation"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ports:
+    """The coordinator's own ports and the one that the sites know; ``server.toml``.
+
+    Attributes:
+        public: What sites connect to: a proxy's as a rule.
+        local: The SuperLink's, on this machine.
+        health: Its health service's, on loopback; chosen at each start, 0 before the first.
+    """
+
+    public: int = 8000
+    local: int = 8000
+    health: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +87,38 @@ class Kit:
         """The thin app: names the installed package and holds no code."""
         return self.folder / "bundle" / "echofm-federated"
 
+    def log(self, name: str) -> Path:
+        """Log of a process of ours."""
+        return self.folder / f"{name}.log"
+
+    def ports(self) -> Ports:
+        """Where this machine finds its SuperLink.
+
+        Raises:
+            DataRootError: The folder is no coordinator's.
+        """
+        path = self.folder / "server.toml"
+        try:
+            return Ports(**tomllib.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            raise DataRootError(
+                f"{path} is missing or damaged; write it with `echofm server provision`."
+            ) from None
+
+    def keep_ports(self, **changes: int) -> None:
+        """Write what has changed where our commands, and Flower's, look for it."""
+        self.write_ports(replace(self.ports(), **changes))
+
+    def write_ports(self, ports: Ports) -> None:
+        """Write all of them."""
+        write_whole(self.folder / "server.toml", tomli_w.dumps(asdict(ports)).encode())
+        connection = {
+            "address": f"127.0.0.1:{ports.local}",
+            "root-certificates": str(self.authority),
+        }
+        settings = {"superlink": {"default": CONNECTION, CONNECTION: connection}}
+        write_whole(self.home / "config.toml", tomli_w.dumps(settings).encode())
+
     def site(self, name: str) -> Path:
         """Folder that is handed to a site."""
         return self.folder / "sites" / name
@@ -87,13 +136,22 @@ class Kit:
         return sorted(path.name for path in (self.folder / "sites").iterdir())
 
 
-def provision(folder: Path, host: str, port: int, sites: Sequence[str]) -> Kit:
+def provision(
+    folder: Path,
+    host: str,
+    port: int | None,
+    sites: Sequence[str],
+    *,
+    local_port: int | None = None,
+) -> Kit:
     """Write the start-up kits; what is there already stays.
 
     Args:
         folder: Of the coordinator.
         host: Name or address under which sites reach the server.
-        port: Its port.
+        port: Port that they connect to: the proxy's where there is one. None for the one that the
+            folder has, or else 8000.
+        local_port: Port of the SuperLink on this machine; None as above.
         sites: Site names.
 
     Raises:
@@ -107,9 +165,9 @@ def provision(folder: Path, host: str, port: int, sites: Sequence[str]) -> Kit:
     _make_certificates(kit, host)
     if not kit.secret.exists():
         _write_private(kit.secret, secrets.token_bytes(32))
-    _write_settings(kit, port)
+    _write_settings(kit, port, local_port)
     for name in sites:
-        _make_site(kit, name, host, port)
+        _make_site(kit, name, host, kit.ports().public)
     return kit
 
 
@@ -171,11 +229,12 @@ def _names(host: str) -> list[x509.GeneralName]:
         return [*names, x509.DNSName(host)] if host != "localhost" else names
 
 
-def _write_settings(kit: Kit, port: int) -> None:
+def _write_settings(kit: Kit, port: int | None, local_port: int | None) -> None:
     kit.home.mkdir(exist_ok=True)
-    connection = {"address": f"127.0.0.1:{port}", "root-certificates": str(kit.authority)}
-    settings = {"superlink": {"default": CONNECTION, CONNECTION: connection}}
-    (kit.home / "config.toml").write_text(tomli_w.dumps(settings), encoding="utf-8")
+    if not (kit.folder / "server.toml").exists():
+        kit.write_ports(Ports())
+    chosen = {"public": port, "local": local_port}
+    kit.keep_ports(**{name: value for name, value in chosen.items() if value is not None})
     kit.bundle.mkdir(parents=True, exist_ok=True)
     bundle = {
         "project": {"name": "echofm-federated", "version": __version__, "dependencies": []},
@@ -190,6 +249,7 @@ def _write_settings(kit: Kit, port: int) -> None:
                         "resume": False,
                         "sites": "",
                         "wait-seconds": 600.0,
+                        "watch": "",
                     },
                 }
             }

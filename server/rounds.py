@@ -34,6 +34,7 @@ from echofm_core.contract import (
 from echofm_core.errors import FederationError
 from echofm_core.plan import Plan
 from echofm_core.run_claim import has_rounds
+from echofm_core.runtime.held_file import alone_in
 from echofm_core.tracking.listener import Tracking, require_trackers
 from server.evaluation import evaluate
 from server.events import Event, EventKind, OnEvent, ignore
@@ -128,44 +129,45 @@ def run_federation(
     tell, run, scratch = on_event or ignore, run_name(plan), folder / "scratch"
     require_trackers(plan)
     require_adapters(plan)
-    journal = Journal(folder, plan.digest())
-    journal.open(resume=resume)
-    _keep_plan(plan, folder)
-    sites = gather_sites(
-        grid, plan, run, scratch, tell, expected=expected_sites, wait_seconds=wait_seconds
-    )
-    if plan.finetune.rounds:  # said before pre-training, which takes hours
-        participants_of(sites, plan, Phase.FINETUNE)
-    weights: Weights = {}
-    with Tracking(plan, folder, arm=arm, store=tracking_store) as tracking:
-        for phase in Phase:
-            if _rounds(plan, phase):
-                # The next phase begins from the checkpoint, so that one model is in memory.
-                weights = {}
-                weights = _run_phase(grid, plan, phase, sites, journal, folder, tell, tracking)
-    warned = _warn(journal, sites, plan, tell)
-    weights = _plain(plan, weights)
-    name = digest(weights)
-    started = time.monotonic()
-    results: list[SiteResult] = []
-    failed: dict[str, str] = {}
-    if plan.finetune.rounds:
-        results, failed = _test(grid, plan, weights, sites, folder, tell, run, floor)
-    entries = journal.entries()
-    seconds = sum(entry.seconds for entry in entries) + time.monotonic() - started
-    metrics = metrics_table(arm, entries, results)
-    _write_outcome(folder, plan, weights, entries, metrics)
-    shutil.rmtree(scratch, ignore_errors=True)
-    return FederationResult(
-        weights=weights,
-        digest=name,
-        site_results=tuple(results),
-        failed=failed,
-        sites={site: found.about for site, found in sites.items()},
-        seconds=round(seconds, 1),
-        metrics=metrics,
-        warnings=warned,
-    )
+    with alone_in(folder, "coordinator"):
+        journal = Journal(folder, plan.digest())
+        journal.open(resume=resume)
+        _keep_plan(plan, folder)
+        sites = gather_sites(
+            grid, plan, run, scratch, tell, expected=expected_sites, wait_seconds=wait_seconds
+        )
+        if plan.finetune.rounds:  # said before pre-training, which takes hours
+            participants_of(sites, plan, Phase.FINETUNE)
+        weights: Weights = {}
+        with Tracking(plan, folder, arm=arm, store=tracking_store) as tracking:
+            for phase in Phase:
+                if _rounds(plan, phase):
+                    # The next phase begins from the checkpoint, so that one model is in memory.
+                    weights = {}
+                    weights = _run_phase(grid, plan, phase, sites, journal, folder, tell, tracking)
+        warned = _warn(journal, sites, plan, tell)
+        weights = _plain(plan, weights)
+        name = digest(weights)
+        started = time.monotonic()
+        results: list[SiteResult] = []
+        failed: dict[str, str] = {}
+        if plan.finetune.rounds:
+            results, failed = _test(grid, plan, weights, sites, folder, tell, run, floor)
+        entries = journal.entries()
+        seconds = sum(entry.seconds for entry in entries) + time.monotonic() - started
+        metrics = metrics_table(arm, entries, results)
+        _write_outcome(folder, plan, weights, entries, metrics)
+        shutil.rmtree(scratch, ignore_errors=True)
+        return FederationResult(
+            weights=weights,
+            digest=name,
+            site_results=tuple(results),
+            failed=failed,
+            sites={site: found.about for site, found in sites.items()},
+            seconds=round(seconds, 1),
+            metrics=metrics,
+            warnings=warned,
+        )
 
 
 def evaluate_sites(grid: Grid, plan: Plan, weights: Weights, *, run: str) -> list[SiteResult]:

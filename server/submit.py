@@ -1,0 +1,135 @@
+"""Running a plan on a started federation, and seeing it through to its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from echofm_core.errors import FederationError
+from server.flower import ask, last_words, run_status
+from server.health import serving
+from server.launch import register
+from server.provision import CONNECTION, Kit
+from server.watch import LOOK, Watch, watch
+
+#: Seconds that a ServerApp has to begin.
+START = 60.0
+#: Seconds for which the SuperLink may not answer.
+LOST = 15.0
+#: Seconds between two questions to the SuperLink.
+ASK = 5.0
+
+
+def submit(
+    kit: Kit,
+    plan: Path,
+    run: Path,
+    *,
+    resume: bool = False,
+    timeout: float = 0,
+    show: Callable[[str], None] = lambda line: None,
+) -> None:
+    """Register the sites, run a plan on them, and wait until it ends.
+
+    The run ends with this process: whoever stops waiting stops it.
+
+    Args:
+        kit: The provisioned federation; its SuperLink is running.
+        plan: TOML plan.
+        run: Run folder on this machine.
+        resume: Go on with an interrupted run.
+        timeout: Seconds to wait; 0 waits for ever.
+        show: Hears each round and who took part.
+
+    Raises:
+        FederationError: The run could not be submitted, did not begin, took too long, lost its
+            SuperLink, or failed in one of the ways that have no error of their own.
+        EchoFMError: What ended the run at the ServerApp.
+    """
+    register(kit)
+    with watch(kit.folder / "runs") as (path, seen):
+        values = {"plan": plan.resolve(), "run-folder": run.resolve(), "watch": path}
+        texts = [f'{key}="{value}"' for key, value in values.items()]
+        texts += [f"resume={str(resume).lower()}", f'sites="{",".join(kit.site_names())}"']
+        log = kit.log("superexec")
+        offset = log.stat().st_size if log.exists() else 0
+        try:
+            answer = ask(kit, "run", str(kit.bundle), CONNECTION, "-c", " ".join(texts))
+        except FederationError as error:
+            raise FederationError(f"the run was not accepted: {error}.") from None
+        _follow(_Run(kit, str(answer["run-id"]), seen, run, offset), timeout, show)
+
+
+class _Run:
+    """A submitted run, and the ways in which it may be lost."""
+
+    def __init__(self, kit: Kit, number: str, seen: Watch, folder: Path, offset: int) -> None:
+        self.seen = seen
+        self._kit = kit
+        self._number = number
+        self._folder = folder
+        self._offset = offset
+        self._submitted = self._served = self._asked = time.monotonic()
+        self._over = ""
+
+    def check(self) -> None:
+        """Look whether it still can come to an end.
+
+        A process that has ended may have said why just before, so it gets one look more.
+
+        Raises:
+            FederationError: It cannot.
+        """
+        if self._over:
+            raise FederationError(f"{self._over}; {self._log()}; go on with --resume.")
+        if self.seen.begun and not self.seen.alive():
+            self._over = "the ServerApp died"
+            if not serving(self._kit.ports().health):
+                self._over = "the SuperLink has gone, and the ServerApp with it: start it again"
+            return
+        now = time.monotonic()
+        if now - self._asked < ASK:
+            return
+        self._asked = now
+        if serving(self._kit.ports().health):
+            self._served = now
+            if not self.seen.begun:
+                self._check_begin(now)
+        elif now - self._served >= LOST:
+            raise FederationError(
+                f"the SuperLink has not answered for {LOST:g} s; start it again with `echofm "
+                f"server start`, then go on with --resume ({self._folder} has what was done)."
+            )
+
+    def _check_begin(self, now: float) -> None:
+        try:
+            status, details = run_status(self._kit, self._number)
+        except FederationError:  # no answer: the health service tells
+            status, details = "unknown", ""
+        if status.startswith("finished"):
+            why = " ".join(details.split()) or "no details"
+            self._over = f"the run ended as {status} before it began ({why})"
+        elif now - self._submitted >= START:
+            with suppress(FederationError):
+                ask(self._kit, "stop", self._number, CONNECTION)
+            self._over = f"the run did not begin within {START:g} s"
+
+    def _log(self) -> str:
+        log = self._kit.log("superexec")
+        return f"{log} ends with: {last_words(log, self._offset)}"
+
+
+def _follow(run: _Run, timeout: float, show: Callable[[str], None]) -> None:
+    """Show what happens until the run ends."""
+    started = time.monotonic()
+    while True:
+        for line in run.seen.lines():
+            show(line)
+        if run.seen.done:
+            return
+        run.check()
+        if timeout and time.monotonic() - started >= timeout:
+            raise FederationError(f"the run did not end within {timeout:.0f} s, and was stopped.")
+        time.sleep(LOOK)

@@ -1,0 +1,145 @@
+"""What ``echofm server run`` and its ServerApp, two processes of one machine, know of each other.
+
+The ServerApp appends lines to a file, one JSON object each, and the command prints them. Each holds
+a file while it lives: a ServerApp for which nobody waits any more ends, and a command whose
+ServerApp has died says so.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from echofm_core import errors
+from echofm_core.errors import EchoFMError
+from echofm_core.runtime.held_file import held, is_held
+
+#: Seconds between two looks at the other one.
+LOOK = 0.5
+#: Seconds that a ServerApp has to end by itself.
+GRACE = 2.0
+
+
+class Told:
+    """The ServerApp's side."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+
+    def line(self, text: str) -> None:
+        """Say one thing that happened."""
+        self.tell({"line": text})
+        print(text, flush=True)
+
+    def tell(self, record: dict[str, object]) -> None:
+        """Append a record."""
+        if self._path is not None:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+
+
+@contextmanager
+def told(path: Path | None) -> Iterator[Told]:
+    """Tell who waits for this run what happens, how it ends too; end when nobody waits.
+
+    Args:
+        path: File that the command holds; None where no command waits.
+    """
+    side, over = Told(path), threading.Event()
+    if path is None:
+        yield side
+        return
+    with held(_alive(path), wait=True):
+        threading.Thread(target=_end_with_command, args=(path, over), daemon=True).start()
+        side.tell({"begun": os.getpid()})
+        try:
+            yield side
+        except EchoFMError as error:
+            over.set()
+            side.tell({"error": str(error), "code": error.exit_code})
+            raise
+        except Exception as error:
+            over.set()
+            side.tell({"error": f"the ServerApp met a bug ({type(error).__name__})", "code": 0})
+            raise
+        over.set()
+        side.tell({"done": True})
+
+
+class Watch:
+    """The command's side: what its ServerApp told since the last look.
+
+    Attributes:
+        begun: The ServerApp has told something.
+        done: Its work is done.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read = 0
+        self.begun = False
+        self.done = False
+
+    def lines(self) -> list[str]:
+        """New lines to show.
+
+        Raises:
+            EchoFMError: What ended the ServerApp.
+        """
+        with self._path.open("rb") as file:
+            file.seek(self._read)
+            whole, _, _ = file.read().rpartition(b"\n")
+        self._read += len(whole) + 1 if whole else 0
+        shown = []
+        for record in map(json.loads, whole.splitlines()):
+            self.begun = True
+            self.done |= "done" in record
+            if "error" in record:
+                raise _error(record["code"])(record["error"])
+            if "line" in record:
+                shown.append(record["line"])
+        return shown
+
+    def alive(self) -> bool:
+        """Does the ServerApp run?"""
+        return is_held(_alive(self._path))
+
+
+@contextmanager
+def watch(folder: Path) -> Iterator[tuple[Path, Watch]]:
+    """Hold a new file in a folder for a ServerApp to write to."""
+    path = folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.jsonl"
+    with held(path):
+        _alive(path).touch()
+        yield path, Watch(path)
+
+
+def _alive(path: Path) -> Path:
+    return path.with_suffix(".alive")
+
+
+def _end_with_command(path: Path, over: threading.Event) -> None:
+    """Ask this process to end when nobody waits for it, and see to it."""
+    while is_held(path):
+        over.wait(LOOK)
+    if over.is_set():  # the command heard so, and went
+        return
+    print("nobody waits for this run any more: it ends.", flush=True)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE)
+    os._exit(128 + signal.SIGTERM)
+
+
+def _error(code: int) -> type[EchoFMError]:
+    """The error with an exit code."""
+    for _, kind in inspect.getmembers(errors, inspect.isclass):
+        if issubclass(kind, EchoFMError) and kind.exit_code == code:
+            return kind
+    return errors.FederationError

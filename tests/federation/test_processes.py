@@ -1,0 +1,175 @@
+"""Coordinator and hospital as their users start, stop and lose them: real Flower processes."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import tomli_w
+
+from echofm_core.errors import FederationError, ResumeError
+from echofm_core.runtime.held_file import alone_in, is_held
+from server import submit as submitting
+from server.flower import ask
+from server.health import serving
+from server.launch import register, stop, superlink
+from server.provision import Kit, provision
+from server.submit import submit
+from simulations.engine import SiteSettings
+from tests.federation.small import small_plan, with_states
+from tests.federation.test_deployment import free_ports
+from tests.runtime.marked import PROMISE, Marked, marked
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
+
+Network = tuple[Kit, list[subprocess.Popen[bytes]], Path]
+
+
+def kit_for(site: SiteSettings, folder: Path, port: int) -> Kit:
+    """A provisioned federation of one site, its settings filled in."""
+    kit = provision(folder / "fed", "127.0.0.1", port, [site.name])
+    settings = {
+        "name": site.name, "server": f"127.0.0.1:{port}", "manifest": str(site.manifest),
+        "store": str(site.store), "state": str(site.state), "device": "cpu",
+    }  # fmt: skip
+    (kit.site(site.name) / "site.toml").write_text(tomli_w.dumps(settings))
+    return kit
+
+
+def until(reached: object, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not reached():  # type: ignore[operator]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_who_stops_is_gone_with_all_that_was_started(
+    built_sites: list[SiteSettings], tmp_path: Path
+) -> None:
+    """In the middle of training: who waits for the run, then the hospital, then the server."""
+    (site,) = with_states(built_sites[:1], tmp_path / "state")
+    port, node_port = free_ports(2)
+    kit_for(site, tmp_path, port)
+    plan = small_plan(pretrain={"rounds": 1, "local_epochs": 900}, federation={"min_sites": 1})
+    (tmp_path / "plan.toml").write_text(plan.to_toml())
+    begun = []
+
+    def begin(*words: object) -> Marked:
+        begun.append(Marked(tmp_path, *words))
+        return begun[-1]
+
+    try:
+        server = begin("server", "start", "fed", "--port", port)
+        server.wait_for(lambda: "Ctrl-C stops it" in server.output())
+        state = begin("server", "status", "fed")
+        assert state.process.wait(60) == 0, state.output()
+        assert f"SuperLink serves on port {port}" in state.output()
+        assert "1 registered" in state.output()
+
+        client = begin("client", "start", f"fed/sites/{site.name}", "--port", node_port)
+        run = begin("server", "run", "fed", "plan.toml", "--out", "run")
+        run.wait_for(lambda: f"1 sites: {site.name}" in run.output())
+        client.wait_for(lambda: any("clientapp" in "".join(p.cmdline()) for p in client.others()))
+        time.sleep(4.0)  # into its training
+        assert len(client.others()) >= 3
+        (alive,) = (tmp_path / "fed/runs").glob("*.alive")
+        assert is_held(alive)
+        (said,) = run.stop(signal.SIGINT, group=True).splitlines()[-1:]
+        assert said.endswith("run the same command again with --resume.")
+        until(lambda: not is_held(alive), PROMISE)
+
+        (said,) = client.stop(signal.SIGTERM, group=False).splitlines()[-1:]
+        assert said == "echofm: stopped by SIGTERM; to go on, run the same command again."
+
+        assert len(server.others()) >= 4
+        server.stop(signal.SIGTERM, group=True)
+        state = begin("server", "status", "fed")
+        assert state.process.wait(60) == 20
+        assert "does not serve" in state.output()
+
+        again = begin("server", "start", "fed")  # at the port that it had
+        again.wait_for(lambda: "Ctrl-C stops it" in again.output())
+        assert len(again.others()) >= 4
+        again.process.kill()
+        until(lambda: not marked(again.mark), PROMISE)
+    finally:
+        for command in begun:
+            command.clean_up()
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
+    """A SuperLink whose only site never comes."""
+    folder = tmp_path_factory.mktemp("network")
+    (port,) = free_ports(1)
+    kit = provision(folder / "fed", "fl.example.org", 443, ["alpha"])
+    (folder / "plan.toml").write_text(small_plan().to_toml())
+    with superlink(kit, "127.0.0.1", port) as processes:
+        yield kit, processes, folder
+
+
+def test_a_key_that_cannot_be_registered_is_an_error(network: Network) -> None:
+    kit, _, _ = network
+    register(kit)
+    register(kit)  # known: no error
+    public = kit.site("alpha") / "node.pub"
+    before = public.read_bytes()
+    public.write_bytes(b"no key")
+    try:
+        with pytest.raises(FederationError, match="the key of site alpha could not be registered"):
+            register(kit)
+    finally:
+        public.write_bytes(before)
+
+
+def test_a_second_coordinator_of_a_run_folder_is_refused(network: Network) -> None:
+    """The refusal is the ServerApp's, and comes to the command with its class."""
+    kit, _, folder = network
+    with (
+        alone_in(folder / "run", "coordinator"),
+        pytest.raises(ResumeError, match="another process works on"),
+    ):
+        submit(kit, folder / "plan.toml", folder / "run", timeout=90)
+
+
+def test_a_server_app_that_cannot_be_loaded_is_said(network: Network) -> None:
+    """As on a machine where another package has our names: what is there is no ServerApp."""
+    kit, _, folder = network
+    bundle = kit.bundle / "pyproject.toml"
+    before = bundle.read_text()
+    bundle.write_text(before.replace("server.app:app", "server.launch:KNOWN"))
+    try:
+        with pytest.raises(FederationError, match=r"before it began(.|\n)*superexec.log ends with"):
+            submit(kit, folder / "plan.toml", folder / "run", timeout=90)
+    finally:
+        bundle.write_text(before)
+
+
+def test_a_run_that_nobody_launches_is_said(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The launcher is gone; then the SuperLink too, while the command waits."""
+    kit, processes, folder = network
+    stop(processes[1:])
+    monkeypatch.setattr(submitting, "ASK", 0.5)
+    monkeypatch.setattr(submitting, "START", 3.0)
+    with pytest.raises(FederationError, match="the run did not begin within 3 s"):
+        submit(kit, folder / "plan.toml", folder / "run", timeout=90)
+    monkeypatch.setattr(submitting, "START", 90.0)
+    monkeypatch.setattr(submitting, "LOST", 2.0)
+    assert serving(kit.ports().health)
+
+    def asked(kit: Kit, *words: str) -> dict[str, object]:
+        answer = ask(kit, *words)
+        if words[0] == "run":
+            stop(processes)
+        return answer
+
+    monkeypatch.setattr(submitting, "ask", asked)
+    with pytest.raises(FederationError, match="the SuperLink has not answered for 2 s"):
+        submit(kit, folder / "plan.toml", folder / "run", timeout=90)
+    assert not serving(kit.ports().health)

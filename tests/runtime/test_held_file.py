@@ -1,0 +1,47 @@
+"""One process at a time, by real processes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from echofm_core.errors import ResumeError
+from echofm_core.runtime.held_file import alone_in, held, is_held
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from echofm_core.runtime.held_file import alone_in
+with alone_in(Path(sys.argv[1]), "run"):
+    print("held", flush=True)
+    time.sleep(99)
+"""
+
+
+def test_the_second_process_is_refused_until_the_first_is_killed(tmp_path: Path) -> None:
+    """SIGKILL leaves nothing that has to be cleared away by hand."""
+    first = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    assert first.stdout is not None
+    assert first.stdout.readline() == "held\n"
+    with pytest.raises(ResumeError, match="another process works on"), alone_in(tmp_path, "run"):
+        pytest.fail("two hold it")
+    with alone_in(tmp_path, "another role"):
+        pass
+    first.kill()
+    first.wait()
+    with alone_in(tmp_path, "run"):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_in_one_process_are_two(tmp_path: Path) -> None:
+    with held(tmp_path / "file") as first, held(tmp_path / "file") as second:
+        assert first is not None and second is None
+        assert is_held(tmp_path / "file")
+    assert not is_held(tmp_path / "file")
+    assert not is_held(tmp_path / "none")

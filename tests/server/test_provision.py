@@ -1,0 +1,44 @@
+"""The port that hospitals reach and the coordinator's own are two things."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from echofm_core.errors import DataRootError
+from server.health import serving
+from server.provision import Kit, Ports, provision
+
+
+def address(kit: Kit) -> str:
+    """Where Flower's own commands look for the SuperLink."""
+    settings = tomllib.loads((kit.home / "config.toml").read_text())
+    return str(settings["superlink"]["federation"]["address"])
+
+
+def server_of(kit: Kit, site: str) -> str:
+    """What a hospital connects to."""
+    return str(tomllib.loads((kit.site(site) / "site.toml").read_text())["server"])
+
+
+def test_hospitals_reach_the_proxy_and_the_coordinator_its_own_port(tmp_path: Path) -> None:
+    kit = provision(tmp_path, "fl.example.org", 443, ["north"])
+    assert server_of(kit, "north") == "fl.example.org:443"
+    assert address(kit) == "127.0.0.1:8000"
+    kit.keep_ports(local=18743, health=18744)
+    assert address(kit) == "127.0.0.1:18743"
+    again = provision(tmp_path, "fl.example.org", None, ["south"])
+    assert again.ports() == Ports(public=443, local=18743, health=18744)
+    assert server_of(kit, "south") == "fl.example.org:443"
+    assert address(kit) == "127.0.0.1:18743"
+
+
+def test_a_folder_that_is_no_kit_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataRootError, match="write it with `echofm server provision`"):
+        Kit(tmp_path).ports()
+
+
+def test_a_port_where_nobody_listens_does_not_serve() -> None:
+    assert not serving(1, seconds=1.0)
