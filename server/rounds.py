@@ -147,7 +147,6 @@ def run_federation(
                     weights = _run_phase(grid, plan, phase, sites, journal, folder, tell, tracking)
         warned = _warn(journal, sites, plan, tell)
         weights = _plain(plan, weights)
-        name = digest(weights)
         started = time.monotonic()
         results: list[SiteResult] = []
         failed: dict[str, str] = {}
@@ -160,7 +159,7 @@ def run_federation(
         shutil.rmtree(scratch, ignore_errors=True)
         return FederationResult(
             weights=weights,
-            digest=name,
+            digest=digest(weights),
             site_results=tuple(results),
             failed=failed,
             sites={site: found.about for site, found in sites.items()},
