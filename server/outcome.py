@@ -97,12 +97,12 @@ def paired_table(results: tuple[SiteResult, ...], plan: Plan) -> pd.DataFrame:
 
     Columns of :data:`echofm_core.evaluation.paired.PAIRED_COLUMNS`.
     """
-    from echofm_core.evaluation.paired import paired_at_sites
+    from echofm_core.evaluation.paired import judged
 
     rows = _rows(results)
     rows = rows[rows["model"] == Scored.DIFFERENCE.value]
     rows = rows.assign(model=Scored.MODEL.value, rival=Scored.FLOOR.value)
-    return paired_at_sites(rows, plan.evaluation)
+    return judged(rows, plan.evaluation)
 
 
 def _rows(results: tuple[SiteResult, ...]) -> pd.DataFrame:

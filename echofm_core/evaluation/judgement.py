@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -10,7 +10,6 @@ import pandas as pd
 from echofm_core.evaluation.cells import Cell, cell, sites_with_labels
 from echofm_core.evaluation.headline import Headline, headline_of
 from echofm_core.evaluation.model_names import (
-    FEDERATED,
     FLOOR,
     LEAVE_ONE_OUT,
     LOCAL,
@@ -118,14 +117,20 @@ def level(scores: pd.DataFrame, model: str, headline: Headline, few: int) -> Lev
     )
 
 
+def main_model(models: Iterable[str]) -> str:
+    """The model that a run is about: the federated one, else the first."""
+    return model_order(models)[0]
+
+
 def against(
     rival: str, scores: pd.DataFrame, found: Sequence[Comparison], headline: Headline, few: int
 ) -> list[Comparison]:
-    """The federated model against a rival of :data:`RIVALS`, over all sites first.
+    """The run's own model against a rival of :data:`RIVALS`, over all sites first.
 
     The best single site is the best of all ``local:`` models on each test set.
     """
-    mine = [item for item in found if item.headline == headline and item.model == FEDERATED]
+    own = main_model(scores["model"])
+    mine = [item for item in found if item.headline == headline and item.model == own]
     if rival != BEST_SITE:
         mine = [item for item in mine if item.rival == rival]
     else:
@@ -142,15 +147,15 @@ def best_site(scores: pd.DataFrame, site: str, headline: Headline, few: int) -> 
     return min(values, key=lambda name: sign * values[name], default="")
 
 
-def not_above_floor(found: Sequence[Comparison], headline: Headline) -> list[Comparison]:
-    """Where networks other than the federated one are not better than what needs none.
+def not_above_floor(found: Sequence[Comparison], headline: Headline, own: str) -> list[Comparison]:
+    """Where networks other than the run's own model are not better than what needs none.
 
     Over all sites where they were compared there, else at each site; a site alone at its own.
     """
     rows = [
         item
         for item in found
-        if item.headline == headline and item.rival == FLOOR and item.model != FEDERATED
+        if item.headline == headline and item.rival == FLOOR and item.model != own
     ]
     whole = {item.model for item in rows if item.site == ALL_SITES}
     return [

@@ -62,24 +62,11 @@ def paired_table(
     for model, rival in _pairs(rows):
         rng = stream(seed, "", 0, "bootstrap.paired")
         table = compare(rows[model], rows[rival], config, rng, threshold)
-        table = table[_counts(table, rows[model], config)].assign(model=model, rival=rival)
+        table = table[_whole(table, rows[model])].assign(model=model, rival=rival)
         if model.startswith(LOCAL):
             table = table[table["site"] == model.removeprefix(LOCAL)]
         parts.append(table)
-    return _judged(pd.concat([part for part in parts if len(part)] or parts), config)
-
-
-def paired_at_sites(rows: pd.DataFrame, config: EvaluationConfig) -> pd.DataFrame:
-    """The same table from comparisons that each site made at home, where its patients are.
-
-    Args:
-        rows: Columns model, rival, site, task, metric, value, low, high, patients, p; any metric.
-        config: Level, and the least number of patients.
-    """
-    items = [headline_of(*pair) for pair in zip(rows["task"], rows["metric"], strict=True)]
-    headline = pd.Series([item is not None for item in items], index=rows.index, dtype=bool)
-    counts = headline & rows["p"].notna() & (rows["patients"] >= config.min_patients)
-    return _judged(rows[counts], config)
+    return judged(pd.concat([part for part in parts if len(part)] or parts), config)
 
 
 def _pairs(predictions: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, str]]:
@@ -91,34 +78,38 @@ def _pairs(predictions: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, str]]
         yield from ((model, FLOOR) for model in names if model not in (FEDERATED, FLOOR))
 
 
-def _counts(table: pd.DataFrame, ours: pd.DataFrame, config: EvaluationConfig) -> pd.Series:
-    """Rows of headline metrics with an interval, enough patients, and a site of their own.
+def judged(table: pd.DataFrame, config: EvaluationConfig) -> pd.DataFrame:
+    """Comparisons of headline metrics on enough patients, after Holm's correction.
 
-    All sites together count where there are several and the rival was tested at each of them.
+    For a run between hospitals, from comparisons that each site made at home.
+
+    Args:
+        table: Columns model, rival, site, task, metric, value, low, high, patients, p.
+        config: Level, and the least number of patients.
+
+    Returns:
+        As :func:`paired_table`.
     """
-    tested = ours[ours["truth"].notna()].groupby("task")["site"].nunique()
-    shared = table[table["site"] != ALL_SITES].groupby("task")["site"].nunique()
-    whole = (shared > 1) & (shared == tested.reindex(shared.index))
     items = [headline_of(*pair) for pair in zip(table["task"], table["metric"], strict=True)]
-    return (
-        pd.Series([item is not None for item in items], index=table.index, dtype=bool)
-        & table["p"].notna()
-        & (table["patients"] >= config.min_patients)
-        & ((table["site"] != ALL_SITES) | table["task"].map(whole).fillna(False).astype(bool))
-    )
-
-
-def _judged(table: pd.DataFrame, config: EvaluationConfig) -> pd.DataFrame:
-    """Holm's correction within each family, and what each comparison then says."""
+    headline = pd.Series([item is not None for item in items], index=table.index, dtype=bool)
+    table = table[headline & table["p"].notna() & (table["patients"] >= config.min_patients)]
     parts = []
     for _, family in table.groupby(["task", "metric", table["rival"] == FLOOR], sort=False):
         corrected = holm(family["p"].to_numpy(dtype=np.float64))
         parts.append(family.assign(p_holm=corrected, comparisons=len(family)))
     if not parts:
-        return table.reindex(columns=list(PAIRED_COLUMNS))
+        return pd.DataFrame(columns=list(PAIRED_COLUMNS))
     whole = pd.concat(parts)
     findings = [_finding(row, config) for _, row in whole.iterrows()]
     return whole.assign(finding=findings)[list(PAIRED_COLUMNS)].reset_index(drop=True)
+
+
+def _whole(table: pd.DataFrame, ours: pd.DataFrame) -> pd.Series:
+    """Rows of one site, and of all sites where there are several and the rival was at each."""
+    tested = ours[ours["truth"].notna()].groupby("task")["site"].nunique()
+    shared = table[table["site"] != ALL_SITES].groupby("task")["site"].nunique()
+    several = (shared > 1) & (shared == tested.reindex(shared.index))
+    return (table["site"] != ALL_SITES) | table["task"].map(several).fillna(False).astype(bool)
 
 
 def _finding(row: pd.Series, config: EvaluationConfig) -> str:

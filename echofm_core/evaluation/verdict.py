@@ -20,10 +20,11 @@ from echofm_core.evaluation.judgement import (
     against,
     comparisons,
     level,
+    main_model,
     not_above_floor,
 )
 from echofm_core.evaluation.labels import TASK_TITLES, unlabelled
-from echofm_core.evaluation.model_names import FEDERATED, FLOOR, model_order, model_title
+from echofm_core.evaluation.model_names import FLOOR, model_title
 from echofm_core.evaluation.paired import Finding
 from echofm_core.tasks import Task
 
@@ -45,17 +46,16 @@ def verdict(
         few: Test patients below which a site is not judged.
     """
     found = comparisons(paired)
-    models = model_order(scores["model"])
     lines = []
     for item in headlines_of(scores):
         if not item.verdict:
             continue
-        model = FEDERATED if FEDERATED in models else models[0]
+        model = main_model(scores["model"])
         lines.append(level_sentence(level(scores, model, item, few), model))
         for rival in RIVALS:
             if answers := against(rival, scores, found, item, few):
-                lines.append(_against_sentence(item, rival, answers))
-        if failing := not_above_floor(found, item):
+                lines.append(_against_sentence(item, model, rival, answers))
+        if failing := not_above_floor(found, item, model):
             lines.append(_floor_sentence(item, failing))
     reasons = unlabelled(census, tasks, set(scores["task"]))
     return lines + [f"{TASK_TITLES[task]}: {why}." for task, why in reasons.items()]
@@ -113,15 +113,16 @@ def phrase(items: Sequence[Comparison], *, name: bool = False) -> str:
     return "; ".join(f"{finding} {', '.join(said)}" for finding, said in groups.items())
 
 
-def _against_sentence(item: Headline, rival: str, answers: Sequence[Comparison]) -> str:
+def _against_sentence(item: Headline, model: str, rival: str, answers: Sequence[Comparison]) -> str:
+    subject = f"{item.title}, {model_title(model)}"
     title, said = RIVALS[rival], phrase(answers, name=rival == BEST_SITE)
     if rival != FLOOR:
-        return f"{item.title}, federated against {title}: {said}."
+        return f"{subject} against {title}: {said}."
     beaten = [answer.finding is Finding.BETTER for answer in answers]
     if all(beaten):
-        return f"{item.title}, federated beats {title}: {said}."
+        return f"{subject} beats {title}: {said}."
     how = "beats {} only in part" if any(beaten) else "does not beat {}"
-    return f"{item.title}, federated {how.format(title)}: {said}."
+    return f"{subject} {how.format(title)}: {said}."
 
 
 def _floor_sentence(item: Headline, failing: Sequence[Comparison]) -> str:

@@ -100,17 +100,20 @@ def evaluate(
 
     For example: `echofm evaluate runs/ef ~/EchoNet-Pediatric --everything --out runs/external`.
     """
+    from dataclasses import replace
+
     from echofm_core.console import console
     from echofm_core.contract import Phase
     from echofm_core.data.manifest import Split
     from echofm_core.data.seen import find_record
-    from echofm_core.evaluation.tables import print_site_by_model
     from echofm_core.institution.data import prepare
     from echofm_core.institution.outcome import write_evaluation
     from echofm_core.institution.testing import test_model
     from echofm_core.institution.unseen import overlap_of, rows_to_score
     from echofm_core.models.saved import load_model
     from echofm_core.plan import MachineConfig, ProtocolConfig
+    from echofm_core.report.run_files import read_run
+    from echofm_core.report.terminal import print_run
     from echofm_core.run_claim import refuse_run
 
     refuse_run(out)
@@ -129,9 +132,9 @@ def evaluate(
     data = prepare(plan, cache or out / "cache", look)
     clips = data.windows(None if everything else Split.TEST, plan, Phase.FINETUNE)
     taught = None if everything else data.windows(Split.TRAIN, plan, Phase.FINETUNE)
-    scores = test_model(saved, clips, "model", out, taught=taught)
+    test_model(saved, clips, "model", out, taught=taught)
     write_evaluation(out, saved, count(data.manifest))
-    print_site_by_model(scores, console)
+    print_run(replace(read_run(out), plan=plan), console)
     typer.echo(f"scores: {out / 'scores.parquet'}")
 
 
@@ -145,12 +148,13 @@ def _train(phase: Phase, file: Path, out: Path, start: Path | None, resume: bool
     from echofm_core.console import console, progress
     from echofm_core.data.census import unlabelled_notes
     from echofm_core.data.seen import remember
-    from echofm_core.evaluation.tables import print_site_by_model
     from echofm_core.institution.data import check_training, prepare
     from echofm_core.institution.outcome import conclude
     from echofm_core.institution.run_folder import RoundEntry, RunFolder
     from echofm_core.institution.training import check_privacy, config_of, train
     from echofm_core.preflight import require_machine
+    from echofm_core.report.run_files import read_run
+    from echofm_core.report.terminal import print_run
 
     require_machine(plan)
     check_privacy(plan)
@@ -177,7 +181,7 @@ def _train(phase: Phase, file: Path, out: Path, start: Path | None, resume: bool
         folder = train(plan, data, run, start=weights, on_round=show)
     scores = conclude(plan, data, phase, out)
     if not scores.empty:
-        print_site_by_model(scores, console)
+        print_run(read_run(out), console)
     return folder
 
 

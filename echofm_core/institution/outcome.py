@@ -22,6 +22,9 @@ from echofm_core.models.weights import load_metadata
 from echofm_core.pages.files import write_whole
 from echofm_core.phantom.patients import is_phantom
 from echofm_core.plan import Plan
+from echofm_core.report import write_report
+from echofm_core.report.run_files import read_run
+from echofm_core.report.words import words_of
 
 
 def conclude(plan: Plan, data: InstitutionData, phase: Phase, run: Path) -> pd.DataFrame:
@@ -50,7 +53,9 @@ def conclude(plan: Plan, data: InstitutionData, phase: Phase, run: Path) -> pd.D
         "privacy": [],
     }
     write_whole(run / "summary.json", json.dumps(summary, indent=1).encode())
-    write_card(run, plan, counts, scores[scores["model"] == ALONE], summary, notes)
+    words = words_of(read_run(run)).sentences
+    write_card(run, plan, counts, scores[scores["model"] == ALONE], summary, notes, words)
+    write_report(run)
     return scores
 
 

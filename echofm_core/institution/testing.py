@@ -11,11 +11,10 @@ from echofm_core.data.windows import ClipWindows
 from echofm_core.errors import EmptySiteError
 from echofm_core.evaluation.floor import floor_predictions
 from echofm_core.evaluation.model_names import FLOOR
-from echofm_core.evaluation.score import score
 from echofm_core.institution.data import SITE
 from echofm_core.models.saved import SavedModel
 from echofm_core.plan import Plan
-from echofm_core.randomness import stream
+from echofm_core.report.run_scores import score_models
 from echofm_core.training.predict import predict
 
 
@@ -27,7 +26,7 @@ def test_model(
     *,
     taught: ClipWindows | None = None,
 ) -> pd.DataFrame:
-    """Predict and score; writes ``predictions/MODEL.parquet`` and ``scores.parquet``.
+    """Predict and score; writes ``predictions/MODEL.parquet``, the scores and the comparisons.
 
     Args:
         saved: The model; only tasks that it was trained for count.
@@ -62,15 +61,8 @@ def test_model(
 
 def write_scores(tables: Mapping[str, pd.DataFrame], plan: Plan, out: Path) -> pd.DataFrame:
     """Score predictions by model; files and result as of :func:`test_model`."""
-    folder, scores = out / "predictions", []
+    folder = out / "predictions"
     folder.mkdir(parents=True, exist_ok=True)
     for name, rows in tables.items():
         rows.assign(model=name).to_parquet(folder / f"{name}.parquet", index=False)
-        # One stream for all models: the same patients are drawn, so rows compare.
-        rng = stream(plan.seed, "", 0, "bootstrap")
-        table = score(rows, plan.evaluation, rng, plan.finetune.reduced_ef_threshold)
-        table.insert(0, "model", name)
-        scores.append(table)
-    found = pd.concat(scores, ignore_index=True)
-    found.to_parquet(out / "scores.parquet", index=False)
-    return found
+    return score_models(tables, plan, out)

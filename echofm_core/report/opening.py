@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 
@@ -20,9 +20,10 @@ from echofm_core.evaluation.judgement import (
     against,
     comparisons,
     level,
+    main_model,
 )
 from echofm_core.evaluation.labels import TASK_TITLES, sites_having, unlabelled
-from echofm_core.evaluation.model_names import FEDERATED, LEAVE_ONE_OUT, model_order, model_title
+from echofm_core.evaluation.model_names import LEAVE_ONE_OUT, model_title
 from echofm_core.evaluation.paired import Finding
 from echofm_core.evaluation.score import ALL_SITES, study_cases
 from echofm_core.evaluation.strata import STRATA
@@ -62,14 +63,14 @@ class FoundRow:
         title: The metric, with the direction that is better.
         numbers: Mean over sites, worst site, and mean at unseen sites: each a number and what
             belongs to it.
-        answers: One list a rival of :data:`~echofm_core.evaluation.judgement.RIVALS`; empty where
-            the two are not compared.
+        answers: Rival of :data:`~echofm_core.evaluation.judgement.RIVALS` -> comparisons; empty
+            where the two are not compared.
         reason: Why the task has no numbers; empty where it has.
     """
 
     title: str
     numbers: tuple[tuple[str, str], ...] = ()
-    answers: tuple[tuple[Answer, ...], ...] = ()
+    answers: Mapping[str, tuple[Answer, ...]] = field(default_factory=dict)
     reason: str = ""
 
 
@@ -163,13 +164,12 @@ def _matrices(predictions: Mapping[str, pd.DataFrame], tasks: Sequence[Task]) ->
 
 
 def _found(scores: pd.DataFrame, every: Sequence[Comparison], item: Headline, few: int) -> FoundRow:
-    models = model_order(scores["model"])
-    ours = level(scores, FEDERATED if FEDERATED in models else models[0], item, few)
+    ours = level(scores, main_model(scores["model"]), item, few)
     unseen = level(scores, LEAVE_ONE_OUT, item, few)
     return FoundRow(
         title=item.heading,
         numbers=(_mean(ours), _worst(ours), _mean(unseen)),
-        answers=tuple(_answers(scores, every, item, rival, few) for rival in RIVALS),
+        answers={rival: _answers(scores, every, item, rival, few) for rival in RIVALS},
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from echofm_core.evaluation.cells import at
-from echofm_core.evaluation.judgement import RIVALS, comparisons
+from echofm_core.evaluation.judgement import RIVALS, comparisons, main_model
 from echofm_core.evaluation.labels import TASK_TITLES
 from echofm_core.evaluation.model_names import model_title
 from echofm_core.evaluation.published import published_convention
@@ -51,12 +51,14 @@ def page_context(run: RunFiles) -> dict[str, Any]:
 def _opening(run: RunFiles, plan: Plan) -> dict[str, Any]:
     """The first screen, and the sentences of the verdict."""
     few, tasks, words = plan.evaluation.min_patients, plan.finetune.tasks, words_of(run)
+    found = found_rows(run.scores, run.paired, run.sites, tasks, few)
     threshold = f"{plan.finetune.reduced_ef_threshold:g}"
     return {
         "tasks": [TASK_TITLES[task] for task in tasks],
         "asked": asked(run.sites, tasks),
-        "rivals": list(RIVALS.values()),
-        "found": found_rows(run.scores, run.paired, run.sites, tasks, few),
+        "subject": model_title(main_model(run.scores["model"])) if len(run.scores) else "",
+        "rivals": {r: title for r, title in RIVALS.items() if any(x.answers.get(r) for x in found)},
+        "found": found,
         "sure": words.sure,
         "danger": danger_table(words, threshold, whole=True),
         "danger_by_site": danger_table(words, threshold, whole=False),

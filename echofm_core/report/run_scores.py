@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -15,15 +16,22 @@ from echofm_core.report.run_files import read_predictions
 
 
 def score_run(run: Path, plan: Plan) -> pd.DataFrame:
-    """Write ``scores.parquet`` and ``paired.parquet`` of all models in ``predictions/``.
+    """Score all models of the folder's ``predictions/``; as :func:`score_models`."""
+    return score_models(read_predictions(run / "predictions"), plan, run)
+
+
+def score_models(predictions: Mapping[str, pd.DataFrame], plan: Plan, run: Path) -> pd.DataFrame:
+    """Write ``scores.parquet`` and ``paired.parquet``.
+
+    Args:
+        predictions: Model name -> rows of :func:`echofm_core.training.predict.predict`.
+        plan: Resamples, level, threshold, seed.
+        run: Folder to write to.
 
     Returns:
         The scores: columns model, site, task, metric, value, low, high, patients.
     """
-    predictions, threshold = (
-        read_predictions(run / "predictions"),
-        plan.finetune.reduced_ef_threshold,
-    )
+    threshold = plan.finetune.reduced_ef_threshold
     tables = [pd.DataFrame(columns=["model", *COLUMNS])]
     for model in model_order(predictions):
         # One stream for all models: the same patients are drawn, so rows compare.
