@@ -62,6 +62,7 @@ def _opening(run: RunFiles, plan: Plan) -> dict[str, Any]:
         "sure": words.sure,
         "danger": danger_table(words, threshold, whole=True),
         "danger_by_site": danger_table(words, threshold, whole=False),
+        "by_stratum": bool(words.strata),
         "largest": words.largest,
         "few": few,
         "matrices": matrices(run.predictions, tasks),

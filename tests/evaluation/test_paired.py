@@ -5,7 +5,7 @@ import pytest
 
 from echofm_core.evaluation.config import EvaluationConfig
 from echofm_core.evaluation.holm import holm
-from echofm_core.evaluation.paired import PAIRED_COLUMNS, Finding, paired_table
+from echofm_core.evaluation.paired import PAIRED_COLUMNS, Finding, judged, paired_table
 from echofm_core.tasks import Task
 from tests.evaluation.made import prediction_rows
 
@@ -104,3 +104,24 @@ def test_a_federation_alone_has_an_empty_table_with_its_columns() -> None:
     for predictions in ({}, {"federated": prediction_rows({"A": 20})}):
         assert list(table(predictions).columns) == list(PAIRED_COLUMNS)
         assert table(predictions).empty
+
+
+def test_differences_that_sites_computed_are_judged_alike() -> None:
+    """p = .02, .03 and, of nine patients, .001, which does not count: Holm over two gives .04 and
+    .04 (the larger p may not fall below), so one is better and one is worse. The R2 has a family
+    of its own; the bias is no headline, and a p that is not a number is no comparison."""
+    columns = ["model", "rival", "site", "task", "metric", "value", "low", "high", "patients", "p"]
+    rows = [
+        ("federated", "no_network", site, "ef", metric, value, value - 1, value + 1, patients, p)
+        for site, metric, value, patients, p in (
+            ("A", "mae", -3.0, 20, 0.02), ("B", "mae", 2.0, 20, 0.03), ("C", "mae", -3.0, 9, 0.001),
+            ("A", "r2", 0.1, 20, 0.5), ("A", "bias", 1.0, 20, 0.001),
+            ("B", "r2", 0.1, 20, float("nan")),
+        )
+    ]  # fmt: skip
+    found = judged(pd.DataFrame(rows, columns=columns), CONFIG)
+    assert found[["site", "metric", "p_holm", "comparisons", "finding"]].to_numpy().tolist() == [
+        ["A", "mae", 0.04, 2, "better"],
+        ["B", "mae", 0.04, 2, "worse"],
+        ["A", "r2", 0.5, 1, "cannot be told apart"],
+    ]

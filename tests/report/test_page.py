@@ -131,6 +131,16 @@ def test_nothing_is_said_of_overlapping_intervals(page: str) -> None:
     assert "overlap" not in text and "may be chance" not in text
 
 
+def test_without_predictions_the_threshold_and_the_comparisons_are_still_there(
+    made: Path, tmp_path: Path
+) -> None:
+    """A run between hospitals: scores and comparisons leave a site, predictions do not."""
+    text = without(made, tmp_path / "run", "predictions")
+    assert "(sensitivity)" in text and "EF 35-50" not in text
+    assert "What the threshold finds and misses" in text
+    assert "federated against the best single site" in text
+
+
 def test_private_training_has_words_where_its_loss_would_be(made: Path, tmp_path: Path) -> None:
     """tmed2 fine-tuned privately: its epsilon is in the metrics, a loss is not. Then all did."""
     run = tmp_path / "run"
