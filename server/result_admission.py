@@ -117,9 +117,11 @@ def _check_score(name: str, score: Score) -> None:
     if any(map(math.isinf, numbers)):
         raise RefusedUpdateError(f"score {name} is not finite.")
     low, high = ENDS.get(name.rpartition("/")[2], (-math.inf, math.inf))
+    bounded = numbers
     if name.startswith(f"{Scored.DIFFERENCE}/"):
-        low, high = low - high, high - low
-    for number in numbers:
+        # Student's interval of a difference may go on beyond what the difference itself can be.
+        low, high, bounded = low - high, high - low, (score.value,)
+    for number in bounded:
         if number < low - SLACK or number > high + SLACK:
             raise RefusedUpdateError(f"score {name} is {number:g}, legal is {low:g} to {high:g}.")
     if math.isnan(score.low) != math.isnan(score.high) or score.low > score.high:

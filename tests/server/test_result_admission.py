@@ -43,6 +43,7 @@ def test_a_good_result_is_admitted() -> None:
         "no_network/ef/mae": Score(value=7.0, low=6.0, high=8.0),
         "federated_minus_no_network/ef/mae": Score(value=-2.0, low=-3.0, high=-1.0, p=0.01),
         "federated_minus_no_network/ef/reduced_auc": Score(value=-0.2, low=-0.3, high=0.1),
+        "federated_minus_no_network/ef/pearson": Score(value=-0.9, low=-5.7, high=3.9, p=0.6),
         "federated/ef/r2": UNDEFINED,
         "federated/ef/pearson": Score(value=0.5, low=math.nan, high=math.nan),
     }
