@@ -47,6 +47,13 @@ def index(
         Path | None, typer.Option(help="CSV to write with everything that was wrong.")
     ] = None,
     plan: _Plan = None,
+    secret: Annotated[
+        Path | None,
+        typer.Option(
+            help="Secret of the institution, for names in public layouts that their publishers did "
+            "not give; default: echofm.secret at the layout's top."
+        ),
+    ] = None,
 ) -> None:
     """Write the manifest of the data folders, and say what cannot be used.
 
@@ -64,11 +71,14 @@ def index(
     config = _asked_for(plan)  # before anything that takes long to import
 
     from echofm_core.data.manifest import save_manifest
+    from echofm_core.data.pseudonym import read_secret
     from echofm_core.data.readers.registry import read_roots
     from echofm_core.errors import NothingUsableError
     from echofm_core.output import writing
 
-    manifest, found = read_roots(roots, config)
+    key = None if secret is None else read_secret(secret)
+    manifest, found = read_roots(roots, config, key)
+    _write_places(found, out)
     if manifest.empty:
         _print_findings(found, findings)
         raise NothingUsableError(
@@ -275,6 +285,19 @@ def _print_findings(found: Findings, out: Path | None) -> None:
         for key, part in table.groupby(["dataset", "kind", "severity"])
     ]
     _print_table(("data set", "kind", "then", "count", "for instance"), rows, numbers=(3,))
+
+
+def _write_places(found: Findings, manifest: Path) -> None:
+    """The local list of files that findings call by a hash, beside the manifest."""
+    from echofm_core.data.findings import places_csv
+    from echofm_core.output import writing
+    from echofm_core.pages.files import write_whole
+
+    if local := places_csv(found.table(), found.places):
+        file = manifest.with_name(f"{manifest.stem}.files-stay-here.csv")
+        with writing(file):
+            write_whole(file, local)
+        typer.echo(f"which files the findings are about, for this institution alone: {file}")
 
 
 def _print_table(

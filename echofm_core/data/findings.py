@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -54,9 +55,15 @@ class Note:
 
 @dataclass(slots=True)
 class Findings:
-    """All findings of one read, in the order met."""
+    """All findings of one read, in the order met.
+
+    Attributes:
+        items: Fit to leave the institution.
+        places: What an item that is a hash stands for: the file's path, which never leaves.
+    """
 
     items: list[Finding] = field(default_factory=list)
+    places: dict[str, str] = field(default_factory=dict)
 
     def add(
         self,
@@ -75,6 +82,7 @@ class Findings:
     def extend(self, other: Findings) -> None:
         """Append another read's findings."""
         self.items.extend(other.items)
+        self.places.update(other.places)
 
     def quarantined(self) -> int:
         """How many files or rows are not used."""
@@ -94,6 +102,16 @@ def findings_csv(findings: pd.DataFrame) -> bytes:
     """Every finding as CSV; what a spreadsheet would take for a formula gets a quote before it."""
     shown = findings.astype(object).map(lambda value: _no_formula(printable(str(value))))
     return shown.to_csv(index=False).encode()
+
+
+def places_csv(findings: pd.DataFrame, places: Mapping[str, str]) -> bytes:
+    """The files that findings of :meth:`Findings.table` call by a hash; "" where there are none.
+
+    This table names files as the hospital does: it stays where the manifest is.
+    """
+    named = [item for item in findings["item"].unique() if item in places]
+    rows = {"item": named, "path (stays at this institution)": [places[item] for item in named]}
+    return findings_csv(pd.DataFrame(rows)) if named else b""
 
 
 def _no_formula(text: str) -> str:

@@ -172,7 +172,7 @@ def test_a_full_disk_ends_index_with_a_sentence_and_no_half_file(
     _, error = run("index", export, "--out", tmp_path / "out/m.parquet")
     assert isinstance(error, OutputError)
     assert "m.parquet cannot be written" in str(error)
-    assert not list((tmp_path / "out").iterdir())
+    assert not [file for file in (tmp_path / "out").iterdir() if "parquet" in file.name]
 
 
 def test_a_place_that_cannot_be_written_is_a_sentence(export: Path, tmp_path: Path) -> None:
@@ -188,3 +188,20 @@ def test_a_place_that_cannot_be_written_is_a_sentence(export: Path, tmp_path: Pa
     _, error = run("store", tmp_path / "m.parquet", "--out", place)
     assert isinstance(error, OutputError)
     assert os.fspath(place) in str(error)
+
+
+def test_the_owner_of_loose_files_can_trace_what_was_found(export: Path, tmp_path: Path) -> None:
+    """By a list beside the report or the manifest, and by nothing that may leave."""
+    (export / "Smith John.avi").write_bytes(b"no video")
+    (export / "empty.avi").write_bytes(b"")
+    run("doctor", export, "--out", tmp_path / "doctor", "--workers", 1)
+    run("index", export, "--out", tmp_path / "m.parquet", "--findings", tmp_path / "f.csv")
+    for found, local in (
+        (tmp_path / "doctor/findings.csv", tmp_path / "doctor/files-stay-here.csv"),
+        (tmp_path / "f.csv", tmp_path / "m.files-stay-here.csv"),
+    ):
+        assert "Smith" not in found.read_text()
+        places = pd.read_csv(local).set_index("item")["path (stays at this institution)"]
+        table = pd.read_csv(found)
+        (item,) = table[table["kind"] == "empty_file"]["item"]
+        assert places[item] == str(export / "empty.avi")

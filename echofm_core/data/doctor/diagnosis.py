@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,7 @@ class Diagnosis:
         thumbnails: Clip id -> ``(S, S)`` uint8, the middle frame, zero outside the sector.
         synthetic: Phantoms are among the data: every page and picture says so.
         public: Data sets whose ids are public pseudonyms, fit to be shown.
+        places: Path of what findings call by a hash; never leaves the institution.
     """
 
     manifest: pd.DataFrame
@@ -32,3 +33,4 @@ class Diagnosis:
     thumbnails: Mapping[str, NDArray[np.uint8]]
     synthetic: bool
     public: frozenset[str]
+    places: Mapping[str, str] = field(default_factory=dict)

@@ -18,8 +18,11 @@ from echofm_core.data.doctor import checks
 from echofm_core.data.doctor.diagnosis import Diagnosis
 from echofm_core.data.findings import Findings, Severity
 from echofm_core.data.manifest import manifest_from_rows
+from echofm_core.data.people import PUBLISHED
+from echofm_core.data.pseudonym import new_secret
 from echofm_core.data.readers._api import Reader
 from echofm_core.data.readers.generic import LOOSE, has_loose_files, read_loose
+from echofm_core.data.readers.private_names import is_published, secret_at
 from echofm_core.data.readers.registry import Reading, find_layouts, joined, read_layout, readers
 from echofm_core.errors import DataRootError
 from echofm_core.phantom.patients import is_phantom
@@ -74,6 +77,7 @@ def examine(places: Sequence[Path], scratch: Path, how: Round) -> Diagnosis:
         findings=findings.table().sort_values("dataset", kind="stable", ignore_index=True),
         decoded=_facts(manifest, store),
         thumbnails={} if store is None else _thumbnails(store),
+        places={**findings.places, **_paths(manifest)},
         synthetic=any(is_phantom(reading.place) for reading in readings),
         public=frozenset(
             dataset
@@ -91,7 +95,7 @@ def _read(place: Path, known: Sequence[Reader]) -> Iterator[Reading]:
     layouts = list(find_layouts(place, known))
     for reader, folder in layouts:
         try:
-            yield read_layout(reader, folder)
+            yield read_layout(reader, folder, secret_at(folder) or new_secret())
         except DataRootError as error:
             findings = Findings()
             findings.add(reader.dataset, "unusable_root", folder.name, str(error))
@@ -125,10 +129,22 @@ def _items(manifest: pd.DataFrame, readings: Sequence[Reading]) -> dict[str, str
     for reading in readings:
         root = reading.place.resolve()
         if reading.public:
-            for clip, path in reading.manifest[["clip_id", "path"]].itertuples(index=False):
+            names = reading.manifest[["clip_id", "path", "dataset"]]
+            for clip, path, dataset in names.itertuples(index=False):
                 if Path(path).is_relative_to(root) and Path(path).is_file():
-                    items[str(clip)] = Path(path).relative_to(root).as_posix()
+                    item = Path(path).relative_to(root).as_posix()
+                    if is_published(str(dataset), item):
+                        items[str(clip)] = item
     return items
+
+
+def _paths(manifest: pd.DataFrame) -> dict[str, str]:
+    """Path of every clip whose id is a hash."""
+    return {
+        str(clip): str(path)
+        for clip, path, dataset in manifest[["clip_id", "path", "dataset"]].itertuples(index=False)
+        if dataset not in PUBLISHED or not is_published(str(dataset), str(clip))
+    }
 
 
 def _decode(

@@ -16,7 +16,7 @@ from echofm_core.data.doctor.count import quantities
 from echofm_core.data.doctor.diagnosis import Diagnosis
 from echofm_core.data.doctor.numbers import Kind, Part, Summary, many
 from echofm_core.data.doctor.summary import SYNTHETIC, summary, to_json
-from echofm_core.data.findings import Severity, findings_csv
+from echofm_core.data.findings import Severity, findings_csv, places_csv
 from echofm_core.pages.choice import deal
 from echofm_core.pages.files import png_bytes, write_whole
 from echofm_core.pages.grid import printable
@@ -24,6 +24,8 @@ from echofm_core.pages.style import png_uri
 from echofm_core.pages.template import write_page as write_template
 
 PAGE, PICTURE, RECORD, FINDINGS = "doctor.html", "contact_sheet.png", "doctor.json", "findings.csv"
+#: Which file a hash stands for; written only where findings have one.
+PLACES = "files-stay-here.csv"
 #: Findings of one severity listed one by one; the rest is counted, and in the CSV.
 LISTED = 500
 #: Lists up to this long are open when the page is.
@@ -55,6 +57,8 @@ class Listing:
 def write_page(diagnosis: Diagnosis, folder: Path) -> Path:
     """Write ``doctor.html``, ``contact_sheet.png``, ``doctor.json`` and ``findings.csv``.
 
+    And the local list of the files that findings call by a hash.
+
     The page needs no network and no other file. Each file appears whole or not at all, the page
     last.
 
@@ -70,6 +74,8 @@ def write_page(diagnosis: Diagnosis, folder: Path) -> Path:
     write_whole(folder / PICTURE, picture)
     write_whole(folder / RECORD, to_json(numbers, diagnosis.findings).encode())
     write_whole(folder / FINDINGS, findings_csv(diagnosis.findings))
+    if local := places_csv(diagnosis.findings, diagnosis.places):
+        write_whole(folder / PLACES, local)
     context = page_context(diagnosis, numbers, picture)
     return write_template(folder / PAGE, "echofm_core.data.doctor", "doctor.html.j2", context)
 

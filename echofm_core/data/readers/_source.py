@@ -154,6 +154,10 @@ def file_at(root: Path, relative: str) -> Path | Refusal:
         return Refusal("bad_path", "The path leaves the data root.")
     if not _is_text(str(path)):
         return Refusal("bad_name", "The file's name is no text that a table can hold; rename it.")
+    if not os.path.exists(path) and os.path.exists(  # noqa: PTH110
+        capitals := path.with_name(path.stem + path.suffix.upper())
+    ):
+        path = capitals
     # Path.is_file raises where a name is too long.
     if not os.path.isfile(path):  # noqa: PTH113
         return Refusal("missing_file", "Listed, not there.")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from echofm_core.data.findings import Findings, Severity
 from echofm_core.errors import DataRootError
 
 #: What a table may have: bytes, bytes for each one packed unless it has only a few, and cells,
@@ -47,7 +48,7 @@ class Table:
         return f"{self.name}:{row}"
 
 
-def read_table(file: Path, columns: Sequence[str]) -> Table:
+def read_table(file: Path, columns: Sequence[str], maybe: Sequence[str] = ()) -> Table:
     """Read a table, gzipped or not, whatever its order of columns.
 
     Cells are separated by commas, semicolons, tabs or vertical bars; text is UTF-8, UTF-16 or
@@ -56,6 +57,7 @@ def read_table(file: Path, columns: Sequence[str]) -> Table:
     Args:
         file: The table.
         columns: Columns that must be there; names are compared without case and blanks.
+        maybe: Columns that need not be there, likewise.
 
     Raises:
         DataRootError: It cannot be read, is a workbook, or lacks a column or has it twice.
@@ -69,7 +71,18 @@ def read_table(file: Path, columns: Sequence[str]) -> Table:
             f"table {file.name} is a workbook, not text; save its sheet as CSV (UTF-8)."
         )
     text, encoding = _decoded(data)
-    return parse_table(file.name, text, columns, encoding)
+    return parse_table(file.name, text, columns, encoding, maybe)
+
+
+def all_train_without(
+    table: Table, column: str, train: str, dataset: str, findings: Findings
+) -> None:
+    """Put every row of a table that has no column for the split into training, and say so."""
+    if table.rows and column not in table.rows[0]:
+        for row in table.rows:
+            row[column] = train
+        reason = f"The table has no column `{column}`; all its clips are for training."
+        findings.add(dataset, "no_split_column", table.name, reason, Severity.REPAIRED)
 
 
 def _content(file: Path) -> bytes:
@@ -107,13 +120,19 @@ def _decoded(data: bytes) -> tuple[str, str]:
     return text, "UTF-8"
 
 
-def parse_table(name: str, text: str, columns: Sequence[str], encoding: str = "UTF-8") -> Table:
+def parse_table(
+    name: str,
+    text: str,
+    columns: Sequence[str],
+    encoding: str = "UTF-8",
+    maybe: Sequence[str] = (),
+) -> Table:
     """See :func:`read_table`."""
     # A NUL byte, or a field without end, is damage that csv would stop at.
     text = text.replace("\0", "")
     separator, text = _separator(name, text, columns)
     lines = _lines(name, text, separator)
-    header = _header(lines[0] if lines else [], columns)
+    header = _header(lines[0] if lines else [], (*columns, *maybe))
     if missing := [column for column in columns if column not in header]:
         raise DataRootError(
             f"table {name} lacks the columns {missing}; its first line was read as {len(header)} "

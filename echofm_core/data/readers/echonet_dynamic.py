@@ -22,7 +22,7 @@ from echofm_core.data.readers._source import (
     usable_file,
     volumes_in_order,
 )
-from echofm_core.data.readers._tables import Table, read_table
+from echofm_core.data.readers._tables import Table, all_train_without, read_table
 from echofm_core.errors import DataRootError
 from echofm_core.tasks import Task
 
@@ -46,7 +46,8 @@ class EchoNetDynamicReader:
     def read(self, root: Path) -> tuple[pd.DataFrame, Findings]:
         """Manifest of the listed videos that are there."""
         findings = Findings()
-        table = read_table(root / "FileList.csv", ("FileName", "EF", "ESV", "EDV", "Split"))
+        table = read_table(root / "FileList.csv", ("FileName", "EF", "ESV", "EDV"), ("Split",))
+        all_train_without(table, "Split", "TRAIN", self.dataset, findings)
         rows: list[dict[str, object]] = []
         seen: dict[str, dict[str, object]] = {}
         for index, values in enumerate(table.rows):

@@ -22,7 +22,7 @@ from echofm_core.data.readers._source import (
     usable_file,
 )
 from echofm_core.data.readers._splits import most_held_out
-from echofm_core.data.readers._tables import read_table
+from echofm_core.data.readers._tables import all_train_without, read_table
 
 TABLE = "MeasurementsList.csv"
 SPLITS = {"train": Split.TRAIN, "val": Split.VALIDATION, "test": Split.TEST}
@@ -42,7 +42,8 @@ class EchoNetLvhReader:
         """Manifest of the measured videos that are there."""
         findings = Findings()
         videos = self._videos(root, findings)
-        table = read_table(root / TABLE, ("HashedFileName", "split"))
+        table = read_table(root / TABLE, ("HashedFileName",), ("split",))
+        all_train_without(table, "split", "train", self.dataset, findings)
         rows: list[dict[str, object]] = []
         listed: set[str] = set()
         for index, values in enumerate(table.rows):
@@ -71,7 +72,8 @@ class EchoNetLvhReader:
     def _videos(self, root: Path, findings: Findings) -> dict[str, Path]:
         """Videos by name; of two with one name, the first batch's."""
         videos: dict[str, Path] = {}
-        for pattern in ("Batch*/*.avi", "Batch*/*/*.avi", "videos/*.avi", "Videos/*.avi"):
+        for folder in ("Batch*", "Batch*/*", "videos", "Videos"):
+            pattern = f"{folder}/*.[aA][vV][iI]"
             for path in sorted(root.glob(pattern)):
                 if path.stem in videos:
                     item = path.relative_to(root).as_posix()

@@ -26,7 +26,7 @@ from echofm_core.data.readers._source import (
     usable_file,
 )
 from echofm_core.data.readers._splits import most_held_out
-from echofm_core.data.readers._tables import read_table
+from echofm_core.data.readers._tables import all_train_without, read_table
 from echofm_core.errors import DataRootError
 from echofm_core.tasks import Task
 
@@ -58,7 +58,8 @@ class EchoNetPediatricReader:
         return manifest_from_rows(rows), findings
 
     def _view(self, root: Path, view: str, findings: Findings) -> list[dict[str, object]]:
-        table = read_table(root / view / "FileList.csv", ("FileName", "EF", "Split"))
+        table = read_table(root / view / "FileList.csv", ("FileName", "EF"), ("Split",))
+        all_train_without(table, "Split", "2", self.dataset, findings)
         rows: list[dict[str, object]] = []
         seen: dict[str, dict[str, object] | None] = {}
         for index, values in enumerate(table.rows):

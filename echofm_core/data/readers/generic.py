@@ -133,6 +133,8 @@ class _Reading:
         entries = self._entries(findings)
         see = partial(_see, root=self.root, identify=not self.mapping.table)
         files = [entry.relative for entry in entries]
+        named = {*files, *(() if self.only else files_below(self.root, CINES))}
+        findings.places = {self._id("clip", name): str(self.root / name) for name in named}
         seen = over_files(see, files, "reading headers", DIED)
         rows: list[dict[str, object]] = []
         for entry, found in zip(entries, seen, strict=True):

@@ -73,7 +73,7 @@ class HmcQuReader:
         return manifest_from_rows(rows.values()), findings
 
     def _videos(self, root: Path, view: str) -> Iterator[Path]:
-        yield from sorted((root / view).glob("*.avi"))
+        yield from sorted((root / view).glob("*.[aA][vV][iI]"))
 
     def _infarcted(self, root: Path, view: str, findings: Findings) -> dict[str, bool]:
         """Whether any segment is infarcted, by the squeezed name of the video."""
@@ -121,4 +121,4 @@ class HmcQuReader:
 
 def _key(name: str) -> str:
     """A name without its blanks, which the sheet and the files do not agree on."""
-    return re.sub(r"\s+", "", name.removesuffix(".avi")).upper()
+    return re.sub(r"\s+", "", name.upper().removesuffix(".AVI"))

@@ -25,6 +25,7 @@ from echofm_core.data.readers.hmc_qu import HmcQuReader
 from echofm_core.data.readers.mapping import load_mapping
 from echofm_core.data.readers.mimic_iv_echo import MimicIvEchoReader
 from echofm_core.data.readers.mimic_lvvol_a4c import MimicLvvolA4cReader
+from echofm_core.data.readers.private_names import secret_at, without_names
 from echofm_core.data.readers.tmed2 import Tmed2Reader
 from echofm_core.errors import DataRootError
 
@@ -74,13 +75,15 @@ class Reading:
 
 
 def read_roots(
-    roots: Sequence[Path], config: DataConfig | None = None
+    roots: Sequence[Path], config: DataConfig | None = None, secret: bytes | None = None
 ) -> tuple[pd.DataFrame, Findings]:
     """Read every known layout at each root or up to ``DEPTH`` folders below.
 
     Args:
         roots: Folders of data sets as downloaded, or folders that hold such.
         config: Uses the tables of single data sets; default: their defaults.
+        secret: The institution's, for names in published layouts that their publishers did not
+            give; default: that at the layout's top.
 
     Returns:
         One manifest of all, ordered by root and source row, which may be empty, and everything
@@ -89,21 +92,23 @@ def read_roots(
     Raises:
         DataRootError: A root is missing or holds no known layout, or a layout cannot be read.
     """
-    readings = list(read_each(roots, config))
+    readings = list(read_each(roots, config, secret))
     findings = Findings()
     for reading in readings:
         findings.extend(reading.findings)
     return joined([reading.manifest for reading in readings], findings), findings
 
 
-def read_each(roots: Sequence[Path], config: DataConfig | None = None) -> Iterator[Reading]:
+def read_each(
+    roots: Sequence[Path], config: DataConfig | None = None, secret: bytes | None = None
+) -> Iterator[Reading]:
     """As :func:`read_roots`, one by one; a folder that two roots hold is read once.
 
     Raises:
         DataRootError: A root is missing or holds no known layout, or a layout cannot be read.
     """
     for reader, place in layouts_at(roots, readers(config) if config else READERS):
-        yield read_layout(reader, place)
+        yield read_layout(reader, place, secret)
 
 
 def layouts_at(
@@ -140,13 +145,16 @@ def dataset_of(reader: Reader, place: Path) -> str:
     return load_mapping(place).dataset if own else reader.dataset
 
 
-def read_layout(reader: Reader, place: Path) -> Reading:
+def read_layout(reader: Reader, place: Path, secret: bytes | None = None) -> Reading:
     """One reader's reading of one folder.
 
     Raises:
-        DataRootError: Its tables cannot be read.
+        DataRootError: Its tables cannot be read, or there are names to hash and no secret.
     """
     manifest, findings = reader.read(place)
+    if reader.public:
+        key = secret or secret_at(place)
+        manifest, findings = without_names(reader.dataset, place, manifest, findings, key)
     return Reading(place=place, public=reader.public, manifest=manifest, findings=findings)
 
 

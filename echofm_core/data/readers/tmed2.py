@@ -56,7 +56,7 @@ SPLIT_COLUMNS = (
 #: Split names of the source, by how much is held out.
 SPLITS = {"train": Split.TRAIN, "val": Split.VALIDATION, "test": Split.TEST}
 _HELD_OUT = tuple(SPLITS.values())
-_IMAGE = re.compile(r"(?P<patient>\d+)s(?P<study>\d+)_(?P<image>\d+)\.png")
+_IMAGE = re.compile(r"(?P<patient>\d+)s(?P<study>\d+)_(?P<image>\d+)\.(?i:png)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ class Tmed2Reader:
             elif inside(root, item) is None:
                 findings.add(self.dataset, "bad_path", item, "The file is a link out of the root.")
             else:
-                files.setdefault(path.name, path.resolve())
+                files.setdefault(path.name.lower(), path.resolve())
         return files
 
     def _labelled(self, root: Path) -> Iterator[Path]:
@@ -137,7 +137,7 @@ class Tmed2Reader:
         findings: Findings,
     ) -> None:
         """Add one labelled image to its study."""
-        key, view = values["query_key"], values["view_label"]
+        key, view = values["query_key"].lower(), values["view_label"]
         match = _IMAGE.fullmatch(key)
         if match is None:
             reason = "The row names no image of the form 5269s1_0.png."

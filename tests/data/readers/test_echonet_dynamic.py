@@ -109,3 +109,24 @@ def _trace(root: Path, videos: dict[str, tuple[int, float]]) -> None:
     ]
     text = "FileName,X1,Y1,X2,Y2,Frame\n" + "\n".join(lines)
     (root / "VolumeTracings.csv").write_text(text)
+
+
+def test_without_a_column_for_the_split_all_train_and_that_is_said(root: Path) -> None:
+    (root / "FileList.csv").write_text("FileName,EF,ESV,EDV\n0XA,60,40,100\n0XB,60,40,100\n")
+    manifest, findings = EchoNetDynamicReader().read(root)
+    assert manifest["split"].tolist() == ["train", "train"]
+    assert kinds(findings)["no_split_column"] == ["FileList.csv"]
+
+
+def test_an_ending_in_capitals_is_the_same_video(root: Path) -> None:
+    (root / "Videos/0XB.avi").rename(root / "Videos/0XB.AVI")
+    manifest, _ = read(root, GOOD + GOOD.replace("0XA", "0XB"))
+    assert [Path(path).name for path in manifest["path"]] == ["0XA.avi", "0XB.AVI"]
+
+
+def test_rows_that_disagree_about_a_video_give_no_label(root: Path) -> None:
+    """Of 100 to 40 ml, EF is 60; a second row says 12."""
+    manifest, findings = read(root, GOOD + GOOD.replace("60", "12"))
+    assert manifest["ef"].isna().tolist() == [True]
+    assert manifest["edv"].tolist() == [100]
+    assert kinds(findings)["rows_disagree"] == ["FileList.csv:1"]

@@ -131,4 +131,4 @@ def test_of_a_root_of_which_nothing_is_usable_the_reasons_come(tmp_path: Path) -
 
 def test_what_is_published_is_what_public_readers_read() -> None:
     """Decoding trusts a prepared picture by its data set's name."""
-    assert {reader.dataset for reader in READERS if reader.public} == PUBLISHED
+    assert {reader.dataset for reader in READERS if reader.public} == set(PUBLISHED)
