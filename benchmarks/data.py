@@ -13,8 +13,10 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -26,6 +28,7 @@ from benchmarks.peers import decord_recipe, pydicom_grey
 from echofm_core.data.clip_store import build_store
 from echofm_core.data.config import DataConfig
 from echofm_core.data.dicom.frames import read_cine
+from echofm_core.data.video_look import by_decord, by_opencv, by_pictures
 from echofm_core.randomness import stream
 
 Frames = NDArray[np.uint8]
@@ -146,6 +149,36 @@ def store_building(folder: Path, amount: Amount) -> list[Row]:
     return rows
 
 
+def video_looks(folder: Path, amount: Amount) -> list[Row]:
+    """Frames, times and colour of a video by a few frames all over it: decord against OpenCV.
+
+    Product code uses decord for the first coding alone, for the figures say so.
+    """
+    folder.mkdir()
+    height, width = 480, 640
+    grey = stream(0, "", 0, "benchmark.looks").integers(0, 256, (height, width), np.uint8)
+    rows = []
+    for name, coding, other_look in (
+        ("a.mp4", "mp4v", by_opencv),
+        ("a.avi", "MJPG", by_pictures),
+    ):
+        file = folder / name
+        four = cv2.VideoWriter.fourcc(*coding)
+        video = cv2.VideoWriter(str(file), cv2.CAP_FFMPEG, four, 30.0, (width, height))
+        for number in range(LENGTH):
+            shown = cv2.GaussianBlur(np.roll(grey, 3 * number, axis=1), (0, 0), 2)
+            video.write(cv2.cvtColor(shown, cv2.COLOR_GRAY2BGR))
+        video.release()
+        ours, theirs = by_decord(file), other_look(file)
+        if ours[1:4] != theirs[1:4] or ours.coloured != theirs.coloured:
+            raise RuntimeError(f"the contestants saw different videos: {ours}, {theirs}")
+        looks = (partial(by_decord, file), partial(other_look, file))
+        one, other = side_by_side(looks, amount.repetitions)
+        what = f"looks at {LENGTH} x {height} x {width} {coding}, a CPU s: by decord, by OpenCV"
+        rows.append(Row(what, 1 / one.cpu, 1 / other.cpu))
+    return rows
+
+
 def dicom_ingest(folder: Path, amount: Amount) -> list[Row]:
     """A cine in JPEG baseline, YBR_FULL_422, read and decoded to grey."""
     folder.mkdir()
@@ -197,7 +230,7 @@ def main() -> None:
     print(machine(PACKAGES))
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as scratch:
-        for part in (windows, store_building, dicom_ingest, large_manifest):
+        for part in (windows, store_building, video_looks, dicom_ingest, large_manifest):
             rows += part(Path(scratch) / part.__name__, amount)
     finish(rows, options.json)
 

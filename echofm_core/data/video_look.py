@@ -1,9 +1,10 @@
 """A look at a video: frames, size, rate, and whether there is colour flow; never all of it decoded.
 
-By decord where that may be: it goes to a few frames all over a large video in a third of the time
-that OpenCV takes (``python -m benchmarks.data``). Some damaged files make it end its process, so
-that it is used in processes that may die, and OpenCV everywhere else and where decord is missing or
-fails. Both give the same frames and times.
+Motion JPEG by some of its pictures. Of other codings, whose frames build on each other, large files
+by decord: it goes to frames all over a video in less time than OpenCV takes, and in more where
+files are small or motion JPEG (``python -m benchmarks.data``). Some damaged files make decord end
+its process, so that it is used in processes that may die, and OpenCV everywhere else and where
+decord is missing or fails. All of them see the same.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ from echofm_core.data.limits import check_pixels
 from echofm_core.data.motion_jpeg import coded_pictures, some_colours
 from echofm_core.data.video import opened, packet_times, without_frames
 from echofm_core.errors import UnreadableFileError
+
+#: Bytes from which on a file is large: below, all of it is decoded before decord has begun.
+LARGE = 2**20
 
 
 class Sight(NamedTuple):
@@ -52,8 +56,10 @@ def look_at_video(file: Path) -> Sight:
         UnreadableFileError: Not one frame can be read, or there is colour flow; it names what
             looked.
     """
-    for look in (by_decord, by_opencv) if expendable() else (by_opencv,):
+    for look in (by_pictures, by_decord, by_opencv):
         try:
+            if look is by_decord and not (expendable() and file.stat().st_size >= LARGE):
+                continue
             with hushed():
                 sight = look(file)
         except Exception:  # decoders raise their own kinds
@@ -86,16 +92,25 @@ def by_decord(file: Path) -> Sight:
     return _sight("decord", pictures, np.sort(times), float(reader.get_avg_fps()), file)
 
 
-def by_opencv(file: Path) -> Sight:
-    """Anywhere.
+def by_pictures(file: Path) -> Sight:
+    """Anywhere, of motion JPEG alone.
 
     Raises:
         Exception: Of many kinds, where it cannot.
     """
     coded = coded_pictures(file)
-    if coded is not None:
-        pictures, times = some_colours(coded.pictures, coded.shape), np.array(coded.times)
-        return _sight("OpenCV", pictures, times, coded.fps, file, coded.shape)
+    if coded is None:
+        raise ValueError("no motion JPEG")
+    pictures, times = some_colours(coded.pictures, coded.shape), np.array(coded.times)
+    return _sight("libjpeg", pictures, times, coded.fps, file, coded.shape)
+
+
+def by_opencv(file: Path) -> Sight:
+    """Anywhere, of any coding.
+
+    Raises:
+        Exception: Of many kinds, where it cannot.
+    """
     times, capture = packet_times(file), opened(file)
     try:
         fps = float(capture.get(cv2.CAP_PROP_FPS))
