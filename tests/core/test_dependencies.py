@@ -13,6 +13,7 @@ PACKAGES = ("echofm_core", "client", "server", "simulations")
 NAMES = {
     "decord2": "decord",
     "grpcio": "grpc",
+    "grpcio-health-checking": "grpc_health",
     "opencv-python-headless": "cv2",
     "pillow": "PIL",
     "tomli-w": "tomli_w",
