@@ -22,6 +22,8 @@ SIDE = 320
 #: Distance of a pixel's chroma (Cb and Cr, 0 to 255) from what is usual at its brightness, above
 #: which it is coloured. What is usual is measured: scanners tint their grey maps.
 TINT = 36.0
+#: Distance of the median chroma from none up to which a grey map is not tinted.
+NEUTRAL = 4.0
 #: Level, 0 to 1, below which a pixel's chroma is noise.
 DARK = 0.1
 #: Width in those pixels of the thinnest coloured thing that counts: more than strokes of text and
@@ -68,25 +70,33 @@ def is_coloured(picture: NDArray[np.uint8], box: tuple[int, int, int, int] | Non
     extremes = [cv2.minMaxLoc(channel)[:2] for channel in cv2.split(converted)[1:]]
     if max(high - low for low, high in extremes) <= TINT:  # as of most grey cines
         return False
-    parts = np.asarray(converted, np.float32) - np.array([0, 128, 128], np.float32)
+    parts = np.asarray(converted[::3, ::3], np.float32) - np.array([0, 128, 128], np.float32)
     level, chroma = parts[..., :1] / np.float32(255), parts[..., 1:]
-    apart = np.abs(chroma - _tint(level[::2, ::2], chroma[::2, ::2])(level)).max(axis=-1)
+    lit = level[..., 0] > DARK
+    if not lit.any() or np.abs(np.median(chroma[lit], axis=0)).max() <= NEUTRAL:
+        apart = np.abs(converted[..., 1:].astype(np.float32) - 128).max(axis=-1)
+    else:
+        usual = _tint(level[lit], chroma[lit])
+        parts = np.asarray(converted, np.float32) - np.array([0, 128, 128], np.float32)
+        apart = np.abs(parts[..., 1:] - usual(parts[..., :1] / np.float32(255))).max(axis=-1)
     patch = cv2.erode((apart > TINT).astype(np.uint8), np.ones((STROKE, STROKE), np.uint8))
     return bool(patch.mean() > SHARE)
 
 
 def _tint(
-    level: NDArray[np.float32], chroma: NDArray[np.float32]
+    steps: NDArray[np.float32], wanted: NDArray[np.float32]
 ) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
     """The chroma ``(..., 2)`` that most pixels have at a level ``(..., 1)``, as a parabola from 0.
 
+    Args:
+        steps: Levels ``(n, 1)`` of lit pixels.
+        wanted: Their chroma ``(n, 2)``.
+
     It is fitted with least absolute differences, to which a minority of colours is nothing.
     """
-    lit = level[..., 0] > DARK
-    steps, wanted = level[lit], chroma[lit]
     terms = np.concatenate([steps, steps**2], axis=-1)
     factors = np.zeros((2, 2), np.float32)
-    for _ in range(10 if len(steps) else 0):
+    for _ in range(10):
         off = np.abs(wanted - terms @ factors).max(axis=-1)
         weighted = terms / np.maximum(off, 1)[:, None]
         factors = np.linalg.lstsq(weighted.T @ terms, weighted.T @ wanted, rcond=None)[0]
