@@ -117,7 +117,7 @@ def _check_score(name: str, score: Score) -> None:
     if any(map(math.isinf, numbers)):
         raise RefusedUpdateError(f"score {name} is not finite.")
     low, high = ENDS.get(name.rpartition("/")[2], (-math.inf, math.inf))
-    bounded = numbers
+    bounded: tuple[float, ...] = numbers
     if name.startswith(f"{Scored.DIFFERENCE}/"):
         # Student's interval of a difference may go on beyond what the difference itself can be.
         low, high, bounded = low - high, high - low, (score.value,)
