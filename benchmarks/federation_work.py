@@ -11,7 +11,7 @@ import pandas as pd
 from benchmarks.federation_arms import STENOSIS, Arm, pretraining, recipe
 from echofm_core.console import progress
 from echofm_core.data.manifest import Split, save_manifest
-from echofm_core.data.prepare import read_and_decode
+from echofm_core.data.prepare import decode, read
 from echofm_core.models.checkpoints.start import pin_start
 from echofm_core.phantom.institutions import Layout, write_institutions
 from echofm_core.plan import Plan
@@ -45,7 +45,8 @@ def write_and_decode(folder: Path) -> None:
         (folder / "data.done").touch()
     if not (folder / "further.done").exists():
         _write(folder / ELSEWHERE, FURTHER, FURTHER_DRAWN)
-        found, _ = read_and_decode(_rooted(folder / ELSEWHERE, recipe()), _further_cache(folder))
+        plan = _rooted(folder / ELSEWHERE, recipe())
+        found = decode(*read(plan), plan, _further_cache(folder))
         graded = found[found["as_grade"].notna()].reset_index(drop=True)
         graded = graded.assign(site=ELSEWHERE, split=Split.TEST.value)
         save_manifest(graded, site_manifest(folder, ELSEWHERE))
