@@ -34,7 +34,7 @@ def folded(order: Sequence[str], *, rounds: int = 1) -> Weights:
     """What the rule makes of the toy sites' updates when they are added in this order."""
     weights: Weights = START
     for number in range(1, rounds + 1):
-        running = build_algorithm(FederationConfig()).start(weights, weights)
+        running = build_algorithm(FederationConfig(), phase=Phase.PRETRAIN).start(weights, weights)
         for site in order:
             moved = {
                 name: array + change(site, number, name, array.shape)
