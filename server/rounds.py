@@ -182,7 +182,7 @@ def evaluate_sites(grid: Grid, plan: Plan, weights: Weights, *, run: str) -> lis
         FederationError: A site could not answer.
     """
     with tempfile.TemporaryDirectory(prefix="echofm-") as scratch:
-        sites = gather_sites(grid, plan, run, Path(scratch), ignore)
+        sites = gather_sites(grid, plan, run, Path(scratch), ignore, least=1)
         results, failed = evaluate(grid, plan, weights, sites, run, Path(scratch))
     if failed:
         reasons = "; ".join(f"{site}: {why.rstrip('.')}" for site, why in failed.items())

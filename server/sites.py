@@ -62,17 +62,20 @@ def gather_sites(
     *,
     expected: Sequence[str] = (),
     wait_seconds: float = 600.0,
+    least: int | None = None,
 ) -> dict[str, Site]:
     """Ask every node who it is, until all expected sites are there.
 
     Args:
         grid: Where the nodes are.
-        plan: Sent along; ``federation.min_sites`` is waited for where no name is expected.
+        plan: Sent along.
         run: Run name.
         scratch: Folder for early replies.
         on_event: Hears who is waited for.
         expected: Names of sites to wait for; where they are given, no other takes part.
         wait_seconds: How long.
+        least: Sites to wait for where no name is expected; None: ``federation.min_sites``, which
+            is a quorum of training.
 
     Returns:
         Site name -> site, in name order.
@@ -81,6 +84,7 @@ def gather_sites(
         FederationError: Sites are missing after that time, or two call themselves the same.
     """
     roll, started, told = _Roll(), time.monotonic(), 0.0
+    least = plan.federation.min_sites if least is None else least
     if getattr(grid, "keeps_replies", False):
         wait_seconds = 0.0  # all its sites are there from the start
     while True:
@@ -88,11 +92,11 @@ def gather_sites(
         if new:
             _ask(grid, plan, run, scratch, new, roll, expected)
         missing = sorted(set(expected) - set(roll.sites))
-        if not missing and len(roll.sites) >= plan.federation.min_sites:
+        if not missing and len(roll.sites) >= least:
             break
         age = time.monotonic() - started
         if age >= wait_seconds:
-            raise FederationError(_missing(roll, missing, plan.federation.min_sites, age))
+            raise FederationError(_missing(roll, missing, least, age))
         if not told or age - told > 30:
             told = age
             on_event(

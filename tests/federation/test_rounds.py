@@ -205,6 +205,17 @@ def test_a_model_can_be_tested_on_other_sites(
     assert (tmp_path / "alpha" / "cross" / "predictions.parquet").exists()
 
 
+def test_a_quorum_of_training_is_none_of_a_test(
+    done: Done, built_sites: list[SiteSettings], tmp_path: Path
+) -> None:
+    """The model of all sites but one is tested at that one alone, however many a round needs."""
+    plan = small_plan(federation={"min_sites": 2})
+    with Engine() as engine:
+        grid = engine.grid(with_states(built_sites[:1], tmp_path))
+        (result,) = evaluate_sites(grid, plan, done[1].weights, run="cross")
+    assert str(result.scores) == str(done[1].site_results[0].scores)
+
+
 def test_phases_that_nobody_can_train_are_said_before_they_start(
     built_sites: list[SiteSettings], tmp_path: Path
 ) -> None:
