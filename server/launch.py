@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from echofm_core.errors import FederationError
+from echofm_core.runtime.held_file import held
 from echofm_core.runtime.kept import start, stop
 from server.flower import ask, environment, last_words, tool
 from server.health import LOOPBACK, serving
@@ -30,10 +31,27 @@ def superlink(kit: Kit, host: str, port: int) -> Iterator[list[subprocess.Popen[
         port: Port to bind.
 
     Raises:
-        FederationError: It does not start.
+        FederationError: It does not start, or runs already.
     """
-    kit.keep_ports(local=port, health=_free_port())
-    link = [
+    with held(kit.folder / ".superlink.lock") as ours:
+        if not ours:  # before the ports of the one that runs are written over
+            raise FederationError(
+                f"the SuperLink of {kit.folder} is running already; stop its `echofm server start` "
+                "first, or use that one."
+            )
+        kit.keep_ports(local=port, health=_free_port())
+        processes: list[subprocess.Popen[bytes]] = []
+        try:
+            processes.append(start(_link(kit, host, port), environment(kit), kit.log("superlink")))
+            _await(kit, processes[0])
+            processes.append(start(_launcher(kit, port), environment(kit), kit.log("superexec")))
+            yield processes
+        finally:
+            stop(processes)
+
+
+def _link(kit: Kit, host: str, port: int) -> list[str]:
+    return [
         tool("flower-superlink"),
         *("--ssl-certfile", str(kit.certificate), "--ssl-keyfile", str(kit.key)),
         *("--ssl-ca-certfile", str(kit.authority), "--enable-supernode-auth"),
@@ -42,19 +60,14 @@ def superlink(kit: Kit, host: str, port: int) -> Iterator[list[subprocess.Popen[
         *("--health-server-address", f"{LOOPBACK}:{kit.ports().health}"),
         "--disable-runtime-dependency-installation",
     ]
-    launcher = [
+
+
+def _launcher(kit: Kit, port: int) -> list[str]:
+    return [
         tool("flower-superexec"),
         *("--runtime-api-address", f"127.0.0.1:{port}", "--root-certificates", str(kit.authority)),
         *("--superexec-auth-secret-file", str(kit.secret)),
     ]
-    processes: list[subprocess.Popen[bytes]] = []
-    try:
-        processes.append(start(link, environment(kit), kit.log("superlink")))
-        _await(kit, processes[0])
-        processes.append(start(launcher, environment(kit), kit.log("superexec")))
-        yield processes
-    finally:
-        stop(processes)
 
 
 def _await(kit: Kit, process: subprocess.Popen[bytes]) -> None:

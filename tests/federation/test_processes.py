@@ -126,6 +126,19 @@ def test_a_key_that_cannot_be_registered_is_an_error(network: Network) -> None:
         public.write_bytes(before)
 
 
+def test_a_second_superlink_of_a_folder_is_refused_and_harms_nothing(network: Network) -> None:
+    """A run asks the health service at the port that the folder names: it has to stay."""
+    kit, _, _ = network
+    before = kit.ports()
+    (other,) = free_ports(1)
+    with (
+        pytest.raises(FederationError, match="is running already"),
+        superlink(kit, "127.0.0.1", other),
+    ):
+        pass
+    assert kit.ports() == before and serving(before.health)
+
+
 def test_a_second_coordinator_of_a_run_folder_is_refused(network: Network) -> None:
     """The refusal is the ServerApp's, and comes to the command with its class."""
     kit, _, folder = network
