@@ -21,6 +21,7 @@ app = ServerApp()
 def main(grid: Grid, context: Context) -> None:
     """Run the plan that the run config names."""
     from echofm_core.plan import load_plan
+    from echofm_core.run_claim import held
     from server.outcome import conclude
     from server.rounds import run_federation
     from server.watch import told
@@ -33,15 +34,16 @@ def main(grid: Grid, context: Context) -> None:
     watched = str(settings.get("watch", ""))
     with told(Path(watched) if watched else None) as waiting:
         plan, folder = load_plan(Path(str(settings["plan"]))), Path(str(settings["run-folder"]))
-        result = run_federation(
-            grid,
-            plan,
-            folder,
-            resume=bool(settings.get("resume", False)),
-            on_event=lambda event: waiting.line(event.line()),
-            expected_sites=names,
-            wait_seconds=float(settings.get("wait-seconds", 600.0)),
-            floor=True,
-        )
-        waiting.line(f"final weights {result.digest}")
-        waiting.line(f"report: {conclude(plan, folder, result)}")
+        with held(folder):  # against a simulation, or an institution's own training, too
+            result = run_federation(
+                grid,
+                plan,
+                folder,
+                resume=bool(settings.get("resume", False)),
+                on_event=lambda event: waiting.line(event.line()),
+                expected_sites=names,
+                wait_seconds=float(settings.get("wait-seconds", 600.0)),
+                floor=True,
+            )
+            waiting.line(f"final weights {result.digest}")
+            waiting.line(f"report: {conclude(plan, folder, result)}")
