@@ -14,6 +14,7 @@ from echofm_core.evaluation.score import score
 from echofm_core.models.build import build_echo_model
 from echofm_core.models.weights import load_arrays
 from echofm_core.plan import Plan
+from echofm_core.privacy.config import PrivacyKind
 from echofm_core.randomness import stream
 from echofm_core.training.predict import predict
 
@@ -26,6 +27,7 @@ def evaluate(site: Site, plan: Plan, instruction: Instruction, state: SiteState)
 
     Where the server asks for it (``settings["floor"]``), the floor that needs no network is fitted
     on the site's own training patients and scored beside the model, with the difference of the two.
+    Not in private training: it is fitted without noise, and its scores would tell of the patients.
     """
     model = build_echo_model(plan)
     load_arrays(model, instruction.weights)
@@ -38,7 +40,7 @@ def evaluate(site: Site, plan: Plan, instruction: Instruction, state: SiteState)
     own = table.assign(site=site.name)
     rows = _scored(own, plan, site)
     scores = _scores(Scored.MODEL, rows)
-    if instruction.settings.get("floor"):
+    if instruction.settings.get("floor") and plan.privacy.kind is PrivacyKind.NONE:
         train = site.train_clips(Phase.FINETUNE, plan)
         floor = floor_predictions(train, clips, plan.finetune, seed=plan.seed, site=site.name)
         write_parquet(floor, state.folder / "predictions-no_network.parquet")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from echofm_core.contract import Scored, SiteResult
 from echofm_core.errors import FederationError
 from echofm_core.plan import Plan
+from echofm_core.privacy.config import PrivacyKind
 from server.rounds import FederationResult
 
 if TYPE_CHECKING:
@@ -146,6 +147,11 @@ def _notes(plan: Plan, result: FederationResult) -> list[str]:
         "interval can be checked elsewhere.",
         *untrained_notes(plan),
     ]
+    if plan.privacy.kind is not PrivacyKind.NONE and plan.finetune.rounds:
+        notes.append(
+            "No floor without a network: sites that train privately send none, as it is fitted "
+            "without noise."
+        )
     for task in plan.finetune.tasks if plan.finetune.rounds else ():
         if not any(about.labels.get(task.value) for about in result.sites.values()):
             notes.append(f"No site has training labels for the planned task {task.value}.")

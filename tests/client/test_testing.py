@@ -49,6 +49,18 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
     return evaluate(site, PLAN, question, state), state.folder, question
 
 
+def test_private_training_sends_no_floor(done: Done) -> None:
+    """It is fitted on the training patients without noise, outside of what epsilon counts."""
+    _, folder, question = done
+    built = folder.parent.parent / "gamma"
+    plan = small_plan(privacy={"kind": "local", "noise_multiplier": 1.0})
+    paths = {"manifest": str(built / "manifest.parquet"), "store": str(built / "stores")}
+    site = Site.open({"site": "gamma", **paths, "device": "cpu"}, plan)
+    result = evaluate(site, plan, question, SiteState(folder.parent, "private"))
+    assert {name.partition("/")[0] for name in result.scores} == {"federated"}
+    assert not (folder.parent / "private" / "predictions-no_network.parquet").exists()
+
+
 def test_only_test_patients_are_scored(done: Done) -> None:
     """Training EFs are 30 to 35, those of testing 67 and 68: a swap moves every number.
 
