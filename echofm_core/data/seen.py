@@ -86,10 +86,11 @@ def remember(
     hashes = _hashes(used, read_secret(folder / key))
     before = None if start is None else _beside(start)
     inherited = () if before is None else tuple(_taken_over(folder, *before))
+    lost = before is not None and len(inherited) < len(before[1].parts)
     record = Record(
         plan_hash=plan.digest(),
         parts=(Part(key=key, patients=tuple(sorted(set(hashes.values())))), *inherited),
-        start_unknown=_unknown(before, began=start is not None or bool(plan.model.start)),
+        start_unknown=lost or _unknown(before, began=start is not None or bool(plan.model.start)),
     )
     content = json.dumps(asdict(record), indent=1).encode()
     if not (folder / RECORD).exists() or (folder / RECORD).read_bytes() != content:
@@ -155,11 +156,18 @@ def _open(folder: Path) -> tuple[Path, Record] | None:
 
 
 def _taken_over(folder: Path, theirs: Path, record: Record) -> Iterator[Part]:
-    """Parts of the record of other weights, with their keys: that folder may go."""
+    """Parts of the record of other weights, with their keys: that folder may go.
+
+    A part whose own key is lost says nothing any more, and is left out.
+    """
     for number, part in enumerate(record.parts):
         key = part.key
         if not Path(key).is_absolute():
             key = f"start-{number}.{KEY}"
-            if not (folder / key).exists():
-                write_whole(folder / key, (theirs / part.key).read_bytes()).chmod(0o600)
+            try:
+                content = (theirs / part.key).read_bytes()
+            except OSError:
+                continue
+            # A start that came to nothing may have left the key of other weights.
+            write_whole(folder / key, content).chmod(0o600)
         yield Part(key=key, patients=part.patients)

@@ -137,3 +137,22 @@ def test_weights_that_a_plan_names_by_digest_are_unknown(tmp_path: Path, known: 
     remember(tmp_path, TRAINED, plan)
     found = find_record(tmp_path, plan.digest())
     assert found is not None and found[1].start_unknown is not known
+
+
+def test_a_start_that_came_to_nothing_leaves_no_key_of_other_weights(tmp_path: Path) -> None:
+    """The patient of the second weights is hashed with their key, so that key has to be there."""
+    second = manifest(("camus", "patient0060", "train"))
+    remember(tmp_path / "a", manifest(("camus", "patient0050", "train")), PLAN)
+    remember(tmp_path / "b", second, PLAN)
+    for start in ("a", "b"):
+        remember(tmp_path / "run", TRAINED, PLAN, start=tmp_path / start)
+    assert seen(tmp_path / "run", second) == 1
+
+
+def test_of_weights_whose_key_is_lost_nothing_is_known(tmp_path: Path) -> None:
+    remember(tmp_path / "mae", manifest(("camus", "patient0050", "train")), PLAN)
+    (tmp_path / "mae" / KEY).unlink()
+    remember(tmp_path / "run", TRAINED, PLAN, start=tmp_path / "mae")
+    found = find_record(tmp_path / "run", PLAN.digest())
+    assert found is not None and found[1].start_unknown
+    assert seen(tmp_path / "run", TRAINED) == 3
