@@ -105,12 +105,17 @@ class RunFolder:
         self._metrics().to_parquet(self.path / "metrics.parquet", index=False)
 
     def recover(self) -> None:
-        """Finish what a kill between entry and rename left: the entry is what counts."""
+        """Finish what a kill between entry and rename left: the entry is what counts.
+
+        Without one nothing counts: the weights of a run that was killed in its first round may be
+        those of another plan.
+        """
         done = len(self.entries())
         newest = self._weights(f"round-{done}")
         if newest.exists():
             newest.replace(self._weights("last"))
-        for stray in (self.path / "checkpoints").glob(f"{self.phase.value}-round-*"):
+        strays = f"{self.phase.value}-{'round-*' if done else '*'}"
+        for stray in (self.path / "checkpoints").glob(strays):
             stray.unlink()
 
     def _weights(self, name: str) -> Path:

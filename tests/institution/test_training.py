@@ -20,7 +20,7 @@ from echofm_core.institution.run_folder import RoundEntry, RunFolder
 from echofm_core.institution.training import train
 from echofm_core.institution.validation import validation_loss
 from echofm_core.models.saved import load_model, load_weights
-from echofm_core.models.weights import load_metadata
+from echofm_core.models.weights import load_metadata, save
 from echofm_core.plan import Plan, load_plan, plan_from_mapping
 from tests.institution.conftest import PLAN
 from tests.tracking.read import tensorboard_curves
@@ -236,3 +236,15 @@ def test_the_commands_killed_and_gone_on_with(home: Path) -> None:
 
 def _words(*words: object) -> list[str]:
     return [sys.executable, "-c", "from echofm_core.cli import main; main()", *map(str, words)]
+
+
+def test_weights_of_a_round_that_never_counted_are_nobodys(tmp_path: Path) -> None:
+    """Killed between the best weights and the first entry, the folder is free for another plan,
+    which, without a validation set, writes no best weights of its own."""
+    plan = Plan()
+    first = claim(plan, tmp_path)
+    stale = {"encoder.bias": np.ones(2, np.float32)}
+    save(stale, tmp_path / "checkpoints" / "finetune-best.safetensors", {"round": "1"})
+    second = claim(plan.model_copy(update={"seed": 1}), tmp_path)
+    second.recover()
+    assert first.best() == second.best() == {}
