@@ -125,8 +125,9 @@ def _follow(run: _Run, timeout: float, show: Callable[[str], None]) -> None:
     """Show what happens until the run ends."""
     started = time.monotonic()
     while True:
-        for line in run.seen.lines():
-            show(line)
+        while lines := run.seen.lines():  # what ended it comes after its last line
+            for line in lines:
+                show(line)
         if run.seen.done:
             return
         run.check()

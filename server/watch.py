@@ -84,6 +84,7 @@ class Watch:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._read = 0
+        self._error: EchoFMError | None = None
         self.begun = False
         self.done = False
 
@@ -91,7 +92,7 @@ class Watch:
         """New lines to show.
 
         Raises:
-            EchoFMError: What ended the ServerApp.
+            EchoFMError: What ended the ServerApp, after all that it said before.
         """
         with self._path.open("rb") as file:
             file.seek(self._read)
@@ -102,9 +103,11 @@ class Watch:
             self.begun = True
             self.done |= "done" in record
             if "error" in record:
-                raise _error(record["code"])(record["error"])
+                self._error = _error(record["code"])(record["error"])
             if "line" in record:
                 shown.append(record["line"])
+        if self._error and not shown:
+            raise self._error
         return shown
 
     def alive(self) -> bool:

@@ -56,6 +56,17 @@ def test_a_line_that_is_half_written_waits_for_its_other_half(tmp_path: Path) ->
         assert seen.lines() == ["two"]
 
 
+def test_what_was_said_before_an_error_is_heard_first(tmp_path: Path) -> None:
+    """Which sites failed stands in the line before, and may come with the same look."""
+    with watch(tmp_path) as (path, seen):
+        with pytest.raises(FederationError), told(path) as side:
+            side.line("evaluated at no site")
+            raise FederationError("it could not be tested.")
+        assert seen.lines() == ["evaluated at no site"]
+        with pytest.raises(FederationError, match="could not be tested"):
+            seen.lines()
+
+
 def test_an_error_ends_the_command_with_its_sentence_and_code(tmp_path: Path) -> None:
     with watch(tmp_path) as (path, seen):
         with pytest.raises(PlanError), told(path):
