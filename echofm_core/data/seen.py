@@ -67,6 +67,8 @@ def remember(
 ) -> None:
     """Write the record of a training that begins; written again, it stays as it is.
 
+    Where the data have changed since the same training began, those of before count too.
+
     Args:
         folder: Of the training; it stays where the data are.
         manifest: Its clips; patients for training and for validation count.
@@ -83,13 +85,13 @@ def remember(
         folder.mkdir(parents=True, exist_ok=True)
         write_secret(folder / KEY)
     used = manifest[manifest["split"].isin([Split.TRAIN.value, Split.VALIDATION.value])]
-    hashes = _hashes(used, read_secret(folder / key))
+    hashes = {*_hashes(used, read_secret(folder / key)).values(), *_kept(folder, plan, key)}
     before = None if start is None else _beside(start)
     inherited = () if before is None else tuple(_taken_over(folder, *before))
     lost = before is not None and len(inherited) < len(before[1].parts)
     record = Record(
         plan_hash=plan.digest(),
-        parts=(Part(key=key, patients=tuple(sorted(set(hashes.values())))), *inherited),
+        parts=(Part(key=key, patients=tuple(sorted(hashes))), *inherited),
         start_unknown=lost or _unknown(before, began=start is not None or bool(plan.model.start)),
     )
     content = json.dumps(asdict(record), indent=1).encode()
@@ -130,6 +132,14 @@ def seen_patients(manifest: pd.DataFrame, folder: Path, record: Record) -> int:
 
 def _unknown(before: tuple[Path, Record] | None, *, began: bool) -> bool:
     return before[1].start_unknown if before else began
+
+
+def _kept(folder: Path, plan: Plan, key: str) -> tuple[str, ...]:
+    """Hashes that this very training has written before, with the same key."""
+    found = _open(folder)
+    if found is None or found[1].plan_hash != plan.digest():
+        return ()
+    return next((part.patients for part in found[1].parts if part.key == key), ())
 
 
 def _hashes(manifest: pd.DataFrame, secret: bytes) -> Mapping[str, str]:

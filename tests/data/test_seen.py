@@ -156,3 +156,14 @@ def test_of_weights_whose_key_is_lost_nothing_is_known(tmp_path: Path) -> None:
     found = find_record(tmp_path / "run", PLAN.digest())
     assert found is not None and found[1].start_unknown
     assert seen(tmp_path / "run", TRAINED) == 3
+
+
+def test_patients_that_went_from_the_data_in_between_count_too(tmp_path: Path) -> None:
+    """Of one training; another plan's begins with nobody."""
+    remember(tmp_path, TRAINED, PLAN)
+    rest = manifest(("camus", "patient0007", "train"))
+    remember(tmp_path, rest, PLAN)
+    assert seen(tmp_path, TRAINED) == 3 and seen(tmp_path, rest) == 1
+    other = plan_from_mapping({"name": "b"}, "test")
+    remember(tmp_path, rest, other)
+    assert seen(tmp_path, TRAINED, other) == 0
