@@ -17,8 +17,8 @@ def fill_splits(manifest: pd.DataFrame, config: ProtocolConfig, seed: int) -> pd
     Data sets of one archive hold the same patients and are split together. One with an official
     split keeps it, and its rows outside of it (unlabelled extras)
     train; a patient with a row in the official test or validation part stays there whole. A data
-    set without one is cut by patient within each site, by a keyed hash of the patient: adding a
-    patient never moves another.
+    set without one is cut by patient within each site, by rank of a keyed hash of the patient:
+    adding patients moves only those who stand at an end of a part, and then into the next one.
 
     Raises:
         ManifestError: A patient would be in two parts.
