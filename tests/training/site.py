@@ -63,7 +63,7 @@ def make_site(folder: Path) -> ClipWindows:
         frames = beating_disc(ef, clip) * sector_of(clip).astype(np.uint8)
         path = write_avi(folder / f"{clip}.avi", frames, fps=40)
         row: dict[str, object] = {
-            "dataset": "discs",
+            "dataset": "echonet_dynamic",
             "site": "here",
             "patient_id": f"patient-{patient}",
             "clip_id": f"clip-{clip}",
