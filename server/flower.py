@@ -38,7 +38,9 @@ def tool(name: str) -> str:
     beside = Path(sys.executable).with_name(name)
     found = str(beside) if beside.exists() else shutil.which(name)
     if not found:
-        raise EnvironmentClashError(f"{name} is not installed; run `pip install echofm-federated`.")
+        raise EnvironmentClashError(
+            f"{name} is not installed beside this Python; install flwr there."
+        )
     return found
 
 

@@ -106,18 +106,18 @@ def _read(place: Path, known: Sequence[Reader]) -> Iterator[Reading]:
     if not place.exists():
         raise DataRootError(f"{place} does not exist; point at a folder of data, or at a file.")
     if has_loose_files(place):
-        manifest, found = read_loose(place)
+        manifest, findings = read_loose(place)
     else:
         names = ", ".join(reader.dataset for reader in known)
-        manifest, found = manifest_from_rows([]), Findings()
-        found.add(
+        manifest, findings = manifest_from_rows([]), Findings()
+        findings.add(
             LOOSE,
             "nothing_known",
             "-",
             f"A folder that was given holds none of the known layouts ({names}) and no AVI, MP4 or "
             "DICOM file; point at the folder that was downloaded, or at a file.",
         )
-    yield Reading(place=place, public=False, manifest=manifest, findings=found)
+    yield Reading(place=place, public=False, manifest=manifest, findings=findings)
 
 
 def _items(manifest: pd.DataFrame, readings: Sequence[Reading]) -> dict[str, str]:
