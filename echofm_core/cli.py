@@ -22,6 +22,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     add_completion=False,
+    suggest_commands=False,  # click says it; typer would say it again
     help="""Federated learning for echocardiogram video foundation models.
 
 Start here:

@@ -70,6 +70,7 @@ def index(
     """
     config = _asked_for(plan)  # before anything that takes long to import
 
+    from echofm_core.data.doctor.numbers import many
     from echofm_core.data.manifest import save_manifest
     from echofm_core.data.pseudonym import read_secret
     from echofm_core.data.readers.registry import read_roots
@@ -89,7 +90,7 @@ def index(
         save_manifest(manifest, out)
     _print_clips(manifest)
     _print_findings(found, findings)
-    typer.echo(f"{len(manifest)} clips in {out}")
+    typer.echo(f"{many(len(manifest), 'clip')} in {out}")
 
 
 @data.command()
@@ -127,12 +128,13 @@ def doctor(
     config = _asked_for(plan)  # before anything that takes long to import
 
     from echofm_core.console import console
-    from echofm_core.data.doctor.examine import Round, examine
+    from echofm_core.data.doctor.examine import Round, check_places, examine
     from echofm_core.data.doctor.page import write_page
     from echofm_core.data.doctor.summary import print_summary, summary
     from echofm_core.output import writing
 
     how = Round(decode=decode, workers=workers or os.cpu_count() or 1, data=config)
+    check_places(places)  # and no report folder for a mistyped place
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)  # refused before anything is read
     diagnosis = examine(places, out / ".decoded", how)
@@ -195,6 +197,7 @@ def store(
     from echofm_core.console import progress
     from echofm_core.data.clip_store import build_store
     from echofm_core.data.crew import cores
+    from echofm_core.data.doctor.numbers import many
     from echofm_core.data.findings import Findings
     from echofm_core.data.manifest import load_manifest
     from echofm_core.data.store_folder import make_room
@@ -216,11 +219,11 @@ def store(
             )
         found.extend(refused)
         usable += len(built)
-        typer.echo(f"{folder.name}: {len(built)} clips, digest {built.digest()[:16]}")
+        typer.echo(f"{folder.name}: {many(len(built), 'clip')}, digest {built.digest()[:16]}")
     _print_findings(found, findings)
     if not usable:
         raise NothingUsableError(
-            f"none of the {len(clips)} clips of {manifest} can be used, for the reasons above."
+            f"of {many(len(clips), 'clip')} of {manifest} none can be used, for the reasons above."
         )
 
 
@@ -268,7 +271,8 @@ def _print_clips(manifest: pd.DataFrame) -> None:
 
 
 def _print_findings(found: Findings, out: Path | None) -> None:
-    """Findings by data set and kind; each of them in ``out``."""
+    """Findings by data set and kind, with a reason of each kind; each of them in ``out``."""
+    from echofm_core.data.doctor.tables import reasons
     from echofm_core.data.findings import findings_csv
     from echofm_core.output import writing
     from echofm_core.pages.files import write_whole
@@ -285,6 +289,7 @@ def _print_findings(found: Findings, out: Path | None) -> None:
         for key, part in table.groupby(["dataset", "kind", "severity"])
     ]
     _print_table(("data set", "kind", "then", "count", "for instance"), rows, numbers=(3,))
+    typer.echo(reasons(zip(table["kind"], table["reason"], strict=True)))
 
 
 def _write_places(found: Findings, manifest: Path) -> None:

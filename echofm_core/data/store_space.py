@@ -52,10 +52,18 @@ def check_disk(folder: Path, builds: Mapping[Path, pd.DataFrame], config: DataCo
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise StoreError(
-            f"the clip store {folder} needs about {needed / 1e9:.1f} GB while it is built, and "
-            f"{free / 1e9:.1f} GB are free; choose another folder, a smaller data.size or fewer "
-            "clips."
+            f"the clip store {folder} needs about {_amount(needed)} while it is built, and "
+            f"{_amount(free)} are free; choose another folder, a smaller data.size or fewer clips."
         )
+
+
+def _amount(size: int) -> str:
+    """Bytes in the unit that shows their size.
+
+    >>> _amount(22_400_000_000), _amount(981_000), _amount(981)
+    ('22.4 GB', '1.0 MB', '0.0 MB')
+    """
+    return f"{size / 1e9:,.1f} GB" if size >= 1e8 else f"{size / 1e6:,.1f} MB"
 
 
 def _space(manifest: pd.DataFrame, folder: Path, config: DataConfig) -> tuple[int, int]:

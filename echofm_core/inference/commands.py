@@ -56,6 +56,7 @@ def predict(
     import pandas as pd
 
     from echofm_core.console import progress
+    from echofm_core.data.doctor.numbers import many
     from echofm_core.errors import UnreadableFileError
     from echofm_core.inference.files import files_at, read_file
     from echofm_core.inference.strip import draw_strip
@@ -87,7 +88,9 @@ def predict(
             tables.append(rows_of(str(file), reading, picture))
     _show(pd.concat(tables, ignore_index=True), form, out)
     if refused == len(files):
-        raise UnreadableFileError(f"none of {len(files)} files could be read; see their notes.")
+        raise UnreadableFileError(
+            f"of {many(len(files), 'file')} none could be read; see the notes."
+        )
 
 
 def export(

@@ -47,6 +47,13 @@ def test_a_wrong_plan_ends_with_one_sentence_and_its_code(
     assert f"(exit code {code}; see `echofm errors {code}`)" in result.stderr
 
 
+@pytest.mark.parametrize(("words", "meant"), [(["erors"], "errors"), (["data", "idnex"], "index")])
+def test_a_mistyped_command_is_told_once_what_was_meant(words: list[str], meant: str) -> None:
+    result = run(*words)
+    assert result.returncode == 2
+    assert result.stderr.count(f"Did you mean '{meant}'?") == 1
+
+
 def test_a_missing_plan_names_its_path(tmp_path: Path) -> None:
     result = run("simulate", tmp_path / "none.toml")
     assert result.returncode == 10

@@ -163,7 +163,7 @@ def test_full_disk_is_refused_before_decoding(
         monkeypatch.setattr(store_space.shutil, "disk_usage", lambda _: usage)
 
     free(2 * 46_080 - 1)
-    with pytest.raises(StoreError, match="GB are free"):
+    with pytest.raises(StoreError, match="MB are free"):
         build_store(manifest, tmp_path / "s", CONFIG)
     assert calls == []
     free(2 * 46_080)
@@ -172,14 +172,14 @@ def test_full_disk_is_refused_before_decoding(
         with pytest.raises(KeyboardInterrupt):
             build_store(manifest, tmp_path / "s", CONFIG)
     free(46_079)
-    with pytest.raises(StoreError, match="GB are free"):
+    with pytest.raises(StoreError, match="MB are free"):
         build_store(manifest, tmp_path / "s", CONFIG)
     free(46_080)
     build_store(manifest, tmp_path / "s", CONFIG)
     free(0)
     build_store(manifest, tmp_path / "s", CONFIG)
     free(46_080 + 2 * 10_240 - 1)
-    with pytest.raises(StoreError, match="GB are free"):
+    with pytest.raises(StoreError, match="MB are free"):
         build_store(more, tmp_path / "s", CONFIG)
     free(46_080 + 2 * 10_240)
     assert len(build_store(more, tmp_path / "s", CONFIG)[0]) == 4

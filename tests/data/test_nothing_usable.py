@@ -18,9 +18,16 @@ import typer
 from typer.testing import CliRunner
 
 from echofm_core.data import commands
+from echofm_core.data.doctor.tables import reasons
 from echofm_core.data.manifest import manifest_from_rows, save_manifest
 from echofm_core.data.pseudonym import write_secret
-from echofm_core.errors import EchoFMError, NothingUsableError, OutputError, StoreError
+from echofm_core.errors import (
+    DataRootError,
+    EchoFMError,
+    NothingUsableError,
+    OutputError,
+    StoreError,
+)
 from tests.data.dicom.made import write_encapsulated
 from tests.data.files import header, save_dicom, speckle, with_pixels, write_avi
 
@@ -74,6 +81,11 @@ def run(*words: object) -> tuple[str, EchoFMError | None]:
     return result.output, error
 
 
+def unfolded(printed: str) -> str:
+    """What was printed, without the line ends of a narrow terminal."""
+    return " ".join(printed.split())
+
+
 @pytest.fixture(params=FOLDERS, ids=lambda make: make.__name__)
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, set[str]]:
     place = tmp_path / "export"
@@ -91,7 +103,7 @@ def test_the_doctor_reports_and_ends_well(folder: tuple[Path, set[str]], tmp_pat
     found = [item for item in report["findings"] if item["severity"] == "quarantined"]
     assert {item["kind"] for item in found} <= kinds
     assert len(found) == 1
-    assert found[0]["kind"] in printed
+    assert f"{found[0]['kind']}: {found[0]['reason']}" in unfolded(printed)
     assert (tmp_path / "doctor/doctor.html").stat().st_size > 1000
 
 
@@ -102,19 +114,32 @@ def test_index_then_store_end_with_their_own_code(
     place, kinds = folder
     (place / "echofm.toml").write_text(MAPPING)
     write_secret(place / "site.secret")
-    manifest, reasons = tmp_path / "m.parquet", tmp_path / "f.csv"
-    printed, error = run("index", place, "--out", manifest, "--findings", reasons)
+    manifest, listed = tmp_path / "m.parquet", tmp_path / "f.csv"
+    printed, error = run("index", place, "--out", manifest, "--findings", listed)
     if error is None:  # only decoding tells
         command = ("store", manifest, "--out", tmp_path / "stores", "--workers", 1)
-        printed, error = run(*command, "--findings", reasons)
+        printed, error = run(*command, "--findings", listed)
     else:
         assert not manifest.exists()
     assert isinstance(error, NothingUsableError)
     assert error.exit_code == 31
     if "nothing_known" not in kinds:
-        (kind,) = pd.read_csv(reasons)["kind"][lambda kind: kind != "no_patient"].unique()[-1:]
+        (kind,) = pd.read_csv(listed)["kind"][lambda kind: kind != "no_patient"].unique()[-1:]
         assert kind in kinds
         assert kind in printed
+        for reason in pd.read_csv(listed)["reason"]:
+            assert reason in unfolded(printed)
+
+
+def test_of_two_reasons_of_a_kind_the_first_is_printed() -> None:
+    found = [("undecodable", "No pixels."), ("still", "One frame."), ("undecodable", "Cut off.")]
+    assert reasons(found) == "undecodable: No pixels.\nstill: One frame."
+
+
+def test_a_mistyped_place_gets_no_report_folder(tmp_path: Path) -> None:
+    _, error = run("doctor", tmp_path / "none", "--out", tmp_path / "doctor")
+    assert isinstance(error, DataRootError)
+    assert not (tmp_path / "doctor").exists()
 
 
 def test_a_manifest_without_rows_is_no_store(tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ def test_an_archive_s_names_are_found_below_a_folder(saved: Path, tmp_path: Path
 
 def test_nothing_readable_is_an_error(saved: Path, tmp_path: Path) -> None:
     (tmp_path / "c.avi").write_bytes(b"junk")
-    with pytest.raises(UnreadableFileError, match="none of 1 files"):
+    with pytest.raises(UnreadableFileError, match="of 1 file none"):
         run(saved, tmp_path / "c.avi")
     with pytest.raises(DataRootError, match="none does not exist"):
         files_at([tmp_path / "none"])

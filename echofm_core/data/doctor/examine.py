@@ -58,6 +58,7 @@ def examine(places: Sequence[Path], scratch: Path, how: Round) -> Diagnosis:
     Raises:
         DataRootError: A place is missing.
     """
+    check_places(places)
     known = readers(how.data)
     readings = [reading for place in places for reading in _read(place, known)]
     findings = Findings()
@@ -90,6 +91,17 @@ def examine(places: Sequence[Path], scratch: Path, how: Round) -> Diagnosis:
     return diagnosis
 
 
+def check_places(places: Sequence[Path]) -> None:
+    """Refuse a place that is not there.
+
+    Raises:
+        DataRootError: A place is missing.
+    """
+    for place in places:
+        if not place.exists():
+            raise DataRootError(f"{place} does not exist; point at a folder of data, or at a file.")
+
+
 def _read(place: Path, known: Sequence[Reader]) -> Iterator[Reading]:
     """Known layouts at a place, else its loose files; a layout that cannot be read is a finding."""
     layouts = list(find_layouts(place, known))
@@ -103,8 +115,6 @@ def _read(place: Path, known: Sequence[Reader]) -> Iterator[Reading]:
             yield Reading(place=folder, public=reader.public, manifest=nothing, findings=findings)
     if layouts:
         return
-    if not place.exists():
-        raise DataRootError(f"{place} does not exist; point at a folder of data, or at a file.")
     if has_loose_files(place):
         manifest, findings = read_loose(place)
     else:

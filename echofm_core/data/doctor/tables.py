@@ -119,5 +119,17 @@ def text_grid(
     )
 
 
+def reasons(found: Iterable[tuple[str, str]]) -> str:
+    """What kinds of findings mean, one a line: the first reason of each.
+
+    >>> reasons([("undecodable", "It holds no pixels."), ("undecodable", "It is cut off.")])
+    'undecodable: It holds no pixels.'
+    """
+    first: dict[str, str] = {}
+    for kind, reason in found:
+        first.setdefault(kind, reason)
+    return "\n".join(f"{printable(kind)}: {printable(reason)}" for kind, reason in first.items())
+
+
 def _number(value: float | None, digits: int) -> str:
     return "" if value is None else f"{value:,.{digits}f}"

@@ -42,7 +42,12 @@ def terminal_tables(summary: Summary) -> Iterator[Titled]:
         rows = _kinds(summary, severity)
         if rows is not None:
             title = f"{severity.value.capitalize()}: {summary.found(severity):,}"
-            yield Titled(title=title, grid=rows)
+            note = tables.reasons(
+                (kind.kind, kind.reason)
+                for kind in summary.kinds
+                if kind.severity == severity.value
+            )
+            yield Titled(title=title, grid=rows, note=note)
 
 
 def _kinds(summary: Summary, severity: Severity) -> Grid | None:

@@ -125,10 +125,14 @@ def layouts_at(
             raise DataRootError(f"data root {root} does not exist or is not a folder.")
         layouts = list(find_layouts(root, known))
         if not layouts:
-            names = ", ".join(reader.dataset for reader in READERS)
+            if not any(root.iterdir()):
+                raise DataRootError(f"data root {root} is empty; point at a folder of data.")
+            public = [reader for reader in READERS if not isinstance(reader, GenericReader)]
+            names = ", ".join(reader.dataset for reader in public)
             raise DataRootError(
                 f"data root {root} holds none of the known layouts ({names}) at its top or "
-                f"{DEPTH} folders below; point at the folder that was downloaded."
+                f"{DEPTH} folders below; point at the folder that was downloaded, or write "
+                "echofm.toml beside files of your own."
             )
         for reader, place in layouts:
             found.setdefault(place.resolve(), (reader, place))

@@ -117,7 +117,13 @@ def test_a_missing_root_is_named(tmp_path: Path) -> None:
 
 def test_an_unknown_layout_is_named(tmp_path: Path) -> None:
     (tmp_path / "a" / "b" / "c" / "Videos").mkdir(parents=True)
-    with pytest.raises(DataRootError, match="echonet_dynamic, camus, tmed2, mimic_iv_echo"):
+    known = "echonet_dynamic, camus, tmed2, mimic_iv_echo.* or write echofm.toml beside files of"
+    with pytest.raises(DataRootError, match=known):
+        read_roots([tmp_path])
+
+
+def test_an_empty_root_is_called_empty(tmp_path: Path) -> None:
+    with pytest.raises(DataRootError, match="is empty"):
         read_roots([tmp_path])
 
 
