@@ -57,6 +57,8 @@ SMALLEST = 0.1
 FRAME_BYTES = 64
 #: Characters of a name of a scanner, by the standard.
 LONGEST_TEXT = 64
+#: In a scanner's place, this is a person: what parts a name by the standard, or a long number.
+_OF_A_PERSON = re.compile(r"\^|\d{6}")
 #: Written into the contrast element where there was no contrast.
 NO_CONTRAST = frozenset({"", "no", "none", "n", "0", "na", "n/a", "without"})
 
@@ -141,8 +143,8 @@ def header_of(dataset: Dataset) -> Header:
         height=height,
         width=width,
         fps=frame_rate(dataset),
-        vendor=_text(dataset, "Manufacturer"),
-        model=_text(dataset, "ManufacturerModelName"),
+        vendor=_scanner(dataset, "Manufacturer"),
+        model=_scanner(dataset, "ManufacturerModelName"),
         region=_largest(regions, height, width),
     )
 
@@ -252,6 +254,12 @@ def _corner(region: Dataset, name: str) -> int | None:
 
 def _integer(dataset: Dataset, keyword: str) -> int:
     return _converted(_get(dataset, keyword), int, 0)
+
+
+def _scanner(dataset: Dataset, keyword: str) -> str | None:
+    """Name of a scanner, None where somebody wrote a patient's name or number in its place."""
+    text = _text(dataset, keyword)
+    return None if text is None or _OF_A_PERSON.search(text) else text
 
 
 def _text(dataset: Dataset, keyword: str) -> str | None:

@@ -35,6 +35,18 @@ def test_real_cine() -> None:
     assert found.region is None
 
 
+@pytest.mark.parametrize("name", ["ZEBRAFISH^QUINCY", "MRN7788991", "19470131", "E95 770031 ab"])
+def test_a_person_in_the_scanners_place_is_not_kept(name: str) -> None:
+    found = header_of(header(Manufacturer=name, ManufacturerModelName=name))
+    assert (found.vendor, found.model) == (None, None)
+
+
+@pytest.mark.parametrize("name", ["GE Vingmed Ultrasound", "ACUSON SC2000", "EPIQ 7C", "SSD-5500"])
+def test_a_scanner_is_kept(name: str) -> None:
+    found = header_of(header(Manufacturer=name, ManufacturerModelName=name))
+    assert (found.vendor, found.model) == (name, name)
+
+
 #: Frame Increment Pointer to Frame Time, and to Frame Time Vector.
 POINTS = ({"FrameIncrementPointer": 0x00181063}, {"FrameIncrementPointer": 0x00181065})
 
