@@ -22,6 +22,7 @@ from echofm_core.institution.validation import validation_loss
 from echofm_core.models.saved import load_model, load_weights
 from echofm_core.models.weights import load_metadata, save
 from echofm_core.plan import Plan, load_plan, plan_from_mapping
+from tests.data.files import speckle, write_avi
 from tests.institution.conftest import PLAN
 from tests.tracking.read import tensorboard_curves
 
@@ -227,10 +228,12 @@ def test_the_commands_killed_and_gone_on_with(home: Path) -> None:
     )
     card = (home / "cut/model/README.md").read_text()
     assert "data of one institution" in card and "| institution |" in card
-    echofm("evaluate", home / "cut", home / "data", "--everything", "--out", home / "all")
+    everyone = ("--everything", "--seen")  # those that it was trained on too
+    echofm("evaluate", home / "cut", home / "data", *everyone, "--out", home / "all")
     scores = pd.read_parquet(home / "all/scores.parquet")
     assert set(scores.loc[scores["task"] == "ef", "patients"]) == {20}
-    read = echofm("predict", home / "cut", home / "data/Videos/0X3.avi", "--form", "csv")
+    cine = write_avi(home / "own.avi", speckle(20, 96, 128))
+    read = echofm("predict", home / "cut", cine, "--form", "csv")
     assert read.stdout.startswith("file,task,value")
 
 
