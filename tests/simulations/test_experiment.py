@@ -88,7 +88,7 @@ def test_run_leaves_what_is_promised(home: Path, whole: str) -> None:
     scores = pd.read_parquet(home / "whole" / "scores.parquet")
     assert set(scores["model"]) == {
         "federated", "pooled", "leave_one_out",
-        "local:camus", "local:echonet_dynamic", "local:tmed2",
+        "local:camus", "local:echonet_dynamic", "local:tmed2", "no_network",
     }  # fmt: skip
 
 
