@@ -202,8 +202,8 @@ def test_views_are_left_out_after_the_sites_are_drawn(tmp_path: Path) -> None:
     kept = read(tmp_path / "one/split.csv")
     assert len(kept) == 40
     assert all(row == everything[row["clip_id"]] and row["view"] == "A2C" for row in kept)
-    with pytest.raises(EmptySiteError, match=r"\['a4c'\].*\['A2C', 'A4C'\]"):
-        export_split(source, ProtocolConfig(views=("a4c",)), 0, tmp_path / "none")
+    with pytest.raises(EmptySiteError, match=r"\['PLAX'\].*\['A2C', 'A4C'\]"):
+        export_split(source, ProtocolConfig(views=("PLAX",)), 0, tmp_path / "none")
 
 
 def test_running_again_changes_nothing(tmp_path: Path) -> None:
@@ -305,7 +305,7 @@ def test_a_plan_decides_as_its_options_do(tmp_path: Path) -> None:
         (("--no-paths", "--relative-to", "/"), 10, "give one of them"),
         (("--protocol", "device"), 10, "`protocol.name`"),
         (("--test-fraction", "1.5"), 10, "`protocol.test_fraction`"),
-        (("--dataset", "camus"), 11, "['camus']"),
+        (("--dataset", "camus"), 11, "protocol.datasets names 'camus'"),
         (("--min-patients", "99"), 13, "site made has 40 usable patients"),
         (("--out", "/proc/nowhere/out"), 15, "cannot be written"),
     ],

@@ -25,7 +25,7 @@ def test_a_missing_extra_is_one_sentence_that_says_what_to_install(
 
 
 def test_an_unknown_tracker_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(PlanError, match=r"machine\.track\.0.*'tensorboard' or 'mlflow', got 'wan"):
+    with pytest.raises(PlanError, match=r"machine\.track`: 'wandb' is none of tensorboard, mlflow"):
         plan("wandb")
 
 
