@@ -106,7 +106,7 @@ def _decode(path: str, side: int | None, *, published: bool) -> Decoded:
         raise UnreadableFileError(f"`{ending or 'no ending'}` is not a known clip format.")
     frames, fps, region, times, notes = cine
     strict = not (published and (kind in RESEARCH or max(frames.shape[1:]) <= SMALL))
-    sector = find_sector(frames, region)
+    sector = find_sector(frames, region, refuse_text=strict)
     if sector is None:
         if strict and frames.max() >= LIT:
             raise NoSectorError(

@@ -60,7 +60,9 @@ def estimate_sector(frames: NDArray[np.uint8], region: Box | None = None) -> Mas
     return lit_area(frames) if sector is None else sector
 
 
-def find_sector(frames: NDArray[np.uint8], region: Box | None = None) -> Mask | None:
+def find_sector(
+    frames: NDArray[np.uint8], region: Box | None = None, *, refuse_text: bool = True
+) -> Mask | None:
     """The wedge that fits what flickers; where none fits, the convex hull of that.
 
     In a clip in which nothing moves, it is the wedge that fits what is lit.
@@ -68,12 +70,15 @@ def find_sector(frames: NDArray[np.uint8], region: Box | None = None) -> Mask | 
     Args:
         frames: ``(N, H, W)`` uint8.
         region: The declared image region, already clipped to the frame; outside of it is nothing.
+        refuse_text: Whether what looks like text is no sector; a small video may look so.
 
     Returns:
-        ``(H, W)`` bool; None where no plausible sector is found, or what is found looks like text.
+        ``(H, W)`` bool; None where no plausible sector is found, or what is found is refused.
     """
     sector = _find(frames, region)
-    return None if sector is None or is_text(frames, sector) else sector
+    if sector is None or (refuse_text and is_text(frames, sector)):
+        return None
+    return sector
 
 
 def _find(frames: NDArray[np.uint8], region: Box | None) -> Mask | None:
