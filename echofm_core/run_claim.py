@@ -7,7 +7,6 @@ nor does a run of which no round was finished, as there is nothing to lose.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 from echofm_core.errors import ResumeError
 from echofm_core.pages.files import write_whole
 from echofm_core.plan import Plan, load_plan
+from echofm_core.runtime.held_folder import held_folder
 
 PLAN = "plan.toml"
 #: What a run was begun with beside its plan.
@@ -95,24 +95,11 @@ def held(run: Path) -> Iterator[None]:
     Raises:
         ResumeError: Another process trains there.
     """
-    run.mkdir(parents=True, exist_ok=True)
-    try:
-        import fcntl
-    except ImportError:  # Windows
+    refusal = ResumeError(
+        f"another process is training in {run}; wait until it has ended, or choose another --out."
+    )
+    with held_folder(run, refusal):
         yield
-        return
-    held = os.open(run, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ResumeError(
-                f"another process is training in {run}; wait until it has ended, or choose another "
-                "--out."
-            ) from None
-        yield
-    finally:
-        os.close(held)
 
 
 def _differences(

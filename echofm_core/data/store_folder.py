@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 from echofm_core.data.clip_store import META, read_meta
 from echofm_core.data.store_parts import PARTS
 from echofm_core.errors import StoreError
+from echofm_core.runtime.held_folder import held_folder
 
 
 @contextmanager
@@ -20,23 +20,11 @@ def sole_builder(folder: Path) -> Iterator[None]:
     Raises:
         StoreError: Another process builds there.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        import fcntl
-    except ImportError:  # Windows
+    refusal = StoreError(
+        f"another process is building the clip store {folder}; wait until it has ended."
+    )
+    with held_folder(folder, refusal):
         yield
-        return
-    held = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StoreError(
-                f"another process is building the clip store {folder}; wait until it has ended."
-            ) from None
-        yield
-    finally:
-        os.close(held)
 
 
 def make_room(folder: Path) -> None:
