@@ -43,14 +43,17 @@ def draw_strip(
     slots = len(attention)
     shown = np.unique(np.linspace(0, slots - 1, min(MOST, slots)).round().astype(int))
     frames_a_slot = len(window.frames) // slots
-    width = GAP + len(shown) * (SIDE + GAP)
-    height = 3 * LINE + 2 * (SIDE + GAP) + GAP
-    sheet = Image.new("RGB", (width, height), BACKGROUND)
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=13)
-    pen.text((GAP, 4), title, fill=INK, font=ImageFont.load_default(size=15))
+    large, font = ImageFont.load_default(size=15), ImageFont.load_default(size=13)
     said = "SYNTHETIC phantom. " if synthetic else ""
     below = f"{said}Attention of STF-Net's joint pathway: red, most; none, least. "
-    pen.text((GAP, height - LINE), f"{below}Not a medical device.", fill=SOFT, font=font)
+    below += "Not a medical device."
+    texts = max(large.getlength(title), font.getlength(below))  # few frames are narrower
+    width = GAP + max(len(shown) * (SIDE + GAP), int(texts) + 1 + GAP)
+    height = 3 * LINE + 2 * (SIDE + GAP) + GAP
+    sheet = Image.new("RGB", (width, height), BACKGROUND)
+    pen = ImageDraw.Draw(sheet)
+    pen.text((GAP, 4), title, fill=INK, font=large)
+    pen.text((GAP, height - LINE), below, fill=SOFT, font=font)
     scale = attention / max(float(attention.max()), 1e-12)
     for column, slot in enumerate(shown):
         frame = window.frames[slot * frames_a_slot + frames_a_slot // 2]

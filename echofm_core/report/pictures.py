@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -18,13 +19,15 @@ Grey = NDArray[np.uint8]
 
 #: Side of one drawn frame, in pixels, and the gap around it.
 SIDE, GAP = 112, 4
-#: Width of the caption beside a clip.
-CAPTION = 136
+#: Width of the caption beside a clip, its text's size and distance of lines; all in pixels.
+CAPTION, TEXT, LINE = 136, 18, 23
 #: Frames shown of a clip, and how long they span: about one beat.
 FRAMES, SECONDS = 6, 1.0
 #: Frames spanned where the frame rate is unknown.
 SPAN_UNKNOWN = 32
 BACKGROUND, INK, FAINT = 255, 30, 110
+#: Lines that a name may take below the label of a strip's first row.
+NAME_LINES = 3
 #: Labels of a strip's rows.
 STRIP_ROWS = ("original", "what the\nencoder sees", "reconstruction")
 #: Level of patches that are hidden from the encoder: no ultrasound is so even.
@@ -80,7 +83,7 @@ def reconstruction_strip(
 ) -> None:
     """Write a PNG: original, what the encoder sees, and what is made of it, below each other.
 
-    The rows are labelled, the first of each example with its name too.
+    The rows are labelled, the first of each example with its name too, whole however long it is.
 
     Args:
         original: (T, H, W) in [0, 1], or (N, T, H, W) for several examples.
@@ -96,16 +99,39 @@ def reconstruction_strip(
     chosen = evenly(length, frames)
     step = SIDE + GAP
     block = 3 * step + 2 * GAP
-    sheet = Image.new("L", (CAPTION + len(chosen) * step + GAP, examples * block + GAP), BACKGROUND)
+    caption, titles = _fitted(names)
+    sheet = Image.new("L", (caption + len(chosen) * step + GAP, examples * block + GAP), BACKGROUND)
     for example in range(examples):
         for line, (name, stack) in enumerate(zip(STRIP_ROWS, stacks, strict=True)):
             top = example * block + line * step + GAP
-            title = names[example : example + 1] if line == 0 else ()
+            title = titles[example] if line == 0 and titles else []
             _write(sheet, (GAP, top), [*name.split("\n"), *title], ink=1 + name.count("\n"))
             for column, frame in enumerate(chosen):
                 pixels = np.clip(np.nan_to_num(stack[example, frame]), 0, 1) * 255
-                _paste(sheet, pixels.round().astype(np.uint8), (CAPTION + column * step, top))
+                _paste(sheet, pixels.round().astype(np.uint8), (caption + column * step, top))
     write_whole(path, png_bytes(sheet))
+
+
+def _fitted(names: Sequence[str]) -> tuple[int, list[list[str]]]:
+    """The narrowest caption in which every name fits, and the lines of each."""
+    width = CAPTION
+    while True:
+        titles = [_wrapped(name, width - 2 * GAP) for name in names]
+        if max(map(len, titles), default=0) <= NAME_LINES:
+            return width, titles
+        width += CAPTION // 4
+
+
+def _wrapped(name: str, width: int) -> list[str]:
+    """Lines no wider than so many pixels, broken after ``_``, ``-``, ``.`` or space if possible."""
+    font, lines = ImageFont.load_default(TEXT), [""]
+    for part in re.findall(r"[^_\-. ]*[_\-. ]?", name):
+        pieces = [part] if font.getlength(part) <= width else list(part)
+        for piece in pieces:
+            if font.getlength(lines[-1] + piece) > width:
+                lines.append("")
+            lines[-1] += piece
+    return lines
 
 
 def _choose(rows: pd.DataFrame, clips: int, always: Collection[str]) -> pd.DataFrame:
@@ -138,7 +164,7 @@ def _paste(sheet: Image.Image, pixels: Grey, corner: tuple[int, int]) -> None:
 
 def _write(sheet: Image.Image, corner: tuple[int, int], lines: Sequence[str], ink: int = 1) -> None:
     """Caption: the first lines in ink, the others fainter."""
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(18)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(TEXT)
     for number, line in enumerate(lines):
-        place = (corner[0], corner[1] + 4 + 23 * number)
+        place = (corner[0], corner[1] + 4 + LINE * number)
         draw.text(place, line, fill=FAINT if number >= ink else INK, font=font)

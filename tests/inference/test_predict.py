@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 import typer
-from PIL import Image
+from PIL import Image, ImageFont
 from pydicom.data import get_testdata_file
 from pydicom.examples import get_path
 from typer.testing import CliRunner
@@ -19,10 +19,11 @@ from typer.testing import CliRunner
 from echofm_core.contract import ENCODER, HEADS, STF_NET
 from echofm_core.data.clip_store import build_store
 from echofm_core.data.manifest import manifest_from_rows
-from echofm_core.data.windows import ClipWindows
+from echofm_core.data.windows import ClipWindows, Window
 from echofm_core.errors import CheckpointError, DataRootError, UnreadableFileError
 from echofm_core.inference import commands
 from echofm_core.inference.files import files_at, read_file
+from echofm_core.inference.strip import draw_strip
 from echofm_core.models.build import build_autoencoder, build_echo_model
 from echofm_core.models.config import StfNetForm
 from echofm_core.models.saved import load_model, save_model
@@ -251,3 +252,20 @@ def test_a_model_that_pools_by_the_mean_has_no_attention(tmp_path: Path) -> None
     reading = read_file(load_model(tmp_path), file, "cpu")
     assert reading.attention is None
     assert np.isfinite(reading.windows[Task.EF]).all()
+
+
+def test_a_strip_of_few_frames_is_as_wide_as_its_words(tmp_path: Path) -> None:
+    """One frame is 180 pixels wide; that it is no medical device takes more, and is said whole."""
+    window = Window(
+        frames=np.zeros((2, 16, 16), np.uint8),
+        times=np.zeros(2, np.float32),
+        sector=np.ones((16, 16), bool),
+    )
+    attention = np.ones((1, 2, 2), np.float32)
+    draw_strip(window, attention, "EF 55 %", tmp_path / "a.png", synthetic=True)
+    picture = np.asarray(Image.open(tmp_path / "a.png").convert("L"))
+    assert picture[:, -2:].min() == 255
+    inked = np.flatnonzero((picture[-20:] < 200).any(axis=0))
+    said = "SYNTHETIC phantom. Attention of STF-Net's joint pathway: red, most; none, least. Not a "
+    length = ImageFont.load_default(size=13).getlength(f"{said}medical device.")
+    assert inked[-1] - inked[0] == pytest.approx(length, abs=4)

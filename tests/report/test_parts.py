@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from echofm_core.report.heat_map import DARK, PALE, heat_maps, shade
 from echofm_core.report.pictures import (
@@ -93,6 +93,28 @@ def test_strip_rows_are_labelled_and_named(tmp_path: Path) -> None:
         ]
         counts.append([_lines(row) for row in rows])
     assert counts == [[1, 2, 1], [2, 2, 1]]
+
+
+@pytest.mark.parametrize("name", ["echonet_dynamic", "x" * 64, "north-hospital.department_of_echo"])
+def test_a_long_name_is_whole_beside_the_strip(name: str, tmp_path: Path) -> None:
+    """All of its ink is there, give or take the joints of its lines, and none at the frames or
+    below the first row."""
+    stacks = [np.full((2, 16, 16), level) for level in (0.0, 0.5, 1.0)]
+    pen = ImageDraw.Draw(whole := Image.new("L", (1000, 40), 255))
+    pen.text((4, 4), name, fill=30, font=ImageFont.load_default(18))
+    captions = []
+    for names in ((), (name,)):
+        reconstruction_strip(*stacks, tmp_path / "a.png", names=names)
+        picture = 255.0 - pixels(tmp_path / "a.png")
+        captions.append(picture[:, : picture.shape[1] - 2 * (SIDE + GAP) - GAP])
+    plain, named = captions
+    assert not named[:, -2:].any()
+    below = GAP + SIDE
+    assert (named[below:, :CAPTION] == plain[below:, :CAPTION]).all()
+    assert not named[below:, CAPTION:].any()
+    # A name is drawn fainter (110) than the label (30), so its ink is scaled to compare.
+    ink = (named[:below].sum() - plain[:below].sum()) * (255 - 30) / (255 - 110)
+    assert ink == pytest.approx((255.0 - np.asarray(whole)).sum(), rel=0.03)
 
 
 def _lines(inked: np.ndarray) -> int:
