@@ -54,12 +54,6 @@ class NoSectorError(UnreadableFileError):
     kind = "no_sector"
 
 
-def estimate_sector(frames: NDArray[np.uint8], region: Box | None = None) -> Mask:
-    """As :func:`find_sector`; where it finds none, what is lit, or everything."""
-    sector = find_sector(frames, region)
-    return lit_area(frames) if sector is None else sector
-
-
 def find_sector(
     frames: NDArray[np.uint8], region: Box | None = None, *, refuse_text: bool = True
 ) -> Mask | None:

@@ -10,13 +10,20 @@ from pydicom.examples import get_path
 
 from echofm_core.data.decode import decode_clip
 from echofm_core.data.dicom.frames import read_cine
-from echofm_core.data.dicom.sector import crop, estimate_sector, lit_area
+from echofm_core.data.dicom.sector import Box, crop, find_sector, lit_area
 from tests.data.files import speckle, wedge
 
 
 def overlap(one: NDArray[np.bool_], two: NDArray[np.bool_]) -> float:
     """Intersection over union."""
     return float((one & two).sum() / (one | two).sum())
+
+
+def found(frames: NDArray[np.uint8], region: Box | None = None) -> NDArray[np.bool_]:
+    """The sector, which is there."""
+    sector = find_sector(frames, region)
+    assert sector is not None
+    return sector
 
 
 def with_overlay(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -37,7 +44,7 @@ def with_overlay(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
 @pytest.mark.parametrize(("height", "width"), [(240, 320), (480, 640), (708, 1016)])
 def test_overlay_is_outside_and_sector_inside(height: int, width: int) -> None:
     truth = wedge(height, width)
-    sector = estimate_sector(with_overlay(speckle(12, height, width)))
+    sector = found(with_overlay(speckle(12, height, width)))
     assert overlap(sector, truth) > 0.93
     assert not sector[:20, :100].any()
     assert not sector[20 : height // 2, width - 12 :].any()
@@ -49,11 +56,11 @@ def test_dark_flanks_belong_to_the_sector() -> None:
     frames = speckle(20, 240, 320)
     dim = np.ones((240, 320))
     dim[:, :110] = dim[:, 210:] = 0.04
-    assert overlap(estimate_sector((frames * dim).astype(np.uint8)), truth) > 0.9
+    assert overlap(found((frames * dim).astype(np.uint8)), truth) > 0.9
 
 
 def test_region_bounds_the_search() -> None:
-    sector = estimate_sector(speckle(10, 240, 320), (0, 0, 320, 120))
+    sector = found(speckle(10, 240, 320), (0, 0, 320, 120))
     assert sector.any()
     assert not sector[122:].any()
 
@@ -61,7 +68,7 @@ def test_region_bounds_the_search() -> None:
 def test_real_cine_is_its_wedge() -> None:
     """Corners of the wedge read off the frame by eye: left, right and lowest point, in pixels."""
     frames, _, region = read_cine(Path(get_path("ybr_color")))[:3]
-    sector = estimate_sector(frames, region)
+    sector = found(frames, region)
     rows, columns = np.flatnonzero(sector.any(axis=1)), np.flatnonzero(sector.any(axis=0))
     assert columns[0] == pytest.approx(40, abs=4)
     assert columns[-1] == pytest.approx(303, abs=4)
@@ -80,11 +87,11 @@ def test_real_cine_is_cropped_and_masked() -> None:
 
 def test_a_frozen_clip_keeps_its_lit_area() -> None:
     frames = np.repeat(speckle(1, 240, 320), 10, axis=0)
-    assert overlap(estimate_sector(frames), wedge(240, 320)) > 0.9
+    assert overlap(found(frames), wedge(240, 320)) > 0.9
 
 
-def test_black_frames_are_all_sector() -> None:
+def test_black_frames_have_no_sector_and_are_kept_whole() -> None:
     black = np.zeros((5, 40, 60), np.uint8)
-    assert estimate_sector(black).all()
+    assert find_sector(black) is None
     assert lit_area(black).all()
-    assert crop(black, estimate_sector(black))[0].shape == (5, 40, 60)
+    assert crop(black, lit_area(black))[0].shape == (5, 40, 60)
