@@ -22,6 +22,7 @@ from echofm_core.errors import (
     ManifestError,
     StoreError,
 )
+from echofm_core.plural import many
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,7 +71,7 @@ def preflight(folder: Path, port: int) -> Iterator[Line]:
     manifest: pd.DataFrame | None = None
     try:
         manifest = _manifest(site)
-        yield Line(subject="manifest", words=f"{len(manifest)} clips")
+        yield Line(subject="manifest", words=many(len(manifest), "clip"))
     except EchoFMError as error:
         yield Line(subject="manifest", words=str(error), exit_code=error.exit_code)
     if manifest is not None:
@@ -126,7 +127,9 @@ def _labels(manifest: pd.DataFrame) -> str:
 
     columns = dict.fromkeys(spec.column for spec in TASKS.values() if spec.column != "view")
     counts = {name: int(manifest[name].notna().sum()) for name in columns}
-    told = ", ".join(f"{count} clips with {name}" for name, count in counts.items() if count)
+    told = ", ".join(
+        f"{many(count, 'clip')} with {name}" for name, count in counts.items() if count
+    )
     return told or "none: this site takes part in pre-training only"
 
 
@@ -136,7 +139,8 @@ def _store(site: SiteFile, manifest: pd.DataFrame | None) -> str:
 
     store = open_stores(Path(site.store))
     if manifest is None:
-        return f"{len(store)} clips are in {site.store}; whether they are the manifest's is open"
+        there = many(len(store), "clip is", "clips are")
+        return f"{there} in {site.store}; whether they are the manifest's is open"
     clips = [str(clip) for clip in manifest["clip_id"] if str(clip) in store]
     build = "run `echofm data store MANIFEST --out STORE`"
     if not clips:
@@ -144,8 +148,10 @@ def _store(site: SiteFile, manifest: pd.DataFrame | None) -> str:
     for clip in {clips[0], clips[-1]}:
         store.frames(clip, 0, 1)
     left = len(manifest) - len(clips)
-    rest = f"; {left} clips are not in it and will not be used: {build} to see why" if left else ""
-    return f"{len(clips)} clips of the manifest are in {site.store}{rest}"
+    other = many(left, "clip is", "clips are")
+    rest = f"; {other} not in it and will not be used: {build} to see why" if left else ""
+    there = many(len(clips), "clip of the manifest is", "clips of the manifest are")
+    return f"{there} in {site.store}{rest}"
 
 
 def _state(site: SiteFile) -> str:

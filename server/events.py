@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from echofm_core.plural import many
 from echofm_core.privacy.config import NO_LOSS
 
 
@@ -63,7 +64,7 @@ class Event:
         if self.kind is EventKind.WAITING:
             return f"waiting for {names or 'sites'} ({self.seconds:.0f} s){refused}"
         if self.kind is EventKind.DESCRIBED:
-            return f"{len(self.sites)} sites: {names}{refused}"
+            return f"{many(len(self.sites), 'site')}: {names}{refused}"
         if self.kind is EventKind.WARNED:
             told = "".join(f"\n  {site}: {what}" for site, what in self.warnings.items())
             return f"{self.phase} ended with warnings{told}"
@@ -71,7 +72,7 @@ class Event:
             return f"evaluated at {names or 'no site'} in {self.seconds:.1f} s{refused}"
         how = "from the journal" if self.replayed else f"{self.seconds:.1f} s"
         return (
-            f"{self.phase} round {self.round}/{self.rounds}: {len(self.sites)} sites, "
+            f"{self.phase} round {self.round}/{self.rounds}: {many(len(self.sites), 'site')}, "
             f"{self._loss()}, weights {self.digest[:12]}, {how}{refused}"
         )
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from echofm_core.checksum import digest
 from echofm_core.contract import Phase, Weights
 from echofm_core.errors import CheckpointError, EngineError, ResumeError
+from echofm_core.plural import many
 from echofm_core.runtime.stopping import asked
 
 #: Checkpoints of a phase that are kept: the last, and one to fall back on.
@@ -78,8 +79,8 @@ class Journal:
         found = sorted(path for path in self._entries.glob("*.json") if path.name[0] != ".")
         if found and not resume:
             raise ResumeError(
-                f"{self._entries} already holds {len(found)} rounds; go on with --resume, or "
-                "choose another run folder."
+                f"{self._entries} already holds {many(len(found), 'round')}; go on with --resume, "
+                "or choose another run folder."
             )
         for path in found:
             entry = self._read(path)

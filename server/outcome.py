@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from echofm_core.contract import Scored, SiteResult
 from echofm_core.errors import FederationError
 from echofm_core.plan import Plan
+from echofm_core.plural import many
 from echofm_core.privacy.config import PrivacyKind
 from server.rounds import FederationResult
 
@@ -61,7 +62,7 @@ def conclude(plan: Plan, folder: Path, result: FederationResult) -> Path:
         "plan_hash": plan.digest(),
         "digest": result.digest,
         "seconds": result.seconds,
-        "origin": f"Trained between {len(result.sites)} sites; no recording left its site.",
+        "origin": f"Trained between {many(len(result.sites), 'site')}; no recording left its site.",
         "synthetic": False,
         "versions": {},
         "notes": _notes(plan, result),
@@ -78,8 +79,9 @@ def conclude(plan: Plan, folder: Path, result: FederationResult) -> Path:
     if result.failed and not result.site_results:
         reasons = "; ".join(f"{site}: {why.rstrip('.')}" for site, why in result.failed.items())
         raise FederationError(
-            f"the model was trained, and could not be tested at any of {len(result.failed)} sites "
-            f"({reasons}); mend the sites and go on with --resume."
+            "the model was trained, and could not be tested at any of "
+            f"{many(len(result.failed), 'site')} ({reasons}); mend the sites and go on with "
+            "--resume."
         )
     return report
 

@@ -17,6 +17,7 @@ from echofm_core.checksum import digest
 from echofm_core.contract import Action, Instruction, Phase, Weights
 from echofm_core.errors import FederationError, RefusedUpdateError
 from echofm_core.plan import FederationConfig
+from echofm_core.plural import many
 from server.admission import Expected, admit
 from server.aggregation import build_algorithm
 from server.aggregation._api import Algorithm, Fold
@@ -228,7 +229,7 @@ def _check_quorum(state: _Round, spec: PhaseRun, number: int) -> None:
         return
     reasons = "; ".join(f"{site}: {why.rstrip('.')}" for site, why in state.refused.items())
     raise FederationError(
-        f"{spec.phase.value} round {number} has {len(state.sites)} usable updates, "
+        f"{spec.phase.value} round {number} has {many(len(state.sites), 'usable update')}, "
         f"federation.min_sites is {needed} ({reasons or 'no site was asked'}); mend the sites and "
         "go on with --resume."
     )

@@ -15,6 +15,7 @@ import numpy as np
 from echofm_core.contract import Score, Scored, SiteResult, score_name
 from echofm_core.errors import RefusedUpdateError
 from echofm_core.evaluation.metrics import task_metrics
+from echofm_core.plural import many
 from echofm_core.tasks import TASKS, Task
 
 #: Metrics with legal ends; the others may be any number.
@@ -90,7 +91,8 @@ def _check_patients(patients: Mapping[str, int], most: Mapping[str, int]) -> Non
             raise RefusedUpdateError(f"{task[:80]!r} is no task that the site has test labels for.")
         if not 0 < count <= most[task]:
             raise RefusedUpdateError(
-                f"it has {count} test patients for {task}, but described {most[task]} clips."
+                f"it has {many(count, 'test patient')} for {task}, but described "
+                f"{many(most[task], 'clip')}."
             )
 
 

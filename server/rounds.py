@@ -33,6 +33,7 @@ from echofm_core.contract import (
 )
 from echofm_core.errors import FederationError
 from echofm_core.plan import Plan
+from echofm_core.plural import many
 from echofm_core.run_claim import has_rounds
 from echofm_core.runtime.held_file import alone_in
 from echofm_core.tracking.listener import Tracking, require_trackers
@@ -186,7 +187,7 @@ def evaluate_sites(grid: Grid, plan: Plan, weights: Weights, *, run: str) -> lis
         results, failed = evaluate(grid, plan, weights, sites, run, Path(scratch))
     if failed:
         reasons = "; ".join(f"{site}: {why.rstrip('.')}" for site, why in failed.items())
-        raise FederationError(f"{len(failed)} sites could not be evaluated ({reasons}).")
+        raise FederationError(f"{many(len(failed), 'site')} could not be evaluated ({reasons}).")
     return results
 
 

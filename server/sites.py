@@ -25,6 +25,7 @@ from echofm_core.contract import (
 )
 from echofm_core.errors import FederationError, RefusedUpdateError
 from echofm_core.plan import Plan
+from echofm_core.plural import many
 from server.events import Event, EventKind, OnEvent
 from server.phase import GRACE, Participant
 from server.replies import open_replies
@@ -142,7 +143,9 @@ def check_description(about: SiteDescription, expected: Sequence[str] = ()) -> N
     }
     for what, count in parts.items():
         if count > about.train_clips:
-            raise RefusedUpdateError(f"it has {count} {what[:80]} and {about.train_clips} clips.")
+            raise RefusedUpdateError(
+                f"it has {count} {what[:80]} and {many(about.train_clips, 'clip')}."
+            )
 
 
 def participants_of(sites: Mapping[str, Site], plan: Plan, phase: Phase) -> dict[str, Participant]:
@@ -221,7 +224,7 @@ def _missing(roll: _Roll, missing: Sequence[str], needed: int, age: float) -> st
     reasons = "".join(f"; {name}: {why.rstrip('.')}" for name, why in roll.refused.items())
     wanted = f"{', '.join(missing)} missing" if missing else f"federation.min_sites is {needed}"
     return (
-        f"after {age:.0f} s there are {len(roll.sites)} sites "
+        f"after {age:.0f} s {many(len(roll.sites), 'site is', 'sites are')} there "
         f"({', '.join(sorted(roll.sites)) or 'none'}), {wanted}{reasons}; start the sites and run "
         "again."
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from echofm_core.contract import HEADS, Phase, SiteDescription
 from echofm_core.plan import Plan
+from echofm_core.plural import many
 from server.journal import Entry, SiteEntry
 
 #: Rounds that a site must have trained a task in before anything is said of it.
@@ -51,8 +52,8 @@ def unseen_clips(sites: Mapping[str, SiteDescription], plan: Plan) -> dict[str, 
     seen = config.rounds * config.local_steps * config.batch_size
     clips = {site: max(about.labels.values(), default=0) for site, about in sites.items()}
     return {
-        site: f"sees {seen} windows in {config.rounds} rounds of fine-tuning and has {count} "
-        "labelled clips, so that some never count. Raise finetune.local_steps."
+        site: f"sees {many(seen, 'window')} in {many(config.rounds, 'round')} of fine-tuning and "
+        f"has {many(count, 'labelled clip')}, so that some never count. Raise finetune.local_steps."
         for site, count in sorted(clips.items())
         if 0 < seen < count
     }

@@ -23,6 +23,7 @@ from echofm_core.data.cine import times_of
 from echofm_core.data.config import DataConfig
 from echofm_core.data.findings import Findings
 from echofm_core.errors import StoreError
+from echofm_core.plural import many
 
 META = "meta.json"
 
@@ -79,7 +80,9 @@ class ClipStore:
         ]
         self.index = pd.concat(tables)
         if count := int(self.index.index.duplicated().sum()):
-            raise StoreError(f"{count} clips are in more than one store beside {folders[0]}.")
+            raise StoreError(
+                f"{many(count, 'clip is', 'clips are')} in more than one store beside {folders[0]}."
+            )
         # Plain arrays beside one dictionary: half a million clips are looked up by name.
         clips = self.index.index.tolist()
         self._rows: dict[str, int] = dict(zip(clips, range(len(clips)), strict=True))
@@ -253,7 +256,7 @@ def _open_one(
         ) from None
     if int(index["length"].sum()) != len(frames) or len(index) != len(sectors):
         raise StoreError(
-            f"the clip store {folder} holds {len(frames)} frames, its index says "
+            f"the clip store {folder} holds {many(len(frames), 'frame')}, its index says "
             f"{int(index['length'].sum())}; remove it and run `echofm data store`."
         )
     return meta["size"], index, frames, sectors

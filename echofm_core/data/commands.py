@@ -70,12 +70,12 @@ def index(
     """
     config = _asked_for(plan)  # before anything that takes long to import
 
-    from echofm_core.data.doctor.numbers import many
     from echofm_core.data.manifest import save_manifest
     from echofm_core.data.pseudonym import read_secret
     from echofm_core.data.readers.registry import read_roots
     from echofm_core.errors import NothingUsableError
     from echofm_core.output import writing
+    from echofm_core.plural import many
 
     key = None if secret is None else read_secret(secret)
     manifest, found = read_roots(roots, config, key)
@@ -197,13 +197,13 @@ def store(
     from echofm_core.console import progress
     from echofm_core.data.clip_store import build_store
     from echofm_core.data.crew import cores
-    from echofm_core.data.doctor.numbers import many
     from echofm_core.data.findings import Findings
     from echofm_core.data.manifest import load_manifest
     from echofm_core.data.store_folder import make_room
     from echofm_core.data.store_space import check_disk
     from echofm_core.errors import NothingUsableError
     from echofm_core.output import writing
+    from echofm_core.plural import many
 
     found, clips = Findings(), load_manifest(manifest)
     builds = {out / str(dataset): rows for dataset, rows in clips.groupby("dataset", observed=True)}

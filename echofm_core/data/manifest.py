@@ -14,6 +14,7 @@ import pandas as pd
 
 from echofm_core.data.people import people
 from echofm_core.errors import ManifestError
+from echofm_core.plural import many
 from echofm_core.tasks import TASKS, VIEWS, Task
 
 
@@ -109,9 +110,10 @@ def validate(manifest: pd.DataFrame, source: str = "manifest") -> pd.DataFrame:
         raise ManifestError(f"{source} has a column of the wrong type ({error}).") from None
     for name in REQUIRED:
         if count := int(manifest[name].isna().sum()):
-            raise ManifestError(f"{source} has {count} rows without `{name}`.")
+            raise ManifestError(f"{source} has {many(count, 'row')} without `{name}`.")
     if count := int(manifest["clip_id"].duplicated().sum()):
-        raise ManifestError(f"{source} has {count} clip ids that are there twice.")
+        twice = many(count, "clip id that is", "clip ids that are")
+        raise ManifestError(f"{source} has {twice} there twice.")
     _check_labels(manifest, source)
     _check_words(manifest, source)
     check_patients_disjoint(manifest, source)
@@ -129,7 +131,7 @@ def check_patients_disjoint(manifest: pd.DataFrame, source: str = "manifest") ->
         homes = rows[column].groupby(people(rows)).nunique()
         if count := int((homes > 1).sum()):
             raise ManifestError(
-                f"{source}: {count} patients are in more than one {column}; "
+                f"{source}: {many(count, 'patient is', 'patients are')} in more than one {column}; "
                 "every patient belongs to exactly one."
             )
 
@@ -141,9 +143,10 @@ def _check_labels(manifest: pd.DataFrame, source: str) -> None:
         finite = np.isfinite(values.to_numpy(dtype=float))
         outside = int((~(finite & values.between(spec.low, spec.high).to_numpy(dtype=bool))).sum())
         if outside:
+            column = f"of `{spec.column}`"
+            what = many(outside, f"value {column} is", f"values {column} are")
             raise ManifestError(
-                f"{source}: {outside} values of `{spec.column}` are outside "
-                f"[{spec.low:g}, {spec.high:g}] {spec.unit}".rstrip()
+                f"{source}: {what} outside [{spec.low:g}, {spec.high:g}] {spec.unit}".rstrip()
                 + "; mend the labels."
             )
 

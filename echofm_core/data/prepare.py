@@ -13,6 +13,7 @@ from echofm_core.data.findings import Findings
 from echofm_core.data.readers.registry import dataset_of, layouts_at, read_roots
 from echofm_core.errors import DataRootError, EmptySiteError
 from echofm_core.plan import Plan
+from echofm_core.plural import many
 from echofm_core.suggest import did_you_mean
 
 
@@ -91,7 +92,7 @@ def decode(manifest: pd.DataFrame, findings: Findings, plan: Plan, cache: Path) 
 def _some(manifest: pd.DataFrame, findings: Findings, plan: Plan) -> pd.DataFrame:
     if manifest.empty:
         raise EmptySiteError(
-            f"none of the {len(findings.items)} files under {list(plan.machine.roots)} can be "
-            "used; `echofm data doctor` lists the reasons."
+            f"nothing under {list(plan.machine.roots)} can be used, for "
+            f"{many(len(findings.items), 'reason')}; `echofm data doctor` lists the reasons."
         )
     return manifest

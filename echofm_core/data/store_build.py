@@ -20,6 +20,7 @@ from echofm_core.data.store_install import Ready, install
 from echofm_core.data.store_parts import PARTS, Job, Outcome, Part, prepare, read_notes
 from echofm_core.data.store_space import check_disk, form_of, previous_store
 from echofm_core.errors import StoreError
+from echofm_core.plural import many
 
 #: Rows of the manifest that are Python objects at a time.
 SLICE = 4096
@@ -121,7 +122,7 @@ def _accept(row: Row, outcome: Outcome, config: DataConfig, findings: Findings) 
         return None
     part = outcome.part or _known(row)
     if part.length < config.min_clip_frames and not row.path.lower().endswith(".png"):
-        reason = f"The clip has {part.length} frames, {config.min_clip_frames} are needed."
+        reason = f"The clip has {many(part.length, 'frame')}, {config.min_clip_frames} are needed."
         findings.add(row.dataset, "too_few_frames", row.clip_id, reason)
         return None
     notes = read_notes(part.notes)
@@ -130,7 +131,7 @@ def _accept(row: Row, outcome: Outcome, config: DataConfig, findings: Findings) 
         and part.length < row.n_frames
         and TRUNCATED not in [note.kind for note in notes]
     ):
-        reason = f"The file holds {part.length} frames, its source says {row.n_frames}."
+        reason = f"The file holds {many(part.length, 'frame')}, its source says {row.n_frames}."
         notes.append(Note(TRUNCATED, reason, Severity.REPAIRED))
     for note in notes:
         findings.add(row.dataset, note.kind, row.clip_id, note.reason, note.severity)

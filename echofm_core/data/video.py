@@ -18,6 +18,7 @@ from echofm_core.data.findings import Note, Severity
 from echofm_core.data.limits import check_pixels
 from echofm_core.data.motion_jpeg import read_luminance
 from echofm_core.errors import UnreadableFileError
+from echofm_core.plural import many
 
 
 def read_grey(file: Path, side: int | None = None) -> Cine:
@@ -72,7 +73,7 @@ def _missing(cine: Cine, declared: int) -> tuple[Note, ...]:
         there = max(there, round(float(cine.times[-1]) / float(np.diff(cine.times).min())) + 1)
     if declared <= there:
         return ()
-    reason = f"The file holds {len(cine.frames)} frames, its own header says {declared}."
+    reason = f"The file holds {many(len(cine.frames), 'frame')}, its own header says {declared}."
     return (Note(TRUNCATED, reason, Severity.REPAIRED),)
 
 

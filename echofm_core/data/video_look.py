@@ -53,8 +53,8 @@ def look_at_video(file: Path) -> Sight:
     """Look at an AVI or MP4 file.
 
     Raises:
-        UnreadableFileError: Not one frame can be read, or there is colour flow; it names what
-            looked.
+        UnreadableFileError: Not one frame can be read, or there is colour flow; it names the
+            decoder.
     """
     for look in (by_pictures, by_decord, by_opencv):
         try:
@@ -66,14 +66,14 @@ def look_at_video(file: Path) -> Sight:
             continue
         if sight.coloured:
             raise ColourFlowError(
-                f"The cine shows colour flow over the grey image. ({sight.decoder} looked.)"
+                f"The cine shows colour flow over the grey image (decoder: {sight.decoder})."
             )
         return sight
     try:
         reason = without_frames(file)
     except OSError as error:
         reason = f"a video cannot be opened ({error.strerror})."
-    raise UnreadableFileError(f"{reason} (OpenCV looked.)")
+    raise UnreadableFileError(f"{reason.rstrip('.')} (decoder: OpenCV).")
 
 
 def by_decord(file: Path) -> Sight:

@@ -68,17 +68,25 @@ def sureness(paired: pd.DataFrame, config: EvaluationConfig) -> list[str]:
     told = paired["finding"].isin([Finding.BETTER.value, Finding.WORSE.value])
     families = paired.assign(floor=paired["rival"] == FLOOR).groupby(["task", "metric", "floor"])
     sizes = families.size()
-    many = f"{sizes.min()} to {sizes.max()}" if sizes.min() < sizes.max() else f"{sizes.max()}"
-    patients = paired["patients"]
+    together = (
+        f"for the {_range(sizes)} comparisons of a table together (Holm), so an interval without "
+        "zero is not enough"
+        if sizes.max() > 1
+        else "for the one comparison of a table"
+    )
     return [
-        f"Both models of a comparison are scored on the same patients ({patients.min()} to "
-        f"{patients.max()}); a difference is the first model minus the other, with its "
+        f"Both models of a comparison are scored on the same patients ({_range(paired['patients'])}"
+        "); a difference is the first model minus the other, with its "
         f"{config.confidence:.0%} interval over patients.",
-        f'"Better" and "worse" hold at the level of {1 - config.confidence:.2g} for the '
-        f"{many} comparisons of a table together (Holm), so an interval without zero is not "
-        f"enough: {told.sum()} of {len(paired)} tell two models apart.",
+        f'"Better" and "worse" hold at the level of {1 - config.confidence:.2g} {together}: '
+        f"{told.sum()} of {len(paired)} {'tells' if told.sum() == 1 else 'tell'} two models apart.",
         f"Sites with fewer than {config.min_patients} test patients are not compared.",
     ]
+
+
+def _range(counts: pd.Series) -> str:
+    low, high = counts.min(), counts.max()
+    return f"{low} to {high}" if low < high else f"{high}"
 
 
 def level_sentence(found: Level, model: str) -> str:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from echofm_core.plural import many
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -56,13 +58,13 @@ def predict(
     import pandas as pd
 
     from echofm_core.console import progress
-    from echofm_core.data.doctor.numbers import many
     from echofm_core.errors import UnreadableFileError
     from echofm_core.inference.files import files_at, read_file
     from echofm_core.inference.strip import draw_strip
     from echofm_core.inference.table import headline, refusal, rows_of
     from echofm_core.models.saved import load_model
     from echofm_core.phantom.patients import is_phantom
+    from echofm_core.plural import many
 
     if out is not None and out.suffix not in (".csv", ".json"):
         raise typer.BadParameter("--out must end in .csv or .json.")
@@ -159,7 +161,7 @@ def _line(row: pd.Series) -> str:
     if row["task"] == "refused":
         return f"refused: {row['note']}"
     rate = "frame rate unknown" if row["fps"] is None else f"{row['fps']:.1f} a second"
-    windows = f"{row['windows']:g} window" + ("s" if row["windows"] > 1 else "")
-    frames, picture = f"{row['frames']:g} frames", row["picture"]
+    windows = many(int(row["windows"]), "window")
+    frames, picture = many(int(row["frames"]), "frame"), row["picture"]
     parts = (frames, rate, windows, row["note"], picture and f"picture {picture}")
     return ", ".join(filter(None, parts))

@@ -20,6 +20,7 @@ from echofm_core.data.timeline import Timeline
 from echofm_core.data.windows import Window, to_batch
 from echofm_core.errors import DataRootError, UnreadableFileError
 from echofm_core.models.saved import SavedModel
+from echofm_core.plural import many
 from echofm_core.tasks import Task
 from echofm_core.training.devices import autocast, find_device
 from echofm_core.training.targets import to_units
@@ -117,7 +118,7 @@ def _windows(saved: SavedModel, file: Path) -> tuple[list[Window], Timeline, Dec
     decoded = decode_clip(str(file), "own")
     if len(decoded.frames) < data.min_clip_frames:
         raise UnreadableFileError(
-            f"The clip has {len(decoded.frames)} frames, {data.min_clip_frames} are needed."
+            f"The clip has {many(len(decoded.frames), 'frame')}, {data.min_clip_frames} are needed."
         )
     sector = letterbox_mask(decoded.sector, data.size)
     frames = np.where(sector, letterbox(decoded.frames, data.size), np.uint8(0))

@@ -19,6 +19,7 @@ from echofm_core.data.splits import fill_splits
 from echofm_core.data.windows import ClipWindows
 from echofm_core.errors import EmptySiteError
 from echofm_core.plan import Plan
+from echofm_core.plural import many
 
 #: Sees a manifest, and may refuse it.
 Look = Callable[[pd.DataFrame], None]
@@ -58,9 +59,10 @@ class InstitutionData:
             if found.severity is Severity.QUARANTINED
         }
         return (
-            f"{counts[Split.TRAIN]} clips to train on, {counts[Split.VALIDATION]} to validate, "
-            f"{counts[Split.TEST]} to test, of {people(self.manifest).nunique()} "
-            f"patients; {len(quarantined)} files cannot be used"
+            f"{many(counts[Split.TRAIN], 'clip')} to train on, {counts[Split.VALIDATION]} to "
+            f"validate, {counts[Split.TEST]} to test, of "
+            f"{many(people(self.manifest).nunique(), 'patient')}; "
+            f"{many(len(quarantined), 'file')} cannot be used"
         )
 
 
@@ -92,8 +94,8 @@ def check_training(manifest: pd.DataFrame, plan: Plan, phase: Phase) -> None:
     """
     if not (manifest["split"] == Split.TRAIN.value).any():
         raise EmptySiteError(
-            f"none of {len(manifest)} clips is for training; lower protocol.test_fraction, or add "
-            "data."
+            f"none of {many(len(manifest), 'clip')} is for training; lower protocol.test_fraction, "
+            "or add data."
         )
     if phase is Phase.FINETUNE and not labelled_sites(manifest, plan):
         raise EmptySiteError(

@@ -14,6 +14,7 @@ from echofm_core.evaluation.model_names import FLOOR
 from echofm_core.institution.data import SITE
 from echofm_core.models.saved import SavedModel
 from echofm_core.plan import Plan
+from echofm_core.plural import many
 from echofm_core.report.run_scores import score_models
 from echofm_core.training.predict import predict
 
@@ -49,8 +50,8 @@ def test_model(
     )
     if rows.empty:
         raise EmptySiteError(
-            f"none of {len(clips)} clips has a label of {', '.join(saved.tasks)}; `echofm data "
-            "doctor` counts the labels."
+            f"none of {many(len(clips), 'clip')} has a label of {', '.join(saved.tasks)}; `echofm "
+            "data doctor` counts the labels."
         )
     tables = {name: rows}
     if taught is not None:

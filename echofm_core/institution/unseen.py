@@ -34,11 +34,12 @@ class Overlap:
         """One sentence for whoever reads the scores."""
         if self.seen is None:
             return (
-                f"Whether the model was trained on some of these {self.patients} patients is "
-                "unknown: it has no record of its training here; --record names a folder with one."
+                f"Whether the model was trained on some of {_these(self.patients)} "
+                "is unknown: it has no record of its training here; --record names a folder with "
+                "one."
             )
         count = str(self.seen) if self.seen else "none"
-        said = f"The model was trained on {count} of these {self.patients} patients"
+        said = f"The model was trained on {count} of {_these(self.patients)}"
         if self.start_unknown:
             said += "; of the weights that its training began with, that is unknown"
         return f"{said}."
@@ -73,8 +74,12 @@ def overlap_of(rows: pd.DataFrame, record: tuple[Path, Record] | None, *, allowe
     seen = seen_patients(rows, *record)
     if seen and not allowed:
         raise SeenPatientsError(
-            f"the model was trained on {seen} of the {patients} patients to be scored, so that its "
-            "scores would say what it remembers and not what it can do; score other patients, "
+            f"the model was trained on {seen} of {_these(patients)} to be scored, so that "
+            "its scores would say what it remembers and not what it can do; score other patients, "
             "leave --everything out where there is a test split, or ask for it with --seen."
         )
     return Overlap(patients=patients, seen=seen, start_unknown=record[1].start_unknown)
+
+
+def _these(patients: int) -> str:
+    return "this one patient" if patients == 1 else f"these {patients} patients"

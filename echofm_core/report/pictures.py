@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from echofm_core.data.clip_store import ClipStore
 from echofm_core.pages.choice import evenly
 from echofm_core.pages.files import png_bytes, write_whole
+from echofm_core.plural import many
 
 Grey = NDArray[np.uint8]
 
@@ -151,7 +152,7 @@ def _draw_clip(
     chosen = evenly(span, FRAMES)
     view = "view unknown" if pd.isna(row["view"]) else str(row["view"])
     rate = f"{fps:.0f} fps" if fps else "fps unknown"
-    _write(sheet, corner, [*(["real cine"] if real else []), view, rate, f"{length} frames"])
+    _write(sheet, corner, [*(["real cine"] if real else []), view, rate, many(length, "frame")])
     pixels = store.frames(clip, 0, span) * store.sector(clip)
     left, top = corner
     for column, frame in enumerate(chosen):

@@ -12,6 +12,7 @@ from echofm_core.data.prepare import check_names
 from echofm_core.data.splits import fill_splits
 from echofm_core.errors import EmptySiteError
 from echofm_core.plan import ProtocolConfig, ProtocolName
+from echofm_core.plural import many
 from simulations.protocols._api import SiteRule
 from simulations.protocols.dirichlet import Dirichlet
 from simulations.protocols.grouped import Quality, VendorModel
@@ -51,7 +52,7 @@ def _check_sizes(manifest: pd.DataFrame, config: ProtocolConfig) -> None:
         training = rows.loc[rows["split"] == "train", "patient_id"].nunique()
         if patients < config.min_patients or training == 0:
             raise EmptySiteError(
-                f"site {site} has {patients} usable patients, {training} of them for training; "
-                f"at least {config.min_patients} and 1 are needed: check its data root, or lower "
-                "protocol.min_patients."
+                f"site {site} has {many(patients, 'usable patient')}, {training} of them for "
+                f"training; at least {config.min_patients} and 1 are needed: check its data root, "
+                "or lower protocol.min_patients."
             )

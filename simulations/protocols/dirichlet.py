@@ -8,6 +8,7 @@ import pandas as pd
 from echofm_core.data.people import people
 from echofm_core.errors import EmptySiteError
 from echofm_core.plan import ProtocolConfig
+from echofm_core.plural import many
 from echofm_core.randomness import stream
 
 #: Edges of the EF classes that are skewed, in percent.
@@ -46,7 +47,7 @@ class Dirichlet:
         smallest = 0 if len(sizes) < config.clients else int(sizes.min())
         if smallest < config.min_patients:
             raise EmptySiteError(
-                f"protocol dirichlet leaves a site with {smallest} patients, "
+                f"protocol dirichlet leaves a site with {many(smallest, 'patient')}, "
                 f"min_patients is {config.min_patients}: raise alpha, lower clients, change seed."
             )
         return sites

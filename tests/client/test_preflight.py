@@ -127,7 +127,7 @@ def test_a_manifest_without_rows(kit: Kit) -> None:
 
 def test_a_patient_in_two_splits(kit: Kit) -> None:
     kit.change(patient_id="one")
-    assert "1 patients are in more than one split" in kit.lines()["manifest"].words
+    assert "1 patient is in more than one split" in kit.lines()["manifest"].words
 
 
 def test_nobody_to_train_on(kit: Kit) -> None:

@@ -24,12 +24,12 @@ ROW = {
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"ef": 120.0}, "1 values of `ef` are outside [0, 100] %"),
-        ({"esv": -3.0}, "1 values of `esv` are outside [1, 1000] ml"),
-        ({"as_grade": 7}, "`as_grade` are outside [0, 4]"),
+        ({"ef": 120.0}, "1 value of `ef` is outside [0, 100] %"),
+        ({"esv": -3.0}, "1 value of `esv` is outside [1, 1000] ml"),
+        ({"as_grade": 7}, "`as_grade` is outside [0, 4]"),
         ({"view": "AP4"}, "`view` holds ['AP4']"),
         ({"split": "TRAIN"}, "`split` holds ['TRAIN']"),
-        ({"patient_id": None}, "1 rows without `patient_id`"),
+        ({"patient_id": None}, "1 row without `patient_id`"),
     ],
 )
 def test_a_broken_row_is_refused_without_naming_the_patient(
@@ -42,12 +42,12 @@ def test_a_broken_row_is_refused_without_naming_the_patient(
 
 
 def test_a_patient_in_two_splits_is_refused() -> None:
-    with pytest.raises(ManifestError, match="1 patients are in more than one split"):
+    with pytest.raises(ManifestError, match="1 patient is in more than one split"):
         manifest_from_rows([ROW, {**ROW, "clip_id": "c2", "split": "test"}])
 
 
 def test_a_clip_id_twice_is_refused() -> None:
-    with pytest.raises(ManifestError, match="1 clip ids that are there twice"):
+    with pytest.raises(ManifestError, match="1 clip id that is there twice"):
         manifest_from_rows([ROW, ROW])
 
 

@@ -100,9 +100,12 @@ def test_the_doctor_reports_and_ends_well(folder: tuple[Path, set[str]], tmp_pat
     assert error is None
     report = json.loads((tmp_path / "doctor/doctor.json").read_text())
     assert report["clips"] == 0
-    found = [item for item in report["findings"] if item["severity"] == "quarantined"]
+    severity = "noted" if "nothing_known" in kinds else "quarantined"  # a folder is no file
+    found = [item for item in report["findings"] if item["severity"] == severity]
     assert {item["kind"] for item in found} <= kinds
     assert len(found) == 1
+    files = "0 files or rows are" if severity == "noted" else "1 file or row is"
+    assert f"0 clips can be used; {files} quarantined" in printed
     assert f"{found[0]['kind']}: {found[0]['reason']}" in unfolded(printed)
     assert (tmp_path / "doctor/doctor.html").stat().st_size > 1000
 

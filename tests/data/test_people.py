@@ -59,5 +59,5 @@ def test_they_are_counted_once_and_others_are_others() -> None:
 def test_a_person_in_two_splits_is_refused_across_the_archive() -> None:
     table = manifest(1, 1)
     table["split"] = ["train", "test"] + ["train"] * 10
-    with pytest.raises(ManifestError, match="1 patients are in more than one split"):
+    with pytest.raises(ManifestError, match="1 patient is in more than one split"):
         check_patients_disjoint(table)

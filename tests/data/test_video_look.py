@@ -86,7 +86,7 @@ def test_where_dying_is_harmless_decord_looks(videos: list[Path]) -> None:
         assert one is not None
         decoder = "libjpeg" if video.stem in ("a", "d", "cut") else "decord"
         if video.stem in "de":
-            reason = f"The cine shows colour flow over the grey image. ({decoder} looked.)"
+            reason = f"The cine shows colour flow over the grey image (decoder: {decoder})."
             assert one == ("colour_doppler", reason)
         else:
             assert one[0] == decoder

@@ -155,3 +155,11 @@ def test_how_sure_counts_comparisons_and_those_told_apart() -> None:
     assert "at the level of 0.05 for the 1 to 2 comparisons of a table together (Holm)" in text
     assert "2 of 3 tell two models apart" in text and "fewer than 10 test patients" in text
     assert sureness(paired(), EvaluationConfig()) == []
+
+
+def test_one_comparison_needs_no_correction_and_no_plural() -> None:
+    found = paired(("federated", "pooled", "A", 0.5, 0.2, 0.8, 40, "worse"))
+    text = " ".join(sureness(found, EvaluationConfig()))
+    assert "the same patients (40);" in text
+    assert "at the level of 0.05 for the one comparison of a table: 1 of 1 tells two" in text
+    assert "Holm" not in text

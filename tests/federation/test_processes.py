@@ -72,7 +72,7 @@ def test_who_stops_is_gone_with_all_that_was_started(
 
         client = begin("client", "start", f"fed/sites/{site.name}", "--port", node_port)
         run = begin("server", "run", "fed", "plan.toml", "--out", "run")
-        run.wait_for(lambda: f"1 sites: {site.name}" in run.output())
+        run.wait_for(lambda: f"1 site: {site.name}" in run.output())
         client.wait_for(lambda: any("clientapp" in "".join(p.cmdline()) for p in client.others()))
         time.sleep(4.0)  # into its training
         assert len(client.others()) >= 3

@@ -254,7 +254,7 @@ def test_a_task_that_is_not_learnt_is_said_in_journal_events_and_result(
 def test_sites_that_are_missing_are_named(built_sites: list[SiteSettings], tmp_path: Path) -> None:
     with (
         Engine() as engine,
-        pytest.raises(FederationError, match=r"are 1 sites .*, delta missing; .* start the"),
+        pytest.raises(FederationError, match=r"1 site is there .*, delta missing; .* start the"),
     ):
         run_federation(
             engine.grid(with_states(built_sites, tmp_path)),

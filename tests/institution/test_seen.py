@@ -40,7 +40,7 @@ def test_patients_of_the_training_are_refused_by_count_and_scored_when_asked_for
     evaluate(run, data, home / "test", cache=cache)
     assert "trained on none of these 6 patients" in capsys.readouterr().out
     assert summary(home / "test")["patients_trained_on"] == 0
-    with pytest.raises(SeenPatientsError, match="trained on 14 of the 20 patients") as caught:
+    with pytest.raises(SeenPatientsError, match="trained on 14 of these 20 patients") as caught:
         evaluate(run, data, home / "all", everything=True, cache=cache)
     assert caught.value.exit_code == 19
     assert not (home / "all").exists(), "nothing was decoded or written"
@@ -63,7 +63,7 @@ def test_the_record_stays_and_a_model_that_was_handed_on_says_unknown(
     evaluate(home / "handed-on", data, home / "far", everything=True, cache=cache)
     assert "is unknown: it has no record" in capsys.readouterr().out.replace("\n", " ")
     assert summary(home / "far")["patients_trained_on"] is None
-    with pytest.raises(SeenPatientsError, match="14 of the 20"):
+    with pytest.raises(SeenPatientsError, match="14 of these 20"):
         evaluate(home / "handed-on", data, home / "near", everything=True, record=run, cache=cache)
 
 
@@ -77,7 +77,7 @@ def test_patients_of_pre_training_count_where_fine_tuning_had_others(home: Path)
     table.write_text("\n".join(fewer) + "\n")
     finetune(home / "plan.toml", home / "run", start=home / "mae")
     table.write_text("\n".join(rows) + "\n")
-    with pytest.raises(SeenPatientsError, match="14 of the 20"):
+    with pytest.raises(SeenPatientsError, match="14 of these 20"):
         evaluate(home / "run", [home / "data"], home / "all", everything=True)
 
 

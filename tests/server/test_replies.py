@@ -98,7 +98,7 @@ def test_a_slow_uploader_does_not_hold_up_the_others(
 
 def test_a_round_without_a_quorum_ends_the_run_with_the_reasons(tmp_path: Path) -> None:
     grid = RemoteGrid({"a": 0.0, "raise": 0.0, "slow-b": 9.0})
-    with pytest.raises(FederationError, match=r"1 usable updates, .*min_sites is 2") as no:
+    with pytest.raises(FederationError, match=r"1 usable update, .*min_sites is 2") as no:
         train(grid, ("a", "raise", "slow-b"), tmp_path, deadline_seconds=0.2, min_sites=2)
     assert "raise: the site answered with an error: RuntimeError" in str(no.value)
     assert "slow-b: no reply within 0.2 s" in str(no.value)

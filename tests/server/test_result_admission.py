@@ -59,7 +59,7 @@ def test_a_good_result_is_admitted() -> None:
         (result(patients={}), "no task has test patients"),
         (result(patients={"ef": 0}), "has 0 test patients for ef, but described 4"),
         (result(patients={"ef": -3}), "has -3 test patients for ef"),
-        (result(patients={"ef": 10**18}), "has 1000000000000000000 test patients for ef"),
+        (result(patients={"ef": 10**18}), "has 1,000,000,000,000,000,000 test patients for ef"),
         (result(patients={"ef": 4, "as_grade": 1}), "'as_grade' is no task that the site has"),
         (result(patients={"ef": 4, "<b>": 1}), "'<b>' is no task that the site has"),
         (result(scores={"ef/mae": UNDEFINED}), "score 'ef/mae' was not asked for"),

@@ -79,7 +79,7 @@ def test_small_groups_become_other() -> None:
     table.loc[table["patient_id"] == "p000", "model"] = "Sonos 1"
     result = assign_sites(table, ProtocolConfig(name=ProtocolName.VENDOR_MODEL, min_patients=1), 0)
     assert "ge-sonos-1" in set(result["site"])
-    with pytest.raises(EmptySiteError, match="site other has 1 usable patients"):
+    with pytest.raises(EmptySiteError, match="site other has 1 usable patient"):
         assign_sites(table, ProtocolConfig(name=ProtocolName.VENDOR_MODEL, min_patients=2), 0)
 
 
@@ -101,7 +101,7 @@ def test_an_unknown_data_set_names_what_was_found() -> None:
 
 
 def test_a_site_without_patients_is_refused_with_its_name() -> None:
-    with pytest.raises(EmptySiteError, match="site camus has 1 usable patients"):
+    with pytest.raises(EmptySiteError, match="site camus has 1 usable patient"):
         assign_sites(manifest(1), ProtocolConfig(min_patients=2), 0)
 
 

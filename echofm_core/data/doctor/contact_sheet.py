@@ -12,6 +12,7 @@ from echofm_core.data.doctor.count import quantities
 from echofm_core.data.doctor.diagnosis import Diagnosis
 from echofm_core.pages.choice import deal, evenly
 from echofm_core.pages.files import png_bytes, write_whole
+from echofm_core.plural import many
 from echofm_core.tasks import AS_GRADES
 
 #: Clips of a data set.
@@ -90,7 +91,7 @@ def caption(row: pd.Series) -> list[str]:
         lines.append(f"EF {row['ef']:.0f} %")
     elif pd.notna(row["as_grade"]):
         lines.append(f"AS {AS_GRADES[int(row['as_grade'])].replace('_', ' ')}")
-    frames = "frames unknown" if pd.isna(row["frames"]) else f"{row['frames']:.0f} frames"
+    frames = "frames unknown" if pd.isna(row["frames"]) else many(int(row["frames"]), "frame")
     return [*lines, frames if pd.isna(row["fps"]) else f"{frames}, {row['fps']:.0f} Hz"]
 
 
@@ -100,7 +101,7 @@ def _row(sheet: Image.Image, top: int, name: str, rows: pd.DataFrame, diagnosis:
     pen = ImageDraw.Draw(sheet)
     pen.line([(MARGIN, top), (WIDTH - MARGIN, top)], fill=RULE, width=2)
     wide = _text(sheet, (MARGIN, top + 8), name, 26, INK)
-    shown = f"{len(chosen)} of {clips:,} clips"
+    shown = f"{len(chosen)} of {many(clips, 'clip')}"
     _text(sheet, (MARGIN + wide + 16, top + 14), shown, 19, FAINT)
     if diagnosis.synthetic:
         _text(sheet, (WIDTH - MARGIN, top + 14), "SYNTHETIC", 19, AMBER, anchor="ra")

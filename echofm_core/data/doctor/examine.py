@@ -126,6 +126,7 @@ def _read(place: Path, known: Sequence[Reader]) -> Iterator[Reading]:
             "-",
             f"A folder that was given holds none of the known layouts ({names}) and no AVI, MP4 or "
             "DICOM file; point at the folder that was downloaded, or at a file.",
+            Severity.NOTED,  # there is no file that could be quarantined
         )
     yield Reading(place=place, public=False, manifest=manifest, findings=findings)
 

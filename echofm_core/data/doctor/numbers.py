@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from echofm_core.data.findings import Severity
+from echofm_core.plural import many
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +141,3 @@ class Summary:
             f"{can}; {many(quarantined, 'file or row is', 'files or rows are')} quarantined, "
             f"{repaired:,} repaired, {noted:,} noted: {kinds} of trouble."
         )
-
-
-def many(count: int, one: str, several: str = "") -> str:
-    """``1 clip``, ``3,204 clips``."""
-    return f"{count:,} {one if count == 1 else several or one + 's'}"

@@ -14,7 +14,7 @@ from echofm_core.data.doctor.charts import histograms
 from echofm_core.data.doctor.contact_sheet import draw
 from echofm_core.data.doctor.count import quantities
 from echofm_core.data.doctor.diagnosis import Diagnosis
-from echofm_core.data.doctor.numbers import Kind, Part, Summary, many
+from echofm_core.data.doctor.numbers import Kind, Part, Summary
 from echofm_core.data.doctor.summary import SYNTHETIC, summary, to_json
 from echofm_core.data.findings import Severity, findings_csv, places_csv
 from echofm_core.pages.choice import deal
@@ -22,6 +22,7 @@ from echofm_core.pages.files import png_bytes, write_whole
 from echofm_core.pages.grid import printable
 from echofm_core.pages.style import png_uri
 from echofm_core.pages.template import write_page as write_template
+from echofm_core.plural import many
 
 PAGE, PICTURE, RECORD, FINDINGS = "doctor.html", "contact_sheet.png", "doctor.json", "findings.csv"
 #: Which file a hash stands for; written only where findings have one.

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from echofm_core.data.doctor.count import QUANTITIES, VOCABULARY
 from echofm_core.data.doctor.numbers import Part, Summary
 from echofm_core.pages.grid import Grid, printable
+from echofm_core.plural import many
 
 UNKNOWN = "unknown"
 #: Most frequent values of an open vocabulary that are shown; the others are counted.
@@ -94,7 +95,7 @@ def top(part: Part, group: str) -> list[tuple[str, int]]:
     unknown = [(UNKNOWN, item.clips) for item in part.counts[group] if item.value is None]
     shown = [(written(str(item.value)), item.clips) for item in known[:most]]
     if rest := known[most:]:
-        shown.append((f"{len(rest):,} others", sum(item.clips for item in rest)))
+        shown.append((many(len(rest), "other"), sum(item.clips for item in rest)))
     return [*shown, *unknown]
 
 

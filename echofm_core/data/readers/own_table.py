@@ -18,6 +18,7 @@ from echofm_core.data.findings import Findings, Severity
 from echofm_core.data.readers._source import LIKE_A_FRACTION, disagreement, number
 from echofm_core.data.readers._tables import read_table
 from echofm_core.data.readers.mapping import Fractions, Mapping
+from echofm_core.plural import many
 
 #: How findings name the table; its real name may tell something.
 TABLE = "table"
@@ -115,9 +116,9 @@ def _in_percent(rows: list[Row], mapping: Mapping, findings: Findings) -> None:
         for row, _ in cells:
             row["ef"] = ""
         reason = (
-            f"All {len(cells)} values of `ef` lie between 0 and 1: that looks like fractions, not "
-            'like %. The clips are used without EF; say `ef = "fraction"` or `ef = "percent"` '
-            "under [units] in echofm.toml."
+            f"{many(len(cells), 'value')} of `ef`, all between 0 and 1: that looks like "
+            "fractions, not like %. The clips are used without EF; say "
+            '`ef = "fraction"` or `ef = "percent"` under [units] in echofm.toml.'
         )
         findings.add(mapping.dataset, LIKE_A_FRACTION, TABLE, reason, Severity.REPAIRED)
 
@@ -143,7 +144,8 @@ def _named(
         named[written].append(number_)
     if respelt:
         reason = (
-            f"{respelt} rows write a path in other capitals or another Unicode form than the file "
+            f"{many(respelt, 'row writes', 'rows write')} a path in other capitals or another "
+            "Unicode form than the file "
             "has; the one file that fits was taken."
         )
         findings.add(dataset, "path_spelling", TABLE, reason, Severity.REPAIRED)

@@ -18,6 +18,7 @@ from echofm_core.data.findings import Findings
 from echofm_core.data.people import PUBLISHED
 from echofm_core.data.pseudonym import new_secret, pseudonym, read_secret
 from echofm_core.errors import DataRootError
+from echofm_core.plural import many
 
 #: The secret's file at a layout's top, unless another is given.
 SECRET = "echofm.secret"
@@ -72,9 +73,10 @@ def without_names(
         for name in IDS
     }
     if any(foreign.values()) and secret is None:
+        count = len(foreign["clip_id"] or foreign["patient_id"])
         raise DataRootError(
-            f"{len(foreign['clip_id'] or foreign['patient_id'])} clips under {place} have names "
-            f"that are not those of {dataset}'s publisher and may tell who was examined; make a "
+            f"{many(count, f'clip under {place} has a name', f'clips under {place} have names')} "
+            f"that {dataset}'s publisher did not give, and that may tell who was examined; make a "
             f"secret with `echofm data secret {place / SECRET}`, and run the same command again."
         )
     key = secret or new_secret()  # of findings alone: good for this one call

@@ -40,6 +40,7 @@ from echofm_core.data.readers._source import (
 from echofm_core.data.readers._tables import Table, read_table
 from echofm_core.data.stills import is_readable
 from echofm_core.errors import DataRootError
+from echofm_core.plural import many
 from echofm_core.tasks import VIEWS
 
 LABELS = "labels_per_image.csv"
@@ -218,7 +219,10 @@ class Tmed2Reader:
         for study in outside:
             study.grades.clear()
         if outside:
-            reason = f"{len(outside)} graded studies are not in this split; they have no grade."
+            reason = (
+                f"{many(len(outside), 'graded study is', 'graded studies are')} not in this split, "
+                "and used without a grade."
+            )
             findings.add(self.dataset, "outside_split", table.name, reason, Severity.NOTED)
         for name, splits in by_view.items():
             studies[name].splits = studies[name].splits or splits

@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from echofm_core.errors import CheckpointError
+from echofm_core.plural import many
 
 #: What Hugging Face and `accelerate` call the weights in a folder; the first that is there counts.
 FOLDER_NAMES = (
@@ -127,7 +128,7 @@ def _weight_map(index: Path) -> dict[str, str]:
 def _check_index(index: Path, tensors: Mapping[str, Tensor]) -> None:
     if missing := sorted(set(_weight_map(index)) - set(tensors)):
         raise CheckpointError(
-            f"index {index} promises {len(missing)} tensors that no file has: "
+            f"index {index} promises {many(len(missing), 'tensor')} that no file has: "
             f"{', '.join(missing[:5])}."
         )
 

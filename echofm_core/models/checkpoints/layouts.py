@@ -12,6 +12,7 @@ from torch import Tensor
 
 from echofm_core.errors import CheckpointError
 from echofm_core.models.patches import position_code
+from echofm_core.plural import many
 
 
 class Layout(StrEnum):
@@ -121,7 +122,7 @@ def recognise(tensors: Mapping[str, Tensor]) -> Named:
         )
     if left:
         raise CheckpointError(
-            f"{len(left)} tensors of the checkpoint have no place in a VideoMAE: "
+            f"{many(len(left), 'tensor')} of the checkpoint fit nowhere in a VideoMAE: "
             f"{', '.join(sorted(left)[:10])}{' ...' if len(left) > 10 else ''}; nothing is written."
         )
     return Named(
