@@ -122,7 +122,7 @@ def recognise(tensors: Mapping[str, Tensor]) -> Named:
         )
     if left:
         raise CheckpointError(
-            f"{many(len(left), 'tensor')} of the checkpoint fit nowhere in a VideoMAE: "
+            f"{many(len(left), 'tensor')} of the checkpoint without a place in a VideoMAE: "
             f"{', '.join(sorted(left)[:10])}{' ...' if len(left) > 10 else ''}; nothing is written."
         )
     return Named(

@@ -54,7 +54,7 @@ def drop(part: str) -> Change:
         (drop("encoder_to_decoder"), "decoder.bridge.weight is missing"),
         (drop("patch_embeddings.projection.bias"), "encoder.patch_embed.bias is missing"),
         (drop("layer.3."), "128 wide and 3 blocks deep, which is not a size that we have"),
-        (put("extra.weight", torch.ones(2)), "1 tensors .* no place .*: extra.weight;"),
+        (put("extra.weight", torch.ones(2)), "1 tensor .* without a place .*: extra.weight;"),
         (
             put("videomae.encoder.layer.0.gamma_1", torch.ones(128)),
             "no place .*: videomae.encoder.layer.0.gamma_1;",
@@ -212,7 +212,7 @@ def test_paths_with_no_checkpoint(tmp_path: Path) -> None:
         ({"weight_map": {"a": "../a.safetensors"}}, "which is no weights file beside it"),
         ({"weight_map": {"a": "/etc/passwd"}}, "which is no weights file beside it"),
         ({"weight_map": {"a": "b.safetensors"}}, "names b.safetensors, which is not there"),
-        ({"weight_map": {"b": "a.safetensors"}}, "promises 1 tensors that no file has: b"),
+        ({"weight_map": {"b": "a.safetensors"}}, "promises 1 tensor that no file has: b"),
         ({"weight_map": {"a": 1}}, "has no `weight_map`"),
         ({}, "has no `weight_map`"),
         ([], "is not a JSON object"),
