@@ -122,7 +122,8 @@ def recognise(tensors: Mapping[str, Tensor]) -> Named:
         )
     if left:
         raise CheckpointError(
-            f"{many(len(left), 'tensor')} of the checkpoint without a place in a VideoMAE: "
+            f"{many(len(left), 'tensor of the checkpoint has', 'tensors of the checkpoint have')} "
+            "no place in a VideoMAE: "
             f"{', '.join(sorted(left)[:10])}{' ...' if len(left) > 10 else ''}; nothing is written."
         )
     return Named(

@@ -54,7 +54,7 @@ def drop(part: str) -> Change:
         (drop("encoder_to_decoder"), "decoder.bridge.weight is missing"),
         (drop("patch_embeddings.projection.bias"), "encoder.patch_embed.bias is missing"),
         (drop("layer.3."), "128 wide and 3 blocks deep, which is not a size that we have"),
-        (put("extra.weight", torch.ones(2)), "1 tensor .* without a place .*: extra.weight;"),
+        (put("extra.weight", torch.ones(2)), "1 tensor .* no place .*: extra.weight;"),
         (
             put("videomae.encoder.layer.0.gamma_1", torch.ones(128)),
             "no place .*: videomae.encoder.layer.0.gamma_1;",
