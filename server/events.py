@@ -32,6 +32,7 @@ class Event:
         sites: Sites it concerns: waited for, described, folded in, or evaluated.
         refused: Site -> why it did not count.
         warnings: Site -> what it has hardly learnt.
+        untrained: Planned tasks that no described site has training labels for.
         digest: Digest of the new global weights.
         loss: Mean training loss over the sites that counted, by clips; NaN if none was told.
         private: Some site trained privately, and told none.
@@ -46,6 +47,7 @@ class Event:
     sites: tuple[str, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
     warnings: Mapping[str, str] = field(default_factory=dict)
+    untrained: tuple[str, ...] = ()
     digest: str = ""
     loss: float = math.nan
     private: bool = False
@@ -64,7 +66,9 @@ class Event:
         if self.kind is EventKind.WAITING:
             return f"waiting for {names or 'sites'} ({self.seconds:.0f} s){refused}"
         if self.kind is EventKind.DESCRIBED:
-            return f"{many(len(self.sites), 'site')}: {names}{refused}"
+            said = f"\n  no site has training labels for {', '.join(self.untrained)}; not trained"
+            told = said if self.untrained else ""
+            return f"{many(len(self.sites), 'site')}: {names}{refused}{told}"
         if self.kind is EventKind.WARNED:
             told = "".join(f"\n  {site}: {what}" for site, what in self.warnings.items())
             return f"{self.phase} ended with warnings{told}"

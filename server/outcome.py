@@ -141,7 +141,7 @@ def count_table(plan: Plan, result: FederationResult) -> pd.DataFrame:
 
 
 def _notes(plan: Plan, result: FederationResult) -> list[str]:
-    """What a reader of the numbers must know."""
+    """What a reader of the numbers must know; that labels are missing is in the verdict."""
     from echofm_core.models.lora import untrained_notes
 
     notes = [
@@ -154,10 +154,5 @@ def _notes(plan: Plan, result: FederationResult) -> list[str]:
             "No floor without a network: sites that train privately send none, as it is fitted "
             "without noise."
         )
-    for task in plan.finetune.tasks if plan.finetune.rounds else ():
-        if not any(about.labels.get(task.value) for about in result.sites.values()):
-            notes.append(f"No site has training labels for the planned task {task.value}.")
-        elif not any(about.test_labels.get(task.value) for about in result.sites.values()):
-            notes.append(f"No site has test labels for the planned task {task.value}.")
     notes += [f"{site} could not be tested: {why}" for site, why in result.failed.items()]
     return [*notes, *result.warnings]

@@ -110,7 +110,14 @@ def gather_sites(
             )
         time.sleep(min(LOOK, wait_seconds))
     found = dict(sorted(roll.sites.items()))
-    on_event(Event(kind=EventKind.DESCRIBED, sites=tuple(found), refused=roll.refused))
+    on_event(
+        Event(
+            kind=EventKind.DESCRIBED,
+            sites=tuple(found),
+            refused=roll.refused,
+            untrained=_untrained(found, plan),
+        )
+    )
     return found
 
 
@@ -218,6 +225,14 @@ def _ask(
             )
         roll.sites[about.site] = Site(node=names[name], about=about)
     replies.close()
+
+
+def _untrained(sites: Mapping[str, Site], plan: Plan) -> tuple[str, ...]:
+    """Planned tasks that nobody has training labels for."""
+    planned = [task.value for task in plan.finetune.tasks] if plan.finetune.rounds else []
+    return tuple(
+        task for task in planned if not any(site.about.labels.get(task) for site in sites.values())
+    )
 
 
 def _missing(roll: _Roll, missing: Sequence[str], needed: int, age: float) -> str:

@@ -100,15 +100,14 @@ def _carry_out(
     arms, notes = plan_arms(prepared.manifest, plan)
     notes = [RULES[plan.protocol.name].caveat, *mirrored_notes(prepared, plan), *notes]
     notes += untrained_notes(plan)
-    said = unlabelled_notes(prepared.manifest, plan)
-    for note in said:
+    for note in unlabelled_notes(prepared.manifest, plan):  # the verdict says it in its own words
         console.print(f"note: {note}")
     sessions.tick()
     results = _train(plan, run, prepared, arms, sessions, resume)
-    notes += results[FEDERATED].warnings
     write_floor(plan, run, prepared)
     scores = score_run(run, plan)
     digest = results[FEDERATED].digest
+    told = [*notes, *results[FEDERATED].warnings]
     draw_pictures(plan, run, prepared)
     summary = {
         "name": plan.name,
@@ -118,14 +117,13 @@ def _carry_out(
         "origin": "Trained on public data, split by site on one machine.",
         "synthetic": any(is_phantom(Path(root)) for root in plan.machine.roots),
         "versions": _versions(),
-        "notes": [*notes, *said],
+        "notes": told,
         "privacy": spent(pd.read_parquet(run / "metrics.parquet"), plan.privacy.delta),
     }
     _write_text(run / "summary.json", json.dumps(summary, indent=1))
     own, words = scores[scores["model"] == FEDERATED], words_of(read_run(run))
     counts = census(prepared.manifest, plan)
-    told = [*words.table_notes, *notes, *said]
-    write_card(run, plan, counts, own, summary, told, words.sentences)
+    write_card(run, plan, counts, own, summary, [*words.table_notes, *told], words.sentences)
     report = write_report(run)
     return Outcome(run=run, scores=scores, digest=digest, report=report, notes=tuple(notes))
 

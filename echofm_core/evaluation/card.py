@@ -11,6 +11,7 @@ import pandas as pd
 from echofm_core.data.windows import MEAN, SD
 from echofm_core.evaluation.config import EvaluationConfig
 from echofm_core.evaluation.tables import site_by_model
+from echofm_core.pages.files import write_whole
 from echofm_core.plan import Plan
 
 
@@ -53,7 +54,7 @@ def write_card(
         "## Read with care",
         "\n".join(f"- {note}" for note in [*notes, "Not a medical device."]),
     ]
-    (run / "model" / "README.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    write_whole(run / "model" / "README.md", ("\n\n".join(parts) + "\n").encode())
 
 
 def _origin(summary: dict[str, Any]) -> str:
@@ -63,15 +64,13 @@ def _origin(summary: dict[str, Any]) -> str:
 
 
 def _results(scores: pd.DataFrame, verdict: Sequence[str], config: EvaluationConfig) -> str:
-    if scores.empty:
-        return "No task was trained, or there was nothing to test on."
-    table = site_by_model(scores, few=config.min_patients).T.reset_index()
-    parts = [
-        _markdown(table),
-        f"Intervals: {config.confidence:.0%}, percentile bootstrap over patients.",
-        "\n".join(f"- {line}" for line in verdict),
-    ]
-    return "\n\n".join(part for part in parts if part)
+    parts = ["No task was trained, or there was nothing to test on."]
+    if not scores.empty:
+        parts = [
+            _markdown(site_by_model(scores, few=config.min_patients).T.reset_index()),
+            f"Intervals: {config.confidence:.0%}, percentile bootstrap over patients.",
+        ]
+    return "\n\n".join([*parts, *["\n".join(f"- {line}" for line in verdict)] * bool(verdict)])
 
 
 def _privacy(spent: Sequence[dict[str, Any]]) -> str:

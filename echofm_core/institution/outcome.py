@@ -10,7 +10,7 @@ import pandas as pd
 
 from echofm_core import __version__
 from echofm_core.contract import Phase
-from echofm_core.data.census import census, unlabelled_notes
+from echofm_core.data.census import census
 from echofm_core.data.manifest import Split
 from echofm_core.evaluation.card import write_card
 from echofm_core.institution.data import InstitutionData
@@ -40,7 +40,6 @@ def conclude(plan: Plan, data: InstitutionData, phase: Phase, run: Path) -> pd.D
         scores = test_model(load_model(run), clips, ALONE, run, taught=taught)
     counts = census(data.manifest, plan)
     counts.to_parquet(run / "sites.parquet", index=False)
-    notes = unlabelled_notes(data.manifest, plan) if phase is Phase.FINETUNE else []
     summary: dict[str, Any] = {
         "name": plan.name,
         "phase": phase.value,
@@ -49,12 +48,12 @@ def conclude(plan: Plan, data: InstitutionData, phase: Phase, run: Path) -> pd.D
         "origin": "Trained on the data of one institution.",
         "synthetic": any(is_phantom(Path(root)) for root in plan.machine.roots),
         "version": __version__,
-        "notes": notes,
+        "notes": [],
         "privacy": [],
     }
     write_whole(run / "summary.json", json.dumps(summary, indent=1).encode())
     words = words_of(read_run(run)).sentences
-    write_card(run, plan, counts, scores[scores["model"] == ALONE], summary, notes, words)
+    write_card(run, plan, counts, scores[scores["model"] == ALONE], summary, [], words)
     write_report(run)
     return scores
 

@@ -6,15 +6,20 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from echofm_core.contract import Score
 from echofm_core.errors import FederationError
+from echofm_core.report.run_files import read_run
+from echofm_core.report.terminal import print_run
 from server.outcome import conclude, paired_table, score_table
 from server.rounds import FederationResult, run_federation
+from server.sites import gather_sites
 from simulations.engine import Engine, SiteSettings
 from tests.federation.small import NAMES, TEST, TRAIN, small_plan, with_states
 
@@ -135,13 +140,30 @@ def test_a_resumed_run_counts_the_time_of_its_first_session(
     assert again.seconds < first.seconds + 30
 
 
-def test_a_task_that_nobody_has_labels_for_is_said(done: Done, tmp_path: Path) -> None:
+def test_a_task_that_nobody_has_labels_for_is_said_once(done: Done, tmp_path: Path) -> None:
+    """In the page, in the card and in the terminal; the tables of the opening name it too."""
     plan = small_plan(finetune={"tasks": ["ef", "esv"]})
     (tmp_path / "model").mkdir()
+    (tmp_path / "plan.toml").write_text(plan.to_toml())
     conclude(plan, tmp_path, done[1])
-    notes = json.loads((tmp_path / "summary.json").read_text())["notes"]
-    assert "No site has training labels for the planned task esv." in notes
-    assert not [note for note in notes if "planned task ef" in note]
+    assert "labels" not in " ".join(json.loads((tmp_path / "summary.json").read_text())["notes"])
+    card = (tmp_path / "model" / "README.md").read_text()
+    print_run(read_run(tmp_path), console := Console(width=300, record=True, file=StringIO()))
+    for text in (card, console.export_text()):
+        assert text.count("ESV: nobody has labels") == 1
+        assert "EF: nobody" not in text and "planned task" not in text
+
+
+def test_a_task_that_nobody_has_labels_for_is_said_before_training(
+    built_sites: list[SiteSettings], tmp_path: Path
+) -> None:
+    plan = small_plan(finetune={"tasks": ["ef", "esv"], "rounds": 1})
+    lines: list[str] = []
+    with Engine() as engine:
+        grid = engine.grid(with_states(built_sites, tmp_path))
+        gather_sites(grid, plan, "run", tmp_path, lambda event: lines.append(event.line()))
+    assert lines[-1].startswith("3 sites: alpha, beta, gamma")
+    assert lines[-1].endswith("no site has training labels for esv; not trained")
 
 
 def test_a_run_that_could_be_tested_nowhere_is_no_success(done: Done, tmp_path: Path) -> None:

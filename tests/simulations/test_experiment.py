@@ -26,7 +26,8 @@ patch = 16
 rounds = 1
 [finetune]
 rounds = 2
-local_epochs = 1
+local_steps = 1
+batch_size = 4
 keep_optimizer = true
 [evaluation]
 bootstrap = 100
@@ -105,6 +106,14 @@ def test_the_floor_is_asked_of_the_patients_that_the_federation_is_tested_on(
     assert {("camus", "ef"), ("echonet_dynamic", "edv")} <= set(zip(floor["site"], floor["task"]))  # noqa: B905
     shared = ours.merge(floor[["site", "task"]].drop_duplicates(), on=["site", "task"])
     assert set(map(tuple, floor[keys].to_numpy())) == set(map(tuple, shared[keys].to_numpy()))
+
+
+def test_a_warning_is_printed_once_and_stands_in_the_report(home: Path, whole: str) -> None:
+    """Two rounds of one step of four windows: EchoNet-Dynamic trains on more than eight clips."""
+    told = [line.strip() for line in whole.splitlines() if "so that some never count" in line]
+    (sentence,) = [line for line in told if "echonet_dynamic" in line]
+    assert sentence.startswith("echonet_dynamic: sees 8 windows in 2 rounds")
+    assert sentence in json.loads((home / "whole/summary.json").read_text())["notes"]
 
 
 def test_killed_and_resumed_with_two_workers_gives_the_same_model(home: Path, whole: str) -> None:
