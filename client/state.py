@@ -8,7 +8,6 @@ it did the first time.
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from echofm_core.contract import Weights
 from echofm_core.errors import FederationError
+from echofm_core.pages.files import write_whole
 
 #: A run name is a folder name: nothing that could lead out of the state folder.
 LEGAL_RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -127,6 +127,4 @@ def write_parquet(frame: object, path: Path) -> None:
     import pandas as pd
 
     assert isinstance(frame, pd.DataFrame)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    frame.to_parquet(partial, index=False)
-    partial.replace(path)
+    write_whole(path, frame.to_parquet(index=False))

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from echofm_core.errors import ResumeError
-from echofm_core.pages.files import write_whole
+from echofm_core.pages.files import is_partial, write_whole
 from echofm_core.plan import Plan, load_plan
 from echofm_core.runtime.held_folder import held_folder
 
@@ -20,7 +20,7 @@ PLAN = "plan.toml"
 #: What a run was begun with beside its plan.
 BEGUN = "start.json"
 #: What a start may leave that claims nothing.
-LEFT_OVER = {"cache", "journal", "checkpoints", "scratch", ".coordinator.lock"}
+LEFT_OVER = {"cache", "journal", "checkpoints", "scratch", BEGUN, ".coordinator.lock"}
 
 
 def look(run: Path, plan: Plan, *, resume: bool, begun: Mapping[str, str] | None = None) -> None:
@@ -39,7 +39,8 @@ def look(run: Path, plan: Plan, *, resume: bool, begun: Mapping[str, str] | None
         raise ResumeError(f"{run} is a file; choose another --out.")
     kept = run / PLAN
     if not kept.exists():
-        if run.exists() and {item.name for item in run.iterdir()} - LEFT_OVER:
+        names = {item.name for item in run.iterdir()} if run.exists() else set()
+        if {name for name in names if not is_partial(name)} - LEFT_OVER:
             raise ResumeError(f"{run} is not empty and holds no run; choose another --out.")
         return
     if not has_rounds(run):

@@ -8,7 +8,6 @@ entry names; anything newer is as if it had not happened.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 from echofm_core.checksum import digest
 from echofm_core.contract import Phase, Weights
 from echofm_core.errors import CheckpointError, EngineError, ResumeError
+from echofm_core.pages.files import write_whole
 from echofm_core.plural import many
 from echofm_core.runtime.stopping import asked
 
@@ -169,13 +169,7 @@ class Journal:
 
 def write_json(path: Path, values: object) -> None:
     """Write JSON whole or not at all, and have it on the disk before returning."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    with partial.open("w", encoding="utf-8") as file:
-        json.dump(values, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    write_whole(path, json.dumps(values, indent=1).encode(), durable=True)
 
 
 def _number(path: Path) -> int:

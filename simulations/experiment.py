@@ -6,7 +6,6 @@ Reading order: :func:`run_experiment` tells the whole story; the rest are its st
 from __future__ import annotations
 
 import json
-import os
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from echofm_core.errors import FederationError
 from echofm_core.evaluation.card import write_card
 from echofm_core.evaluation.model_names import FEDERATED
 from echofm_core.models.lora import untrained_notes
+from echofm_core.pages.files import write_whole
 from echofm_core.phantom.patients import is_phantom
 from echofm_core.plan import Plan
 from echofm_core.preflight import require_machine
@@ -120,7 +120,7 @@ def _carry_out(
         "notes": told,
         "privacy": spent(pd.read_parquet(run / "metrics.parquet"), plan.privacy.delta),
     }
-    _write_text(run / "summary.json", json.dumps(summary, indent=1))
+    write_whole(run / "summary.json", json.dumps(summary, indent=1).encode())
     own, words = scores[scores["model"] == FEDERATED], words_of(read_run(run))
     counts = census(prepared.manifest, plan)
     write_card(run, plan, counts, own, summary, [*words.table_notes, *told], words.sentences)
@@ -244,8 +244,7 @@ def _collect_predictions(arm: Arm, plan: Plan, run: Path) -> None:
     if not parts:
         return
     out = run / "predictions" / f"{arm.name.replace(':', '-')}.parquet"
-    out.parent.mkdir(exist_ok=True)
-    pd.concat(parts).assign(model=arm.model).to_parquet(out, index=False)
+    write_whole(out, pd.concat(parts).assign(model=arm.model).to_parquet(index=False))
 
 
 def _versions() -> dict[str, str]:
@@ -255,10 +254,3 @@ def _versions() -> dict[str, str]:
         "python": platform.python_version(),
         **{name: version(name) for name in names},
     }
-
-
-def _write_text(path: Path, text: str) -> None:
-    """Write a small file whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

@@ -12,6 +12,7 @@ from echofm_core.data.clip_store import open_stores
 from echofm_core.data.manifest import load_manifest
 from echofm_core.evaluation.floor import floor_predictions
 from echofm_core.evaluation.model_names import FLOOR
+from echofm_core.pages.files import write_whole
 from echofm_core.plan import Plan
 from simulations.prepare import PreparedSites, site_manifest
 
@@ -34,7 +35,4 @@ def write_floor(plan: Plan, run: Path, prepared: PreparedSites) -> None:
     if any(len(part) for part in parts):
         out = run / "predictions" / f"{FLOOR}.parquet"
         table = pd.concat([part for part in parts if len(part)], ignore_index=True)
-        out.parent.mkdir(exist_ok=True)
-        partial = out.with_name(f".{out.name}")
-        table.assign(model=FLOOR).to_parquet(partial, index=False)
-        partial.replace(out)
+        write_whole(out, table.assign(model=FLOOR).to_parquet(index=False))

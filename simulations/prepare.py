@@ -15,6 +15,7 @@ from echofm_core.data.manifest import save_manifest
 from echofm_core.data.prepare import decode, read
 from echofm_core.data.windows import ClipWindows
 from echofm_core.errors import ManifestError, PlanError
+from echofm_core.pages.files import write_whole
 from echofm_core.plan import Plan, ProtocolName
 from simulations.protocols.assign import assign_sites
 
@@ -107,8 +108,8 @@ def save_sites(prepared: PreparedSites, plan: Plan, run: Path) -> None:
     for site, rows in prepared.manifest.groupby("site", observed=True):
         save_manifest(rows.reset_index(drop=True), site_manifest(run, str(site)))
     save_manifest(prepared.manifest, site_manifest(run, "all"))
-    census(prepared.manifest, plan).to_parquet(run / "sites.parquet", index=False)
-    prepared.findings.table().to_parquet(run / "findings.parquet", index=False)
+    write_whole(run / "sites.parquet", census(prepared.manifest, plan).to_parquet(index=False))
+    write_whole(run / "findings.parquet", prepared.findings.table().to_parquet(index=False))
 
 
 def site_manifest(run: Path, site: str) -> Path:

@@ -14,6 +14,7 @@ import pandas as pd
 
 from echofm_core.data.people import people
 from echofm_core.errors import ManifestError
+from echofm_core.pages.files import write_whole
 from echofm_core.plural import many
 from echofm_core.tasks import TASKS, VIEWS, Task
 
@@ -162,13 +163,7 @@ def _check_words(manifest: pd.DataFrame, source: str) -> None:
 
 def save_manifest(manifest: pd.DataFrame, path: Path) -> None:
     """Write Parquet; the file appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        manifest.to_parquet(partial, index=False)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(path, manifest.to_parquet(index=False))
 
 
 def load_manifest(path: Path) -> pd.DataFrame:

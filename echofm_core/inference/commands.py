@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from echofm_core.pages.files import write_whole
 from echofm_core.plural import many
 
 if TYPE_CHECKING:
@@ -128,12 +129,8 @@ def _show(table: pd.DataFrame, form: Form, out: Path | None) -> None:
     if out is None:
         typer.echo(text, nl=False)
         return
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(out)
-    count = table["file"].nunique()
-    typer.echo(f"{count} file{'s' if count > 1 else ''} in {out}")
+    write_whole(out, text.encode())
+    typer.echo(f"{many(table['file'].nunique(), 'file')} in {out}")
 
 
 def _print(table: pd.DataFrame) -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from echofm_core.data.windows import Window
+from echofm_core.pages.files import png_bytes, write_whole
 
 #: Side of a frame in the strip, space between frames, and height of a line of text, in pixels.
 SIDE, GAP, LINE = 168, 6, 20
@@ -65,10 +66,7 @@ def draw_strip(
         sheet.paste(Image.fromarray(plain), (left, top))
         laid = _laid_over(plain, scale[slot])
         sheet.paste(Image.fromarray(laid), (left, top + SIDE + GAP))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}")
-    sheet.save(partial, format="PNG")
-    partial.replace(path)
+    write_whole(path, png_bytes(sheet))
 
 
 def _laid_over(frame: Picture, weights: NDArray[np.float32]) -> Picture:

@@ -152,6 +152,7 @@ def _train(phase: Phase, file: Path, out: Path, start: Path | None, resume: bool
     from echofm_core.institution.outcome import conclude
     from echofm_core.institution.run_folder import RoundEntry, RunFolder
     from echofm_core.institution.training import check_privacy, config_of, train
+    from echofm_core.pages.files import write_whole
     from echofm_core.preflight import require_machine
     from echofm_core.report.run_files import read_run
     from echofm_core.report.terminal import print_run
@@ -167,7 +168,7 @@ def _train(phase: Phase, file: Path, out: Path, start: Path | None, resume: bool
         run = RunFolder.claim(out, phase, plan, name, resume)
         begun = start or (Path(plan.machine.start) if plan.machine.start else None)
         remember(out, data.manifest, plan, secret=plan.machine.secret, start=begun)
-        data.findings.table().to_parquet(out / "findings.parquet", index=False)
+        write_whole(out / "findings.parquet", data.findings.table().to_parquet(index=False))
         typer.echo(f"{data.summary(plan, phase)} ({out / 'findings.parquet'})")
         for note in unlabelled_notes(data.manifest, plan) if phase == "finetune" else ():
             typer.echo(f"note: {note}")

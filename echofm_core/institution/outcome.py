@@ -39,7 +39,7 @@ def conclude(plan: Plan, data: InstitutionData, phase: Phase, run: Path) -> pd.D
         taught = data.windows(Split.TRAIN, plan, phase)
         scores = test_model(load_model(run), clips, ALONE, run, taught=taught)
     counts = census(data.manifest, plan)
-    counts.to_parquet(run / "sites.parquet", index=False)
+    write_whole(run / "sites.parquet", counts.to_parquet(index=False))
     summary: dict[str, Any] = {
         "name": plan.name,
         "phase": phase.value,

@@ -102,7 +102,7 @@ class RunFolder:
         journal.parent.mkdir(exist_ok=True)
         write_whole(journal, json.dumps(asdict(entry), indent=1).encode())
         self._weights(f"round-{entry.round}").replace(self._weights("last"))
-        self._metrics().to_parquet(self.path / "metrics.parquet", index=False)
+        write_whole(self.path / "metrics.parquet", self._metrics().to_parquet(index=False))
 
     def recover(self) -> None:
         """Finish what a kill between entry and rename left: the entry is what counts.

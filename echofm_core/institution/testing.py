@@ -13,6 +13,7 @@ from echofm_core.evaluation.floor import floor_predictions
 from echofm_core.evaluation.model_names import FLOOR
 from echofm_core.institution.data import SITE
 from echofm_core.models.saved import SavedModel
+from echofm_core.pages.files import write_whole
 from echofm_core.plan import Plan
 from echofm_core.plural import many
 from echofm_core.report.run_scores import score_models
@@ -65,5 +66,5 @@ def write_scores(tables: Mapping[str, pd.DataFrame], plan: Plan, out: Path) -> p
     folder = out / "predictions"
     folder.mkdir(parents=True, exist_ok=True)
     for name, rows in tables.items():
-        rows.assign(model=name).to_parquet(folder / f"{name}.parquet", index=False)
+        write_whole(folder / f"{name}.parquet", rows.assign(model=name).to_parquet(index=False))
     return score_models(tables, plan, out)

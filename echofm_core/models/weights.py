@@ -16,6 +16,7 @@ from torch import nn
 from echofm_core.contract import HEADS, Weights, group_of
 from echofm_core.errors import CheckpointError
 from echofm_core.models.lora import own_name
+from echofm_core.pages.files import partial_path
 
 
 def named_weights(module: nn.Module) -> dict[str, nn.Parameter]:
@@ -109,7 +110,7 @@ def save(arrays: Weights, path: Path, metadata: dict[str, str]) -> None:
         metadata: Strings kept in the header, e.g. the plan's digest.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    sibling = path.with_name(f".{path.name}.{os.getpid()}.part")
+    sibling = partial_path(path)
     try:
         contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
         save_file(contiguous, sibling, metadata)

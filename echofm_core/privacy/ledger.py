@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from echofm_core.errors import PrivacyError
+from echofm_core.pages.files import write_whole
 from echofm_core.privacy.accounting import Steps, compose
 
 #: Randomness of rounds whose noise came from the operating system: no two of them are the same.
@@ -87,19 +87,9 @@ class Ledger:
         return after
 
     def _write(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        with partial.open("w", encoding="utf-8") as file:
-            json.dump({"entries": [asdict(entry) for entry in self.entries]}, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self.path)
-        # The rename too must survive a power cut, or the round would be trained and forgotten.
-        folder = os.open(self.path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        # It must survive a power cut, or the round would be trained and forgotten.
+        text = json.dumps({"entries": [asdict(entry) for entry in self.entries]}, indent=1)
+        write_whole(self.path, text.encode(), durable=True)
 
 
 def _epsilon(entries: list[Entry], delta: float) -> float:

@@ -10,6 +10,7 @@ import pandas as pd
 from echofm_core.evaluation.model_names import model_order
 from echofm_core.evaluation.paired import paired_table
 from echofm_core.evaluation.score import COLUMNS, score
+from echofm_core.pages.files import write_whole
 from echofm_core.plan import Plan
 from echofm_core.randomness import stream
 from echofm_core.report.run_files import read_predictions
@@ -39,7 +40,7 @@ def score_models(predictions: Mapping[str, pd.DataFrame], plan: Plan, run: Path)
         table = score(predictions[model], plan.evaluation, rng, threshold)
         tables.append(table.assign(model=model)[["model", *COLUMNS]])
     scores = pd.concat([table for table in tables if len(table)] or tables, ignore_index=True)
-    scores.to_parquet(run / "scores.parquet", index=False)
+    write_whole(run / "scores.parquet", scores.to_parquet(index=False))
     paired = paired_table(predictions, plan.evaluation, plan.seed, threshold)
-    paired.to_parquet(run / "paired.parquet", index=False)
+    write_whole(run / "paired.parquet", paired.to_parquet(index=False))
     return scores

@@ -40,6 +40,18 @@ def test_what_a_failed_start_leaves_claims_nothing(tmp_path: Path) -> None:
     assert not (run / "start.json").exists(), "what another start was begun with is gone"
 
 
+def test_a_start_that_was_killed_while_it_claimed_claims_nothing(tmp_path: Path) -> None:
+    """Before its plan had its name: what it was begun with is there, and a torn plan."""
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "start.json").write_text("{}")
+    (run / ".plan.toml.77").write_text("torn")
+    look(run, PLAN, resume=False)
+    (run / "notes.txt").write_text("mine")
+    with pytest.raises(ResumeError, match="not empty and holds no run"):
+        look(run, PLAN, resume=False)
+
+
 @pytest.mark.parametrize("place", ["journal", "baselines/local-x/journal"])
 def test_a_finished_round_is_kept(tmp_path: Path, place: str) -> None:
     run = tmp_path / "run"

@@ -1,12 +1,15 @@
 """A file is there whole, or as it was before."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from jinja2 import UndefinedError
 from PIL import Image
 
-from echofm_core.pages.files import png_bytes, write_whole
+from echofm_core.pages.files import is_partial, partial_path, png_bytes, write_whole
 from echofm_core.pages.template import write_page
 
 CONTEXT = {
@@ -29,6 +32,26 @@ def test_nothing_is_left_behind_where_the_name_is_taken(tmp_path: Path) -> None:
     with pytest.raises(OSError):
         write_whole(tmp_path / "a", b"text")
     assert [item.name for item in tmp_path.iterdir()] == ["a"]
+
+
+def test_what_a_killed_process_left_goes_with_the_next_writing(tmp_path: Path) -> None:
+    """Of this name alone, and nothing of a process that still runs."""
+    gone = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], check=True, stdout=-1
+    )
+    dead, alive = int(gone.stdout), os.getppid()
+    for name in (f".a.txt.{dead}", f".a.txt.{alive}", f".b.txt.{dead}", f"a.txt.{dead}"):
+        (tmp_path / name).write_text("torn")
+    (tmp_path / f".c.{dead}" / "inside").mkdir(parents=True)
+    write_whole(tmp_path / "a.txt", b"whole", durable=True)
+    partial_path(tmp_path / "c").mkdir()
+    left = {item.name for item in tmp_path.iterdir()}
+    assert left == {
+        "a.txt", f".a.txt.{alive}", f".b.txt.{dead}", f"a.txt.{dead}", f".c.{os.getpid()}",
+    }  # fmt: skip
+    assert [name for name in sorted(left) if is_partial(name)] == sorted(
+        name for name in left if name[0] == "."
+    )
 
 
 def test_png_holds_the_pixels(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from echofm_core.models.checkpoints.convert import Conversion, convert
 from echofm_core.models.checkpoints.files import Source, read_source
 from echofm_core.models.checkpoints.wish import Wish
 from echofm_core.models.saved import save_model
+from echofm_core.pages.files import partial_path
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -53,7 +53,7 @@ def import_checkpoint(
     source = read_source(path, with_config=not ignore_config)
     conversion = convert(source, wish)
     out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.{os.getpid()}.part")
+    partial = partial_path(out)
     try:
         about = {"layout": conversion.layout.value, "source_sha256": json.dumps(source.files)}
         name = save_model(partial, conversion.arrays, conversion.plan, tasks=(), more=about)
