@@ -15,7 +15,8 @@ from echofm_core.data.prepare import decode, read
 from echofm_core.models.checkpoints.start import pin_start
 from echofm_core.phantom.institutions import Layout, write_institutions
 from echofm_core.plan import Plan
-from server.rounds import evaluate_sites, run_federation, run_name
+from server.evaluation import evaluate_sites
+from server.rounds import run_federation, run_name
 from simulations.engine import Engine, SiteSettings
 from simulations.prepare import prepare_sites, save_sites, site_manifest
 

@@ -13,6 +13,7 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from echofm_core.errors import PlanError
+from server.events import Event
 
 app = ServerApp()
 
@@ -22,6 +23,7 @@ def main(grid: Grid, context: Context) -> None:
     """Run the plan that the run config names."""
     from echofm_core.plan import load_plan
     from echofm_core.run_claim import held
+    from echofm_core.sessions import Sessions
     from server.outcome import conclude
     from server.rounds import run_federation
     from server.watch import told
@@ -35,15 +37,23 @@ def main(grid: Grid, context: Context) -> None:
     with told(Path(watched) if watched else None) as waiting:
         plan, folder = load_plan(Path(str(settings["plan"]))), Path(str(settings["run-folder"]))
         with held(folder):  # against a simulation, or an institution's own training, too
+            sessions = Sessions(folder)
+
+            def show(event: Event) -> None:
+                if event.round_done:
+                    sessions.tick()
+                waiting.line(event.line())
+
             result = run_federation(
                 grid,
                 plan,
                 folder,
                 resume=bool(settings.get("resume", False)),
-                on_event=lambda event: waiting.line(event.line()),
+                on_event=show,
                 expected_sites=names,
                 wait_seconds=float(settings.get("wait-seconds", 600.0)),
                 floor=True,
             )
             waiting.line(f"final weights {result.digest}")
-            waiting.line(f"report: {conclude(plan, folder, result)}")
+            report = conclude(plan, folder, result, sessions.tick())
+            waiting.line(f"report: {report}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,12 +12,14 @@ from flwr.serverapp import Grid
 
 from echofm_core.checksum import digest
 from echofm_core.contract import Action, Instruction, SiteResult, Weights
-from echofm_core.errors import RefusedUpdateError
+from echofm_core.errors import FederationError, RefusedUpdateError
 from echofm_core.plan import Plan
+from echofm_core.plural import many
+from server.events import ignore
 from server.phase import GRACE
 from server.replies import open_replies
 from server.result_admission import ExpectedResult, admit_result
-from server.sites import Site
+from server.sites import Site, gather_sites
 from server.wire import sentence, to_message, to_result, wired
 
 
@@ -89,3 +92,24 @@ def evaluate(
             failed[name] = sentence(error)
     replies.close()
     return results, failed
+
+
+def evaluate_sites(grid: Grid, plan: Plan, weights: Weights, *, run: str) -> list[SiteResult]:
+    """Test a model at every site of a grid that has test labels for a planned task.
+
+    Args:
+        grid: Any sites, whether they trained the model or not.
+        plan: What the model is, and which tasks count.
+        weights: Encoder, STF-Net and heads.
+        run: Each site keeps its predictions in this folder of its state folder.
+
+    Raises:
+        FederationError: A site could not answer.
+    """
+    with tempfile.TemporaryDirectory(prefix="echofm-") as scratch:
+        sites = gather_sites(grid, plan, run, Path(scratch), ignore, least=1)
+        results, failed = evaluate(grid, plan, weights, sites, run, Path(scratch))
+    if failed:
+        reasons = "; ".join(f"{site}: {why.rstrip('.')}" for site, why in failed.items())
+        raise FederationError(f"{many(len(failed), 'site')} could not be evaluated ({reasons}).")
+    return results

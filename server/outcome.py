@@ -16,7 +16,7 @@ from echofm_core.errors import FederationError
 from echofm_core.plan import Plan
 from echofm_core.plural import many
 from echofm_core.privacy.config import PrivacyKind
-from server.rounds import FederationResult
+from server.ending import FederationResult
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,13 +34,14 @@ ABSENT = {
 _SCORES = ["model", "site", "task", "metric", "value", "low", "high", "patients"]
 
 
-def conclude(plan: Plan, folder: Path, result: FederationResult) -> Path:
+def conclude(plan: Plan, folder: Path, result: FederationResult, seconds: float) -> Path:
     """Write scores, counts, summary, card and report into a finished run's folder.
 
     Args:
         plan: What was run.
         folder: Run folder; weights and ``metrics.parquet`` are there.
         result: What the run ended with.
+        seconds: How long it took, over all its sessions.
 
     Returns:
         Path of ``report.html``.
@@ -61,7 +62,7 @@ def conclude(plan: Plan, folder: Path, result: FederationResult) -> Path:
         "name": plan.name,
         "plan_hash": plan.digest(),
         "digest": result.digest,
-        "seconds": result.seconds,
+        "seconds": seconds,
         "origin": f"Trained between {many(len(result.sites), 'site')}; no recording left its site.",
         "synthetic": False,
         "versions": {},

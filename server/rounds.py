@@ -1,24 +1,18 @@
-"""A whole federation: who is there, pre-training, fine-tuning, test, and what stays on disk.
+"""A whole federation: who is there, pre-training, fine-tuning, and its end.
 
-Reading order: :func:`run_federation` tells the story; ``server/phase.py`` is its round loop.
+Reading order: :func:`run_federation` tells the story; ``server/phase.py`` is its round loop, and
+``server/ending.py`` tests the model and writes what stays.
 """
 
 from __future__ import annotations
 
-import math
-import os
-import shutil
-import tempfile
-import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from flwr.serverapp import Grid
 
-from echofm_core.checksum import digest
 from echofm_core.contract import (
     DECODER,
     ENCODER,
@@ -27,27 +21,20 @@ from echofm_core.contract import (
     LORA_B,
     STF_NET,
     Phase,
-    SiteDescription,
-    SiteResult,
     Weights,
 )
-from echofm_core.errors import FederationError
+from echofm_core.pages.files import write_whole
 from echofm_core.plan import Plan
-from echofm_core.plural import many
-from echofm_core.run_claim import has_rounds
+from echofm_core.run_claim import PLAN, has_rounds
 from echofm_core.runtime.held_file import alone_in
 from echofm_core.tracking.listener import Tracking, require_trackers
-from server.evaluation import evaluate
+from server.ending import Ending, FederationResult, finish
 from server.events import Event, EventKind, OnEvent, ignore
-from server.journal import Entry, Journal, write_json
-from server.metrics_table import metrics_table
+from server.journal import Entry, Journal
 from server.phase import Participant, PhaseRun, round_event, train_phase
 from server.sites import Site, gather_sites, participants_of
 from server.tracked import tracked
 from server.unlearned import unlearned_tasks, unseen_clips
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = [
     "Event",
@@ -55,38 +42,11 @@ __all__ = [
     "FederationResult",
     "Participant",
     "PhaseRun",
-    "evaluate_sites",
     "pretrained_encoder",
     "run_federation",
     "run_name",
     "train_phase",
 ]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FederationResult:
-    """What a federation ends with.
-
-    Attributes:
-        weights: Shared groups of the final model, float32, adapters merged; after pre-training
-            alone the encoder.
-        digest: Their digest.
-        site_results: Test scores, in site order.
-        failed: Site -> why its test did not count.
-        sites: Site -> what it said of itself.
-        seconds: Wall time of all rounds, those before an interruption too, and of the test.
-        metrics: Columns arm, phase, round, site, metric, value.
-        warnings: A sentence for each site with a task hardly learnt, or with clips never seen.
-    """
-
-    weights: Weights
-    digest: str
-    site_results: tuple[SiteResult, ...]
-    failed: Mapping[str, str]
-    sites: Mapping[str, SiteDescription]
-    seconds: float
-    metrics: pd.DataFrame
-    warnings: tuple[str, ...] = ()
 
 
 def run_federation(
@@ -125,7 +85,7 @@ def run_federation(
         ResumeError: The folder holds a run and ``resume`` is false, or the plan differs.
         FederationError: Too few sites are there, or a round has too few usable updates.
     """
-    from echofm_core.models.lora import require_adapters
+    from echofm_core.models.lora import merged, require_adapters
 
     tell, run, scratch = on_event or ignore, run_name(plan), folder / "scratch"
     require_trackers(plan)
@@ -146,49 +106,10 @@ def run_federation(
                     # The next phase begins from the checkpoint, so that one model is in memory.
                     weights = {}
                     weights = _run_phase(grid, plan, phase, sites, journal, folder, tell, tracking)
+        weights = merged(weights, plan.finetune.lora)
         warned = _warn(journal, sites, plan, tell)
-        weights = _plain(plan, weights)
-        started = time.monotonic()
-        results: list[SiteResult] = []
-        failed: dict[str, str] = {}
-        if plan.finetune.rounds:
-            results, failed = _test(grid, plan, weights, sites, folder, tell, run, floor)
-        entries = journal.entries()
-        seconds = sum(entry.seconds for entry in entries) + time.monotonic() - started
-        metrics = metrics_table(arm, entries, results)
-        _write_outcome(folder, plan, weights, entries, metrics)
-        shutil.rmtree(scratch, ignore_errors=True)
-        return FederationResult(
-            weights=weights,
-            digest=digest(weights),
-            site_results=tuple(results),
-            failed=failed,
-            sites={site: found.about for site, found in sites.items()},
-            seconds=round(seconds, 1),
-            metrics=metrics,
-            warnings=warned,
-        )
-
-
-def evaluate_sites(grid: Grid, plan: Plan, weights: Weights, *, run: str) -> list[SiteResult]:
-    """Test a model at every site of a grid that has test labels for a planned task.
-
-    Args:
-        grid: Any sites, whether they trained the model or not.
-        plan: What the model is, and which tasks count.
-        weights: Encoder, STF-Net and heads.
-        run: Each site keeps its predictions in this folder of its state folder.
-
-    Raises:
-        FederationError: A site could not answer.
-    """
-    with tempfile.TemporaryDirectory(prefix="echofm-") as scratch:
-        sites = gather_sites(grid, plan, run, Path(scratch), ignore, least=1)
-        results, failed = evaluate(grid, plan, weights, sites, run, Path(scratch))
-    if failed:
-        reasons = "; ".join(f"{site}: {why.rstrip('.')}" for site, why in failed.items())
-        raise FederationError(f"{many(len(failed), 'site')} could not be evaluated ({reasons}).")
-    return results
+        end = Ending(folder=folder, run=run, arm=arm, warnings=warned, floor=floor, tell=tell)
+        return finish(grid, plan, weights, sites, journal.entries(), end)
 
 
 def run_name(plan: Plan) -> str:
@@ -292,60 +213,8 @@ def _frozen(plan: Plan, phase: Phase) -> frozenset[str]:
     return frozenset() if phase is Phase.PRETRAIN else frozen_groups(plan.finetune)
 
 
-def _plain(plan: Plan, weights: Weights) -> Weights:
-    """The final model as everything else reads it: without adapters."""
-    from echofm_core.models.lora import merged
-
-    return merged(weights, plan.finetune.lora)
-
-
-def _test(
-    grid: Grid,
-    plan: Plan,
-    weights: Weights,
-    sites: Mapping[str, Site],
-    folder: Path,
-    tell: OnEvent,
-    run: str,
-    floor: bool,
-) -> tuple[list[SiteResult], dict[str, str]]:
-    """Test the final model; a site that fails is named, and its row is missing."""
-    started = time.monotonic()
-    results, failed = evaluate(grid, plan, weights, sites, run, folder / "scratch", floor=floor)
-    seconds = round(time.monotonic() - started, 3)
-    outcome = {"sites": [_told(result) for result in results], "failed": failed}
-    write_json(folder / "evaluation.json", {**outcome, "plan_hash": plan.digest()})
-    names = tuple(result.site for result in results)
-    tell(Event(kind=EventKind.EVALUATED, sites=names, refused=failed, seconds=seconds))
-    return results, failed
-
-
-def _told(result: SiteResult) -> dict[str, object]:
-    """A result for a JSON file, which knows no NaN: not defined is null."""
-    scores = {
-        name: [value if math.isfinite(value) else None for value in astuple(score)]
-        for name, score in result.scores.items()
-    }
-    return {**asdict(result), "scores": scores}
-
-
 def _keep_plan(plan: Plan, folder: Path) -> None:
     """Write ``plan.toml``; one that a finished round belongs to stays."""
-    path = folder / "plan.toml"
+    path = folder / PLAN
     if not (path.exists() and has_rounds(folder)):
-        partial = folder / f".plan.{os.getpid()}"
-        partial.write_text(plan.to_toml(), encoding="utf-8")
-        partial.replace(path)
-
-
-def _write_outcome(
-    folder: Path, plan: Plan, weights: Weights, entries: Sequence[Entry], metrics: pd.DataFrame
-) -> None:
-    """Write the final model and the table of metrics."""
-    from echofm_core.models.saved import save_model, trained_tasks
-
-    groups = {group for entry in entries for site in entry.sites.values() for group in site.counts}
-    save_model(folder / "model", weights, plan, trained_tasks(groups))
-    partial = folder / f".metrics.parquet.{os.getpid()}"
-    metrics.to_parquet(partial, index=False)
-    partial.replace(folder / "metrics.parquet")
+        write_whole(path, plan.to_toml().encode())

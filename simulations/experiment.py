@@ -34,7 +34,10 @@ from echofm_core.report.words import words_of
 from echofm_core.run_claim import claim, held, look
 from echofm_core.runtime.threads import thread_pool
 from echofm_core.sessions import Sessions
-from server.rounds import Event, FederationResult, evaluate_sites, run_federation, run_name
+from server.ending import FederationResult
+from server.evaluation import evaluate_sites
+from server.events import Event
+from server.rounds import run_federation, run_name
 from simulations.arms import EVERYTHING, Arm, plan_arms
 from simulations.engine import Engine, SiteSettings
 from simulations.floor import write_floor

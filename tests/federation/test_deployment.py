@@ -18,10 +18,11 @@ from client.preflight import preflight
 from echofm_core.errors import FederationError, PlanError
 from echofm_core.models.weights import load_metadata
 from echofm_core.plan import Plan
+from server.ending import FederationResult
 from server.launch import register, start, stop, superlink
 from server.outcome import score_table
 from server.provision import provision
-from server.rounds import FederationResult, run_federation, run_name
+from server.rounds import run_federation, run_name
 from server.submit import submit
 from simulations.engine import Engine, SiteSettings
 from tests.federation.small import TEST, TRAIN, small_plan, with_states

@@ -18,8 +18,9 @@ from echofm_core.models.saved import load_model
 from echofm_core.models.weights import load, to_arrays
 from echofm_core.plan import Plan
 from echofm_core.tasks import Task
+from server.ending import FederationResult
 from server.events import Event
-from server.rounds import FederationResult, pretrained_encoder, run_federation
+from server.rounds import pretrained_encoder, run_federation
 from simulations.engine import Engine, SiteSettings
 from tests.federation.small import NAMES, small_plan, with_states
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from io import StringIO
@@ -11,19 +12,23 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from flwr.app import Context, RecordDict
 from rich.console import Console
 
 from echofm_core.contract import Score
 from echofm_core.errors import FederationError
 from echofm_core.report.run_files import read_run
 from echofm_core.report.terminal import print_run
+from server.app import app
+from server.ending import FederationResult
 from server.outcome import conclude, paired_table, score_table
-from server.rounds import FederationResult, run_federation
+from server.rounds import run_federation
 from server.sites import gather_sites
 from simulations.engine import Engine, SiteSettings
 from tests.federation.small import NAMES, TEST, TRAIN, small_plan, with_states
 
 Done = tuple[Path, FederationResult]
+SECONDS = 12.5
 PLAN = small_plan(pretrain={"rounds": 1}, finetune={"rounds": 1})
 
 
@@ -33,7 +38,7 @@ def done(built_sites: list[SiteSettings], tmp_path_factory: pytest.TempPathFacto
     with Engine() as engine:
         grid = engine.grid(with_states(built_sites, folder / "state"))
         result = run_federation(grid, PLAN, folder / "run", floor=True)
-    assert conclude(PLAN, folder / "run", result) == folder / "run" / "report.html"
+    assert conclude(PLAN, folder / "run", result, SECONDS) == folder / "run" / "report.html"
     return folder, result
 
 
@@ -119,25 +124,30 @@ def test_summary_and_card_are_those_of_a_simulation(done: Done) -> None:
     folder, result = done
     summary = json.loads((folder / "run" / "summary.json").read_text())
     assert summary["digest"] == result.digest and summary["plan_hash"] == PLAN.digest()
-    assert summary["seconds"] == result.seconds > 0
+    assert summary["seconds"] == SECONDS
     card = (folder / "run" / "model" / "README.md").read_text()
     assert "Trained between 3 sites" in card and result.digest in card
     assert "| alpha | not told | 4 | 4 |" in card
 
 
-def test_a_resumed_run_counts_the_time_of_its_first_session(
-    done: Done, built_sites: list[SiteSettings]
+def test_a_resumed_run_counts_the_time_of_its_earlier_sessions(
+    done: Done, built_sites: list[SiteSettings], tmp_path: Path
 ) -> None:
-    """Nothing is trained again, so the rounds' seconds are those of the journal."""
-    folder, first = done
-    rounds = sum(
-        json.loads(path.read_text())["seconds"] for path in (folder / "run/journal").iterdir()
+    """Of the ServerApp; all rounds are done, so that it tests the model and ends."""
+    run = tmp_path / "run"
+    shutil.copytree(done[0] / "run", run)
+    (run / "sessions.json").write_text('{"seconds": [1000.0, 500.0]}')
+    config = {"plan": str(run / "plan.toml"), "run-folder": str(run), "resume": True}
+    context = Context(
+        run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config=dict(config)
     )
     with Engine() as engine:
-        grid = engine.grid(with_states(built_sites, folder / "state"))
-        again = run_federation(grid, PLAN, folder / "run", resume=True)
-    assert min(first.seconds, again.seconds) > rounds - 0.1
-    assert again.seconds < first.seconds + 30
+        app(engine.grid(with_states(built_sites, tmp_path / "state")), context)
+    earlier = [1000.0, 500.0]
+    *before, now = json.loads((run / "sessions.json").read_text())["seconds"]
+    assert before == earlier and 0 < now < 100
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["seconds"] == pytest.approx(sum(earlier) + now, abs=0.1)
 
 
 def test_a_task_that_nobody_has_labels_for_is_said_once(done: Done, tmp_path: Path) -> None:
@@ -145,7 +155,7 @@ def test_a_task_that_nobody_has_labels_for_is_said_once(done: Done, tmp_path: Pa
     plan = small_plan(finetune={"tasks": ["ef", "esv"]})
     (tmp_path / "model").mkdir()
     (tmp_path / "plan.toml").write_text(plan.to_toml())
-    conclude(plan, tmp_path, done[1])
+    conclude(plan, tmp_path, done[1], SECONDS)
     assert "labels" not in " ".join(json.loads((tmp_path / "summary.json").read_text())["notes"])
     card = (tmp_path / "model" / "README.md").read_text()
     print_run(read_run(tmp_path), console := Console(width=300, record=True, file=StringIO()))
@@ -172,8 +182,8 @@ def test_a_run_that_could_be_tested_nowhere_is_no_success(done: Done, tmp_path: 
     failed: Mapping[str, str] = {"alpha": "IndexError.", "beta": "IndexError."}
     nowhere = replace(done[1], site_results=(), failed=failed)
     with pytest.raises(FederationError, match=r"could not be tested at any of 2 sites \(alpha: In"):
-        conclude(PLAN, tmp_path, nowhere)
+        conclude(PLAN, tmp_path, nowhere, SECONDS)
     assert "alpha could not be tested: IndexError." in (tmp_path / "report.html").read_text()
     partly = replace(done[1], failed={"gamma": "IndexError."})
-    assert conclude(PLAN, tmp_path, partly).exists()
+    assert conclude(PLAN, tmp_path, partly, SECONDS).exists()
     assert math.isfinite(json.loads((tmp_path / "summary.json").read_text())["seconds"])

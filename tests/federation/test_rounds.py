@@ -12,10 +12,10 @@ from echofm_core.contract import group_of
 from echofm_core.errors import FederationError, ResumeError
 from echofm_core.models.weights import load, load_metadata
 from echofm_core.plan import Plan
+from server.ending import FederationResult
+from server.evaluation import evaluate_sites
 from server.events import Event, EventKind
 from server.rounds import (
-    FederationResult,
-    evaluate_sites,
     pretrained_encoder,
     run_federation,
     run_name,
