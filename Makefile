@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO ?= demo
+# Test files are shared out to one process a core, long ones first (tests/conftest.py).
+SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test test-fast lint format install clean
 
@@ -13,10 +15,10 @@ demo: install ## Train a federation of five synthetic institutions and write dem
 	$(BIN)/echofm demo $(DEMO)
 
 test: install ## The whole test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 test-fast: install ## The suite without the long tests
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow"
 
 lint: install ## ruff, format check, mypy strict
 	$(BIN)/ruff check .

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.commands import Echofm
+
 ECHOFM = Path(sys.executable).with_name("echofm")
 
 
@@ -36,11 +38,11 @@ def test_every_help_page_works_and_names_its_use(command: tuple[str, ...]) -> No
     ],
 )
 def test_a_wrong_plan_ends_with_one_sentence_and_its_code(
-    tmp_path: Path, text: str, code: int, sentence: str
+    echofm: Echofm, tmp_path: Path, text: str, code: int, sentence: str
 ) -> None:
     plan = tmp_path / "plan.toml"
     plan.write_text(text)
-    result = run("simulate", plan, "--out", tmp_path / "run")
+    result = echofm("simulate", plan, "--out", tmp_path / "run")
     assert result.returncode == code, result.stderr
     assert sentence in result.stderr
     assert "Traceback" not in result.stderr
@@ -60,11 +62,11 @@ def test_a_missing_plan_names_its_path(tmp_path: Path) -> None:
     assert "none.toml does not exist" in result.stderr
 
 
-def test_an_empty_folder_is_no_data_root(tmp_path: Path) -> None:
+def test_an_empty_folder_is_no_data_root(echofm: Echofm, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     plan = tmp_path / "plan.toml"
     plan.write_text("[machine]\nroots = ['empty']")
-    result = run("simulate", plan, "--out", tmp_path / "run")
+    result = echofm("simulate", plan, "--out", tmp_path / "run")
     assert result.returncode == 11, result.stderr
     assert "Traceback" not in result.stderr
 

@@ -39,15 +39,20 @@ device = "cpu"
 SPLITS = ["TRAIN"] * 10 + ["VAL"] * 4 + ["TEST"] * 6
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    """Folder with ``data/`` and ``plan.toml``."""
-    (tmp_path / "data/Videos").mkdir(parents=True)
+def write_home(folder: Path) -> Path:
+    """Fill a folder with ``data/`` and ``plan.toml``."""
+    (folder / "data/Videos").mkdir(parents=True)
     rows = ["FileName,EF,ESV,EDV,Split"]
     for number, split in enumerate(SPLITS):
         ef = 25.0 + 50 * (number * 7 % 20) / 20
-        write_avi(tmp_path / f"data/Videos/0X{number}.avi", beating_disc(ef, number), fps=40)
+        write_avi(folder / f"data/Videos/0X{number}.avi", beating_disc(ef, number), fps=40)
         rows.append(f"0X{number},{ef},{100 - ef},100,{split}")
-    (tmp_path / "data/FileList.csv").write_text("\n".join(rows) + "\n")
-    (tmp_path / "plan.toml").write_text(PLAN)
-    return tmp_path
+    (folder / "data/FileList.csv").write_text("\n".join(rows) + "\n")
+    (folder / "plan.toml").write_text(PLAN)
+    return folder
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """Folder with ``data/`` and ``plan.toml``."""
+    return write_home(tmp_path)

@@ -1,7 +1,6 @@
 """One institution that begins with imported weights: by --start, or by its plan."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +11,8 @@ from echofm_core.models.checkpoints.wish import Wish
 from echofm_core.models.saved import load_weights
 from tests.institution.conftest import PLAN
 from tests.models.checkpoints.made import pretrained, write
+from tests.support.commands import Echofm
 
-ECHOFM = Path(sys.executable).with_name("echofm")
 #: One round that trains heads alone, so that the encoder comes out as it went in.
 PROBE = PLAN.replace("rounds = 4", "rounds = 1\nmode = 'linear'")
 
@@ -27,17 +26,18 @@ def weights(home: Path) -> Path:
     return home / "weights"
 
 
-def finetune(home: Path, plan: str, *more: str) -> subprocess.CompletedProcess[str]:
+def finetune(echofm: Echofm, home: Path, plan: str, *more: str) -> subprocess.CompletedProcess[str]:
     (home / "plan.toml").write_text(plan)
-    words = [str(ECHOFM), "finetune", "plan.toml", "--out", "run", *more]
-    return subprocess.run(words, cwd=home, capture_output=True, text=True, timeout=240, check=False)
+    return echofm("finetune", "plan.toml", "--out", "run", *more, cwd=home)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("by_plan", [True, False])
-def test_the_encoder_is_the_imported_one(home: Path, weights: Path, by_plan: bool) -> None:
+def test_the_encoder_is_the_imported_one(
+    echofm: Echofm, home: Path, weights: Path, by_plan: bool
+) -> None:
     told = PROBE + "start = 'weights'\n" if by_plan else PROBE
-    result = finetune(home, told, *([] if by_plan else ["--start", "weights"]))
+    result = finetune(echofm, home, told, *([] if by_plan else ["--start", "weights"]))
     assert result.returncode == 0, result.stderr
     final, start = load_weights(home / "run"), load_weights(weights)
     encoder = [name for name in start if name.startswith("encoder.")]
@@ -46,11 +46,11 @@ def test_the_encoder_is_the_imported_one(home: Path, weights: Path, by_plan: boo
 
 
 def test_weights_for_other_positions_are_refused_before_anything_is_read(
-    home: Path, weights: Path
+    echofm: Echofm, home: Path, weights: Path
 ) -> None:
     """They would load: positions are no weights."""
     larger = PROBE.replace("size = 32", "size = 64")
-    result = finetune(home, larger, "--start", "weights")
+    result = finetune(echofm, home, larger, "--start", "weights")
     assert result.returncode == 16
     assert "model.position_grid = [2, 4, 4], the plan [2, 8, 8]" in result.stderr
     assert not (home / "run").exists()

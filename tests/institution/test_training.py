@@ -23,18 +23,25 @@ from echofm_core.models.saved import load_model, load_weights
 from echofm_core.models.weights import load_metadata, save
 from echofm_core.plan import Plan, load_plan, plan_from_mapping
 from tests.data.files import speckle, write_avi
-from tests.institution.conftest import PLAN
+from tests.institution.conftest import PLAN, write_home
+from tests.support.commands import Echofm
 from tests.tracking.read import tensorboard_curves
 
 
-@pytest.fixture
-def plan(home: Path) -> Plan:
-    return load_plan(home / "plan.toml")
+@pytest.fixture(scope="module")
+def institution(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home that nobody changes: runs go elsewhere."""
+    return write_home(tmp_path_factory.mktemp("institution"))
 
 
 @pytest.fixture
-def data(home: Path, plan: Plan) -> InstitutionData:
-    return prepare(plan, home / "cache")
+def plan(institution: Path) -> Plan:
+    return load_plan(institution / "plan.toml")
+
+
+@pytest.fixture(scope="module")
+def data(institution: Path) -> InstitutionData:
+    return prepare(load_plan(institution / "plan.toml"), institution / "cache")
 
 
 def claim(plan: Plan, path: Path, phase: Phase = Phase.FINETUNE, **more: object) -> RunFolder:
@@ -202,24 +209,26 @@ def test_a_private_plan_is_refused(data: InstitutionData, plan: Plan, tmp_path: 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_the_commands_killed_and_gone_on_with(home: Path) -> None:
+def test_the_commands_killed_and_gone_on_with(echofm: Echofm, home: Path) -> None:
     """pretrain, then finetune killed with SIGKILL after its first round and resumed, then
     evaluate and predict: the real command, real processes. TensorBoard has each round once."""
 
-    def echofm(*words: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(_words(*words), capture_output=True, text=True, check=True)
+    def ended(*words: object) -> str:
+        done = echofm(*words)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     (home / "plan.toml").write_text(PLAN + 'track = ["tensorboard"]\n')
-    echofm("pretrain", home / "plan.toml", "--out", home / "mae")
+    ended("pretrain", home / "plan.toml", "--out", home / "mae")
     tune = ("finetune", home / "plan.toml", "--start", home / "mae")
-    echofm(*tune, "--out", home / "whole")
+    ended(*tune, "--out", home / "whole")
     process = subprocess.Popen(_words(*tune, "--out", home / "cut"), stdout=subprocess.DEVNULL)
     while process.poll() is None and not (home / "cut/journal/finetune-00001.json").exists():
         time.sleep(0.01)
     process.kill()
     process.wait()
-    done = echofm(*tune, "--out", home / "cut", "--resume")
-    assert "EF MAE" in done.stdout
+    done = ended(*tune, "--out", home / "cut", "--resume")
+    assert "EF MAE" in done
     assert _model(home / "cut") == _model(home / "whole")
     curves = [tensorboard_curves(home / name)["finetune/loss"] for name in ("cut", "whole")]
     assert curves[0] == curves[1] and [step for step, _ in curves[0]] == [1, 2, 3, 4]
@@ -229,12 +238,12 @@ def test_the_commands_killed_and_gone_on_with(home: Path) -> None:
     card = (home / "cut/model/README.md").read_text()
     assert "data of one institution" in card and "| institution |" in card
     everyone = ("--everything", "--seen")  # those that it was trained on too
-    echofm("evaluate", home / "cut", home / "data", *everyone, "--out", home / "all")
+    ended("evaluate", home / "cut", home / "data", *everyone, "--out", home / "all")
     scores = pd.read_parquet(home / "all/scores.parquet")
     assert set(scores.loc[scores["task"] == "ef", "patients"]) == {20}
     cine = write_avi(home / "own.avi", speckle(20, 96, 128))
-    read = echofm("predict", home / "cut", cine, "--form", "csv")
-    assert read.stdout.startswith("file,task,value")
+    read = ended("predict", home / "cut", cine, "--form", "csv")
+    assert read.startswith("file,task,value")
 
 
 def _words(*words: object) -> list[str]:

@@ -1,9 +1,5 @@
 """Counts of the base model, by arithmetic done here, and the command that prints them."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
 from echofm_core.models.anatomy import anatomy_of, count, parameters_by_group
@@ -11,6 +7,7 @@ from echofm_core.models.build import build_autoencoder, build_echo_model
 from echofm_core.models.config import StfNetForm
 from echofm_core.plan import Plan, plan_from_mapping
 from tests.models.small import small_plan
+from tests.support.commands import Echofm
 
 
 def base(form: StfNetForm = StfNetForm.COMPACT) -> Plan:
@@ -68,12 +65,9 @@ def test_85_percent_leaves_240_of_1568_tokens() -> None:
     assert (anatomy.grid.tokens, anatomy.hidden) == (1568, 166)
 
 
-def test_the_command_prints_them() -> None:
-    echofm = Path(sys.executable).with_name("echofm")
-    result = subprocess.run(
-        [str(echofm), "model", "--size", "base", "--stf-net", "published"],
-        capture_output=True, text=True, timeout=120, check=True,
-    )  # fmt: skip
+def test_the_command_prints_them(echofm: Echofm) -> None:
+    result = echofm("model", "--size", "base", "--stf-net", "published")
+    assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
     for words in (
         ("encoder", "85.45 M", "341.8", "170.9"),
@@ -88,11 +82,7 @@ def test_the_command_prints_them() -> None:
         assert any(all(word in line for word in words) for line in lines), words
 
 
-def test_the_command_refuses_what_cannot_be_cut() -> None:
-    echofm = Path(sys.executable).with_name("echofm")
-    result = subprocess.run(
-        [str(echofm), "model", "--pixels", "64", "--patch", "24"],
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+def test_the_command_refuses_what_cannot_be_cut(echofm: Echofm) -> None:
+    result = echofm("model", "--pixels", 64, "--patch", 24)
     assert result.returncode == 10
     assert "data.size 64 is not a multiple of model.patch 24" in result.stderr

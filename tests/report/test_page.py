@@ -27,6 +27,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def small(made: Path) -> Path:
+    """Every file that ``made`` has, with less in it, for questions that less answers as well."""
+    run = write_made_run(made.with_name("small"), small=True)
+    shutil.copytree(made / "pictures", run / "pictures")
+    names = [{file.relative_to(at).parts[0] for file in at.iterdir()} for at in (made, run)]
+    assert names[0] - {"report.html"} == names[1]
+    return run
+
+
+@pytest.fixture(scope="module")
 def page(made: Path) -> str:
     return write_report(made).read_text()
 
@@ -39,9 +49,9 @@ def without(run: Path, to: Path, *names: str) -> str:
     return words_of(write_report(to).read_text())
 
 
-def test_folders_of_this_machine_are_not_passed_on(made: Path, tmp_path: Path) -> None:
+def test_folders_of_this_machine_are_not_passed_on(small: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    shutil.copytree(made, run)
+    shutil.copytree(small, run)
     plan = load_plan(run / "plan.toml")
     places = {"roots": ("/home/someone/secret/CAMUS_public",), "cache": "/home/someone/cache"}
     machine = plan.machine.model_copy(update=places)
@@ -141,10 +151,10 @@ def test_without_predictions_the_threshold_and_the_comparisons_are_still_there(
     assert "federated against the best single site" in text
 
 
-def test_private_training_has_words_where_its_loss_would_be(made: Path, tmp_path: Path) -> None:
+def test_private_training_has_words_where_its_loss_would_be(small: Path, tmp_path: Path) -> None:
     """tmed2 fine-tuned privately: its epsilon is in the metrics, a loss is not. Then all did."""
     run = tmp_path / "run"
-    shutil.copytree(made, run)
+    shutil.copytree(small, run)
     table = pd.read_parquet(run / "metrics.parquet")
     here = (table["site"] == "tmed2") & (table["phase"] == "finetune")
     table.loc[here, "metric"] = "epsilon"
@@ -189,9 +199,9 @@ def test_the_same_run_gives_the_same_page(made: Path, page: str) -> None:
     ],
 )
 def test_an_absent_file_is_named_where_it_would_be(
-    made: Path, tmp_path: Path, name: str, said: str
+    small: Path, tmp_path: Path, name: str, said: str
 ) -> None:
-    assert said in without(made, tmp_path / "run", name)
+    assert said in without(small, tmp_path / "run", name)
 
 
 def test_an_empty_folder_still_gives_a_page(tmp_path: Path) -> None:
@@ -200,9 +210,9 @@ def test_an_empty_folder_still_gives_a_page(tmp_path: Path) -> None:
     assert "no two models" in text or "paired.parquet is not in the run folder" in text
 
 
-def test_a_damaged_table_is_named(made: Path, tmp_path: Path) -> None:
+def test_a_damaged_table_is_named(small: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    shutil.copytree(made, run)
+    shutil.copytree(small, run)
     (run / "scores.parquet").write_bytes(b"not parquet")
     (run / "predictions" / "federated.parquet").write_bytes(b"neither")
     text = words_of(write_report(run).read_text())
@@ -221,9 +231,9 @@ def test_leave_one_out_files_are_one_model(made: Path, tmp_path: Path) -> None:
     assert len(read_run(run).predictions["leave_one_out"]) == len(whole)
 
 
-def test_no_privacy_is_said_plainly(made: Path, tmp_path: Path) -> None:
+def test_no_privacy_is_said_plainly(small: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    shutil.copytree(made, run)
+    shutil.copytree(small, run)
     text = (run / "summary.json").read_text()
     (run / "summary.json").write_text(re.sub(r'"privacy": \[.*\]', '"privacy": []', text))
     assert "No differential privacy was applied" in words_of(write_report(run).read_text())

@@ -1,8 +1,6 @@
 """`echofm model import` as a user meets it."""
 
 import hashlib
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -10,23 +8,19 @@ from echofm_core.models import weights as files
 from echofm_core.models.build import build_autoencoder
 from echofm_core.plan import load_plan
 from tests.models.checkpoints.made import pretrained
-
-ECHOFM = Path(sys.executable).with_name("echofm")
-
-
-def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [str(ECHOFM), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+from tests.support.commands import Echofm
 
 
-def test_it_writes_weights_that_its_own_lines_of_a_plan_load(tmp_path: Path) -> None:
+def test_it_writes_weights_that_its_own_lines_of_a_plan_load(
+    echofm: Echofm, tmp_path: Path
+) -> None:
     """A hub folder, whose config.json says what was seen; imported for frames of twice the side.
 
     A block has 15 tensors; the encoder 4 blocks and 4 more, the decoder 4 blocks and 6 more: 130.
     """
     pretrained().save_pretrained(tmp_path / "hub")
     out = tmp_path / "ours"
-    result = run(
+    result = echofm(
         "model", "import", tmp_path / "hub", "--out", out, "--size", "tiny", "--pixels", 64
     )
     assert result.returncode == 0, result.stderr
@@ -40,9 +34,9 @@ def test_it_writes_weights_that_its_own_lines_of_a_plan_load(tmp_path: Path) -> 
     files.load_arrays(build_autoencoder(plan), files.load(out / "model.safetensors"))
 
 
-def test_the_card_holds_what_a_reader_needs(tmp_path: Path) -> None:
+def test_the_card_holds_what_a_reader_needs(echofm: Echofm, tmp_path: Path) -> None:
     pretrained(decoder_num_hidden_layers=2).save_pretrained(tmp_path / "hub")
-    result = run("model", "import", tmp_path / "hub", "--out", tmp_path / "ours")
+    result = echofm("model", "import", tmp_path / "hub", "--out", tmp_path / "ours")
     assert result.returncode == 0, result.stderr
     card = (tmp_path / "ours" / "README.md").read_text()
     source = hashlib.sha256((tmp_path / "hub" / "model.safetensors").read_bytes()).hexdigest()
@@ -65,18 +59,20 @@ def test_the_card_holds_what_a_reader_needs(tmp_path: Path) -> None:
     assert str(tmp_path) not in card
 
 
-def test_a_checkpoint_that_cannot_be_used_ends_with_one_sentence(tmp_path: Path) -> None:
+def test_a_checkpoint_that_cannot_be_used_ends_with_one_sentence(
+    echofm: Echofm, tmp_path: Path
+) -> None:
     (tmp_path / "a.pt").write_bytes(b"no checkpoint")
-    result = run("model", "import", tmp_path / "a.pt", "--out", tmp_path / "ours")
+    result = echofm("model", "import", tmp_path / "a.pt", "--out", tmp_path / "ours")
     assert result.returncode == 16
     assert "Traceback" not in result.stderr
     assert "a.pt" in result.stderr and "cannot be read" in result.stderr
     assert not (tmp_path / "ours").exists()
 
 
-def test_a_model_without_a_word_still_prints_its_anatomy() -> None:
-    result = run("model", "--size", "tiny", "--pixels", "64", "--patch", "8")
+def test_a_model_without_a_word_still_prints_its_anatomy(echofm: Echofm) -> None:
+    result = echofm("model", "--size", "tiny", "--pixels", "64", "--patch", "8")
     assert result.returncode == 0
     assert "tiny encoder" in result.stdout
-    help_page = run("model", "import", "--help")
+    help_page = echofm("model", "import", "--help")
     assert "Usage: echofm model import" in help_page.stdout

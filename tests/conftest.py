@@ -1,0 +1,26 @@
+"""What holds for all tests: one thread a process, since `make test` runs several side by side."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.commands import Echofm, forked_commands
+
+#: Before torch and numpy are loaded; what a test starts takes it along.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with long tests come first, so that no worker is left alone with one at the end."""
+    long = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in long)
+
+
+@pytest.fixture(scope="session")
+def echofm() -> Iterator[Echofm]:
+    """The command ``echofm``, in a process of its own each time."""
+    with forked_commands() as command:
+        yield command
