@@ -10,7 +10,7 @@ import pytest
 from tests.support.commands import Echofm, forked_commands
 
 #: Before torch and numpy are loaded; what a test starts takes it along.
-os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["OMP_NUM_THREADS"] = os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
