@@ -12,6 +12,8 @@ from pydantic import Field, ValidationError, field_validator
 
 from echofm_core.contract import site_name_fault
 from echofm_core.errors import EnvironmentClashError, PlanError
+from echofm_core.plan_complaints import complaint
+from echofm_core.preflight import check_device_word
 from echofm_core.section import Section
 
 
@@ -45,12 +47,19 @@ class SiteFile(Section):
             raise ValueError(f"{name[:80]!r} {fault}")
         return name
 
+    @field_validator("device")
+    @classmethod
+    def _device(cls, device: str) -> str:
+        check_device_word(device)
+        return device
+
 
 def load_site(folder: Path) -> SiteFile:
     """Read ``site.toml`` of a site folder, paths made absolute.
 
     Raises:
         PlanError: Missing, not TOML, or not valid.
+        EnvironmentClashError: ``device`` is no device.
     """
     path = folder / "site.toml"
     try:
@@ -61,8 +70,8 @@ def load_site(folder: Path) -> SiteFile:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PlanError(f"{path} cannot be read as TOML ({error}).") from None
     except ValidationError as error:
-        wrong = (f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-        raise PlanError(f"{path} is not valid: {'; '.join(wrong)}.") from None
+        wrong = "; ".join(complaint(item, SiteFile) for item in error.errors())
+        raise PlanError(f"{path} is not valid: {wrong}.") from None
     base = folder.resolve()
     named = ("manifest", "store", "state", *(("secret",) if site.secret else ()))
     paths = {key: str(base / getattr(site, key)) for key in named}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from echofm_core.errors import EnvironmentClashError, FederationError
+from echofm_core.plural import many
 from server.provision import CONNECTION, Kit
 
 #: Seconds that a tool has to answer.
@@ -77,7 +78,13 @@ def run_status(kit: Kit, run_id: str) -> tuple[str, str]:
     Raises:
         FederationError: The SuperLink does not say.
     """
-    (run,) = ask(kit, "list", CONNECTION, "--run-id", run_id)["runs"]
+    runs = ask(kit, "list", CONNECTION, "--run-id", run_id)["runs"]
+    if len(runs) != 1:
+        raise FederationError(
+            f"the SuperLink lists {many(len(runs), 'run')} with the number {run_id}, not one; it "
+            "may have been started anew since."
+        )
+    (run,) = runs
     return str(run["status"]), str(run.get("status-details") or "")
 
 

@@ -60,9 +60,11 @@ def simulate(
     `--resume`.
     """
     from echofm_core.plan import load_plan
+    from echofm_core.preflight import check_words
     from echofm_core.run_claim import look
 
     loaded = load_plan(plan)  # before anything that takes long to import
+    check_words(loaded)
     run = out or Path("runs") / loaded.name
     look(run, loaded, resume=resume)
 

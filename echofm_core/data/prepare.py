@@ -14,6 +14,7 @@ from echofm_core.data.readers.registry import dataset_of, layouts_at, read_roots
 from echofm_core.errors import DataRootError, EmptySiteError
 from echofm_core.plan import Plan
 from echofm_core.plural import many
+from echofm_core.preflight import check_words
 from echofm_core.suggest import did_you_mean
 
 
@@ -31,11 +32,7 @@ def read(plan: Plan) -> tuple[pd.DataFrame, Findings]:
             that the plan names is not there.
         EmptySiteError: Nothing can be used.
     """
-    if not plan.machine.roots:
-        raise DataRootError(
-            "the plan names no data: set machine.roots to the folders of the data sets, "
-            "as downloaded."
-        )
+    check_words(plan)
     roots, wanted = [Path(root) for root in plan.machine.roots], plan.protocol.datasets
     if wanted:
         check_names(wanted, {dataset_of(*layout) for layout in layouts_at(roots)})

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 import pandas as pd
 
 from echofm_core.evaluation.headline import Headline
-from echofm_core.evaluation.model_names import LEAVE_ONE_OUT
+from echofm_core.evaluation.model_names import FLOOR, LEAVE_ONE_OUT
 from echofm_core.evaluation.score import ALL_SITES
 
 #: What is said of a site with fewer test patients than ``evaluation.min_patients``.
 TOO_FEW = "too few to judge"
+#: Labelled training patients that the floor without a network needs: one a fold, at least.
+LEAST_PATIENTS = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,6 +93,11 @@ def cell(scores: pd.DataFrame, model: str, site: str, headline: Headline, few: i
         return Cell(reason=f"{site} has no {headline.labels} labels to test on")
     if model == LEAVE_ONE_OUT:
         return Cell(reason=f"no other site has {headline.labels} labels to learn from")
+    if model == FLOOR:
+        return Cell(
+            reason=f"{site} has fewer than {LEAST_PATIENTS} labelled training patients for "
+            f"{headline.labels}, or their labels are all alike"
+        )
     return Cell(reason=f"this model learned from no {headline.labels} labels")
 
 

@@ -17,6 +17,7 @@ from scipy.stats import norm
 
 from echofm_core.data.people import people
 from echofm_core.data.windows import ClipWindows
+from echofm_core.evaluation.cells import LEAST_PATIENTS
 from echofm_core.randomness import stream
 from echofm_core.tasks import TASKS, Task, TaskKind
 from echofm_core.training.config import FinetuneConfig
@@ -30,7 +31,7 @@ CELLS = 32
 #: Penalties tried, for each training clip, on standardised features.
 PENALTIES = (0.003, 0.03, 0.3, 3.0, 30.0)
 #: Parts of the patients in cross-validation; as many patients are needed at least.
-FOLDS = 5
+FOLDS = LEAST_PATIENTS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -56,6 +56,11 @@ def predict(
     """
     from contextlib import nullcontext
 
+    from echofm_core.preflight import check_device_word, check_places
+
+    check_device_word(device)  # before anything that takes long to import
+    check_places([model, *places])
+
     import pandas as pd
 
     from echofm_core.console import progress

@@ -21,6 +21,7 @@ from echofm_core.data.windows import Window, to_batch
 from echofm_core.errors import DataRootError, UnreadableFileError
 from echofm_core.models.saved import SavedModel
 from echofm_core.plural import many
+from echofm_core.preflight import check_places
 from echofm_core.tasks import Task
 from echofm_core.training.devices import autocast, find_device
 from echofm_core.training.targets import to_units
@@ -62,8 +63,7 @@ def files_at(places: Sequence[Path]) -> list[Path]:
     """
     found: list[Path] = []
     for place in places:
-        if not place.exists():
-            raise DataRootError(f"{place} does not exist; name files, or folders with files.")
+        check_places([place])
         below = [place] if place.is_file() else sorted(_below(place))
         if not below:
             raise DataRootError(

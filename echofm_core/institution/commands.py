@@ -102,6 +102,10 @@ def evaluate(
     """
     from dataclasses import replace
 
+    from echofm_core.preflight import check_roots
+
+    check_roots(roots)  # before anything that takes long to import
+
     from echofm_core.console import console
     from echofm_core.contract import Phase
     from echofm_core.data.manifest import Split
@@ -141,9 +145,11 @@ def evaluate(
 def _train(phase: Phase, file: Path, out: Path, start: Path | None, resume: bool) -> Path:
     """Check, prepare the data, train a phase, and test what can predict."""
     from echofm_core.plan import load_plan
+    from echofm_core.preflight import check_words, require_machine
     from echofm_core.run_claim import held, look
 
     plan = load_plan(file)  # before anything that takes long to import
+    check_words(plan)
 
     from echofm_core.console import console, progress
     from echofm_core.data.census import unlabelled_notes
@@ -153,7 +159,6 @@ def _train(phase: Phase, file: Path, out: Path, start: Path | None, resume: bool
     from echofm_core.institution.run_folder import RoundEntry, RunFolder
     from echofm_core.institution.training import check_privacy, config_of, train
     from echofm_core.pages.files import write_whole
-    from echofm_core.preflight import require_machine
     from echofm_core.report.run_files import read_run
     from echofm_core.report.terminal import print_run
 

@@ -80,6 +80,14 @@ def test_every_empty_cell_has_its_reason() -> None:
     assert "federated: undefined on the test patients there, 20 of them" in text
 
 
+def test_the_floor_says_how_many_patients_it_needs() -> None:
+    """B may have labels to learn from, one to four of them: the floor's folds are five."""
+    extra = pd.DataFrame([("no_network", "A", "ef", "mae", 5.0, 4.0, 6.0, 40)], columns=COLUMNS)
+    text = " ".join(printed(pd.concat([scores(), extra])).split())
+    said = "no network (ridge): B has fewer than 5 labelled training patients for EF"
+    assert said in text and "no network (ridge): this model learned" not in text
+
+
 def test_leave_one_out_says_why_it_is_absent() -> None:
     extra = pd.DataFrame([("leave_one_out", "A", "ef", "mae", 5.0, 4.0, 6.0, 40)], columns=COLUMNS)
     text = printed(pd.concat([scores(), extra]))

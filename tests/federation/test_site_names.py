@@ -51,7 +51,7 @@ def test_an_illegal_name_is_refused_everywhere(name: str, tmp_path: Path) -> Non
     with pytest.raises(PlanError, match=why):
         provision(tmp_path / "fed", "127.0.0.1", 8000, [name])
     assert not (tmp_path / "fed").exists()
-    with pytest.raises(PlanError, match=f"name: .*{why}"):
+    with pytest.raises(PlanError, match=f"`name`: .*{why}"):
         load_site(site_file(tmp_path / "kit", name))
     if name not in RESERVED:  # the simulation's pooled arm is called so
         with pytest.raises(RefusedUpdateError, match=why):

@@ -45,6 +45,50 @@ def test_an_institution_without_labels(home: Path) -> None:
     assert not (home / "run").exists() and not (home / "cache").exists()
 
 
+@pytest.mark.parametrize(
+    ("command", "machine", "said"),
+    [
+        ("simulate", 'roots = ["none"]', "does not exist or is not a folder"),
+        ("pretrain", "roots = []", "the plan names no data"),
+        ("finetune", 'roots = ["."]\ndevice = "cudda:1"', "'cudda:1', did you mean `cuda`"),
+        ("simulate", 'roots = ["."]\ndevice = "cuda:one"', "no device 'cuda:one'"),
+    ],
+)
+def test_words_are_refused_before_torch_is_loaded(
+    tmp_path: Path, command: str, machine: str, said: str
+) -> None:
+    (tmp_path / "plan.toml").write_text(f"[machine]\n{machine}\n")
+    refused_early(tmp_path, [command, "plan.toml", "--out", "run"], said)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["evaluate", "model", "none", "--out", "run"], "none does not exist or is not a folder"),
+        (["predict", "model", "none.avi"], "model does not exist"),
+        (["predict", ".", "none.avi"], "none.avi does not exist"),
+        (["predict", ".", ".", "--device", "gpu"], "no device 'gpu'"),
+    ],
+)
+def test_what_is_not_there_is_refused_before_torch_is_loaded(
+    tmp_path: Path, words: list[str], said: str
+) -> None:
+    refused_early(tmp_path, words, said)
+
+
+def refused_early(place: Path, words: list[str], said: str) -> None:
+    """Run a command in a process of its own, and look what it had loaded when it ended."""
+    script = (
+        "import atexit, sys; atexit.register(lambda: print('torch' in sys.modules));"
+        f"sys.argv[1:] = {words!r}; from echofm_core.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=place, check=False
+    )
+    assert done.returncode and said in " ".join(done.stderr.split()), done.stderr
+    assert done.stdout.strip() == "False"
+
+
 def test_a_plan_is_looked_at_before_anything_heavy_is_loaded(tmp_path: Path) -> None:
     words = (
         "import sys; import echofm_core.cli, echofm_core.plan, echofm_core.run_claim;"

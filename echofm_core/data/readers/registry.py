@@ -28,6 +28,7 @@ from echofm_core.data.readers.mimic_lvvol_a4c import MimicLvvolA4cReader
 from echofm_core.data.readers.private_names import secret_at, without_names
 from echofm_core.data.readers.tmed2 import Tmed2Reader
 from echofm_core.errors import DataRootError
+from echofm_core.preflight import check_roots
 
 
 def readers(config: DataConfig) -> tuple[Reader, ...]:
@@ -121,8 +122,7 @@ def layouts_at(
     """
     found: dict[Path, tuple[Reader, Path]] = {}
     for root in roots:
-        if not root.is_dir():
-            raise DataRootError(f"data root {root} does not exist or is not a folder.")
+        check_roots([root])
         layouts = list(find_layouts(root, known))
         if not layouts:
             if not any(root.iterdir()):
