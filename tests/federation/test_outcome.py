@@ -16,6 +16,8 @@ from flwr.app import Context, RecordDict
 from rich.console import Console
 
 from echofm_core.contract import Score
+from echofm_core.data.manifest import load_manifest
+from echofm_core.data.seen import find_record, seen_patients
 from echofm_core.errors import FederationError
 from echofm_core.report.run_files import read_run
 from echofm_core.report.terminal import print_run
@@ -148,6 +150,20 @@ def test_a_resumed_run_counts_the_time_of_its_earlier_sessions(
     assert before == earlier and 0 < now < 100
     summary = json.loads((run / "summary.json").read_text())
     assert summary["seconds"] == pytest.approx(sum(earlier) + now, abs=0.1)
+
+
+def test_each_site_keeps_the_record_of_whom_the_model_was_trained_on(
+    done: Done, built_sites: list[SiteSettings]
+) -> None:
+    """In its own state folder, and nowhere in the run; its test patients are not in it."""
+    model = done[0] / "run" / "model"
+    assert find_record(model, PLAN.digest()) is None
+    for site in built_sites:
+        record = find_record(model, PLAN.digest(), done[0] / "state" / site.name)
+        assert record is not None
+        rows = load_manifest(site.manifest)
+        for split, count in (("train", TRAIN[site.name]), ("test", 0)):
+            assert seen_patients(rows[rows["split"] == split], *record) == count
 
 
 def test_a_task_that_nobody_has_labels_for_is_said_once(done: Done, tmp_path: Path) -> None:

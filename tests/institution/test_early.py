@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from echofm_core.errors import DataRootError, EchoFMError, EmptySiteError, PlanError
+from echofm_core.errors import (
+    DataRootError,
+    EchoFMError,
+    EmptySiteError,
+    EnvironmentClashError,
+    PlanError,
+)
 from echofm_core.institution.commands import finetune
 from simulations.commands import simulate
 from tests.institution.conftest import PLAN
@@ -35,6 +42,15 @@ def test_a_federation_that_cannot_work(
     (home / "plan.toml").write_text(text)
     with pytest.raises(kind, match=said):
         simulate(home / "plan.toml", home / "run")
+    assert not (home / "run").exists() and not (home / "cache").exists()
+
+
+@pytest.mark.parametrize("command", [simulate, finetune])
+def test_a_device_that_is_not_here(home: Path, command: Callable[[Path, Path], None]) -> None:
+    plan = PLAN.replace('device = "cpu"', 'device = "cuda:99"')
+    (home / "plan.toml").write_text(plan)
+    with pytest.raises(EnvironmentClashError, match="device 'cuda:99' cannot be used here"):
+        command(home / "plan.toml", home / "run")
     assert not (home / "run").exists() and not (home / "cache").exists()
 
 
