@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from simulations.engine import SiteSettings
+from server.rounds import run_federation
+from simulations.engine import Engine, SiteSettings
+from tests.federation.killed import PLAN
+from tests.federation.small import with_states
 
 ROOT = Path(__file__).parents[2]
 
@@ -61,8 +64,12 @@ def built(built_sites: list[SiteSettings]) -> Path:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(built: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    return digest_of(start(built, tmp_path_factory.mktemp("whole")))[0]
+def uninterrupted(built_sites: list[SiteSettings], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The digest of the same run in this process."""
+    folder = tmp_path_factory.mktemp("whole")
+    with Engine(1) as engine:
+        sites = with_states(built_sites, folder / "states")
+        return run_federation(engine.grid(sites), PLAN, folder / "run").digest
 
 
 @pytest.mark.parametrize(
