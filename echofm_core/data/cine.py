@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from echofm_core.data.dicom.sector import Box
 from echofm_core.data.findings import Note, Severity
 from echofm_core.data.limits import believable_rate
+from echofm_core.data.pixel_size import PixelSize
 
 Frames = NDArray[np.uint8]
 #: Kind of the finding on a clip of fewer frames than its source says.
@@ -30,6 +31,7 @@ class Cine(NamedTuple):
         region: The declared image region, clipped to the frame; None where there is none.
         times: ``(N,)`` float64, seconds from the first frame; None where they are even or unknown.
         notes: What was mended, or is missing.
+        pixel: Size of a pixel; None where nothing believable says.
     """
 
     frames: Frames
@@ -37,6 +39,7 @@ class Cine(NamedTuple):
     region: Box | None = None
     times: NDArray[np.float64] | None = None
     notes: tuple[Note, ...] = ()
+    pixel: PixelSize | None = None
 
 
 def text_of(times: NDArray[np.float64] | None) -> str | None:

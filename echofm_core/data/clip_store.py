@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from echofm_core.console import Meter
 from echofm_core.data.cine import times_of
-from echofm_core.data.config import DataConfig
+from echofm_core.data.config import DataConfig, Square
 from echofm_core.data.findings import Findings
 from echofm_core.errors import StoreError
 from echofm_core.plural import many
@@ -52,6 +52,7 @@ class ClipStore:
     Attributes:
         folder: What messages name.
         folders: As given.
+        square: What its frames are.
         size: Side S of a frame, in pixels.
         index: One row a clip, by clip id: ``INDEX_COLUMNS`` and the store's number.
 
@@ -63,14 +64,15 @@ class ClipStore:
         if not folders:
             raise StoreError("no clip store was given; build one with `echofm data store`.")
         parts = [_open_one(folder) for folder in folders]
-        sizes = sorted({size for size, *_ in parts})
-        if len(sizes) > 1:
+        squares = sorted({square for square, *_ in parts})
+        if len(squares) > 1:
             raise StoreError(
-                f"the clip stores beside {folders[0]} hold frames of different sizes {sizes}; "
-                "build them again with one data.size."
+                f"the clip stores beside {folders[0]} hold frames of different sizes "
+                f"({'; '.join(map(str, squares))}); build them again by one plan."
             )
         self.folder = folders[0] if len(folders) == 1 else folders[0].parent
-        self.size: int = sizes[0]
+        self.square = squares[0]
+        self.size = self.square.size
         self.folders = tuple(folders)
         self._frames = [frames for _, _, frames, _ in parts]
         self._sectors = [sectors for *_, sectors in parts]
@@ -224,7 +226,11 @@ def read_meta(folder: Path) -> dict[str, Any]:
     """
     try:
         meta = json.loads((folder / META).read_text(encoding="utf-8"))
-        return {"size": int(meta["size"]), "data": str(meta["data"]), "form": str(meta["form"])}
+        return {
+            "square": Square(int(meta["size"]), float(meta.get("field_cm", 0))),
+            "data": str(meta["data"]),
+            "form": str(meta["form"]),
+        }
     except FileNotFoundError:
         raise StoreError(
             f"there is no clip store at {folder}; build one with `echofm data store`."
@@ -238,8 +244,8 @@ def read_meta(folder: Path) -> dict[str, Any]:
 
 def _open_one(
     folder: Path,
-) -> tuple[int, pd.DataFrame, NDArray[np.uint8], NDArray[np.bool_]]:
-    """Size, index, frames and sectors of one store folder."""
+) -> tuple[Square, pd.DataFrame, NDArray[np.uint8], NDArray[np.bool_]]:
+    """Square, index, frames and sectors of one store folder."""
     meta = read_meta(folder)
     data = folder / Path(meta["data"]).name
     try:
@@ -259,4 +265,4 @@ def _open_one(
             f"the clip store {folder} holds {many(len(frames), 'frame')}, its index says "
             f"{int(index['length'].sum())}; remove it and run `echofm data store`."
         )
-    return meta["size"], index, frames, sectors
+    return meta["square"], index, frames, sectors

@@ -3,10 +3,28 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import NamedTuple
 
 from pydantic import Field
 
 from echofm_core.section import Section
+
+
+class Square(NamedTuple):
+    """What a store holds of every picture.
+
+    Attributes:
+        size: Side, in pixels.
+        field_cm: Centimetres that it shows both ways where the size of a pixel is known; 0 where
+            nobody asks for that.
+    """
+
+    size: int
+    field_cm: float
+
+    def __str__(self) -> str:
+        """For messages."""
+        return f"{self.size} pixels" + (f" that show {self.field_cm:g} cm" if self.field_cm else "")
 
 
 class Tmed2Form(StrEnum):
@@ -59,5 +77,14 @@ class DataConfig(Section):
     """At most this many windows cover a clip at test time; predictions are their mean."""
     min_clip_frames: int = Field(default=8, ge=1)
     """Cines with fewer frames are quarantined (stills are not cines)."""
+    field_cm: float = Field(default=17.0, ge=0, le=60)
+    """Width and height in cm that a frame shows, from the top of the sector, where the source says
+    how large a pixel is (DICOM, CAMUS): hearts are then as large at every depth, and at every site.
+    0, and where nothing says it: the whole picture, whatever it shows."""
     tmed2: Tmed2Config = Tmed2Config()
     mimic_iv_echo: MimicConfig = MimicConfig()
+
+    @property
+    def square(self) -> Square:
+        """What a clip store holds of every picture."""
+        return Square(self.size, self.field_cm)

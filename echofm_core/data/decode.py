@@ -19,6 +19,7 @@ from echofm_core.data.findings import Note, Severity
 from echofm_core.data.kinds import Kind, kind_of
 from echofm_core.data.manifest import files_of
 from echofm_core.data.people import PUBLISHED
+from echofm_core.data.pixel_size import PixelSize
 from echofm_core.errors import UnreadableFileError
 
 #: Forms that only research data come in: nothing is drawn on their pictures.
@@ -39,6 +40,7 @@ class Decoded:
         sector: ``(H, W)`` bool.
         times: ``(N,)`` float64, seconds from the first frame; None where they are even or unknown.
         notes: What was found out on the way.
+        pixel: Size of a pixel of these frames; None where nothing believable says.
     """
 
     frames: NDArray[np.uint8]
@@ -46,6 +48,7 @@ class Decoded:
     sector: NDArray[np.bool_]
     times: NDArray[np.float64] | None = None
     notes: tuple[Note, ...] = ()
+    pixel: PixelSize | None = None
 
 
 def sources(path: str) -> list[Path]:
@@ -99,12 +102,13 @@ def _decode(path: str, side: int | None, *, published: bool) -> Decoded:
         file = Path(path)
         if nifti.is_mask(file):
             raise UnreadableFileError("the file is named as a mask (_gt), which is no cine.")
-        read = mhd.read_sequence if kind is Kind.MHD else nifti.read_sequence
-        cine = Cine(nifti.in_order(read(file), file), nifti.stated_rate(file))
+        form = mhd if kind is Kind.MHD else nifti
+        frames = nifti.in_order(form.read_sequence(file), file)
+        cine = Cine(frames, nifti.stated_rate(file), pixel=form.pixel_size(file))
     else:
         ending = Path(files_of(path)[0]).suffix.lower()
         raise UnreadableFileError(f"`{ending or 'no ending'}` is not a known clip format.")
-    frames, fps, region, times, notes = cine
+    frames, fps, region, times, notes, pixel = cine
     strict = not (published and (kind in RESEARCH or max(frames.shape[1:]) <= SMALL))
     sector = find_sector(frames, region, refuse_text=strict)
     if sector is None:
@@ -118,7 +122,7 @@ def _decode(path: str, side: int | None, *, published: bool) -> Decoded:
     frames = frames if frames.flags.writeable else frames.copy()
     np.multiply(frames, sector, out=frames)
     notes += _black_out(frames, sector) if strict else ()
-    return Decoded(frames, fps, sector, times, notes)
+    return Decoded(frames, fps, sector, times, notes, pixel)
 
 
 def _black_out(frames: NDArray[np.uint8], sector: NDArray[np.bool_]) -> tuple[Note, ...]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from echofm_core.data.limits import check_pixels
 from echofm_core.data.nifti import as_grey, parse_settings
+from echofm_core.data.pixel_size import PixelSize, believable_size
 from echofm_core.errors import UnreadableFileError
 
 TYPES = {
@@ -29,12 +30,20 @@ LONGEST = 65536
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MetaHeader:
-    """What an ``.mhd`` file says: frames, height, width, element type, and its raw file."""
+    """What an ``.mhd`` file says.
+
+    Attributes:
+        shape: Frames, height and width.
+        dtype: Of an element.
+        raw, compressed: The file that holds the elements.
+        pixel: Size of a pixel; None where nothing believable says.
+    """
 
     shape: tuple[int, int, int]
     dtype: np.dtype[np.generic]
     raw: Path
     compressed: bool
+    pixel: PixelSize | None
 
 
 def read_header(file: Path) -> MetaHeader:
@@ -65,6 +74,7 @@ def read_header(file: Path) -> MetaHeader:
         dtype=np.dtype((">" if big else "<") + kind),
         raw=raw,
         compressed=values.get("CompressedData", "") == "True",
+        pixel=_pixel_size(values.get("ElementSpacing", ""), height, width),
     )
 
 
@@ -87,6 +97,20 @@ def read_sequence(file: Path) -> NDArray[np.uint8]:
     if not whole:
         raise UnreadableFileError("an MHD sequence holds no whole frame.")
     return frames[:whole]
+
+
+def pixel_size(file: Path) -> PixelSize | None:
+    """Size of a pixel by the header; see :func:`read_header`."""
+    return read_header(file).pixel
+
+
+def _pixel_size(spacing: str, height: int, width: int) -> PixelSize | None:
+    """Of the text "across down time", in mm."""
+    try:
+        across, down = (float(word) / 10 for word in spacing.split()[:2])
+    except ValueError:
+        return None
+    return believable_size(across, down, height, width)
 
 
 def _frames(header: MetaHeader) -> Iterator[bytes]:

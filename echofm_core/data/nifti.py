@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echofm_core.data.limits import believable_rate, check_pixels
+from echofm_core.data.pixel_size import PixelSize, believable_size
 from echofm_core.errors import UnreadableFileError
 
 Stream = BinaryIO | gzip.GzipFile
@@ -34,19 +35,31 @@ TYPES = {
     2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4",
     1024: "i8", 1280: "u8",
 }  # fmt: skip
+#: Centimetres of a unit of length by its code. Where it is unknown, sizes are in mm by custom.
+CENTIMETRES = {0: 0.1, 1: 100.0, 2: 0.1, 3: 1e-4}
+#: Sizes of a header in which nobody set them; nothing is believed of it unless it names a unit.
+UNSET = (1.0, 1.0)
 #: Bytes of a settings file or a split list: more are none.
 LONGEST = 65536
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NiftiHeader:
-    """What a header says: frames, height and width, number format, place and scale of pixels."""
+    """What a header says.
+
+    Attributes:
+        shape: Frames, height and width.
+        dtype, offset: Number format of the pixels, and where they begin.
+        slope, intercept: Grey level of a number.
+        pixel: Size of a pixel; None where nothing believable says.
+    """
 
     shape: tuple[int, int, int]
     dtype: np.dtype[np.generic]
     offset: int
     slope: float
     intercept: float
+    pixel: PixelSize | None
 
 
 def read_sequence(file: Path) -> NDArray[np.uint8]:
@@ -77,6 +90,12 @@ def sequence_shape(file: Path) -> tuple[int, int, int]:
     """
     with _reading(file) as stream:
         return _header(stream, file).shape
+
+
+def pixel_size(file: Path) -> PixelSize | None:
+    """Size of a pixel by the header; see :func:`sequence_shape`."""
+    with _reading(file) as stream:
+        return _header(stream, file).pixel
 
 
 def as_grey(values: NDArray[Any]) -> NDArray[np.uint8]:
@@ -127,6 +146,7 @@ def _header(stream: Stream, file: Path) -> NiftiHeader:
         raise UnreadableFileError("a NIfTI file has no header of version 1.")
     dimensions, *sizes = struct.unpack_from(f"{order}8h", data, 40)
     (code,) = struct.unpack_from(f"{order}h", data, 70)
+    across, down = struct.unpack_from(f"{order}2f", data, 80)
     offset, slope, intercept = struct.unpack_from(f"{order}3f", data, 108)
     if code not in TYPES:
         raise UnreadableFileError(f"a NIfTI file has number format {code}, no grey levels.")
@@ -136,6 +156,8 @@ def _header(stream: Stream, file: Path) -> NiftiHeader:
         )
     shape = (math.prod(sizes[2:dimensions]), sizes[1], sizes[0])
     check_pixels(*shape, size=file.stat().st_size)
+    length = data[123] & 7
+    unit = None if length == 0 and (across, down) == UNSET else CENTIMETRES.get(length)
     if slope == 0 or not math.isfinite(slope) or not math.isfinite(intercept):
         slope, intercept = 1.0, 0.0
     return NiftiHeader(
@@ -144,6 +166,7 @@ def _header(stream: Stream, file: Path) -> NiftiHeader:
         offset=max(EARLIEST, int(offset)),
         slope=slope,
         intercept=intercept,
+        pixel=believable_size(across * unit, down * unit, *shape[1:]) if unit else None,
     )
 
 

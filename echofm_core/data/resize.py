@@ -1,4 +1,9 @@
-"""Letterboxing: any frame size to the store's square, aspect kept, black border."""
+"""Any picture into the square that a store holds.
+
+Where the size of a pixel is known, the square shows as many centimetres as at every other site, the
+sector's top at its top: the same heart is then as large whatever the depth, and as wide as long
+whatever the scanner's pixels. Else the picture is letterboxed: aspect kept, black border.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +11,40 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from echofm_core.data.config import Square
+from echofm_core.data.pixel_size import PixelSize
 
-def letterbox(frames: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+Frames = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+
+
+def in_square(
+    frames: Frames, sector: Mask, pixel: PixelSize | None, square: Square
+) -> tuple[Frames, Mask]:
+    """Frames and their sector as a store holds them.
+
+    Args:
+        frames: ``(N, H, W)``.
+        sector: ``(H, W)``.
+        pixel: Size of a pixel; None where unknown.
+        square: What to fit them into.
+
+    Returns:
+        ``(N, S, S)``, zero outside the sector, and ``(S, S)``.
+    """
+    if pixel is None or not square.field_cm:
+        mask = letterbox_mask(sector, square.size)
+        return np.ascontiguousarray(letterbox(frames, square.size) * mask), mask
+    rows, columns = (max(1, round(square.field_cm / cm)) for cm in (pixel.down, pixel.across))
+    inside = np.flatnonzero(sector.any(axis=0))
+    top = int(sector.any(axis=1).argmax())
+    left = round((inside[0] + inside[-1] + 1 - columns) / 2)
+    grey = _cut(sector[None].astype(np.uint8) * 255, top, left, (rows, columns), square.size)
+    mask = grey[0] >= 128
+    return _cut(frames, top, left, (rows, columns), square.size) * mask, mask
+
+
+def letterbox(frames: Frames, size: int) -> Frames:
     """Fit frames into a square by area averaging (linear when enlarging), centred.
 
     Args:
@@ -32,7 +69,23 @@ def letterbox(frames: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     return square
 
 
-def letterbox_mask(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
+def _cut(frames: Frames, top: int, left: int, shape: tuple[int, int], size: int) -> Frames:
+    """A box of the frames, black where it passes them, squeezed into a square."""
+    rows, columns = shape
+    height, width = frames.shape[1:]
+    method = cv2.INTER_AREA if min(shape) >= size else cv2.INTER_LINEAR
+    taken = slice(max(0, top), top + rows), slice(max(0, left), max(0, left + columns))
+    box, square = np.zeros(shape, np.uint8), np.zeros((len(frames), size, size), np.uint8)
+    first = max(0, -top), max(0, -left)
+    there = min(height, top + rows) - max(0, top), min(width, left + columns) - max(0, left)
+    put = tuple(slice(start, start + length) for start, length in zip(first, there, strict=True))
+    for source, target in zip(frames, square, strict=True):
+        box[put] = source[taken]
+        target[:] = cv2.resize(box, (size, size), interpolation=method)
+    return square
+
+
+def letterbox_mask(mask: Mask, size: int) -> Mask:
     """:func:`letterbox` for a mask ``(H, W)``; a pixel is in where half of it or more is."""
     grey = letterbox(mask[None].astype(np.uint8) * 255, size)[0]
     return np.asarray(grey >= 128, dtype=bool)

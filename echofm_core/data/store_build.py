@@ -81,7 +81,7 @@ def _build(
                 ready.append(clip)
             if meter is not None:
                 meter.advance()
-    install(ready, folder, config.size, form_of(config), previous)
+    install(ready, folder, config.square, form_of(config), previous)
     return findings
 
 
@@ -108,7 +108,7 @@ def _job(row: Row, config: DataConfig, parts: Path) -> Job:
     return Job(
         path=row.path,
         dataset=row.dataset,
-        size=config.size,
+        square=config.square,
         parts=parts,
         known_stamp=row.stamp or "",
         known_hash=row.source_hash or "",

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from echofm_core.data.clip_store import INDEX_COLUMNS, META, ClipStore, read_meta
+from echofm_core.data.config import Square
 from echofm_core.data.store_folder import tidy
 from echofm_core.data.store_parts import PARTS, part_file, read_head
 
@@ -44,7 +45,7 @@ class Ready:
 
 
 def install(
-    ready: Sequence[Ready], folder: Path, size: int, form: str, previous: ClipStore | None
+    ready: Sequence[Ready], folder: Path, square: Square, form: str, previous: ClipStore | None
 ) -> None:
     """Write the new version beside the old one and switch over; nothing where they agree.
 
@@ -56,13 +57,14 @@ def install(
     if previous is None or read_meta(folder)["data"] != name:
         partial = folder / f".{name}.{os.getpid()}"
         partial.mkdir()
-        _write_pixels(ready, partial, folder / PARTS, size, previous)
+        _write_pixels(ready, partial, folder / PARTS, square.size, previous)
         table.to_parquet(partial / "index.parquet", index=False)
         if (folder / name).exists():  # it is damaged, else it would be the previous one
             shutil.rmtree(folder / name)
         partial.rename(folder / name)
         meta = folder / f".{META}.{os.getpid()}"
-        meta.write_text(json.dumps({"size": size, "data": name, "form": form}), encoding="utf-8")
+        facts = {**square._asdict(), "data": name, "form": form}
+        meta.write_text(json.dumps(facts), encoding="utf-8")
         meta.replace(folder / META)
     tidy(folder, parts=True)
 

@@ -19,13 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echofm_core.data.cine import text_of
+from echofm_core.data.config import Square
 from echofm_core.data.decode import Decoded, clip_kind, decode_clip, sources
 from echofm_core.data.findings import Note, Severity
-from echofm_core.data.resize import letterbox, letterbox_mask
+from echofm_core.data.resize import in_square
 from echofm_core.errors import UnreadableFileError
 
 #: Raised whenever decoding or resizing gives other pixels, so that stores are rebuilt.
-PREPROCESSING = 5
+PREPROCESSING = 6
 #: Folder of the parts, in that of the store; gone when the store is built.
 PARTS = "parts"
 
@@ -36,14 +37,14 @@ class Job:
 
     Attributes:
         path, dataset: Of the manifest row.
-        size: Side of the stored frames.
+        square: What the stored frames are.
         parts: Folder of part files.
         known_stamp, known_hash: Of the clip in the store being replaced; empty: not there.
     """
 
     path: str
     dataset: str
-    size: int
+    square: Square
     parts: Path
     known_stamp: str
     known_hash: str
@@ -103,10 +104,10 @@ def prepare(job: Job) -> Outcome:
     part = _intact(place)
     if part is None:
         try:
-            decoded = decode_clip(job.path, job.dataset, job.size)
+            decoded = decode_clip(job.path, job.dataset, job.square.size)
         except UnreadableFileError as error:
             return Outcome(kind=error.kind, reason=str(error))
-        part = _write(place, decoded, job.size)
+        part = _write(place, decoded, job.square)
     return Outcome(source_hash=source_hash, stamp=stamp, part=part)
 
 
@@ -142,9 +143,8 @@ def read_notes(text: str) -> list[Note]:
     return [Note(kind, reason, Severity(severity)) for kind, reason, severity in rows]
 
 
-def _write(place: Path, decoded: Decoded, size: int) -> Part:
-    sector = letterbox_mask(decoded.sector, size)
-    frames = np.ascontiguousarray(letterbox(decoded.frames, size) * sector)
+def _write(place: Path, decoded: Decoded, square: Square) -> Part:
+    frames, sector = in_square(decoded.frames, decoded.sector, decoded.pixel, square)
     part = Part(
         length=len(frames),
         fps=decoded.fps,
@@ -192,7 +192,7 @@ def _stamp(files: Sequence[Path]) -> str:
 def _hash(files: Sequence[Path], job: Job) -> str:
     """SHA-256 of the sources' bytes and of what is done to them."""
     kind = clip_kind(job.path) or ""
-    state = hashlib.sha256(f"{PREPROCESSING}|{job.size}|{kind[-4:]}".encode())
+    state = hashlib.sha256(f"{PREPROCESSING}|{job.square}|{kind[-4:]}".encode())
     for file in files:
         with file.open("rb") as stream:
             state.update(hashlib.file_digest(stream, "sha256").digest())

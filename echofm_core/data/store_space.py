@@ -21,7 +21,7 @@ TYPICAL_FRAMES = 100
 
 def form_of(config: DataConfig) -> str:
     """What was done to the pixels; a store of another form is not reused."""
-    return f"{PREPROCESSING}:{config.size}"
+    return f"{PREPROCESSING}:{config.square}"
 
 
 def previous_store(folder: Path, config: DataConfig) -> ClipStore | None:

@@ -73,10 +73,10 @@ class ClipWindows:
     """
 
     def __init__(self, store: ClipStore, manifest: pd.DataFrame, config: DataConfig) -> None:
-        if store.size != config.size:
+        if store.square != config.square:
             raise StoreError(
-                f"the clip store {store.folder} holds frames of {store.size} pixels, the plan asks "
-                f"for {config.size}; build it again with `echofm data store`."
+                f"the clip store {store.folder} holds frames of {store.square}, the plan asks for "
+                f"{config.square}; build it again with `echofm data store --plan`."
             )
         present = np.array([str(clip) in store for clip in manifest["clip_id"]], dtype=bool)
         self.manifest = manifest[present].reset_index(drop=True)

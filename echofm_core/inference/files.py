@@ -15,7 +15,7 @@ from echofm_core.data.dicom.header import ObjectKind, read_header
 from echofm_core.data.kinds import CINES, CINES_NAMED, Kind, kind_of
 from echofm_core.data.nifti import is_mask
 from echofm_core.data.readers._dicom import REASONS
-from echofm_core.data.resize import letterbox, letterbox_mask
+from echofm_core.data.resize import in_square
 from echofm_core.data.timeline import Timeline
 from echofm_core.data.windows import Window, to_batch
 from echofm_core.errors import DataRootError, UnreadableFileError
@@ -120,8 +120,7 @@ def _windows(saved: SavedModel, file: Path) -> tuple[list[Window], Timeline, Dec
         raise UnreadableFileError(
             f"The clip has {many(len(decoded.frames), 'frame')}, {data.min_clip_frames} are needed."
         )
-    sector = letterbox_mask(decoded.sector, data.size)
-    frames = np.where(sector, letterbox(decoded.frames, data.size), np.uint8(0))
+    frames, sector = in_square(decoded.frames, decoded.sector, decoded.pixel, data.square)
     timeline = Timeline(
         length=len(frames),
         fps=decoded.fps,

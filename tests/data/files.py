@@ -99,11 +99,16 @@ def write_png(path: Path, image: NDArray[np.uint8]) -> Path:
     return path
 
 
-def write_nifti(path: Path, frames: NDArray[np.uint8], singleton: bool = False) -> Path:
-    """``(N, H, W)`` frames in NIfTI's axis order ``(W, H, N)``."""
+def write_nifti(
+    path: Path,
+    frames: NDArray[np.uint8],
+    singleton: bool = False,
+    pixel: tuple[float, float] = (1.0, 1.0),
+) -> Path:
+    """``(N, H, W)`` frames in NIfTI's axis order ``(W, H, N)``; width and height of a pixel, mm."""
     values = frames.transpose(2, 1, 0)
     values = values[:, :, None, :] if singleton else values
-    nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), path)
+    nibabel.save(nibabel.Nifti1Image(values, np.diag([*pixel, 1.0, 1.0])), path)
     return path
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from echofm_core.data.decode import sources
-from echofm_core.data.mhd import read_header, read_sequence
+from echofm_core.data.mhd import pixel_size, read_header, read_sequence
 from echofm_core.errors import UnreadableFileError
 
 VALUES = np.arange(2 * 3 * 4).reshape(2, 3, 4)  # (frames, height, width)
@@ -34,6 +34,17 @@ def test_frames_in_the_order_that_they_lie(tmp_path: Path) -> None:
     assert read_header(file).shape == (2, 3, 4)
     np.testing.assert_array_equal(read_sequence(file), VALUES)
     assert sources(str(file)) == [file, tmp_path / "x.raw"]
+
+
+@pytest.mark.parametrize(
+    ("spacing", "expected"),
+    [("20 30 1", (2.0, 3.0)), ("20", None), ("wide high 1", None), ("0.1 30 1", None)],
+)
+def test_the_spacing_is_in_millimetres(
+    tmp_path: Path, spacing: str, expected: tuple[float, float] | None
+) -> None:
+    file = write(tmp_path, VALUES.astype(np.uint8).tobytes(), ElementSpacing=spacing)
+    assert pixel_size(file) == expected
 
 
 @pytest.mark.parametrize(

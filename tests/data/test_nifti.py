@@ -10,7 +10,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from echofm_core.data.nifti import read_sequence, sequence_shape
+from echofm_core.data.nifti import pixel_size, read_sequence, sequence_shape
 from echofm_core.errors import UnreadableFileError
 from tests.data.files import speckle, write_nifti
 
@@ -35,6 +35,30 @@ def test_frames_are_nibabels(tmp_path: Path, kind: str, suffix: str) -> None:
         read_sequence(tmp_path / f"a{suffix}"), expected.transpose(2, 1, 0)
     )
     assert sequence_shape(tmp_path / f"a{suffix}") == (4, 5, 6)
+
+
+@pytest.mark.parametrize(
+    ("unit", "zooms", "expected"),
+    [
+        ("mm", (3.0, 1.5, 1.0), (0.3, 0.15)),
+        ("unknown", (3.0, 1.5, 1.0), (0.3, 0.15)),
+        ("meter", (0.003, 0.0015, 1.0), (0.3, 0.15)),
+        ("micron", (3000.0, 1500.0, 1.0), (0.3, 0.15)),
+        ("mm", (1.0, 1.0, 1.0), (0.1, 0.1)),
+        ("unknown", (1.0, 1.0, 1.0), None),  # nobody set it
+        ("mm", (1.0, 0.5, 1.0), None),  # 6.4 cm across, but 3 cm down
+    ],
+)
+def test_pixels_have_nibabels_size_in_centimetres(
+    tmp_path: Path, unit: str, zooms: tuple[float, ...], expected: tuple[float, float] | None
+) -> None:
+    """64 columns and 60 rows; the first axis goes across."""
+    image = nibabel.Nifti1Image(np.zeros((64, 60, 4), np.uint8), np.eye(4))
+    image.header.set_zooms(zooms)
+    image.header.set_xyzt_units(unit, "sec")
+    image.to_filename(tmp_path / "a.nii.gz")
+    found = pixel_size(tmp_path / "a.nii.gz")
+    assert found == (None if expected is None else pytest.approx(expected, rel=1e-6))
 
 
 def test_scaled_values_are_nibabels(tmp_path: Path) -> None:

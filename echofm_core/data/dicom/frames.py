@@ -12,7 +12,7 @@ from pathlib import Path
 from echofm_core.data.cine import Assembly, Cine
 from echofm_core.data.dicom import fragments
 from echofm_core.data.dicom.codecs import NATIVE, VIDEO, damaged, decoder_of
-from echofm_core.data.dicom.header import region_of, timing
+from echofm_core.data.dicom.header import pixel_size_of, region_of, timing
 from echofm_core.data.dicom.meaning import Meaning
 from echofm_core.data.dicom.native import read_native
 from echofm_core.data.dicom.part10 import Object, open_object
@@ -40,7 +40,8 @@ def read_cine(file: Path) -> Cine:
     if fps is None:
         fps, times = cine.fps, cine.times
     region = region_of(opened.dataset, height, width)
-    return Cine(cine.frames, fps, region, times, cine.notes)
+    pixel = pixel_size_of(opened.dataset, height, width)
+    return Cine(cine.frames, fps, region, times, cine.notes, pixel)
 
 
 def _decode(opened: Object) -> Cine:

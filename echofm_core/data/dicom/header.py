@@ -18,6 +18,7 @@ from echofm_core.data.cine import pace
 from echofm_core.data.dicom.part10 import read_dataset
 from echofm_core.data.dicom.sector import Box
 from echofm_core.data.limits import believable_rate
+from echofm_core.data.pixel_size import PixelSize, believable_size
 from echofm_core.errors import UnreadableFileError
 
 T = TypeVar("T")
@@ -40,6 +41,7 @@ CINE_CLASSES = frozenset({"1.2.840.10008.5.1.4.1.1.3", "1.2.840.10008.5.1.4.1.1.
 
 # Region codes (PS3.3 C.8.5.5.1).
 SPATIAL_2D, SPATIAL_M_MODE, SPATIAL_SPECTRAL = 1, 2, 3
+CENTIMETRES = 3
 DATA_PULSED, DATA_CONTINUOUS = 3, 4
 # Bits of the fourth value of Image Type, four hexadecimal digits (PS3.3 C.8.5.6.1.1).
 IMAGE_M_MODE, IMAGE_SPECTRAL = 0x0022, 0x000C
@@ -145,13 +147,34 @@ def header_of(dataset: Dataset) -> Header:
         fps=frame_rate(dataset),
         vendor=_scanner(dataset, "Manufacturer"),
         model=_scanner(dataset, "ManufacturerModelName"),
-        region=_largest(regions, height, width),
+        region=_largest(regions, height, width)[0],
     )
 
 
 def region_of(dataset: Dataset, height: int, width: int) -> Box | None:
     """The declared image region in a frame of this size, as in :class:`Header`."""
-    return _largest(_regions(dataset), height, width)
+    return _largest(_regions(dataset), height, width)[0]
+
+
+def pixel_size_of(dataset: Dataset, height: int, width: int) -> PixelSize | None:
+    """Physical deltas of that region, where they are in cm and the frame is as the header has it.
+
+    A cine that was scaled down on export often keeps the deltas of the larger one; its Rows and
+    Columns, or its region, then tell.
+    """
+    _, region = _largest(_regions(dataset), height, width)
+    if region is None or (height, width) != (
+        _integer(dataset, "Rows"),
+        _integer(dataset, "Columns"),
+    ):
+        return None
+    units = {_integer(region, f"PhysicalUnits{axis}Direction") for axis in "XY"}
+    if units != {CENTIMETRES}:
+        return None
+    across, down = (
+        _converted(_get(region, f"PhysicalDelta{axis}"), float, math.nan) for axis in "XY"
+    )
+    return believable_size(across, down, height, width)
 
 
 def frame_rate(dataset: Dataset) -> float | None:
@@ -224,9 +247,12 @@ def _is_list(value: Any) -> bool:
     return isinstance(value, Iterable) and not isinstance(value, str | bytes)
 
 
-def _largest(regions: Iterable[Dataset], height: int, width: int) -> Box | None:
-    """Largest believable 2D region, clipped to the frame (declared corners are inclusive)."""
-    boxes = []
+def _largest(
+    regions: Iterable[Dataset], height: int, width: int
+) -> tuple[Box | None, Dataset | None]:
+    """Largest believable 2D region: its box, clipped to the frame, and itself."""
+    best, most = None, 0
+    chosen: Box | None = None
     for region in regions:
         corners = [_corner(region, name) for name in ("MinX0", "MinY0", "MaxX1", "MaxY1")]
         if None in corners or _integer(region, "RegionSpatialFormat") != SPATIAL_2D:
@@ -234,10 +260,13 @@ def _largest(regions: Iterable[Dataset], height: int, width: int) -> Box | None:
         left, top, right, bottom = (corner for corner in corners if corner is not None)
         if right >= width * (1 + OVERSHOOT) or bottom >= height * (1 + OVERSHOOT):
             continue
+        # Declared corners are inclusive.
         box = (max(0, left), max(0, top), min(width, right + 1), min(height, bottom + 1))
-        if box[2] - box[0] > SMALLEST * width and box[3] - box[1] > SMALLEST * height:
-            boxes.append(box)
-    return max(boxes, key=lambda box: (box[2] - box[0]) * (box[3] - box[1]), default=None)
+        area = (box[2] - box[0]) * (box[3] - box[1])
+        large = box[2] - box[0] > SMALLEST * width and box[3] - box[1] > SMALLEST * height
+        if large and area > most:
+            best, most, chosen = region, area, box
+    return chosen, best
 
 
 def _get(dataset: Dataset, keyword: str) -> Any:

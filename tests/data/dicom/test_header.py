@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydicom import dcmread
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.examples import get_path
@@ -17,6 +18,7 @@ from echofm_core.data.dicom.header import (
     ObjectKind,
     frame_rate,
     header_of,
+    pixel_size_of,
     read_header,
     timing,
 )
@@ -33,6 +35,29 @@ def test_real_cine() -> None:
     assert found.fps == pytest.approx(30.0, abs=0.01)
     assert (found.vendor, found.model) == ("SonoSite, Inc.", "Turbo")
     assert found.region is None
+
+
+def test_the_size_of_a_pixel_is_that_of_the_image_region() -> None:
+    """The larger region is the image; a small one beside it has other deltas."""
+    item, strip = region(), region(box=(0, 0, 63, 20))
+    for each, delta in ((item, 0.2), (strip, 0.01)):
+        each.PhysicalUnitsXDirection = each.PhysicalUnitsYDirection = 3
+        each.PhysicalDeltaX, each.PhysicalDeltaY = delta, -2 * delta
+    dataset = header(regions=[strip, item])
+    assert pixel_size_of(dataset, 64, 64) == (0.2, 0.4)
+    assert pixel_size_of(dataset, 32, 32) is None, "the frames were scaled, the header was not"
+    item.PhysicalUnitsYDirection = 4  # seconds
+    assert pixel_size_of(dataset, 64, 64) is None
+    item.PhysicalUnitsYDirection = 3
+    del item.PhysicalDeltaX
+    assert pixel_size_of(dataset, 64, 64) is None
+    assert pixel_size_of(header(), 64, 64) is None
+
+
+def test_a_region_of_a_larger_matrix_tells_no_size() -> None:
+    """The real cine's region was declared for 640 x 480, its pictures are 320 x 240."""
+    dataset = dcmread(get_path("ybr_color"))
+    assert pixel_size_of(dataset, 240, 320) is None
 
 
 @pytest.mark.parametrize("name", ["ZEBRAFISH^QUINCY", "MRN7788991", "19470131", "E95 770031 ab"])
