@@ -11,6 +11,7 @@ from echofm_core.data.config import DataConfig
 from echofm_core.data.windows import Batch
 from echofm_core.models.bag import BagPool, encode_alone
 from echofm_core.models.config import ModelConfig
+from echofm_core.models.grey import grey_cells, grey_width
 from echofm_core.models.heads import build_head
 from echofm_core.models.stf_compact import CompactStfNet
 from echofm_core.models.stf_net import MeanPool, build_stf_net
@@ -33,7 +34,10 @@ class EchoModel(nn.Module):
         super().__init__()
         self.encoder = VideoEncoder(model, data)
         levels = 1 + len(self.encoder.blocks)
-        self.stf_net = build_stf_net(model.stf_net, self.encoder.grid, self.encoder.width, levels)
+        self.patch = model.patch
+        self.stf_net = build_stf_net(
+            model.stf_net, self.encoder.grid, self.encoder.width, levels, grey_width(model.patch)
+        )
         width = self.stf_net.out_width
         self.heads = nn.ModuleDict({task.value: build_head(task, width) for task in tasks})
 
@@ -68,7 +72,11 @@ class EchoModel(nn.Module):
             pooled: Tensor = self.stf_net(alone, times, region)
             return pooled
         slot_times = torch.unflatten(times, 1, (self.encoder.grid[0], -1)).mean(dim=2)
-        fused: Tensor = self.stf_net(self.tokens(video, region), slot_times, region)
+        read = self.tokens(video, region), slot_times, region
+        compact = isinstance(self.stf_net, CompactStfNet)
+        fused: Tensor = (
+            self.stf_net(*read, grey_cells(video, self.patch)) if compact else self.stf_net(*read)
+        )
         return fused
 
     def tokens(self, video: Tensor, region: Subset | None) -> Tensor:
