@@ -17,7 +17,7 @@ from echofm_core.models.stf_compact import CompactStfNet
 from echofm_core.models.stf_net import MeanPool, build_stf_net
 from echofm_core.models.subset import Subset
 from echofm_core.models.video_vit import VideoEncoder
-from echofm_core.tasks import Task
+from echofm_core.tasks import TASKS, Task, TaskFamily
 
 
 class EchoModel(nn.Module):
@@ -27,6 +27,10 @@ class EchoModel(nn.Module):
         model, data: The plan's tables.
         tasks: Which heads there are.
 
+    Attributes:
+        reading_grey: Tasks whose heads see grey levels beside the fused features: those of the
+            ventricle, behind the compact fusion network.
+
     Source: Echo-Vision-FM (2025), with the changes of DESIGN.md, section 5.
     """
 
@@ -34,12 +38,20 @@ class EchoModel(nn.Module):
         super().__init__()
         self.encoder = VideoEncoder(model, data)
         levels = 1 + len(self.encoder.blocks)
+        self.stf_net = build_stf_net(model.stf_net, self.encoder.grid, self.encoder.width, levels)
         self.patch = model.patch
-        self.stf_net = build_stf_net(
-            model.stf_net, self.encoder.grid, self.encoder.width, levels, grey_width(model.patch)
+        compact = isinstance(self.stf_net, CompactStfNet)
+        self.reading_grey = frozenset(
+            task for task in tasks if compact and TASKS[task].family is TaskFamily.VENTRICLE
         )
         width = self.stf_net.out_width
-        self.heads = nn.ModuleDict({task.value: build_head(task, width) for task in tasks})
+        grey = self.encoder.patches.positions * grey_width(model.patch)
+        self.heads = nn.ModuleDict(
+            {
+                task.value: build_head(task, width + grey * (task in self.reading_grey))
+                for task in tasks
+            }
+        )
 
     def forward(self, video: Tensor, times: Tensor, region: Subset | None) -> dict[Task, Tensor]:
         """Predict.
@@ -52,8 +64,13 @@ class EchoModel(nn.Module):
         Returns:
             Task -> float (B, outputs): standardised units for regression, else logits.
         """
-        features = self.features(video, times, region)
-        return {Task(name): head(features) for name, head in self.heads.items()}
+        features = finer = self.features(video, times, region)
+        if self.reading_grey:
+            finer = torch.cat((features, self._grey(video, region)), dim=1)
+        return {
+            Task(name): head(finer if Task(name) in self.reading_grey else features)
+            for name, head in self.heads.items()
+        }
 
     def inputs(self, batch: Batch, device: torch.device) -> tuple[Tensor, Tensor, Subset | None]:
         """Windows as :meth:`forward` takes them, on a device."""
@@ -72,11 +89,7 @@ class EchoModel(nn.Module):
             pooled: Tensor = self.stf_net(alone, times, region)
             return pooled
         slot_times = torch.unflatten(times, 1, (self.encoder.grid[0], -1)).mean(dim=2)
-        read = self.tokens(video, region), slot_times, region
-        compact = isinstance(self.stf_net, CompactStfNet)
-        fused: Tensor = (
-            self.stf_net(*read, grey_cells(video, self.patch)) if compact else self.stf_net(*read)
-        )
+        fused: Tensor = self.stf_net(self.tokens(video, region), slot_times, region)
         return fused
 
     def tokens(self, video: Tensor, region: Subset | None) -> Tensor:
@@ -97,3 +110,10 @@ class EchoModel(nn.Module):
         if isinstance(self.stf_net, MeanPool | BagPool):
             return None
         return self.stf_net.attention(self.tokens(video, region), region)
+
+    def _grey(self, video: Tensor, region: Subset | None) -> Tensor:
+        """Grey levels of the region's cells, place by place: (B, width); zero elsewhere."""
+        grey = grey_cells(video, self.patch)
+        if region is not None:
+            grey = region.put(region.take(grey), grey.shape[1])
+        return grey.flatten(1)

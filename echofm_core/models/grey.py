@@ -1,7 +1,8 @@
 """Grey levels as they are, finer than a patch: how bright each cell is, and how much it changes.
 
-A patch becomes one token, and where a wall stands within it is a small part of that token. With few
-labels this is learnt late; here it is read off.
+A patch becomes one token, and where a wall stands within it is a small part of that token. Few
+labels teach it late; here it is read off. It serves what is read from a chamber that moves: a
+study's stills have no motion, and their heads do not see it.
 """
 
 from __future__ import annotations

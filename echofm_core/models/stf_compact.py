@@ -150,62 +150,43 @@ class LevelMix(nn.Module):
 
 
 class CompactStfNet(nn.Module):
-    """Joint and disjoint pathway, concatenated, and grey levels as they are.
+    """Joint and disjoint pathway, concatenated.
 
     Against the published form the 14 x 14 convolution becomes attention pooling with several
     queries and, beside it, a few channels of every place; the 3D convolution is depthwise, slots
     exchange what they saw before they are pooled, and each pool has several weightings. The
     amplitude of a motion, from which ejection fraction is read, is a difference between moments
     that no weighted mean holds; so each pathway also hands on how far its features swing over time,
-    the joint one with weights of its own over places: a chamber fills few of them. Where a wall
-    stands within a patch is a small part of its token and is learnt late from few labels; so the
-    heads also see the grey levels of finer cells, their mean and how far they swing.
+    the joint one with weights of its own over places: a chamber fills few of them.
 
     Args:
         grid: (slots, rows, cols) of the encoder.
         width: Length D of an encoder token.
         levels: Stages of the encoder that ``mix`` makes the tokens of.
-        grey: Length of what :func:`echofm_core.models.grey.grey_cells` says of a place.
 
     Source: Echo-Vision-FM (2025), STF-Net; DESIGN.md, section 5.
     """
 
-    def __init__(self, grid: tuple[int, int, int], width: int, levels: int, grey: int) -> None:
+    def __init__(self, grid: tuple[int, int, int], width: int, levels: int) -> None:
         super().__init__()
         self.mix = LevelMix(width, levels)
         self.joint = JointPathway(grid, width)
         self.disjoint = DisjointPathway(width)
-        self.grey_width = grey * grid[1] * grid[2]
-        self.out_width = self.joint.out_width + self.grey_width + self.disjoint.out_width
+        self.out_width = self.joint.out_width + self.disjoint.out_width
 
-    def forward(
-        self,
-        tokens: Tensor,
-        times: Tensor,
-        region: Subset | None = None,
-        grey: Tensor | None = None,
-    ) -> Tensor:
+    def forward(self, tokens: Tensor, times: Tensor, region: Subset | None = None) -> Tensor:
         """Fuse.
 
         Args:
             tokens: Float (B, slots, p, D), of ``mix``.
             times: Float (B, slots), seconds.
             region: Which p space positions these are; None is all of the grid, rows first.
-            grey: Float (B, rows * cols, ``grey``) of all positions; None is a picture of one grey.
 
         Returns:
             Float (B, out_width).
         """
-        joint, disjoint = self.joint(tokens, region), self.disjoint(tokens, times, region)
-        return torch.cat((joint, self._grey(grey, tokens, region), disjoint), dim=1)
-
-    def _grey(self, grey: Tensor | None, tokens: Tensor, region: Subset | None) -> Tensor:
-        """Those of the region, place by place: (B, grey_width); zero elsewhere."""
-        if grey is None:
-            return tokens.new_zeros(tokens.shape[0], self.grey_width)
-        if region is None:
-            return grey.flatten(1)
-        return region.put(region.take(grey), grey.shape[1]).flatten(1)
+        joint = self.joint(tokens, region)
+        return torch.cat((joint, self.disjoint(tokens, times, region)), dim=1)
 
     def attention(self, tokens: Tensor, region: Subset | None = None) -> Tensor:
         """What the joint pathway weighs: (B, slots, rows, cols), sums to 1; mean over its heads."""

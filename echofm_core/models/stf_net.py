@@ -29,7 +29,7 @@ class MeanPool(nn.Module):
 
 
 def build_stf_net(
-    form: StfNetForm, grid: tuple[int, int, int], width: int, levels: int, grey: int
+    form: StfNetForm, grid: tuple[int, int, int], width: int, levels: int
 ) -> CompactStfNet | PublishedStfNet | MeanPool | BagPool:
     """Fusion network; call it with tokens (B, slots, p, D), times (B, slots) in seconds, a region.
 
@@ -40,11 +40,10 @@ def build_stf_net(
         grid: (slots, rows, cols) of the encoder.
         width: Length D of an encoder token.
         levels: Stages of the encoder: its patches, and its blocks.
-        grey: Numbers that are known of the grey levels of a patch.
     """
     match form:
         case StfNetForm.COMPACT:
-            return CompactStfNet(grid, width, levels, grey)
+            return CompactStfNet(grid, width, levels)
         case StfNetForm.PUBLISHED:
             return PublishedStfNet(grid, width)
         case StfNetForm.MEAN_POOL:

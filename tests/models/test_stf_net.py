@@ -15,7 +15,7 @@ from echofm_core.models.stf_published import PublishedStfNet
 from echofm_core.models.subset import Subset
 from tests.models.small import generator
 
-GRID, WIDTH, LEVELS, GREY = (4, 5, 6), 64, 3, 8
+GRID, WIDTH, LEVELS = (4, 5, 6), 64, 3
 #: Slot, row, column and channel of the token that is lit; no two alike, so no axis is mistaken.
 PLACE, CHANNEL = (2, 1, 4), 7
 FORMS = list(StfNetForm)
@@ -23,7 +23,7 @@ FUSING = [StfNetForm.COMPACT, StfNetForm.PUBLISHED]
 
 
 def build(form: StfNetForm) -> nn.Module:
-    net = build_stf_net(form, GRID, WIDTH, LEVELS, GREY)
+    net = build_stf_net(form, GRID, WIDTH, LEVELS)
     initialise(net, generator(1))
     return net.eval()
 
