@@ -57,7 +57,7 @@ def test_real_dicom_files_by_themselves(tmp_path: Path, name: str, kind: str, fr
     if not kind:
         (clip,) = diagnosis.decoded.itertuples()
         assert (clip.frames, clip.fps) == (frames, pytest.approx(30, abs=0.01))
-        assert 0.2 < clip.sector < 0.8
+        assert 0.2 < clip.sector < 0.85
         assert not diagnosis.public
         assert not diagnosis.synthetic
 
