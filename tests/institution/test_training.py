@@ -114,9 +114,10 @@ def test_a_kill_between_entry_and_weights_loses_no_round(
 
 
 def test_the_best_round_is_the_model(data: InstitutionData, plan: Plan, tmp_path: Path) -> None:
-    """Ten patients are learnt by heart in a round or two; then validation only gets worse."""
-    run = claim(plan, tmp_path / "run")
-    train(plan, data, run)
+    """Ten patients are learnt by heart in a few rounds; then validation only gets worse."""
+    longer = changed(plan, finetune={"rounds": 10})
+    run = claim(longer, tmp_path / "run")
+    train(longer, data, run)
     losses = [entry.metrics["validation"] for entry in run.entries()]
     best = int(np.argmin(losses)) + 1
     assert run.entries()[-1].best == best < len(losses)
