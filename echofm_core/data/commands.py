@@ -128,10 +128,11 @@ def doctor(
     config = _asked_for(plan)  # before anything that takes long to import
 
     from echofm_core.console import console
-    from echofm_core.data.doctor.examine import Round, check_places, examine
+    from echofm_core.data.doctor.examine import Round, examine
     from echofm_core.data.doctor.page import write_page
     from echofm_core.data.doctor.summary import print_summary, summary
     from echofm_core.output import writing
+    from echofm_core.preflight import check_places
 
     how = Round(decode=decode, workers=workers or os.cpu_count() or 1, data=config)
     check_places(places)  # and no report folder for a mistyped place

@@ -9,14 +9,29 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from echofm_core.contract import ENCODER, HEADS, STF_NET
 from echofm_core.data.clip_store import ClipStore, build_store, open_stores
 from echofm_core.data.config import DataConfig, Square
+from echofm_core.data.decode import decode_clip
 from echofm_core.data.manifest import manifest_from_rows
 from echofm_core.data.pixel_size import PixelSize, believable_size
 from echofm_core.data.resize import in_square, letterbox
 from echofm_core.data.windows import ClipWindows
 from echofm_core.errors import StoreError
-from tests.data.files import header, region, save_dicom, speckle, with_pixels, write_avi
+from echofm_core.inference.files import read_file
+from echofm_core.models.build import build_echo_model
+from echofm_core.models.saved import load_model, save_model
+from echofm_core.models.weights import to_arrays
+from tests.data.files import (
+    header,
+    region,
+    save_dicom,
+    speckle,
+    with_pixels,
+    write_avi,
+    write_nifti,
+)
+from tests.models.small import small_plan
 
 CONFIG = DataConfig(size=32, frames=4, window_seconds=0.2, min_clip_frames=4)
 
@@ -94,6 +109,30 @@ def sized(folder: Path, name: str, x: float, y: float) -> dict[str, object]:
     pixels = with_pixels(dataset, "MONOCHROME2", speckle(12, 64, 80))
     path = save_dicom(folder / f"{name}.dcm", pixels)
     return {"dataset": "own", "patient_id": name, "clip_id": name, "path": str(path)}
+
+
+def test_every_form_that_knows_the_size_hands_it_on(tmp_path: Path) -> None:
+    """64 x 80 pixels, 4 mm across and 2.5 mm down, as DICOM, NIfTI and MHD say it."""
+    frames = speckle(12, 64, 80)
+    write_nifti(tmp_path / "a.nii.gz", frames, pixel=(4.0, 2.5))
+    (tmp_path / "a.raw").write_bytes(frames.tobytes())
+    lines = ("NDims = 3", "DimSize = 80 64 12", "ElementType = MET_UCHAR")
+    lines += ("ElementSpacing = 4.0 2.5 1", "ElementDataFile = a.raw")
+    (tmp_path / "a.mhd").write_text("\n".join(lines))
+    dicom = Path(str(sized(tmp_path, "a", x=0.4, y=0.25)["path"]))
+    for path in (dicom, tmp_path / "a.nii.gz", tmp_path / "a.mhd"):
+        assert decode_clip(str(path), "camus").pixel == pytest.approx((0.4, 0.25)), path.name
+
+
+def test_a_file_is_read_with_the_frames_that_a_store_would_hold(tmp_path: Path) -> None:
+    plan = small_plan()
+    weights = to_arrays(build_echo_model(plan), [ENCODER, STF_NET, HEADS])
+    save_model(tmp_path / "model", weights, plan, plan.finetune.tasks)
+    row = sized(tmp_path, "a", x=0.4, y=0.25)
+    store, _ = build_store(manifest_from_rows([row]), tmp_path / "s", plan.data)
+    reading = read_file(load_model(tmp_path / "model"), Path(str(row["path"])), "cpu")
+    np.testing.assert_array_equal(reading.first.sector, store.sector("a"))
+    assert any((frame == reading.first.frames[0]).all() for frame in store.frames("a"))
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from echofm_core.models.build import build_echo_model
+from echofm_core.models.config import StfNetForm
 from echofm_core.models.grey import USUAL, cells_of, grey_cells, grey_width
 from echofm_core.models.pooling import STILLNESS
 from echofm_core.tasks import Task
@@ -35,6 +36,25 @@ def test_each_cell_has_its_mean_and_the_logarithm_of_its_deviation() -> None:
             np.testing.assert_allclose(
                 found[1, place, [cell, 16 + cell]], [grey.mean(), deviation], rtol=1e-4, atol=1e-5
             )
+
+
+def test_heads_of_the_ventricle_alone_see_grey_and_only_inside_the_region() -> None:
+    """Tokens are those of any picture: what differs is grey levels, in the patch of column 3."""
+    model = build_echo_model(small_plan()).eval()
+    torch.nn.init.zeros_(model.encoder.patch_embed.weight)
+    assert model.reading_grey == {Task.EF, Task.REDUCED_EF}
+    dark, lit = torch.zeros(2, 1, FRAMES, 1, SIZE, SIZE)
+    lit[..., :8, 24:] = 1
+    inside = torch.ones(1, SIZE, SIZE, dtype=torch.bool)
+    without = inside.clone()
+    without[:, :8, 24:] = False
+    with torch.no_grad():
+        for sector, seen in ((inside, True), (without, False)):
+            region = model.region(sector)
+            one, other = (model(video, times(1), region) for video in (dark, lit))
+            assert torch.equal(one[Task.AS_GRADE], other[Task.AS_GRADE])
+            assert torch.equal(one[Task.EF], other[Task.EF]) is not seen
+    assert not build_echo_model(small_plan(StfNetForm.PUBLISHED)).reading_grey
 
 
 def test_heads_see_where_grey_is_within_a_patch_although_its_token_does_not() -> None:

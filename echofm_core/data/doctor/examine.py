@@ -26,6 +26,7 @@ from echofm_core.data.readers.private_names import is_published, secret_at
 from echofm_core.data.readers.registry import Reading, find_layouts, joined, read_layout, readers
 from echofm_core.errors import DataRootError
 from echofm_core.phantom.patients import is_phantom
+from echofm_core.preflight import check_places
 from echofm_core.randomness import stream
 
 #: Side of the frames that are looked at, in pixels.
@@ -89,17 +90,6 @@ def examine(places: Sequence[Path], scratch: Path, how: Round) -> Diagnosis:
     )
     shutil.rmtree(scratch, ignore_errors=True)
     return diagnosis
-
-
-def check_places(places: Sequence[Path]) -> None:
-    """Refuse a place that is not there.
-
-    Raises:
-        DataRootError: A place is missing.
-    """
-    for place in places:
-        if not place.exists():
-            raise DataRootError(f"{place} does not exist; point at a folder of data, or at a file.")
 
 
 def _read(place: Path, known: Sequence[Reader]) -> Iterator[Reading]:
