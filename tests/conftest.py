@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.support.commands import Echofm, forked_commands
+from tests.support.commands import Echofm, command
+from tests.support.forks import Forks, loaded
 
 #: Before torch and numpy are loaded; what a test starts takes it along.
 os.environ["OMP_NUM_THREADS"] = os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
@@ -30,7 +31,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def echofm() -> Iterator[Echofm]:
+def forks() -> Iterator[Forks]:
+    """Python processes that need not load other people's libraries."""
+    with loaded() as parent:
+        yield parent
+
+
+@pytest.fixture(scope="session")
+def echofm(forks: Forks) -> Echofm:
     """The command ``echofm``, in a process of its own each time."""
-    with forked_commands() as command:
-        yield command
+    return command(forks)

@@ -6,10 +6,9 @@ What the arms reach is the benchmark's own to judge; here it is what they are ma
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from dataclasses import replace
@@ -31,10 +30,11 @@ from echofm_core.models.config import StfNetForm
 from echofm_core.plan import Plan
 from echofm_core.training.config import TuneMode
 from tests.benchmarks.small_table import train_small_table
+from tests.support.forks import MODULE, Forks
 
 
 @pytest.mark.slow
-def test_killed_and_gone_on_with_it_ends_on_the_same_figures(tmp_path: Path) -> None:
+def test_killed_and_gone_on_with_it_ends_on_the_same_figures(forks: Forks, tmp_path: Path) -> None:
     """SIGKILL in the middle of the second arm; nothing that was done is done again.
 
     The killed run starts from a copy of the patients that the whole one decoded, to save time.
@@ -43,13 +43,12 @@ def test_killed_and_gone_on_with_it_ends_on_the_same_figures(tmp_path: Path) -> 
     scores = train_small_table(whole)
     shutil.copytree(whole, cut, ignore=shutil.ignore_patterns("runs"))
 
-    root = Path(__file__).parents[2]
-    command = [sys.executable, "-m", "tests.benchmarks.small_table", str(cut)]
-    with subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL) as process:
-        while process.poll() is None and not list(cut.glob("runs/*/mae-*/journal/*-00001.json")):
-            time.sleep(0.01)
-        process.kill()
-    assert process.returncode == -signal.SIGKILL
+    words = ("tests.benchmarks.small_table", cut)
+    process = forks.start(MODULE, *words, cwd=Path(__file__).parents[2], out=Path(os.devnull))
+    while process.poll() is None and not list(cut.glob("runs/*/mae-*/journal/*-00001.json")):
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait(10) == -signal.SIGKILL
     done = {path: path.stat().st_mtime_ns for path in cut.glob("runs/*/*/journal/*.json")}
     assert len(done) >= 2 + 4 + 1  # of pre-training, of the first arm, of the second
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -22,12 +21,12 @@ from echofm_core.data.config import DataConfig
 from echofm_core.data.findings import Findings
 from echofm_core.data.manifest import manifest_from_rows, save_manifest
 from tests.data.files import speckle, write_avi
+from tests.support.commands import ECHOFM
+from tests.support.forks import Fork, Forks
 
 CLIPS, FRAMES, SIZE = 40, 60, 224
 #: Seconds in which something must have happened.
 PATIENCE = 60.0
-
-COMMAND = "from echofm_core.cli import main; main()"
 
 
 @pytest.fixture(scope="module")
@@ -73,10 +72,10 @@ MOMENTS: dict[str, Callable[[Path], bool]] = {
 
 @pytest.mark.parametrize("moment", list(MOMENTS))
 def test_killed_then_run_again(
-    source: Path, tmp_path: Path, moment: str, monkeypatch: pytest.MonkeyPatch
+    forks: Forks, source: Path, tmp_path: Path, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was decoded is not decoded again: the clips that the second run decodes are counted."""
-    store = _killed(source, tmp_path, MOMENTS[moment])
+    store = _killed(forks, source, tmp_path, MOMENTS[moment])
     decoded = len(_finished(store))
     if moment == "installing":
         assert decoded == CLIPS
@@ -91,24 +90,24 @@ def test_killed_then_run_again(
 
 
 @pytest.mark.slow
-def test_killed_again_and_again(source: Path, tmp_path: Path) -> None:
+def test_killed_again_and_again(forks: Forks, source: Path, tmp_path: Path) -> None:
     """One folder: killed early, in the middle, and while it is installed; then left in peace."""
     for moment in MOMENTS.values():
-        store = _killed(source, tmp_path, moment)
-    assert _run(source, tmp_path).wait(PATIENCE) == 0
+        store = _killed(forks, source, tmp_path, moment)
+    assert _run(forks, source, tmp_path).wait(PATIENCE) == 0
     _check(source, store)
 
 
-def test_killed_while_a_clip_is_added(source: Path, tmp_path: Path) -> None:
+def test_killed_while_a_clip_is_added(forks: Forks, source: Path, tmp_path: Path) -> None:
     """The old store stays readable all the while."""
     out = tmp_path / "out"
     fewer = _manifest(source)[: CLIPS - 8].reset_index(drop=True)
     before, _ = build_store(fewer, out / "d", DataConfig(size=SIZE))
     digest = before.digest()
-    store = _killed(source, tmp_path, _installing)
+    store = _killed(forks, source, tmp_path, _installing)
     assert ClipStore.open(store).digest() == digest
     assert len(_finished(store)) == 8
-    assert _run(source, tmp_path).wait(PATIENCE) == 0
+    assert _run(forks, source, tmp_path).wait(PATIENCE) == 0
     _check(source, store)
 
 
@@ -172,20 +171,18 @@ def _reader_of(pipe: Path) -> int:
     return 0
 
 
-def _run(source: Path, folder: Path) -> subprocess.Popen[bytes]:
+def _run(forks: Forks, source: Path, folder: Path) -> Fork:
     """`echofm data store` with two workers."""
     words = ["data", "store", source / "m.parquet", "--out", folder / "out"]
     options = ["--size", SIZE, "--workers", 2]
-    with (folder / "log").open("ab") as log:
-        return subprocess.Popen(
-            [sys.executable, "-c", COMMAND, *map(str, [*words, *options])], stdout=log, stderr=log
-        )
+    (folder / "log").touch()
+    return forks.start(ECHOFM, *words, *options, out=folder / "log")
 
 
-def _killed(source: Path, folder: Path, moment: Callable[[Path], bool]) -> Path:
+def _killed(forks: Forks, source: Path, folder: Path, moment: Callable[[Path], bool]) -> Path:
     """Run the command, and kill it when the moment has come; its workers must end by themselves."""
     store = folder / "out" / "d"
-    process = _run(source, folder)
+    process = _run(forks, source, folder)
     _wait_for(lambda: moment(store) or process.poll() is not None, "the moment to kill")
     workers = psutil.Process(process.pid).children(recursive=True)
     process.kill()

@@ -74,12 +74,13 @@ def test_a_site_name_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_deployed_and_simulated_give_the_same_weights(
-    built_sites: list[SiteSettings], tmp_path: Path
+    built_sites: list[SiteSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With adapters, the wire's hardest case: what is frozen crosses in the first round alone.
 
     The manifests are as `echofm data index` leaves them, without a site.
     """
+    monkeypatch.setenv("FLWR_SUPEREXEC_TASK_POLL_INTERVAL", "0.1")  # to wait less
     adapters = {"rounds": 2, "mode": "lora"}
     plan = small_plan(pretrain={"rounds": 1}, finetune=adapters, federation={"min_sites": 3})
     sites = sorted(built_sites, key=lambda site: SITES.index(site.name))

@@ -23,6 +23,7 @@ from simulations.engine import SiteSettings
 from tests.federation.small import small_plan, with_states
 from tests.federation.test_deployment import free_ports
 from tests.runtime.marked import PROMISE, Marked, marked
+from tests.support.forks import Forks
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 
@@ -48,18 +49,19 @@ def until(reached: object, seconds: float) -> None:
 
 
 def test_who_stops_is_gone_with_all_that_was_started(
-    built_sites: list[SiteSettings], tmp_path: Path
+    forks: Forks, built_sites: list[SiteSettings], tmp_path: Path
 ) -> None:
     """In the middle of training: who waits for the run, then the hospital, then the server."""
     (site,) = with_states(built_sites[:1], tmp_path / "state")
     port, node_port = free_ports(2)
     kit_for(site, tmp_path, port)
-    plan = small_plan(pretrain={"rounds": 1, "local_epochs": 900}, federation={"min_sites": 1})
+    long = {"rounds": 1, "local_epochs": 900, "save_every": 1}
+    plan = small_plan(pretrain=long, federation={"min_sites": 1})
     (tmp_path / "plan.toml").write_text(plan.to_toml())
     begun = []
 
     def begin(*words: object) -> Marked:
-        begun.append(Marked(tmp_path, *words))
+        begun.append(Marked(forks, tmp_path, *words))
         return begun[-1]
 
     try:
@@ -74,7 +76,7 @@ def test_who_stops_is_gone_with_all_that_was_started(
         run = begin("server", "run", "fed", "plan.toml", "--out", "run")
         run.wait_for(lambda: f"1 site: {site.name}" in run.output())
         client.wait_for(lambda: any("clientapp" in "".join(p.cmdline()) for p in client.others()))
-        time.sleep(4.0)  # into its training
+        client.wait_for(lambda: list(site.state.rglob("progress/*")))  # in its training
         assert len(client.others()) >= 3
         (alive,) = (tmp_path / "fed/runs").glob("*.alive")
         assert is_held(alive)

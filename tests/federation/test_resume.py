@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -15,47 +14,47 @@ from server.rounds import run_federation
 from simulations.engine import Engine, SiteSettings
 from tests.federation.killed import PLAN
 from tests.federation.small import with_states
+from tests.support.forks import MODULE, Fork, Forks
 
 ROOT = Path(__file__).parents[2]
 
 
-def start(built: Path, folder: Path, workers: int = 1) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "tests.federation.killed",
-            *(str(built), str(folder / "states"), str(folder / "run"), str(workers)),
-        ],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+@dataclass(frozen=True)
+class Federation:
+    """The run of :mod:`tests.federation.killed`, in a process of its own each time."""
 
+    forks: Forks
+    built: Path
+    folder: Path
+    workers: int
 
-def kill_in_round(process: subprocess.Popen[str], folder: Path, before: str) -> None:
-    """SIGKILL once the round after ``before`` has left something at a site."""
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith(before):
-            break
-    else:
-        pytest.fail(f"the run ended before {before}")
-    kept = "decoder/round-00002*" if "pretrain" in before else "optimizer/finetune-00002*"
-    deadline = time.monotonic() + 30
-    while not list((folder / "states" / "alpha").glob(f"*/{kept}")):
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    def start(self) -> tuple[Fork, Path]:
+        """The process, and the file that it writes to."""
+        log = self.folder / f"{len(list(self.folder.glob('*.log')))}.log"
+        log.touch()
+        words = (self.built, self.folder / "states", self.folder / "run", self.workers)
+        env = {**os.environ, "OMP_NUM_THREADS": "1"}
+        module = "tests.federation.killed"
+        return self.forks.start(MODULE, module, *words, cwd=ROOT, out=log, env=env), log
 
+    def kill_in_round(self, before: str) -> None:
+        """SIGKILL once the round after ``before`` has left something at a site."""
+        process, log = self.start()
+        kept = "decoder/round-00002*" if "pretrain" in before else "optimizer/finetune-00002*"
+        deadline = time.monotonic() + 120
+        while not list((self.folder / "states" / "alpha").glob(f"*/{kept}")):
+            assert time.monotonic() < deadline and process.poll() is None, log.read_text()
+            time.sleep(0.002)
+        process.kill()
+        assert process.wait(10) == -signal.SIGKILL
+        assert f"\n{before}" in log.read_text()
 
-def digest_of(process: subprocess.Popen[str]) -> tuple[str, str]:
-    """Final digest and everything that was printed."""
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, output
-    return output.rpartition("digest ")[2].strip(), output
+    def end(self) -> tuple[str, str]:
+        """Final digest and everything that was printed."""
+        process, log = self.start()
+        assert process.wait(120) == 0, log.read_text()
+        output = log.read_text()
+        return output.rpartition("digest ")[2].strip(), output
 
 
 @pytest.fixture(scope="module")
@@ -81,14 +80,14 @@ def uninterrupted(built_sites: list[SiteSettings], tmp_path_factory: pytest.Temp
     ],
 )
 def test_killed_in_round_two_and_resumed_gives_the_same_bits(
-    built: Path, tmp_path: Path, uninterrupted: str, before: str, workers: int
+    forks: Forks, built: Path, tmp_path: Path, uninterrupted: str, before: str, workers: int
 ) -> None:
     """The site's own decoder and moments of the killed round are there, and must not be used."""
-    process = start(built, tmp_path, workers)
-    kill_in_round(process, tmp_path, before)
+    federation = Federation(forks, built, tmp_path, workers)
+    federation.kill_in_round(before)
     phase = before.split()[0]
     assert not (tmp_path / "run" / "journal" / f"{phase}-0002.json").exists()
-    digest, output = digest_of(start(built, tmp_path, workers))
+    digest, output = federation.end()
     assert digest == uninterrupted
     assert f"{phase} round 1/3" in output and "from the journal" in output
     assert not [path for path in (tmp_path / "run" / "journal").iterdir() if path.suffix != ".json"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -22,18 +20,18 @@ from echofm_core.institution.training import train
 from echofm_core.models.saved import load_weights
 from echofm_core.plan import Plan, load_plan
 from tests.institution.conftest import PLAN
+from tests.support.commands import Echofm
 
 #: One round of 60 steps of five clips, three of them in one process and two in the other.
 SHARED = PLAN.replace(
     "rounds = 3", "rounds = 1\nlocal_epochs = 30\nsave_every = 5"
 ) + "devices = 2\n"  # fmt: skip
-ECHOFM = [sys.executable, "-c", "from echofm_core.cli import main; main()"]
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_killed_process_is_named_and_the_round_goes_on(
-    home: Path, monkeypatch: pytest.MonkeyPatch
+    echofm: Echofm, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SIGKILL of rank 1 in the middle of a round, then the command with --resume.
 
@@ -58,8 +56,7 @@ def test_a_killed_process_is_named_and_the_round_goes_on(
     saved = home / "run/state/progress/pretrain.safetensors"
     assert saved.exists()
 
-    words = [*ECHOFM, "pretrain", home / "plan.toml", "--out", home / "run", "--resume"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=600, check=False)
+    done = echofm("pretrain", home / "plan.toml", "--out", home / "run", "--resume")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("round 1: loss") == 1  # one process speaks
     assert not saved.exists()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
+import signal
 import time
 from pathlib import Path
 
@@ -24,7 +24,8 @@ from echofm_core.models.weights import load_metadata, save
 from echofm_core.plan import Plan, load_plan, plan_from_mapping
 from tests.data.files import speckle, write_avi
 from tests.institution.conftest import PLAN, write_home
-from tests.support.commands import Echofm
+from tests.support.commands import ECHOFM, Echofm
+from tests.support.forks import Forks
 from tests.tracking.read import tensorboard_curves
 
 
@@ -210,7 +211,7 @@ def test_a_private_plan_is_refused(data: InstitutionData, plan: Plan, tmp_path: 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_the_commands_killed_and_gone_on_with(echofm: Echofm, home: Path) -> None:
+def test_the_commands_killed_and_gone_on_with(echofm: Echofm, forks: Forks, home: Path) -> None:
     """pretrain, then finetune killed with SIGKILL after its first round and resumed, then
     evaluate and predict: the real command, real processes. TensorBoard has each round once."""
 
@@ -223,11 +224,11 @@ def test_the_commands_killed_and_gone_on_with(echofm: Echofm, home: Path) -> Non
     ended("pretrain", home / "plan.toml", "--out", home / "mae")
     tune = ("finetune", home / "plan.toml", "--start", home / "mae")
     ended(*tune, "--out", home / "whole")
-    process = subprocess.Popen(_words(*tune, "--out", home / "cut"), stdout=subprocess.DEVNULL)
+    process = forks.start(ECHOFM, *tune, "--out", home / "cut", out=Path(os.devnull))
     while process.poll() is None and not (home / "cut/journal/finetune-00001.json").exists():
         time.sleep(0.01)
     process.kill()
-    process.wait()
+    assert process.wait(10) == -signal.SIGKILL
     done = ended(*tune, "--out", home / "cut", "--resume")
     assert "EF MAE" in done
     assert _model(home / "cut") == _model(home / "whole")
@@ -245,10 +246,6 @@ def test_the_commands_killed_and_gone_on_with(echofm: Echofm, home: Path) -> Non
     cine = write_avi(home / "own.avi", speckle(20, 96, 128))
     read = ended("predict", home / "cut", cine, "--form", "csv")
     assert read.startswith("file,task,value")
-
-
-def _words(*words: object) -> list[str]:
-    return [sys.executable, "-c", "from echofm_core.cli import main; main()", *map(str, words)]
 
 
 def test_weights_of_a_round_that_never_counted_are_nobodys(tmp_path: Path) -> None:

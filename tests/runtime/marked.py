@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable
@@ -14,31 +13,24 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.support.commands import ECHOFM
+from tests.support.forks import MARK, Forks
+
 #: What every command promises: seconds from the signal until nothing is left.
 PROMISE = 5.0
 #: Seconds in which a command must have come to the moment at which it is stopped.
 PATIENCE = 90.0
-MARK = "ECHOFM_TEST_MARK"
 
 
 class Marked:
     """A running ``echofm`` command; all that it starts inherits a mark in its environment."""
 
-    def __init__(self, folder: Path, *words: object) -> None:
+    def __init__(self, forks: Forks, folder: Path, *words: object, code: str = ECHOFM) -> None:
         self.mark = uuid.uuid4().hex
         self.log = folder / f"{self.mark}.log"
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [
-                    *(sys.executable, "-c", "from echofm_core.cli import main; main()"),
-                    *map(str, words),
-                ],
-                cwd=folder,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, MARK: self.mark, "OMP_NUM_THREADS": "1"},
-                start_new_session=True,
-            )
+        self.log.touch()
+        env = {**os.environ, MARK: self.mark, "OMP_NUM_THREADS": "1"}
+        self.process = forks.start(code, *words, cwd=folder, out=self.log, env=env)
 
     def output(self) -> str:
         return self.log.read_text(errors="replace")

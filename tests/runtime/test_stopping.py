@@ -6,8 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from echofm_core.phantom.institutions import Layout, write_institutions
 from tests.data.files import speckle, write_avi
 from tests.institution.conftest import PLAN as INSTITUTION
 from tests.runtime.marked import Marked
+from tests.support.forks import Forks
 
 Begin = Callable[..., Marked]
 
@@ -31,6 +30,7 @@ patch = 16
 [pretrain]
 rounds = 2
 local_epochs = 900
+save_every = 1
 [finetune]
 rounds = 1
 [evaluation]
@@ -47,11 +47,11 @@ SIGNALS = pytest.mark.parametrize(
 
 
 @pytest.fixture
-def begin(tmp_path: Path) -> Iterator[Begin]:
+def begin(forks: Forks, tmp_path: Path) -> Iterator[Begin]:
     begun = []
 
-    def start(*words: object) -> Marked:
-        begun.append(Marked(tmp_path, *words))
+    def start(*words: object, **more: str) -> Marked:
+        begun.append(Marked(forks, tmp_path, *words, **more))
         return begun[-1]
 
     yield start
@@ -108,8 +108,7 @@ def test_a_simulation_in_training(
     (tmp_path / "data").symlink_to(institutions)
     (tmp_path / "plan.toml").write_text(PLAN)
     command = begin("simulate", "plan.toml", "--out", "run", "--workers", workers)
-    command.wait_for(lambda: list(tmp_path.glob("run/**/sites/*/*")))
-    time.sleep(1.0)
+    command.wait_for(lambda: list(tmp_path.glob("run/**/progress/*")))
     (said,) = lines(command.stop(number, group=group))
     assert said.endswith("; to go on, run the same command again with --resume.")
     assert not list(tmp_path.glob("run/**/journal/*.json"))
@@ -169,19 +168,8 @@ cli.main()
 """
 
 
-def test_a_command_that_swallows_everything_is_ended_for_certain(
-    begin: Begin, tmp_path: Path
-) -> None:
-    command = begin("version")
-    command.process.wait(30)
-    with command.log.open("wb") as log:
-        command.process = subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(DEAF), "deaf"],
-            stdout=log,
-            stderr=log,
-            env={**os.environ, "ECHOFM_TEST_MARK": command.mark},
-            start_new_session=True,
-        )
+def test_a_command_that_swallows_everything_is_ended_for_certain(begin: Begin) -> None:
+    command = begin("deaf", code=DEAF)
     command.wait_for(lambda: "ready" in command.output())
     (said,) = lines(command.stop(signal.SIGTERM, group=False))
     assert said.startswith("echofm: stopped by SIGTERM")

@@ -25,22 +25,30 @@ TOY = "tests.federation.toy:app"
 NAMES = ("a", "b", "c")
 
 
-@pytest.fixture(scope="module", params=[1, 2], ids=["one worker", "two workers"])
-def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    with Engine(request.param, client_app=TOY) as running:
-        yield running
-
-
 @pytest.fixture(scope="module")
 def pool() -> Iterator[Engine]:
     with Engine(2, client_app=TOY) as running:
         yield running
 
 
-def test_bits_do_not_depend_on_the_number_of_workers(pool: Engine, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def alone() -> Iterator[Engine]:
+    with Engine(1, client_app=TOY) as running:
+        yield running
+
+
+@pytest.fixture(params=["alone", "pool"], ids=["one worker", "two workers"])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    found = request.getfixturevalue(request.param)
+    assert isinstance(found, Engine)
+    return found
+
+
+def test_bits_do_not_depend_on_the_number_of_workers(
+    alone: Engine, pool: Engine, tmp_path: Path
+) -> None:
     _, of_two = train(pool.grid(settings(NAMES, tmp_path)), NAMES, tmp_path)
-    with Engine(1, client_app=TOY) as alone:
-        _, of_one = train(alone.grid(settings(NAMES, tmp_path)), NAMES, tmp_path)
+    _, of_one = train(alone.grid(settings(NAMES, tmp_path)), NAMES, tmp_path)
     assert of_one[-1].digest == of_two[-1].digest
 
 

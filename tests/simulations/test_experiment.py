@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
+import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from echofm_core.phantom.institutions import Layout, write_institutions
+from tests.support.commands import ECHOFM, Echofm
+from tests.support.forks import Fork, Forks
 
 PLAN = """
 name = "small"
@@ -54,29 +56,32 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-def start(home: Path, run: str, *options: str) -> subprocess.Popen[str]:
-    echofm = Path(sys.executable).with_name("echofm")
-    command = [str(echofm), "simulate", "plan.toml", "--out", run]
-    return subprocess.Popen(
-        [*command, *options],
-        cwd=home,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
-    )
+@dataclass(frozen=True)
+class Command:
+    """A running ``echofm simulate``, and the file that all it says goes to."""
+
+    process: Fork
+    log: Path
+
+    def end(self) -> str:
+        """What it said when it has ended well."""
+        code = self.process.wait(300)
+        assert code == 0, self.log.read_text()
+        return self.log.read_text()
 
 
-def finish(process: subprocess.Popen[str]) -> str:
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, output
-    return output
+def start(forks: Forks, home: Path, run: str, *options: str) -> Command:
+    log = home / f"{run}.{'.'.join(options)}.log"
+    log.touch()
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    words = ["simulate", "plan.toml", "--out", run, *options]
+    return Command(forks.start(ECHOFM, *words, cwd=home, out=log, env=env), log)
 
 
 @pytest.fixture(scope="module")
-def whole(home: Path) -> str:
+def whole(forks: Forks, home: Path) -> str:
     """What an uninterrupted run prints."""
-    return finish(start(home, "whole"))
+    return start(forks, home, "whole").end()
 
 
 def digest(home: Path, run: str) -> str:
@@ -116,18 +121,17 @@ def test_a_warning_is_printed_once_and_stands_in_the_report(home: Path, whole: s
     assert sentence in json.loads((home / "whole/summary.json").read_text())["notes"]
 
 
-def test_killed_and_resumed_with_two_workers_gives_the_same_model(home: Path, whole: str) -> None:
-    process = start(home, "killed")
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "finetune round 1/2" in line:
-            break
-    else:
-        pytest.fail("the run ended before its first fine-tuning round")
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+def test_killed_and_resumed_with_two_workers_gives_the_same_model(
+    forks: Forks, home: Path, whole: str
+) -> None:
+    command = start(forks, home, "killed")
+    while "finetune round 1/2" not in command.log.read_text():
+        assert command.process.poll() is None, "the run ended before its first fine-tuning round"
+        time.sleep(0.01)
+    command.process.kill()
+    assert command.process.wait(10) == -signal.SIGKILL
     assert not (home / "killed" / "report.html").exists()
-    output = finish(start(home, "killed", "--resume", "--workers", "2"))
+    output = start(forks, home, "killed", "--resume", "--workers", "2").end()
     assert "from the journal" in output
     assert digest(home, "killed") == digest(home, "whole")
     columns = ["model", "site", "task", "metric"]
@@ -138,8 +142,7 @@ def test_killed_and_resumed_with_two_workers_gives_the_same_model(home: Path, wh
     pd.testing.assert_frame_equal(first, second)
 
 
-def test_a_finished_run_is_not_overwritten(home: Path, whole: str) -> None:
-    process = start(home, "whole")
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode > 0
-    assert "--resume" in output and "Traceback" not in output
+def test_a_finished_run_is_not_overwritten(echofm: Echofm, home: Path, whole: str) -> None:
+    done = echofm("simulate", "plan.toml", "--out", "whole", cwd=home)
+    assert done.returncode > 0
+    assert "--resume" in done.stderr and "Traceback" not in done.stderr

@@ -6,8 +6,7 @@ steps of 4 or 5 windows, and eight of 5.
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -25,10 +24,12 @@ from echofm_core.training.job import Indices
 from echofm_core.training.loop import train
 from echofm_core.training.losses import Losses
 from echofm_core.training.pretrain import pretrain_round
+from tests.support.forks import MODULE, Forks
 from tests.training.killed import PRETRAIN, MortalWindows, run
 from tests.training.site import PLAN, context, make_site
 from tests.training.test_loop import PLAIN, Slope, job
 
+ROOT = Path(__file__).parents[2]
 Whole = dict[Phase, tuple[str, RoundReport]]
 
 
@@ -195,25 +196,22 @@ def test_saving_needs_a_folder() -> None:
 
 
 @pytest.mark.slow
-def test_a_process_that_is_killed_outright(whole: Whole, tmp_path: Path) -> None:
+def test_a_process_that_is_killed_outright(forks: Forks, whole: Whole, tmp_path: Path) -> None:
     """SIGKILL in the middle of a step; another process ends the round."""
     folder = tmp_path / "site"
     folder.mkdir()
     make_site(folder)
 
-    def start(windows: int) -> subprocess.CompletedProcess[str]:
-        arguments = [str(folder), str(tmp_path / "state"), Phase.FINETUNE.value, str(windows)]
-        return subprocess.run(
-            [sys.executable, "-m", "tests.training.killed", *arguments],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=Path(__file__).parents[2],
-        )
+    def start(windows: int) -> tuple[int, str]:
+        log = tmp_path / f"{windows}.log"
+        log.touch()
+        words = (folder, tmp_path / "state", Phase.FINETUNE.value, windows)
+        process = forks.start(MODULE, "tests.training.killed", *words, cwd=ROOT, out=log)
+        return process.wait(), log.read_text()
 
-    first = start(23)
-    assert first.returncode == -9, first.stderr
+    code, said = start(23)
+    assert code == -signal.SIGKILL, said
     assert left(tmp_path / "state", Phase.FINETUNE).exists()
-    second = start(0)
-    assert second.returncode == 0, second.stderr
-    assert second.stdout.strip() == whole[Phase.FINETUNE][0]
+    code, said = start(0)
+    assert code == 0, said
+    assert said.strip() == whole[Phase.FINETUNE][0]

@@ -7,8 +7,6 @@ a file, as docs/reference/de-identification.md says, and is left out here.
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from echofm_core.data.decode import decode_clip
 from echofm_core.data.dicom import header, identity
 from echofm_core.errors import UnreadableFileError
 from echofm_core.phantom.institutions import Layout, write_institutions
+from tests.support.commands import Echofm
 
 #: Representations whose values can tell of a person, a visit or a place.
 TELLING = {"PN", "LO", "SH", "DA", "TM", "DT", "UI", "LT", "ST", "UT", "AS"}
@@ -54,20 +53,18 @@ def secrets(home: Path) -> set[str]:
     return words | {f"cines/{file.name}" for file in files}
 
 
-def echofm(*words: object) -> str:
-    run = [sys.executable, "-c", "from echofm_core.cli import main; main()", *map(str, words)]
-    done = subprocess.run(run, capture_output=True, text=True, check=True)
-    return done.stdout + done.stderr
-
-
 @pytest.mark.slow
-def test_nothing_that_is_written_or_said_names_anybody(home: Path) -> None:
+def test_nothing_that_is_written_or_said_names_anybody(echofm: Echofm, home: Path) -> None:
     """index, store and doctor, their output and every byte that they write."""
-    out = home / "out"
-    said = echofm("data", "index", home / "data", "--out", out / "m.parquet",
-                  "--findings", out / "f.csv")  # fmt: skip
-    said += echofm("data", "store", out / "m.parquet", "--out", out / "stores", "--size", 32)
-    said += echofm("data", "doctor", home / "data", "--out", out / "doctor")
+    out, said = home / "out", ""
+    for words in (
+        ("index", home / "data", "--out", out / "m.parquet", "--findings", out / "f.csv"),
+        ("store", out / "m.parquet", "--out", out / "stores", "--size", 32),
+        ("doctor", home / "data", "--out", out / "doctor"),
+    ):
+        done = echofm("data", *words)
+        assert done.returncode == 0, done.stderr
+        said += done.stdout + done.stderr
     written = {
         str(file): file.read_bytes()
         for file in out.rglob("*")
