@@ -8,12 +8,13 @@ the long axis of the left ventricle points down (+v) from its apex at the origin
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from echofm_core.phantom.canvas import Field, Path
+from echofm_core.phantom.canvas import Field, Path, path_of
 from echofm_core.phantom.heart import Heart
 
 
@@ -38,9 +39,14 @@ class Pose:
         return across, sine * u + cosine * v + np.float32(self.z)
 
 
+#: A column (F, 1): a number a moment, ready to meet the points of a path.
+Column = NDArray[np.float64]
+V = TypeVar("V", float, Column)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Moment:
-    """A heart at one phase of its beat.
+class Moment(Generic[V]):
+    """A heart at one phase of its beat; or at F of them, every number a column (F, 1).
 
     Attributes:
         radius, length: Half-width at the base and long axis of the left ventricle, cm.
@@ -52,36 +58,49 @@ class Moment:
         as_grade: Aortic stenosis, 0 to 4.
     """
 
-    radius: float
-    length: float
-    wall: float
-    descent: float
-    atrium: float
-    mitral: float
-    aortic: float
-    filling: float
+    radius: V
+    length: V
+    wall: V
+    descent: V
+    atrium: V
+    mitral: V
+    aortic: V
+    filling: V
     as_grade: int
 
-    @classmethod
-    def of(cls, heart: Heart, phase: float) -> Moment:
+    @staticmethod
+    def of(heart: Heart, phase: float) -> Moment[float]:
         """The heart at a phase."""
-        at = np.asarray(phase, dtype=np.float64)
-        volume, filling = heart.volume(at), float(heart.filling(at))
-        length = float(heart.length(volume))
-        return cls(
-            radius=float(heart.radius(volume)),
+        return Moment.over(heart, np.array([phase], dtype=np.float64)).each()[0]
+
+    @staticmethod
+    def over(heart: Heart, phases: NDArray[np.float64]) -> Moment[Column]:
+        """The heart at phases (F,)."""
+        at = phases[:, None]
+        volume, filling = heart.volume(at), heart.filling(at)
+        length = heart.length(volume)
+        return Moment(
+            radius=heart.radius(volume),
             length=length,
-            wall=float(heart.thickness(volume)),
-            descent=float(heart.length(np.asarray(heart.edv))) - length,
+            wall=heart.thickness(volume),
+            descent=heart.length(np.asarray(heart.edv)) - length,
             atrium=1.75 + 0.5 * (1 - filling),
-            mitral=float(heart.mitral_opening(at)),
-            aortic=float(heart.valve_opening(at)),
+            mitral=heart.mitral_opening(at),
+            aortic=heart.valve_opening(at),
             filling=filling,
             as_grade=heart.as_grade,
         )
 
-    def cavity(self, margin: float = 0.0, tip: float = 0.0) -> Path:
-        """Outline (64, 2) of the half-ellipse from base to apex to base.
+    def each(self) -> list[Moment[float]]:
+        """Of F moments, one by one."""
+        names = [item.name for item in fields(self) if item.name != "as_grade"]
+        rows = zip(*(np.ravel(getattr(self, name)).tolist() for name in names), strict=True)
+        return [
+            Moment(as_grade=self.as_grade, **dict(zip(names, row, strict=True))) for row in rows
+        ]
+
+    def cavity(self, margin: V | float = 0.0, tip: V | float = 0.0) -> Path:
+        """Outline (64, 2), or (F, 64, 2), of the half-ellipse from base to apex to base.
 
         Args:
             margin: Widens it, cm.
@@ -89,28 +108,36 @@ class Moment:
         """
         angle = np.linspace(-math.pi / 2, math.pi / 2, 64)
         across = (self.radius + margin) * np.sin(angle)
-        return np.stack([across, self.length - (self.length + tip) * np.cos(angle)], axis=1)
+        return path_of(across, self.length - (self.length + tip) * np.cos(angle))
 
     @property
-    def atrium_middle(self) -> float:
+    def atrium_middle(self) -> V:
         """Depth v of the middle of the left atrium in the apical views, cm."""
         return self.length + 0.15 + 1.05 * self.atrium
 
 
-def chamber_labels(now: Moment, u: Field, v: Field) -> NDArray[np.uint8]:
+def chamber_labels(now: Moment[float], u: Field, v: Field) -> NDArray[np.uint8]:
     """CAMUS mask of an apical view: 0 background, 1 cavity, 2 muscle, 3 left atrium."""
     from_base = v - now.length
-    inner = np.hypot(u / now.radius, from_base / now.length)
-    outer = np.hypot(u / (now.radius + now.wall), from_base / (now.length + now.wall))
-    atrium = np.hypot(u / now.atrium, (v - now.atrium_middle) / (1.15 * now.atrium))
+    above, below = from_base < 0, from_base > 0.15
     labels = np.zeros(u.shape, dtype=np.uint8)
-    labels[(outer < 1) & (from_base < 0)] = 2
-    labels[(inner < 1) & (from_base < 0)] = 1
-    labels[(atrium < 1) & (from_base > 0.15)] = 3
+    radius, length = now.radius + now.wall, now.length + now.wall
+    labels[_in_ellipse(u / radius, from_base / length, above)] = 2
+    labels[_in_ellipse(u / now.radius, from_base / now.length, above)] = 1
+    along = (v - now.atrium_middle) / (1.15 * now.atrium)
+    labels[_in_ellipse(u / now.atrium, along, below)] = 3
     return labels
 
 
-def cavity_outline(now: Moment, v: Field) -> Field:
+def _in_ellipse(u: Field, v: Field, where: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Points within 1 of the middle, of those ``where``."""
+    # The distance takes long, and is never less than either side: most points need none.
+    inside = where & (np.abs(u) < 1) & (np.abs(v) < 1)
+    inside[inside] = np.hypot(u[inside], v[inside]) < 1
+    return inside
+
+
+def cavity_outline(now: Moment[float], v: Field) -> Field:
     """Half-width in cm of the cavity at depth v below the apex."""
     share = np.clip(v / now.length, 0, 1)
     half: Field = (now.radius * np.sqrt(1 - (1 - share) ** 2)).astype(np.float32)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from echofm_core.phantom.anatomy import Moment
-from echofm_core.phantom.canvas import Canvas, Tissue, curve, ellipse
+from echofm_core.phantom.anatomy import Column, Moment
+from echofm_core.phantom.canvas import Canvas, Tissue, Value, curve, ellipse
 
 
-def four_chambers(canvas: Canvas, now: Moment) -> None:
+def four_chambers(canvas: Canvas, now: Moment[Column]) -> None:
     """A4C: the right heart lies to the left of the septum."""
     middle = -(now.radius + now.wall + 1.1)
     _right_heart(canvas, now, middle)
@@ -14,14 +14,14 @@ def four_chambers(canvas: Canvas, now: Moment) -> None:
     _valve(canvas, middle - 0.1, now.length - 0.1, 1.35, now.mitral)
 
 
-def two_chambers(canvas: Canvas, now: Moment) -> None:
+def two_chambers(canvas: Canvas, now: Moment[Column]) -> None:
     """A2C: the left heart alone, the atrial appendage at its right."""
     canvas.fill(ellipse(now.atrium + 0.4, now.length + 1.3, 0.75, 0.6), Tissue.ATRIAL_WALL)
     canvas.fill(ellipse(now.atrium + 0.4, now.length + 1.3, 0.55, 0.4), Tissue.BLOOD)
     _left_heart(canvas, now)
 
 
-def _left_heart(canvas: Canvas, now: Moment) -> None:
+def _left_heart(canvas: Canvas, now: Moment[Column]) -> None:
     canvas.fill(now.cavity(now.wall + 0.16, now.wall + 0.16), Tissue.PERICARDIUM)
     canvas.fill(now.cavity(now.wall, now.wall), Tissue.MUSCLE)
     middle, size = now.atrium_middle, now.atrium
@@ -34,7 +34,7 @@ def _left_heart(canvas: Canvas, now: Moment) -> None:
     _valve(canvas, 0.0, now.length, now.radius, now.mitral)
 
 
-def _right_heart(canvas: Canvas, now: Moment, middle: float) -> None:
+def _right_heart(canvas: Canvas, now: Moment[Column], middle: Column) -> None:
     reach = 0.66 * now.length
     for margin, level in ((0.32, Tissue.MUSCLE), (0.0, Tissue.BLOOD)):
         outline = ellipse(middle, now.length, 1.65 + margin, reach + margin, 3.1416, 2 * 3.1416)
@@ -44,7 +44,7 @@ def _right_heart(canvas: Canvas, now: Moment, middle: float) -> None:
         canvas.fill(ellipse(middle - 0.2, now.length + 2.1, across, 1.85 + margin), level)
 
 
-def _valve(canvas: Canvas, middle: float, base: float, reach: float, opening: float) -> None:
+def _valve(canvas: Canvas, middle: Value, base: Column, reach: Value, opening: Column) -> None:
     """Two leaflets hinged at ``middle`` +- ``reach``: they meet, or hang into the ventricle."""
     for side in (-1, 1):
         tip = (middle + side * (0.03 + 0.6 * opening) * reach, base - 0.2 - 0.75 * reach * opening)

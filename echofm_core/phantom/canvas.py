@@ -6,7 +6,9 @@ The board is 8-bit, because smooth edges are then drawn at memory speed; one lev
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -14,9 +16,13 @@ from numpy.typing import NDArray
 
 Path = NDArray[np.float64]
 Field = NDArray[np.float32]
+#: One number, or a column (F, 1) of one a moment.
+Value = float | NDArray[np.float64]
+Point = tuple[Value, Value]
 
 #: Pixels a cm; what the board covers, in cm: u from -LEFT to LEFT, v from -ABOVE to BELOW.
 SCALE, LEFT, ABOVE, BELOW = 12.0, 9.0, 3.5, 15.0
+SHAPE = (round((ABOVE + BELOW) * SCALE), round(2 * LEFT * SCALE))
 #: Fractional bits of the coordinates that are handed to OpenCV.
 BITS = 4
 
@@ -38,33 +44,71 @@ class Tissue(IntEnum):
 AMPLITUDE: Field = (10.0 ** ((np.arange(256) - 200) / 100)).astype(np.float32)
 
 
-class Canvas:
-    """What is drawn later covers what was drawn before."""
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """A path (F, n, 2) in fixed-point pixels, drawn at the moments ``at`` only.
 
-    def __init__(self) -> None:
-        shape = (round((ABOVE + BELOW) * SCALE), round(2 * LEFT * SCALE))
-        self.board = np.full(shape, Tissue.FAR, dtype=np.uint8)
+    Attributes:
+        width: Of the pen in pixels; 0: the path is filled.
+    """
+
+    path: NDArray[np.int32]
+    level: int
+    width: int
+    at: NDArray[np.bool_]
+
+
+class Canvas:
+    """A drawing at F moments; what is drawn later covers what was drawn before.
+
+    Paths are worked out for all moments at once, since NumPy takes as long for one as for fifty;
+    each moment's board is drawn when it is asked for.
+
+    Args:
+        moments: F.
+    """
+
+    def __init__(self, moments: int) -> None:
+        self._moments = moments
+        self._shapes: list[_Shape] = []
 
     def fill(self, outline: Path, level: int) -> None:
-        """Fill a closed outline (n, 2) of (u, v) in cm."""
-        cv2.fillPoly(self.board, [_fixed(outline)], int(level), cv2.LINE_AA, BITS)
+        """Fill a closed outline of (u, v) in cm: (F, n, 2), or (n, 2) for one that stands still."""
+        self._add(outline, level, 0)
 
-    def stroke(self, path: Path, level: int, width: float) -> None:
-        """Draw an open path (n, 2) of (u, v), ``width`` cm thick."""
-        pixels = max(1, round(width * SCALE))
-        cv2.polylines(self.board, [_fixed(path)], False, int(level), pixels, cv2.LINE_AA, BITS)
+    def stroke(
+        self, path: Path, level: int, width: float, at: NDArray[np.bool_] | None = None
+    ) -> None:
+        """Draw an open path of (u, v), ``width`` cm thick, at the moments ``at`` (F,) or at all."""
+        self._add(path, level, max(1, round(width * SCALE)), at)
 
-    def dot(self, u: float, v: float, radius: float, level: int) -> None:
+    def dot(self, u: Value, v: Value, radius: Value, level: int) -> None:
         """Fill a circle."""
         self.fill(ellipse(u, v, radius, radius), level)
 
-    def at(self, columns: Field, rows: Field) -> Field:
-        """Scatterer amplitude where :func:`to_board` put points; any shape, float32."""
-        outside = int(Tissue.FAR)
-        levels = cv2.remap(
-            self.board, columns, rows, cv2.INTER_LINEAR, None, cv2.BORDER_CONSTANT, outside
-        )
-        return np.asarray(AMPLITUDE[levels], np.float32)
+    def board(self, moment: int) -> NDArray[np.uint8]:
+        """The tissue levels at one moment."""
+        board = np.full(SHAPE, Tissue.FAR, dtype=np.uint8)
+        for shape in self._shapes:
+            path = [shape.path[moment]]
+            if not shape.width:
+                cv2.fillPoly(board, path, shape.level, cv2.LINE_AA, BITS)
+            elif shape.at[moment]:
+                cv2.polylines(board, path, False, shape.level, shape.width, cv2.LINE_AA, BITS)
+        return board
+
+    def _add(self, path: Path, level: int, width: int, at: NDArray[np.bool_] | None = None) -> None:
+        pixels = np.rint((path + np.array([LEFT, ABOVE])) * SCALE * 2**BITS).astype(np.int32)
+        moving = np.ascontiguousarray(np.broadcast_to(pixels, (self._moments, *pixels.shape[-2:])))
+        always = np.ones(self._moments, dtype=bool)
+        self._shapes.append(_Shape(moving, int(level), width, always if at is None else at))
+
+
+def amplitude(board: NDArray[np.uint8], columns: Field, rows: Field) -> Field:
+    """Scatterer amplitude where :func:`to_board` put points; any shape, float32."""
+    outside = int(Tissue.FAR)
+    levels = cv2.remap(board, columns, rows, cv2.INTER_LINEAR, None, cv2.BORDER_CONSTANT, outside)
+    return np.asarray(cv2.LUT(levels, AMPLITUDE), np.float32)
 
 
 def to_board(u: Field, v: Field) -> tuple[Field, Field]:
@@ -74,21 +118,49 @@ def to_board(u: Field, v: Field) -> tuple[Field, Field]:
 
 
 def ellipse(
-    u: float, v: float, across: float, along: float, start: float = 0.0, stop: float = 2 * math.pi
+    u: Value,
+    v: Value,
+    across: Value,
+    along: Value,
+    start: float = 0.0,
+    stop: float = 2 * math.pi,
 ) -> Path:
-    """Arc of an ellipse around (u, v); angle 0 points to +u, a quarter turn to +v."""
+    """Arc (64, 2) of an ellipse around (u, v); angle 0 points to +u, a quarter turn to +v.
+
+    Where any of the numbers is a column (F, 1), a number a moment, the arc is (F, 64, 2).
+    """
+    cosine, sine = _circle(start, stop)
+    return path_of(u + across * cosine, v + along * sine)
+
+
+def curve(start: Point, bend: Point, stop: Point) -> Path:
+    """Quadratic Bezier curve (12, 2), or (F, 12, 2); coordinates as those of :func:`ellipse`."""
+    share = np.linspace(0, 1, 12)
+    first, second, third = (1 - share) ** 2, 2 * share * (1 - share), share**2
+
+    def along(axis: int) -> NDArray[np.float64]:
+        ends = first * start[axis] + third * stop[axis]
+        return np.asarray(ends + second * bend[axis])
+
+    return path_of(along(0), along(1))
+
+
+def corners(*points: Point) -> Path:
+    """A path (n, 2), or (F, n, 2), straight from point to point."""
+    u, v = (
+        np.concatenate(np.atleast_1d(*np.broadcast_arrays(*numbers)), axis=-1)
+        for numbers in zip(*points, strict=True)
+    )
+    return path_of(u, v)
+
+
+def path_of(u: NDArray[np.float64], v: NDArray[np.float64]) -> Path:
+    """A path from its coordinates, either of which may stand still."""
+    return np.stack(np.broadcast_arrays(u, v), axis=-1)
+
+
+@lru_cache(maxsize=8)
+def _circle(start: float, stop: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Cosine and sine of 64 angles."""
     angle = np.linspace(start, stop, 64)
-    return np.stack([u + across * np.cos(angle), v + along * np.sin(angle)], axis=1)
-
-
-def curve(start: tuple[float, float], bend: tuple[float, float], stop: tuple[float, float]) -> Path:
-    """Quadratic Bezier curve."""
-    share = np.linspace(0, 1, 12)[:, None]
-    ends = (1 - share) ** 2 * np.array(start) + share**2 * np.array(stop)
-    path: Path = ends + 2 * share * (1 - share) * np.array(bend)
-    return path
-
-
-def _fixed(path: Path) -> NDArray[np.int32]:
-    pixels = (path + np.array([LEFT, ABOVE])) * SCALE * 2**BITS
-    return np.asarray(np.round(pixels), np.int32)
+    return np.cos(angle), np.sin(angle)

@@ -64,7 +64,7 @@ class Heart:
     def length(self, volume: Floats) -> Floats:
         """Long axis L in cm: shortens less than the radius, as hearts do."""
         full = 8.6 * (self.edv / 120) ** (1 / 3) * self.slenderness
-        length: Floats = full * (volume / self.edv) ** 0.22
+        length: Floats = full * _power(volume / self.edv, 0.22)
         return length
 
     def radius(self, volume: Floats) -> Floats:
@@ -74,7 +74,7 @@ class Heart:
     def thickness(self, volume: Floats) -> Floats:
         """Wall thickness in cm; muscle keeps its volume, so it thickens as the cavity empties."""
         full = self.radius(np.asarray(self.edv))
-        return self.wall * (full / self.radius(volume)) ** 0.9
+        return self.wall * _power(full / self.radius(volume), 0.9)
 
     def valve_opening(self, phase: Floats) -> Floats:
         """Aortic valve, 0 closed to 1 wide open in systole; stenosis limits it."""
@@ -114,6 +114,12 @@ def draw_heart(rng: np.random.Generator, ef_mean: float, ef_sd: float, as_grade:
         wall=float(np.clip(rng.normal(0.95 + 0.06 * as_grade, 0.1), 0.7, 1.5)),
         as_grade=as_grade,
     )
+
+
+def _power(base: Floats, exponent: float) -> Floats:
+    """One by one: NumPy rounds the power of an array otherwise than that of a number."""
+    powers = [value**exponent for value in np.ravel(base).tolist()]
+    return np.reshape(powers, np.shape(base))
 
 
 def _ease(share: Floats) -> Floats:

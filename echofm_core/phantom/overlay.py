@@ -5,6 +5,8 @@ Sizes are for a picture of 240 rows and grow with it.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +32,9 @@ def burn_in(frames: NDArray[np.uint8], phases: Floats, scanner: Scanner, machine
     text, trace = INK[machine]
     static = _static(scanner, machine, text)
     points = _ecg(phases, scanner)
-    colour = np.maximum(frames[..., None], static)
-    for number, frame in enumerate(colour):
+    colour = np.empty((*frames.shape, 3), np.uint8)
+    for number, (grey, frame) in enumerate(zip(frames, colour, strict=True)):
+        np.maximum(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), static, out=frame)
         until = 2 + number * (len(points) - 2) // max(1, len(colour) - 1)
         cv2.polylines(frame, [points[:until]], False, trace, _scale(scanner))
     return colour
@@ -53,6 +56,7 @@ def _scale(scanner: Scanner) -> int:
     return max(1, round(scanner.height / 240))
 
 
+@lru_cache(maxsize=8)
 def _static(scanner: Scanner, machine: int, ink: tuple[int, int, int]) -> Colour:
     """Lines of text, depth marks at the right, and on the second machine a grey bar."""
     board, scale = np.zeros((scanner.height, scanner.width, 3), np.uint8), _scale(scanner)

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
-from echofm_core.phantom.anatomy import Moment
-from echofm_core.phantom.canvas import Canvas, Path, Tissue, curve, ellipse
+from echofm_core.phantom.anatomy import Column, Moment
+from echofm_core.phantom.canvas import (
+    Canvas,
+    Path,
+    Point,
+    Tissue,
+    Value,
+    corners,
+    curve,
+    ellipse,
+    path_of,
+)
 
 #: Depth of the left ventricle's axis, and u of its base at end-diastole, in the long axis.
 AXIS, BASE = 6.1, 0.7
@@ -15,7 +23,7 @@ AXIS, BASE = 6.1, 0.7
 ROOT = 1.25
 
 
-def long_axis(canvas: Canvas, now: Moment) -> None:
+def long_axis(canvas: Canvas, now: Moment[Column]) -> None:
     """PLAX: ventricle on its side, aortic root to the right, left atrium below it."""
     base = BASE - now.descent
     root = AXIS - now.radius + ROOT - 0.1
@@ -33,7 +41,7 @@ def long_axis(canvas: Canvas, now: Moment) -> None:
     _cusps_from_the_side(canvas, now, base + 0.3, root)
 
 
-def short_axis(canvas: Canvas, now: Moment) -> None:
+def short_axis(canvas: Canvas, now: Moment[Column]) -> None:
     """PSAX at the aortic valve: the ring in the middle, right heart around it, atrium below."""
     middle = (0.2, 5.4 - 0.5 * now.descent)
     for radius, level in ((3.45, Tissue.MUSCLE), (3.1, Tissue.BLOOD)):
@@ -48,7 +56,7 @@ def short_axis(canvas: Canvas, now: Moment) -> None:
     _cusps_from_above(canvas, now, middle)
 
 
-def ventricle_short_axis(canvas: Canvas, now: Moment) -> None:
+def ventricle_short_axis(canvas: Canvas, now: Moment[Column]) -> None:
     """PSAX at the papillary muscles: a ring, the right ventricle a crescent beside it."""
     middle, radius = (0.3, 6.0), now.radius
     for margin, level in ((0.3, Tissue.MUSCLE), (0.0, Tissue.BLOOD)):
@@ -61,27 +69,24 @@ def ventricle_short_axis(canvas: Canvas, now: Moment) -> None:
         canvas.dot(middle[0] + side * 0.62 * radius, middle[1] + 0.62 * radius, 0.4, Tissue.MUSCLE)
 
 
-def _lying(now: Moment, base: float, margin: float) -> Path:
+def _lying(now: Moment[Column], base: Column, margin: Value) -> Path:
     """The cavity's outline turned on its side, its base at u = ``base``."""
     outline = now.cavity(margin, margin)
-    return np.stack([base - (now.length - outline[:, 1]), AXIS + outline[:, 0]], axis=1)
+    return path_of(base - (now.length - outline[..., 1]), AXIS + outline[..., 0])
 
 
-def _root(start: float, middle: float, half: float) -> Path:
+def _root(start: Column, middle: Column, half: float) -> Path:
     """The aortic root from the valve to the right, rising a little."""
-    rise, end = 0.9, start + 6.5
-    return np.array(
-        [(start, middle - half), (end, middle - half - rise), (end, middle + half - rise),
-         (start, middle + half)]
-    )  # fmt: skip
+    rise, end, top, bottom = 0.9, start + 6.5, middle - half, middle + half
+    return corners((start, top), (end, top - rise), (end, bottom - rise), (start, bottom))
 
 
-def _right_ventricle(canvas: Canvas, base: float, floor: float) -> None:
+def _right_ventricle(canvas: Canvas, base: Column, floor: Column) -> None:
     for margin, level in ((0.3, Tissue.MUSCLE), (0.0, Tissue.BLOOD)):
         canvas.fill(ellipse(base - 0.8, floor - 0.55, 4.4 + margin, 0.85 + margin), level)
 
 
-def _mitral(canvas: Canvas, now: Moment, base: float, front: float, back: float) -> None:
+def _mitral(canvas: Canvas, now: Moment[Column], base: Column, front: Column, back: Column) -> None:
     """Leaflets between the root's floor and the posterior wall."""
     middle, open_ = (front + back) / 2, now.mitral
     tip = (base - 1.0 - 0.7 * open_, middle - (middle - front + 0.5) * open_)
@@ -90,11 +95,13 @@ def _mitral(canvas: Canvas, now: Moment, base: float, front: float, back: float)
     canvas.stroke(curve((base, back), (base - 0.5, back - 0.2), tip), Tissue.VALVE, 0.15)
 
 
-def _cusp_level(now: Moment) -> int:
+def _cusp_level(now: Moment[Column]) -> int:
     return int(Tissue.VALVE + (Tissue.CALCIUM - Tissue.VALVE) * now.as_grade / 4)
 
 
-def _cusps_from_the_side(canvas: Canvas, now: Moment, start: float, middle: float) -> None:
+def _cusps_from_the_side(
+    canvas: Canvas, now: Moment[Column], start: Column, middle: Column
+) -> None:
     """Two cusps: thin and wide open in health; thick, bright, lumpy and stiff in stenosis."""
     for side in (-1, 1):
         hinge = (start, middle + side * (ROOT - 0.05))
@@ -105,14 +112,16 @@ def _cusps_from_the_side(canvas: Canvas, now: Moment, start: float, middle: floa
             canvas.dot(*tip, 0.13 * now.as_grade, _cusp_level(now))
 
 
-def _cusps_from_above(canvas: Canvas, now: Moment, middle: tuple[float, float]) -> None:
+def _cusps_from_above(canvas: Canvas, now: Moment[Column], middle: Point) -> None:
     """Three commissures: a star when closed; the orifice between them when open."""
     width, orifice = 0.12 + 0.08 * now.as_grade, (ROOT - 0.08) * now.aortic
     for angle in (math.pi / 2, math.pi * 7 / 6, -math.pi / 6):
-        ray = np.array([(orifice, orifice), (ROOT, ROOT)]) * (math.cos(angle), math.sin(angle))
-        canvas.stroke(ray + middle, _cusp_level(now), width)
+        cosine, sine = math.cos(angle), math.sin(angle)
+        inner, outer = (orifice * cosine, orifice * sine), (ROOT * cosine, ROOT * sine)
+        ends = [(u + middle[0], v + middle[1]) for u, v in (inner, outer)]
+        canvas.stroke(corners(*ends), _cusp_level(now), width)
         if now.as_grade:
-            u, v = (float(part) for part in 0.6 * ray[0] + 0.4 * ray[1] + middle)
+            u, v = (0.6 * inner[axis] + 0.4 * outer[axis] + middle[axis] for axis in (0, 1))
             canvas.dot(u, v, 0.1 * now.as_grade, _cusp_level(now))
-    if orifice > 0.1:
-        canvas.stroke(ellipse(*middle, orifice, orifice), _cusp_level(now), width)
+    ring = ellipse(*middle, orifice, orifice)
+    canvas.stroke(ring, _cusp_level(now), width, at=orifice[:, 0] > 0.1)

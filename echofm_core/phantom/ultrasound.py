@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echofm_core.phantom.anatomy import Moment, Pose
-from echofm_core.phantom.canvas import Field, to_board
+from echofm_core.phantom.canvas import Field, amplitude, to_board
 from echofm_core.phantom.heart import Heart
 from echofm_core.phantom.scanners import Scanner
 from echofm_core.phantom.views import View, paint
@@ -45,7 +45,7 @@ class Clip:
 
     frames: Frames
     phases: NDArray[np.float64]
-    moments: tuple[Moment, ...]
+    moments: tuple[Moment[float], ...]
 
 
 def render(
@@ -74,14 +74,19 @@ def render(
     clutter = _clutter(scanner, rng)
     answer = loss * _drop_out(scanner, rng)
     noise = rng.standard_normal((2 * DEPTHS, BEAMS), dtype=np.float32) * scanner.noise
-    moments = tuple(Moment.of(heart, float(phase)) for phase in phases)
+    over = Moment.over(heart, phases)
+    canvas, moments = paint(view, over), tuple(over.each())
     frames = np.empty((len(phases), scanner.height, scanner.width), dtype=np.uint8)
+    envelope, before = np.empty((0, 0), np.float32), None
     for number, now in enumerate(moments):
-        echo = _point_spread(tissue.scatter(view, now), scanner) + clutter
-        envelope = cv2.magnitude(echo[..., 0], echo[..., 1]) * answer
+        # A heart stands still between early filling and the atrial kick: a fifth of the frames.
+        if now != before:
+            echo = _point_spread(tissue.scatter(canvas.board(number), now), scanner)
+            echo += clutter
+            envelope, before = cv2.magnitude(*cv2.split(echo)) * answer, now
         start = int(rng.integers(DEPTHS))
-        envelope += noise[start : start + DEPTHS]
-        frames[number] = _scan_convert(_compress(envelope, scanner, gain), scanner)
+        polar = _compress(envelope + noise[start : start + DEPTHS], scanner, gain)
+        frames[number] = _scan_convert(polar, scanner)
     return Clip(frames=frames, phases=phases, moments=moments)
 
 
@@ -100,24 +105,30 @@ class _Tissue:
         self.fade = np.exp(-3.5 * np.clip(away - 0.8, 0, None)).astype(np.float32)
         self.texture = _texture(rng)
 
-    def scatter(self, view: View, now: Moment) -> Field:
+    def scatter(self, board: NDArray[np.uint8], now: Moment[float]) -> Field:
         """Complex echo before the beam's blur, float32 (DEPTHS, BEAMS, 2)."""
-        wide = np.float32(0.8 * (self.rest.radius / now.radius - 1)) * self.reach + 1
-        long = np.float32(self.rest.length / now.length - 1) * self.reach + 1
-        scatterers = cv2.remap(
-            self.texture,
-            self.u * wide * np.float32(GRAIN) + np.float32(TEXTURE / 2),
-            self.v * long * np.float32(GRAIN),
-            cv2.INTER_LINEAR,
-            None,
-            cv2.BORDER_WRAP,
-        )
-        amplitude = paint(view, now).at(*self.board)
-        step = np.abs(amplitude[1:] - amplitude[:-1])
-        amplitude[:-1] += np.float32(SPECULAR) * np.minimum(step, 1)
+        wide = np.float32(0.8 * (self.rest.radius / now.radius - 1))
+        long = np.float32(self.rest.length / now.length - 1)
+        columns, rows = self._squeezed(self.u, wide), self._squeezed(self.v, long)
+        columns += np.float32(TEXTURE / 2)
+        taken = cv2.remap(self.texture, columns, rows, cv2.INTER_LINEAR, None, cv2.BORDER_WRAP)
+        weight = amplitude(board, *self.board)
+        step = np.minimum(cv2.absdiff(weight[1:], weight[:-1]), np.float32(1))
+        step *= np.float32(SPECULAR)
+        weight[:-1] += step
         if now.as_grade:
-            amplitude *= _shadow(amplitude)
-        return np.asarray(scatterers * (amplitude * self.fade)[..., None], np.float32)
+            weight *= _shadow(weight)
+        weight *= self.fade
+        # Both parts of a complex number have one weight; NumPy is slow on a last axis of two.
+        return np.asarray(cv2.multiply(taken, cv2.merge([weight, weight])), np.float32)
+
+    def _squeezed(self, place: Field, by: np.float32) -> Field:
+        """Texture samples from its middle, once the tissue is squeezed."""
+        squeezed = self.reach * by
+        squeezed += 1
+        squeezed *= place
+        squeezed *= np.float32(GRAIN)
+        return squeezed
 
 
 def _texture(rng: np.random.Generator) -> Field:
@@ -125,7 +136,8 @@ def _texture(rng: np.random.Generator) -> Field:
     knots = rng.standard_normal((TEXTURE // KNOT, TEXTURE // KNOT)).astype(np.float32)
     density = np.exp(0.55 * cv2.resize(knots, (TEXTURE, TEXTURE), interpolation=cv2.INTER_CUBIC))
     texture = rng.standard_normal((TEXTURE, TEXTURE, 2), dtype=np.float32)
-    return np.asarray(texture * density[..., None], np.float32)
+    texture *= cv2.merge([density, density])
+    return texture
 
 
 def _shadow(amplitude: Field) -> Field:
@@ -158,13 +170,16 @@ def _maps(scanner: Scanner) -> tuple[Field, Field]:
 def _point_spread(echo: Field, scanner: Scanner) -> Field:
     """A blur that is narrow at the probe and wide at depth."""
     near, far = (
-        cv2.GaussianBlur(echo, (0, 0), width, sigmaY=scanner.axial)
-        # A blur averages independent scatterers; what it takes from the amplitude is given back.
-        * np.float32(2 * np.sqrt(np.pi * width * scanner.axial))
+        np.asarray(cv2.GaussianBlur(echo, (0, 0), width, sigmaY=scanner.axial), np.float32)
         for width in (scanner.lateral, scanner.lateral * SPREAD)
     )
-    near += (far - near) * np.linspace(0, 1, DEPTHS, dtype=np.float32)[:, None, None]
-    return np.asarray(near, np.float32)
+    # A blur averages independent scatterers; what it takes from the amplitude is given back.
+    near *= np.float32(2 * np.sqrt(np.pi * scanner.lateral * scanner.axial))
+    far *= np.float32(2 * np.sqrt(np.pi * (scanner.lateral * SPREAD) * scanner.axial))
+    far -= near
+    far *= np.linspace(0, 1, DEPTHS, dtype=np.float32)[:, None, None]
+    near += far
+    return near
 
 
 def _clutter(scanner: Scanner, rng: np.random.Generator) -> Field:
@@ -177,11 +192,14 @@ def _clutter(scanner: Scanner, rng: np.random.Generator) -> Field:
 
 def _compress(envelope: Field, scanner: Scanner, gain: float) -> NDArray[np.uint8]:
     """Log compression to uint8; a gamma keeps the dark parts dark."""
-    decibel = cv2.log(np.abs(envelope) + np.float32(1e-5)) * np.float32(20 / np.log(10))
-    offset = scanner.gain + gain + scanner.dynamic_range - 6
-    level = (decibel + np.float32(offset)) * np.float32(255 / scanner.dynamic_range)
-    share = np.clip(level, 0, 255)
-    return np.asarray(_grey_map(scanner.gamma)[share.astype(np.uint8)], np.uint8)
+    level = np.abs(envelope)
+    level += np.float32(1e-5)
+    cv2.log(level, level)
+    level *= np.float32(20 / np.log(10))
+    level += np.float32(scanner.gain + gain + scanner.dynamic_range - 6)
+    level *= np.float32(255 / scanner.dynamic_range)
+    np.clip(level, 0, 255, out=level)
+    return np.asarray(cv2.LUT(level.astype(np.uint8), _grey_map(scanner.gamma)), np.uint8)
 
 
 @lru_cache(maxsize=16)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 
 from echofm_core.phantom import apical, parasternal
-from echofm_core.phantom.anatomy import Moment
+from echofm_core.phantom.anatomy import Column, Moment
 from echofm_core.phantom.canvas import Canvas
 
 
@@ -25,7 +25,7 @@ class View(StrEnum):
         return self in (View.A4C, View.A2C)
 
 
-PAINTERS: Mapping[View, Callable[[Canvas, Moment], None]] = {
+PAINTERS: Mapping[View, Callable[[Canvas, Moment[Column]], None]] = {
     View.A4C: apical.four_chambers,
     View.A2C: apical.two_chambers,
     View.PLAX: parasternal.long_axis,
@@ -34,8 +34,8 @@ PAINTERS: Mapping[View, Callable[[Canvas, Moment], None]] = {
 }
 
 
-def paint(view: View, now: Moment) -> Canvas:
-    """Draw the heart at a moment as a view shows it."""
-    canvas = Canvas()
-    PAINTERS[view](canvas, now)
+def paint(view: View, moments: Moment[Column]) -> Canvas:
+    """Draw the heart at F moments as a view shows it."""
+    canvas = Canvas(len(moments.filling))
+    PAINTERS[view](canvas, moments)
     return canvas

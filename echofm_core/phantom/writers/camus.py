@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +14,7 @@ from echofm_core.phantom.heart import draw_heart
 from echofm_core.phantom.patients import Exam, Institution, examine
 from echofm_core.phantom.scanners import CAMUS, Scanner
 from echofm_core.phantom.views import View
+from echofm_core.phantom.writers.nifti import write_nifti
 
 EF_MEAN, EF_SD = 52.0, 12.5
 VIEWS = {"2CH": View.A2C, "4CH": View.A4C}
@@ -103,12 +103,9 @@ def _write_settings(
 
 
 def _save(path: Path, frames: NDArray[np.uint8], scanner: Scanner) -> None:
-    """Frames (N, H, W) as NIfTI (W, H, N) with spacing in mm."""
+    """Frames (N, H, W) with spacing in mm."""
     across, down = scanner.pixels_per_cm
-    image = nibabel.Nifti1Image(  # type: ignore[no-untyped-call]
-        np.ascontiguousarray(frames.transpose(2, 1, 0)), np.diag([10 / across, 10 / down, 1.0, 1.0])
-    )
-    nibabel.save(image, path)
+    write_nifti(path, frames, np.diag([10 / across, 10 / down, 1.0, 1.0]))
 
 
 def _write_splits(folder: Path, patients: int, rng: np.random.Generator) -> None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import nibabel
 import numpy as np
-from numpy.typing import NDArray
 
 from echofm_core.console import Meter
 from echofm_core.phantom.anatomy import chamber_labels
@@ -15,6 +13,7 @@ from echofm_core.phantom.heart import draw_heart
 from echofm_core.phantom.patients import Institution, examine
 from echofm_core.phantom.scanners import ECHONET
 from echofm_core.phantom.views import View
+from echofm_core.phantom.writers.nifti import write_nifti
 
 EF_MEAN, EF_SD = 58.0, 9.0
 FRAMES, MASKED = 36, 5
@@ -42,8 +41,8 @@ def write(folder: Path, patients: int, seed: int, errors: bool, meter: Meter | N
         masks = np.zeros_like(exam.clip.frames)
         for frame in np.linspace(0, FRAMES - 1, MASKED).astype(int):
             masks[frame] = chamber_labels(exam.clip.moments[frame], u, v)
-        _save(root / name / f"{stem}_image.nii.gz", exam.clip.frames)
-        _save(root / name / f"{stem}_label.nii.gz", masks)
+        write_nifti(root / name / f"{stem}_image.nii.gz", exam.clip.frames, np.eye(4))
+        write_nifti(root / name / f"{stem}_label.nii.gz", masks, np.eye(4))
         place.truth.append(exam.truth(f"{name}_{stem}"))
         if meter:
             meter.advance()
@@ -52,26 +51,19 @@ def write(folder: Path, patients: int, seed: int, errors: bool, meter: Meter | N
     return place.close(root)
 
 
-def _save(path: Path, frames: NDArray[np.uint8]) -> None:
-    """Frames (N, H, W) as NIfTI (W, H, N)."""
-    values = np.ascontiguousarray(frames.transpose(2, 1, 0))
-    image = nibabel.Nifti1Image(values, np.eye(4))  # type: ignore[no-untyped-call]
-    nibabel.save(image, path)
-
-
 def _plant(root: Path, place: Institution) -> None:
     """Half a file, a single frame, what is no image, and a folder of no hospital."""
     rng = place.rng(0, "planted")
     exam = examine(draw_heart(rng, EF_MEAN, EF_SD), View.A4C, _WIDE, 12, rng)
     folder = root / "Site_R_52"
     cut = folder / "patient-90-4_image.nii.gz"
-    _save(cut, exam.clip.frames)
+    write_nifti(cut, exam.clip.frames, np.eye(4))
     cut.write_bytes(cut.read_bytes()[:300])
     place.plant("undecodable", "Site_R_52/patient-90-4_image.nii.gz")
-    _save(folder / "patient-91-4_image.nii.gz", exam.clip.frames[:1])
+    write_nifti(folder / "patient-91-4_image.nii.gz", exam.clip.frames[:1], np.eye(4))
     place.plant("still", "Site_R_52/patient-91-4_image.nii.gz")
     (folder / ".DS_Store").write_bytes(b"\0\0\0\1Bud1")
     place.plant("stray_file", "Site_R_52/.DS_Store")
     (root / "label_all_frame").mkdir()
-    _save(root / "label_all_frame/patient-1-4_image.nii.gz", exam.clip.frames)
+    write_nifti(root / "label_all_frame/patient-1-4_image.nii.gz", exam.clip.frames, np.eye(4))
     place.plant("no_site", "label_all_frame/patient-1-4_image.nii.gz")
