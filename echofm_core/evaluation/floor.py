@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from echofm_core.data.people import people
 from echofm_core.data.windows import ClipWindows
@@ -206,7 +206,7 @@ def _natural(task: Task, estimates: Floats, residual: float, threshold: float) -
         classes: Floats = share / share.sum(axis=1, keepdims=True)
         return classes
     if spec.kind is TaskKind.BINARY:
-        below: Floats = norm.cdf((threshold - estimates[:, 0]) / residual)
+        below: Floats = ndtr((threshold - estimates[:, 0]) / residual)
         return below
     values = np.exp(estimates[:, 0]) if spec.log else estimates[:, 0]
     clipped: Floats = values.clip(spec.low, spec.high)

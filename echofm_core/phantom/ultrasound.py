@@ -29,6 +29,8 @@ DEPTHS, BEAMS, TEXTURE = 176, 112, 288
 GRAIN, KNOT = 14.0, 12
 #: How many times wider the beam is at the far end than at the focus.
 SPREAD = 2.6
+#: How far the beam has widened at each depth.
+FAR_SHARE = np.linspace(0, 1, DEPTHS, dtype=np.float32)[:, None, None]
 #: Interfaces across the beam answer this much more than their step in amplitude.
 SPECULAR = 1.6
 
@@ -177,7 +179,7 @@ def _point_spread(echo: Field, scanner: Scanner) -> Field:
     near *= np.float32(2 * np.sqrt(np.pi * scanner.lateral * scanner.axial))
     far *= np.float32(2 * np.sqrt(np.pi * (scanner.lateral * SPREAD) * scanner.axial))
     far -= near
-    far *= np.linspace(0, 1, DEPTHS, dtype=np.float32)[:, None, None]
+    far *= FAR_SHARE
     near += far
     return near
 
@@ -198,7 +200,7 @@ def _compress(envelope: Field, scanner: Scanner, gain: float) -> NDArray[np.uint
     level *= np.float32(20 / np.log(10))
     level += np.float32(scanner.gain + gain + scanner.dynamic_range - 6)
     level *= np.float32(255 / scanner.dynamic_range)
-    np.clip(level, 0, 255, out=level)
+    np.minimum(np.maximum(level, 0, out=level), 255, out=level)
     return np.asarray(cv2.LUT(level.astype(np.uint8), _grey_map(scanner.gamma)), np.uint8)
 
 
