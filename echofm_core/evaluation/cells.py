@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from echofm_core.evaluation.score import ALL_SITES
 TOO_FEW = "too few to judge"
 #: Labelled training patients that the floor without a network needs: one a fold, at least.
 LEAST_PATIENTS = 5
+_COLUMNS = ("model", "site", "task", "metric", "value", "low", "high", "patients")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,13 +71,9 @@ def cell(scores: pd.DataFrame, model: str, site: str, headline: Headline, few: i
         headline: Which table.
         few: Test patients below which a site is not judged.
     """
-    of_task = scores[scores["task"] == headline.task.value]
-    of_metric = of_task[of_task["metric"] == headline.metric]
-    found = of_metric[(of_metric["model"] == model) & (of_metric["site"] == site)]
-    if len(found):
-        row = found.iloc[0]
-        patients = int(row["patients"])
-        value, low, high = (float(row[name]) for name in ("value", "low", "high"))
+    table = _looked_up(scores)
+    if found := table.rows.get((model, site, headline.task.value, headline.metric)):
+        value, low, high, patients = found
         if math.isfinite(value):
             return Cell(
                 value=value,
@@ -89,7 +87,7 @@ def cell(scores: pd.DataFrame, model: str, site: str, headline: Headline, few: i
             reason=f"undefined on the test patients there, {patients} of them "
             "(labels all alike, or a prediction that is not a number)"
         )
-    if not (of_task["site"] == site).any():
+    if (site, headline.task.value) not in table.tested:
         return Cell(reason=f"{site} has no {headline.labels} labels to test on")
     if model == LEAVE_ONE_OUT:
         return Cell(reason=f"no other site has {headline.labels} labels to learn from")
@@ -99,6 +97,39 @@ def cell(scores: pd.DataFrame, model: str, site: str, headline: Headline, few: i
             f"{headline.labels}, or their labels are all alike"
         )
     return Cell(reason=f"this model learned from no {headline.labels} labels")
+
+
+@dataclass(frozen=True, slots=True)
+class _Lookup:
+    """A score table by key.
+
+    Attributes:
+        rows: (model, site, task, metric) -> value, low, high, patients; the first of equal keys.
+        tested: Pairs of a site and a task that some model has a score for.
+    """
+
+    rows: dict[tuple[str, str, str, str], tuple[float, float, float, int]]
+    tested: frozenset[tuple[str, str]]
+
+
+#: Lookup of each table that is in use, by the frame's ``id``. A page asks for a thousand cells of
+#: one table, and to search a frame takes milliseconds each time; nobody changes a score table.
+_lookups: dict[int, _Lookup] = {}
+
+
+def _looked_up(scores: pd.DataFrame) -> _Lookup:
+    if (known := _lookups.get(id(scores))) is not None:
+        return known
+    rows: dict[tuple[str, str, str, str], tuple[float, float, float, int]] = {}
+    for model, site, task, metric, value, low, high, patients in zip(
+        *(scores[name].tolist() for name in _COLUMNS), strict=True
+    ):
+        key = (model, site, task, metric)
+        rows.setdefault(key, (float(value), float(low), float(high), int(patients)))
+    found = _Lookup(rows, frozenset((site, task) for _, site, task, _ in rows))
+    _lookups[id(scores)] = found
+    weakref.finalize(scores, _lookups.pop, id(scores), None)  # an id is used again
+    return found
 
 
 def site_order(scores: pd.DataFrame, sites: Iterable[str] = ()) -> list[str]:

@@ -134,7 +134,8 @@ def against(
     if rival != BEST_SITE:
         mine = [item for item in mine if item.rival == rival]
     else:
-        mine = [item for item in mine if item.rival == best_site(scores, item.site, headline, few)]
+        best = {site: best_site(scores, site, headline, few) for site in {x.site for x in mine}}
+        mine = [item for item in mine if item.rival == best[item.site]]
     return sorted(mine, key=lambda item: (item.site != ALL_SITES, item.site))
 
 

@@ -72,7 +72,9 @@ def _by_score(positive: NDArray[np.bool_], score: Floats, weights: Floats) -> tu
     """Weight of positives and of negatives at each distinct score, ascending: two (R, K)."""
     order = np.argsort(score, kind="stable")
     starts = np.flatnonzero(np.diff(score[order], prepend=-np.inf))
-    ordered = weights[:, order]
+    ordered = np.take(weights, order, axis=1)
+    if len(starts) == len(score):  # no ties, nothing to add up
+        return ordered * positive[order], ordered * ~positive[order]
     hits = np.add.reduceat(ordered * positive[order], starts, axis=1)
     misses = np.add.reduceat(ordered * ~positive[order], starts, axis=1)
     return hits, misses
