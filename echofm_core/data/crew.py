@@ -10,18 +10,23 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import cv2
 
 from echofm_core.errors import StoreError
 from echofm_core.runtime.workers import become_worker, unheard_signals
 
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerContext, SpawnContext
+
 J = TypeVar("J")
 R = TypeVar("R")
 
 #: Jobs that a worker is handed at a time: it works on one while the next is on its way.
 AHEAD = 2
+#: What is loaded once for all workers; jobs of other modules load those.
+LOADED = ["echofm_core.data.store_parts", "echofm_core.data.readers.generic"]
 #: Results a worker that may wait for an earlier one; bounds memory when one job takes long.
 WINDOW = 64
 
@@ -112,12 +117,24 @@ class _Task(Generic[J]):
     job: J
 
 
+def _context() -> SpawnContext | ForkServerContext:
+    """How workers start: not as forks of this process, whose decoders keep threads.
+
+    Where the system can, as forks of one that has loaded what they need and done nothing else: the
+    second one, and each that takes a dead one's place, is there at once.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():  # Windows
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(LOADED)
+    return context
+
+
 class _Worker(Generic[J, R]):
     """A process, and what it has in hand, oldest first."""
 
     def __init__(self, function: Callable[[J], R]) -> None:
-        # Spawned, not forked: decoders keep threads, which a fork would not carry over.
-        context = multiprocessing.get_context("spawn")
+        context = _context()
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(theirs, function), daemon=True)
         with unheard_signals():
