@@ -34,7 +34,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with 40 videos, their manifest, and the store that an undisturbed build gives."""
     folder = tmp_path_factory.mktemp("source")
     for number in range(5):
-        write_avi(folder / f"{number}.avi", speckle(FRAMES, 240, 320, seed=number), 50)
+        write_avi(folder / f"{number}.avi", speckle(FRAMES, 168, 224, seed=number), 50)
     for number in range(5, CLIPS):  # the same pictures in another file: one more byte at its end
         twin = (folder / f"{number % 5}.avi").read_bytes()
         (folder / f"{number}.avi").write_bytes(twin + bytes([number]))

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ from echofm_core.plan import Plan
 from echofm_core.training.distributed.job_folder import JobFolder, Terms, all_arrays
 from echofm_core.training.distributed.ranks import ALONE
 from echofm_core.training.rounds import Model, own_round
+from tests.support.forks import MODULE, Forks
 from tests.training.distributed.pair import slopes
 from tests.training.killed import OPTIONS
 from tests.training.site import PLAN, context
@@ -50,7 +49,7 @@ def build(phase: Phase) -> Model:
 
 
 @pytest.fixture(scope="module")
-def pair(clips: ClipWindows, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pair(forks: Forks, clips: ClipWindows, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder in which both processes have done their work."""
     path = tmp_path_factory.mktemp("pair")
     terms = Terms(world=2, device="cpu", threads=1, parent=os.getpid())
@@ -58,14 +57,14 @@ def pair(clips: ClipWindows, tmp_path_factory: pytest.TempPathFactory) -> Path:
         (path / phase).mkdir()
         where = context(state=path / phase / "state", proximal_mu=0.1)
         JobFolder(path / phase).give(build(phase), clips, plan_of(), where, terms)
-    command = [sys.executable, "-m", "tests.training.distributed.pair", str(path)]
-    root = Path(__file__).parents[3]
-    both = [
-        subprocess.Popen([*command, str(rank)], stderr=subprocess.PIPE, text=True, cwd=root)
-        for rank in range(2)
-    ]
-    said = [process.communicate(timeout=600)[1] for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
+    both = []
+    for rank in range(2):
+        log = path / f"{rank}.log"
+        log.touch()
+        words = ("tests.training.distributed.pair", path, rank)
+        both.append(forks.start(MODULE, *words, cwd=Path(__file__).parents[3], out=log))
+    codes = [process.wait(600) for process in both]
+    assert codes == [0, 0], [log.read_text() for log in path.glob("*.log")]
     return path
 
 
