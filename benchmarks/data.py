@@ -73,7 +73,7 @@ FULL = Amount(
 QUICK = Amount(
     repetitions=1,
     windows=6,
-    videos=((112, 112, 4), (480, 640, 3)),
+    videos=((112, 112, 2), (480, 640, 1)),
     cine_frames=12,
     rows=20_000,
 )

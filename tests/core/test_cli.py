@@ -21,8 +21,8 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     [(), ("demo",), ("simulate",), ("model",), ("data",), ("data", "index"), ("data", "store"),
      ("phantom",), ("phantom", "write"), ("server",), ("client",), ("errors",), ("keys",)],
 )  # fmt: skip
-def test_every_help_page_works_and_names_its_use(command: tuple[str, ...]) -> None:
-    result = run(*command, "--help")
+def test_every_help_page_works_and_names_its_use(echofm: Echofm, command: tuple[str, ...]) -> None:
+    result = echofm(*command, "--help")
     assert result.returncode == 0, result.stderr
     assert "Usage: echofm" in result.stdout
 

@@ -102,7 +102,7 @@ def test_it_gives_what_predict_gives(
 
 def test_a_file_that_differs_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a tolerance that nothing meets, and weights without a card."""
-    run = saved_run(tmp_path / "run")
+    run = saved_run(tmp_path / "run", StfNetForm.MEAN_POOL)
     (run / "model/README.md").unlink()
     monkeypatch.setattr(export, "TOLERANCE", -1.0)
     with pytest.raises(CheckpointError, match="differs from PyTorch"):

@@ -22,9 +22,9 @@ from echofm_core.plan import Plan, load_plan
 from tests.institution.conftest import PLAN
 from tests.support.commands import Echofm
 
-#: One round of 60 steps of five clips, three of them in one process and two in the other.
+#: One round of 32 steps of five clips, three of them in one process and two in the other.
 SHARED = PLAN.replace(
-    "rounds = 3", "rounds = 1\nlocal_epochs = 30\nsave_every = 5"
+    "rounds = 3", "rounds = 1\nlocal_epochs = 16\nsave_every = 5"
 ) + "devices = 2\n"  # fmt: skip
 
 

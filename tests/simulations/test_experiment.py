@@ -21,6 +21,7 @@ name = "small"
 seed = 3
 [data]
 size = 32
+frames = 8
 test_windows = 1
 [model]
 patch = 16

@@ -2,11 +2,10 @@
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,8 +16,9 @@ from echofm_core.plan import ProtocolConfig, ProtocolName
 from simulations.export_split import Paths, export_split
 from simulations.protocols.assign import assign_sites
 from tests.simulations.split_cases import made, names, read, small, tree
+from tests.support.commands import Echofm
+from tests.support.forks import Forks
 
-ECHOFM = Path(sys.executable).with_name("echofm")
 INSTITUTION = ProtocolConfig()
 #: Small numbers of patients, so that every protocol finds enough of them at each site.
 CONFIGS = [
@@ -244,7 +244,9 @@ def test_what_is_not_this_split_is_never_touched(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("step", ["write_tables", "write_card", "write_datalists", "_install"])
-def test_killed_in_the_middle_it_leaves_nothing_that_looks_whole(tmp_path: Path, step: str) -> None:
+def test_killed_in_the_middle_it_leaves_nothing_that_looks_whole(
+    forks: Forks, tmp_path: Path, step: str
+) -> None:
     """A real process is killed by SIGKILL where ``step`` would begin, and then run again."""
     source, out = made(tmp_path), tmp_path / "out"
     code = f"""
@@ -255,8 +257,8 @@ from simulations import export_split
 export_split.{step} = lambda *given, **named: os.kill(os.getpid(), signal.SIGKILL)
 export_split.export_split(Path(sys.argv[1]), ProtocolConfig(), 0, Path(sys.argv[2]))
 """
-    killed = subprocess.run([sys.executable, "-c", code, source, out], check=False)
-    assert killed.returncode == -signal.SIGKILL
+    killed = forks.start(code, source, out, out=Path(os.devnull))
+    assert killed.wait(60) == -signal.SIGKILL
     assert not out.exists()
     left = [name for name in names(tmp_path) if name != source.name]
     assert len(left) == 1 and left[0].startswith(".out.partial-")
@@ -266,33 +268,36 @@ export_split.export_split(Path(sys.argv[1]), ProtocolConfig(), 0, Path(sys.argv[
     assert tree(out) == tree(tmp_path / "other")
 
 
-def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [str(ECHOFM), "data", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+def test_the_command_is_listed_and_says_where_the_files_stay(echofm: Echofm) -> None:
+    assert "export-split" in echofm("data", "--help").stdout
+    page = echofm("data", "export-split", "--help").stdout
+    assert "stay where the data stays" in " ".join(page.split())
 
 
-def test_the_command_is_listed_and_says_where_the_files_stay() -> None:
-    assert "export-split" in run("--help").stdout
-    assert "stay where the data stays" in " ".join(run("export-split", "--help").stdout.split())
-
-
-def test_the_command_prints_counts_and_caveat_and_runs_again(tmp_path: Path) -> None:
+def test_the_command_prints_counts_and_caveat_and_runs_again(
+    echofm: Echofm, tmp_path: Path
+) -> None:
     source, out = made(tmp_path), tmp_path / "out"
-    first = run("export-split", source, "--out", out)
+    first = echofm("data", "export-split", source, "--out", out)
     assert first.returncode == 0, first.stderr
     assert re.search(r"made\D+train\D+56\D+28\D+56", first.stdout)  # 40 less 20 % less 10 %
     assert "Sites are institutions" in first.stdout
-    again = run("export-split", source, "--out", out, "--protocol", "institution", "--seed", "0")
+    again = echofm(
+        "data", "export-split", source, "--out", out, "--protocol", "institution", "--seed", "0"
+    )
     assert again.returncode == 0 and "nothing changed" in again.stdout
 
 
-def test_a_plan_decides_as_its_options_do(tmp_path: Path) -> None:
+def test_a_plan_decides_as_its_options_do(echofm: Echofm, tmp_path: Path) -> None:
     source = made(tmp_path)
     plan = tmp_path / "plan.toml"
     plan.write_text('seed = 7\n[protocol]\nname = "dirichlet"\nclients = 2\nalpha = 50.0\n')
     options = ("--protocol", "dirichlet", "--clients", "2", "--alpha", "50", "--seed", "7")
-    assert run("export-split", source, "--out", tmp_path / "a", "--plan", plan).returncode == 0
-    assert run("export-split", source, "--out", tmp_path / "b", *options).returncode == 0
+    assert (
+        echofm("data", "export-split", source, "--out", tmp_path / "a", "--plan", plan).returncode
+        == 0
+    )
+    assert echofm("data", "export-split", source, "--out", tmp_path / "b", *options).returncode == 0
     assert tree(tmp_path / "a") == tree(tmp_path / "b")
     shutil.rmtree(tmp_path / "a")
 
@@ -311,9 +316,9 @@ def test_a_plan_decides_as_its_options_do(tmp_path: Path) -> None:
     ],
 )
 def test_what_does_not_go_together_is_one_sentence(
-    tmp_path: Path, options: tuple[str, ...], code: int, sentence: str
+    echofm: Echofm, tmp_path: Path, options: tuple[str, ...], code: int, sentence: str
 ) -> None:
-    result = run("export-split", made(tmp_path), "--out", tmp_path / "out", *options)
+    result = echofm("data", "export-split", made(tmp_path), "--out", tmp_path / "out", *options)
     assert result.returncode == code, result.stderr
     assert sentence in result.stderr and "Traceback" not in result.stderr
     assert not (tmp_path / "out").exists()

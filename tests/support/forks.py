@@ -1,7 +1,8 @@
 """Python processes that are forked from one which has loaded other people's libraries.
 
 A process of its own takes seconds to load torch and pandas. Our own modules are loaded by each
-process anew, as they are where a user starts it.
+process anew, as they are where a user starts it. At its end all is done that Python does, but for
+taking its modules apart: most of them are the parent's.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ LIBRARIES = (
 MARK = "ECHOFM_TEST_MARK"
 
 PARENT = """
-import ctypes, gc, importlib, json, os, signal, sys
+import atexit, ctypes, gc, importlib, json, os, signal, sys, threading, traceback
 
 for name in sys.argv[2:]:
     importlib.import_module(name)
@@ -63,8 +64,19 @@ for line in sys.stdin:
     os.environ.clear()
     os.environ.update(asked["env"])
     sys.argv = asked["words"]
-    exec(asked["code"])
-    break
+    code = 1
+    try:
+        exec(asked["code"])
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 """
 
 
