@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import socket
 import subprocess
 import time
@@ -39,6 +40,7 @@ def superlink(kit: Kit, host: str, port: int) -> Iterator[list[subprocess.Popen[
                 f"the SuperLink of {kit.folder} is running already; stop its `echofm server start` "
                 "first, or use that one."
             )
+        kit.registered.unlink(missing_ok=True)  # of one that was killed
         kit.keep_ports(local=port, health=_free_port())
         processes: list[subprocess.Popen[bytes]] = []
         try:
@@ -97,12 +99,15 @@ def _free_port() -> int:
 
 
 def register(kit: Kit) -> None:
-    """Make the sites' keys known to the running SuperLink; again does no harm.
+    """Make the sites' keys known to the running SuperLink; those that it knows are not sent again.
 
     Raises:
         FederationError: One of them could not be.
     """
+    known = _registered(kit)
     for site in kit.site_names():
+        if (line := _line(kit, site)) in known:
+            continue
         try:
             ask(kit, "supernode", "register", str(kit.site(site) / "node.pub"), CONNECTION)
         except FederationError as error:
@@ -111,3 +116,19 @@ def register(kit: Kit) -> None:
                     f"the key of site {site} could not be registered ({error}); is `echofm server "
                     f"start` running, and {kit.site(site) / 'node.pub'} whole?"
                 ) from None
+        with kit.registered.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+
+def _registered(kit: Kit) -> set[str]:
+    """What was noted of the SuperLink that runs: it keeps keys as long as it lives."""
+    if not kit.registered.exists() or not serving(kit.ports().health):
+        return set()
+    return set(kit.registered.read_text(encoding="utf-8").splitlines())
+
+
+def _line(kit: Kit, site: str) -> str:
+    """A site and a hash of its public key."""
+    public = kit.site(site) / "node.pub"
+    key = public.read_bytes() if public.exists() else b""
+    return f"{hashlib.sha256(key).hexdigest()} {site}"

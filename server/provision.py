@@ -78,6 +78,11 @@ class Kit:
         return self.folder / "superexec.secret"
 
     @property
+    def registered(self) -> Path:
+        """Which keys the SuperLink that runs knows."""
+        return self.folder / "registered.txt"
+
+    @property
     def home(self) -> Path:
         """Flower's own configuration folder, ours alone."""
         return self.folder / "flwr"

@@ -13,6 +13,7 @@ import tomli_w
 
 from echofm_core.errors import FederationError, ResumeError
 from echofm_core.runtime.held_file import alone_in, is_held
+from server import launch as launching
 from server import submit as submitting
 from server.flower import ask
 from server.health import serving
@@ -117,6 +118,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
 def test_a_key_that_cannot_be_registered_is_an_error(network: Network) -> None:
     kit, _, _ = network
     register(kit)
+    kit.registered.unlink()  # asks again
     register(kit)  # known: no error
     public = kit.site("alpha") / "node.pub"
     before = public.read_bytes()
@@ -126,6 +128,30 @@ def test_a_key_that_cannot_be_registered_is_an_error(network: Network) -> None:
             register(kit)
     finally:
         public.write_bytes(before)
+
+
+def test_a_key_is_registered_once_as_long_as_its_superlink_lives(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another key, or another SuperLink, is asked; a run is not held up by known ones."""
+    kit, _, _ = network
+    register(kit)
+    asked: list[str] = []
+    monkeypatch.setattr(launching, "ask", lambda kit, *words: asked.append(words[2]))
+    register(kit)
+    assert asked == []
+    with monkeypatch.context() as gone:
+        gone.setattr(launching, "serving", lambda port: False)
+        register(kit)
+    public = kit.site("alpha") / "node.pub"
+    before, noted = public.read_bytes(), kit.registered.read_bytes()
+    try:
+        public.write_bytes(b"another key")
+        register(kit)
+    finally:
+        public.write_bytes(before)
+        kit.registered.write_bytes(noted)
+    assert asked == [str(public)] * 2
 
 
 def test_a_second_superlink_of_a_folder_is_refused_and_harms_nothing(network: Network) -> None:
