@@ -279,7 +279,7 @@ def test_hardly_any_noise_learns(clips: ClipWindows, tmp_path: Path) -> None:
     loss, so it is computed here.
     """
     config = PLAN.finetune.model_copy(
-        update={"tasks": (Task.EF,), "local_epochs": 80, "augment": False, "warmup_rounds": 0.0}
+        update={"tasks": (Task.EF,), "local_epochs": 40, "augment": False, "warmup_rounds": 0.0}
     )
     model = build_echo_model(PLAN.model_copy(update={"finetune": config}))
     where = private(tmp_path, noise_multiplier=1e-3, clip_norm=5.0)
