@@ -22,6 +22,7 @@ Point = tuple[Value, Value]
 
 #: Pixels a cm; what the board covers, in cm: u from -LEFT to LEFT, v from -ABOVE to BELOW.
 SCALE, LEFT, ABOVE, BELOW = 12.0, 9.0, 3.5, 15.0
+ORIGIN = np.array([LEFT, ABOVE])
 SHAPE = (round((ABOVE + BELOW) * SCALE), round(2 * LEFT * SCALE))
 #: Fractional bits of the coordinates that are handed to OpenCV.
 BITS = 4
@@ -46,16 +47,17 @@ AMPLITUDE: Field = (10.0 ** ((np.arange(256) - 200) / 100)).astype(np.float32)
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """A path (F, n, 2) in fixed-point pixels, drawn at the moments ``at`` only.
+    """A path (F, n, 2) in fixed-point pixels.
 
     Attributes:
         width: Of the pen in pixels; 0: the path is filled.
+        at: (F,); None: at all moments.
     """
 
     path: NDArray[np.int32]
     level: int
     width: int
-    at: NDArray[np.bool_]
+    at: NDArray[np.bool_] | None
 
 
 class Canvas:
@@ -93,15 +95,15 @@ class Canvas:
             path = [shape.path[moment]]
             if not shape.width:
                 cv2.fillPoly(board, path, shape.level, cv2.LINE_AA, BITS)
-            elif shape.at[moment]:
+            elif shape.at is None or shape.at[moment]:
                 cv2.polylines(board, path, False, shape.level, shape.width, cv2.LINE_AA, BITS)
         return board
 
     def _add(self, path: Path, level: int, width: int, at: NDArray[np.bool_] | None = None) -> None:
-        pixels = np.rint((path + np.array([LEFT, ABOVE])) * SCALE * 2**BITS).astype(np.int32)
-        moving = np.ascontiguousarray(np.broadcast_to(pixels, (self._moments, *pixels.shape[-2:])))
-        always = np.ones(self._moments, dtype=bool)
-        self._shapes.append(_Shape(moving, int(level), width, always if at is None else at))
+        pixels = np.rint((path + ORIGIN) * (SCALE * 2**BITS)).astype(np.int32)
+        if pixels.ndim == 2:
+            pixels = np.repeat(pixels[None], self._moments, axis=0)
+        self._shapes.append(_Shape(pixels, int(level), width, at))
 
 
 def amplitude(board: NDArray[np.uint8], columns: Field, rows: Field) -> Field:
@@ -156,7 +158,8 @@ def corners(*points: Point) -> Path:
 
 def path_of(u: NDArray[np.float64], v: NDArray[np.float64]) -> Path:
     """A path from its coordinates, either of which may stand still."""
-    return np.stack(np.broadcast_arrays(u, v), axis=-1)
+    whole = (u, v) if u.shape == v.shape else np.broadcast_arrays(u, v)
+    return np.stack(whole, axis=-1)
 
 
 @lru_cache(maxsize=8)

@@ -9,7 +9,7 @@ from echofm_core.phantom.anatomy import Moment, Pose, chamber_labels
 from echofm_core.phantom.heart import Heart
 from echofm_core.phantom.scanners import CAMUS, ECHONET, MIMIC, TMED, Scanner
 from echofm_core.phantom.ultrasound import render
-from echofm_core.phantom.views import View
+from echofm_core.phantom.views import View, paint
 
 HEART = Heart(edv=120.0, ef=60.0, rate=60.0)
 PHASES = np.array([0.0, 0.18, 0.36])
@@ -51,6 +51,47 @@ def test_mask_area_gives_the_volume_by_the_area_length_formula() -> None:
         area = (chamber_labels(now, u, v) == 1).sum() / np.prod(CAMUS[0].pixels_per_cm)
         volume = 8 * area**2 / (3 * np.pi * now.length)
         assert volume == pytest.approx(float(HEART.volume(np.asarray(phase))), rel=0.03)
+
+
+def test_labels_are_those_of_the_ellipses() -> None:
+    """Distances at every pixel, whether it can be inside or not."""
+    u, v = Pose(turn=0.1, x=0.5).to_heart(*CAMUS[0].pixel_grid())
+    now = Moment.of(HEART, 0.2)
+    below = v - now.length
+    expected = np.zeros(u.shape, int)
+    for label, radius, length in (
+        (2, now.radius + now.wall, now.length + now.wall),
+        (1, now.radius, now.length),
+    ):
+        expected[(np.hypot(u / radius, below / length) < 1) & (below < 0)] = label
+    atrium = np.hypot(u / now.atrium, (v - now.atrium_middle) / (1.15 * now.atrium))
+    expected[(atrium < 1) & (below > 0.15)] = 3
+    assert np.array_equal(chamber_labels(now, u, v), expected)
+    assert set(np.unique(expected)) == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize("view", View)
+@pytest.mark.parametrize("grade", [0, 3])
+def test_many_moments_are_drawn_as_each_alone(view: View, grade: int) -> None:
+    """Phases with the valves shut, opening and open."""
+    heart = Heart(edv=120.0, ef=60.0, rate=60.0, as_grade=grade)
+    phases = np.array([0.0, 0.1, 0.18, 0.5, 0.7])
+    together = paint(view, Moment.over(heart, phases))
+    for number, phase in enumerate(phases):
+        alone = paint(view, Moment.over(heart, np.array([phase])))
+        assert np.array_equal(together.board(number), alone.board(0))
+        assert Moment.over(heart, phases).each()[number] == Moment.of(heart, phase)
+
+
+def test_a_heart_that_stands_still_is_drawn_as_if_it_had_just_moved() -> None:
+    """From 0.66 to 0.86 of a beat nothing moves; speckle, and the noise of a third frame, are those
+    of the stream, whatever the second frame showed."""
+    waited, moved = (
+        render(HEART, View.A4C, Pose(), ECHONET, np.array(phases), np.random.default_rng(0)).frames
+        for phases in ([0.1, 0.7, 0.75], [0.1, 0.1, 0.75])
+    )
+    assert np.array_equal(waited[2], moved[2])
+    assert not np.array_equal(waited[1], moved[1])
 
 
 def test_views_differ() -> None:
