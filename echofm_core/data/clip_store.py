@@ -12,7 +12,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,10 +24,6 @@ from echofm_core.data.config import DataConfig, Square
 from echofm_core.data.findings import Findings
 from echofm_core.errors import StoreError
 from echofm_core.plural import many
-
-if TYPE_CHECKING:
-    from echofm_core.data.crew import Bench
-    from echofm_core.data.store_parts import Job, Outcome
 
 META = "meta.json"
 
@@ -195,7 +191,6 @@ def build_store(
     *,
     workers: int = 0,
     meter: Meter | None = None,
-    bench: Bench[Job, Outcome] | None = None,
 ) -> tuple[ClipStore, Findings]:
     """Decode a manifest's clips into a store; safe to kill and to run again.
 
@@ -209,7 +204,6 @@ def build_store(
         workers: Processes that decode; 0: this one does, and a clip that takes too much memory
             ends it. Otherwise it ends a decoder, and is quarantined.
         meter: Advanced by one a clip.
-        bench: Of :func:`~echofm_core.data.store_parts.prepare`: decoders that several builds share.
 
     Returns:
         The store, and findings on clips that are not in it (undecodable, too short, fatal to two
@@ -220,7 +214,7 @@ def build_store(
     """
     from echofm_core.data import store_build  # it needs the names above
 
-    findings = store_build.build(manifest, folder, config, workers, meter, bench)
+    findings = store_build.build(manifest, folder, config, workers, meter)
     return ClipStore.open(folder), findings
 
 

@@ -49,12 +49,7 @@ def cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def over_jobs(
-    function: Callable[[J], R],
-    jobs: Iterable[J],
-    workers: int,
-    bench: Bench[J, R] | None = None,
-) -> Generator[R | None]:
+def over_jobs(function: Callable[[J], R], jobs: Iterable[J], workers: int) -> Generator[R | None]:
     """``map(function, jobs)``, in the order of the jobs, by as many processes as ``workers``.
 
     A job on which its process was killed, for want of memory as a rule, is tried once more while
@@ -64,7 +59,6 @@ def over_jobs(
         function: Picklable, as its results are; what it raises is raised here.
         jobs: Taken as they are needed.
         workers: At least 1.
-        bench: Of this function: has the processes that are free, and gets those that are left.
 
     Yields:
         Results; None for a job on which two processes died.
@@ -72,41 +66,11 @@ def over_jobs(
     Raises:
         StoreError: A process cannot be started.
     """
-    own = bench or Bench(function)
-    crew = _Crew(own, iter(jobs), workers)
+    crew = _Crew(function, iter(jobs), workers)
     try:
         yield from crew.results()
     finally:
         crew.close()
-        if bench is None:
-            own.close()
-
-
-class Bench(Generic[J, R]):
-    """Worker processes with nothing to do, between two calls of :func:`over_jobs`.
-
-    A process takes about a second to start, which is as long as fifty clips take to decode.
-
-    Args:
-        function: What they work at.
-    """
-
-    def __init__(self, function: Callable[[J], R]) -> None:
-        self._function = function
-        self._free: list[_Worker[J, R]] = []
-
-    def take(self) -> _Worker[J, R]:
-        """A free worker, else a new one."""
-        return self._free.pop() if self._free else _Worker[J, R](self._function)
-
-    def sit(self, worker: _Worker[J, R]) -> None:
-        """Keep a worker until it is needed."""
-        self._free.append(worker)
-
-    def close(self) -> None:
-        """End all processes that are free."""
-        _end(self._free)
-        self._free.clear()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,15 +111,15 @@ class _Worker(Generic[J, R]):
 class _Crew(Generic[J, R]):
     """The workers, and every job that is not done."""
 
-    def __init__(self, bench: Bench[J, R], jobs: Iterator[J], workers: int) -> None:
-        self._bench = bench
+    def __init__(self, function: Callable[[J], R], jobs: Iterator[J], workers: int) -> None:
+        self._function = function
         self._fresh = (_Task(number, job) for number, job in enumerate(jobs))
         self._taken = 0
         self._returned: deque[_Task[J]] = deque()
         self._suspects: deque[_Task[J]] = deque()
         self._alone: _Task[J] | None = None
         self._done: dict[int, R | None] = {}
-        self._workers = [bench.take() for _ in range(workers)]
+        self._workers = [_Worker[J, R](function) for _ in range(workers)]
 
     def results(self) -> Iterator[R | None]:
         """See :func:`over_jobs`."""
@@ -170,11 +134,11 @@ class _Crew(Generic[J, R]):
             self._collect()
 
     def close(self) -> None:
-        """End the processes that have something in hand; the others are free."""
-        _end([worker for worker in self._workers if worker.tasks])
+        """End all processes, whatever they do."""
         for worker in self._workers:
-            if not worker.tasks:
-                self._bench.sit(worker)
+            worker.process.kill()
+        for worker in self._workers:
+            worker.process.join()
 
     def _busy(self) -> bool:
         return any(worker.tasks for worker in self._workers)
@@ -237,7 +201,7 @@ class _Crew(Generic[J, R]):
                 f"a decoding process ended with code {worker.process.exitcode} as it started; free "
                 "some memory and run the same command again: what is decoded is kept."
             )
-        self._workers[place] = self._bench.take()
+        self._workers[place] = _Worker[J, R](self._function)
         if not worker.tasks:
             return
         blamed = worker.tasks.popleft()
@@ -246,15 +210,6 @@ class _Crew(Generic[J, R]):
             self._done[blamed.number], self._alone = None, None
         else:
             self._suspects.append(blamed)
-
-
-def _end(workers: Iterable[_Worker[J, R]]) -> None:
-    """End processes, whatever they do."""
-    workers = list(workers)
-    for worker in workers:
-        worker.process.kill()
-    for worker in workers:
-        worker.process.join()
 
 
 def _work(pipe: Connection, function: Callable[[J], R]) -> None:

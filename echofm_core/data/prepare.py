@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from contextlib import closing
 from pathlib import Path
 
 import pandas as pd
 
 from echofm_core.console import progress
 from echofm_core.data.clip_store import build_store
-from echofm_core.data.crew import Bench
 from echofm_core.data.findings import Findings
 from echofm_core.data.readers.registry import dataset_of, layouts_at, read_roots
-from echofm_core.data.store_parts import prepare
 from echofm_core.errors import DataRootError, EmptySiteError
 from echofm_core.plan import Plan
 from echofm_core.plural import many
@@ -75,19 +72,17 @@ def decode(manifest: pd.DataFrame, findings: Findings, plan: Plan, cache: Path) 
         EmptySiteError: None is.
     """
     usable = []
-    with closing(Bench(prepare)) as bench:
-        for dataset, rows in manifest.groupby("dataset", observed=True):
-            with progress(f"decoding {dataset}", len(rows)) as meter:
-                store, undecodable = build_store(
-                    rows.reset_index(drop=True),
-                    cache / "stores" / str(dataset),
-                    plan.data,
-                    workers=plan.machine.workers,
-                    meter=meter,
-                    bench=bench,
-                )
-            findings.extend(undecodable)
-            usable.append(rows[[clip in store for clip in rows["clip_id"]]])
+    for dataset, rows in manifest.groupby("dataset", observed=True):
+        with progress(f"decoding {dataset}", len(rows)) as meter:
+            store, undecodable = build_store(
+                rows.reset_index(drop=True),
+                cache / "stores" / str(dataset),
+                plan.data,
+                workers=plan.machine.workers,
+                meter=meter,
+            )
+        findings.extend(undecodable)
+        usable.append(rows[[clip in store for clip in rows["clip_id"]]])
     return _some(pd.concat(usable, ignore_index=True), findings, plan)
 
 

@@ -13,7 +13,7 @@ from echofm_core.console import Meter
 from echofm_core.data.cine import TRUNCATED
 from echofm_core.data.clip_store import ClipStore
 from echofm_core.data.config import DataConfig
-from echofm_core.data.crew import Bench, over_jobs
+from echofm_core.data.crew import over_jobs
 from echofm_core.data.findings import Findings, Note, Severity
 from echofm_core.data.store_folder import sole_builder, tidy
 from echofm_core.data.store_install import Ready, install
@@ -50,19 +50,14 @@ class Row(NamedTuple):
 
 
 def build(
-    manifest: pd.DataFrame,
-    folder: Path,
-    config: DataConfig,
-    workers: int,
-    meter: Meter | None,
-    bench: Bench[Job, Outcome] | None,
+    manifest: pd.DataFrame, folder: Path, config: DataConfig, workers: int, meter: Meter | None
 ) -> Findings:
     """See :func:`echofm_core.data.clip_store.build_store`; returns its findings."""
     try:
         with sole_builder(folder):
             tidy(folder, parts=False)
             check_disk(folder, {folder: manifest}, config)
-            return _build(manifest, folder, config, workers, meter, bench)
+            return _build(manifest, folder, config, workers, meter)
     except OSError as error:
         raise StoreError(
             f"the clip store {folder} cannot be written ({error.strerror}); make room or mend the "
@@ -71,12 +66,7 @@ def build(
 
 
 def _build(
-    manifest: pd.DataFrame,
-    folder: Path,
-    config: DataConfig,
-    workers: int,
-    meter: Meter | None,
-    bench: Bench[Job, Outcome] | None,
+    manifest: pd.DataFrame, folder: Path, config: DataConfig, workers: int, meter: Meter | None
 ) -> Findings:
     previous = previous_store(folder, config)
     parts = folder / PARTS
@@ -84,7 +74,7 @@ def _build(
     jobs = (_job(row, config, parts) for row in _rows(manifest, previous))
     findings = Findings()
     ready: list[Ready] = []
-    with closing(_outcomes(jobs, workers, bench)) as outcomes:
+    with closing(_outcomes(jobs, workers)) as outcomes:
         for row, outcome in zip(_rows(manifest, previous), outcomes, strict=True):
             clip = _accept(row, outcome, config, findings)
             if clip is not None:
@@ -95,14 +85,11 @@ def _build(
     return findings
 
 
-def _outcomes(
-    jobs: Iterator[Job], workers: int, bench: Bench[Job, Outcome] | None
-) -> Generator[Outcome]:
+def _outcomes(jobs: Iterator[Job], workers: int) -> Generator[Outcome]:
     if workers == 0:
         yield from map(prepare, jobs)
         return
-    outcomes = over_jobs(prepare, jobs, workers, bench)
-    with closing(outcomes):
+    with closing(over_jobs(prepare, jobs, workers)) as outcomes:
         for outcome in outcomes:
             yield outcome or DIED
 

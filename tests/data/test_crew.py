@@ -6,13 +6,12 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from echofm_core.data.crew import WINDOW, Bench, over_jobs
+from echofm_core.data.crew import WINDOW, over_jobs
 from echofm_core.errors import StoreError
 
 
@@ -66,29 +65,6 @@ def test_jobs_are_taken_as_they_are_needed() -> None:
     assert next(results) == 0
     assert len(taken) <= 2 * WINDOW
     results.close()
-
-
-def test_processes_are_kept_for_the_next_jobs_and_ended_with_their_bench() -> None:
-    with closing(Bench(_process)) as bench:
-        first, second = (list(over_jobs(_process, range(8), 1, bench)) for _ in range(2))
-        (kept,) = {*first, *second}
-        assert kept is not None
-        os.kill(kept, 0)  # raises where there is no such process
-    with pytest.raises(ProcessLookupError):
-        os.kill(kept, 0)
-
-
-def test_a_process_that_dies_between_two_calls_harms_no_job() -> None:
-    with closing(Bench(_process)) as bench:
-        before = list(over_jobs(_process, range(8), 1, bench))
-        assert before[0] is not None
-        os.kill(before[0], signal.SIGKILL)
-        after = list(over_jobs(_process, range(8), 1, bench))
-        assert None not in after and not {*before} & {*after}
-
-
-def _process(job: int) -> int:
-    return os.getpid()
 
 
 def _later(job: int) -> int:
