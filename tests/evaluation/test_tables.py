@@ -5,7 +5,7 @@ import io
 import pandas as pd
 from rich.console import Console
 
-from echofm_core.evaluation.cells import sites_with_labels
+from echofm_core.evaluation.cells import cell, sites_with_labels
 from echofm_core.evaluation.headline import headlines_of
 from echofm_core.evaluation.published import published_convention
 from echofm_core.evaluation.tables import print_site_by_model, site_by_model
@@ -92,6 +92,17 @@ def test_leave_one_out_says_why_it_is_absent() -> None:
     extra = pd.DataFrame([("leave_one_out", "A", "ef", "mae", 5.0, 4.0, 6.0, 40)], columns=COLUMNS)
     text = printed(pd.concat([scores(), extra]))
     assert "leave one out: no other site has aortic stenosis labels to learn from" in text
+
+
+def test_cells_are_of_the_table_that_is_asked() -> None:
+    """Also where it lies where another one did; and the first of equal rows counts."""
+    (headline, *_) = headlines_of(scores())
+    for value in (1.0, 2.0, 3.0):
+        table = scores().assign(value=value)
+        table = pd.concat([table, table.assign(value=9.0)], ignore_index=True)
+        model, site = table.loc[table["task"] == headline.task.value, ["model", "site"]].iloc[0]
+        assert cell(table, model, site, headline, 1).value == value
+        del table
 
 
 def test_printing_nothing_says_so() -> None:
