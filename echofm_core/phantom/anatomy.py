@@ -118,23 +118,25 @@ class Moment(Generic[V]):
 
 def chamber_labels(now: Moment[float], u: Field, v: Field) -> NDArray[np.uint8]:
     """CAMUS mask of an apical view: 0 background, 1 cavity, 2 muscle, 3 left atrium."""
-    from_base = v - now.length
-    above, below = from_base < 0, from_base > 0.15
+    # Distances take long, and most pixels are further from the heart than its walls are.
+    reach, end = max(now.radius + now.wall, now.atrium), now.atrium_middle + 1.15 * now.atrium
+    near = (np.abs(u) < 1.01 * reach) & (v > -1.01 * now.wall) & (v < 1.01 * end)
     labels = np.zeros(u.shape, dtype=np.uint8)
-    radius, length = now.radius + now.wall, now.length + now.wall
-    labels[_in_ellipse(u / radius, from_base / length, above)] = 2
-    labels[_in_ellipse(u / now.radius, from_base / now.length, above)] = 1
-    along = (v - now.atrium_middle) / (1.15 * now.atrium)
-    labels[_in_ellipse(u / now.atrium, along, below)] = 3
+    labels[near] = _labels_at(now, u[near], v[near])
     return labels
 
 
-def _in_ellipse(u: Field, v: Field, where: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Points within 1 of the middle, of those ``where``."""
-    # The distance takes long, and is never less than either side: most points need none.
-    inside = where & (np.abs(u) < 1) & (np.abs(v) < 1)
-    inside[inside] = np.hypot(u[inside], v[inside]) < 1
-    return inside
+def _labels_at(now: Moment[float], u: Field, v: Field) -> NDArray[np.uint8]:
+    """Labels of points (n,)."""
+    from_base = v - now.length
+    inner = np.hypot(u / now.radius, from_base / now.length)
+    outer = np.hypot(u / (now.radius + now.wall), from_base / (now.length + now.wall))
+    atrium = np.hypot(u / now.atrium, (v - now.atrium_middle) / (1.15 * now.atrium))
+    labels = np.zeros(u.shape, dtype=np.uint8)
+    labels[(outer < 1) & (from_base < 0)] = 2
+    labels[(inner < 1) & (from_base < 0)] = 1
+    labels[(atrium < 1) & (from_base > 0.15)] = 3
+    return labels
 
 
 def cavity_outline(now: Moment[float], v: Field) -> Field:
