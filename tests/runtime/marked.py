@@ -8,6 +8,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -68,7 +69,8 @@ class Marked:
     def clean_up(self) -> None:
         """End what a failed test has left."""
         for item in marked(self.mark):
-            item.kill()
+            with suppress(psutil.NoSuchProcess):  # ended since
+                item.kill()
 
 
 def marked(mark: str) -> list[psutil.Process]:
