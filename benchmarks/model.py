@@ -65,6 +65,10 @@ class Bench:
         """What a plan would name for speed on this machine."""
         return self.precisions[-1]
 
+    def bar(self, least: float) -> float | None:
+        """A bar on what bf16 gains over fp32: none where the machine multiplies it no faster."""
+        return least if self.fastest is BF16 else None
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measured:
@@ -115,9 +119,9 @@ def mae_rows(bench: Bench) -> list[Row]:
             _rate(f"{what}: {how} full decoder, Hugging Face {how}", decoded, theirs, 1.0),
             _rate(f"{what}: {how} whole square, Hugging Face {how}", dense, theirs),
         ]
-    best = of[half, bench.fastest]
+    best, bar = of[half, bench.fastest], bench.bar(2.2)
     rows += [
-        _rate(f"{what}: {bench.fastest}, published recipe fp32", best, measured[-2], 2.2),
+        _rate(f"{what}: {bench.fastest}, published recipe fp32", best, measured[-2], bar),
         _rate(f"{what}: {bench.fastest}, the same as released, 15% hidden", best, measured[-1]),
     ]
     pairs = [(of[half, how], of[peer, how]) for how in bench.precisions]
@@ -142,7 +146,8 @@ def tune_rows(bench: Bench) -> list[Row]:
             _rate(f"{what}: {how} whole square, {other}", of[dense, how], of[peer, how]),
         ]
     best = of[ours, bench.fastest]
-    rows.append(_rate(f"{what}: {bench.fastest}, published recipe fp32", best, measured[-1], 2.4))
+    bar = bench.bar(2.4)
+    rows.append(_rate(f"{what}: {bench.fastest}, published recipe fp32", best, measured[-1], bar))
     pairs = [(of[ours, how], of[peer, how]) for how in bench.precisions]
     return rows + _cost(bench, f"fine-tuning step, {setting.size}", pairs)
 

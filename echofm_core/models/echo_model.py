@@ -48,7 +48,7 @@ class EchoModel(nn.Module):
         grey = self.encoder.patches.positions * grey_width(model.patch)
         self.heads = nn.ModuleDict(
             {
-                task.value: build_head(task, width + grey * (task in self.reading_grey))
+                task.value: build_head(task, width, grey * (task in self.reading_grey))
                 for task in tasks
             }
         )
@@ -64,11 +64,10 @@ class EchoModel(nn.Module):
         Returns:
             Task -> float (B, outputs): standardised units for regression, else logits.
         """
-        features = finer = self.features(video, times, region)
-        if self.reading_grey:
-            finer = torch.cat((features, self._grey(video, region)), dim=1)
+        features = self.features(video, times, region)
+        grey = self._grey(video, region) if self.reading_grey else None
         return {
-            Task(name): head(finer if Task(name) in self.reading_grey else features)
+            Task(name): head(features, grey if Task(name) in self.reading_grey else None)
             for name, head in self.heads.items()
         }
 

@@ -16,6 +16,9 @@ from echofm_core.models.pooling import swing_over_time
 CELLS = 4
 #: Added to a logarithm of a deviation, so that a usual one is about zero.
 USUAL = 1.5
+#: What brings both facts to about unit deviation over patients, as a head's norm brings features:
+#: a head learns slowly what is small beside the rest.
+MEAN_GAIN, DEVIATION_GAIN = 4.0, 2.0
 
 
 def cells_of(patch: int) -> int:
@@ -43,7 +46,10 @@ def grey_cells(video: Tensor, patch: int) -> Tensor:
     grid = torch.unflatten(video[:, :, 0], 2, (rows * cells, side))
     grey = torch.unflatten(grid, 4, (-1, side)).mean(dim=(3, 5))
     facts = []
-    for fact in (grey.mean(dim=1), swing_over_time(grey) + USUAL):
+    for fact in (
+        MEAN_GAIN * grey.mean(dim=1),
+        DEVIATION_GAIN * (swing_over_time(grey) + USUAL),
+    ):
         by_row = torch.unflatten(fact, 1, (rows, cells))
         facts.append(torch.unflatten(by_row, 3, (-1, cells)).transpose(2, 3).flatten(3))
     return torch.cat(facts, dim=3).flatten(1, 2)

@@ -18,23 +18,28 @@ class Head(nn.Module):
     Args:
         width: Length of the fused features.
         outputs: Numbers predicted.
+        grey: Length of the grey levels that stand beside them. They are not normed: how much of a
+            picture is dark says how large a chamber is, and a norm takes that away.
     """
 
-    def __init__(self, width: int, outputs: int) -> None:
+    def __init__(self, width: int, outputs: int, grey: int = 0) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width, eps=1e-6)
-        self.linear = nn.Linear(width, outputs)
+        self.linear = nn.Linear(width + grey, outputs)
 
     def init_weights(self, generator: torch.Generator | None = None) -> None:
         """Start with predictions near zero."""
         nn.init.normal_(self.linear.weight, std=INITIAL_SCALE, generator=generator)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Features (B, width) to predictions (B, outputs)."""
-        predicted: Tensor = self.linear(self.norm(features))
+    def forward(self, features: Tensor, grey: Tensor | None = None) -> Tensor:
+        """Features (B, width), and grey levels (B, grey), to predictions (B, outputs)."""
+        seen = self.norm(features)
+        if grey is not None:
+            seen = torch.cat((seen, grey), dim=1)
+        predicted: Tensor = self.linear(seen)
         return predicted
 
 
-def build_head(task: Task, width: int) -> Head:
+def build_head(task: Task, width: int, grey: int = 0) -> Head:
     """Head of a task: as many outputs as the task has."""
-    return Head(width, TASKS[task].outputs)
+    return Head(width, TASKS[task].outputs, grey)

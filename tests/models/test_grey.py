@@ -10,7 +10,15 @@ import torch
 
 from echofm_core.models.build import build_echo_model
 from echofm_core.models.config import StfNetForm
-from echofm_core.models.grey import USUAL, cells_of, grey_cells, grey_width
+from echofm_core.models.grey import (
+    DEVIATION_GAIN,
+    MEAN_GAIN,
+    USUAL,
+    cells_of,
+    grey_cells,
+    grey_width,
+)
+from echofm_core.models.heads import Head
 from echofm_core.models.pooling import STILLNESS
 from echofm_core.tasks import Task
 from tests.models.small import FRAMES, SIZE, small_plan, times
@@ -34,7 +42,10 @@ def test_each_cell_has_its_mean_and_the_logarithm_of_its_deviation() -> None:
             grey = pixels[1, :, y : y + 2, x : x + 2].mean(axis=(1, 2))
             deviation = math.log(math.sqrt(grey.var() + STILLNESS)) + USUAL
             np.testing.assert_allclose(
-                found[1, place, [cell, 16 + cell]], [grey.mean(), deviation], rtol=1e-4, atol=1e-5
+                found[1, place, [cell, 16 + cell]],
+                [MEAN_GAIN * grey.mean(), DEVIATION_GAIN * deviation],
+                rtol=1e-4,
+                atol=1e-5,
             )
 
 
@@ -67,3 +78,16 @@ def test_heads_see_where_grey_is_within_a_patch_although_its_token_does_not() ->
         assert torch.equal(model.tokens(left, None), model.tokens(right, None))
         one, other = (model(video, times(1), None)[Task.EF] for video in (left, right))
     assert (one - other).abs().max() > 0
+
+
+def test_heads_see_how_much_of_a_picture_is_dark() -> None:
+    """Grey levels are not normed: two pictures of one grey each, all tokens alike, differ."""
+    model = build_echo_model(small_plan()).eval()
+    torch.nn.init.zeros_(model.encoder.patch_embed.weight)
+    pictures = [torch.full((1, FRAMES, 1, SIZE, SIZE), grey) for grey in (0.2, 0.7)]
+    with torch.no_grad():
+        head = model.heads[Task.EF.value]
+        assert isinstance(head, Head)
+        grey = head.linear.weight[0, head.norm.normalized_shape[0] :].view(-1, 2, 16)
+        one, other = (model(picture, times(1), None)[Task.EF].item() for picture in pictures)
+    assert other - one == pytest.approx(MEAN_GAIN * 0.5 * grey[:, 0].sum().item(), rel=1e-3)

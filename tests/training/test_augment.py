@@ -2,6 +2,7 @@
 
 import math
 
+import cv2
 import numpy as np
 import pytest
 
@@ -116,7 +117,8 @@ def test_a_shallower_picture_is_black_below() -> None:
     moved = augment(window(frames), only(depth=0.3), rng(seed))
     assert not moved.frames[:, 75:].any()
     assert not moved.sector[75:].any()
-    assert (moved.frames[:, :70] == 100).all()
+    assert (moved.frames[:, :67] == 100).all()
+    assert moved.frames.max() < 115, "a cubic curve rises a little beside an edge"
 
 
 def test_a_flip_is_left_right_and_never_up_down() -> None:
@@ -150,7 +152,8 @@ def test_a_crop_fills_the_frame() -> None:
     assert found == pytest.approx(((50 - left) / kept, (45 - top) / kept), abs=0.1)
     for seed in range(20):
         grey = augment(window(np.full((1, 64, 64), 90, np.uint8)), only(crop=0.5), rng(seed))
-        assert (grey.frames == 90).all()
+        assert (grey.frames[:, 3:-3, 3:-3] == 90).all()
+        assert (grey.frames >= 90).all()
         assert grey.sector.all()
 
 
@@ -176,6 +179,20 @@ def test_the_sector_goes_where_the_picture_goes() -> None:
         moved = augment(window(frames, sector), ALL, rng(seed))
         bright = moved.frames[0] > moved.frames[0].max() / 2
         assert (bright != moved.sector).sum() < 0.03 * moved.sector.sum()
+
+
+def test_what_is_moved_flickers_as_what_is_not() -> None:
+    """Speckle of 2 pixels keeps its deviation over time; a mean of neighbours takes 12 % of it."""
+    speckle = rng().normal(128, 160, (8, 64, 64)).clip(-1e3, 1e3)
+    frames = np.stack([cv2.GaussianBlur(frame, (0, 0), 1.0) for frame in speckle])
+    frames = frames.clip(0, 255).astype(np.uint8)
+    changes, generator = only(shift=0.02, rotation=8, scale=0.05), rng(1)
+    inside = np.s_[:, 12:-12, 12:-12]
+    kept = [
+        augment(window(frames), changes, generator).frames[inside].std(axis=0).mean()
+        for _ in range(20)
+    ]
+    assert np.mean(kept) == pytest.approx(frames[inside].std(axis=0).mean(), rel=0.03)
 
 
 def test_black_stays_black() -> None:
