@@ -18,7 +18,7 @@ def model() -> EchoModel:
     with torch.no_grad():
         for head in model.heads.values():
             for item in head.parameters():
-                item.copy_(torch.randn(item.shape, generator=generator) * 0.1)
+                item.copy_(torch.randn(item.shape, generator=generator) * 0.01)
     return model
 
 
