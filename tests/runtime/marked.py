@@ -20,7 +20,7 @@ from tests.support.forks import MARK, Forks
 #: What every command promises: seconds from the signal until nothing is left.
 PROMISE = 5.0
 #: Seconds in which a command must have come to the moment at which it is stopped.
-PATIENCE = 90.0
+PATIENCE = 180.0
 
 
 class Marked:
