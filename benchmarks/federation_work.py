@@ -10,8 +10,11 @@ import pandas as pd
 
 from benchmarks.federation_arms import STENOSIS, Arm, pretraining, recipe
 from echofm_core.console import progress
-from echofm_core.data.manifest import Split, save_manifest
+from echofm_core.data.clip_store import open_stores
+from echofm_core.data.manifest import Split, load_manifest, save_manifest
 from echofm_core.data.prepare import decode, read
+from echofm_core.data.windows import ClipWindows
+from echofm_core.evaluation.floor import floor_predictions
 from echofm_core.models.checkpoints.start import pin_start
 from echofm_core.phantom.institutions import Layout, write_institutions
 from echofm_core.plan import Plan
@@ -33,6 +36,8 @@ FURTHER = {Layout.TMED2: 240}
 FURTHER_DRAWN = 4242
 #: Their site name, and the name of the run that tests at them.
 ELSEWHERE = "further"
+#: Name of what needs no network.
+FLOOR = "no network (ridge)"
 #: What is written last into the folder of a finished arm.
 PREDICTIONS = "predictions.parquet"
 
@@ -91,6 +96,21 @@ def finished(arm: Arm, folder: Path) -> bool:
 def predictions_of(arm: Arm, folder: Path) -> pd.DataFrame:
     """What a finished arm predicted for the test clips of every site."""
     return pd.read_parquet(place_of(arm, folder) / PREDICTIONS)
+
+
+def floor_of(folder: Path) -> pd.DataFrame:
+    """What the floor predicts for the test clips of every site with labels."""
+    plan, stores = recipe(), open_stores(folder / "cache" / "stores")
+    tables = []
+    for site in _sites(folder):
+        clips = load_manifest(site_manifest(folder, site))
+        train, test = (
+            ClipWindows(stores, clips[clips["split"] == split.value], plan.data)
+            for split in (Split.TRAIN, Split.TEST)
+        )
+        found = floor_predictions(train, test, plan.finetune, seed=plan.seed, site=site)
+        tables.append(found.assign(site=site))
+    return pd.concat(tables, ignore_index=True)
 
 
 def place_of(arm: Arm, folder: Path) -> Path:

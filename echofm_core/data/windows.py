@@ -125,7 +125,7 @@ def to_batch(windows: Sequence[Window]) -> Batch:
     """Stack windows and normalise grey levels: ``(x / 255 - MEAN) / SD``."""
     grey = torch.from_numpy(np.stack([window.frames for window in windows])).float()
     return Batch(
-        video=((grey / 255 - MEAN) / SD).unsqueeze(2),
+        video=grey.div_(255).sub_(MEAN).div_(SD).unsqueeze(2),
         times=torch.from_numpy(np.stack([window.times for window in windows])),
         sector=torch.from_numpy(np.stack([window.sector for window in windows])),
     )

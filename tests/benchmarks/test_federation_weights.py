@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.federation_arms import SEEDS, all_arms, chosen, pretraining, rivals
+from benchmarks.federation_arms import SEEDS, all_arms, chosen, pretraining, recipe, rivals
 from benchmarks.federation_table import (
     KEPT,
+    MEASURES,
     NAME,
     Figures,
     Measure,
@@ -21,6 +22,7 @@ from benchmarks.federation_table import (
     rows_of,
     table_of,
 )
+from benchmarks.federation_work import FLOOR
 from echofm_core.plan import TrunkWeights
 from echofm_core.tasks import Task
 
@@ -39,7 +41,7 @@ def predictions(values: Sequence[float]) -> pd.DataFrame:
 
 
 def test_arms_differ_in_work_and_weights_alone() -> None:
-    """Each seed has both kinds of work with all weights, the site alone with both, and more."""
+    """Each seed has both kinds of work with all weights, the site alone with both, and one more."""
     arms = all_arms((7,))
     assert len(arms) == 2 + 2 * len(TrunkWeights) + 1
     for arm in arms:
@@ -48,10 +50,11 @@ def test_arms_differ_in_work_and_weights_alone() -> None:
         assert plan.finetune.local_steps == arm.steps
         assert plan.finetune.local_epochs == 1
         assert plan.pretrain.rounds == (pretraining(7).pretrain.rounds if arm.alone else 0)
-        same = {"local_steps", "local_epochs"}
-        assert plan.finetune.model_dump(exclude=same) == pretraining(7).finetune.model_copy(
-            update={"rounds": plan.finetune.rounds}
-        ).model_dump(exclude=same)
+        assert plan.finetune.rounds == (arm.rounds or recipe().finetune.rounds)
+        same = {"local_steps", "local_epochs", "rounds"}
+        assert plan.finetune.model_dump(exclude=same) == pretraining(7).finetune.model_dump(
+            exclude=same
+        )
     names = [arm.name for arm in arms]
     assert len(set(names)) == len(names)
     assert chosen(7).name in names and set(rivals()) <= set(names)
@@ -83,17 +86,21 @@ def test_an_arm_without_a_measure_has_no_score() -> None:
 def test_an_arm_that_is_better_by_its_whole_interval_misses_the_bar() -> None:
     """Both ends below zero: the chosen arm is worse. The bar is on the arms that it is held to."""
     alone, shipped = rivals()
+    auc, edv = MEASURES[0].title, MEASURES[-1].title
     differences = pd.DataFrame(
         [
-            (alone, "m", 3, -0.2, -0.3, -0.1),
-            (shipped, "m", 3, -0.1, -0.2, 0.1),
-            ("x", "m", 3, -1, -2, -1),
+            (alone, auc, 3, -0.2, -0.3, -0.1),
+            (shipped, auc, 3, -0.1, -0.2, 0.1),
+            ("x", auc, 3, -1, -2, -1),
+            (FLOOR, edv, 3, 0.5, -0.1, 1.1),
+            (shipped, edv, 3, 0.5, 0.1, 0.9),
         ],
         columns=["rival", "measure", "seeds", "value", "low", "high"],
     )
     scores = pd.DataFrame(columns=["arm", "seed", "measure", "value"])
     rows = rows_of(Figures(told={}, scores=scores, differences=differences))
-    assert [row.holds for row in rows] == [None, False, None, True, None, None]
+    assert [row.holds for row in rows[:6]] == [None, False, None, True, None, None]
+    assert [row.holds for row in rows[6:]] == [None, True, None, False], "an error: lower is better"
 
 
 def test_what_is_kept_is_judged_as_it_was_when_it_was_made() -> None:
@@ -103,7 +110,8 @@ def test_what_is_kept_is_judged_as_it_was_when_it_was_made() -> None:
     figures = kept()
     found = set(map(tuple, figures.scores[["arm", "seed"]].to_numpy().tolist()))
     assert {(name, seed) for name in (chosen(7).name, rivals()[0]) for seed in SEEDS} <= found
-    assert found <= {(arm.name, arm.seed) for arm in all_arms()}
+    floor = {(FLOOR, seed) for seed in SEEDS}
+    assert floor <= found <= floor | {(arm.name, arm.seed) for arm in all_arms()}
     assert np.isfinite(figures.differences[["value", "low", "high"]].to_numpy()).all()
     written = json.loads((KEPT / f"{NAME}.json").read_text(encoding="utf-8"))["bars"]
     judged = [row.as_json() for row in rows_of(figures)]
