@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from echofm_core.contract import Phase, SiteDescription
-from echofm_core.data.clip_store import ClipStore, open_stores
+from echofm_core.data.clip_store import META, ClipStore, open_stores
 from echofm_core.data.manifest import Split, load_manifest
 from echofm_core.data.people import people
 from echofm_core.data.splits import fill_splits
@@ -52,12 +53,12 @@ class Site:
             ManifestError, StoreError: The data are not as they must be.
         """
         name = setting(config, "site")
-        manifest = load_manifest(Path(setting(config, "manifest")))
+        manifest = _manifest(*_versions([Path(setting(config, "manifest"))]))
         manifest = manifest.assign(site=manifest["site"].fillna(name))
         return cls(
             name=name,
             manifest=fill_splits(manifest, plan.protocol, plan.seed),
-            store=open_stores(Path(setting(config, "store"))),
+            store=_stores(Path(setting(config, "store"))),
             device=str(config.get("device", "auto")),
             threads=int(config.get("threads", 1)),
             devices=int(config.get("devices", 1)),
@@ -118,6 +119,38 @@ def setting(config: NodeConfig, key: str) -> str:
             f"--node-config '{key}=\"...\"'."
         )
     return str(value)
+
+
+#: A file, and what changes with its content: node, time of change in ns, and size.
+_Version = tuple[Path, tuple[int, int, int] | None]
+
+
+def _versions(paths: Iterable[Path]) -> tuple[_Version, ...]:
+    """Each file with its version; None where it is not there."""
+    found: list[_Version] = []
+    for path in paths:
+        try:
+            stat = path.stat()
+            found.append((path, (stat.st_ino, stat.st_mtime_ns, stat.st_size)))
+        except OSError:
+            found.append((path, None))
+    return tuple(found)
+
+
+def _stores(folder: Path) -> ClipStore:
+    """All stores in a folder."""
+    return _opened(folder, _versions(sorted(folder.glob(f"*/{META}"))))
+
+
+# A simulated site answers many messages in one process, and short rounds are of many messages.
+@lru_cache(maxsize=16)
+def _manifest(version: _Version) -> pd.DataFrame:
+    return load_manifest(version[0])
+
+
+@lru_cache(maxsize=16)
+def _opened(folder: Path, versions: tuple[_Version, ...]) -> ClipStore:
+    return open_stores(folder)
 
 
 def _of_views(rows: pd.DataFrame, plan: Plan) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from client.site import Site
 from client.state import SiteState
 from client.testing import evaluate
 from echofm_core.contract import ENCODER, HEADS, STF_NET, Action, Instruction, Phase
+from echofm_core.data.clip_store import META
 from echofm_core.data.manifest import load_manifest, save_manifest, validate
 from echofm_core.errors import FederationError, ManifestError, StoreError
 from echofm_core.models.build import build_echo_model
@@ -101,6 +103,30 @@ def test_without_a_split_the_plan_cuts_by_patient(built: SiteSettings, tmp_path:
     assert len(sites[0].train_clips(Phase.PRETRAIN, plan)) == 4
     assert len(sites[0].test_clips(plan)) == 2
     assert sites[0].manifest.equals(sites[1].manifest)
+
+
+def test_files_that_change_between_two_messages_are_read_again(
+    built: SiteSettings, tmp_path: Path
+) -> None:
+    """One process answers both; what one site was given stays as it was, whatever it does to it."""
+    clips, path = load_manifest(built.manifest), tmp_path / "alpha.parquet"
+    save_manifest(clips, path)
+    config = _config(built, manifest=str(path))
+    before = Site.open(config, small_plan())
+    before.manifest.loc[:, "view"] = "PLAX"
+    assert Site.open(config, small_plan()).manifest["view"].tolist() == clips["view"].tolist()
+    save_manifest(clips.iloc[1:], path)
+    assert len(Site.open(config, small_plan()).manifest) == len(clips) - 1
+    stores = tmp_path / "stores"
+    shutil.copytree(built.store, stores)
+    config = _config(built, store=str(stores))
+    assert len(Site.open(config, small_plan()).store) == len(clips)
+    again = stores / "again"
+    shutil.move(next(stores.iterdir()), again)
+    assert Site.open(config, small_plan()).store.folder == again
+    (again / META).unlink()
+    with pytest.raises(StoreError, match="no clip store"):
+        Site.open(config, small_plan())
 
 
 def test_what_is_missing_is_named(built: SiteSettings, tmp_path: Path) -> None:
