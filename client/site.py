@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from echofm_core.contract import Phase, SiteDescription
-from echofm_core.data.clip_store import META, ClipStore, open_stores
+from echofm_core.data.clip_store import ClipStore, open_stores
 from echofm_core.data.manifest import Split, load_manifest
 from echofm_core.data.people import people
 from echofm_core.data.splits import fill_splits
@@ -139,7 +139,8 @@ def _versions(paths: Iterable[Path]) -> tuple[_Version, ...]:
 
 def _stores(folder: Path) -> ClipStore:
     """All stores in a folder."""
-    return _opened(folder, _versions(sorted(folder.glob(f"*/{META}"))))
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return _opened(folder, _versions(sorted(files)))
 
 
 # A simulated site answers many messages in one process, and short rounds are of many messages.

@@ -10,7 +10,6 @@ from client.site import Site
 from client.state import SiteState
 from client.testing import evaluate
 from echofm_core.contract import ENCODER, HEADS, STF_NET, Action, Instruction, Phase
-from echofm_core.data.clip_store import META
 from echofm_core.data.manifest import load_manifest, save_manifest, validate
 from echofm_core.errors import FederationError, ManifestError, StoreError
 from echofm_core.models.build import build_echo_model
@@ -124,8 +123,8 @@ def test_files_that_change_between_two_messages_are_read_again(
     again = stores / "again"
     shutil.move(next(stores.iterdir()), again)
     assert Site.open(config, small_plan()).store.folder == again
-    (again / META).unlink()
-    with pytest.raises(StoreError, match="no clip store"):
+    next(again.rglob("*.npy")).unlink()
+    with pytest.raises(StoreError, match="damaged"):
         Site.open(config, small_plan())
 
 
