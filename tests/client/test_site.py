@@ -114,6 +114,11 @@ def test_files_that_change_between_two_messages_are_read_again(
     before = Site.open(config, small_plan())
     before.manifest.loc[:, "view"] = "PLAX"
     assert Site.open(config, small_plan()).manifest["view"].tolist() == clips["view"].tolist()
+    nobodys = tmp_path / "nobodys.parquet"
+    save_manifest(clips.assign(site=None), nobodys)
+    for name in ("alpha", "beta"):
+        opened = Site.open(_config(built, manifest=str(nobodys), site=name), small_plan())
+        assert set(opened.manifest["site"]) == {name}
     save_manifest(clips.iloc[1:], path)
     assert len(Site.open(config, small_plan()).manifest) == len(clips) - 1
     stores = tmp_path / "stores"
