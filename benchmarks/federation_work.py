@@ -14,7 +14,9 @@ from echofm_core.data.clip_store import open_stores
 from echofm_core.data.manifest import Split, load_manifest, save_manifest
 from echofm_core.data.prepare import decode, read
 from echofm_core.data.windows import ClipWindows
+from echofm_core.evaluation import model_names
 from echofm_core.evaluation.floor import floor_predictions
+from echofm_core.evaluation.model_names import model_title
 from echofm_core.models.checkpoints.start import pin_start
 from echofm_core.phantom.institutions import Layout, write_institutions
 from echofm_core.plan import Plan
@@ -36,8 +38,8 @@ FURTHER = {Layout.TMED2: 240}
 FURTHER_DRAWN = 4242
 #: Their site name, and the name of the run that tests at them.
 ELSEWHERE = "further"
-#: Name of what needs no network.
-FLOOR = "no network (ridge)"
+#: How tables write the floor.
+FLOOR = model_title(model_names.FLOOR)
 #: What is written last into the folder of a finished arm.
 PREDICTIONS = "predictions.parquet"
 

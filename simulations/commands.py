@@ -30,7 +30,7 @@ def demo(
     Writes phantoms in the public layouts of EchoNet-Dynamic, CAMUS, MIMIC-IV-ECHO with its LVVOL
     subset, TMED-2 and HMC-QU, adds one real cine, pre-trains and fine-tunes across the five sites
     through Flower, and compares the result with each site alone, pooled data and
-    leave-one-site-out. About ten minutes on two CPU cores. Run it again after an interruption: it
+    leave-one-site-out. About eight minutes on two CPU cores. Run it again after an interruption: it
     goes on where it stopped.
 
     Example: `echofm demo`, then open demo/run/report.html, then change demo/plan.toml and run

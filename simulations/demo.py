@@ -11,7 +11,7 @@ from echofm_core.phantom.institutions import Layout, write_institutions
 from echofm_core.plan import Plan, load_plan
 from simulations.experiment import Outcome, run_experiment
 
-#: Patients in each layout; sized for ten minutes on two cores. Both MIMIC layouts are one
+#: Patients in each layout; sized for eight minutes on two cores. Both MIMIC layouts are one
 #: institution, where some cines have no label. HMC-QU has no label of a task.
 DEMO_PATIENTS = {
     Layout.ECHONET_DYNAMIC: 440,

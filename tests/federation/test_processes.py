@@ -97,7 +97,7 @@ def test_who_stops_is_gone_with_all_that_was_started(
         again = begin("server", "start", "fed")  # at the port that it had
         again.wait_for(lambda: "Ctrl-C stops it" in again.output())
         assert len(again.others()) >= 4
-        state = begin("server", "status", "fed")  # the new SuperLink was told the key anew
+        state = begin("server", "status", "fed")  # the key is registered at the new SuperLink
         assert state.process.wait(60) == 0 and "1 registered" in state.output()
         again.process.kill()
         until(lambda: not marked(again.mark), PROMISE)

@@ -27,7 +27,7 @@ def command(forks: Forks) -> Echofm:
     def echofm(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         with tempfile.NamedTemporaryFile("r") as out, tempfile.NamedTemporaryFile("r") as err:
             process = forks.start(ECHOFM, *words, cwd=cwd, out=Path(out.name), err=Path(err.name))
-            told = ["echofm", *map(str, words)]
-            return subprocess.CompletedProcess(told, process.wait(), out.read(), err.read())
+            called = ["echofm", *map(str, words)]
+            return subprocess.CompletedProcess(called, process.wait(), out.read(), err.read())
 
     return echofm

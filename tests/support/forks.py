@@ -34,7 +34,7 @@ for name in sys.argv[2:]:
 assert not {"echofm_core", "client", "server", "simulations"} & set(sys.modules)
 gc.freeze()
 
-def bury(*_):
+def reap(*_):
     while True:
         try:
             pid, status = os.waitpid(-1, os.WNOHANG)
@@ -44,7 +44,7 @@ def bury(*_):
             return
         os.write(1, b"ended %d %d\\n" % (pid, os.waitstatus_to_exitcode(status)))
 
-signal.signal(signal.SIGCHLD, bury)
+signal.signal(signal.SIGCHLD, reap)
 for line in sys.stdin:
     if os.fork():
         continue
@@ -96,7 +96,7 @@ class Fork:
         self.returncode: int | None = None
         self._over = threading.Event()
 
-    def buried(self, code: int) -> None:
+    def ended(self, code: int) -> None:
         """It has ended, with this code."""
         self.returncode = code
         self._over.set()
@@ -171,7 +171,7 @@ class Forks:
                 self._running[int(pid)] = Fork(int(pid))
                 self._started.put(self._running[int(pid)])
             else:
-                self._running.pop(int(pid)).buried(int(code[0]))
+                self._running.pop(int(pid)).ended(int(code[0]))
 
 
 @contextmanager
