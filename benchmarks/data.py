@@ -25,11 +25,11 @@ from benchmarks._rows import Bar, Row, finish, parser
 from benchmarks._timing import machine, one_thread, side_by_side
 from benchmarks.data_files import CINE, CLIPS, write_cine, write_manifest, write_videos
 from benchmarks.peers import decord_recipe, pydicom_grey
-from echofm_core.data.clip_store import build_store
 from echofm_core.data.config import DataConfig
 from echofm_core.data.dicom.frames import read_cine
-from echofm_core.data.video_look import by_decord, by_opencv, by_pictures
-from echofm_core.randomness import stream
+from echofm_core.data.formats.video_look import by_decord, by_opencv, by_pictures
+from echofm_core.data.store.clip_store import build_store
+from echofm_core.runtime.randomness import stream
 
 Frames = NDArray[np.uint8]
 

@@ -24,7 +24,7 @@ from echofm_core.evaluation.bootstrap import Statistic, paired_difference
 from echofm_core.evaluation.metrics import task_metrics
 from echofm_core.evaluation.ranking import Floats
 from echofm_core.evaluation.score import Cases, study_cases
-from echofm_core.randomness import stream
+from echofm_core.runtime.randomness import stream
 from echofm_core.tasks import Task
 
 #: Where ``--keep`` leaves the figures.

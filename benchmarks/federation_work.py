@@ -9,17 +9,17 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.federation_arms import STENOSIS, Arm, pretraining, recipe
-from echofm_core.console import progress
-from echofm_core.data.clip_store import open_stores
 from echofm_core.data.manifest import Split, load_manifest, save_manifest
 from echofm_core.data.prepare import decode, read
+from echofm_core.data.store.clip_store import open_stores
 from echofm_core.data.windows import ClipWindows
 from echofm_core.evaluation import model_names
 from echofm_core.evaluation.floor import floor_predictions
 from echofm_core.evaluation.model_names import model_title
 from echofm_core.models.checkpoints.start import pin_start
 from echofm_core.phantom.institutions import Layout, write_institutions
-from echofm_core.plan import Plan
+from echofm_core.plan.document import Plan
+from echofm_core.runtime.console import progress
 from server.evaluation import evaluate_sites
 from server.rounds import run_federation, run_name
 from simulations.engine import Engine, SiteSettings

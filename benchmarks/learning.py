@@ -24,7 +24,7 @@ from benchmarks.learning_kept import KEPT, NOTE, TITLE, keep, kept, renewed
 from benchmarks.learning_table import Results, rows_of, table_of
 from benchmarks.learning_work import cost_of_all, run_all
 from echofm_core.models.config import StfNetForm
-from echofm_core.plan import Plan
+from echofm_core.plan.document import Plan
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

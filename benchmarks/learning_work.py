@@ -18,8 +18,6 @@ from benchmarks.learning_arms import Arm, Start, pretraining
 from benchmarks.learning_clock import Cost, clock, cost_of
 from benchmarks.learning_data import open_data, with_labels
 from benchmarks.learning_floor import floor_scores, floors_of
-from echofm_core.checksum import digest
-from echofm_core.console import progress
 from echofm_core.contract import Phase
 from echofm_core.data.manifest import Split
 from echofm_core.evaluation.score import ALL_SITES
@@ -28,7 +26,9 @@ from echofm_core.institution.testing import test_model
 from echofm_core.institution.training import train
 from echofm_core.models.saved import load_model, load_weights
 from echofm_core.pages.files import write_whole
-from echofm_core.plan import Plan
+from echofm_core.plan.document import Plan
+from echofm_core.runtime.checksum import digest
+from echofm_core.runtime.console import progress
 
 #: What is written last into the run folder of a finished arm.
 RESULT = "result.json"

@@ -7,7 +7,7 @@ import torch
 from benchmarks._rows import Bar, Row, finish, parser
 from echofm_core.models.masking import tube_mask
 from echofm_core.models.subset import Subset
-from echofm_core.randomness import torch_stream
+from echofm_core.runtime.randomness import torch_stream
 
 SLOTS, POSITIONS, RATIO, SAMPLES = 8, 14 * 14, 0.85, 64
 HIDDEN = 166  # floor(0.85 * 196) = floor(166.6)

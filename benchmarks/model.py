@@ -36,7 +36,7 @@ from benchmarks.training_step import (
 )
 from echofm_core.models.masking import places_seen
 from echofm_core.training.config import Precision
-from echofm_core.training.devices import find_device
+from echofm_core.training.execution.devices import find_device
 
 FP32, BF16 = Precision.FP32, Precision.BF16
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from flwr.app import Context, Error, Message
 
-from echofm_core.errors import EchoFMError
+from echofm_core.runtime.errors import EchoFMError
 
 #: Flower's code for "the ClientApp raised".
 RAISED = 2

@@ -19,7 +19,7 @@ from echofm_core.contract import Instruction, Phase
 if TYPE_CHECKING:
     from client.site import Site
     from client.state import SiteState
-    from echofm_core.plan import Plan
+    from echofm_core.plan.document import Plan
 
 app = ClientApp()
 
@@ -83,8 +83,8 @@ def _open(message: Message, context: Context) -> tuple[Instruction, Plan, Site, 
     from client.site import Site, setting
     from client.state import SiteState
     from client.wire import to_instruction
-    from echofm_core.errors import PlanError
-    from echofm_core.plan import plan_from_json
+    from echofm_core.plan.document import plan_from_json
+    from echofm_core.runtime.errors import PlanError
 
     instruction = to_instruction(message)
     plan = plan_from_json(instruction.plan)

@@ -36,7 +36,7 @@ def start(folder: Folder, port: Port = 9094) -> None:
     Example: fill in north/site.toml (manifest, store, state), then `echofm client start north`.
     """
     from client.launch import command, environment
-    from echofm_core.errors import FederationError
+    from echofm_core.runtime.errors import FederationError
     from echofm_core.runtime.kept import kept
 
     _check(folder, port)

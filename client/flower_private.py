@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from echofm_core.errors import EnvironmentClashError
+from echofm_core.runtime.errors import EnvironmentClashError
 
 
 def key_is_admitted(server: str, authority: str, key: ec.EllipticCurvePrivateKey) -> bool:

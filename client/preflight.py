@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from client.launch import SiteFile, load_site
-from echofm_core.errors import (
+from echofm_core.runtime.errors import (
     DataRootError,
     EchoFMError,
     EmptySiteError,
@@ -22,7 +22,7 @@ from echofm_core.errors import (
     ManifestError,
     StoreError,
 )
-from echofm_core.plural import many
+from echofm_core.runtime.text import many
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -135,7 +135,7 @@ def _labels(manifest: pd.DataFrame) -> str:
 
 def _store(site: SiteFile, manifest: pd.DataFrame | None) -> str:
     """The store opens, and holds frames of the manifest's clips."""
-    from echofm_core.data.clip_store import open_stores
+    from echofm_core.data.store.clip_store import open_stores
 
     store = open_stores(Path(site.store))
     if manifest is None:

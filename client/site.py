@@ -11,14 +11,14 @@ import numpy as np
 import pandas as pd
 
 from echofm_core.contract import Phase, SiteDescription
-from echofm_core.data.clip_store import ClipStore, open_stores
 from echofm_core.data.manifest import Split, load_manifest
 from echofm_core.data.people import people
 from echofm_core.data.splits import fill_splits
+from echofm_core.data.store.clip_store import ClipStore, open_stores
 from echofm_core.data.windows import ClipWindows
-from echofm_core.errors import FederationError
-from echofm_core.plan import Plan
-from echofm_core.training.targets import labels_of
+from echofm_core.plan.document import Plan
+from echofm_core.runtime.errors import FederationError
+from echofm_core.training.objectives.targets import labels_of
 
 NodeConfig = Mapping[str, str | int | float | bool]
 

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echofm_core.contract import Weights
-from echofm_core.errors import FederationError
 from echofm_core.pages.files import write_whole
+from echofm_core.runtime.errors import FederationError
 
 #: A run name is a folder name: nothing that could lead out of the state folder.
 LEGAL_RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -76,9 +76,9 @@ class SiteState:
         Raises:
             FederationError: They are not here, or are others than the server means.
         """
-        from echofm_core.checksum import digest
-        from echofm_core.errors import CheckpointError
         from echofm_core.models import weights as files
+        from echofm_core.runtime.checksum import digest
+        from echofm_core.runtime.errors import CheckpointError
 
         if not name:
             return {}

@@ -6,16 +6,16 @@ import pandas as pd
 
 from client.site import Site
 from client.state import SiteState, write_parquet
-from echofm_core.checksum import digest
 from echofm_core.contract import Instruction, Phase, Score, Scored, SiteResult, score_name
 from echofm_core.evaluation.compare import compare
 from echofm_core.evaluation.floor import floor_predictions
 from echofm_core.evaluation.score import score
 from echofm_core.models.build import build_echo_model
 from echofm_core.models.weights import load_arrays
-from echofm_core.plan import Plan
+from echofm_core.plan.document import Plan
 from echofm_core.privacy.config import PrivacyKind
-from echofm_core.randomness import stream
+from echofm_core.runtime.checksum import digest
+from echofm_core.runtime.randomness import stream
 from echofm_core.training.predict import predict
 
 #: Columns of a score table that leave the site, in this order.

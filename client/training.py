@@ -13,7 +13,7 @@ from client.wire import make_update
 from echofm_core.contract import DECODER, Instruction, Phase, Update, Weights, group_of
 from echofm_core.models.build import build_autoencoder, build_tuned_model
 from echofm_core.models.weights import load_arrays, to_arrays
-from echofm_core.plan import Plan
+from echofm_core.plan.document import Plan
 from echofm_core.privacy.config import PrivacyKind
 from echofm_core.training.context import LocalContext, RoundReport
 from echofm_core.training.rounds import train_round

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
-from echofm_core.checksum import checksum
 from echofm_core.contract import (
     SCHEMA_VERSION,
     Action,
@@ -18,9 +17,10 @@ from echofm_core.contract import (
     Update,
     Weights,
 )
-from echofm_core.errors import FederationError
-from echofm_core.npy import pack, unpack
-from echofm_core.plan import Wire
+from echofm_core.data.formats.npy import pack, unpack
+from echofm_core.plan.document import Wire
+from echofm_core.runtime.checksum import checksum
+from echofm_core.runtime.errors import FederationError
 
 
 def to_instruction(message: Message) -> Instruction:

@@ -12,7 +12,7 @@ import click
 import typer
 
 from echofm_core import __version__
-from echofm_core.errors import EchoFMError
+from echofm_core.runtime.errors import EchoFMError
 from echofm_core.runtime.stopping import Stopped, leave, listen
 from echofm_core.sub_commands import load_sub_commands
 

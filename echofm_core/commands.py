@@ -30,7 +30,7 @@ def errors(
 
     For example: `echofm errors 11`.
     """
-    from echofm_core.error_reference import exit_codes
+    from echofm_core.runtime.error_reference import exit_codes
 
     codes = exit_codes()
     chosen = [code for code in codes if number in (None, code.number)]
@@ -53,7 +53,7 @@ def keys(
 
     For example: `echofm keys finetune`.
     """
-    from echofm_core.plan_reference import in_words
+    from echofm_core.plan.reference import in_words
 
     typer.echo(in_words(table))
 

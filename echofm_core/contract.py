@@ -144,7 +144,7 @@ class Update:
         counts: Parameter group -> training clips behind it (``heads.ef``: clips with an EF).
             A group with no clips is absent here and in ``weights``.
         metrics: Numbers for the journal, e.g. ``loss``, ``seconds``, ``epsilon``.
-        checksum: :func:`echofm_core.checksum.checksum` of ``weights``.
+        checksum: :func:`echofm_core.runtime.checksum.checksum` of ``weights``.
     """
 
     site: str
@@ -189,7 +189,7 @@ class SiteResult:
     Attributes:
         site: Site name.
         plan_hash: Of the plan that this answers.
-        digest: :func:`echofm_core.checksum.digest` of the weights that were tested.
+        digest: :func:`echofm_core.runtime.checksum.digest` of the weights that were tested.
         patients: Task name -> test patients with its label; tasks without any are absent.
         scores: :func:`score_name` -> score, for the tasks that have patients.
     """

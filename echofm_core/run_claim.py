@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from echofm_core.errors import ResumeError
 from echofm_core.pages.files import is_partial, write_whole
-from echofm_core.plan import Plan, load_plan
+from echofm_core.plan.document import Plan, load_plan
+from echofm_core.runtime.errors import ResumeError
 from echofm_core.runtime.held_folder import held_folder
 
 PLAN = "plan.toml"

@@ -11,8 +11,8 @@ from typing import cast
 import typer
 
 import echofm_core
-from echofm_core.errors import EnvironmentClashError
-from echofm_core.extras import DISTRIBUTION
+from echofm_core.runtime.errors import EnvironmentClashError
+from echofm_core.runtime.extras import DISTRIBUTION
 
 
 def load_sub_commands(app: typer.Typer) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echofm_core.contract import Phase, Update, Weights, group_of
-from echofm_core.errors import RefusedUpdateError
+from echofm_core.runtime.errors import RefusedUpdateError
 
 #: Elements of one pass, as in the fold.
 CHUNK = 1 << 17

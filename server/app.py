@@ -12,7 +12,7 @@ from pathlib import Path
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from echofm_core.errors import PlanError
+from echofm_core.runtime.errors import PlanError
 from server.events import Event
 
 app = ServerApp()
@@ -21,9 +21,9 @@ app = ServerApp()
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     """Run the plan that the run config names."""
-    from echofm_core.plan import load_plan
+    from echofm_core.plan.document import load_plan
     from echofm_core.run_claim import held
-    from echofm_core.sessions import Sessions
+    from echofm_core.runtime.sessions import Sessions
     from server.outcome import conclude
     from server.rounds import run_federation
     from server.watch import told

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from echofm_core.plan import Plan
+    from echofm_core.plan.document import Plan
 
 server = typer.Typer(no_args_is_help=True, help="Coordinate a federation of hospitals.")
 
@@ -60,7 +60,7 @@ def start(
     """
     import time
 
-    from echofm_core.errors import FederationError
+    from echofm_core.runtime.errors import FederationError
     from server.launch import register, superlink
     from server.provision import Kit
 
@@ -88,15 +88,15 @@ def run(
 
     Example: `echofm server run fed plan.toml --out runs/first`.
     """
-    from echofm_core.plan import load_plan
+    from echofm_core.plan.document import load_plan
     from echofm_core.run_claim import look
 
     loaded = load_plan(plan)  # before anything that takes long to import
     look(out, loaded, resume=resume)
 
-    from echofm_core.console import console
     from echofm_core.report.run_files import read_run
     from echofm_core.report.terminal import print_run
+    from echofm_core.runtime.console import console
     from echofm_core.tracking.listener import require_trackers
     from server.provision import Kit
     from server.submit import submit
@@ -129,7 +129,7 @@ def _check_sites(names: list[str], plan: Plan) -> None:
     Raises:
         PlanError: With both numbers.
     """
-    from echofm_core.errors import PlanError
+    from echofm_core.runtime.errors import PlanError
 
     if len(names) < plan.federation.min_sites:
         raise PlanError(

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from flwr.serverapp import Grid
 
-from echofm_core.checksum import digest
 from echofm_core.contract import Action, Instruction, SiteResult, Weights
-from echofm_core.errors import FederationError, RefusedUpdateError
-from echofm_core.plan import Plan
-from echofm_core.plural import many
+from echofm_core.plan.document import Plan
+from echofm_core.runtime.checksum import digest
+from echofm_core.runtime.errors import FederationError, RefusedUpdateError
+from echofm_core.runtime.text import many
 from server.events import ignore
 from server.phase import GRACE
 from server.replies import open_replies

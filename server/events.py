@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from echofm_core.plural import many
 from echofm_core.privacy.config import NO_LOSS
+from echofm_core.runtime.text import many
 
 
 class EventKind(StrEnum):

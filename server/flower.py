@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from echofm_core.errors import EnvironmentClashError, FederationError
-from echofm_core.plural import many
+from echofm_core.runtime.errors import EnvironmentClashError, FederationError
+from echofm_core.runtime.text import many
 from server.provision import CONNECTION, Kit
 
 #: Seconds that a tool has to answer.

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from flwr.app import ArrayRecord
 
-from echofm_core.checksum import digest
 from echofm_core.contract import Weights, group_of
-from echofm_core.plan import Wire
+from echofm_core.plan.document import Wire
+from echofm_core.runtime.checksum import digest
 from server.wire import wired
 
 

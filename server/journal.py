@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from echofm_core.checksum import digest
 from echofm_core.contract import Phase, Weights
-from echofm_core.errors import CheckpointError, EngineError, ResumeError
 from echofm_core.pages.files import write_whole
-from echofm_core.plural import many
+from echofm_core.runtime.checksum import digest
+from echofm_core.runtime.errors import CheckpointError, EngineError, ResumeError
 from echofm_core.runtime.stopping import asked
+from echofm_core.runtime.text import many
 
 #: Checkpoints of a phase that are kept: the last, and one to fall back on.
 KEPT = 2

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from echofm_core.errors import FederationError
+from echofm_core.runtime.errors import FederationError
 from echofm_core.runtime.held_file import held
 from echofm_core.runtime.kept import start, stop
 from server.flower import ask, environment, last_words, tool

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from echofm_core.contract import Scored, SiteResult
-from echofm_core.errors import FederationError
-from echofm_core.plan import Plan
-from echofm_core.plural import many
+from echofm_core.plan.document import Plan
 from echofm_core.privacy.config import PrivacyKind
+from echofm_core.runtime.errors import FederationError
+from echofm_core.runtime.text import many
 from server.ending import FederationResult
 
 if TYPE_CHECKING:

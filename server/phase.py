@@ -13,11 +13,11 @@ from flwr.app import Message
 from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
-from echofm_core.checksum import digest
 from echofm_core.contract import Action, Instruction, Phase, Weights
-from echofm_core.errors import FederationError, RefusedUpdateError
-from echofm_core.plan import FederationConfig
-from echofm_core.plural import many
+from echofm_core.plan.document import FederationConfig
+from echofm_core.runtime.checksum import digest
+from echofm_core.runtime.errors import FederationError, RefusedUpdateError
+from echofm_core.runtime.text import many
 from server.admission import Expected, admit
 from server.aggregation import build_algorithm
 from server.aggregation._api import Algorithm, Fold

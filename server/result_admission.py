@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from echofm_core.contract import Score, Scored, SiteResult, score_name
-from echofm_core.errors import RefusedUpdateError
 from echofm_core.evaluation.metrics import task_metrics
-from echofm_core.plural import many
+from echofm_core.runtime.errors import RefusedUpdateError
+from echofm_core.runtime.text import many
 from echofm_core.tasks import TASKS, Task
 
 #: Metrics with legal ends; the others may be any number.

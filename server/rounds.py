@@ -24,7 +24,7 @@ from echofm_core.contract import (
     Weights,
 )
 from echofm_core.pages.files import write_whole
-from echofm_core.plan import Plan
+from echofm_core.plan.document import Plan
 from echofm_core.run_claim import PLAN, has_rounds
 from echofm_core.runtime.held_file import alone_in
 from echofm_core.tracking.listener import Tracking, require_trackers
@@ -208,7 +208,7 @@ def _initial(plan: Plan, phase: Phase, journal: Journal) -> Weights:
 
 def _frozen(plan: Plan, phase: Phase) -> frozenset[str]:
     """Groups that no site changes in a phase."""
-    from echofm_core.training.freeze import frozen_groups
+    from echofm_core.training.objectives.freeze import frozen_groups
 
     return frozenset() if phase is Phase.PRETRAIN else frozen_groups(plan.finetune)
 

@@ -23,9 +23,9 @@ from echofm_core.contract import (
     SiteDescription,
     site_name_fault,
 )
-from echofm_core.errors import FederationError, RefusedUpdateError
-from echofm_core.plan import Plan
-from echofm_core.plural import many
+from echofm_core.plan.document import Plan
+from echofm_core.runtime.errors import FederationError, RefusedUpdateError
+from echofm_core.runtime.text import many
 from server.events import Event, EventKind, OnEvent
 from server.phase import GRACE, Participant
 from server.replies import open_replies

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from echofm_core.errors import FederationError
+from echofm_core.runtime.errors import FederationError
 from server.flower import ask
 from server.health import LOOPBACK, serving
 from server.provision import CONNECTION, Kit

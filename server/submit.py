@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from echofm_core.errors import FederationError
+from echofm_core.runtime.errors import FederationError
 from server.flower import ask, last_words, run_status
 from server.health import serving
 from server.launch import register

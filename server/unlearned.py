@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from echofm_core.contract import HEADS, Phase, SiteDescription
-from echofm_core.plan import Plan
-from echofm_core.plural import many
+from echofm_core.plan.document import Plan
+from echofm_core.runtime.text import many
 from server.journal import Entry, SiteEntry
 
 #: Rounds that a site must have trained a task in before anything is said of it.

@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from echofm_core import errors
-from echofm_core.errors import EchoFMError
+from echofm_core.runtime import errors
+from echofm_core.runtime.errors import EchoFMError
 from echofm_core.runtime.held_file import held, is_held
 
 #: Seconds between two looks at the other one.

@@ -20,9 +20,9 @@ from echofm_core.contract import (
     Update,
     Weights,
 )
-from echofm_core.errors import RefusedUpdateError
-from echofm_core.npy import pack, unpack
-from echofm_core.plan import Wire
+from echofm_core.data.formats.npy import pack, unpack
+from echofm_core.plan.document import Wire
+from echofm_core.runtime.errors import RefusedUpdateError
 
 #: Longest sentence of a site that is kept.
 LONGEST_REASON = 300

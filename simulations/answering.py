@@ -7,7 +7,7 @@ import importlib
 from flwr.app import Error, Message
 from flwr.clientapp import ClientApp
 
-from echofm_core.errors import EngineError
+from echofm_core.runtime.errors import EngineError
 from simulations.flower_private import (
     CLIENT_APP_CRASHED,
     CLIENT_APP_RAISED,

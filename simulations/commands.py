@@ -59,8 +59,8 @@ def simulate(
     `echofm simulate plan.toml --out runs/ef --workers 4`; after a power cut, the same with
     `--resume`.
     """
-    from echofm_core.plan import load_plan
-    from echofm_core.preflight import check_words
+    from echofm_core.plan.document import load_plan
+    from echofm_core.plan.preflight import check_words
     from echofm_core.run_claim import look
 
     loaded = load_plan(plan)  # before anything that takes long to import
@@ -78,9 +78,9 @@ def simulate(
 
 def _show(outcome: Outcome) -> None:
     """Print the table, its caveats, and where everything lies."""
-    from echofm_core.console import console
     from echofm_core.report.run_files import read_run
     from echofm_core.report.terminal import print_run
+    from echofm_core.runtime.console import console
 
     print_run(read_run(outcome.run), console)
     for note in outcome.notes:

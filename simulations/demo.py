@@ -6,9 +6,9 @@ import shutil
 from importlib.resources import files
 from pathlib import Path
 
-from echofm_core.console import progress
 from echofm_core.phantom.institutions import Layout, write_institutions
-from echofm_core.plan import Plan, load_plan
+from echofm_core.plan.document import Plan, load_plan
+from echofm_core.runtime.console import progress
 from simulations.experiment import Outcome, run_experiment
 
 #: Patients in each layout; sized for eight minutes on two cores. Both MIMIC layouts are one

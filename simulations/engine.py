@@ -20,7 +20,7 @@ from flwr.app import Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
-from echofm_core.errors import EngineError
+from echofm_core.runtime.errors import EngineError
 from simulations.answering import answer, load_client_app
 from simulations.flower_private import NodeConfig, Run, become_server, deliver, empty_run
 from simulations.freed_memory import keep_freed_memory

@@ -15,25 +15,25 @@ from pathlib import Path
 import pandas as pd
 
 from echofm_core import __version__
-from echofm_core.console import Meter, console, progress
 from echofm_core.data.census import census, unlabelled_notes
 from echofm_core.data.seen import remember
-from echofm_core.errors import FederationError
 from echofm_core.evaluation.card import write_card
 from echofm_core.evaluation.model_names import FEDERATED
 from echofm_core.models.lora import untrained_notes
 from echofm_core.pages.files import write_whole
 from echofm_core.phantom.patients import is_phantom
-from echofm_core.plan import Plan
-from echofm_core.preflight import require_machine
+from echofm_core.plan.document import Plan
+from echofm_core.plan.preflight import require_machine
 from echofm_core.privacy.spent import spent
 from echofm_core.report import write_report
 from echofm_core.report.run_files import read_run
 from echofm_core.report.run_scores import score_run
 from echofm_core.report.words import words_of
 from echofm_core.run_claim import claim, held, look
+from echofm_core.runtime.console import Meter, console, progress
+from echofm_core.runtime.errors import FederationError
+from echofm_core.runtime.sessions import Sessions
 from echofm_core.runtime.threads import thread_pool
-from echofm_core.sessions import Sessions
 from server.ending import FederationResult
 from server.evaluation import evaluate_sites
 from server.events import Event

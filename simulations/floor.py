@@ -8,12 +8,12 @@ import pandas as pd
 
 from client.site import Site
 from echofm_core.contract import Phase
-from echofm_core.data.clip_store import open_stores
 from echofm_core.data.manifest import load_manifest
+from echofm_core.data.store.clip_store import open_stores
 from echofm_core.evaluation.floor import floor_predictions
 from echofm_core.evaluation.model_names import FLOOR
 from echofm_core.pages.files import write_whole
-from echofm_core.plan import Plan
+from echofm_core.plan.document import Plan
 from simulations.prepare import PreparedSites, site_manifest
 
 

@@ -10,13 +10,13 @@ import torch
 from numpy.typing import NDArray
 
 from client.state import SiteState
-from echofm_core.data.clip_store import ClipStore, open_stores
+from echofm_core.data.store.clip_store import ClipStore, open_stores
 from echofm_core.data.windows import MEAN, SD, ClipWindows, to_batch
 from echofm_core.models.build import build_autoencoder
 from echofm_core.models.weights import load_arrays
-from echofm_core.plan import Plan
-from echofm_core.randomness import torch_stream
+from echofm_core.plan.document import Plan
 from echofm_core.report.pictures import HIDDEN, contact_sheet, reconstruction_strip
+from echofm_core.runtime.randomness import torch_stream
 from server.rounds import pretrained_encoder, run_name
 from simulations.prepare import PreparedSites
 

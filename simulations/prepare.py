@@ -9,14 +9,14 @@ import pandas as pd
 
 from echofm_core.contract import site_name_fault
 from echofm_core.data.census import census, labelled_sites
-from echofm_core.data.clip_store import open_stores
 from echofm_core.data.findings import Findings
 from echofm_core.data.manifest import save_manifest
 from echofm_core.data.prepare import decode, read
+from echofm_core.data.store.clip_store import open_stores
 from echofm_core.data.windows import ClipWindows
-from echofm_core.errors import ManifestError, PlanError
 from echofm_core.pages.files import write_whole
-from echofm_core.plan import Plan, ProtocolName
+from echofm_core.plan.document import Plan, ProtocolName
+from echofm_core.runtime.errors import ManifestError, PlanError
 from simulations.protocols.assign import assign_sites
 
 

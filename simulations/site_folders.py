@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterable
 
-from echofm_core.errors import ManifestError
+from echofm_core.runtime.errors import ManifestError
 
 #: Names that are folder names as they stand. Capitals are not: some file systems ignore case.
 _PLAIN = re.compile(r"[a-z0-9][a-z0-9_-]{0,47}")

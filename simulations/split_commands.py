@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from echofm_core.plan import ProtocolConfig
+    from echofm_core.plan.document import ProtocolConfig
 
 
 def export_split(
@@ -69,7 +69,7 @@ def export_split(
       skewed`
     * `echofm data export-split runs/ef/manifests/all.parquet --plan runs/ef/plan.toml --out split`
     """
-    from echofm_core.errors import PlanError
+    from echofm_core.runtime.errors import PlanError
 
     given = {
         "name": protocol,
@@ -101,8 +101,8 @@ def _protocol(
     Raises:
         PlanError: Both, or a value out of its range, or an option that the protocol has no use for.
     """
-    from echofm_core.errors import PlanError
-    from echofm_core.plan import ProtocolName, load_plan, plan_from_mapping
+    from echofm_core.plan.document import ProtocolName, load_plan, plan_from_mapping
+    from echofm_core.runtime.errors import PlanError
 
     options = [*given, *([] if seed is None else ["seed"])]
     if plan is not None and options:
@@ -125,8 +125,8 @@ def _show(summary: dict[str, Any], out: Path, *, new: bool) -> None:
     """Counts by site and split, the caveat, and where everything lies."""
     from rich.table import Table
 
-    from echofm_core.console import console
     from echofm_core.data.manifest import Split
+    from echofm_core.runtime.console import console
     from simulations.split_files import LABELS
 
     table = Table("site", "split", "clips", "patients", *LABELS)

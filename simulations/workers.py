@@ -22,7 +22,7 @@ from pathlib import Path
 
 from flwr.app import Message, RecordDict
 
-from echofm_core.errors import EngineError
+from echofm_core.runtime.errors import EngineError
 from echofm_core.runtime.workers import become_worker, unheard_signals
 from server.parking import Slot, park, scratch_path, unpark, without_arrays
 from simulations.answering import answer, crashed, load_client_app

@@ -9,10 +9,10 @@ from benchmarks.training_step import FRAMES, Learner, Setting
 from echofm_core.contract import Phase
 from echofm_core.data.windows import Batch
 from echofm_core.models.build import build_autoencoder, build_echo_model
-from echofm_core.randomness import torch_stream
+from echofm_core.runtime.randomness import torch_stream
 from echofm_core.tasks import Task
-from echofm_core.training.losses import supervised, unsupervised
-from echofm_core.training.optimizer import build_optimizer
+from echofm_core.training.objectives.losses import supervised, unsupervised
+from echofm_core.training.steps.optimizer import build_optimizer
 
 
 def autoencoder(

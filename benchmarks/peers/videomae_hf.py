@@ -17,7 +17,7 @@ from benchmarks.peers.stff_net import StffNet, head
 from benchmarks.training_step import FRAMES, MASK_RATIO, Learner, Setting
 from echofm_core.models.config import ENCODER_SHAPES
 from echofm_core.models.masking import tube_mask
-from echofm_core.randomness import torch_stream
+from echofm_core.runtime.randomness import torch_stream
 
 PATCH, TUBELET, CHANNELS = 16, 2, 3
 

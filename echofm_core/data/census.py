@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from echofm_core.plan import Plan
+from echofm_core.plan.document import Plan
 from echofm_core.tasks import TASKS, Task
 
 

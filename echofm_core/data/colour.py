@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from echofm_core.errors import UnreadableFileError
+from echofm_core.runtime.errors import UnreadableFileError
 
 #: Frames looked at, spread over a cine: a jet is gone for half of the beat.
 FRAMES = 8

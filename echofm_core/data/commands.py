@@ -73,9 +73,9 @@ def index(
     from echofm_core.data.manifest import save_manifest
     from echofm_core.data.pseudonym import read_secret
     from echofm_core.data.readers.registry import read_roots
-    from echofm_core.errors import NothingUsableError
-    from echofm_core.output import writing
-    from echofm_core.plural import many
+    from echofm_core.runtime.errors import NothingUsableError
+    from echofm_core.runtime.output import writing
+    from echofm_core.runtime.text import many
 
     key = None if secret is None else read_secret(secret)
     manifest, found = read_roots(roots, config, key)
@@ -127,12 +127,12 @@ def doctor(
 
     config = _asked_for(plan)  # before anything that takes long to import
 
-    from echofm_core.console import console
     from echofm_core.data.doctor.examine import Round, examine
     from echofm_core.data.doctor.page import write_page
     from echofm_core.data.doctor.summary import print_summary, summary
-    from echofm_core.output import writing
-    from echofm_core.preflight import check_places
+    from echofm_core.plan.preflight import check_places
+    from echofm_core.runtime.console import console
+    from echofm_core.runtime.output import writing
 
     how = Round(decode=decode, workers=workers or os.cpu_count() or 1, data=config)
     check_places(places)  # and no report folder for a mistyped place
@@ -195,16 +195,16 @@ def store(
     """
     config = _data_config(size, plan)  # before anything that takes long to import
 
-    from echofm_core.console import progress
-    from echofm_core.data.clip_store import build_store
     from echofm_core.data.crew import cores
     from echofm_core.data.findings import Findings
     from echofm_core.data.manifest import load_manifest
-    from echofm_core.data.store_folder import make_room
-    from echofm_core.data.store_space import check_disk
-    from echofm_core.errors import NothingUsableError
-    from echofm_core.output import writing
-    from echofm_core.plural import many
+    from echofm_core.data.store.clip_store import build_store
+    from echofm_core.data.store.folder import make_room
+    from echofm_core.data.store.space import check_disk
+    from echofm_core.runtime.console import progress
+    from echofm_core.runtime.errors import NothingUsableError
+    from echofm_core.runtime.output import writing
+    from echofm_core.runtime.text import many
 
     found, clips = Findings(), load_manifest(manifest)
     builds = {out / str(dataset): rows for dataset, rows in clips.groupby("dataset", observed=True)}
@@ -235,7 +235,7 @@ def _asked_for(plan: Path | None) -> DataConfig:
         PlanError: The plan is missing or not valid.
     """
     from echofm_core.data.config import DataConfig
-    from echofm_core.plan import load_plan
+    from echofm_core.plan.document import load_plan
 
     return DataConfig() if plan is None else load_plan(plan).data
 
@@ -249,7 +249,7 @@ def _data_config(size: int | None, plan: Path | None) -> DataConfig:
     from pydantic import ValidationError
 
     from echofm_core.data.config import DataConfig
-    from echofm_core.errors import PlanError
+    from echofm_core.runtime.errors import PlanError
 
     if size is None:
         return _asked_for(plan)
@@ -275,8 +275,8 @@ def _print_findings(found: Findings, out: Path | None) -> None:
     """Findings by data set and kind, with a reason of each kind; each of them in ``out``."""
     from echofm_core.data.doctor.tables import reasons
     from echofm_core.data.findings import findings_csv
-    from echofm_core.output import writing
     from echofm_core.pages.files import write_whole
+    from echofm_core.runtime.output import writing
 
     table = found.table()
     if out is not None:
@@ -296,8 +296,8 @@ def _print_findings(found: Findings, out: Path | None) -> None:
 def _write_places(found: Findings, manifest: Path) -> None:
     """The local list of files that findings call by a hash, beside the manifest."""
     from echofm_core.data.findings import places_csv
-    from echofm_core.output import writing
     from echofm_core.pages.files import write_whole
+    from echofm_core.runtime.output import writing
 
     if local := places_csv(found.table(), found.places):
         file = manifest.with_name(f"{manifest.stem}.files-stay-here.csv")
@@ -309,9 +309,9 @@ def _write_places(found: Findings, manifest: Path) -> None:
 def _print_table(
     head: tuple[str, ...], rows: list[tuple[str, ...]], numbers: tuple[int, ...]
 ) -> None:
-    from echofm_core.console import console
     from echofm_core.data.doctor.tables import text_grid
     from echofm_core.pages.terminal import terminal_table
+    from echofm_core.runtime.console import console
 
     console.print(terminal_table(text_grid(head, rows, numbers), console.width), soft_wrap=False)
     typer.echo()

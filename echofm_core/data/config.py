@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from pydantic import Field
 
-from echofm_core.section import Section
+from echofm_core.plan.section import Section
 
 
 class Square(NamedTuple):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import cv2
 
-from echofm_core.errors import StoreError
+from echofm_core.runtime.errors import StoreError
 from echofm_core.runtime.workers import become_worker, unheard_signals
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ R = TypeVar("R")
 #: Jobs that a worker is handed at a time: it works on one while the next is on its way.
 AHEAD = 2
 #: What is loaded once for all workers; jobs of other modules load those.
-LOADED = ["echofm_core.data.store_parts", "echofm_core.data.readers.generic"]
+LOADED = ["echofm_core.data.store.parts", "echofm_core.data.readers.generic"]
 #: Results a worker that may wait for an earlier one; bounds memory when one job takes long.
 WINDOW = 64
 

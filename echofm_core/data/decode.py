@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from echofm_core.data import mhd, nifti, stills, video
 from echofm_core.data.cine import Cine
 from echofm_core.data.colour import ColourFlowError
 from echofm_core.data.dicom.colour import shows_colour
@@ -16,11 +15,12 @@ from echofm_core.data.dicom.frames import read_cine
 from echofm_core.data.dicom.sector import NoSectorError, crop, find_sector, lit_area
 from echofm_core.data.dicom.text import LIT, burnt_in
 from echofm_core.data.findings import Note, Severity
+from echofm_core.data.formats import mhd, nifti, stills, video
 from echofm_core.data.kinds import Kind, kind_of
 from echofm_core.data.manifest import files_of
 from echofm_core.data.people import PUBLISHED
 from echofm_core.data.pixel_size import PixelSize
-from echofm_core.errors import UnreadableFileError
+from echofm_core.runtime.errors import UnreadableFileError
 
 #: Forms that only research data come in: nothing is drawn on their pictures.
 RESEARCH = frozenset({Kind.NIFTI, Kind.NIFTI_PACKED, Kind.MHD})
@@ -70,7 +70,7 @@ def decode_clip(path: str, dataset: str, side: int | None = None) -> Decoded:
     Args:
         path: The manifest's ``path``: one file, or stills joined by ``os.pathsep``.
         dataset: The manifest's ``dataset``, for messages.
-        side: See :func:`echofm_core.data.video.read_grey`.
+        side: See :func:`echofm_core.data.formats.video.read_grey`.
 
     Raises:
         UnreadableFileError: Nothing here can decode it, it is damaged beyond one frame, its pixels

@@ -6,7 +6,7 @@ refused here is far from any recording: moving speckle takes a byte for 10 to 10
 
 from __future__ import annotations
 
-from echofm_core.errors import UnreadableFileError
+from echofm_core.runtime.errors import UnreadableFileError
 
 #: Pixels of one picture: twice those of the largest screens.
 LARGEST_FRAME = 2**24

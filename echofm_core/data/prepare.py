@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from echofm_core.console import progress
-from echofm_core.data.clip_store import build_store
 from echofm_core.data.findings import Findings
 from echofm_core.data.readers.registry import dataset_of, layouts_at, read_roots
-from echofm_core.errors import DataRootError, EmptySiteError
-from echofm_core.plan import Plan
-from echofm_core.plural import many
-from echofm_core.preflight import check_words
+from echofm_core.data.store.clip_store import build_store
+from echofm_core.plan.document import Plan
+from echofm_core.plan.preflight import check_words
+from echofm_core.runtime.console import progress
+from echofm_core.runtime.errors import DataRootError, EmptySiteError
+from echofm_core.runtime.text import many
 from echofm_core.suggest import did_you_mean
 
 

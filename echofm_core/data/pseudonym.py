@@ -9,7 +9,7 @@ import secrets
 import unicodedata
 from pathlib import Path
 
-from echofm_core.errors import DataRootError
+from echofm_core.runtime.errors import DataRootError
 
 #: Bytes of a secret; fewer could be guessed.
 SECRET_BYTES = 32

@@ -19,7 +19,7 @@ from echofm_core.data.manifest import Split
 from echofm_core.data.people import people
 from echofm_core.data.pseudonym import pseudonym, read_secret, write_secret
 from echofm_core.pages.files import write_whole
-from echofm_core.plan import Plan
+from echofm_core.plan.document import Plan
 
 RECORD = "trained_on.json"
 #: A throw-away key, where the plan or the site names no secret.

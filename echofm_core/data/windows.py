@@ -10,10 +10,10 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from echofm_core.data.clip_store import ClipStore
 from echofm_core.data.config import DataConfig
-from echofm_core.data.timeline import Pick, Timeline
-from echofm_core.errors import StoreError
+from echofm_core.data.formats.timeline import Pick, Timeline
+from echofm_core.data.store.clip_store import ClipStore
+from echofm_core.runtime.errors import StoreError
 
 #: Mean and standard deviation of grey levels in [0, 1]; fixed, so that no site's statistics leak.
 #: Source: the normalisation published with EchoPrime (29.11 and 47.99 of 255).

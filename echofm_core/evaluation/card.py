@@ -12,7 +12,7 @@ from echofm_core.data.windows import MEAN, SD
 from echofm_core.evaluation.config import EvaluationConfig
 from echofm_core.evaluation.tables import site_by_model
 from echofm_core.pages.files import write_whole
-from echofm_core.plan import Plan
+from echofm_core.plan.document import Plan
 
 
 def write_card(

@@ -11,7 +11,7 @@ from echofm_core.evaluation.bootstrap import paired_difference
 from echofm_core.evaluation.config import EvaluationConfig
 from echofm_core.evaluation.metrics import task_metrics
 from echofm_core.evaluation.score import COLUMNS, labelled_tasks, study_cases, tested_sites
-from echofm_core.randomness import stream
+from echofm_core.runtime.randomness import stream
 
 _CLIP = ["dataset", "site", "clip_id", "task"]
 

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from echofm_core.section import Section
+from echofm_core.plan.section import Section
 
 
 class Baseline(StrEnum):

@@ -18,11 +18,11 @@ from scipy.special import ndtr
 from echofm_core.data.people import people
 from echofm_core.data.windows import ClipWindows
 from echofm_core.evaluation.cells import LEAST_PATIENTS
-from echofm_core.randomness import stream
+from echofm_core.runtime.randomness import stream
 from echofm_core.tasks import TASKS, Task, TaskKind
 from echofm_core.training.config import FinetuneConfig
+from echofm_core.training.objectives.targets import labels_of
 from echofm_core.training.predict import COLUMNS, IDENTITY, PROBABILITIES
-from echofm_core.training.targets import labels_of
 
 Floats = NDArray[np.float64]
 

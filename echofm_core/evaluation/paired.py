@@ -14,7 +14,7 @@ from echofm_core.evaluation.headline import HEADLINES, headline_of
 from echofm_core.evaluation.holm import holm
 from echofm_core.evaluation.model_names import FEDERATED, FLOOR, LOCAL, model_order
 from echofm_core.evaluation.score import ALL_SITES
-from echofm_core.randomness import stream
+from echofm_core.runtime.randomness import stream
 
 #: Columns of ``paired.parquet``: ``value`` is the first model's metric minus the rival's.
 PAIRED_COLUMNS = (

@@ -15,7 +15,7 @@ from echofm_core.evaluation.bootstrap import Estimate, bootstrap
 from echofm_core.evaluation.config import EvaluationConfig
 from echofm_core.evaluation.metrics import task_metrics
 from echofm_core.evaluation.ranking import Floats
-from echofm_core.randomness import stream
+from echofm_core.runtime.randomness import stream
 from echofm_core.tasks import TASKS, Task, TaskKind
 
 #: Site name of the pooled test set.

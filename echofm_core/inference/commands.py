@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from echofm_core.pages.files import write_whole
-from echofm_core.plural import many
+from echofm_core.runtime.text import many
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,21 +56,21 @@ def predict(
     """
     from contextlib import nullcontext
 
-    from echofm_core.preflight import check_device_word, check_places
+    from echofm_core.plan.preflight import check_device_word, check_places
 
     check_device_word(device)  # before anything that takes long to import
     check_places([model, *places])
 
     import pandas as pd
 
-    from echofm_core.console import progress
-    from echofm_core.errors import UnreadableFileError
     from echofm_core.inference.files import files_at, read_file
     from echofm_core.inference.strip import draw_strip
     from echofm_core.inference.table import headline, refusal, rows_of
     from echofm_core.models.saved import load_model
     from echofm_core.phantom.patients import is_phantom
-    from echofm_core.plural import many
+    from echofm_core.runtime.console import progress
+    from echofm_core.runtime.errors import UnreadableFileError
+    from echofm_core.runtime.text import many
 
     if out is not None and out.suffix not in (".csv", ".json"):
         raise typer.BadParameter("--out must end in .csv or .json.")
@@ -141,7 +141,7 @@ def _show(table: pd.DataFrame, form: Form, out: Path | None) -> None:
 def _print(table: pd.DataFrame) -> None:
     from rich.table import Table
 
-    from echofm_core.console import console
+    from echofm_core.runtime.console import console
 
     for file in map(str, table["file"].unique()):
         rows = table[table["file"] == file]

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from echofm_core.data.windows import MEAN, SD
-from echofm_core.errors import CheckpointError, EnvironmentClashError
-from echofm_core.extras import install
 from echofm_core.models.saved import WEIGHTS, SavedModel, find_weights
 from echofm_core.models.subset import Subset
 from echofm_core.pages.files import write_whole
+from echofm_core.runtime.errors import CheckpointError, EnvironmentClashError
+from echofm_core.runtime.extras import install
 from echofm_core.tasks import TASKS, Task, TaskKind
-from echofm_core.training.targets import Standardisation
+from echofm_core.training.objectives.targets import Standardisation
 
 ONNX = "model.onnx"
 #: Largest difference between ONNX Runtime and PyTorch, relative to values above 1.
@@ -133,7 +133,7 @@ def write_onnx(saved: SavedModel, path: Path) -> float:
 
 
 def _in_units(task: Task, output: Tensor, scaling: Standardisation) -> Tensor:
-    """As :func:`echofm_core.training.targets.to_units`, in operations that a graph can hold."""
+    """As ``targets.to_units``, in operations that a graph can hold."""
     spec = TASKS[task]
     if spec.kind is TaskKind.MULTICLASS:
         return output.softmax(dim=1)

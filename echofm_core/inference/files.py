@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 
 from echofm_core.data.decode import Decoded, decode_clip
 from echofm_core.data.dicom.header import ObjectKind, read_header
+from echofm_core.data.formats.nifti import is_mask
+from echofm_core.data.formats.timeline import Timeline
 from echofm_core.data.kinds import CINES, CINES_NAMED, Kind, kind_of
-from echofm_core.data.nifti import is_mask
 from echofm_core.data.readers._dicom import REASONS
 from echofm_core.data.resize import in_square
-from echofm_core.data.timeline import Timeline
 from echofm_core.data.windows import Window, to_batch
-from echofm_core.errors import DataRootError, UnreadableFileError
 from echofm_core.models.saved import SavedModel
-from echofm_core.plural import many
-from echofm_core.preflight import check_places
+from echofm_core.plan.preflight import check_places
+from echofm_core.runtime.errors import DataRootError, UnreadableFileError
+from echofm_core.runtime.text import many
 from echofm_core.tasks import Task
-from echofm_core.training.devices import autocast, find_device
-from echofm_core.training.targets import to_units
+from echofm_core.training.execution.devices import autocast, find_device
+from echofm_core.training.objectives.targets import to_units
 
 KINDS = CINES | {Kind.NIFTI, Kind.NIFTI_PACKED}
 #: Windows of one forward pass.

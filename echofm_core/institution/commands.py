@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from echofm_core.contract import Phase, Weights
     from echofm_core.institution.unseen import Overlap
-    from echofm_core.plan import Plan
+    from echofm_core.plan.document import Plan
 
 PlanFile = Annotated[Path, typer.Argument(help="TOML plan; machine.roots names the data folders.")]
 Resume = Annotated[bool, typer.Option(help="Go on with an interrupted run, to the same bits.")]
@@ -102,11 +102,10 @@ def evaluate(
     """
     from dataclasses import replace
 
-    from echofm_core.preflight import check_roots
+    from echofm_core.plan.preflight import check_roots
 
     check_roots(roots)  # before anything that takes long to import
 
-    from echofm_core.console import console
     from echofm_core.contract import Phase
     from echofm_core.data.manifest import Split
     from echofm_core.data.seen import find_record
@@ -115,10 +114,11 @@ def evaluate(
     from echofm_core.institution.testing import test_model
     from echofm_core.institution.unseen import overlap_of, rows_to_score
     from echofm_core.models.saved import load_model
-    from echofm_core.plan import MachineConfig, ProtocolConfig
+    from echofm_core.plan.document import MachineConfig, ProtocolConfig
     from echofm_core.report.run_files import read_run
     from echofm_core.report.terminal import print_run
     from echofm_core.run_claim import refuse_run
+    from echofm_core.runtime.console import console
 
     refuse_run(out)
     saved = load_model(model)
@@ -144,14 +144,13 @@ def evaluate(
 
 def _train(phase: Phase, file: Path, out: Path, start: Path | None, resume: bool) -> Path:
     """Check, prepare the data, train a phase, and test what can predict."""
-    from echofm_core.plan import load_plan
-    from echofm_core.preflight import check_words, require_machine
+    from echofm_core.plan.document import load_plan
+    from echofm_core.plan.preflight import check_words, require_machine
     from echofm_core.run_claim import held, look
 
     plan = load_plan(file)  # before anything that takes long to import
     check_words(plan)
 
-    from echofm_core.console import console, progress
     from echofm_core.data.census import unlabelled_notes
     from echofm_core.data.seen import remember
     from echofm_core.institution.data import check_training, prepare
@@ -161,6 +160,7 @@ def _train(phase: Phase, file: Path, out: Path, start: Path | None, resume: bool
     from echofm_core.pages.files import write_whole
     from echofm_core.report.run_files import read_run
     from echofm_core.report.terminal import print_run
+    from echofm_core.runtime.console import console, progress
 
     require_machine(plan)
     check_privacy(plan)
@@ -193,10 +193,10 @@ def _train(phase: Phase, file: Path, out: Path, start: Path | None, resume: bool
 
 def _weights(start: Path | None, plan: Plan) -> tuple[Weights | None, str]:
     """Starting weights, else those that the plan itself starts from, and their digest."""
-    from echofm_core.checksum import digest
     from echofm_core.contract import DECODER, ENCODER
     from echofm_core.models.checkpoints.start import check_start, start_weights
     from echofm_core.models.saved import load_weights
+    from echofm_core.runtime.checksum import digest
 
     if start is None:
         weights = start_weights(plan, (ENCODER, DECODER))

@@ -10,16 +10,16 @@ import pandas as pd
 
 from echofm_core.contract import Phase
 from echofm_core.data.census import labelled_sites
-from echofm_core.data.clip_store import ClipStore, open_stores
 from echofm_core.data.findings import Findings, Severity
 from echofm_core.data.manifest import Split
 from echofm_core.data.people import people
 from echofm_core.data.prepare import decode, read
 from echofm_core.data.splits import fill_splits
+from echofm_core.data.store.clip_store import ClipStore, open_stores
 from echofm_core.data.windows import ClipWindows
-from echofm_core.errors import EmptySiteError
-from echofm_core.plan import Plan
-from echofm_core.plural import many
+from echofm_core.plan.document import Plan
+from echofm_core.runtime.errors import EmptySiteError
+from echofm_core.runtime.text import many
 
 #: Sees a manifest, and may refuse it.
 Look = Callable[[pd.DataFrame], None]

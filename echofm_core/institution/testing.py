@@ -8,15 +8,15 @@ from pathlib import Path
 import pandas as pd
 
 from echofm_core.data.windows import ClipWindows
-from echofm_core.errors import EmptySiteError
 from echofm_core.evaluation.floor import floor_predictions
 from echofm_core.evaluation.model_names import FLOOR
 from echofm_core.institution.data import SITE
 from echofm_core.models.saved import SavedModel
 from echofm_core.pages.files import write_whole
-from echofm_core.plan import Plan
-from echofm_core.plural import many
+from echofm_core.plan.document import Plan
 from echofm_core.report.run_scores import score_models
+from echofm_core.runtime.errors import EmptySiteError
+from echofm_core.runtime.text import many
 from echofm_core.training.predict import predict
 
 

@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-from echofm_core.checksum import digest
 from echofm_core.contract import (
     DECODER,
     ENCODER,
@@ -20,7 +19,6 @@ from echofm_core.contract import (
     group_of,
 )
 from echofm_core.data.manifest import Split
-from echofm_core.errors import CheckpointError, PrivacyError
 from echofm_core.institution.data import SITE, InstitutionData
 from echofm_core.institution.run_folder import ALONE, RoundEntry, RunFolder
 from echofm_core.institution.validation import validation_loss
@@ -28,8 +26,10 @@ from echofm_core.models.build import build_autoencoder, build_tuned_model
 from echofm_core.models.lora import UNTRAINED, merged
 from echofm_core.models.saved import save_model, trained_tasks
 from echofm_core.models.weights import load_arrays, named_weights, to_arrays
-from echofm_core.plan import Plan
+from echofm_core.plan.document import Plan
 from echofm_core.privacy.config import PrivacyKind
+from echofm_core.runtime.checksum import digest
+from echofm_core.runtime.errors import CheckpointError, PrivacyError
 from echofm_core.tracking._api import TrackedRound
 from echofm_core.tracking.listener import Tracking
 from echofm_core.training.config import PhaseConfig, TuneMode

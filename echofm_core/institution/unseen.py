@@ -11,9 +11,9 @@ import pandas as pd
 from echofm_core.data.manifest import Split
 from echofm_core.data.people import people
 from echofm_core.data.seen import Record, seen_patients
-from echofm_core.errors import SeenPatientsError
 from echofm_core.models.saved import SavedModel
-from echofm_core.training.targets import labels_of
+from echofm_core.runtime.errors import SeenPatientsError
+from echofm_core.training.objectives.targets import labels_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

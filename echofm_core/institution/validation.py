@@ -10,14 +10,14 @@ from echofm_core.data.windows import ClipWindows
 from echofm_core.institution.data import SITE
 from echofm_core.models.echo_model import EchoModel
 from echofm_core.models.masked_autoencoder import MaskedAutoencoder
-from echofm_core.plan import Plan
-from echofm_core.randomness import stream, torch_stream
-from echofm_core.training.devices import find_device
-from echofm_core.training.finetune import SupervisedObjective
-from echofm_core.training.job import Indices, Objective
-from echofm_core.training.pretrain import ReconstructionObjective
-from echofm_core.training.tally import Tally
-from echofm_core.training.targets import targets_of
+from echofm_core.plan.document import Plan
+from echofm_core.runtime.randomness import stream, torch_stream
+from echofm_core.training.execution.devices import find_device
+from echofm_core.training.objectives.finetune import SupervisedObjective
+from echofm_core.training.objectives.pretrain import ReconstructionObjective
+from echofm_core.training.objectives.targets import targets_of
+from echofm_core.training.steps.job import Indices, Objective
+from echofm_core.training.steps.tally import Tally
 
 
 @torch.no_grad()

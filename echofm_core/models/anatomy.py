@@ -16,7 +16,7 @@ from echofm_core.models.masked_autoencoder import MaskedAutoencoder
 from echofm_core.models.masking import hidden_count
 from echofm_core.models.patches import PatchGrid
 from echofm_core.models.stf_published import published_parameters
-from echofm_core.plan import Plan
+from echofm_core.plan.document import Plan
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

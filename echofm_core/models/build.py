@@ -12,8 +12,8 @@ from echofm_core.models.echo_model import EchoModel
 from echofm_core.models.heads import Head
 from echofm_core.models.lora import add_adapters
 from echofm_core.models.masked_autoencoder import MaskedAutoencoder
-from echofm_core.plan import Plan
-from echofm_core.randomness import torch_stream
+from echofm_core.plan.document import Plan
+from echofm_core.runtime.randomness import torch_stream
 from echofm_core.training.config import TuneMode
 
 

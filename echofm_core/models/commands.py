@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from echofm_core.models.anatomy import Anatomy
-    from echofm_core.plan import Plan
+    from echofm_core.plan.document import Plan
 
 
 model = typer.Typer(invoke_without_command=True, rich_markup_mode="markdown")
@@ -41,9 +41,9 @@ def show(
     """
     if context.invoked_subcommand:
         return
-    from echofm_core.console import console
     from echofm_core.models.anatomy import anatomy_of
-    from echofm_core.plan import plan_from_mapping
+    from echofm_core.plan.document import plan_from_mapping
+    from echofm_core.runtime.console import console
 
     plan = plan_from_mapping(
         {

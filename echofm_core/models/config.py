@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from pydantic import Field, field_validator
 
-from echofm_core.section import Section
+from echofm_core.plan.section import Section
 
 
 class ModelSize(StrEnum):

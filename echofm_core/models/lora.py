@@ -22,12 +22,12 @@ import torch
 from torch import nn
 
 from echofm_core.contract import ENCODER, LORA_A, LORA_B, Weights, group_of
-from echofm_core.errors import EnvironmentClashError
-from echofm_core.extras import install
 from echofm_core.models.echo_model import EchoModel
 from echofm_core.models.lora_config import LoraConfig
-from echofm_core.plan import Plan
-from echofm_core.randomness import torch_stream
+from echofm_core.plan.document import Plan
+from echofm_core.runtime.errors import EnvironmentClashError
+from echofm_core.runtime.extras import install
+from echofm_core.runtime.randomness import torch_stream
 from echofm_core.training.config import TuneMode
 
 #: Parameter groups of adapters.

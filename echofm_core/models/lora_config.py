@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from pydantic import Field, field_validator
 
-from echofm_core.section import Section
+from echofm_core.plan.section import Section
 
 
 class LoraTarget(StrEnum):

@@ -14,9 +14,9 @@ from safetensors.numpy import save_file
 from torch import nn
 
 from echofm_core.contract import HEADS, Weights, group_of
-from echofm_core.errors import CheckpointError
 from echofm_core.models.lora import own_name
 from echofm_core.pages.files import partial_path
+from echofm_core.runtime.errors import CheckpointError
 
 
 def named_weights(module: nn.Module) -> dict[str, nn.Parameter]:

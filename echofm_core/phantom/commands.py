@@ -40,9 +40,9 @@ def write(
     Examples: `echofm phantom write data`; `echofm phantom write --layout camus --patients 50
     --no-errors data`.
     """
-    from echofm_core.console import console, progress
-    from echofm_core.errors import DataRootError
     from echofm_core.phantom.institutions import Layout, write_institutions
+    from echofm_core.runtime.console import console, progress
+    from echofm_core.runtime.errors import DataRootError
 
     names = [item.value for item in Layout]
     if unknown := sorted(set(layout or []) - {ALL, *names}):

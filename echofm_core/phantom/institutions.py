@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
 
-from echofm_core.console import Meter
-from echofm_core.errors import DataRootError
 from echofm_core.phantom.writers import (
     camus,
     camus_mhd,
@@ -22,6 +20,8 @@ from echofm_core.phantom.writers import (
     own_files,
     tmed2,
 )
+from echofm_core.runtime.console import Meter
+from echofm_core.runtime.errors import DataRootError
 from echofm_core.runtime.threads import thread_pool
 
 #: (folder, patients, seed, errors, meter) -> root.

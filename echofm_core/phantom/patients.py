@@ -14,7 +14,7 @@ from echofm_core.phantom.heart import END_SYSTOLE, Heart
 from echofm_core.phantom.scanners import Scanner
 from echofm_core.phantom.ultrasound import Clip, render
 from echofm_core.phantom.views import View
-from echofm_core.randomness import stream
+from echofm_core.runtime.randomness import stream
 
 #: How much operators differ in the gain that they set, dB.
 GAIN_SD = 2.0

@@ -16,7 +16,7 @@ from functools import lru_cache
 from opacus.accountants import PRVAccountant, RDPAccountant
 from scipy.optimize import brentq
 
-from echofm_core.errors import PrivacyError
+from echofm_core.runtime.errors import PrivacyError
 
 #: Outside this range the Renyi bound is returned. Above, no promise is left to sharpen, and the
 #: numerical accountant's memory grows with epsilon; below, its own error of 0.01 is too large.

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 
 from echofm_core.contract import Phase
-from echofm_core.errors import PrivacyError
-from echofm_core.plan import Plan
+from echofm_core.plan.document import Plan
 from echofm_core.privacy.accounting import Steps, calibrate, epsilon
+from echofm_core.runtime.errors import PrivacyError
 from echofm_core.training.config import PhaseConfig
 
 #: Training patients of a site: one number for both phases, or one a phase.

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from pydantic import Field, model_validator
 
-from echofm_core.section import Section
+from echofm_core.plan.section import Section
 
 #: What is shown where a training loss would be: it is computed from patients' data without noise.
 NO_LOSS = "loss is not reported in private training"

@@ -6,9 +6,9 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from echofm_core.errors import PrivacyError
 from echofm_core.pages.files import write_whole
 from echofm_core.privacy.accounting import Steps, compose
+from echofm_core.runtime.errors import PrivacyError
 
 #: Randomness of rounds whose noise came from the operating system: no two of them are the same.
 SYSTEM = "system"

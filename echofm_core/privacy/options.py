@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from echofm_core.errors import PrivacyError
+from echofm_core.runtime.errors import PrivacyError
 from echofm_core.training.config import (
     ClassWeights,
     FinetuneConfig,

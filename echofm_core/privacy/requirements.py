@@ -5,8 +5,8 @@ from __future__ import annotations
 from opacus.validators import ModuleValidator
 from torch import nn
 
-from echofm_core.errors import PrivacyError
 from echofm_core.privacy.config import PrivacyConfig
+from echofm_core.runtime.errors import PrivacyError
 
 
 def check_model(model: nn.Module) -> None:

@@ -15,7 +15,7 @@ from echofm_core.evaluation.published import published_convention
 from echofm_core.evaluation.score import ALL_SITES
 from echofm_core.pages.grid import Grid, grid
 from echofm_core.pages.style import png_uri
-from echofm_core.plan import Plan
+from echofm_core.plan.document import Plan
 from echofm_core.privacy.config import NO_LOSS
 from echofm_core.report.charts import ef_agreement, reduced_ef_roc, training_curves, without_loss
 from echofm_core.report.heat_map import heat_maps

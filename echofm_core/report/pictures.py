@@ -11,10 +11,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from echofm_core.data.clip_store import ClipStore
+from echofm_core.data.store.clip_store import ClipStore
 from echofm_core.pages.choice import evenly
 from echofm_core.pages.files import png_bytes, write_whole
-from echofm_core.plural import many
+from echofm_core.runtime.text import many
 
 Grey = NDArray[np.uint8]
 

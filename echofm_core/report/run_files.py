@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from echofm_core.errors import PlanError
 from echofm_core.evaluation.paired import PAIRED_COLUMNS
-from echofm_core.plan import Plan, load_plan
+from echofm_core.plan.document import Plan, load_plan
+from echofm_core.runtime.errors import PlanError
 
 #: Files of the run folder with the columns that the report needs of each.
 TABLES: dict[str, tuple[str, ...]] = {

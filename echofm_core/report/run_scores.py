@@ -11,9 +11,9 @@ from echofm_core.evaluation.model_names import model_order
 from echofm_core.evaluation.paired import paired_table
 from echofm_core.evaluation.score import COLUMNS, score
 from echofm_core.pages.files import write_whole
-from echofm_core.plan import Plan
-from echofm_core.randomness import stream
+from echofm_core.plan.document import Plan
 from echofm_core.report.run_files import read_predictions
+from echofm_core.runtime.randomness import stream
 
 
 def score_run(run: Path, plan: Plan) -> pd.DataFrame:

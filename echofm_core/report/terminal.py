@@ -6,7 +6,7 @@ from rich.console import Console
 
 from echofm_core.evaluation.published import published_convention
 from echofm_core.evaluation.tables import print_site_by_model
-from echofm_core.plan import Plan
+from echofm_core.plan.document import Plan
 from echofm_core.report.run_files import RunFiles
 from echofm_core.report.words import words_of
 

@@ -9,7 +9,7 @@ from echofm_core.evaluation.decision import Decision, decision_lines, decisions
 from echofm_core.evaluation.labels import leave_one_out_notes
 from echofm_core.evaluation.model_names import LEAVE_ONE_OUT
 from echofm_core.evaluation.verdict import sureness, verdict
-from echofm_core.plan import Plan
+from echofm_core.plan.document import Plan
 from echofm_core.report.run_files import RunFiles
 
 

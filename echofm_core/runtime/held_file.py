@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from echofm_core.errors import ResumeError
+from echofm_core.runtime.errors import ResumeError
 
 if sys.platform != "win32":
     import fcntl

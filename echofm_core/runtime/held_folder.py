@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from echofm_core.errors import EchoFMError
+from echofm_core.runtime.errors import EchoFMError
 
 
 @contextmanager

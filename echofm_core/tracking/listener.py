@@ -11,9 +11,9 @@ from textwrap import shorten
 from types import TracebackType
 from typing import Self
 
-from echofm_core.errors import EnvironmentClashError
-from echofm_core.extras import install
-from echofm_core.plan import Plan
+from echofm_core.plan.document import Plan
+from echofm_core.runtime.errors import EnvironmentClashError
+from echofm_core.runtime.extras import install
 from echofm_core.tracking._api import TrackedRound, Tracker
 from echofm_core.tracking.config import TrackerName
 from echofm_core.tracking.redaction import redacted

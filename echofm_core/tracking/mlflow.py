@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from echofm_core.pages.files import write_whole
-from echofm_core.plan import Plan
+from echofm_core.plan.document import Plan
 from echofm_core.tracking._api import TrackedRound
 from echofm_core.tracking.redaction import split_credentials
 

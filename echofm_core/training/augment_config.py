@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from echofm_core.section import Section
+from echofm_core.plan.section import Section
 
 
 class AugmentationConfig(Section):

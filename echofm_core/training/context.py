@@ -8,7 +8,7 @@ from pathlib import Path
 
 from echofm_core.privacy.config import PrivacyConfig, PrivacyKind
 from echofm_core.training.config import PhaseConfig, Precision
-from echofm_core.training.distributed.ranks import ALONE, Ranks
+from echofm_core.training.execution.ranks import ALONE, Ranks
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,8 +13,8 @@ from echofm_core.data.windows import ClipWindows, Window, to_batch
 from echofm_core.models.echo_model import EchoModel
 from echofm_core.tasks import TASKS, Task, TaskKind
 from echofm_core.training.config import FinetuneConfig
-from echofm_core.training.devices import autocast, find_device
-from echofm_core.training.targets import labels_of, to_units
+from echofm_core.training.execution.devices import autocast, find_device
+from echofm_core.training.objectives.targets import labels_of, to_units
 
 IDENTITY = ["dataset", "site", "patient_id", "study_id", "clip_id", "view"]
 #: Columns of class probabilities; null where the task has fewer classes.

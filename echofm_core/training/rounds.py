@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from echofm_core.contract import Phase
 from echofm_core.data.windows import ClipWindows
-from echofm_core.errors import PrivacyError
 from echofm_core.models.echo_model import EchoModel
 from echofm_core.models.masked_autoencoder import MaskedAutoencoder
-from echofm_core.plan import Plan
+from echofm_core.plan.document import Plan
 from echofm_core.privacy.config import PrivacyKind
+from echofm_core.runtime.errors import PrivacyError
 from echofm_core.training.context import LocalContext, RoundReport
-from echofm_core.training.finetune import finetune_round
-from echofm_core.training.pretrain import pretrain_round
+from echofm_core.training.objectives.finetune import finetune_round
+from echofm_core.training.objectives.pretrain import pretrain_round
 
 #: What each phase trains.
 Model = MaskedAutoencoder | EchoModel
@@ -47,7 +47,7 @@ def train_round(
             f"site {context.site} has devices = {devices}, but a private round draws its noise "
             "once and runs on one device; set devices = 1."
         )
-    from echofm_core.training.distributed.launch import shared_round  # slow to import
+    from echofm_core.training.execution.launch import shared_round  # slow to import
 
     return shared_round(model, clips, plan, context, devices)
 

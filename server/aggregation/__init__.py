@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from echofm_core.contract import Phase
-from echofm_core.plan import Aggregation, FederationConfig
+from echofm_core.plan.document import Aggregation, FederationConfig
 from server.aggregation._api import Algorithm
 from server.aggregation.fedavg import FedAvg
 from server.aggregation.fedprox import FedProx

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from echofm_core.contract import Phase, Weights
-from echofm_core.plan import FederationConfig
+from echofm_core.plan.document import FederationConfig
 from server.aggregation._api import Fold, WeightedMean
 from server.aggregation.shares import Announced, Shares
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from echofm_core.contract import Phase
-from echofm_core.plan import FederationConfig
+from echofm_core.plan.document import FederationConfig
 from server.aggregation.fedavg import FedAvg
 from server.aggregation.shares import Announced
 

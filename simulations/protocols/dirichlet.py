@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 
 from echofm_core.data.people import people
-from echofm_core.errors import EmptySiteError
-from echofm_core.plan import ProtocolConfig
-from echofm_core.plural import many
-from echofm_core.randomness import stream
+from echofm_core.plan.document import ProtocolConfig
+from echofm_core.runtime.errors import EmptySiteError
+from echofm_core.runtime.randomness import stream
+from echofm_core.runtime.text import many
 
 #: Edges of the EF classes that are skewed, in percent.
 EF_BINS = (30.0, 40.0, 50.0, 60.0)

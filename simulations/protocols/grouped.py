@@ -7,8 +7,8 @@ import re
 import pandas as pd
 
 from echofm_core.data.people import people
-from echofm_core.errors import EmptySiteError
-from echofm_core.plan import ProtocolConfig
+from echofm_core.plan.document import ProtocolConfig
+from echofm_core.runtime.errors import EmptySiteError
 
 _WORST_FIRST = ("Poor", "Medium", "Good")
 

@@ -27,7 +27,7 @@ from benchmarks.learning_table import MEASURES, Results, over_seeds, rows_of, ta
 from benchmarks.learning_work import place_of, place_of_pretraining
 from echofm_core.data.manifest import Split
 from echofm_core.models.config import StfNetForm
-from echofm_core.plan import Plan
+from echofm_core.plan.document import Plan
 from echofm_core.training.config import TuneMode
 from tests.benchmarks.small_table import train_small_table
 from tests.support.forks import MODULE, Forks

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from client.answers import answered, reason_of
-from echofm_core.errors import EchoFMError, StoreError
+from echofm_core.runtime.errors import EchoFMError, StoreError
 from simulations.flower_private import become_server, deliver, fresh_context
 
 PATIENT = "Doe^John"

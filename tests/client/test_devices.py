@@ -12,9 +12,9 @@ from client.site import Site
 from client.state import SiteState
 from client.training import TRAINERS
 from echofm_core.contract import ENCODER, HEADS, STF_NET, Action, Instruction, Phase
-from echofm_core.errors import EnvironmentClashError
 from echofm_core.models.build import build_echo_model
 from echofm_core.models.weights import to_arrays
+from echofm_core.runtime.errors import EnvironmentClashError
 from tests.federation.small import build_sites, small_plan
 
 GROUPS = {Phase.PRETRAIN: [ENCODER], Phase.FINETUNE: [ENCODER, STF_NET, HEADS]}

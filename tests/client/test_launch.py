@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from client.launch import load_site
-from echofm_core.errors import EnvironmentClashError, PlanError
+from echofm_core.runtime.errors import EnvironmentClashError, PlanError
 
 GOOD = 'name = "north"\nserver = "fl:443"\nmanifest = "m"\nstore = "s"\nstate = "t"\n'
 

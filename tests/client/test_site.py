@@ -11,9 +11,9 @@ from client.state import SiteState
 from client.testing import evaluate
 from echofm_core.contract import ENCODER, HEADS, STF_NET, Action, Instruction, Phase
 from echofm_core.data.manifest import load_manifest, save_manifest, validate
-from echofm_core.errors import FederationError, ManifestError, StoreError
 from echofm_core.models.build import build_echo_model
 from echofm_core.models.weights import to_arrays
+from echofm_core.runtime.errors import FederationError, ManifestError, StoreError
 from simulations.engine import SiteSettings
 from tests.federation.small import TRAIN, build_sites, small_plan
 

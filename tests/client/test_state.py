@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from client.state import SiteState
-from echofm_core.errors import FederationError
+from echofm_core.runtime.errors import FederationError
 
 
 def decoder(value: float) -> dict[str, np.ndarray]:

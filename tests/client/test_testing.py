@@ -12,10 +12,10 @@ import torch
 from client.site import Site
 from client.state import SiteState
 from client.testing import evaluate
-from echofm_core.checksum import digest
 from echofm_core.contract import ENCODER, HEADS, STF_NET, Action, Instruction, SiteResult
 from echofm_core.models.build import build_echo_model
 from echofm_core.models.weights import to_arrays
+from echofm_core.runtime.checksum import digest
 from tests.federation.small import TEST, build_sites, small_plan
 
 #: Enough for the folds of the floor.

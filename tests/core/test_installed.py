@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from echofm_core import __version__
-from echofm_core.extras import install
+from echofm_core.runtime.extras import install
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("echofm_core", "client", "server", "simulations")

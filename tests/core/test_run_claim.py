@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from echofm_core.errors import ResumeError
-from echofm_core.plan import Plan, load_plan, plan_from_mapping
+from echofm_core.plan.document import Plan, load_plan, plan_from_mapping
 from echofm_core.run_claim import claim, held, look
+from echofm_core.runtime.errors import ResumeError
 
 PLAN = plan_from_mapping({"name": "a"}, "test")
 OTHER = plan_from_mapping({"name": "b"}, "test")

@@ -10,9 +10,9 @@ import typer
 from typer.testing import CliRunner
 
 from echofm_core.data import commands
-from echofm_core.data.clip_store import open_stores
-from echofm_core.errors import DataRootError, PlanError
+from echofm_core.data.store.clip_store import open_stores
 from echofm_core.phantom.institutions import Layout, write_institutions
+from echofm_core.runtime.errors import DataRootError, PlanError
 from tests.data.files import speckle, write_avi
 
 ROWS = "FileName,EF,ESV,EDV,Split\n0XA,60,40,100,TRAIN\n0XB,30,70,100,TEST\n0XGONE,1,1,1,TRAIN\n"

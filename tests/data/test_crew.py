@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from echofm_core.data.crew import WINDOW, over_jobs
-from echofm_core.errors import StoreError
+from echofm_core.runtime.errors import StoreError
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])

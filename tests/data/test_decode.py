@@ -9,16 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from echofm_core.data.decode import decode_clip, sources
-from echofm_core.data.nifti import (
+from echofm_core.data.formats.nifti import (
     in_order,
     parse_settings,
     read_sequence,
     sequence_shape,
     systole_first,
 )
+from echofm_core.data.formats.video import read_grey
 from echofm_core.data.resize import letterbox, letterbox_mask
-from echofm_core.data.video import read_grey
-from echofm_core.errors import UnreadableFileError
+from echofm_core.runtime.errors import UnreadableFileError
 from tests.data.files import (
     damage,
     speckle,

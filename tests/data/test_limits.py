@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from echofm_core.data.limits import believable_rate, check_pixels
-from echofm_core.errors import UnreadableFileError
+from echofm_core.runtime.errors import UnreadableFileError
 
 
 @pytest.mark.parametrize(

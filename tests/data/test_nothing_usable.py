@@ -21,7 +21,7 @@ from echofm_core.data import commands
 from echofm_core.data.doctor.tables import reasons
 from echofm_core.data.manifest import manifest_from_rows, save_manifest
 from echofm_core.data.pseudonym import write_secret
-from echofm_core.errors import (
+from echofm_core.runtime.errors import (
     DataRootError,
     EchoFMError,
     NothingUsableError,

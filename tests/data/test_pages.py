@@ -18,7 +18,7 @@ from echofm_core.data.readers._mimic_measurements import REASONS
 from echofm_core.data.readers.generic import GenericReader
 from echofm_core.data.readers.mapping import MAPPED, Mapping
 from echofm_core.data.readers.registry import READERS
-from echofm_core.errors import UnreadableFileError
+from echofm_core.runtime.errors import UnreadableFileError
 from echofm_core.tasks import AS_GRADES, VIEWS
 from tests.data.files import speckle, write_avi
 

@@ -10,18 +10,18 @@ import pandas as pd
 import pytest
 
 from echofm_core.contract import ENCODER, HEADS, STF_NET
-from echofm_core.data.clip_store import ClipStore, build_store, open_stores
 from echofm_core.data.config import DataConfig, Square
 from echofm_core.data.decode import decode_clip
 from echofm_core.data.manifest import manifest_from_rows
 from echofm_core.data.pixel_size import PixelSize, believable_size
 from echofm_core.data.resize import in_square, letterbox
+from echofm_core.data.store.clip_store import ClipStore, build_store, open_stores
 from echofm_core.data.windows import ClipWindows
-from echofm_core.errors import StoreError
 from echofm_core.inference.files import read_file
 from echofm_core.models.build import build_echo_model
 from echofm_core.models.saved import load_model, save_model
 from echofm_core.models.weights import to_arrays
+from echofm_core.runtime.errors import StoreError
 from tests.data.files import (
     header,
     region,

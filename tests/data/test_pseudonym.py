@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from echofm_core.data.pseudonym import new_secret, pseudonym, read_secret, write_secret
-from echofm_core.errors import DataRootError
+from echofm_core.runtime.errors import DataRootError
 
 
 def test_it_is_hmac_sha256() -> None:

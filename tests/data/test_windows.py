@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from echofm_core.data.clip_store import ClipStore, build_store
 from echofm_core.data.config import DataConfig
 from echofm_core.data.manifest import manifest_from_rows
+from echofm_core.data.store.clip_store import ClipStore, build_store
 from echofm_core.data.windows import MEAN, SD, ClipWindows, to_batch
-from echofm_core.errors import StoreError
+from echofm_core.runtime.errors import StoreError
 from tests.data.files import speckle, write_avi
 
 CONFIG = DataConfig(size=32, frames=8, window_seconds=0.5, test_windows=3)

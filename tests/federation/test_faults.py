@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from echofm_core.checksum import digest
 from echofm_core.contract import Score
-from echofm_core.errors import FederationError
+from echofm_core.runtime.checksum import digest
+from echofm_core.runtime.errors import FederationError
 from server.evaluation import evaluate
 from server.events import ignore
 from server.rounds import run_federation, run_name

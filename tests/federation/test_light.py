@@ -10,13 +10,13 @@ import pytest
 from flwr.app import ArrayRecord, Message
 from flwr.serverapp import Grid
 
-from echofm_core.checksum import digest
 from echofm_core.contract import ENCODER, HEADS, LORA_A, LORA_B, STF_NET, group_of
 from echofm_core.models.build import build_tuned_model
 from echofm_core.models.lora import merged
 from echofm_core.models.saved import load_model
 from echofm_core.models.weights import load, to_arrays
-from echofm_core.plan import Plan
+from echofm_core.plan.document import Plan
+from echofm_core.runtime.checksum import digest
 from echofm_core.tasks import Task
 from server.ending import FederationResult
 from server.events import Event

@@ -18,9 +18,9 @@ from rich.console import Console
 from echofm_core.contract import Score
 from echofm_core.data.manifest import load_manifest
 from echofm_core.data.seen import find_record, seen_patients
-from echofm_core.errors import FederationError
 from echofm_core.report.run_files import read_run
 from echofm_core.report.terminal import print_run
+from echofm_core.runtime.errors import FederationError
 from server.app import app
 from server.ending import FederationResult
 from server.outcome import conclude, paired_table, score_table

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import tomli_w
 
-from echofm_core.errors import FederationError, ResumeError
+from echofm_core.runtime.errors import FederationError, ResumeError
 from echofm_core.runtime.held_file import alone_in, is_held
 from server import launch as launching
 from server import submit as submitting

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from echofm_core.checksum import digest
 from echofm_core.contract import group_of
-from echofm_core.errors import FederationError, ResumeError
 from echofm_core.models.weights import load, load_metadata
-from echofm_core.plan import Plan
+from echofm_core.plan.document import Plan
+from echofm_core.runtime.checksum import digest
+from echofm_core.runtime.errors import FederationError, ResumeError
 from server.ending import FederationResult
 from server.evaluation import evaluate_sites
 from server.events import Event, EventKind

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from client.launch import load_site
 from echofm_core.contract import SiteDescription, site_name_fault
-from echofm_core.errors import ManifestError, PlanError, RefusedUpdateError
+from echofm_core.runtime.errors import ManifestError, PlanError, RefusedUpdateError
 from server.provision import provision
 from server.sites import check_description
 from simulations.prepare import prepare_sites

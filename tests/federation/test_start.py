@@ -10,7 +10,7 @@ from echofm_core.contract import Weights
 from echofm_core.models.checkpoints.importer import import_checkpoint
 from echofm_core.models.checkpoints.start import pin_start, start_weights
 from echofm_core.models.checkpoints.wish import Wish
-from echofm_core.plan import Plan
+from echofm_core.plan.document import Plan
 from server.rounds import run_federation
 from simulations.engine import Engine, SiteSettings
 from tests.federation.small import small_plan, with_states

@@ -9,10 +9,10 @@ import pytest
 from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 
 from client import wire as client
-from echofm_core.checksum import checksum, digest
 from echofm_core.contract import Action, Instruction, Phase, Score, SiteDescription, SiteResult
-from echofm_core.errors import FederationError, RefusedUpdateError
-from echofm_core.plan import Wire
+from echofm_core.plan.document import Wire
+from echofm_core.runtime.checksum import checksum, digest
+from echofm_core.runtime.errors import FederationError, RefusedUpdateError
 from server import wire as server
 from server.frozen import split_frozen
 from simulations.flower_private import become_server, deliver

@@ -14,10 +14,10 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricR
 from flwr.clientapp import ClientApp
 from numpy.typing import NDArray
 
-from echofm_core.checksum import checksum, digest
 from echofm_core.contract import SCHEMA_VERSION, group_of
-from echofm_core.npy import pack, unpack
-from echofm_core.randomness import stream
+from echofm_core.data.formats.npy import pack, unpack
+from echofm_core.runtime.checksum import checksum, digest
+from echofm_core.runtime.randomness import stream
 from echofm_core.tasks import Task
 
 app = ClientApp()

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from flwr.serverapp import Grid
 
-from echofm_core.checksum import digest
 from echofm_core.contract import Phase, Weights
-from echofm_core.plan import FederationConfig
+from echofm_core.plan.document import FederationConfig
+from echofm_core.runtime.checksum import digest
 from server.aggregation import build_algorithm
 from server.events import Event
 from server.journal import Entry

@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from echofm_core.contract import ENCODER, HEADS, LORA_A, LORA_B, STF_NET
-from echofm_core.errors import CheckpointError
 from echofm_core.inference import export
 from echofm_core.inference.export import ONNX, export_folder
 from echofm_core.inference.files import read_file
@@ -20,7 +19,8 @@ from echofm_core.models.config import StfNetForm
 from echofm_core.models.lora import merged
 from echofm_core.models.saved import load_model, save_model
 from echofm_core.models.weights import named_weights, to_arrays
-from echofm_core.plan import plan_from_mapping
+from echofm_core.plan.document import plan_from_mapping
+from echofm_core.runtime.errors import CheckpointError
 from echofm_core.tasks import Task
 from tests.data.files import speckle, write_avi
 from tests.models.small import small_plan

@@ -17,10 +17,9 @@ from pydicom.examples import get_path
 from typer.testing import CliRunner
 
 from echofm_core.contract import ENCODER, HEADS, STF_NET
-from echofm_core.data.clip_store import build_store
 from echofm_core.data.manifest import manifest_from_rows
+from echofm_core.data.store.clip_store import build_store
 from echofm_core.data.windows import ClipWindows, Window
-from echofm_core.errors import CheckpointError, DataRootError, UnreadableFileError
 from echofm_core.inference import commands
 from echofm_core.inference.files import files_at, read_file
 from echofm_core.inference.strip import draw_strip
@@ -28,7 +27,8 @@ from echofm_core.models.build import build_autoencoder, build_echo_model
 from echofm_core.models.config import StfNetForm
 from echofm_core.models.saved import load_model, save_model
 from echofm_core.models.weights import to_arrays
-from echofm_core.plan import plan_from_mapping
+from echofm_core.plan.document import plan_from_mapping
+from echofm_core.runtime.errors import CheckpointError, DataRootError, UnreadableFileError
 from echofm_core.tasks import Task
 from echofm_core.training.predict import predict
 from tests.data.files import (

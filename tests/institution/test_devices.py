@@ -11,14 +11,14 @@ import psutil
 import pytest
 import torch
 
-from echofm_core.checksum import digest
 from echofm_core.contract import Phase
-from echofm_core.errors import TrainingError
 from echofm_core.institution.data import InstitutionData, prepare
 from echofm_core.institution.run_folder import RunFolder
 from echofm_core.institution.training import train
 from echofm_core.models.saved import load_weights
-from echofm_core.plan import Plan, load_plan
+from echofm_core.plan.document import Plan, load_plan
+from echofm_core.runtime.checksum import digest
+from echofm_core.runtime.errors import TrainingError
 from tests.institution.conftest import PLAN
 from tests.support.commands import Echofm
 

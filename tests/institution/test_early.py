@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from echofm_core.errors import (
+from echofm_core.institution.commands import finetune
+from echofm_core.runtime.errors import (
     DataRootError,
     EchoFMError,
     EmptySiteError,
     EnvironmentClashError,
     PlanError,
 )
-from echofm_core.institution.commands import finetune
 from simulations.commands import simulate
 from tests.institution.conftest import PLAN
 
@@ -107,7 +107,7 @@ def refused_early(place: Path, words: list[str], said: str) -> None:
 
 def test_a_plan_is_looked_at_before_anything_heavy_is_loaded(tmp_path: Path) -> None:
     words = (
-        "import sys; import echofm_core.cli, echofm_core.plan, echofm_core.run_claim;"
+        "import sys; import echofm_core.cli, echofm_core.plan.document, echofm_core.run_claim;"
         "print({'torch', 'pandas', 'numpy', 'flwr'} & set(sys.modules))"
     )
     found = subprocess.run(

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 from echofm_core.data.seen import KEY, RECORD
-from echofm_core.errors import ResumeError, SeenPatientsError
 from echofm_core.inference.export import export_folder
 from echofm_core.institution.commands import evaluate, finetune, pretrain
 from echofm_core.models.saved import load_model
+from echofm_core.runtime.errors import ResumeError, SeenPatientsError
 from tests.institution.conftest import PLAN
 
 SHORT = PLAN.replace("rounds = 3", "rounds = 1").replace("rounds = 4", "rounds = 1")

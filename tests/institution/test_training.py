@@ -11,17 +11,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from echofm_core.checksum import digest
 from echofm_core.contract import ENCODER, Phase, Weights, group_of
 from echofm_core.data.manifest import Split
-from echofm_core.errors import CheckpointError, PrivacyError, ResumeError
 from echofm_core.institution.data import InstitutionData, prepare
 from echofm_core.institution.run_folder import RoundEntry, RunFolder
 from echofm_core.institution.training import train
 from echofm_core.institution.validation import validation_loss
 from echofm_core.models.saved import load_model, load_weights
 from echofm_core.models.weights import load_metadata, save
-from echofm_core.plan import Plan, load_plan, plan_from_mapping
+from echofm_core.plan.document import Plan, load_plan, plan_from_mapping
+from echofm_core.runtime.checksum import digest
+from echofm_core.runtime.errors import CheckpointError, PrivacyError, ResumeError
 from tests.data.files import speckle, write_avi
 from tests.institution.conftest import PLAN, write_home
 from tests.support.commands import ECHOFM, Echofm

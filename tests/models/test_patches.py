@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 
-from echofm_core.errors import PlanError
 from echofm_core.models.build import build_autoencoder
 from echofm_core.models.config import ModelConfig
 from echofm_core.models.patches import PatchGrid, position_code, position_table
-from echofm_core.plan import plan_from_mapping
+from echofm_core.plan.document import plan_from_mapping
+from echofm_core.runtime.errors import PlanError
 from tests.models.small import small_plan, videos
 
 GRID = PatchGrid(slots=4, rows=4, cols=4, tubelet=2, patch=8)

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from echofm_core.checksum import digest
 from echofm_core.contract import Weights, group_of
-from echofm_core.errors import CheckpointError
 from echofm_core.models.build import build_autoencoder, build_echo_model
 from echofm_core.models.echo_model import EchoModel
 from echofm_core.models.weights import load, load_arrays, load_metadata, save, to_arrays
+from echofm_core.runtime.checksum import digest
+from echofm_core.runtime.errors import CheckpointError
 from tests.models.small import small_plan
 
 QKV = "encoder.blocks.0.attn.qkv.weight"

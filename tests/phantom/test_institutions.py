@@ -9,9 +9,9 @@ import pytest
 from echofm_core.data.decode import decode_clip
 from echofm_core.data.doctor.examine import Round, examine
 from echofm_core.data.readers.registry import read_roots
-from echofm_core.errors import DataRootError, UnreadableFileError
 from echofm_core.phantom.institutions import Layout, write_institutions
 from echofm_core.phantom.scanners import ECHONET
+from echofm_core.runtime.errors import DataRootError, UnreadableFileError
 
 ROOTS = ("EchoNet-Dynamic", "CAMUS_public", "approved_users_only", "mimic-iv-echo/1.0")
 REAL = "files/p19/p19999999/s99999999/99999999_0001.dcm"

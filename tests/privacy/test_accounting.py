@@ -10,8 +10,8 @@ from opacus.accountants import RDPAccountant
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from echofm_core.errors import PrivacyError
 from echofm_core.privacy.accounting import SHARP_BELOW, Steps, calibrate, compose, epsilon
+from echofm_core.runtime.errors import PrivacyError
 
 DELTA = 1e-5
 

@@ -1,11 +1,11 @@
 import pytest
 
 from echofm_core.contract import Phase
-from echofm_core.errors import PrivacyError
-from echofm_core.plan import Plan
+from echofm_core.plan.document import Plan
 from echofm_core.privacy.accounting import Steps, epsilon
 from echofm_core.privacy.budget import planned_epsilon, planned_steps, resolve_noise, steps_of_round
 from echofm_core.privacy.config import PrivacyConfig, PrivacyKind
+from echofm_core.runtime.errors import PrivacyError
 from echofm_core.training.config import FinetuneConfig, PhaseConfig, PretrainConfig
 
 

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from echofm_core.errors import PrivacyError
 from echofm_core.privacy.accounting import Steps, epsilon
 from echofm_core.privacy.ledger import SYSTEM, Entry, Ledger
+from echofm_core.runtime.errors import PrivacyError
 
 ENTRY = Entry(phase="pretrain", round=1, noise=1.0, rate=0.2, steps=10, randomness=SYSTEM)
 DELTA = 1e-5

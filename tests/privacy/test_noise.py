@@ -4,7 +4,7 @@ import torch
 from scipy.stats import kstest
 
 from echofm_core.privacy.noise import NoiseSource, StreamNoise, SystemNoise
-from echofm_core.randomness import torch_stream
+from echofm_core.runtime.randomness import torch_stream
 
 
 def stream_noise() -> StreamNoise:

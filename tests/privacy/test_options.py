@@ -9,16 +9,16 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from echofm_core.data.windows import ClipWindows
-from echofm_core.errors import PrivacyError
 from echofm_core.models.build import build_autoencoder, build_echo_model
-from echofm_core.plan import plan_from_mapping
+from echofm_core.plan.document import plan_from_mapping
 from echofm_core.privacy.ledger import Ledger
 from echofm_core.privacy.options import check_options
+from echofm_core.runtime.errors import PrivacyError
 from echofm_core.tasks import Task
 from echofm_core.training.augment_config import AugmentationConfig
 from echofm_core.training.config import ClassWeights, Precision
-from echofm_core.training.finetune import finetune_round
-from echofm_core.training.pretrain import pretrain_round
+from echofm_core.training.objectives.finetune import finetune_round
+from echofm_core.training.objectives.pretrain import pretrain_round
 from tests.training.site import PLAN, changed, private, snapshot
 
 REFUSED = {

@@ -1,11 +1,11 @@
 import pytest
 from torch import nn
 
-from echofm_core.errors import PrivacyError
 from echofm_core.models.build import build_autoencoder, build_echo_model
 from echofm_core.models.config import ModelConfig, StfNetForm
 from echofm_core.privacy.config import PrivacyConfig
 from echofm_core.privacy.requirements import check_delta, check_model
+from echofm_core.runtime.errors import PrivacyError
 from tests.training.site import PLAN
 
 

@@ -7,12 +7,12 @@ import nibabel
 import numpy as np
 import pandas as pd
 
-from echofm_core.data.clip_store import ClipStore, build_store
 from echofm_core.data.config import DataConfig
 from echofm_core.data.findings import Findings, Severity
 from echofm_core.data.manifest import manifest_from_rows
+from echofm_core.data.store.clip_store import ClipStore, build_store
 from echofm_core.evaluation.config import EvaluationConfig
-from echofm_core.plan import Plan
+from echofm_core.plan.document import Plan
 from echofm_core.report.pictures import HIDDEN, contact_sheet, reconstruction_strip
 from echofm_core.report.run_scores import score_run
 from echofm_core.tasks import Task

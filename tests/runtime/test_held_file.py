@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from echofm_core.errors import ResumeError
+from echofm_core.runtime.errors import ResumeError
 from echofm_core.runtime.held_file import alone_in, held, is_held
 
 HOLDER = """

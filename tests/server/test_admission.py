@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from echofm_core.checksum import checksum
 from echofm_core.contract import Phase, Update
-from echofm_core.errors import RefusedUpdateError
+from echofm_core.runtime.checksum import checksum
+from echofm_core.runtime.errors import RefusedUpdateError
 from server.admission import Expected, admit, check_values, distance
 
 SENT = {

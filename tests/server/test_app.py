@@ -9,9 +9,9 @@ import pytest
 from flwr.app import Context, RecordDict
 from flwr.serverapp import Grid
 
-from echofm_core.errors import ResumeError
-from echofm_core.plan import Plan
+from echofm_core.plan.document import Plan
 from echofm_core.run_claim import held
+from echofm_core.runtime.errors import ResumeError
 from server.app import app
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from echofm_core.errors import EchoFMError, PlanError, ResumeError
+from echofm_core.runtime.errors import EchoFMError, PlanError, ResumeError
 from server.commands import run
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from echofm_core.errors import FederationError
+from echofm_core.runtime.errors import FederationError
 from server import flower
 from server.provision import Kit
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from echofm_core.checksum import digest
 from echofm_core.contract import Phase, Weights
-from echofm_core.errors import ResumeError
+from echofm_core.runtime.checksum import digest
+from echofm_core.runtime.errors import ResumeError
 from server.journal import Entry, Journal, SiteEntry
 
 PLAN = "a" * 64

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from echofm_core.errors import DataRootError
+from echofm_core.runtime.errors import DataRootError
 from server.health import serving
 from server.provision import Kit, Ports, provision
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from echofm_core.checksum import digest
-from echofm_core.errors import FederationError
+from echofm_core.runtime.checksum import digest
+from echofm_core.runtime.errors import FederationError
 from server import replies
 from server.replies import Turnstile
 from tests.federation.remote import RemoteGrid

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from echofm_core.contract import Score, Scored, SiteResult, score_name
-from echofm_core.errors import RefusedUpdateError
+from echofm_core.runtime.errors import RefusedUpdateError
 from echofm_core.tasks import Task
 from server.result_admission import ENDS, ExpectedResult, admit_result, metric_names
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from echofm_core.errors import FederationError, PlanError
+from echofm_core.runtime.errors import FederationError, PlanError
 from server.watch import told, watch
 
 APP = """

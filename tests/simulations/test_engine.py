@@ -17,7 +17,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, 
 from flwr.clientapp import ClientApp
 from flwr.serverapp.strategy import FedAvg
 
-from echofm_core.errors import EngineError
+from echofm_core.runtime.errors import EngineError
 from simulations.engine import Engine
 from tests.federation.toy_phase import START, settings, train
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from echofm_core.errors import EnvironmentClashError, PlanError
+from echofm_core.runtime.errors import EnvironmentClashError, PlanError
 from echofm_core.tracking import listener
 from echofm_core.tracking.config import TrackerName
 from tests.tracking.made import finetune, plan

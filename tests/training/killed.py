@@ -14,16 +14,16 @@ from pathlib import Path
 
 import torch
 
-from echofm_core.checksum import digest
 from echofm_core.contract import DECODER, ENCODER, HEADS, STF_NET, Phase
-from echofm_core.data.timeline import Pick
+from echofm_core.data.formats.timeline import Pick
 from echofm_core.data.windows import ClipWindows, Window
 from echofm_core.models.build import build_autoencoder, build_echo_model
 from echofm_core.models.weights import to_arrays
+from echofm_core.runtime.checksum import digest
 from echofm_core.training.augment_config import AugmentationConfig
 from echofm_core.training.context import RoundReport
-from echofm_core.training.finetune import finetune_round
-from echofm_core.training.pretrain import pretrain_round
+from echofm_core.training.objectives.finetune import finetune_round
+from echofm_core.training.objectives.pretrain import pretrain_round
 from tests.training.site import PLAN, context, make_site
 
 #: Everything that a round carries from step to step, and what draws at random in it.

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from echofm_core.data.clip_store import build_store
 from echofm_core.data.config import DataConfig
 from echofm_core.data.manifest import manifest_from_rows
+from echofm_core.data.store.clip_store import build_store
 from echofm_core.data.windows import ClipWindows
 from echofm_core.models.config import ModelConfig
-from echofm_core.plan import Plan
+from echofm_core.plan.document import Plan
 from echofm_core.privacy.config import PrivacyConfig
 from echofm_core.tasks import Task
 from echofm_core.training.config import FinetuneConfig, PretrainConfig

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from echofm_core.errors import PlanError
-from echofm_core.plan import load_plan, plan_from_mapping
+from echofm_core.plan.document import load_plan, plan_from_mapping
+from echofm_core.runtime.errors import PlanError
 from echofm_core.tasks import Task
 from echofm_core.training.config import Precision, class_count
 

@@ -9,21 +9,21 @@ from pathlib import Path
 import pytest
 import torch
 
-from echofm_core.checksum import digest
 from echofm_core.contract import ENCODER, HEADS, LORA_A, LORA_B, STF_NET, group_of
 from echofm_core.data.windows import ClipWindows
 from echofm_core.models.build import build_tuned_model
 from echofm_core.models.lora_config import LoraConfig
 from echofm_core.models.weights import named_weights, to_arrays
 from echofm_core.privacy.ledger import Ledger
+from echofm_core.runtime.checksum import digest
 from echofm_core.training.config import FinetuneConfig, TuneMode
 from echofm_core.training.context import LocalContext, RoundReport
-from echofm_core.training.distributed.job_folder import JobFolder, Terms
-from echofm_core.training.distributed.ranks import ALONE
-from echofm_core.training.finetune import finetune_round
+from echofm_core.training.execution.job_folder import JobFolder, Terms
+from echofm_core.training.execution.ranks import ALONE
+from echofm_core.training.objectives.finetune import finetune_round
 from tests.training.killed import OPTIONS, MortalWindows
+from tests.training.objectives.test_finetune import LABELLED
 from tests.training.site import PLAN, context, private
-from tests.training.test_finetune import LABELLED
 
 ALL = [ENCODER, LORA_A, LORA_B, STF_NET, HEADS]
 

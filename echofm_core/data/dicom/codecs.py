@@ -25,8 +25,8 @@ from echofm_core.data.colour import SIDE
 from echofm_core.data.dicom.form import Samples, form_of
 from echofm_core.data.dicom.run_length import decode_run_length
 from echofm_core.data.limits import LARGEST_FRAME
-from echofm_core.errors import UnreadableFileError
-from echofm_core.extras import install
+from echofm_core.runtime.errors import UnreadableFileError
+from echofm_core.runtime.extras import install
 
 #: What an optional codec needs.
 EXTRA, PACKAGE = "codecs", "imagecodecs"

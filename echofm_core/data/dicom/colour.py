@@ -24,7 +24,7 @@ from echofm_core.data.dicom.native import read_native
 from echofm_core.data.dicom.part10 import Object, open_object
 from echofm_core.data.dicom.streams import some_colours
 from echofm_core.data.hush import hushed
-from echofm_core.errors import UnreadableFileError
+from echofm_core.runtime.errors import UnreadableFileError
 
 #: Bytes read of a file; a second or two of most cines.
 READ = 4 * 2**20

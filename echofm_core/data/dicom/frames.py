@@ -19,7 +19,7 @@ from echofm_core.data.dicom.part10 import Object, open_object
 from echofm_core.data.dicom.streams import read_stream
 from echofm_core.data.hush import hushed
 from echofm_core.data.limits import check_pixels
-from echofm_core.errors import UnreadableFileError
+from echofm_core.runtime.errors import UnreadableFileError
 
 
 def read_cine(file: Path) -> Cine:

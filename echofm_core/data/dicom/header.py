@@ -19,7 +19,7 @@ from echofm_core.data.dicom.part10 import read_dataset
 from echofm_core.data.dicom.sector import Box
 from echofm_core.data.limits import believable_rate
 from echofm_core.data.pixel_size import PixelSize, believable_size
-from echofm_core.errors import UnreadableFileError
+from echofm_core.runtime.errors import UnreadableFileError
 
 T = TypeVar("T")
 

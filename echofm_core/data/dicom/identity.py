@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from echofm_core.data.dicom.part10 import read_dataset
-from echofm_core.errors import UnreadableFileError
+from echofm_core.runtime.errors import UnreadableFileError
 
 TAGS = ["PatientID", "StudyInstanceUID", "PatientSex", "PatientAge"]
 _AGE = re.compile(r"(\d{1,3})([YMWD])")

@@ -27,7 +27,7 @@ from pydicom.uid import (
 )
 
 from echofm_core.data.kinds import begins_with_element
-from echofm_core.errors import UnreadableFileError
+from echofm_core.runtime.errors import UnreadableFileError
 
 # pydicom names files, and quotes what it finds odd when an element is read: so, maybe, a patient.
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from echofm_core.data.dicom.text import LIT, is_text
 from echofm_core.data.dicom.wedge import fit_wedge
-from echofm_core.errors import UnreadableFileError
+from echofm_core.runtime.errors import UnreadableFileError
 
 #: At most so many frames, and a picture of about so many pixels on its longer side, are looked at.
 FRAMES, SIDE = 32, 640

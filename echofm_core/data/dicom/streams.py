@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from echofm_core.data.hush import hushed
 from echofm_core.data.limits import check_pixels
-from echofm_core.errors import UnreadableFileError
+from echofm_core.runtime.errors import UnreadableFileError
 
 #: Frames that are looked at, as none can be chosen without decoding those before: one of so many,
 #: of the first so many. That is a beat.

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from echofm_core.data.clip_store import ClipStore
 from echofm_core.data.dicom.text import LIT
 from echofm_core.data.findings import Findings, Severity
+from echofm_core.data.store.clip_store import ClipStore
 
 #: Percentage points by which EF may differ from what its volumes give: rounding of all three.
 EF_TOLERANCE = 2.0

@@ -11,8 +11,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from echofm_core.console import progress
-from echofm_core.data.clip_store import ClipStore, build_store
 from echofm_core.data.config import DataConfig
 from echofm_core.data.doctor import checks
 from echofm_core.data.doctor.diagnosis import Diagnosis
@@ -24,10 +22,12 @@ from echofm_core.data.readers._api import Reader
 from echofm_core.data.readers.generic import LOOSE, has_loose_files, read_loose
 from echofm_core.data.readers.private_names import is_published, secret_at
 from echofm_core.data.readers.registry import Reading, find_layouts, joined, read_layout, readers
-from echofm_core.errors import DataRootError
+from echofm_core.data.store.clip_store import ClipStore, build_store
 from echofm_core.phantom.patients import is_phantom
-from echofm_core.preflight import check_places
-from echofm_core.randomness import stream
+from echofm_core.plan.preflight import check_places
+from echofm_core.runtime.console import progress
+from echofm_core.runtime.errors import DataRootError
+from echofm_core.runtime.randomness import stream
 
 #: Side of the frames that are looked at, in pixels.
 SIZE = 112

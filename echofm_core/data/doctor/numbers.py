@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from echofm_core.data.findings import Severity
-from echofm_core.plural import many
+from echofm_core.runtime.text import many
 
 
 @dataclass(frozen=True, slots=True)

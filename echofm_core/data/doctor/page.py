@@ -22,7 +22,7 @@ from echofm_core.pages.files import png_bytes, write_whole
 from echofm_core.pages.grid import printable
 from echofm_core.pages.style import png_uri
 from echofm_core.pages.template import write_page as write_template
-from echofm_core.plural import many
+from echofm_core.runtime.text import many
 
 PAGE, PICTURE, RECORD, FINDINGS = "doctor.html", "contact_sheet.png", "doctor.json", "findings.csv"
 #: Which file a hash stands for; written only where findings have one.

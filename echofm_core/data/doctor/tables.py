@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from echofm_core.data.doctor.count import QUANTITIES, VOCABULARY
 from echofm_core.data.doctor.numbers import Part, Summary
 from echofm_core.pages.grid import Grid, printable
-from echofm_core.plural import many
+from echofm_core.runtime.text import many
 
 UNKNOWN = "unknown"
 #: Most frequent values of an open vocabulary that are shown; the others are counted.

@@ -14,7 +14,8 @@ class Reader(Protocol):
     """One data set's layout.
 
     A reader never changes what it reads, survives every known error of its source (each becomes
-    a finding), and raises only :class:`echofm_core.errors.DataRootError`, when nothing is usable.
+    a finding), and raises only :class:`~echofm_core.runtime.errors.DataRootError`, when
+    nothing is usable.
     """
 
     dataset: str

@@ -14,7 +14,7 @@ from echofm_core.data.dicom.colour import shows_colour
 from echofm_core.data.dicom.header import Header, ObjectKind, read_header
 from echofm_core.data.findings import Findings, Severity
 from echofm_core.data.readers._source import Refusal, file_at
-from echofm_core.errors import UnreadableFileError
+from echofm_core.runtime.errors import UnreadableFileError
 
 REASONS = {
     ObjectKind.STILL: "The object has one frame.",

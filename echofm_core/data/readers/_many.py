@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from echofm_core.console import progress
 from echofm_core.data.crew import cores, over_jobs
 from echofm_core.data.kinds import Kind, kind_of
-from echofm_core.errors import DataRootError, StoreError
+from echofm_core.runtime.console import progress
+from echofm_core.runtime.errors import DataRootError, StoreError
 
 F = TypeVar("F")
 R = TypeVar("R")

@@ -12,7 +12,7 @@ from echofm_core.data.findings import Findings, Severity
 from echofm_core.data.readers._measurement_names import Key, is_alike, key_of
 from echofm_core.data.readers._stream import stream_columns
 from echofm_core.data.readers._tables import read_table
-from echofm_core.errors import DataRootError
+from echofm_core.runtime.errors import DataRootError
 
 STUDIES = "echo-study-list.csv"
 COLUMNS = ("subject_id", "measurement_id", "test_type", "measurement", "result", "unit")

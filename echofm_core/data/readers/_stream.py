@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from echofm_core.console import progress
-from echofm_core.errors import DataRootError
+from echofm_core.runtime.console import progress
+from echofm_core.runtime.errors import DataRootError
 
 #: From this size on, in MB on disk, reading takes seconds and shows its progress.
 LARGE = 32

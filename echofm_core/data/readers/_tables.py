@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 
 from echofm_core.data.findings import Findings, Severity
-from echofm_core.errors import DataRootError
+from echofm_core.runtime.errors import DataRootError
 
 #: What a table may have: bytes, bytes for each one packed unless it has only a few, and cells,
 #: where a row by itself takes the memory of ``PER_ROW`` cells.

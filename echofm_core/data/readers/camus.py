@@ -16,8 +16,8 @@ from pathlib import Path
 import pandas as pd
 
 from echofm_core.data.findings import Findings, Severity
+from echofm_core.data.formats.nifti import read_settings, read_text, sequence_shape, systole_first
 from echofm_core.data.manifest import Split, manifest_from_rows
-from echofm_core.data.nifti import read_settings, read_text, sequence_shape, systole_first
 from echofm_core.data.readers._source import (
     frame_rate,
     label,
@@ -27,7 +27,7 @@ from echofm_core.data.readers._source import (
     usable_file,
     volumes_in_order,
 )
-from echofm_core.errors import UnreadableFileError
+from echofm_core.runtime.errors import UnreadableFileError
 from echofm_core.tasks import Task
 
 VIEWS = {"2CH": "A2C", "4CH": "A4C"}

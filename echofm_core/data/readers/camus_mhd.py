@@ -15,11 +15,11 @@ from pathlib import Path
 import pandas as pd
 
 from echofm_core.data.findings import Findings
+from echofm_core.data.formats.mhd import read_header
 from echofm_core.data.manifest import Split, manifest_from_rows
-from echofm_core.data.mhd import read_header
 from echofm_core.data.readers._source import usable_file
 from echofm_core.data.readers.camus import VIEWS, settings_columns
-from echofm_core.errors import UnreadableFileError
+from echofm_core.runtime.errors import UnreadableFileError
 
 PARTS = {"training": Split.TRAIN, "testing": Split.TEST}
 

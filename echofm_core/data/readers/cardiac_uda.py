@@ -16,10 +16,10 @@ from pathlib import Path
 import pandas as pd
 
 from echofm_core.data.findings import Findings
+from echofm_core.data.formats.nifti import sequence_shape
 from echofm_core.data.manifest import manifest_from_rows
-from echofm_core.data.nifti import sequence_shape
 from echofm_core.data.readers._source import safe_name, usable_file
-from echofm_core.errors import UnreadableFileError
+from echofm_core.runtime.errors import UnreadableFileError
 
 _SITE = re.compile(r"Site_(?P<hospital>[A-Za-z]+)_\d+")
 _IMAGE = re.compile(r"(?P<patient>patient-?\d+)-(?P<view>\d+)_image\.nii(\.gz)?")

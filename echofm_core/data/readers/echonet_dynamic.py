@@ -23,7 +23,7 @@ from echofm_core.data.readers._source import (
     volumes_in_order,
 )
 from echofm_core.data.readers._tables import Table, all_train_without, read_table
-from echofm_core.errors import DataRootError
+from echofm_core.runtime.errors import DataRootError
 from echofm_core.tasks import Task
 
 SPLITS = {"TRAIN": Split.TRAIN, "VAL": Split.VALIDATION, "TEST": Split.TEST}

@@ -27,7 +27,7 @@ from echofm_core.data.readers._source import (
 )
 from echofm_core.data.readers._splits import most_held_out
 from echofm_core.data.readers._tables import all_train_without, read_table
-from echofm_core.errors import DataRootError
+from echofm_core.runtime.errors import DataRootError
 from echofm_core.tasks import Task
 
 VIEWS = ("A4C", "PSAX")

@@ -20,6 +20,7 @@ import pandas as pd
 from echofm_core.data.dicom.header import ObjectKind
 from echofm_core.data.dicom.identity import Identity, read_identity
 from echofm_core.data.findings import Findings, Severity
+from echofm_core.data.formats.video_look import Sight, look_at_video
 from echofm_core.data.kinds import CINES, CINES_NAMED, Kind, kind_of
 from echofm_core.data.manifest import Split, manifest_from_rows
 from echofm_core.data.pseudonym import new_secret, pseudonym, read_secret
@@ -38,8 +39,7 @@ from echofm_core.data.readers._source import (
 from echofm_core.data.readers._splits import most_held_out
 from echofm_core.data.readers.mapping import NAME, Mapping, load_mapping
 from echofm_core.data.readers.own_table import Entry, read_entries
-from echofm_core.data.video_look import Sight, look_at_video
-from echofm_core.errors import UnreadableFileError
+from echofm_core.runtime.errors import UnreadableFileError
 from echofm_core.tasks import VIEWS, Task
 
 LOOSE = "own_files"

@@ -17,10 +17,10 @@ from pathlib import Path
 import pandas as pd
 
 from echofm_core.data.findings import Findings, Severity
+from echofm_core.data.formats.sheet import read_sheet
 from echofm_core.data.manifest import manifest_from_rows
 from echofm_core.data.readers._source import usable_file
-from echofm_core.data.sheet import read_sheet
-from echofm_core.errors import DataRootError
+from echofm_core.runtime.errors import DataRootError
 
 VIEWS = ("A4C", "A2C")
 #: ``ES0001 _4CH_1``, ``ES00084 N_4CH_3``, ``ES000101_CH2_1``.

@@ -12,8 +12,8 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, ValidationError, field_validator
 
 from echofm_core.data.manifest import Split
-from echofm_core.errors import DataRootError
-from echofm_core.section import Section
+from echofm_core.plan.section import Section
+from echofm_core.runtime.errors import DataRootError
 from echofm_core.tasks import VIEWS
 
 NAME = "echofm.toml"

@@ -28,7 +28,7 @@ from echofm_core.data.readers._many import files_below, over_files
 from echofm_core.data.readers._mimic_measurements import study_labels
 from echofm_core.data.readers._source import Refusal, safe_name
 from echofm_core.data.readers._stream import stream_columns
-from echofm_core.errors import DataRootError
+from echofm_core.runtime.errors import DataRootError
 from echofm_core.tasks import Task
 
 RECORDS = "echo-record-list.csv"

@@ -18,7 +18,7 @@ from echofm_core.data.findings import Findings, Severity
 from echofm_core.data.readers._source import LIKE_A_FRACTION, disagreement, number
 from echofm_core.data.readers._tables import read_table
 from echofm_core.data.readers.mapping import Fractions, Mapping
-from echofm_core.plural import many
+from echofm_core.runtime.text import many
 
 #: How findings name the table; its real name may tell something.
 TABLE = "table"

@@ -17,8 +17,8 @@ import pandas as pd
 from echofm_core.data.findings import Findings
 from echofm_core.data.people import PUBLISHED
 from echofm_core.data.pseudonym import new_secret, pseudonym, read_secret
-from echofm_core.errors import DataRootError
-from echofm_core.plural import many
+from echofm_core.runtime.errors import DataRootError
+from echofm_core.runtime.text import many
 
 #: The secret's file at a layout's top, unless another is given.
 SECRET = "echofm.secret"

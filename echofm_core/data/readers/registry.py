@@ -27,8 +27,8 @@ from echofm_core.data.readers.mimic_iv_echo import MimicIvEchoReader
 from echofm_core.data.readers.mimic_lvvol_a4c import MimicLvvolA4cReader
 from echofm_core.data.readers.private_names import secret_at, without_names
 from echofm_core.data.readers.tmed2 import Tmed2Reader
-from echofm_core.errors import DataRootError
-from echofm_core.preflight import check_roots
+from echofm_core.plan.preflight import check_roots
+from echofm_core.runtime.errors import DataRootError
 
 
 def readers(config: DataConfig) -> tuple[Reader, ...]:

@@ -32,15 +32,15 @@ import pandas as pd
 
 from echofm_core.data.config import Development, Tmed2Config, Tmed2Form
 from echofm_core.data.findings import Findings, Severity
+from echofm_core.data.formats.stills import is_readable
 from echofm_core.data.manifest import Split, manifest_from_rows
 from echofm_core.data.readers._many import over_files
 from echofm_core.data.readers._source import (
     inside,
 )
 from echofm_core.data.readers._tables import Table, read_table
-from echofm_core.data.stills import is_readable
-from echofm_core.errors import DataRootError
-from echofm_core.plural import many
+from echofm_core.runtime.errors import DataRootError
+from echofm_core.runtime.text import many
 from echofm_core.tasks import VIEWS
 
 LABELS = "labels_per_image.csv"

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from echofm_core.errors import CheckpointError
+from echofm_core.runtime.errors import CheckpointError
 
 _PART = re.compile(r"(.+\.attn)\.(q|k|v|qkv)\.(weight|bias)")
 

@@ -11,7 +11,7 @@ from echofm_core.models.checkpoints.files import Source
 from echofm_core.models.checkpoints.layouts import Layout
 from echofm_core.models.checkpoints.wish import InputScale
 from echofm_core.models.patches import PatchGrid
-from echofm_core.plan import Plan
+from echofm_core.plan.document import Plan
 
 LICENCE = (
     "**Mind the licence.** The public VideoMAE weights are CC BY-NC 4.0: attribution, no "

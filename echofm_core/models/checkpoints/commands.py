@@ -58,9 +58,9 @@ def import_model(
     * `echofm model import videomae-base/ --out weights/videomae --pixels 112`
     * `echofm model import checkpoint.pth --out weights/videomae --size base`
     """
-    from echofm_core.console import console
     from echofm_core.models.checkpoints.card import LICENCE, plan_lines, steps
     from echofm_core.models.checkpoints.importer import import_checkpoint
+    from echofm_core.runtime.console import console
 
     wish = Wish(
         size=size,

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from echofm_core.contract import DECODER, ENCODER, group_of
-from echofm_core.errors import CheckpointError
 from echofm_core.models.checkpoints.attention import fuse_attention
 from echofm_core.models.checkpoints.files import Source
 from echofm_core.models.checkpoints.fold import fold_patch_embedding, fold_prediction
@@ -21,7 +20,8 @@ from echofm_core.models.checkpoints.shapes import check_tensors, count_blocks
 from echofm_core.models.checkpoints.wish import InputScale, Wish
 from echofm_core.models.config import ENCODER_SHAPES, EncoderShape, ModelSize
 from echofm_core.models.masked_autoencoder import MaskedAutoencoder
-from echofm_core.plan import Plan, plan_from_mapping
+from echofm_core.plan.document import Plan, plan_from_mapping
+from echofm_core.runtime.errors import CheckpointError
 
 #: What every published VideoMAE saw, where its configuration says nothing.
 TRAINED_FRAMES, TRAINED_PIXELS = 16, 224

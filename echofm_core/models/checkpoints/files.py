@@ -16,8 +16,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from echofm_core.errors import CheckpointError
-from echofm_core.plural import many
+from echofm_core.runtime.errors import CheckpointError
+from echofm_core.runtime.text import many
 
 #: What Hugging Face and `accelerate` call the weights in a folder; the first that is there counts.
 FOLDER_NAMES = (

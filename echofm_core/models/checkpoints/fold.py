@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from echofm_core.data.windows import MEAN, SD
-from echofm_core.errors import CheckpointError
 from echofm_core.models.checkpoints.wish import InputScale
+from echofm_core.runtime.errors import CheckpointError
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,13 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from echofm_core.errors import CheckpointError
 from echofm_core.models.checkpoints.card import card
 from echofm_core.models.checkpoints.convert import Conversion, convert
 from echofm_core.models.checkpoints.files import Source, read_source
 from echofm_core.models.checkpoints.wish import Wish
 from echofm_core.models.saved import save_model
 from echofm_core.pages.files import partial_path
+from echofm_core.runtime.errors import CheckpointError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

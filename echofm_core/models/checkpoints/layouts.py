@@ -10,9 +10,9 @@ from enum import StrEnum
 import torch
 from torch import Tensor
 
-from echofm_core.errors import CheckpointError
 from echofm_core.models.patches import position_code
-from echofm_core.plural import many
+from echofm_core.runtime.errors import CheckpointError
+from echofm_core.runtime.text import many
 
 
 class Layout(StrEnum):

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from echofm_core.contract import group_of
-from echofm_core.errors import CheckpointError
 from echofm_core.models.checkpoints.layouts import Named
 from echofm_core.models.masked_autoencoder import MaskedAutoencoder
 from echofm_core.models.patches import PatchGrid
+from echofm_core.runtime.errors import CheckpointError
 
 #: Complaints of one kind that a message spells out.
 SHOWN = 5

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from echofm_core.checksum import digest
 from echofm_core.contract import ENCODER, Weights, group_of
-from echofm_core.errors import CheckpointError, PlanError
 from echofm_core.models import weights as files
 from echofm_core.models.patches import PatchGrid
 from echofm_core.models.saved import WEIGHTS
-from echofm_core.plan import Plan, plan_from_json
+from echofm_core.plan.document import Plan, plan_from_json
+from echofm_core.runtime.checksum import digest
+from echofm_core.runtime.errors import CheckpointError, PlanError
 
 
 def pin_start(plan: Plan) -> Plan:

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from echofm_core.console import Meter
 from echofm_core.phantom.anatomy import chamber_labels
 from echofm_core.phantom.heart import draw_heart
 from echofm_core.phantom.patients import Exam, Institution, examine
 from echofm_core.phantom.scanners import CAMUS, Scanner
 from echofm_core.phantom.views import View
 from echofm_core.phantom.writers.nifti import write_nifti
+from echofm_core.runtime.console import Meter
 
 EF_MEAN, EF_SD = 52.0, 12.5
 VIEWS = {"2CH": View.A2C, "4CH": View.A4C}

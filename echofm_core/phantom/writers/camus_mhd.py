@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from echofm_core.console import Meter
 from echofm_core.phantom.heart import draw_heart
 from echofm_core.phantom.patients import Exam, Institution, examine
 from echofm_core.phantom.scanners import CAMUS, Scanner
 from echofm_core.phantom.writers.camus import AGES, EF_MEAN, EF_SD, VIEWS
+from echofm_core.runtime.console import Meter
 
 #: The patient whose end-systole comes first; those that planted errors need.
 TURNED, NEEDED = "training/patient0002", 3

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from echofm_core.console import Meter
 from echofm_core.phantom.anatomy import chamber_labels
 from echofm_core.phantom.heart import draw_heart
 from echofm_core.phantom.patients import Institution, examine
 from echofm_core.phantom.scanners import ECHONET
 from echofm_core.phantom.views import View
 from echofm_core.phantom.writers.nifti import write_nifti
+from echofm_core.runtime.console import Meter
 
 EF_MEAN, EF_SD = 58.0, 9.0
 FRAMES, MASKED = 36, 5

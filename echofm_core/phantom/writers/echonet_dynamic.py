@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from echofm_core.console import Meter
 from echofm_core.phantom.anatomy import cavity_outline
 from echofm_core.phantom.heart import draw_heart
 from echofm_core.phantom.patients import Exam, Institution, examine, write_table
 from echofm_core.phantom.scanners import ECHONET, Scanner
 from echofm_core.phantom.views import View
 from echofm_core.phantom.writers.video import NO_VIDEO, write_avi
+from echofm_core.runtime.console import Meter
 
 EF_MEAN, EF_SD = 56.0, 13.0
 #: Frames a second: mostly 50, as published.

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from echofm_core.console import Meter
 from echofm_core.phantom.heart import Heart, draw_heart
 from echofm_core.phantom.patients import Institution, examine, write_table
 from echofm_core.phantom.scanners import ECHONET
 from echofm_core.phantom.views import View
 from echofm_core.phantom.writers.video import write_avi
+from echofm_core.runtime.console import Meter
 
 EF_MEAN, EF_SD = 57.0, 11.0
 SCANNER = replace(ECHONET, height=160, width=216, apex=(108, 8), radius=146, fps=40, gain=1)

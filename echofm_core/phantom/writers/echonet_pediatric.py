@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from echofm_core.console import Meter
 from echofm_core.phantom.heart import draw_heart
 from echofm_core.phantom.patients import Exam, Institution, examine, write_table
 from echofm_core.phantom.scanners import ECHONET
 from echofm_core.phantom.views import View
 from echofm_core.phantom.writers.video import NO_VIDEO, write_avi
+from echofm_core.runtime.console import Meter
 
 EF_MEAN, EF_SD = 61.0, 8.0
 VIEWS = {"A4C": View.A4C, "PSAX": View.PSAX_LV}

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from echofm_core.console import Meter
 from echofm_core.phantom.heart import draw_heart
 from echofm_core.phantom.patients import Institution, examine
 from echofm_core.phantom.scanners import ECHONET
 from echofm_core.phantom.views import View
 from echofm_core.phantom.writers.video import NO_VIDEO, write_avi
+from echofm_core.runtime.console import Meter
 
 EF_MEAN, EF_SD = 50.0, 12.0
 VIEWS = {"A4C": (View.A4C, "4CH"), "A2C": (View.A2C, "CH2")}

@@ -11,7 +11,6 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from echofm_core.console import Meter
 from echofm_core.phantom.heart import Heart, draw_heart
 from echofm_core.phantom.overlay import burn_in, colour_flow
 from echofm_core.phantom.patients import Exam, Institution, examine, write_table
@@ -19,6 +18,7 @@ from echofm_core.phantom.scanners import MIMIC
 from echofm_core.phantom.views import View
 from echofm_core.phantom.writers import dicom
 from echofm_core.phantom.writers.mimic_exams import STUDIES, TABLE, Exams
+from echofm_core.runtime.console import Meter
 
 EF_MEAN, EF_SD = 54.0, 13.0
 #: Frames of a cine, and cines of a study.

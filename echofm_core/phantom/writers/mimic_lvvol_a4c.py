@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from echofm_core.console import Meter
 from echofm_core.phantom.heart import draw_heart
 from echofm_core.phantom.overlay import burn_in
 from echofm_core.phantom.patients import Exam, Institution, examine, write_table
 from echofm_core.phantom.scanners import MIMIC
 from echofm_core.phantom.views import View
 from echofm_core.phantom.writers import dicom
+from echofm_core.runtime.console import Meter
 
 EF_MEAN, EF_SD = 53.0, 14.0
 FRAMES = 44

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from echofm_core.console import Meter
 from echofm_core.data.pseudonym import pseudonym
 from echofm_core.phantom.heart import draw_heart
 from echofm_core.phantom.overlay import burn_in
@@ -14,6 +13,7 @@ from echofm_core.phantom.scanners import MIMIC
 from echofm_core.phantom.views import View
 from echofm_core.phantom.writers import dicom
 from echofm_core.phantom.writers.video import NO_VIDEO, write_avi
+from echofm_core.runtime.console import Meter
 
 DATASET = "phantom_infirmary"
 EF_MEAN, EF_SD = 52.0, 13.0

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from echofm_core.console import Meter
 from echofm_core.phantom.heart import Heart, draw_heart
 from echofm_core.phantom.patients import Exam, Institution, examine, write_table
 from echofm_core.phantom.scanners import TMED
 from echofm_core.phantom.views import View
+from echofm_core.runtime.console import Meter
 
 EF_MEAN, EF_SD = 58.0, 9.0
 #: Published names of the grades, and shares that follow the published 126/171/301 studies.

@@ -24,10 +24,10 @@ from echofm_core.data.dicom.colour import shows_colour
 from echofm_core.data.dicom.header import ObjectKind, read_header
 from echofm_core.data.readers._dicom import Look, look
 from echofm_core.data.readers._source import Refusal
-from echofm_core.errors import UnreadableFileError
 from echofm_core.phantom.overlay import burn_in, colour_flow
 from echofm_core.phantom.scanners import MIMIC
 from echofm_core.phantom.writers import dicom
+from echofm_core.runtime.errors import UnreadableFileError
 from tests.data.dicom.made import jpeg_2000, run_length, sample, write_encapsulated
 from tests.data.files import header, save_dicom, speckle, with_pixels
 

@@ -11,7 +11,7 @@ from pydicom.encaps import encapsulate, encapsulate_extended
 from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, RLELossless
 
 from echofm_core.data.dicom.frames import read_cine
-from echofm_core.errors import UnreadableFileError
+from echofm_core.runtime.errors import UnreadableFileError
 from tests.data.dicom.made import cine, jpeg, jpeg_2000, run_length, write_encapsulated
 
 FRAMES = cine(6)

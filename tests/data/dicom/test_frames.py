@@ -11,7 +11,7 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossl
 from echofm_core.data.decode import decode_clip
 from echofm_core.data.dicom.frames import read_cine
 from echofm_core.data.dicom.header import ObjectKind, read_header
-from echofm_core.errors import UnreadableFileError
+from echofm_core.runtime.errors import UnreadableFileError
 from tests.data.dicom.made import run_length, write_encapsulated
 from tests.data.files import (
     CINE_CLASS,

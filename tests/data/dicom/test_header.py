@@ -22,7 +22,7 @@ from echofm_core.data.dicom.header import (
     read_header,
     timing,
 )
-from echofm_core.errors import UnreadableFileError
+from echofm_core.runtime.errors import UnreadableFileError
 from tests.data.dicom.made import sample
 from tests.data.files import STILL_CLASS, damage, header, region, speckle, write_jpeg_cine
 

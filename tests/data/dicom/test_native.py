@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import RLELossless
 
 from echofm_core.data.dicom.frames import read_cine
-from echofm_core.errors import UnreadableFileError
+from echofm_core.runtime.errors import UnreadableFileError
 from tests.data.dicom.made import cine, run_length, write_encapsulated
 from tests.data.files import header, save_dicom, speckle, with_pixels
 

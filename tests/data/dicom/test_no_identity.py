@@ -17,8 +17,8 @@ from pydicom.dataset import Dataset
 
 from echofm_core.data.decode import decode_clip
 from echofm_core.data.dicom import header, identity
-from echofm_core.errors import UnreadableFileError
 from echofm_core.phantom.institutions import Layout, write_institutions
+from echofm_core.runtime.errors import UnreadableFileError
 from tests.support.commands import Echofm
 
 #: Representations whose values can tell of a person, a visit or a place.

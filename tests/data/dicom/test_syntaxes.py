@@ -14,7 +14,7 @@ from pydicom.filewriter import dcmwrite
 
 from echofm_core.data.dicom import codecs
 from echofm_core.data.dicom.frames import read_cine
-from echofm_core.errors import UnreadableFileError
+from echofm_core.runtime.errors import UnreadableFileError
 from tests.data.dicom.made import ENCODERS, cine, jpeg, jpeg_2000, sample, write_encapsulated
 from tests.data.files import header, save_dicom, with_pixels, write_avi
 

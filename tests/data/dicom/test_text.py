@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from pydicom.data import get_testdata_file
 from pydicom.examples import get_path
 
-from echofm_core.data.clip_store import build_store
 from echofm_core.data.config import DataConfig
 from echofm_core.data.decode import decode_clip
 from echofm_core.data.dicom.sector import NoSectorError, crop, find_sector
 from echofm_core.data.dicom.text import burnt_in, is_text
 from echofm_core.data.findings import Severity
 from echofm_core.data.manifest import manifest_from_rows
+from echofm_core.data.store.clip_store import build_store
 from echofm_core.phantom.heart import draw_heart
 from echofm_core.phantom.patients import examine
 from echofm_core.phantom.views import View

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from echofm_core.data.clip_store import ClipStore, build_store
 from echofm_core.data.config import DataConfig
 from echofm_core.data.doctor import checks
 from echofm_core.data.findings import Findings
 from echofm_core.data.manifest import manifest_from_rows
+from echofm_core.data.store.clip_store import ClipStore, build_store
 from tests.data.files import speckle, write_avi, write_png
 
 

@@ -13,8 +13,8 @@ from pydicom.examples import get_path
 
 from echofm_core.data.doctor.diagnosis import Diagnosis
 from echofm_core.data.doctor.examine import Round, examine
-from echofm_core.errors import DataRootError
 from echofm_core.phantom.institutions import Layout, write_institutions
+from echofm_core.runtime.errors import DataRootError
 from tests.data.files import speckle, write_avi
 
 ROWS = "FileName,EF,ESV,EDV,Split\n" + "".join(f"0X{n},60,40,100,TRAIN\n" for n in range(6))

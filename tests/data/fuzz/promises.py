@@ -9,10 +9,10 @@ import pandas as pd
 
 from echofm_core.data.decode import Decoded, decode_clip, sources
 from echofm_core.data.findings import Findings, Severity
+from echofm_core.data.formats.timeline import Timeline
 from echofm_core.data.manifest import COLUMNS, validate
 from echofm_core.data.resize import letterbox, letterbox_mask
-from echofm_core.data.timeline import Timeline
-from echofm_core.errors import DataRootError, UnreadableFileError
+from echofm_core.runtime.errors import DataRootError, UnreadableFileError
 from tests.data.fuzz.harness import Format, Seed
 
 #: Characters of a message.

@@ -10,7 +10,7 @@ import pytest
 
 from echofm_core.data.decode import decode_clip
 from echofm_core.data.readers.generic import read_loose
-from echofm_core.errors import UnreadableFileError
+from echofm_core.runtime.errors import UnreadableFileError
 from tests.data.files import speckle, write_avi
 from tests.data.fuzz.harness import Format, Seed, assert_harmless, counts
 from tests.data.fuzz.mutations import boundary, fields_of, pick, poke

@@ -11,8 +11,8 @@ import pytest
 
 from echofm_core.data.readers._tables import read_table
 from echofm_core.data.readers.registry import READERS
-from echofm_core.errors import DataRootError
 from echofm_core.phantom.institutions import Layout, write_institutions
+from echofm_core.runtime.errors import DataRootError
 from tests.data.fuzz.harness import Format, Seed, assert_harmless, counts
 from tests.data.fuzz.mutations import pick
 from tests.data.fuzz.text import TEXT

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from echofm_core.data.crew import expendable, over_jobs
-from echofm_core.data.video_look import by_decord, look_at_video
-from echofm_core.errors import UnreadableFileError
+from echofm_core.data.formats.video_look import by_decord, look_at_video
+from echofm_core.runtime.errors import UnreadableFileError
 from tests.data.fuzz.harness import counts
 from tests.data.fuzz.worker import build, load
 

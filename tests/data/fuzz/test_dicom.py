@@ -17,7 +17,7 @@ from pydicom.examples import get_path
 from echofm_core.data.decode import decode_clip
 from echofm_core.data.dicom.sector import find_sector, lit_area
 from echofm_core.data.readers.generic import read_loose
-from echofm_core.errors import UnreadableFileError
+from echofm_core.runtime.errors import UnreadableFileError
 from tests.data.files import header, region, save_dicom, speckle, with_pixels
 from tests.data.fuzz.harness import Format, Seed, assert_harmless, counts
 from tests.data.fuzz.mutations import boundary, pick, poke

@@ -16,7 +16,7 @@ import pytest
 
 from echofm_core.data.findings import Findings
 from echofm_core.data.manifest import manifest_from_rows
-from echofm_core.errors import DataRootError
+from echofm_core.runtime.errors import DataRootError
 from tests.data.fuzz import harness
 from tests.data.fuzz.harness import Format, Seed, run, waits
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from echofm_core.data.readers.generic import GenericReader
-from echofm_core.errors import DataRootError
+from echofm_core.runtime.errors import DataRootError
 from tests.data.files import speckle, write_avi
 from tests.data.fuzz.harness import Format, Seed, assert_harmless, counts
 from tests.data.fuzz.mutations import pick

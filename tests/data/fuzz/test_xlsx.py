@@ -10,9 +10,9 @@ import numpy as np
 import openpyxl
 import pytest
 
+from echofm_core.data.formats.sheet import MOST_COLUMNS, read_sheet
 from echofm_core.data.readers.hmc_qu import HmcQuReader
-from echofm_core.data.sheet import MOST_COLUMNS, read_sheet
-from echofm_core.errors import DataRootError
+from echofm_core.runtime.errors import DataRootError
 from tests.data.files import speckle, write_avi
 from tests.data.fuzz.harness import Format, Seed, assert_harmless, counts
 from tests.data.fuzz.mutations import mutate, pick

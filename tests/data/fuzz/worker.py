@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from echofm_core.randomness import stream
+from echofm_core.runtime.randomness import stream
 from tests.data.fuzz.harness import Format, Seed
 from tests.data.fuzz.mutations import mutate, pick
 from tests.data.fuzz.promises import Hurt, examine

@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from echofm_core.data.clip_store import ClipStore, build_store
 from echofm_core.data.config import DataConfig
 from echofm_core.data.doctor.diagnosis import Diagnosis
 from echofm_core.data.doctor.examine import Round, examine
@@ -21,8 +20,9 @@ from echofm_core.data.findings import Findings
 from echofm_core.data.manifest import COLUMNS, validate
 from echofm_core.data.readers._api import Reader
 from echofm_core.data.readers.registry import READERS, read_roots
-from echofm_core.errors import DataRootError
+from echofm_core.data.store.clip_store import ClipStore, build_store
 from echofm_core.phantom.institutions import Layout, write_institutions
+from echofm_core.runtime.errors import DataRootError
 
 PATIENTS = {layout: 2 if layout is Layout.MIMIC_IV_ECHO else 6 for layout in Layout}
 #: EF and volumes as a layout's tables round them; the others write them in full.

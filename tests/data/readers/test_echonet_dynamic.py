@@ -7,7 +7,7 @@ import pytest
 
 from echofm_core.data.findings import Findings
 from echofm_core.data.readers.echonet_dynamic import EchoNetDynamicReader
-from echofm_core.errors import DataRootError
+from echofm_core.runtime.errors import DataRootError
 from tests.data.files import speckle, write_avi
 
 HEADER = "FileName,EF,ESV,EDV,FrameHeight,FrameWidth,FPS,NumberOfFrames,Split\n"

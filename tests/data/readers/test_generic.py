@@ -14,7 +14,7 @@ from echofm_core.data.pseudonym import pseudonym, write_secret
 from echofm_core.data.readers import _many, generic
 from echofm_core.data.readers._source import Refusal
 from echofm_core.data.readers.generic import GenericReader, _see, _Seen, read_loose
-from echofm_core.errors import DataRootError
+from echofm_core.runtime.errors import DataRootError
 from tests.data.files import header, speckle, write_avi, write_jpeg_cine
 
 MAPPING = """dataset = "north"

@@ -12,7 +12,7 @@ from echofm_core.data.findings import places_csv
 from echofm_core.data.pseudonym import pseudonym, write_secret
 from echofm_core.data.readers.private_names import SECRET, is_published
 from echofm_core.data.readers.registry import read_roots
-from echofm_core.errors import DataRootError
+from echofm_core.runtime.errors import DataRootError
 from tests.data.files import speckle, write_avi
 
 NAME = "ZEBRAFISH_QUINCY_19470131"

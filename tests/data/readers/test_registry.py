@@ -10,7 +10,7 @@ from echofm_core.data.people import PUBLISHED
 from echofm_core.data.readers.mimic_iv_echo import MimicIvEchoReader
 from echofm_core.data.readers.registry import FEW, READERS, find_layouts, read_roots, readers
 from echofm_core.data.readers.tmed2 import Tmed2Reader
-from echofm_core.errors import DataRootError
+from echofm_core.runtime.errors import DataRootError
 from tests.data.files import speckle, write_avi
 
 ROWS = "FileName,EF,ESV,EDV,Split\n0XA,60,40,100,TRAIN\n"

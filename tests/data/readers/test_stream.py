@@ -10,7 +10,7 @@ import pytest
 
 from echofm_core.data.readers import _stream
 from echofm_core.data.readers._stream import stream_columns
-from echofm_core.errors import DataRootError
+from echofm_core.runtime.errors import DataRootError
 
 TEXT = '\ufeffA, b ,c\n1,2,3\n\n4,"5,\n5"\n\0 7 ,8,9,10\n'
 ROWS = [("3", "1"), ("", "4"), ("9", "7")]

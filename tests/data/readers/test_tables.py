@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from echofm_core.data.readers._tables import parse_table, read_table
-from echofm_core.errors import DataRootError
+from echofm_core.runtime.errors import DataRootError
 
 
 @given(st.text(max_size=400))

@@ -7,14 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from echofm_core.data.clip_store import build_store
 from echofm_core.data.config import DataConfig, Development, Tmed2Config, Tmed2Form
 from echofm_core.data.findings import Findings
 from echofm_core.data.readers._many import MANY
 from echofm_core.data.readers.registry import read_roots
 from echofm_core.data.readers.tmed2 import Tmed2Reader
+from echofm_core.data.store.clip_store import build_store
 from echofm_core.data.windows import ClipWindows
-from echofm_core.errors import DataRootError
+from echofm_core.runtime.errors import DataRootError
 from tests.data.files import speckle, write_png
 
 BOTH = "view_and_diagnosis_labeled_set"

@@ -9,12 +9,12 @@ import torch
 from safetensors.torch import save_file
 from transformers import VideoMAEForPreTraining, VideoMAEModel
 
-from echofm_core.checksum import digest
 from echofm_core.models import weights as files
 from echofm_core.models.checkpoints.importer import Imported, import_checkpoint
 from echofm_core.models.checkpoints.layouts import Layout
 from echofm_core.models.checkpoints.wish import InputScale, Wish
-from echofm_core.plan import plan_from_json
+from echofm_core.plan.document import plan_from_json
+from echofm_core.runtime.checksum import digest
 from tests.models.checkpoints.made import (
     SEEN,
     State,

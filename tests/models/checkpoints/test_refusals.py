@@ -11,10 +11,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from echofm_core.errors import CheckpointError, PlanError
 from echofm_core.models.checkpoints.importer import import_checkpoint
 from echofm_core.models.checkpoints.wish import InputScale, Wish
 from echofm_core.models.config import ModelSize
+from echofm_core.runtime.errors import CheckpointError, PlanError
 from tests.models.checkpoints.made import SEEN, State, original, pretrained, saved_biases, write
 
 QUERY = "videomae.encoder.layer.2.attention.attention.query"

@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from echofm_core.checksum import digest
-from echofm_core.errors import CheckpointError, PlanError
 from echofm_core.models import weights as files
 from echofm_core.models.build import build_echo_model
 from echofm_core.models.checkpoints.importer import import_checkpoint
 from echofm_core.models.checkpoints.start import start_weights
 from echofm_core.models.saved import save_model
 from echofm_core.models.weights import to_arrays
-from echofm_core.plan import Plan, load_plan, plan_from_json
+from echofm_core.plan.document import Plan, load_plan, plan_from_json
+from echofm_core.runtime.checksum import digest
+from echofm_core.runtime.errors import CheckpointError, PlanError
 from tests.models.checkpoints.made import SEEN, pretrained, write
 from tests.models.small import small_plan
 

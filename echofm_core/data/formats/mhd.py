@@ -1,0 +1,130 @@
+"""MetaImage sequences: a text header and a raw file, as the earlier CAMUS release has them."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echofm_core.data.formats.nifti import as_grey, parse_settings
+from echofm_core.data.limits import check_pixels
+from echofm_core.data.pixel_size import PixelSize, believable_size
+from echofm_core.runtime.errors import UnreadableFileError
+
+TYPES = {
+    "MET_UCHAR": "u1",
+    "MET_CHAR": "i1",
+    "MET_USHORT": "u2",
+    "MET_SHORT": "i2",
+    "MET_FLOAT": "f4",
+    "MET_DOUBLE": "f8",
+}
+#: Bytes of a header: more is no header.
+LONGEST = 65536
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MetaHeader:
+    """What an ``.mhd`` file says.
+
+    Attributes:
+        shape: Frames, height and width.
+        dtype: Of an element.
+        raw, compressed: The file that holds the elements.
+        pixel: Size of a pixel; None where nothing believable says.
+    """
+
+    shape: tuple[int, int, int]
+    dtype: np.dtype[np.generic]
+    raw: Path
+    compressed: bool
+    pixel: PixelSize | None
+
+
+def read_header(file: Path) -> MetaHeader:
+    """Parse a header.
+
+    Raises:
+        UnreadableFileError: Not a header of a sequence, or its raw file is missing or elsewhere.
+    """
+    try:
+        with file.open("rb") as stream:
+            text = stream.read(LONGEST).decode("ascii", errors="replace")
+        values = parse_settings(text, "=")
+        sizes = [int(word) for word in values["DimSize"].split()]
+        kind, name = TYPES[values["ElementType"]], values["ElementDataFile"]
+    except (OSError, KeyError, ValueError) as error:
+        raise UnreadableFileError(
+            f"an MHD file has no readable header ({type(error).__name__})."
+        ) from None
+    width, height, frames = (*sizes, 1)[:3] if len(sizes) in (2, 3) else (0, 0, 0)
+    raw = file.parent / Path(name).name
+    # Path.is_file raises where a name is too long.
+    if raw.name != name or not os.path.isfile(raw):  # noqa: PTH113
+        raise UnreadableFileError("the raw file of an MHD header is not beside it.")
+    check_pixels(frames, height, width, size=raw.stat().st_size)
+    big = values.get("BinaryDataByteOrderMSB", values.get("ElementByteOrderMSB", "")) == "True"
+    return MetaHeader(
+        shape=(frames, height, width),
+        dtype=np.dtype((">" if big else "<") + kind),
+        raw=raw,
+        compressed=values.get("CompressedData", "") == "True",
+        pixel=_pixel_size(values.get("ElementSpacing", ""), height, width),
+    )
+
+
+def read_sequence(file: Path) -> NDArray[np.uint8]:
+    """Frames ``(N, H, W)`` uint8 that are whole, whatever number the header says.
+
+    Raises:
+        UnreadableFileError: Damaged, or without one whole frame.
+    """
+    header = read_header(file)
+    frames, whole = np.empty(header.shape, np.uint8), 0
+    try:
+        for data in _frames(header):
+            frames[whole] = as_grey(np.frombuffer(data, header.dtype).reshape(frames.shape[1:]))
+            whole += 1
+    except (OSError, zlib.error) as error:
+        raise UnreadableFileError(
+            f"the raw file of an MHD header cannot be read ({type(error).__name__})."
+        ) from None
+    if not whole:
+        raise UnreadableFileError("an MHD sequence holds no whole frame.")
+    return frames[:whole]
+
+
+def pixel_size(file: Path) -> PixelSize | None:
+    """Size of a pixel by the header; see :func:`read_header`."""
+    return read_header(file).pixel
+
+
+def _pixel_size(spacing: str, height: int, width: int) -> PixelSize | None:
+    """Of the text "across down time", in mm."""
+    try:
+        across, down = (float(word) / 10 for word in spacing.split()[:2])
+    except ValueError:
+        return None
+    return believable_size(across, down, height, width)
+
+
+def _frames(header: MetaHeader) -> Iterator[bytes]:
+    """The raw bytes of each frame that is whole; no more than one is unpacked at a time."""
+    count, height, width = header.shape
+    size = height * width * header.dtype.itemsize
+    with header.raw.open("rb") as stream:
+        unpacker, packed = zlib.decompressobj(), stream.read() if header.compressed else b""
+        for _ in range(count):
+            if header.compressed:
+                data = unpacker.decompress(packed, size)
+                packed = unpacker.unconsumed_tail
+            else:
+                data = stream.read(size)
+            if len(data) < size:
+                return
+            yield data

@@ -1,0 +1,152 @@
+"""A look at a video: frames, size, rate, and whether there is colour flow; never all of it decoded.
+
+Motion JPEG by some of its pictures. Of other codings, whose frames build on each other, large files
+by decord: it goes to frames all over a video in less time than OpenCV takes, and in more where
+files are small or motion JPEG (``python -m benchmarks.data``). Some damaged files make decord end
+its process, so that it is used in processes that may die, and OpenCV everywhere else and where
+decord is missing or fails. All of them see the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from echofm_core.data.cine import pace
+from echofm_core.data.colour import ColourFlowError, is_coloured, spread
+from echofm_core.data.crew import expendable
+from echofm_core.data.formats.motion_jpeg import coded_pictures, some_colours
+from echofm_core.data.formats.video import opened, packet_times, without_frames
+from echofm_core.data.hush import hushed
+from echofm_core.data.limits import check_pixels
+from echofm_core.runtime.errors import UnreadableFileError
+
+#: Bytes from which on a file is large: below, all of it is decoded before decord has begun.
+LARGE = 2**20
+
+
+class Sight(NamedTuple):
+    """What is seen of a video.
+
+    Attributes:
+        decoder: What looked.
+        frames: How many are there, whatever the header says.
+        height, width: In pixels.
+        fps: Frames a second, the mean where times are uneven; None where nothing says.
+        coloured: Some frame shows colour flow.
+    """
+
+    decoder: str
+    frames: int
+    height: int
+    width: int
+    fps: float | None
+    coloured: bool
+
+
+def look_at_video(file: Path) -> Sight:
+    """Look at an AVI or MP4 file.
+
+    Raises:
+        UnreadableFileError: Not one frame can be read, or there is colour flow; it names the
+            decoder.
+    """
+    for look in (by_pictures, by_decord, by_opencv):
+        try:
+            if look is by_decord and not (expendable() and file.stat().st_size >= LARGE):
+                continue
+            with hushed():
+                sight = look(file)
+        except Exception:  # decoders raise their own kinds
+            continue
+        if sight.coloured:
+            raise ColourFlowError(
+                f"The cine shows colour flow over the grey image (decoder: {sight.decoder})."
+            )
+        return sight
+    try:
+        reason = without_frames(file)
+    except OSError as error:
+        reason = f"a video cannot be opened ({error.strerror})."
+    raise UnreadableFileError(f"{reason.rstrip('.')} (decoder: OpenCV).")
+
+
+def by_decord(file: Path) -> Sight:
+    """In a process that may die alone.
+
+    Raises:
+        Exception: Of many kinds, where it cannot.
+    """
+    import decord  # it starts threads
+
+    decord.logging.set_level(decord.logging.QUIET)
+    reader = decord.VideoReader(str(file), ctx=decord.cpu(0), num_threads=1)
+    count = len(reader)
+    times = np.asarray(reader.get_frame_timestamp(range(count)), np.float64)[:, 0]
+    pictures = reader.get_batch(spread(count)).asnumpy()
+    return _sight("decord", pictures, np.sort(times), float(reader.get_avg_fps()), file)
+
+
+def by_pictures(file: Path) -> Sight:
+    """Anywhere, of motion JPEG alone.
+
+    Raises:
+        Exception: Of many kinds, where it cannot.
+    """
+    coded = coded_pictures(file)
+    if coded is None:
+        raise ValueError("no motion JPEG")
+    pictures, times = some_colours(coded.pictures, coded.shape), np.array(coded.times)
+    return _sight("libjpeg", pictures, times, coded.fps, file, coded.shape)
+
+
+def by_opencv(file: Path) -> Sight:
+    """Anywhere, of any coding.
+
+    Raises:
+        Exception: Of many kinds, where it cannot.
+    """
+    times, capture = packet_times(file), opened(file)
+    try:
+        fps = float(capture.get(cv2.CAP_PROP_FPS))
+        return _sight("OpenCV", _chosen(capture, len(times)), times, fps, file)
+    finally:
+        capture.release()
+
+
+def _sight(
+    decoder: str,
+    pictures: Iterable[NDArray[np.uint8]],
+    times: NDArray[np.float64],
+    fps: float,
+    file: Path,
+    shape: tuple[int, int] | None = None,
+) -> Sight:
+    """What the chosen pictures, in RGB, and the times of all tell."""
+    coloured = False
+    for picture in pictures:
+        shape = shape or (picture.shape[0], picture.shape[1])
+        if is_coloured(picture):
+            coloured = True
+            break
+    if shape is None:
+        raise ValueError("no whole frame")
+    check_pixels(len(times), *shape, size=file.stat().st_size)
+    return Sight(decoder, len(times), *shape, pace(times, fps)[0], coloured)
+
+
+def _chosen(capture: cv2.VideoCapture, count: int) -> Iterator[NDArray[np.uint8]]:
+    """Some frames in RGB; those between them are decoded, but not turned to colours."""
+    wanted = set(spread(count))
+    for place in range(count):
+        if not capture.grab():
+            return
+        if place in wanted:
+            there, picture = capture.retrieve()
+            if there:
+                yield np.ascontiguousarray(np.asarray(picture, np.uint8)[..., ::-1])

@@ -1,0 +1,1 @@
+"""The clip store: decoded clips in memory maps, built once."""

@@ -1,0 +1,118 @@
+"""The last step of building a clip store: write it whole, switch over, tidy up."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import pandas as pd
+
+from echofm_core.data.config import Square
+from echofm_core.data.store.clip_store import INDEX_COLUMNS, META, ClipStore, read_meta
+from echofm_core.data.store.folder import tidy
+from echofm_core.data.store.parts import PARTS, part_file, read_head
+
+#: Bytes copied at a time.
+BLOCK = 2**20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ready:
+    """A clip that goes into the store: its row of the index, ``offset`` excepted.
+
+    Attributes:
+        kept: Its pixels are in the store being replaced; otherwise in the part of its source.
+    """
+
+    clip_id: str
+    length: int
+    fps: float | None
+    container_fps: float | None
+    source_hash: str
+    content_hash: str
+    stamp: str
+    notes: str
+    kept: bool
+    times: str | None = None
+
+
+def install(
+    ready: Sequence[Ready], folder: Path, square: Square, form: str, previous: ClipStore | None
+) -> None:
+    """Write the new version beside the old one and switch over; nothing where they agree.
+
+    Killed at any instant, the folder holds the old store or the new one; the next build finds the
+    parts as they were, and removes the rest.
+    """
+    table = _table(ready)
+    name = f"data-{_digest(table)[:16]}"
+    if previous is None or read_meta(folder)["data"] != name:
+        partial = folder / f".{name}.{os.getpid()}"
+        partial.mkdir()
+        _write_pixels(ready, partial, folder / PARTS, square.size, previous)
+        table.to_parquet(partial / "index.parquet", index=False)
+        if (folder / name).exists():  # it is damaged, else it would be the previous one
+            shutil.rmtree(folder / name)
+        partial.rename(folder / name)
+        meta = folder / f".{META}.{os.getpid()}"
+        facts = {**square._asdict(), "data": name, "form": form}
+        meta.write_text(json.dumps(facts), encoding="utf-8")
+        meta.replace(folder / META)
+    tidy(folder, parts=True)
+
+
+def _table(ready: Sequence[Ready]) -> pd.DataFrame:
+    """The index as it is stored."""
+    columns = ("clip_id", *INDEX_COLUMNS)
+    lengths = np.fromiter((clip.length for clip in ready), dtype=np.int64, count=len(ready))
+    values = {name: [getattr(clip, name) for clip in ready] for name in columns if name != "offset"}
+    table = pd.DataFrame({**values, "offset": np.cumsum(lengths) - lengths})
+    return table[list(columns)].astype({"clip_id": "string", **INDEX_COLUMNS})
+
+
+def _digest(table: pd.DataFrame) -> str:
+    """SHA-256 of all that the index says."""
+    state = hashlib.sha256()
+    for name, values in table.items():
+        state.update(f"{name}|{'|'.join(map(str, values))}\n".encode())
+    return state.hexdigest()
+
+
+def _write_pixels(
+    ready: Sequence[Ready], target: Path, parts: Path, size: int, previous: ClipStore | None
+) -> None:
+    """Frames and sectors one clip after the other, so that memory holds none of them."""
+    frames = sum(clip.length for clip in ready)
+    with (
+        _array(target / "frames.npy", (frames, size, size), np.uint8) as pixels,
+        _array(target / "sectors.npy", (len(ready), size, size), np.bool_) as sectors,
+    ):
+        for clip in ready:
+            if clip.kept:
+                assert previous is not None
+                pixels.write(previous.frames(clip.clip_id).data)
+                sectors.write(previous.sector(clip.clip_id).data)
+            else:
+                with part_file(parts, clip.source_hash).open("rb") as part:
+                    sector, _ = read_head(part)
+                    sectors.write(sector.data)
+                    shutil.copyfileobj(part, pixels, BLOCK)
+
+
+@contextmanager
+def _array(file: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> Iterator[BinaryIO]:
+    """A ``.npy`` file whose values are written one after the other; on the disk at the end."""
+    header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
+    with file.open("wb") as stream:
+        np.lib.format.write_array_header_1_0(stream, header)
+        yield stream
+        stream.flush()
+        os.fsync(stream.fileno())

@@ -1,0 +1,1 @@
+"""The plan: every choice that decides a run, as one validated document."""

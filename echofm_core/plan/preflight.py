@@ -1,0 +1,86 @@
+"""What a command needs of this machine, looked at before any data are read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from echofm_core.plan.document import Plan
+from echofm_core.runtime.errors import DataRootError, EnvironmentClashError
+from echofm_core.suggest import did_you_mean
+
+#: Kinds of device that training may be asked for.
+DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
+
+
+def check_words(plan: Plan) -> None:
+    """Refuse missing data folders, and words that are no device, before PyTorch is loaded.
+
+    Raises:
+        DataRootError: No data folder is named, or one is missing.
+        EnvironmentClashError: There is no such kind of device.
+    """
+    if not plan.machine.roots:
+        raise DataRootError(
+            "the plan names no data: set machine.roots to the folders of the data sets, "
+            "as downloaded."
+        )
+    check_roots(map(Path, plan.machine.roots))
+    check_device_word(plan.machine.device)
+
+
+def check_roots(roots: Iterable[Path]) -> None:
+    """Refuse what is no folder.
+
+    Raises:
+        DataRootError: A root is missing.
+    """
+    for root in roots:
+        if not root.is_dir():
+            raise DataRootError(f"data root {root} does not exist or is not a folder.")
+
+
+def check_places(places: Iterable[Path]) -> None:
+    """Refuse a file or folder that is not there.
+
+    Raises:
+        DataRootError: One is missing.
+    """
+    for place in places:
+        if not place.exists():
+            raise DataRootError(f"{place} does not exist; name files, or folders with files.")
+
+
+def check_device_word(name: str) -> None:
+    """Refuse a name that is no device anywhere; whether it is here, PyTorch has to tell.
+
+    Raises:
+        EnvironmentClashError: There is no such kind of device.
+    """
+    kind = name.partition(":")[0]
+    if kind not in DEVICES or not re.fullmatch(r"[a-z]+(:\d+)?", name):
+        raise EnvironmentClashError(
+            f"there is no device {name!r}{did_you_mean(kind, DEVICES)}; use auto, cpu, cuda or "
+            "cuda:N."
+        )
+
+
+def require_machine(plan: Plan) -> None:
+    """Refuse a plan that this machine cannot train.
+
+    Raises:
+        EnvironmentClashError: A package that the plan asks for, or a device, is not here.
+    """
+    from echofm_core.models.lora import require_adapters
+    from echofm_core.tracking.listener import require_trackers
+    from echofm_core.training.execution.devices import find_device
+
+    require_trackers(plan)
+    require_adapters(plan)
+    if plan.machine.devices > 1:
+        from echofm_core.training.execution.launch import device_kind
+
+        device_kind(plan.machine.device, plan.machine.devices)
+    else:
+        find_device(plan.machine.device)

@@ -1,0 +1,115 @@
+"""The plan's keys in words, written from the models themselves so that they cannot go stale.
+
+For the terminal by `echofm keys`, and as the reference page:
+
+``python -m echofm_core.plan.reference > docs/reference/plan.md``
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import StrEnum
+from textwrap import wrap
+from typing import Any, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from echofm_core.plan.complaints import tables, unknown_word
+from echofm_core.plan.document import Plan
+from echofm_core.plan.section import Section
+from echofm_core.runtime.errors import PlanError
+
+_HEAD = """# The plan
+
+A plan is a TOML file; `examples/` holds commented ones. Unknown keys are errors. `[machine]` says
+where a run happens and is not part of the plan's hash: the same plan gives the same weights on
+one worker or many.
+"""
+
+
+def reference() -> str:
+    """Markdown page: one table a section, one row a key."""
+    return "\n".join([_HEAD, "## Top level\n", *_parts(Plan)])
+
+
+def in_words(table: str = "") -> str:
+    """The keys of a table, or of all, as plain text.
+
+    Raises:
+        PlanError: A plan has no such table.
+    """
+    every, name = dict(tables(Plan)), table.strip("[] ")
+    if name not in every:
+        raise PlanError(f"{unknown_word('table', name, tuple(filter(None, every)))}.")
+    chosen = {name: every[name]} if name else every
+    return "\n\n".join(_text(key, section) for key, section in chosen.items())
+
+
+def _text(name: str, section: type[Section]) -> str:
+    lines = [f"[{name}]" if name else "at the top of the file"]
+    for key, info in section.model_fields.items():
+        if _is_section(info):
+            continue
+        lines.append(f"{key}: {_legal(info)}; default {_default(info.default)}".replace("`", ""))
+        meaning = " ".join((info.description or "").split()).replace("``", "`")
+        lines += wrap(meaning, 96, initial_indent="    ", subsequent_indent="    ")
+    return "\n".join(lines)
+
+
+def _parts(section: type[Section], name: str = "") -> Iterator[str]:
+    """A section's own keys as a table, then the sections in it, each under its heading."""
+    fields = section.model_fields.items()
+    yield _table([_row(key, info) for key, info in fields if not _is_section(info)])
+    for key, info in fields:
+        if isinstance(info.annotation, type) and issubclass(info.annotation, Section):
+            inner = f"{name}.{key}" if name else key
+            yield f"## `[{inner}]`\n"
+            yield from _parts(info.annotation, inner)
+
+
+def _is_section(info: FieldInfo) -> bool:
+    return isinstance(info.annotation, type) and issubclass(info.annotation, Section)
+
+
+def _table(rows: list[str]) -> str:
+    return "\n".join(["| key | default | legal | meaning |", "|---|---|---|---|", *rows, ""])
+
+
+def _row(name: str, info: FieldInfo) -> str:
+    meaning = " ".join((info.description or "").split()).replace("|", "\\|").replace("``", "`")
+    return f"| `{name}` | {_default(info.default)} | {_legal(info)} | {meaning} |"
+
+
+def _default(value: Any) -> str:
+    if value is None:
+        return "not set"
+    if isinstance(value, tuple):
+        return "`[" + ", ".join(f'"{item}"' for item in value) + "]`"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return f'`"{value}"`' if isinstance(value, str) else f"`{value}`"
+
+
+def _legal(info: FieldInfo) -> str:
+    if get_origin(info.annotation) is dict:
+        return f"table of lists, by {get_args(info.annotation)[0].__name__.lower()}"
+    choices = [
+        kind
+        for kind in (info.annotation, *get_args(info.annotation))
+        if isinstance(kind, type) and issubclass(kind, StrEnum)
+    ]
+    if choices:
+        return ", ".join(f"`{choice.value}`" for choice in choices[0])
+    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "multiple_of": "multiple of"}
+    bounds = [
+        f"{sign} {getattr(rule, key)}"
+        for rule in info.metadata
+        for key, sign in signs.items()
+        if getattr(rule, key, None) is not None
+    ]
+    kind = info.annotation.__name__ if isinstance(info.annotation, type) else str(info.annotation)
+    return ", ".join([f"{kind}".replace("|", "\\|"), *bounds])
+
+
+if __name__ == "__main__":
+    print(reference(), end="")

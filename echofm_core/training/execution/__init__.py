@@ -1,0 +1,1 @@
+"""Where it runs: devices, and processes that share a batch."""

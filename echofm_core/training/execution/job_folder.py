@@ -1,0 +1,169 @@
+"""What the processes of a round are given and give back: plain files in a private folder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from echofm_core.contract import Phase, Weights, group_of
+from echofm_core.data.manifest import load_manifest, save_manifest
+from echofm_core.data.store.clip_store import ClipStore
+from echofm_core.data.windows import ClipWindows
+from echofm_core.models import weights as files
+from echofm_core.models.build import build_autoencoder, build_tuned_model
+from echofm_core.models.weights import load_arrays, named_weights, to_arrays
+from echofm_core.pages.files import write_whole
+from echofm_core.plan.document import Plan, plan_from_json
+from echofm_core.privacy.config import PrivacyConfig
+from echofm_core.runtime import errors
+from echofm_core.runtime.errors import EchoFMError
+from echofm_core.training.context import LocalContext, RoundReport
+from echofm_core.training.execution.ranks import Ranks
+from echofm_core.training.rounds import Model, phase_of
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Terms:
+    """How the processes run.
+
+    Attributes:
+        world: How many there are.
+        device: ``cpu`` or ``cuda``.
+        threads: CPU threads of each.
+        parent: Process that launched them; they end when it does.
+    """
+
+    world: int
+    device: str
+    threads: int
+    parent: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobFolder:
+    """The folder; only its owner may look into it, since a manifest is there."""
+
+    path: Path
+
+    def give(
+        self, model: Model, clips: ClipWindows, plan: Plan, context: LocalContext, terms: Terms
+    ) -> None:
+        """Write all that a round is made of."""
+        save_manifest(clips.manifest, self._manifest)
+        files.save(all_arrays(model), self._given, {})
+        job = {
+            "phase": phase_of(model).value,
+            "plan": plan.to_json(),
+            "stores": [str(folder.resolve()) for folder in clips.store.folders],
+            "context": _context_to_json(context),
+            "terms": asdict(terms),
+        }
+        write_whole(self._job, json.dumps(job).encode())
+
+    def terms(self) -> Terms:
+        """How the processes run."""
+        return Terms(**self._read(self._job)["terms"])
+
+    def take(self, ranks: Ranks) -> tuple[Model, ClipWindows, Plan, LocalContext]:
+        """What was given, for one of the processes."""
+        job = self._read(self._job)
+        plan = plan_from_json(job["plan"], "of a shared round")
+        pretraining = Phase(job["phase"]) is Phase.PRETRAIN
+        model = build_autoencoder(plan) if pretraining else build_tuned_model(plan)
+        load_arrays(model, files.load(self._given))
+        store = ClipStore([Path(folder) for folder in job["stores"]])
+        clips = ClipWindows(store, load_manifest(self._manifest), plan.data)
+        return model, clips, plan, _context_from_json(job["context"], ranks)
+
+    def give_back(self, model: Model, report: RoundReport) -> None:
+        """Write what came of the round; the report, which says that all is there, comes last."""
+        files.save(all_arrays(model), self._trained, {})
+        write_whole(self._report, json.dumps(asdict(report)).encode())
+
+    def take_back(self, model: Model) -> RoundReport:
+        """Read what came of the round; the model is changed in place."""
+        load_arrays(model, files.load(self._trained))
+        return RoundReport(**self._read(self._report))
+
+    def complain(self, rank: int, error: EchoFMError) -> None:
+        """Write why a process ended, in a sentence."""
+        words = {"error": type(error).__name__, "sentence": str(error)}
+        write_whole(self._complaint(rank), json.dumps(words).encode())
+
+    def complaint(self, world: int) -> EchoFMError | None:
+        """The error of the first process that had one to tell."""
+        for rank in range(world):
+            if self._complaint(rank).exists():
+                words = self._read(self._complaint(rank))
+                kind: type[EchoFMError] = getattr(errors, words["error"])
+                return kind(words["sentence"])
+        return None
+
+    @property
+    def meeting(self) -> Path:
+        """Where the processes find each other."""
+        return self.path / "meeting"
+
+    @property
+    def logs(self) -> Path:
+        """What all processes but the first print."""
+        return self.path / "logs"
+
+    @property
+    def _job(self) -> Path:
+        return self.path / "job.json"
+
+    @property
+    def _manifest(self) -> Path:
+        return self.path / "manifest.parquet"
+
+    @property
+    def _given(self) -> Path:
+        return self.path / "given.safetensors"
+
+    @property
+    def _trained(self) -> Path:
+        return self.path / "trained.safetensors"
+
+    @property
+    def _report(self) -> Path:
+        return self.path / "report.json"
+
+    def _complaint(self, rank: int) -> Path:
+        return self.path / f"error-{rank}.json"
+
+    @staticmethod
+    def _read(path: Path) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return found
+
+
+def all_arrays(model: Model) -> Weights:
+    """Every parameter of a model."""
+    return to_arrays(model, {group_of(name) for name in named_weights(model)})
+
+
+def _context_to_json(context: LocalContext) -> dict[str, Any]:
+    """What decides a round that is not private; its device is the process's own."""
+    return {
+        "seed": context.seed,
+        "site": context.site,
+        "round": context.round,
+        "rounds": context.rounds,
+        "proximal_mu": context.proximal_mu,
+        "state": str(context.state.resolve()) if context.state else None,
+        "privacy": context.privacy.model_dump(mode="json"),
+    }
+
+
+def _context_from_json(values: dict[str, Any], ranks: Ranks) -> LocalContext:
+    state, privacy = values.pop("state"), values.pop("privacy")
+    return LocalContext(
+        **values,
+        state=Path(state) if state else None,
+        privacy=PrivacyConfig.model_validate(privacy),
+        device=str(ranks.device),
+        ranks=ranks,
+    )

@@ -1,0 +1,149 @@
+"""One site's work of one round, as both training loops (plain and private) take it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from echofm_core.contract import Phase
+from echofm_core.data.people import people
+from echofm_core.models.weights import named_weights, to_arrays
+from echofm_core.runtime.checksum import digest
+from echofm_core.runtime.errors import EmptySiteError, TrainingError
+from echofm_core.runtime.randomness import stream
+from echofm_core.training.config import PhaseConfig
+from echofm_core.training.context import LocalContext
+from echofm_core.training.objectives.losses import Losses
+from echofm_core.training.steps.moments import KeptMoments
+from echofm_core.training.steps.optimizer import trainable
+from echofm_core.training.steps.progress import RoundProgress
+from echofm_core.training.steps.schedule import RoundSchedule
+
+Indices = NDArray[np.int64]
+
+
+class Objective(Protocol):
+    """What is minimised."""
+
+    def __call__(self, rows: Indices, rng: np.random.Generator, parts: int = 1) -> Iterable[Losses]:
+        """Draw a window of each clip, and yield the model's losses on one part after the other.
+
+        All draws of a batch come before its first part, so they do not depend on ``parts``. Where
+        processes share a batch, each makes all draws and yields the losses of its own rows: a part
+        without rows, where it has none.
+
+        Args:
+            rows: Clips of the batch, (B,).
+            rng: Source of the windows.
+            parts: Into how many this process's rows are split; as even as can be, none empty.
+        """
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LocalJob:
+    """What to train, on what, how.
+
+    Attributes:
+        phase: Training phase.
+        model: On its device; trainable parameters are those with ``requires_grad``.
+        objective: Losses of clips, which are named by their row.
+        clips: Rows that take part, (N,).
+        manifest: All of the site's rows for this phase.
+        config: The phase's table of the plan.
+        context: Where in the federation this stands.
+        generators: What the objective draws from beside the generator that it is handed, by name.
+    """
+
+    phase: Phase
+    model: nn.Module
+    objective: Objective
+    clips: Indices
+    manifest: pd.DataFrame
+    config: PhaseConfig
+    context: LocalContext
+    generators: Mapping[str, torch.Generator] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not len(self.clips):
+            raise EmptySiteError(
+                f"site {self.context.site} has no clip to train on in phase {self.phase}; leave "
+                "it out of this phase, or check its labels and views."
+            )
+
+    def stream(self, purpose: str, number: int | None = None) -> np.random.Generator:
+        """Random stream of this site and phase, and of this round or what else is numbered."""
+        context = self.context
+        round_ = context.round if number is None else number
+        return stream(context.seed, context.site, round_, f"{self.phase}.{purpose}")
+
+    def rate(self, step: int, steps: int) -> float:
+        """Learning rate of a step of this round."""
+        config = self.config
+        schedule = RoundSchedule(
+            peak=config.learning_rate,
+            warmup_rounds=config.warmup_rounds,
+            rounds=self.context.rounds,
+        )
+        return schedule.of_step(self.context.round, step, steps)
+
+    def moments(self) -> KeptMoments | None:
+        """Where AdamW's moments are kept; None when each round starts afresh.
+
+        Raises:
+            TrainingError: They shall be kept, but the site has no state folder.
+        """
+        if not self.config.keep_optimizer:
+            return None
+        folder = self._state("shall keep its optimizer between rounds", "keep_optimizer")
+        return KeptMoments(folder, self.phase, self.context.round)
+
+    def progress(self) -> RoundProgress | None:
+        """Where the unfinished round is saved; None where it is not. Ask before the first step.
+
+        Raises:
+            TrainingError: It shall be saved, but the site has no state folder.
+        """
+        if not self.config.save_every:
+            return None
+        folder = self._state("shall save unfinished rounds", "save_every")
+        return RoundProgress(folder, self.phase, self.fingerprint())
+
+    def fingerprint(self) -> str:
+        """SHA-256, in hex, of all that decides the round's result; ask before the first step."""
+        context = self.context
+        state = hashlib.sha256()
+        groups = {name.partition(".")[0] for name in named_weights(self.model)}
+        state.update(digest(to_arrays(self.model, groups)).encode())
+        state.update("|".join(trainable(self.model)).encode())
+        state.update(self.config.model_dump_json().encode())
+        state.update(f"{context.seed}|{context.site}|{context.round}|{context.rounds}|".encode())
+        state.update(f"{context.proximal_mu}|{context.privacy}".encode())
+        # Where the files lie decides nothing.
+        state.update(self.manifest.drop(columns="path").to_json().encode())
+        state.update(self.clips.tobytes())
+        moments = self.moments()
+        source = moments.source() if moments else None
+        state.update(source.read_bytes() if source else b"")
+        return state.hexdigest()
+
+    def _state(self, purpose: str, option: str) -> Path:
+        if self.context.state is None:
+            raise TrainingError(
+                f"site {self.context.site} {purpose} ({self.phase}.{option}), but has no state "
+                "folder; give it one."
+            )
+        return self.context.state
+
+
+def patient_numbers(manifest: pd.DataFrame) -> Indices:
+    """Number from 0 of each row's patient, in order of first appearance."""
+    return pd.factorize(people(manifest))[0].astype(np.int64)

@@ -1,0 +1,81 @@
+"""The local training loop of a round, without privacy; :func:`train` picks the private one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import count, islice
+
+import numpy as np
+
+from echofm_core.privacy.config import PrivacyKind
+from echofm_core.training.config import PhaseConfig
+from echofm_core.training.steps.job import Indices, LocalJob
+from echofm_core.training.steps.optimizer import set_rate
+from echofm_core.training.steps.trainer import Trainer
+
+
+def train(job: LocalJob) -> dict[str, float]:
+    """Run one local round and return its metrics; the model is changed in place.
+
+    Raises:
+        TrainingError: The loss stays non-finite.
+        PrivacyError: Privacy was asked for and cannot be had.
+    """
+    job.model.train()
+    if job.context.privacy.kind is PrivacyKind.LOCAL:
+        from echofm_core.training.steps.private import train_private  # Opacus is slow to import
+
+        return train_private(job)
+    return train_plain(job)
+
+
+def train_plain(job: LocalJob) -> dict[str, float]:
+    """Mini-batch AdamW over a round's batches. See :func:`train`."""
+    steps = steps_of_round(len(job.clips), job.config)
+    trainer = Trainer(job)
+    windows = job.stream("windows")
+    trainer.resume(windows)
+    for rows in islice(batches(job), trainer.steps, steps):
+        set_rate(trainer.optimizer, job.rate(trainer.steps, steps))
+        trainer.step(job.objective(rows, windows, job.config.accumulate))
+        trainer.keep(windows)
+    trainer.finish()
+    return trainer.metrics() | {
+        "steps": float(steps - trainer.skipped),
+        "skipped": float(trainer.skipped),
+        "learning_rate": job.rate(steps - 1, steps),
+    }
+
+
+def steps_of_round(clips: int, config: PhaseConfig) -> int:
+    """Optimizer steps of a round; none is larger than ``batch_size``."""
+    return config.local_steps or math.ceil(clips / config.batch_size) * config.local_epochs
+
+
+def batches(job: LocalJob) -> Iterator[Indices]:
+    """Rows of each batch of a round, without end: every clip once a pass, in a new order each pass.
+
+    Counted in epochs, a round begins a new pass. Counted in steps, it goes on within the pass where
+    the round before ended; since the order of a pass is a stream of its own, nothing is kept for
+    that, and a site that missed a round goes on as if it had been there.
+    """
+    if not job.config.local_steps:
+        rng = job.stream("order")
+        while True:
+            yield from _pass(job, rng)
+    per_pass = math.ceil(len(job.clips) / job.config.batch_size)
+    done, within = divmod((job.context.round - 1) * job.config.local_steps, per_pass)
+    for number in count(done):
+        yield from islice(_pass(job, job.stream("pass", number)), within, None)
+        within = 0
+
+
+def _pass(job: LocalJob, rng: np.random.Generator) -> list[Indices]:
+    """Every clip once.
+
+    Batches of a pass differ in size by at most one, so that no clip weighs more for having fallen
+    into a small rest.
+    """
+    parts = math.ceil(len(job.clips) / job.config.batch_size)
+    return np.array_split(rng.permutation(job.clips), parts)

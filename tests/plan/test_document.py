@@ -1,0 +1,119 @@
+"""The plan refuses what it does not know, and its hash depends on decisions alone."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from echofm_core.plan.document import (
+    Plan,
+    TrunkWeights,
+    load_plan,
+    plan_from_json,
+    plan_from_mapping,
+)
+from echofm_core.runtime.errors import PlanError
+
+
+def test_round_trip_through_toml_and_json_keeps_the_hash(tmp_path: Path) -> None:
+    plan = plan_from_mapping({"name": "x", "seed": 3, "data": {"size": 64}}, "test")
+    (tmp_path / "plan.toml").write_text(plan.to_toml())
+    assert load_plan(tmp_path / "plan.toml").digest() == plan.digest()
+    assert plan_from_json(plan.to_json()).digest() == plan.digest()
+
+
+def test_where_it_runs_is_not_part_of_the_hash() -> None:
+    here = plan_from_mapping({"machine": {"workers": 1, "roots": ["a"]}}, "test")
+    there = plan_from_mapping({"machine": {"workers": 8, "devices": 4, "roots": ["b"]}}, "test")
+    assert here.digest() == there.digest()
+    assert plan_from_mapping({"seed": 1}, "test").digest() != here.digest()
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"sead": 1}, "unknown key `sead`, did you mean `seed`"),
+        ({"fintune": {"rounds": 1}}, "unknown key `fintune`, did you mean `finetune`"),
+        ({"data": {"sise": 64}}, "unknown key `data.sise`, did you mean `size`"),
+        ({"zzz": 1}, "unknown key `zzz`."),
+        ({"batch_size": 2}, "unknown key `batch_size`, which belongs to [pretrain] or [finetune]"),
+        ({"finetune": {"augmentation": {"rotate": 3}}}, "did you mean `rotation`"),
+        ({"finetune": {"tasks": ["ef", "evd"]}}, "`finetune.tasks`: 'evd' is none of ef, esv,"),
+        ({"finetune": {"tasks": ["ef", "evd"]}}, "view, did you mean `edv`."),
+        ({"finetune": {"tasks": []}}, "finetune.tasks is empty"),
+        ({"protocol": {"name": "quallity"}}, "did you mean `quality`"),
+        ({"protocol": {"views": ["A4C", "a2c"]}}, "there is no view 'a2c', did you mean `A2C`;"),
+        ({"protocol": {"views": ["4CH"]}}, "there is no view '4CH'"),
+        ({"protocol": {"test_fraction": 0.5, "validation_fraction": 0.5}}, "no patient to train"),
+        ({"finetune": {"reduced_ef_threshold": 0.5}}, "greater than or equal to 10, got 0.5"),
+        ({"finetune": {"standardisation": {"ef": [0.558, 0.124]}}}, "standard deviation 0.124"),
+        ({"finetune": {"standardisation": {"edv": [120, 40]}}}, "the logarithm of ml"),
+        (
+            {"protocol": {"name": "dirichlet", "clients": 3}, "federation": {"min_sites": 4}},
+            "federation.min_sites is 4, but protocol.clients makes 3 sites",
+        ),
+        ({"data": {"size": 100}, "model": {"patch": 16}}, "`data.size`: input should be a multip"),
+        ({"data": {"size": 72}}, "data.size 72 is not a multiple of model.patch 16"),
+        ({"pretrain": {"rounds": 0}, "finetune": {"rounds": 0}}, "nothing to do"),
+        ({"data": {"tmed2": {"form": "bag"}}}, "form is bag, but model.stf_net is compact"),
+        ({"data": {"tmed2": {"fold": 3}}}, "`data.tmed2.fold`: input should be less than or eq"),
+        ({"privacy": {"kind": "local"}}, "exactly one of epsilon and noise_multiplier"),
+        ({"finetune": {"local_steps": 9, "local_epochs": 2}}, "= 9 and local_epochs = 2 both say"),
+        ({"finetune": {"local_steps": -1}}, "`finetune.local_steps`: input should be greater than"),
+        (
+            {"federation": {"trunk_weights": "task"}},
+            "'task' is none of clips, equal, task_family",
+        ),
+        ({"pretrain": {"mask_ratio": 1.5}}, "`pretrain.mask_ratio`: input should be less than 1"),
+    ],
+)
+def test_a_wrong_plan_gets_one_sentence(values: dict[str, object], sentence: str) -> None:
+    with pytest.raises(PlanError) as caught:
+        plan_from_mapping(values, "plan.toml")
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=200))
+def test_any_text_is_a_plan_or_a_plan_error(tmp_path_factory: pytest.TempPathFactory, text: str):
+    path = tmp_path_factory.mktemp("plan") / "plan.toml"
+    path.write_text(text, encoding="utf-8", errors="replace")
+    try:
+        assert isinstance(load_plan(path), Plan)
+    except PlanError as error:
+        assert str(path) in str(error)
+
+
+def test_a_plan_that_names_one_of_two_keys_means_that_one(tmp_path: Path) -> None:
+    """Epochs without steps are epochs; an exponent without weights of the trunk is of all groups.
+    What is written of it, defaults spelled out, reads as the same plan.
+    """
+    tables = {"finetune": {"local_epochs": 3}, "federation": {"weight_exponent": 0.5}}
+    plan = plan_from_mapping(tables, "test")
+    assert (plan.finetune.local_steps, plan.finetune.local_epochs) == (0, 3)
+    assert plan.federation.trunk_weights is TrunkWeights.CLIPS
+    assert plan_from_json(plan.to_json()).digest() == plan.digest()
+    both = {"finetune": {"local_steps": 7, "local_epochs": 1}}
+    assert plan_from_mapping(both, "test").finetune.local_steps == 7
+    mixed = {"federation": {"weight_exponent": 0.5, "trunk_weights": "task_family"}}
+    assert plan_from_mapping(mixed, "test").federation.trunk_weights is TrunkWeights.TASK_FAMILY
+    assert plan_from_json(Plan().to_json()).digest() == Plan().digest()
+    assert Plan().finetune.local_steps and Plan().federation.trunk_weights is TrunkWeights.EQUAL
+
+
+def test_a_missing_plan_says_where_it_was_sought(tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match="does not exist"):
+        load_plan(tmp_path / "none.toml")
+
+
+def test_roots_are_relative_to_the_plan(tmp_path: Path) -> None:
+    path = tmp_path / "plan.toml"
+    path.write_text('[machine]\nroots = ["data/camus"]\n')
+    assert load_plan(path).machine.roots == (str(tmp_path.resolve() / "data/camus"),)
+
+
+def test_a_word_where_a_list_belongs_is_said_in_the_words_of_toml() -> None:
+    with pytest.raises(PlanError, match=r"`machine\.roots`: write a list, in square brackets, got"):
+        plan_from_mapping({"machine": {"roots": "data"}}, "of a test")
