@@ -36,14 +36,14 @@ COMPUTED: dict[str, set[tuple[str, str]]] = {
     "_dicom.py found.kind": set(),
     "_source.py found.kind": set(),
     "generic.py found.kind": set(),
-    "store_build.py outcome.kind": set(),
+    "build.py outcome.kind": set(),
     "checks.py kind": set(),
     "echonet_dynamic.py kind": set(),
     # of what a decoder raises, and of what it notes
-    "store_parts.py error.kind": RAISED,
+    "parts.py error.kind": RAISED,
     "_dicom.py error.kind": RAISED,
     "generic.py error.kind": RAISED,
-    "store_build.py note.kind": {
+    "build.py note.kind": {
         ("burnt_in", "noted"),
         *((kind, "repaired") for kind in ("burnt_in", "damaged_frames", "truncated_clip")),
     },
