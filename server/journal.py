@@ -1,15 +1,16 @@
 """What a run has done so far, on disk: one JSON a round, one checkpoint a round.
 
-The checkpoint is written before its entry, both by rename, so an entry always speaks of weights
-that are there. A run is continued from the last entry whose checkpoint has the digest that the
-entry names; anything newer is as if it had not happened.
+Beside the checkpoint lies what the aggregation rule remembers, a file a part. All these files are
+written before the entry, each by rename, so an entry always speaks of arrays that are there. A run
+is continued from the last entry whose files have the digests that the entry names; anything newer
+is as if it had not happened.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from echofm_core.contract import Phase, Weights
@@ -48,6 +49,7 @@ class Entry:
         digest: Of the new global weights.
         seconds: Wall time of the round.
         warnings: Site -> what it has hardly learnt; in the last round of a phase alone.
+        state: Part of what the aggregation rule remembers -> digest; filled in by the journal.
     """
 
     phase: Phase
@@ -58,6 +60,7 @@ class Entry:
     digest: str = ""
     seconds: float = 0.0
     warnings: Mapping[str, str] = field(default_factory=dict)
+    state: Mapping[str, str] = field(default_factory=dict)
 
 
 class Journal:
@@ -94,8 +97,15 @@ class Journal:
             for torn in folder.glob(".*"):
                 torn.unlink()  # a write that a kill cut short
 
-    def record(self, entry: Entry, weights: Weights) -> None:
-        """Write checkpoint, then entry; either is there whole or not at all.
+    def record(
+        self, entry: Entry, weights: Weights, state: Iterable[tuple[str, Weights]] = ()
+    ) -> None:
+        """Write state and checkpoint, then the entry; each is there whole or not at all.
+
+        Args:
+            entry: Of the round.
+            weights: The new global weights.
+            state: What the aggregation rule remembers, part by part; one is in memory at a time.
 
         Raises:
             EngineError: The command is being stopped, which may have cut off a site of this round.
@@ -104,14 +114,20 @@ class Journal:
 
         if asked():
             raise EngineError("stopped in the middle of a round; --resume trains it again.")
+        parts = {}
+        for part, arrays in state:
+            parts[part] = digest(arrays)
+            files.save(arrays, self._state(entry.phase, entry.round, part), {})
+            del arrays  # or it would stay while the next part is made
         metadata = {"plan_hash": self._plan_hash, "digest": entry.digest}
         files.save(weights, self._checkpoint(entry.phase, entry.round), metadata)
-        write_json(self._entry(entry.phase, entry.round), asdict(entry))
+        write_json(self._entry(entry.phase, entry.round), asdict(replace(entry, state=parts)))
         for old in range(entry.round - KEPT, 0, -1):
             stale = self._checkpoint(entry.phase, old)
             if not stale.exists():
                 break
-            stale.unlink()
+            for path in self._checkpoints.glob(f"{stale.stem}.*"):
+                path.unlink()
 
     def last(self, phase: Phase, rounds: int) -> tuple[int, Weights]:
         """The newest round of a phase that can be continued, and its weights.
@@ -130,12 +146,24 @@ class Journal:
             if entry is None:
                 continue
             try:
+                whole = all(
+                    digest(arrays) == entry.state[part] for part, arrays in self._parts(entry)
+                )
                 weights = files.load(self._checkpoint(phase, number))
             except CheckpointError:
                 continue
-            if digest(weights) == entry.digest:
+            if whole and digest(weights) == entry.digest:
                 return number, weights
         return 0, {}
+
+    def state(self, phase: Phase, number: int) -> Iterator[tuple[str, Weights]]:
+        """What the aggregation rule remembered after a round that :meth:`last` gave, by part.
+
+        Raises:
+            CheckpointError: A file is damaged, or gone.
+        """
+        entry = self._read(self._entry(phase, number))
+        return self._parts(entry) if entry else iter(())
 
     def forget_after(self, phase: Phase, number: int) -> None:
         """Drop entries of a phase that come after a round: they will be written again."""
@@ -156,6 +184,15 @@ class Journal:
 
     def _checkpoint(self, phase: Phase, number: int) -> Path:
         return self._checkpoints / f"{phase.value}-{number:04d}.safetensors"
+
+    def _state(self, phase: Phase, number: int, part: str) -> Path:
+        return self._checkpoints / f"{phase.value}-{number:04d}.{part}.safetensors"
+
+    def _parts(self, entry: Entry) -> Iterator[tuple[str, Weights]]:
+        from echofm_core.models import weights as files
+
+        for part in entry.state:
+            yield part, files.load(self._state(entry.phase, entry.round, part))
 
     def _read(self, path: Path) -> Entry | None:
         """An entry, or None where the file is missing, torn or not an entry."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from echofm_core.runtime.errors import FederationError, RefusedUpdateError
 from echofm_core.runtime.text import many
 from server.admission import Expected, admit
 from server.aggregation import build_algorithm
-from server.aggregation._api import Algorithm, Fold
+from server.aggregation._api import Algorithm, Beside, Fold
 from server.events import Event, EventKind, OnEvent, ignore
 from server.frozen import FrozenPart, split_frozen
 from server.journal import Entry, SiteEntry
@@ -82,6 +82,7 @@ def train_phase(
     *,
     on_round: OnRound | None = None,
     on_event: OnEvent = ignore,
+    algorithm: Algorithm | None = None,
 ) -> Weights:
     """Train the shared groups over the rounds of a phase.
 
@@ -91,6 +92,8 @@ def train_phase(
         spec: What to run.
         on_round: Keeps journal and checkpoint; without it the weights' digest is not taken.
         on_event: Shows progress.
+        algorithm: The rule, where it goes on from an earlier round or its state is kept;
+            :func:`algorithm_of` builds it.
 
     Returns:
         The shared groups after the last round. At most three copies of them are in memory at
@@ -99,8 +102,7 @@ def train_phase(
     Raises:
         FederationError: A round ended with fewer than ``min_sites`` usable updates.
     """
-    announced = {site: participant.most for site, participant in spec.participants.items()}
-    algorithm = build_algorithm(spec.federation, announced, spec.phase)
+    algorithm = algorithm or algorithm_of(spec)
     frozen, moving = split_frozen(weights, spec.frozen, spec.federation.wire)
     model = wired(dict(moving), spec.federation.wire)
     del weights, moving
@@ -126,6 +128,12 @@ def train_phase(
     finally:
         replies.close()
     return {**frozen.current, **model.current}
+
+
+def algorithm_of(spec: PhaseRun) -> Algorithm:
+    """The aggregation rule of a phase, as it begins."""
+    announced = {site: participant.most for site, participant in spec.participants.items()}
+    return build_algorithm(spec.federation, announced, spec.phase, spec.scratch)
 
 
 @dataclass(slots=True)
@@ -158,11 +166,10 @@ def _run_round(
         plan_hash=spec.plan_hash,
         run=spec.run,
         frozen_digest=frozen.digest,
-        settings=algorithm.instruct(),
     )
     messages = {
         site: to_message(
-            instruction,
+            replace(instruction, settings=algorithm.instruct(site)),
             model.record,
             spec.participants[site].node,
             config.deadline_seconds + GRACE,
@@ -218,7 +225,8 @@ def _take(
         max_norm=spec.federation.max_update_norm,
     )
     admit(update, expected)
-    norm = fold.add(update.weights, update.counts)
+    beside = Beside(site=site, round=number, numbers=update.metrics)
+    norm = fold.add(update.weights, update.counts, beside)
     metrics = {name: value for name, value in update.metrics.items() if math.isfinite(value)}
     return SiteEntry(counts=dict(update.counts), metrics={**metrics, "update_norm": norm})
 

@@ -31,7 +31,7 @@ from echofm_core.tracking.listener import Tracking, require_trackers
 from server.ending import Ending, FederationResult, finish
 from server.events import Event, EventKind, OnEvent, ignore
 from server.journal import Entry, Journal
-from server.phase import Participant, PhaseRun, round_event, train_phase
+from server.phase import Participant, PhaseRun, algorithm_of, round_event, train_phase
 from server.sites import Site, gather_sites, participants_of
 from server.tracked import tracked
 from server.unlearned import unlearned_tasks, unseen_clips
@@ -159,10 +159,13 @@ def _run_phase(
         frozen=_frozen(plan, phase),
     )
 
+    algorithm = algorithm_of(spec)
+    algorithm.restore(journal.state(phase, done))
+
     def keep(entry: Entry, weights: Weights) -> None:
         if entry.round == rounds:
             entry = replace(entry, warnings=unlearned_tasks([*journal.entries(), entry]))
-        journal.record(entry, weights)
+        journal.record(entry, weights, algorithm.state())
         tracking.add(tracked(entry))
 
     return train_phase(
@@ -171,6 +174,7 @@ def _run_phase(
         spec,
         on_round=keep,
         on_event=tell,
+        algorithm=algorithm,
     )
 
 

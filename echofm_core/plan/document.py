@@ -34,6 +34,8 @@ class Aggregation(StrEnum):
 
     FEDAVG = "fedavg"
     FEDPROX = "fedprox"
+    FEDADAM = "fedadam"
+    MEDIAN = "median"
 
 
 class Wire(StrEnum):
@@ -60,9 +62,19 @@ class FederationConfig(Section):
     """The ``[federation]`` table."""
 
     aggregation: Aggregation = Aggregation.FEDAVG
-    """FedAvg (McMahan 2017) or FedProx (Li 2020)."""
+    """FedAvg (McMahan 2017); FedProx (Li 2020), whose sites are held near the global model;
+    FedAdam (Reddi 2021), whose server takes a step of Adam along the sites' mean change; the
+    coordinate-wise median (Yin 2018), in which all sites count alike."""
     proximal_mu: float = Field(default=0.01, ge=0)
     """FedProx: weight of 0.5 * mu * ||w - w_global||^2 in the site's loss."""
+    server_learning_rate: float = Field(default=0.01, gt=0)
+    """FedAdam: the server's learning rate; in a round a weight moves by up to about twice this."""
+    server_beta1: float = Field(default=0.9, ge=0, lt=1)
+    """FedAdam: decay, per round, of the mean of changes."""
+    server_beta2: float = Field(default=0.99, ge=0, lt=1)
+    """FedAdam: decay, per round, of the mean of squared changes."""
+    server_tau: float = Field(default=1e-3, gt=0)
+    """FedAdam: adaptivity; changes far below it move the weights in proportion to them."""
     weight_exponent: float = Field(default=1.0, ge=0, le=1)
     """A site counts with n ** exponent: 1 by size, 0 all alike."""
     trunk_weights: TrunkWeights = TrunkWeights.EQUAL

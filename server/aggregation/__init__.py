@@ -1,22 +1,30 @@
-"""Aggregation rules: ``_api`` is the contract, ``shares`` the weights; ``fedavg``, ``fedprox``."""
+"""Aggregation rules, a file each: ``_api`` is the contract, ``shares`` the weights of sites."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 
 from echofm_core.contract import Phase
 from echofm_core.plan.document import Aggregation, FederationConfig
 from server.aggregation._api import Algorithm
+from server.aggregation.fedadam import FedAdam
 from server.aggregation.fedavg import FedAvg
 from server.aggregation.fedprox import FedProx
-from server.aggregation.shares import Announced
+from server.aggregation.median import Median
+from server.aggregation.shares import Announced, Shares
 
-Rule = Callable[[FederationConfig, Announced, Phase], Algorithm]
+Rule = Callable[[FederationConfig, Shares, Path | None], Algorithm]
 
 #: Plan name -> rule. A new rule is one file and one line here.
 ALGORITHMS: Mapping[Aggregation, Rule] = MappingProxyType(
-    {Aggregation.FEDAVG: FedAvg, Aggregation.FEDPROX: FedProx}
+    {
+        Aggregation.FEDAVG: FedAvg,
+        Aggregation.FEDPROX: FedProx,
+        Aggregation.FEDADAM: FedAdam,
+        Aggregation.MEDIAN: Median,
+    }
 )
 
 
@@ -24,6 +32,7 @@ def build_algorithm(
     config: FederationConfig,
     announced: Announced = MappingProxyType({}),
     phase: Phase = Phase.FINETUNE,
+    folder: Path | None = None,
 ) -> Algorithm:
     """The rule that a plan names.
 
@@ -32,5 +41,6 @@ def build_algorithm(
         announced: Site name -> parameter group -> clips that the site says it has, for every site
             that takes part; read where the trunk is weighted by task family.
         phase: What is trained.
+        folder: Where a rule may put what is too large for memory; None: in the system's.
     """
-    return ALGORITHMS[config.aggregation](config, announced, phase)
+    return ALGORITHMS[config.aggregation](config, Shares(config, announced, phase), folder)

@@ -1,14 +1,18 @@
-"""What an aggregation algorithm is: two short hooks around the round loop.
+"""What an aggregation algorithm is: short hooks around the round loop.
 
-*Abstract*: nothing; the base class is FedAvg's arithmetic. *Overridable*: :meth:`instruct` (what
-the sites must do differently) and :meth:`start` (how replies become the next model). *Inherited*:
-the loop itself, which lives in ``server/phase.py``.
+*Abstract*: nothing; :class:`server.aggregation.fedavg.FedAvg` is the base of all rules. A rule
+overrides what it does differently: what travels beside the model (:meth:`Algorithm.instruct`,
+:meth:`Algorithm.arrays`, ``reply_arrays``), how replies become the next model
+(:meth:`Algorithm.start`), and what it remembers between rounds (:meth:`Algorithm.state`,
+:meth:`Algorithm.restore`). *Inherited*: the loop itself, which lives in ``server/phase.py``, and
+the journal, which keeps the state with each round.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -20,30 +24,62 @@ from server.aggregation.shares import Shares
 #: Elements of one pass: small enough that its scratch stays in the processor's cache.
 CHUNK = 1 << 17
 
+#: What an algorithm remembers: named parts, each arrays by name, made one part at a time.
+State = Iterable[tuple[str, Weights]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Beside:
+    """What comes with an admitted update beside its weights.
+
+    Attributes:
+        site, round: Whose it is, of which round.
+        arrays: The algorithm's own arrays, by its names (``reply_arrays``), then by parameter.
+        numbers: What the site reported.
+    """
+
+    site: str = ""
+    round: int = 0
+    arrays: Mapping[str, Weights] = field(default_factory=dict)
+    numbers: Mapping[str, float] = field(default_factory=dict)
+
 
 class Fold(Protocol):
     """A round in progress. Replies come one at a time, in site-name order, then ``finish``."""
 
-    def add(self, weights: Weights, counts: Mapping[str, int]) -> float:
-        """Take in one admitted update; nothing of it is kept.
+    def add(
+        self, weights: Weights, counts: Mapping[str, int], beside: Beside | None = None
+    ) -> float:
+        """Take in one admitted update; nothing of it is kept in memory.
 
         Args:
             weights: Arrays of the groups in ``counts``, fp32 or fp16.
             counts: Parameter group -> training clips behind it, all positive.
+            beside: What else the site sent; not None where the loop calls.
 
         Returns:
             L2 norm of what it changes, for the journal.
         """
 
     def finish(self) -> dict[str, NDArray[np.float32]]:
-        """The next global model; called once."""
+        """The next global model; called once, and not at all where a round fails."""
 
 
 class Algorithm(Protocol):
-    """How a federation turns local models into a global one."""
+    """How a federation turns local models into a global one.
 
-    def instruct(self) -> Mapping[str, float]:
-        """Settings that every site receives with its instruction."""
+    Attributes:
+        reply_arrays: Names of the arrays that each reply holds beside its weights: under each name
+            one float32 array for each of the weights, of its shape.
+    """
+
+    reply_arrays: tuple[str, ...]
+
+    def instruct(self, site: str = "") -> Mapping[str, float]:
+        """Numbers that a site receives with its instruction, by name."""
+
+    def arrays(self) -> Mapping[str, Weights]:
+        """Arrays that every site receives beside the model, by name, float32; once a round."""
 
     def start(self, sent: Weights, current: Weights) -> Fold:
         """Begin a round.
@@ -53,23 +89,42 @@ class Algorithm(Protocol):
             current: The global model in float32; the same numbers where the wire is fp32.
         """
 
+    def state(self) -> State:
+        """What the next round needs beside the model, after ``finish``."""
+
+    def restore(self, state: State) -> None:
+        """Go on from what :meth:`state` gave after an earlier round."""
+
 
 class WeightedMean:
     """Running mean of site changes, each parameter group with its own weights.
 
     The sum runs over ``site - sent`` in float32, so that rounding on the wire does not add up
     over rounds. Sums depend on the order of ``add``: the caller keeps it.
+
+    Args:
+        sent, current: As of :meth:`Algorithm.start`.
+        shares: Weights of a site.
+        step: Turns the mean change of a named array, in place, into what is added to the model.
     """
 
-    def __init__(self, sent: Weights, current: Weights, shares: Shares) -> None:
+    def __init__(
+        self,
+        sent: Weights,
+        current: Weights,
+        shares: Shares,
+        step: Callable[[str, NDArray[np.float32]], None] | None = None,
+    ) -> None:
         self._sent = sent
         self._current = current
         self._shares = shares
+        self._step = step
         self._sums: dict[str, NDArray[np.float32]] = {}
         self._totals: dict[str, float] = {}
-        self._scratch = np.empty(CHUNK, np.float32)
 
-    def add(self, weights: Weights, counts: Mapping[str, int]) -> float:
+    def add(
+        self, weights: Weights, counts: Mapping[str, int], beside: Beside | None = None
+    ) -> float:
         """Take in one admitted update; returns the L2 norm of its change."""
         squares = 0.0
         shares = self._shares.of(counts)
@@ -80,7 +135,14 @@ class WeightedMean:
             first = name not in self._sums
             if first:
                 self._sums[name] = np.empty(array.shape, np.float32)
-            squares += self._add_array(self._sums[name], array, self._sent[name], share, first)
+            total = self._sums[name].reshape(-1)
+            for part, change in changes(array, self._sent[name]):
+                squares += float(np.einsum("i,i->", change, change))
+                if first:
+                    np.multiply(change, share, out=total[part])
+                else:
+                    change *= share
+                    total[part] += change
         return math.sqrt(squares)
 
     def finish(self) -> dict[str, NDArray[np.float32]]:
@@ -92,29 +154,27 @@ class WeightedMean:
                 model[name] = array.astype(np.float32, copy=False)
                 continue
             total /= np.float32(self._totals[group_of(name)])
+            if self._step:
+                self._step(name, total)
             total += array
             model[name] = total
         return model
 
-    def _add_array(
-        self,
-        total: NDArray[np.float32],
-        array: NDArray[np.floating],
-        base: NDArray[np.floating],
-        share: np.float32,
-        first: bool,
-    ) -> float:
-        """``total += share * (array - base)``, a chunk at a time; returns the squared norm."""
-        squares = 0.0
-        flat_total, flat, flat_base = total.reshape(-1), array.reshape(-1), base.reshape(-1)
-        for start in range(0, flat.size, CHUNK):
-            part = slice(start, min(start + CHUNK, flat.size))
-            change = self._scratch[: part.stop - start]
-            np.subtract(flat[part], flat_base[part], out=change, dtype=np.float32)
-            squares += float(np.einsum("i,i->", change, change))
-            if first:
-                np.multiply(change, share, out=flat_total[part])
-            else:
-                change *= share
-                flat_total[part] += change
-        return squares
+
+def chunks(size: int, most: int = 0) -> Iterator[slice]:
+    """Consecutive parts of a flat array, each of at most ``most`` elements (0: ``CHUNK``)."""
+    step = most or CHUNK
+    for start in range(0, size, step):
+        yield slice(start, min(start + step, size))
+
+
+def changes(
+    array: NDArray[np.floating], base: NDArray[np.floating]
+) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """``array - base`` in float32, a chunk at a time; each chunk is good until the next one."""
+    flat, flat_base = array.reshape(-1), base.reshape(-1)
+    scratch = np.empty(min(CHUNK, flat.size), np.float32)
+    for part in chunks(flat.size):
+        change = scratch[: part.stop - part.start]
+        np.subtract(flat[part], flat_base[part], out=change, dtype=np.float32)
+        yield part, change

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from echofm_core.contract import Phase
-from echofm_core.plan.document import FederationConfig
 from server.aggregation.fedavg import FedAvg
-from server.aggregation.shares import Announced
 
 #: Name of the setting that a site's training reads.
 PROXIMAL_MU = "proximal_mu"
@@ -19,10 +16,6 @@ class FedProx(FedAvg):
     Source: Li et al. 2020, Federated Optimization in Heterogeneous Networks, algorithm 2.
     """
 
-    def __init__(self, config: FederationConfig, announced: Announced, phase: Phase) -> None:
-        super().__init__(config, announced, phase)
-        self._mu = config.proximal_mu
-
-    def instruct(self) -> Mapping[str, float]:
+    def instruct(self, site: str = "") -> Mapping[str, float]:
         """Tell the sites the weight of the proximal term."""
-        return {PROXIMAL_MU: self._mu}
+        return {PROXIMAL_MU: self.config.proximal_mu}

@@ -1,21 +1,23 @@
-"""A federation in a process of its own, to be killed: ``killed.py SITES STATES RUN WORKERS``."""
+"""A federation of its own to be killed: ``killed.py SITES STATES RUN WORKERS AGGREGATION``."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
+from echofm_core.plan.document import Plan
 from server.rounds import run_federation
 from simulations.engine import Engine, SiteSettings
 from tests.federation.small import NAMES, small_plan, with_states
 
-#: Three rounds a phase and kept moments: all that a site carries from round to round is in play.
-PLAN = small_plan(
-    pretrain={"rounds": 3, "keep_optimizer": True}, finetune={"rounds": 3, "keep_optimizer": True}
-)
+
+def plan_of(aggregation: str) -> Plan:
+    """Three rounds a phase and kept moments: all that is carried from round to round is in play."""
+    phase = {"rounds": 3, "keep_optimizer": True}
+    return small_plan(pretrain=phase, finetune=phase, federation={"aggregation": aggregation})
 
 
-def main(built: Path, states: Path, run: Path, workers: int) -> None:
+def main(built: Path, states: Path, run: Path, workers: int, aggregation: str) -> None:
     """Run or go on, saying each event."""
     sites = [
         SiteSettings(
@@ -29,7 +31,7 @@ def main(built: Path, states: Path, run: Path, workers: int) -> None:
     with Engine(workers) as engine:
         result = run_federation(
             engine.grid(with_states(sites, states)),
-            PLAN,
+            plan_of(aggregation),
             run,
             resume=(run / "journal").exists(),
             on_event=lambda event: print(event.line(), flush=True),
@@ -38,4 +40,4 @@ def main(built: Path, states: Path, run: Path, workers: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]), sys.argv[5])

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
 
 from server.rounds import run_federation
 from simulations.engine import Engine, SiteSettings
-from tests.federation.killed import PLAN
+from tests.federation.killed import plan_of
 from tests.federation.small import with_states
 from tests.support.forks import MODULE, Fork, Forks
 
@@ -27,12 +29,19 @@ class Federation:
     built: Path
     folder: Path
     workers: int
+    aggregation: str = "fedavg"
 
     def start(self) -> tuple[Fork, Path]:
         """The process, and the file that it writes to."""
         log = self.folder / f"{len(list(self.folder.glob('*.log')))}.log"
         log.touch()
-        words = (self.built, self.folder / "states", self.folder / "run", self.workers)
+        words = (
+            self.built,
+            self.folder / "states",
+            self.folder / "run",
+            self.workers,
+            self.aggregation,
+        )
         env = {**os.environ, "OMP_NUM_THREADS": "1"}
         module = "tests.federation.killed"
         return self.forks.start(MODULE, module, *words, cwd=ROOT, out=log, env=env), log
@@ -63,31 +72,48 @@ def built(built_sites: list[SiteSettings]) -> Path:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(built_sites: list[SiteSettings], tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The digest of the same run in this process."""
-    folder = tmp_path_factory.mktemp("whole")
-    with Engine(1) as engine:
-        sites = with_states(built_sites, folder / "states")
-        return run_federation(engine.grid(sites), PLAN, folder / "run").digest
+def uninterrupted(
+    built_sites: list[SiteSettings], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], str]:
+    """The digest of the same run in this process, by aggregation rule."""
+
+    @lru_cache
+    def run(aggregation: str) -> str:
+        folder = tmp_path_factory.mktemp("whole")
+        with Engine(1) as engine:
+            grid = engine.grid(with_states(built_sites, folder / "states"))
+            return run_federation(grid, plan_of(aggregation), folder / "run").digest
+
+    return run
 
 
 @pytest.mark.parametrize(
-    ("before", "workers"),
+    ("before", "workers", "aggregation"),
     [
-        ("pretrain round 1/3", 1),
-        ("finetune round 1/3", 1),
-        pytest.param("finetune round 1/3", 2, marks=pytest.mark.slow),
+        ("pretrain round 1/3", 1, "fedavg"),
+        ("finetune round 1/3", 1, "fedavg"),
+        pytest.param("finetune round 1/3", 2, "fedavg", marks=pytest.mark.slow),
+        ("finetune round 1/3", 1, "fedadam"),
     ],
 )
 def test_killed_in_round_two_and_resumed_gives_the_same_bits(
-    forks: Forks, built: Path, tmp_path: Path, uninterrupted: str, before: str, workers: int
+    forks: Forks,
+    built: Path,
+    tmp_path: Path,
+    uninterrupted: Callable[[str], str],
+    before: str,
+    workers: int,
+    aggregation: str,
 ) -> None:
-    """The site's own decoder and moments of the killed round are there, and must not be used."""
-    federation = Federation(forks, built, tmp_path, workers)
+    """The site's own decoder and moments of the killed round are there, and must not be used.
+
+    Nor does a rule that remembers something begin afresh: its moments come from the journal.
+    """
+    federation = Federation(forks, built, tmp_path, workers, aggregation)
     federation.kill_in_round(before)
     phase = before.split()[0]
     assert not (tmp_path / "run" / "journal" / f"{phase}-0002.json").exists()
     digest, output = federation.end()
-    assert digest == uninterrupted
+    assert digest == uninterrupted(aggregation)
     assert f"{phase} round 1/3" in output and "from the journal" in output
     assert not [path for path in (tmp_path / "run" / "journal").iterdir() if path.suffix != ".json"]

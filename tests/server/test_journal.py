@@ -109,6 +109,49 @@ def test_two_checkpoints_a_phase_are_kept(journal: Journal, tmp_path: Path) -> N
     assert len(journal.entries()) == 4
 
 
+def remembered(value: float) -> list[tuple[str, Weights]]:
+    """What a rule with two parts remembers."""
+    return [("first-moment", weights(value)), ("second-moment", weights(-value))]
+
+
+@pytest.fixture
+def stateful(tmp_path: Path) -> Journal:
+    """Three rounds of pre-training whose rule remembers something."""
+    made = Journal(tmp_path, PLAN)
+    made.open(resume=False)
+    for number in (1, 2, 3):
+        made.record(entry(number), weights(number), iter(remembered(number)))
+    return made
+
+
+def test_what_a_rule_remembers_is_kept_with_each_checkpoint(
+    stateful: Journal, tmp_path: Path
+) -> None:
+    kept = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    parts = ("first-moment.safetensors", "safetensors", "second-moment.safetensors")
+    assert kept == [f"pretrain-000{number}.{part}" for number in (2, 3) for part in parts]
+    assert stateful.last(Phase.PRETRAIN, 5)[0] == 3
+    found = dict(stateful.state(Phase.PRETRAIN, 3))
+    assert found.keys() == dict(remembered(3)).keys()
+    np.testing.assert_array_equal(found["second-moment"]["encoder.w"], [-3, -3, -3])
+    assert not list(stateful.state(Phase.FINETUNE, 1))
+
+
+@pytest.mark.parametrize("damage", ["missing", "torn", "of another round"])
+def test_a_round_counts_only_with_all_that_its_rule_remembers(
+    stateful: Journal, tmp_path: Path, damage: str
+) -> None:
+    path = tmp_path / "checkpoints" / "pretrain-0003.second-moment.safetensors"
+    if damage == "missing":
+        path.unlink()
+    elif damage == "torn":
+        path.write_bytes(path.read_bytes()[:-4])
+    else:
+        older = tmp_path / "checkpoints" / "pretrain-0002.second-moment.safetensors"
+        path.write_bytes(older.read_bytes())
+    assert stateful.last(Phase.PRETRAIN, 5)[0] == 2
+
+
 def hidden(folder: Path) -> list[str]:
     """Names of files that are being written, or were when somebody was killed."""
     return sorted(path.name for path in folder.rglob(".*"))
