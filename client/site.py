@@ -66,14 +66,15 @@ class Site:
 
     def train_clips(self, phase: Phase, plan: Plan) -> ClipWindows:
         """Training clips of a phase; the plan's views hold for fine-tuning only."""
-        rows = self._rows(Split.TRAIN)
-        if phase is Phase.FINETUNE:
-            rows = _of_views(rows, plan)
-        return ClipWindows(self.store, rows, plan.data)
+        return self._clips(Split.TRAIN, phase, plan)
+
+    def validation_clips(self, phase: Phase, plan: Plan) -> ClipWindows:
+        """Validation clips of a phase, as :meth:`train_clips`."""
+        return self._clips(Split.VALIDATION, phase, plan)
 
     def test_clips(self, plan: Plan) -> ClipWindows:
         """Test clips of the plan's views."""
-        return ClipWindows(self.store, _of_views(self._rows(Split.TEST), plan), plan.data)
+        return self._clips(Split.TEST, Phase.FINETUNE, plan)
 
     def describe(self, plan: Plan) -> SiteDescription:
         """Counts that the server may know."""
@@ -97,8 +98,11 @@ class Site:
             Phase.FINETUNE: patients(finetune.iloc[np.flatnonzero(labelled)]),
         }
 
-    def _rows(self, split: Split) -> pd.DataFrame:
-        return self.manifest[self.manifest["split"] == split.value]
+    def _clips(self, split: Split, phase: Phase, plan: Plan) -> ClipWindows:
+        rows = self.manifest[self.manifest["split"] == split.value]
+        if phase is Phase.FINETUNE and plan.protocol.views:
+            rows = rows[rows["view"].isin(list(plan.protocol.views))]
+        return ClipWindows(self.store, rows, plan.data)
 
 
 def patients(manifest: pd.DataFrame) -> int:
@@ -152,10 +156,6 @@ def _manifest(version: _Version) -> pd.DataFrame:
 @lru_cache(maxsize=16)
 def _opened(folder: Path, versions: tuple[_Version, ...]) -> ClipStore:
     return open_stores(folder)
-
-
-def _of_views(rows: pd.DataFrame, plan: Plan) -> pd.DataFrame:
-    return rows[rows["view"].isin(list(plan.protocol.views))] if plan.protocol.views else rows
 
 
 def _labels(rows: pd.DataFrame, plan: Plan) -> dict[str, np.ndarray]:

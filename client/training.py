@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from torch import nn
 
 from client.site import Site
 from client.state import SiteState
 from client.wire import make_update
-from echofm_core.contract import DECODER, Instruction, Phase, Update, Weights, group_of
+from echofm_core.contract import (
+    DECODER,
+    TRAIN,
+    VALIDATE,
+    VALIDATION,
+    Instruction,
+    Phase,
+    Update,
+    Weights,
+    group_of,
+)
 from echofm_core.models.build import build_autoencoder, build_tuned_model
 from echofm_core.models.weights import load_arrays, to_arrays
 from echofm_core.plan.document import Plan
 from echofm_core.privacy.config import PrivacyKind
 from echofm_core.training.context import LocalContext, RoundReport
-from echofm_core.training.rounds import train_round
+from echofm_core.training.rounds import Model, train_round
+from echofm_core.training.validation import validation_loss
 
 
 def pretrain(site: Site, plan: Plan, instruction: Instruction, state: SiteState) -> Update:
@@ -27,10 +39,8 @@ def pretrain(site: Site, plan: Plan, instruction: Instruction, state: SiteState)
     own_decoder = DECODER not in _groups(instruction.weights)
     if own_decoder:
         load_arrays(model, state.decoder(instruction.round))
-    clips = site.train_clips(Phase.PRETRAIN, plan)
-    context = _context(site, plan, Phase.PRETRAIN, instruction, state)
-    report = train_round(model, clips, plan, context, site.devices)
-    if own_decoder:
+    report = _train(site, plan, Phase.PRETRAIN, instruction, state, model)
+    if own_decoder and report.counts:
         state.keep_decoder(to_arrays(model, [DECODER]), instruction.round)
     return _update(site, plan, Phase.PRETRAIN, instruction, model, report, started)
 
@@ -41,10 +51,9 @@ def finetune(site: Site, plan: Plan, instruction: Instruction, state: SiteState)
     model = build_tuned_model(plan)
     load_arrays(model, instruction.weights)
     load_arrays(model, state.frozen(instruction.frozen, instruction.frozen_digest))
-    clips = site.train_clips(Phase.FINETUNE, plan)
-    context = _context(site, plan, Phase.FINETUNE, instruction, state)
-    report = train_round(model, clips, plan, context, site.devices)
-    if instruction.round == plan.finetune.rounds:
+    report = _train(site, plan, Phase.FINETUNE, instruction, state, model)
+    validates = plan.validates and len(site.validation_clips(Phase.FINETUNE, plan))
+    if not report.counts or (instruction.round == plan.finetune.rounds and not validates):
         state.forget_frozen()
     return _update(site, plan, Phase.FINETUNE, instruction, model, report, started)
 
@@ -56,6 +65,26 @@ TRAINERS: Mapping[Phase, Callable[[Site, Plan, Instruction, SiteState], Update]]
 }
 
 
+def _train(
+    site: Site, plan: Plan, phase: Phase, instruction: Instruction, state: SiteState, model: Model
+) -> RoundReport:
+    """Validate the model as it came, where that is asked for and the plan has it, then train it.
+
+    Nothing is trained where the instruction says so: then no group has clips behind it.
+    """
+    metrics: dict[str, float] = {}
+    if instruction.settings.get(VALIDATE) and plan.validates:
+        clips = site.validation_clips(phase, plan)
+        loss = validation_loss(model, clips, plan, site=site.name, device=site.device)
+        metrics |= {} if loss is None else {VALIDATION: loss}
+    if not instruction.settings.get(TRAIN, 1.0):
+        return RoundReport(counts={}, metrics=metrics)
+    clips = site.train_clips(phase, plan)
+    context = _context(site, plan, phase, instruction, state)
+    report = train_round(model, clips, plan, context, site.devices)
+    return replace(report, metrics={**report.metrics, **metrics})
+
+
 def _context(
     site: Site, plan: Plan, phase: Phase, instruction: Instruction, state: SiteState
 ) -> LocalContext:
@@ -63,7 +92,7 @@ def _context(
         seed=plan.seed,
         site=site.name,
         round=instruction.round,
-        rounds=plan.pretrain.rounds if phase is Phase.PRETRAIN else plan.finetune.rounds,
+        rounds=plan.rounds_of(phase),
         device=site.device,
         proximal_mu=instruction.settings.get("proximal_mu", 0.0),
         state=state.folder,

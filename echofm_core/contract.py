@@ -67,6 +67,13 @@ class Record(StrEnum):
     CONFIG = "config"
 
 
+#: Settings of a training instruction: validate the weights that were sent before training; 0 in
+#: ``TRAIN``: train nothing, and answer with the metric alone.
+VALIDATE = "validate"
+TRAIN = "train"
+#: Metric of an update: the loss on the site's validation patients of the weights that were sent.
+VALIDATION = "validation"
+
 ENCODER = "encoder"
 DECODER = "decoder"
 STF_NET = "stf_net"

@@ -25,7 +25,7 @@ def main(grid: Grid, context: Context) -> None:
     from echofm_core.run_claim import held
     from echofm_core.runtime.sessions import Sessions
     from server.outcome import conclude
-    from server.rounds import run_federation
+    from server.rounds import RunOptions, run_federation
     from server.watch import told
 
     settings = context.run_config
@@ -50,9 +50,11 @@ def main(grid: Grid, context: Context) -> None:
                 folder,
                 resume=bool(settings.get("resume", False)),
                 on_event=show,
-                expected_sites=names,
-                wait_seconds=float(settings.get("wait-seconds", 600.0)),
-                floor=True,
+                options=RunOptions(
+                    expected_sites=names,
+                    wait_seconds=float(settings.get("wait-seconds", 600.0)),
+                    floor=True,
+                ),
             )
             waiting.line(f"final weights {result.digest}")
             report = conclude(plan, folder, result, sessions.tick())

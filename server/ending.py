@@ -39,6 +39,7 @@ class FederationResult:
         sites: Site -> what it said of itself.
         metrics: Columns arm, phase, round, site, metric, value.
         warnings: A sentence for each site with a task hardly learnt, or with clips never seen.
+        notes: A sentence for each phase that ended with another round than its last.
     """
 
     weights: Weights
@@ -48,6 +49,7 @@ class FederationResult:
     sites: Mapping[str, SiteDescription]
     metrics: pd.DataFrame
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,7 +60,7 @@ class Ending:
         folder: Run folder.
         run: Name of the state folder where each site keeps its predictions.
         arm: Name of the model in ``metrics.parquet``.
-        warnings: What to tell with the result.
+        warnings, notes: What to tell with the result.
         floor: Have each site score what needs no network beside the model.
         tell: Hears of the test.
     """
@@ -67,6 +69,7 @@ class Ending:
     run: str
     arm: str
     warnings: tuple[str, ...]
+    notes: tuple[str, ...]
     floor: bool
     tell: OnEvent
 
@@ -104,6 +107,7 @@ def finish(
         sites={site: found.about for site, found in sites.items()},
         metrics=metrics,
         warnings=end.warnings,
+        notes=end.notes,
     )
 
 

@@ -17,6 +17,7 @@ class EventKind(StrEnum):
     WAITING = "waiting"
     DESCRIBED = "described"
     ROUND = "round"
+    VALIDATED = "validated"
     WARNED = "warned"
     EVALUATED = "evaluated"
 
@@ -35,6 +36,8 @@ class Event:
         untrained: Planned tasks that no described site has training labels for.
         digest: Digest of the new global weights.
         loss: Mean training loss over the sites that counted, by clips; NaN if none was told.
+        validation: Mean loss on the sites' validation patients, of the weights that a round began
+            with or of the phase's last ones; NaN if none was reported.
         private: Some site trained privately, and told none.
         seconds: How long it took.
         replayed: The round was read from the journal, not trained again.
@@ -50,6 +53,7 @@ class Event:
     untrained: tuple[str, ...] = ()
     digest: str = ""
     loss: float = math.nan
+    validation: float = math.nan
     private: bool = False
     seconds: float = 0.0
     replayed: bool = False
@@ -72,13 +76,21 @@ class Event:
         if self.kind is EventKind.WARNED:
             told = "".join(f"\n  {site}: {what}" for site, what in self.warnings.items())
             return f"{self.phase} ended with warnings{told}"
+        if self.kind is EventKind.VALIDATED:
+            where = f"{self.phase} round {self.round}/{self.rounds}"
+            return f"{where}: validation loss {self.validation:.4f} at {names or 'no site'}"
         if self.kind is EventKind.EVALUATED:
             return f"evaluated at {names or 'no site'} in {self.seconds:.1f} s{refused}"
         how = "from the journal" if self.replayed else f"{self.seconds:.1f} s"
         return (
             f"{self.phase} round {self.round}/{self.rounds}: {many(len(self.sites), 'site')}, "
-            f"{self._loss()}, weights {self.digest[:12]}, {how}{refused}"
+            f"{self._loss()}{self._validation()}, weights {self.digest[:12]}, {how}{refused}"
         )
+
+    def _validation(self) -> str:
+        if math.isnan(self.validation):
+            return ""
+        return f", validation loss of round {self.round - 1} {self.validation:.4f}"
 
     def _loss(self) -> str:
         """The loss in words; private training, and a mean without a part, say so."""

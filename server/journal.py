@@ -9,6 +9,7 @@ is as if it had not happened.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -48,6 +49,8 @@ class Entry:
         refused: Site -> why it did not count: refused, in error, late, or still busy.
         digest: Of the new global weights.
         seconds: Wall time of the round.
+        validation: Site -> loss of the new global weights on its validation patients. Known from
+            the round after on, when the sites have had them, or at the end of the phase.
         warnings: Site -> what it has hardly learnt; in the last round of a phase alone.
         state: Part of what the aggregation rule remembers -> digest; filled in by the journal.
     """
@@ -61,6 +64,7 @@ class Entry:
     seconds: float = 0.0
     warnings: Mapping[str, str] = field(default_factory=dict)
     state: Mapping[str, str] = field(default_factory=dict)
+    validation: Mapping[str, float] = field(default_factory=dict)
 
 
 class Journal:
@@ -98,14 +102,20 @@ class Journal:
                 torn.unlink()  # a write that a kill cut short
 
     def record(
-        self, entry: Entry, weights: Weights, state: Iterable[tuple[str, Weights]] = ()
+        self,
+        entry: Entry,
+        weights: Weights,
+        state: Iterable[tuple[str, Weights]] = (),
+        *,
+        best: int = 0,
     ) -> None:
         """Write state and checkpoint, then the entry; each is there whole or not at all.
 
         Args:
-            entry: Of the round.
+            entry: Of a finished round.
             weights: The new global weights.
             state: What the aggregation rule remembers, part by part; one is in memory at a time.
+            best: Round of the phase whose checkpoint is kept beside the newest ones; 0: none.
 
         Raises:
             EngineError: The command is being stopped, which may have cut off a site of this round.
@@ -121,13 +131,33 @@ class Journal:
             del arrays  # or it would stay while the next part is made
         metadata = {"plan_hash": self._plan_hash, "digest": entry.digest}
         files.save(weights, self._checkpoint(entry.phase, entry.round), metadata)
-        write_json(self._entry(entry.phase, entry.round), asdict(replace(entry, state=parts)))
-        for old in range(entry.round - KEPT, 0, -1):
-            stale = self._checkpoint(entry.phase, old)
-            if not stale.exists():
-                break
-            for path in self._checkpoints.glob(f"{stale.stem}.*"):
+        self._write(replace(entry, state=parts))
+        for path in self._checkpoints.glob(f"{entry.phase.value}-*.safetensors"):
+            kept = entry.round - KEPT < _number(path) or path == self._checkpoint(entry.phase, best)
+            if not kept:
                 path.unlink()
+
+    def validated(self, phase: Phase, number: int, losses: Mapping[str, float]) -> None:
+        """Add to a round's entry what the sites have found on their validation patients."""
+        if entry := self._read(self._entry(phase, number)):
+            self._write(replace(entry, validation=dict(losses)))
+
+    def weights(self, phase: Phase, number: int) -> Weights:
+        """Global weights after a round whose checkpoint is kept.
+
+        Raises:
+            CheckpointError: They are missing, damaged, or not those of the round's entry.
+        """
+        from echofm_core.models import weights as files
+
+        entry, path = self._read(self._entry(phase, number)), self._checkpoint(phase, number)
+        weights = files.load(path)
+        if entry is None or digest(weights) != entry.digest:
+            raise CheckpointError(
+                f"{path} does not hold the weights of round {number} of {phase.value}; train "
+                "again in another run folder."
+            )
+        return weights
 
     def last(self, phase: Phase, rounds: int) -> tuple[int, Weights]:
         """The newest round of a phase that can be continued, and its weights.
@@ -179,6 +209,13 @@ class Journal:
             found += [entry for path in paths if (entry := self._read(path)) is not None]
         return found
 
+    def _write(self, entry: Entry) -> None:
+        """Write an entry; JSON knows no NaN: a loss that is not finite is null."""
+        losses = {
+            site: loss if math.isfinite(loss) else None for site, loss in entry.validation.items()
+        }
+        write_json(self._entry(entry.phase, entry.round), {**asdict(entry), "validation": losses})
+
     def _entry(self, phase: Phase, number: int) -> Path:
         return self._entries / f"{phase.value}-{number:04d}.json"
 
@@ -199,7 +236,12 @@ class Journal:
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
             sites = {name: SiteEntry(**part) for name, part in values.pop("sites").items()}
-            return Entry(**{**values, "phase": Phase(values["phase"]), "sites": sites})
+            losses = {
+                site: math.nan if loss is None else float(loss)
+                for site, loss in values.pop("validation", {}).items()
+            }
+            phase = Phase(values.pop("phase"))
+            return Entry(**values, phase=phase, sites=sites, validation=losses)
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
 
@@ -210,6 +252,6 @@ def write_json(path: Path, values: object) -> None:
 
 
 def _number(path: Path) -> int:
-    """Round number in the name of an entry file; 0 where there is none."""
-    text = path.stem.rpartition("-")[2]
+    """Round number in the name of an entry or checkpoint; 0 where there is none."""
+    text = path.name.partition(".")[0].rpartition("-")[2]
     return int(text) if text.isdigit() else 0

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from echofm_core.contract import Scored, SiteResult
+from echofm_core.contract import VALIDATION, Scored, SiteResult
 from server.journal import Entry
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ def metrics_table(
 
     Args:
         arm: Name of the model that was trained.
-        entries: Rounds; each site gives its metrics and ``clips``, a refused one ``refused`` = 1.
+        entries: Rounds; each site gives its metrics and ``clips``, a refused one ``refused`` = 1;
+            ``validation`` is of the global model after the round.
         results: Test metrics, as phase ``evaluate``, round 0, e.g. ``ef/mae``.
     """
     import pandas as pd
@@ -42,6 +43,9 @@ def _round_rows(arm: str, entries: Sequence[Entry]) -> Iterator[Row]:
             yield arm, phase, entry.round, site, "clips", float(max(part.counts.values()))
             for metric, value in part.metrics.items():
                 yield arm, phase, entry.round, site, metric, float(value)
+        for site, loss in entry.validation.items():
+            if math.isfinite(loss):
+                yield arm, phase, entry.round, site, VALIDATION, loss
         for site in entry.refused:
             yield arm, phase, entry.round, site, "refused", 1.0
 

@@ -156,4 +156,4 @@ def _notes(plan: Plan, result: FederationResult) -> list[str]:
             "without noise."
         )
     notes += [f"{site} could not be tested: {why}" for site, why in result.failed.items()]
-    return [*notes, *result.warnings]
+    return [*notes, *result.notes, *result.warnings]

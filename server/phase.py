@@ -13,18 +13,27 @@ from flwr.app import Message
 from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
-from echofm_core.contract import Action, Instruction, Phase, Weights
+from echofm_core.contract import (
+    TRAIN,
+    VALIDATE,
+    VALIDATION,
+    Action,
+    Instruction,
+    Phase,
+    Weights,
+)
 from echofm_core.plan.document import FederationConfig
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import FederationError, RefusedUpdateError
 from echofm_core.runtime.text import many
-from server.admission import Expected, admit
+from server.admission import Expected, admit, check_identity
 from server.aggregation import build_algorithm
 from server.aggregation._api import Algorithm, Beside, Fold
 from server.events import Event, EventKind, OnEvent, ignore
 from server.frozen import FrozenPart, split_frozen
 from server.journal import Entry, SiteEntry
 from server.replies import Replies, open_replies
+from server.validation import Validation, mean
 from server.wire import WiredModel, sentence, to_message, to_update, wired
 
 #: Seconds that a message outlives its round, for clocks that differ.
@@ -83,6 +92,7 @@ def train_phase(
     on_round: OnRound | None = None,
     on_event: OnEvent = ignore,
     algorithm: Algorithm | None = None,
+    validation: Validation | None = None,
 ) -> Weights:
     """Train the shared groups over the rounds of a phase.
 
@@ -94,6 +104,7 @@ def train_phase(
         on_event: Shows progress.
         algorithm: The rule, where it goes on from an earlier round or its state is kept;
             :func:`algorithm_of` builds it.
+        validation: What sites report on validation patients, and when that ends the phase.
 
     Returns:
         The shared groups after the last round. At most three copies of them are in memory at
@@ -106,11 +117,15 @@ def train_phase(
     frozen, moving = split_frozen(weights, spec.frozen, spec.federation.wire)
     model = wired(dict(moving), spec.federation.wire)
     del weights, moving
+    validation, done = validation or Validation(), spec.first - 1
     replies = open_replies(grid, spec.scratch)
     try:
         for number in range(spec.first, spec.rounds + 1):
-            started = time.monotonic()
-            state = _run_round(replies, algorithm, model, frozen, spec, number, started)
+            if validation.exhausted(done):
+                break
+            started, ask = time.monotonic(), validation.due(done)
+            state = _run_round(replies, algorithm, model, frozen, spec, number, started, ask)
+            validation.add(done, state.validation)
             model = wired(state.weights, spec.federation.wire)
             whole = {**frozen.current, **model.current}
             entry = Entry(
@@ -124,7 +139,13 @@ def train_phase(
             )
             if on_round:
                 on_round(entry, whole)
-            on_event(round_event(entry, spec.rounds))
+            on_event(round_event(entry, spec.rounds, validation=mean(state.validation)))
+            done = number
+        if validation.due(done, last=True):
+            losses = _validate(replies, model, frozen, spec, done + 1)
+            validation.add(done, losses)
+            if losses:
+                on_event(validation_event(spec, done, losses))
     finally:
         replies.close()
     return {**frozen.current, **model.current}
@@ -138,9 +159,13 @@ def algorithm_of(spec: PhaseRun) -> Algorithm:
 
 @dataclass(slots=True)
 class _Round:
-    """A round while it runs: who counted, who did not, and at its end the new weights."""
+    """A round while it runs: who counted, who did not, and at its end the new weights.
+
+    ``validation`` is what sites found of the weights that the round began with.
+    """
 
     sites: dict[str, SiteEntry] = field(default_factory=dict)
+    validation: dict[str, float] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     weights: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
@@ -153,30 +178,15 @@ def _run_round(
     spec: PhaseRun,
     number: int,
     started: float,
+    validate: bool,
 ) -> _Round:
     """One round, from sending to the new weights."""
     config = spec.federation
     deadline = started + config.deadline_seconds
     state = _Round()
     free = _free_sites(replies, spec, deadline, state)
-    instruction = Instruction(
-        action=ACTIONS[spec.phase],
-        round=number,
-        plan=spec.plan,
-        plan_hash=spec.plan_hash,
-        run=spec.run,
-        frozen_digest=frozen.digest,
-    )
-    messages = {
-        site: to_message(
-            replace(instruction, settings=algorithm.instruct(site)),
-            model.record,
-            spec.participants[site].node,
-            config.deadline_seconds + GRACE,
-            frozen.record_for(site),
-        )
-        for site in free
-    }
+    settings = {site: {**algorithm.instruct(site), VALIDATE: float(validate)} for site in free}
+    messages = _messages(settings, model, frozen, spec, number)
     fold = algorithm.start(model.sent, model.current)
     for site, reply in replies.collect(messages, deadline):
         if reply is None:
@@ -184,7 +194,9 @@ def _run_round(
             frozen.heard(site, counted=False)
             continue
         try:
-            state.sites[site] = _take(reply, site, fold, model.sent, spec, number)
+            state.sites[site], loss = _take(reply, site, fold, model.sent, spec, number)
+            if validate and loss is not None:
+                state.validation[site] = loss
         except RefusedUpdateError as error:
             state.refused[site] = sentence(error)
         frozen.heard(site, counted=site in state.sites)
@@ -193,6 +205,57 @@ def _run_round(
     _check_quorum(state, spec, number)
     state.weights = fold.finish()
     return state
+
+
+def _messages(
+    settings: Mapping[str, Mapping[str, float]],
+    model: WiredModel,
+    frozen: FrozenPart,
+    spec: PhaseRun,
+    number: int,
+) -> dict[str, Message]:
+    """The instruction of a round, for each site that has settings."""
+    instruction = Instruction(
+        action=ACTIONS[spec.phase],
+        round=number,
+        plan=spec.plan,
+        plan_hash=spec.plan_hash,
+        run=spec.run,
+        frozen_digest=frozen.digest,
+    )
+    return {
+        site: to_message(
+            replace(instruction, settings=numbers),
+            model.record,
+            spec.participants[site].node,
+            spec.federation.deadline_seconds + GRACE,
+            frozen.record_for(site),
+        )
+        for site, numbers in settings.items()
+    }
+
+
+def _validate(
+    replies: Replies, model: WiredModel, frozen: FrozenPart, spec: PhaseRun, number: int
+) -> dict[str, float]:
+    """What sites find of the phase's last result, which no further round would tell.
+
+    A site that is busy, late or in error is left out: its absence costs no round.
+    """
+    free = set(spec.participants) - replies.busy()
+    settings = {site: {VALIDATE: 1.0, TRAIN: 0.0} for site in free}
+    messages = _messages(settings, model, frozen, spec, number)
+    deadline = time.monotonic() + spec.federation.deadline_seconds
+    losses: dict[str, float] = {}
+    for site, reply in replies.collect(messages, deadline):
+        try:
+            update = to_update(reply) if reply else None
+            if update and VALIDATION in update.metrics:
+                check_identity(update, _expected(site, model.sent, spec, number))
+                losses[site] = update.metrics[VALIDATION]
+        except RefusedUpdateError:
+            continue
+    return losses
 
 
 def _free_sites(replies: Replies, spec: PhaseRun, deadline: float, state: _Round) -> list[str]:
@@ -210,12 +273,9 @@ def _free_sites(replies: Replies, spec: PhaseRun, deadline: float, state: _Round
     return free
 
 
-def _take(
-    reply: Message, site: str, fold: Fold, sent: Weights, spec: PhaseRun, number: int
-) -> SiteEntry:
-    """Admit one reply and fold it in."""
-    update = to_update(reply)
-    expected = Expected(
+def _expected(site: str, sent: Weights, spec: PhaseRun, number: int) -> Expected:
+    """What an update of a site must be."""
+    return Expected(
         site=site,
         phase=spec.phase,
         round=number,
@@ -224,11 +284,23 @@ def _take(
         most=spec.participants[site].most,
         max_norm=spec.federation.max_update_norm,
     )
-    admit(update, expected)
+
+
+def _take(
+    reply: Message, site: str, fold: Fold, sent: Weights, spec: PhaseRun, number: int
+) -> tuple[SiteEntry, float | None]:
+    """Admit one reply and fold it in; its validation loss, if it has one, is another model's."""
+    update = to_update(reply)
+    admit(update, _expected(site, sent, spec, number))
     beside = Beside(site=site, round=number, numbers=update.metrics)
     norm = fold.add(update.weights, update.counts, beside)
-    metrics = {name: value for name, value in update.metrics.items() if math.isfinite(value)}
-    return SiteEntry(counts=dict(update.counts), metrics={**metrics, "update_norm": norm})
+    metrics = {
+        name: value
+        for name, value in update.metrics.items()
+        if math.isfinite(value) and name != VALIDATION
+    }
+    part = SiteEntry(counts=dict(update.counts), metrics={**metrics, "update_norm": norm})
+    return part, update.metrics.get(VALIDATION)
 
 
 def _check_quorum(state: _Round, spec: PhaseRun, number: int) -> None:
@@ -243,8 +315,29 @@ def _check_quorum(state: _Round, spec: PhaseRun, number: int) -> None:
     )
 
 
-def round_event(entry: Entry, rounds: int, *, replayed: bool = False) -> Event:
-    """A journal entry as something to show."""
+def validation_event(spec: PhaseRun, number: int, losses: Mapping[str, float]) -> Event:
+    """What sites found of the phase's last result, as something to show."""
+    return Event(
+        kind=EventKind.VALIDATED,
+        phase=spec.phase.value,
+        round=number,
+        rounds=spec.rounds,
+        sites=tuple(losses),
+        validation=mean(losses),
+    )
+
+
+def round_event(
+    entry: Entry, rounds: int, *, replayed: bool = False, validation: float = math.nan
+) -> Event:
+    """A journal entry as something to show.
+
+    Args:
+        entry: Of the round.
+        rounds: How many the phase has.
+        replayed: It was read, and not trained now.
+        validation: Mean loss of the weights that the round began with, on validation patients.
+    """
     clips = {site: max(part.counts.values()) for site, part in entry.sites.items()}
     losses = [
         (clips[site], part.metrics["loss"])
@@ -265,6 +358,7 @@ def round_event(entry: Entry, rounds: int, *, replayed: bool = False) -> Event:
             "epsilon" in part.metrics and "loss" not in part.metrics
             for part in entry.sites.values()
         ),
+        validation=validation,
         seconds=entry.seconds,
         replayed=replayed,
     )

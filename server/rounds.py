@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flwr.serverapp import Grid
 
@@ -20,13 +21,18 @@ from echofm_core.contract import (
     LORA_A,
     LORA_B,
     STF_NET,
+    VALIDATION,
     Phase,
     Weights,
+    group_of,
 )
 from echofm_core.pages.files import write_whole
-from echofm_core.plan.document import Plan
+from echofm_core.plan.document import Plan, Select
 from echofm_core.run_claim import PLAN, has_rounds
+from echofm_core.runtime.errors import CheckpointError
 from echofm_core.runtime.held_file import alone_in
+from echofm_core.runtime.text import many
+from echofm_core.tracking._api import TrackedRound
 from echofm_core.tracking.listener import Tracking, require_trackers
 from server.ending import Ending, FederationResult, finish
 from server.events import Event, EventKind, OnEvent, ignore
@@ -35,6 +41,10 @@ from server.phase import Participant, PhaseRun, algorithm_of, round_event, train
 from server.sites import Site, gather_sites, participants_of
 from server.tracked import tracked
 from server.unlearned import unlearned_tasks, unseen_clips
+from server.validation import Losses, Validation, mean
+
+if TYPE_CHECKING:
+    from echofm_core.training.rounds import Model
 
 __all__ = [
     "Event",
@@ -42,11 +52,34 @@ __all__ = [
     "FederationResult",
     "Participant",
     "PhaseRun",
+    "RunOptions",
     "pretrained_encoder",
     "run_federation",
     "run_name",
     "train_phase",
 ]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunOptions:
+    """How a federation is begun and shown; a plan says what it trains.
+
+    Attributes:
+        arm: Name of this model in ``metrics.parquet``.
+        expected_sites: Sites to wait for; without names, ``federation.min_sites`` of any name.
+        wait_seconds: How long to wait for them.
+        tracking_store: Folder of the local MLflow store, where several runs share one.
+        floor: Have each site score what needs no network beside the model.
+        start: Weights that the first phase begins with, whole groups, in place of those that the
+            plan starts from.
+    """
+
+    arm: str = "federated"
+    expected_sites: Sequence[str] = ()
+    wait_seconds: float = 600.0
+    tracking_store: Path | None = None
+    floor: bool = False
+    start: Weights = field(default_factory=dict)
 
 
 def run_federation(
@@ -55,12 +88,8 @@ def run_federation(
     folder: Path,
     *,
     resume: bool = False,
-    on_event: OnEvent | None = None,
-    arm: str = "federated",
-    expected_sites: Sequence[str] = (),
-    wait_seconds: float = 600.0,
-    tracking_store: Path | None = None,
-    floor: bool = False,
+    on_event: OnEvent = ignore,
+    options: RunOptions | None = None,
 ) -> FederationResult:
     """Run both phases of a plan over the sites of a grid, then test the model at each.
 
@@ -74,20 +103,17 @@ def run_federation(
         folder: Run folder.
         resume: Go on where the folder's journal ends.
         on_event: Shows progress.
-        arm: Name of this model in ``metrics.parquet``.
-        expected_sites: Sites to wait for; without names, ``federation.min_sites`` of any name.
-        wait_seconds: How long to wait for them.
-        tracking_store: Folder of the local MLflow store, where several runs share one.
-        floor: Have each site score what needs no network beside the model.
+        options: What is not the plan's.
 
     Raises:
         EnvironmentClashError: A tracker of the plan, or peft for its adapters, is not installed.
         ResumeError: The folder holds a run and ``resume`` is false, or the plan differs.
         FederationError: Too few sites are there, or a round has too few usable updates.
+        CheckpointError: The weights to begin with do not fit, or a checkpoint is damaged.
     """
     from echofm_core.models.lora import merged, require_adapters
 
-    tell, run, scratch = on_event or ignore, run_name(plan), folder / "scratch"
+    options, run, scratch = options or RunOptions(), run_name(plan), folder / "scratch"
     require_trackers(plan)
     require_adapters(plan)
     with alone_in(folder, "coordinator"):
@@ -95,20 +121,43 @@ def run_federation(
         journal.open(resume=resume)
         _keep_plan(plan, folder)
         sites = gather_sites(
-            grid, plan, run, scratch, tell, expected=expected_sites, wait_seconds=wait_seconds
+            grid,
+            plan,
+            run,
+            scratch,
+            on_event,
+            expected=options.expected_sites,
+            wait_seconds=options.wait_seconds,
         )
         if plan.finetune.rounds:  # said before pre-training, which takes hours
             participants_of(sites, plan, Phase.FINETUNE)
         weights: Weights = {}
-        with Tracking(plan, folder, arm=arm, store=tracking_store) as tracking:
+        with Tracking(plan, folder, arm=options.arm, store=options.tracking_store) as tracking:
+            federation = _Federation(
+                grid=grid,
+                plan=plan,
+                folder=folder,
+                sites=sites,
+                journal=journal,
+                tracking=tracking,
+                tell=on_event,
+            )
             for phase in Phase:
-                if _rounds(plan, phase):
+                if plan.rounds_of(phase):
                     # The next phase begins from the checkpoint, so that one model is in memory.
                     weights = {}
-                    weights = _run_phase(grid, plan, phase, sites, journal, folder, tell, tracking)
+                    weights = federation.train(phase, options.start)
         weights = merged(weights, plan.finetune.lora)
-        warned = _warn(journal, sites, plan, tell)
-        end = Ending(folder=folder, run=run, arm=arm, warnings=warned, floor=floor, tell=tell)
+        warned = _warn(journal, sites, plan, on_event)
+        end = Ending(
+            folder=folder,
+            run=run,
+            arm=options.arm,
+            warnings=warned,
+            notes=_chosen(journal, plan),
+            floor=options.floor,
+            tell=on_event,
+        )
         return finish(grid, plan, weights, sites, journal.entries(), end)
 
 
@@ -118,64 +167,127 @@ def run_name(plan: Plan) -> str:
 
 
 def pretrained_encoder(folder: Path, plan: Plan) -> Weights:
-    """Shared groups after pre-training, from a run folder's checkpoints; empty without any."""
-    return Journal(folder, plan.digest()).last(Phase.PRETRAIN, plan.pretrain.rounds)[1]
+    """Shared groups that pre-training ended with, from a run folder; empty without any."""
+    return result_of(Journal(folder, plan.digest()), plan, Phase.PRETRAIN)[1]
 
 
-def _rounds(plan: Plan, phase: Phase) -> int:
-    return plan.pretrain.rounds if phase is Phase.PRETRAIN else plan.finetune.rounds
+def result_of(journal: Journal, plan: Plan, phase: Phase) -> tuple[int, Weights]:
+    """The round that a phase ends with, the last or the best, and its weights.
+
+    Returns:
+        (0, {}) where there is none.
+
+    Raises:
+        CheckpointError: The best round's checkpoint is damaged.
+    """
+    last, weights = journal.last(phase, plan.rounds_of(phase))
+    if plan.federation.select is Select.LAST:
+        return last, weights
+    best = Validation(losses=_losses(journal, phase, last)).best() or last
+    return best, weights if best == last else journal.weights(phase, best)
 
 
-def _run_phase(
-    grid: Grid,
-    plan: Plan,
-    phase: Phase,
-    sites: Mapping[str, Site],
-    journal: Journal,
-    folder: Path,
-    tell: OnEvent,
-    tracking: Tracking,
-) -> Weights:
-    """One phase, from its beginning or from where the journal ends."""
-    rounds = _rounds(plan, phase)
-    done, weights = journal.last(phase, rounds)
-    for entry in journal.entries():
-        if entry.phase is phase and entry.round <= done:
-            tracking.add(tracked(entry))
-            tell(round_event(entry, rounds, replayed=True))
-    if done == rounds:
-        return weights
-    journal.forget_after(phase, done)
-    spec = PhaseRun(
-        phase=phase,
-        rounds=rounds,
-        first=done + 1,
-        participants=participants_of(sites, plan, phase),
-        federation=plan.federation,
-        plan=plan.to_json(),
-        plan_hash=plan.digest(),
-        run=run_name(plan),
-        scratch=folder / "scratch",
-        frozen=_frozen(plan, phase),
-    )
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Federation:
+    """A run whose sites are there."""
 
-    algorithm = algorithm_of(spec)
-    algorithm.restore(journal.state(phase, done))
+    grid: Grid
+    plan: Plan
+    folder: Path
+    sites: Mapping[str, Site]
+    journal: Journal
+    tracking: Tracking
+    tell: OnEvent
 
-    def keep(entry: Entry, weights: Weights) -> None:
-        if entry.round == rounds:
-            entry = replace(entry, warnings=unlearned_tasks([*journal.entries(), entry]))
-        journal.record(entry, weights, algorithm.state())
-        tracking.add(tracked(entry))
+    def train(self, phase: Phase, start: Weights) -> Weights:
+        """One phase, from its beginning or from where the journal ends; what it comes to."""
+        rounds = self.plan.rounds_of(phase)
+        done, weights = self.journal.last(phase, rounds)
+        for entry in self.journal.entries():
+            if entry.phase is phase and entry.round <= done:
+                self.tracking.add(tracked(entry))
+                self.tell(round_event(entry, rounds, replayed=True))
+        validation = self._validation(phase, done)
+        if done < rounds or validation.due(done, last=True):
+            self.journal.forget_after(phase, done)
+            spec = self._spec(phase, done)
+            algorithm = algorithm_of(spec)
+            algorithm.restore(self.journal.state(phase, done))
 
-    return train_phase(
-        grid,
-        weights if done else _initial(plan, phase, journal),
-        spec,
-        on_round=keep,
-        on_event=tell,
-        algorithm=algorithm,
-    )
+            def keep(entry: Entry, weights: Weights) -> None:
+                if entry.round == rounds:
+                    entry = replace(
+                        entry, warnings=unlearned_tasks([*self.journal.entries(), entry])
+                    )
+                self.journal.record(entry, weights, algorithm.state(), best=validation.best())
+                self.tracking.add(tracked(entry))
+
+            weights = train_phase(
+                self.grid,
+                weights if done else _initial(self.plan, phase, self.journal, start),
+                spec,
+                on_round=keep,
+                on_event=self.tell,
+                algorithm=algorithm,
+                validation=validation,
+            )
+        if self.plan.federation.select is Select.LAST:
+            return weights
+        del weights
+        return result_of(self.journal, self.plan, phase)[1]
+
+    def _spec(self, phase: Phase, done: int) -> PhaseRun:
+        plan = self.plan
+        return PhaseRun(
+            phase=phase,
+            rounds=plan.rounds_of(phase),
+            first=done + 1,
+            participants=participants_of(self.sites, plan, phase),
+            federation=plan.federation,
+            plan=plan.to_json(),
+            plan_hash=plan.digest(),
+            run=run_name(plan),
+            scratch=self.folder / "scratch",
+            frozen=_frozen(plan, phase),
+        )
+
+    def _validation(self, phase: Phase, done: int) -> Validation:
+        """What is known of the phase's rounds, and kept of those that follow."""
+
+        def keep(number: int, losses: Losses) -> None:
+            self.journal.validated(phase, number, losses)
+            found = {VALIDATION: mean(losses)}
+            self.tracking.add(TrackedRound(phase=phase, round=number, metrics=found))
+
+        return Validation(
+            every=self.plan.federation.validate_every if self.plan.validates else 0,
+            patience=self.plan.table_of(phase).patience,
+            losses=_losses(self.journal, phase, done),
+            keep=keep,
+        )
+
+
+def _losses(journal: Journal, phase: Phase, done: int) -> dict[int, Losses]:
+    """Round -> what sites found of its result, of the first rounds of a phase."""
+    return {
+        entry.round: entry.validation
+        for entry in journal.entries()
+        if entry.phase is phase and entry.round <= done and entry.validation
+    }
+
+
+def _chosen(journal: Journal, plan: Plan) -> tuple[str, ...]:
+    """A sentence for each phase that another round was chosen of than the last."""
+    found = []
+    for phase in Phase:
+        done = max((entry.round for entry in journal.entries() if entry.phase is phase), default=0)
+        best = Validation(losses=_losses(journal, phase, done)).best() or done
+        if plan.federation.select is Select.BEST and best != done:
+            found.append(
+                f"Of the {many(done, 'round')} of {phase.value}, round {best} is kept: it has the "
+                "least loss on the validation patients."
+            )
+    return tuple(found)
 
 
 def _warn(
@@ -190,24 +302,39 @@ def _warn(
     return tuple(f"{site}: {what}" for each in found for site, what in each.items())
 
 
-def _initial(plan: Plan, phase: Phase, journal: Journal) -> Weights:
+def _initial(plan: Plan, phase: Phase, journal: Journal, given: Weights) -> Weights:
     """Weights that a phase starts from: by the plan's seed, or the encoder from the phase before.
 
-    Before there is one, the encoder (and a shared decoder) may be that of ``machine.start``.
+    Before there is one, the encoder (and a shared decoder) may be that of ``machine.start``, or
+    all groups those that the run was given.
+
+    Raises:
+        CheckpointError: What was given does not fit, or holds no encoder.
     """
     from echofm_core.models.build import build_autoencoder, build_tuned_model
     from echofm_core.models.checkpoints.start import start_weights
     from echofm_core.models.lora import untrained_notes
-    from echofm_core.models.weights import to_arrays
+    from echofm_core.models.weights import load_arrays, named_weights, to_arrays
 
     if phase is Phase.PRETRAIN:
+        model: Model = build_autoencoder(plan)
         shared = [ENCODER, DECODER] if plan.pretrain.share_decoder else [ENCODER]
-        return {**to_arrays(build_autoencoder(plan), shared), **start_weights(plan, shared)}
-    start = to_arrays(build_tuned_model(plan), [ENCODER, LORA_A, LORA_B, STF_NET, HEADS])
-    before = journal.last(Phase.PRETRAIN, plan.pretrain.rounds)[1] or start_weights(plan)
-    for note in untrained_notes(plan):
-        warnings.warn(note, RuntimeWarning, stacklevel=2)
-    return {name: before.get(name, array) for name, array in start.items()}
+        before = given or start_weights(plan, shared)
+    else:
+        model = build_tuned_model(plan)
+        shared = [ENCODER, LORA_A, LORA_B, STF_NET, HEADS]
+        before = result_of(journal, plan, Phase.PRETRAIN)[1] or given or start_weights(plan)
+        for note in untrained_notes(plan) if not before else ():
+            warnings.warn(note, RuntimeWarning, stacklevel=2)
+    here = {group_of(name) for name in named_weights(model)}
+    fitting = {name: array for name, array in before.items() if group_of(name) in here}
+    if before and ENCODER not in map(group_of, fitting):
+        raise CheckpointError(
+            "the starting weights hold no encoder; give the model of `echofm pretrain`, of a "
+            "federation, or an imported one."
+        )
+    load_arrays(model, fitting)
+    return to_arrays(model, shared)
 
 
 def _frozen(plan: Plan, phase: Phase) -> frozenset[str]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from echofm_core.contract import HEADS
+from echofm_core.contract import HEADS, VALIDATION
 from echofm_core.tracking._api import TrackedRound
 from server.journal import Entry, SiteEntry
+from server.validation import mean
 
 #: Metrics of the sites that add up, and those of which the largest counts; others are averaged.
 SUMMED = frozenset({"steps", "skipped"})
@@ -32,6 +33,7 @@ def tracked(entry: Entry) -> TrackedRound:
         round=entry.round,
         metrics={
             **metrics,
+            **({VALIDATION: mean(entry.validation)} if entry.validation else {}),
             "seconds": entry.seconds,
             "sites": len(parts),
             "refused": len(entry.refused),

@@ -37,7 +37,7 @@ from echofm_core.runtime.threads import thread_pool
 from server.ending import FederationResult
 from server.evaluation import evaluate_sites
 from server.events import Event
-from server.rounds import run_federation, run_name
+from server.rounds import RunOptions, run_federation, run_name
 from simulations.arms import EVERYTHING, Arm, plan_arms
 from simulations.engine import Engine, SiteSettings
 from simulations.floor import write_floor
@@ -110,7 +110,7 @@ def _carry_out(
     write_floor(plan, run, prepared)
     scores = score_run(run, plan)
     digest = results[FEDERATED].digest
-    told = [*notes, *results[FEDERATED].warnings]
+    told = [*notes, *results[FEDERATED].notes, *results[FEDERATED].warnings]
     draw_pictures(plan, run, prepared)
     summary = {
         "name": plan.name,
@@ -208,8 +208,7 @@ def _run_arm(
         folder,
         resume=resume and (folder / "journal").exists(),
         on_event=show,
-        arm=arm.name,
-        tracking_store=run / "mlruns",
+        options=RunOptions(arm=arm.name, tracking_store=run / "mlruns"),
     )
     # Its own sites were tested at the end of the run; the table also needs the others.
     others = [site for site in arm.test if site not in arm.train]

@@ -21,7 +21,6 @@ from echofm_core.contract import (
 from echofm_core.data.manifest import Split
 from echofm_core.institution.data import SITE, InstitutionData
 from echofm_core.institution.run_folder import ALONE, RoundEntry, RunFolder
-from echofm_core.institution.validation import validation_loss
 from echofm_core.models.build import build_autoencoder, build_tuned_model
 from echofm_core.models.lora import UNTRAINED, merged
 from echofm_core.models.saved import save_model, trained_tasks
@@ -35,6 +34,7 @@ from echofm_core.tracking.listener import Tracking
 from echofm_core.training.config import PhaseConfig, TuneMode
 from echofm_core.training.context import LocalContext
 from echofm_core.training.rounds import Model, train_round
+from echofm_core.training.validation import validation_loss
 
 #: Called after each round.
 OnRound = Callable[[RoundEntry], None]
@@ -155,7 +155,7 @@ def _one_round(
     clips = data.windows(Split.TRAIN, plan, run.phase)
     report = train_round(model, clips, _keeping(plan, run.phase), context, plan.machine.devices)
     held_out = data.windows(Split.VALIDATION, plan, run.phase)
-    loss = validation_loss(model, held_out, plan, plan.machine.device)
+    loss = validation_loss(model, held_out, plan, site=SITE, device=plan.machine.device)
     weights = to_arrays(model, GROUPS[run.phase])
     seconds = {"seconds": round(time.monotonic() - started, 3)}
     entry = RoundEntry(

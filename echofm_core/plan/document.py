@@ -11,7 +11,7 @@ import json
 import tomllib
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tomli_w
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -27,6 +27,9 @@ from echofm_core.runtime.errors import PlanError
 from echofm_core.tasks import VIEWS
 from echofm_core.tracking.config import TrackerName
 from echofm_core.training.config import FinetuneConfig, PretrainConfig, TuneMode
+
+if TYPE_CHECKING:
+    from echofm_core.contract import Phase  # it imports NumPy
 
 
 class Aggregation(StrEnum):
@@ -56,6 +59,13 @@ class TrunkWeights(StrEnum):
     CLIPS = "clips"
     EQUAL = "equal"
     TASK_FAMILY = "task_family"
+
+
+class Select(StrEnum):
+    """Which round of a phase is handed on, tested and shipped."""
+
+    LAST = "last"
+    BEST = "best"
 
 
 class FederationConfig(Section):
@@ -90,6 +100,15 @@ class FederationConfig(Section):
     """Number format of weights on the wire."""
     max_update_norm: float = Field(default=0.0, ge=0)
     """Updates whose L2 distance from the global weights exceeds this are refused; 0: no bound."""
+    select: Select = Select.LAST
+    """Which round of each phase is handed on, tested and shipped: the last, or the ``best``, whose
+    global model has the least validation loss (plain mean over the sites that report one; where
+    none does, the last)."""
+    report_validation: bool = True
+    """Sites report the loss of the global model on their own validation patients, one number a
+    round. Never under differential privacy."""
+    validate_every: int = Field(default=1, ge=1)
+    """Rounds from one validation to the next; the last round of a phase is always validated."""
 
     @model_validator(mode="before")
     @classmethod
@@ -98,6 +117,15 @@ class FederationConfig(Section):
         if isinstance(values, dict) and "weight_exponent" in values:
             return {"trunk_weights": TrunkWeights.CLIPS, **values}
         return values
+
+    @model_validator(mode="after")
+    def _best_needs_validation(self) -> FederationConfig:
+        if self.select is Select.BEST and not self.report_validation:
+            raise ValueError(
+                'select = "best" needs the validation loss of the sites, but report_validation is '
+                "false: set one of them otherwise"
+            )
+        return self
 
 
 class ProtocolName(StrEnum):
@@ -219,6 +247,11 @@ class Plan(Section):
             for phase in (self.pretrain, self.finetune):
                 if phase.rounds:
                     check_options(phase)
+            if self.federation.select is Select.BEST:
+                raise ValueError(
+                    'federation.select = "best" needs the validation loss of the sites, which is '
+                    'not reported under differential privacy: set it to "last"'
+                )
         if self.pretrain.rounds + self.finetune.rounds == 0:
             raise ValueError("pretrain.rounds and finetune.rounds are both 0: nothing to do")
         if self.finetune.rounds and not self.finetune.tasks:
@@ -229,6 +262,19 @@ class Plan(Section):
                 f"federation.min_sites is {least}, but protocol.clients makes {dealt} sites"
             )
         return self
+
+    def table_of(self, phase: Phase) -> PretrainConfig | FinetuneConfig:
+        """The table of a phase."""
+        return self.pretrain if phase == "pretrain" else self.finetune
+
+    def rounds_of(self, phase: Phase) -> int:
+        """Rounds of a phase; 0: it is left out."""
+        return self.table_of(phase).rounds
+
+    @property
+    def validates(self) -> bool:
+        """Whether sites report the loss on their validation patients."""
+        return self.federation.report_validation and self.privacy.kind is PrivacyKind.NONE
 
     def decisive(self) -> dict[str, Any]:
         """JSON-ready form of all that decides the result: everything but ``machine``."""

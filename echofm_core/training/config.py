@@ -53,8 +53,8 @@ class PhaseConfig(Section):
     keep_optimizer: bool = False
     """Keep AdamW's moments at the site between rounds; with few steps a round it learns faster."""
     patience: int = Field(default=0, ge=0)
-    """Rounds without a better validation loss after which `echofm pretrain` and `echofm finetune`
-    stop; 0: never. A federation trains all its rounds."""
+    """Rounds without a better validation loss after which the phase ends; 0: never. It ends one
+    round later, as sites validate what they are sent. Without validation all rounds are trained."""
     max_skipped_steps: int = Field(default=5, ge=0)
     """Steps with a non-finite loss that a round may skip before the site gives up."""
     save_every: int = Field(default=0, ge=0)

@@ -24,7 +24,7 @@ from echofm_core.runtime.errors import FederationError
 from server.app import app
 from server.ending import FederationResult
 from server.outcome import conclude, paired_table, score_table
-from server.rounds import run_federation
+from server.rounds import RunOptions, run_federation
 from server.sites import gather_sites
 from simulations.engine import Engine, SiteSettings
 from tests.federation.small import NAMES, TEST, TRAIN, small_plan, with_states
@@ -39,7 +39,7 @@ def done(built_sites: list[SiteSettings], tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("outcome")
     with Engine() as engine:
         grid = engine.grid(with_states(built_sites, folder / "state"))
-        result = run_federation(grid, PLAN, folder / "run", floor=True)
+        result = run_federation(grid, PLAN, folder / "run", options=RunOptions(floor=True))
     assert conclude(PLAN, folder / "run", result, SECONDS) == folder / "run" / "report.html"
     return folder, result
 

@@ -16,6 +16,7 @@ from server.ending import FederationResult
 from server.evaluation import evaluate_sites
 from server.events import Event, EventKind
 from server.rounds import (
+    RunOptions,
     pretrained_encoder,
     run_federation,
     run_name,
@@ -260,7 +261,7 @@ def test_sites_that_are_missing_are_named(built_sites: list[SiteSettings], tmp_p
             engine.grid(with_states(built_sites, tmp_path)),
             small_plan(),
             tmp_path / "run",
-            expected_sites=("alpha", "delta"),
+            options=RunOptions(expected_sites=("alpha", "delta")),
         )
 
 

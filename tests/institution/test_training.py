@@ -16,12 +16,12 @@ from echofm_core.data.manifest import Split
 from echofm_core.institution.data import InstitutionData, prepare
 from echofm_core.institution.run_folder import RoundEntry, RunFolder
 from echofm_core.institution.training import train
-from echofm_core.institution.validation import validation_loss
 from echofm_core.models.saved import load_model, load_weights
 from echofm_core.models.weights import load_metadata, save
 from echofm_core.plan.document import Plan, load_plan, plan_from_mapping
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import CheckpointError, PrivacyError, ResumeError
+from echofm_core.training.validation import validation_loss
 from tests.data.files import speckle, write_avi
 from tests.institution.conftest import PLAN, write_home
 from tests.support.commands import ECHOFM, Echofm
@@ -197,7 +197,9 @@ def test_adapters_are_merged_into_the_model(
     assert {name.partition(".")[0] for name in run.last()} > {"lora_a", "lora_b", "encoder"}
     held_out = data.windows(Split.VALIDATION, tuned, Phase.FINETUNE)
     told = run.entries()[best - 1].metrics["validation"]
-    assert validation_loss(saved.model, held_out, tuned, "cpu") == pytest.approx(told, rel=1e-5)
+    assert validation_loss(
+        saved.model, held_out, tuned, site="institution", device="cpu"
+    ) == pytest.approx(told, rel=1e-5)
     name = "encoder.blocks.0.attn.qkv.weight"
     merged, base = load_weights(tmp_path / "run")[name], run.last()[name]
     assert np.abs(merged - base).max() > 1e-4

@@ -1,4 +1,8 @@
-"""The loss on held-out patients, on the same windows and masks after every round."""
+"""The loss on held-out patients, on the same windows and masks after every round.
+
+Windows and masks come from random streams of their own: whether a model is validated does not
+change what it is trained on.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,6 @@ import torch
 
 from echofm_core.contract import Phase
 from echofm_core.data.windows import ClipWindows
-from echofm_core.institution.data import SITE
-from echofm_core.models.echo_model import EchoModel
 from echofm_core.models.masked_autoencoder import MaskedAutoencoder
 from echofm_core.plan.document import Plan
 from echofm_core.runtime.randomness import stream, torch_stream
@@ -16,48 +18,45 @@ from echofm_core.training.execution.devices import find_device
 from echofm_core.training.objectives.finetune import SupervisedObjective
 from echofm_core.training.objectives.pretrain import ReconstructionObjective
 from echofm_core.training.objectives.targets import targets_of
+from echofm_core.training.rounds import Model, phase_of
 from echofm_core.training.steps.job import Indices, Objective
 from echofm_core.training.steps.tally import Tally
 
 
 @torch.no_grad()
 def validation_loss(
-    model: MaskedAutoencoder | EchoModel, clips: ClipWindows, plan: Plan, device: str
+    model: Model, clips: ClipWindows, plan: Plan, *, site: str, device: str
 ) -> float | None:
     """Mean loss, summed over tasks; None where no clip has a label, or there is none.
 
     Args:
         model: Put into evaluation mode and onto the device.
         clips: Held-out clips.
-        plan: Tables of the phase that the model is of.
+        plan: The seed, and the table of the phase that the model is of.
+        site: Keys the random streams.
         device: As the plan names it.
     """
     model.to(find_device(device)).eval()
-    objective, rows = _objective(model, clips, plan, device)
-    if not len(rows):
-        return None
-    windows, tally = stream(plan.seed, SITE, 0, "validation.windows"), Tally()
-    for start in range(0, len(rows), plan.finetune.batch_size):
-        for losses in objective(rows[start : start + plan.finetune.batch_size], windows):
+    objective, rows = _objective(model, clips, plan, site, device)
+    windows, tally = stream(plan.seed, site, 0, "validation.windows"), Tally()
+    size = plan.table_of(phase_of(model)).batch_size
+    for start in range(0, len(rows), size):
+        for losses in objective(rows[start : start + size], windows):
             tally.add(losses)
-    return tally.metrics()["loss"]
+    return tally.metrics().get("loss")
 
 
 def _objective(
-    model: MaskedAutoencoder | EchoModel, clips: ClipWindows, plan: Plan, device: str
+    model: Model, clips: ClipWindows, plan: Plan, site: str, device: str
 ) -> tuple[Objective, Indices]:
     """What training minimises, without augmentation, and the rows that it can be had on."""
     where = find_device(device)
     if isinstance(model, MaskedAutoencoder):
-        masks = torch_stream(plan.seed, SITE, 0, f"{Phase.PRETRAIN}.validation.mask")
-        objective = ReconstructionObjective(
-            model=model,
-            clips=clips,
-            device=where,
-            masks=masks,
-            precision=plan.pretrain.precision,
+        masks = torch_stream(plan.seed, site, 0, f"{Phase.PRETRAIN}.validation.mask")
+        reconstruction = ReconstructionObjective(
+            model=model, clips=clips, device=where, masks=masks, precision=plan.pretrain.precision
         )
-        return objective, np.arange(len(clips))
+        return reconstruction, np.arange(len(clips))
     config = plan.finetune
     targets = targets_of(
         clips.manifest, config.tasks, config.reduced_ef_threshold, config.standardisation

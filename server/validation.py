@@ -1,0 +1,71 @@
+"""How good each round's global model is on the sites' validation patients, and what follows.
+
+A site validates the model that it is sent, which is the result of the round before, so that a
+round needs no second message: what round 3 came to is known when round 4 is over. The last result
+of a phase is sent once more for it. The best round is the one with the least plain mean over the
+sites that report, whatever their size.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+#: Site -> loss.
+Losses = Mapping[str, float]
+
+
+def _nobody(number: int, losses: Losses) -> None:
+    """Keep nothing."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Validation:
+    """Of one phase.
+
+    Attributes:
+        every: Rounds from one validation to the next; 0: there is none.
+        patience: Rounds without a better loss after which training ends; 0: never.
+        losses: Round -> what the sites found of its result; those of a journal to begin with.
+        keep: Gets a round and its losses as soon as they are known.
+    """
+
+    every: int = 0
+    patience: int = 0
+    losses: dict[int, Losses] = field(default_factory=dict)
+    keep: Callable[[int, Losses], None] = _nobody
+
+    def due(self, number: int, *, last: bool = False) -> bool:
+        """Whether the result of a round is to be validated, and is not yet."""
+        if number in self.losses or not self.every or number <= 0:
+            return False
+        if last:  # not where sites were asked before, and none has validation patients
+            return bool(self.losses) or number <= self.every
+        return number % self.every == 0
+
+    def add(self, number: int, losses: Losses) -> None:
+        """Take what sites reported of the result of a round; without any, nothing happens."""
+        if losses:
+            self.losses[number] = losses
+            self.keep(number, losses)
+
+    def best(self, before: float = math.inf) -> int:
+        """Round with the least loss, the earlier of two; 0 without any that is finite."""
+        means = {number: mean(losses) for number, losses in self.losses.items() if number < before}
+        finite = {number: loss for number, loss in means.items() if math.isfinite(loss)}
+        return min(finite, key=lambda number: (finite[number], number), default=0)
+
+    def exhausted(self, done: int) -> bool:
+        """Whether training ends after a number of rounds.
+
+        The last of them does not count: its own result is not known yet when this is asked first,
+        and a run that is gone on with has to find the same.
+        """
+        newest = max((number for number in self.losses if number < done), default=0)
+        return 0 < self.patience <= newest - self.best(done)
+
+
+def mean(losses: Losses) -> float:
+    """Over the sites, all alike; not finite where one is not, NaN without any."""
+    return sum(losses.values()) / len(losses) if losses else math.nan
