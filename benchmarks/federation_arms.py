@@ -6,13 +6,9 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from echofm_core.plan.document import (
-    FederationConfig,
-    Plan,
-    TrunkWeights,
-    load_plan,
-    plan_from_mapping,
-)
+from echofm_core.plan.document import Plan
+from echofm_core.plan.federation import FederationConfig, TrunkWeights
+from echofm_core.plan.load import load_plan, plan_from_mapping
 
 #: Plan of all arms.
 RECIPE = Path(__file__).with_name("federation_weights.toml")

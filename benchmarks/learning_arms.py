@@ -9,7 +9,8 @@ from itertools import product
 from pathlib import Path
 
 from echofm_core.models.config import StfNetForm
-from echofm_core.plan.document import Plan, load_plan, plan_from_mapping
+from echofm_core.plan.document import Plan
+from echofm_core.plan.load import load_plan, plan_from_mapping
 from echofm_core.training.config import PretrainConfig, TuneMode
 
 #: Plan of all arms; an arm changes seed, fusion network, mode and passes alone.

@@ -14,7 +14,7 @@ from pathlib import Path
 
 def main(file: Path) -> dict[str, float]:
     from echofm_core.data.manifest import load_manifest
-    from echofm_core.plan.document import ProtocolConfig, ProtocolName
+    from echofm_core.plan.protocol import ProtocolConfig, ProtocolName
     from simulations.protocols.assign import assign_sites
 
     started = time.perf_counter()

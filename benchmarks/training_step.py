@@ -13,7 +13,8 @@ from torch.optim import Optimizer
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from echofm_core.models.config import ModelSize
-from echofm_core.plan.document import Plan, plan_from_mapping
+from echofm_core.plan.document import Plan
+from echofm_core.plan.load import plan_from_mapping
 from echofm_core.training.config import Precision
 from echofm_core.training.execution.devices import autocast
 

@@ -83,7 +83,7 @@ def _open(message: Message, context: Context) -> tuple[Instruction, Plan, Site, 
     from client.site import Site, setting
     from client.state import SiteState
     from client.wire import to_instruction
-    from echofm_core.plan.document import plan_from_json
+    from echofm_core.plan.load import plan_from_json
     from echofm_core.runtime.errors import PlanError
 
     instruction = to_instruction(message)

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from echofm_core.pages.files import is_partial, write_whole
-from echofm_core.plan.document import Plan, load_plan
+from echofm_core.plan.document import Plan
+from echofm_core.plan.load import load_plan
 from echofm_core.runtime.errors import ResumeError
 from echofm_core.runtime.held_folder import held_folder
 
@@ -21,6 +22,21 @@ PLAN = "plan.toml"
 BEGUN = "start.json"
 #: What a start may leave that claims nothing.
 LEFT_OVER = {"cache", "journal", "checkpoints", "scratch", BEGUN, ".coordinator.lock"}
+
+
+def load_runnable(path: Path) -> Plan:
+    """A plan file as it shall be run: with the digest of the weights that it starts from.
+
+    Raises:
+        PlanError: As of :func:`~echofm_core.plan.load.load_plan`, or it names other weights.
+        CheckpointError: ``machine.start`` holds no weights for this encoder.
+    """
+    plan = load_plan(path)
+    if not plan.machine.start:
+        return plan
+    from echofm_core.models.checkpoints.start import pin_start
+
+    return pin_start(plan)
 
 
 def look(run: Path, plan: Plan, *, resume: bool, begun: Mapping[str, str] | None = None) -> None:

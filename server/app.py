@@ -21,8 +21,7 @@ app = ServerApp()
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     """Run the plan that the run config names."""
-    from echofm_core.plan.document import load_plan
-    from echofm_core.run_claim import held
+    from echofm_core.run_claim import held, load_runnable
     from echofm_core.runtime.sessions import Sessions
     from server.outcome import conclude
     from server.rounds import RunOptions, run_federation
@@ -35,7 +34,7 @@ def main(grid: Grid, context: Context) -> None:
     names = [name.strip() for name in str(settings.get("sites", "")).split(",") if name.strip()]
     watched = str(settings.get("watch", ""))
     with told(Path(watched) if watched else None) as waiting:
-        plan, folder = load_plan(Path(str(settings["plan"]))), Path(str(settings["run-folder"]))
+        plan, folder = load_runnable(Path(str(settings["plan"]))), Path(str(settings["run-folder"]))
         with held(folder):  # against a simulation, or an institution's own training, too
             sessions = Sessions(folder)
 

@@ -88,10 +88,9 @@ def run(
 
     Example: `echofm server run fed plan.toml --out runs/first`.
     """
-    from echofm_core.plan.document import load_plan
-    from echofm_core.run_claim import look
+    from echofm_core.run_claim import load_runnable, look
 
-    loaded = load_plan(plan)  # before anything that takes long to import
+    loaded = load_runnable(plan)  # before anything that takes long to import
     look(out, loaded, resume=resume)
 
     from echofm_core.report.run_files import read_run

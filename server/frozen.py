@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from flwr.app import ArrayRecord
 
 from echofm_core.contract import Weights, group_of
-from echofm_core.plan.document import Wire
+from echofm_core.plan.federation import Wire
 from echofm_core.runtime.checksum import digest
 from server.wire import wired
 

@@ -22,7 +22,7 @@ from echofm_core.contract import (
     Phase,
     Weights,
 )
-from echofm_core.plan.document import FederationConfig
+from echofm_core.plan.federation import FederationConfig
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import FederationError, RefusedUpdateError
 from echofm_core.runtime.text import many

@@ -27,7 +27,8 @@ from echofm_core.contract import (
     group_of,
 )
 from echofm_core.pages.files import write_whole
-from echofm_core.plan.document import Plan, Select
+from echofm_core.plan.document import Plan
+from echofm_core.plan.federation import Select
 from echofm_core.run_claim import PLAN, has_rounds
 from echofm_core.runtime.errors import CheckpointError
 from echofm_core.runtime.held_file import alone_in

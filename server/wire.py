@@ -21,7 +21,7 @@ from echofm_core.contract import (
     Weights,
 )
 from echofm_core.data.formats.npy import pack, unpack
-from echofm_core.plan.document import Wire
+from echofm_core.plan.federation import Wire
 from echofm_core.runtime.errors import RefusedUpdateError
 
 #: Longest sentence of a site that is kept.

@@ -59,11 +59,10 @@ def simulate(
     `echofm simulate plan.toml --out runs/ef --workers 4`; after a power cut, the same with
     `--resume`.
     """
-    from echofm_core.plan.document import load_plan
     from echofm_core.plan.preflight import check_words
-    from echofm_core.run_claim import look
+    from echofm_core.run_claim import load_runnable, look
 
-    loaded = load_plan(plan)  # before anything that takes long to import
+    loaded = load_runnable(plan)  # before anything that takes long to import
     check_words(loaded)
     run = out or Path("runs") / loaded.name
     look(run, loaded, resume=resume)

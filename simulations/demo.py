@@ -7,7 +7,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from echofm_core.phantom.institutions import Layout, write_institutions
-from echofm_core.plan.document import Plan, load_plan
+from echofm_core.plan.document import Plan
+from echofm_core.run_claim import load_runnable
 from echofm_core.runtime.console import progress
 from simulations.experiment import Outcome, run_experiment
 
@@ -47,7 +48,7 @@ def write_demo_plan(path: Path) -> Plan:
     if not path.exists():
         text = files("simulations").joinpath("demo.toml").read_text(encoding="utf-8")
         path.write_text(text, encoding="utf-8")
-    return load_plan(path)
+    return load_runnable(path)
 
 
 def write_demo_data(folder: Path, seed: int) -> None:

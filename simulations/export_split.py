@@ -15,7 +15,7 @@ import pandas as pd
 from echofm_core import __version__
 from echofm_core.data.manifest import Split, files_of, load_manifest
 from echofm_core.data.people import people
-from echofm_core.plan.document import ProtocolConfig
+from echofm_core.plan.protocol import ProtocolConfig
 from echofm_core.runtime.errors import EmptySiteError, ManifestError, ResumeError, StoreError
 from simulations.protocols.assign import RULES, assign_sites
 from simulations.site_folders import folder_names

@@ -15,7 +15,8 @@ from echofm_core.data.prepare import decode, read
 from echofm_core.data.store.clip_store import open_stores
 from echofm_core.data.windows import ClipWindows
 from echofm_core.pages.files import write_whole
-from echofm_core.plan.document import Plan, ProtocolName
+from echofm_core.plan.document import Plan
+from echofm_core.plan.protocol import ProtocolName
 from echofm_core.runtime.errors import ManifestError, PlanError
 from simulations.protocols.assign import assign_sites
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from echofm_core.plan.document import ProtocolConfig
+    from echofm_core.plan.protocol import ProtocolConfig
 
 
 def export_split(
@@ -101,7 +101,8 @@ def _protocol(
     Raises:
         PlanError: Both, or a value out of its range, or an option that the protocol has no use for.
     """
-    from echofm_core.plan.document import ProtocolName, load_plan, plan_from_mapping
+    from echofm_core.plan.load import load_plan, plan_from_mapping
+    from echofm_core.plan.protocol import ProtocolName
     from echofm_core.runtime.errors import PlanError
 
     options = [*given, *([] if seed is None else ["seed"])]

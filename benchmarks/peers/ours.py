@@ -12,7 +12,7 @@ from flwr.clientapp import ClientApp
 from benchmarks.workloads import ROUNDS, SITES, start, train
 from client.wire import make_update, to_instruction, update_reply
 from echofm_core.contract import Phase
-from echofm_core.plan.document import FederationConfig, Wire
+from echofm_core.plan.federation import FederationConfig, Wire
 from server.phase import Participant, PhaseRun, train_phase
 from simulations.engine import Engine, SiteSettings
 

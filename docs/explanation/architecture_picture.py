@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 from pathlib import Path
 
 WIDTH, HEIGHT = 1160, 860
@@ -33,6 +34,7 @@ class Box:
     height: int = 78
 
     def svg(self) -> str:
+        """The box and its words."""
         middle = self.x + self.width / 2
         parts = [
             f'<rect class="box" x="{self.x}" y="{self.y}" width="{self.width}" '
@@ -59,7 +61,7 @@ def chain(boxes: list[Box]) -> list[str]:
     """Arrows from each box to the next one beside it."""
     return [
         arrow((a.x + a.width, a.y + a.height / 2), (b.x - 3, b.y + b.height / 2))
-        for a, b in zip(boxes, boxes[1:], strict=False)
+        for a, b in pairwise(boxes)
     ]
 
 
@@ -82,40 +84,76 @@ CLIP = [
     Box(996, 54, "update", ("client/training.py", "shared groups, counts")),
 ]
 STAYS = Box(
-    24, 156, "stays in the hospital", ("clips, manifest, ids, predictions, decoder, privacy ledger, log",),
-    480, 56,
-)  # fmt: skip
+    24,
+    156,
+    "stays in the hospital",
+    ("clips, manifest, predictions, decoder, privacy ledger, log",),
+    480,
+    56,
+)
 CLIENT = Box(834, 150, "ClientApp", ("client/app.py", "checks the plan's hash"), 304, 66)
 WIRE = [
     Box(24, 292, "in this process", ("simulations/engine.py", "echofm simulate"), 250),
     Box(304, 292, "Flower's Ray backend", ("many machines,", "one owner"), 250),
-    Box(584, 292, "SuperLink and SuperNodes", ("hospitals: TLS, node keys", "echofm server, client"), 250),
+    Box(
+        584,
+        292,
+        "SuperLink and SuperNodes",
+        ("hospitals: TLS, node keys", "echofm server, client"),
+        250,
+    ),
     Box(864, 292, "codec", ("echofm_core/contract.py", "each key written once"), 274),
-]  # fmt: skip
+]
 UPDATE = [
     Box(996, 446, "replies", ("server/replies.py", "wait on disk, in", "site order"), height=92),
-    Box(834, 446, "admission", ("server/admission.py", "names, shapes, norm,", "finite, plan hash"), height=92),
+    Box(
+        834,
+        446,
+        "admission",
+        ("server/admission.py", "names, shapes, norm,", "finite, plan hash"),
+        height=92,
+    ),
     Box(672, 446, "running sum", ("server/aggregation/", "one reply at a time"), height=92),
-    Box(510, 446, "journal", ("server/journal.py", "entry, checkpoint,", "state of the rule"), height=92),
+    Box(
+        510,
+        446,
+        "journal",
+        ("server/journal.py", "entry, checkpoint,", "state of the rule"),
+        height=92,
+    ),
     Box(348, 446, "last model", ("server/ending.py", "or the best round"), height=92),
     Box(186, 446, "scores", ("server/evaluation.py", "each site tests", "at home"), height=92),
     Box(24, 446, "report", ("echofm_core/report/", "and the model's card"), height=92),
-]  # fmt: skip
+]
 ROOMS = [
     Box(40, 668, "simulations", ("simulations/", "splits, engine, experiments"), 230, 70),
     Box(330, 628, "server", ("server/", "the coordinator's side"), 230, 70),
     Box(330, 718, "client", ("client/", "the hospital's side"), 230, 70),
-    Box(630, 628, "echofm_core", ("models · data · training · evaluation", "privacy · phantom · report · plan", "runtime · tracking · inference", "contract.py: what crosses the wall", "never imports Flower"), 290, 160),
-]  # fmt: skip
+    Box(
+        630,
+        628,
+        "echofm_core",
+        (
+            "models · data · training · evaluation",
+            "privacy · phantom · report · plan",
+            "runtime · tracking · inference",
+            "contract.py: what crosses the wall",
+            "never imports Flower",
+        ),
+        290,
+        160,
+    ),
+]
 
 
 def picture() -> str:
     """The whole drawing."""
-    back = [(a.x, a.y + a.height / 2, b.x + b.width + 3) for a, b in zip(UPDATE, UPDATE[1:], strict=False)]
     parts = [
         band(10, 220, "A hospital: the walk of a clip", "many sites; each is a process of its own"),
         band(250, 140, "The wire", "the same two apps in three places"),
-        band(404, 180, "The coordinator: the walk of an update", "server/rounds.py · server/phase.py"),
+        band(
+            404, 180, "The coordinator: the walk of an update", "server/rounds.py · server/phase.py"
+        ),
         band(598, 250, "Who imports whom", "client and server never import each other"),
         '<line class="wall" x1="10" y1="240" x2="1150" y2="240"/>',
         *(box.svg() for box in (*CLIP, STAYS, CLIENT, *WIRE, *UPDATE, *ROOMS)),
@@ -123,15 +161,15 @@ def picture() -> str:
         arrow((1067, 132), (1067, 147)),
         arrow((986, 216), (986, 289)),
         arrow((1067, 370), (1067, 443)),
-        *(arrow((x, y), (end, y)) for x, y, end in back),
+        *(arrow((a.x, 492), (b.x + b.width + 3, 492)) for a, b in pairwise(UPDATE)),
         arrow((581, 538), (581, 566), (1120, 566), (1120, 541)),
-        '<text x="850" y="560" text-anchor="middle">next round: the new model to the sampled sites</text>',
+        '<text x="850" y="560" text-anchor="middle">next round: the new model to sites</text>',
         arrow((270, 690), (327, 663), kind="imports"),
         arrow((270, 716), (327, 753), kind="imports"),
         arrow((560, 663), (627, 690), kind="imports"),
         arrow((560, 753), (627, 730), kind="imports"),
         arrow((155, 738), (155, 820), (775, 820), (775, 791), kind="imports"),
-    ]  # fmt: skip
+    ]
     heads = "".join(
         f'<marker id="{name}" markerWidth="9" markerHeight="9" refX="7" refY="3.5" orient="auto">'
         f'<path d="M0 0 L7 3.5 L0 7 z" fill="{colour}"/></marker>'

@@ -235,7 +235,7 @@ def _asked_for(plan: Path | None) -> DataConfig:
         PlanError: The plan is missing or not valid.
     """
     from echofm_core.data.config import DataConfig
-    from echofm_core.plan.document import load_plan
+    from echofm_core.plan.load import load_plan
 
     return DataConfig() if plan is None else load_plan(plan).data
 

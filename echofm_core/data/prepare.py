@@ -14,8 +14,7 @@ from echofm_core.plan.document import Plan
 from echofm_core.plan.preflight import check_words
 from echofm_core.runtime.console import progress
 from echofm_core.runtime.errors import DataRootError, EmptySiteError
-from echofm_core.runtime.text import many
-from echofm_core.suggest import did_you_mean
+from echofm_core.runtime.text import did_you_mean, many
 
 
 def read(plan: Plan) -> tuple[pd.DataFrame, Findings]:

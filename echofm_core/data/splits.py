@@ -8,7 +8,7 @@ import pandas as pd
 
 from echofm_core.data.manifest import Split, check_patients_disjoint
 from echofm_core.data.people import archives
-from echofm_core.plan.document import ProtocolConfig
+from echofm_core.plan.protocol import ProtocolConfig
 
 
 def fill_splits(manifest: pd.DataFrame, config: ProtocolConfig, seed: int) -> pd.DataFrame:

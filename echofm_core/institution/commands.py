@@ -114,7 +114,8 @@ def evaluate(
     from echofm_core.institution.testing import test_model
     from echofm_core.institution.unseen import overlap_of, rows_to_score
     from echofm_core.models.saved import load_model
-    from echofm_core.plan.document import MachineConfig, ProtocolConfig
+    from echofm_core.plan.machine import MachineConfig
+    from echofm_core.plan.protocol import ProtocolConfig
     from echofm_core.report.run_files import read_run
     from echofm_core.report.terminal import print_run
     from echofm_core.run_claim import refuse_run
@@ -144,11 +145,10 @@ def evaluate(
 
 def _train(phase: Phase, file: Path, out: Path, start: Path | None, resume: bool) -> Path:
     """Check, prepare the data, train a phase, and test what can predict."""
-    from echofm_core.plan.document import load_plan
     from echofm_core.plan.preflight import check_words, require_machine
-    from echofm_core.run_claim import held, look
+    from echofm_core.run_claim import held, load_runnable, look
 
-    plan = load_plan(file)  # before anything that takes long to import
+    plan = load_runnable(file)  # before anything that takes long to import
     check_words(plan)
 
     from echofm_core.data.census import unlabelled_notes

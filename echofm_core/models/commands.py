@@ -42,7 +42,7 @@ def show(
     if context.invoked_subcommand:
         return
     from echofm_core.models.anatomy import anatomy_of
-    from echofm_core.plan.document import plan_from_mapping
+    from echofm_core.plan.load import plan_from_mapping
     from echofm_core.runtime.console import console
 
     plan = plan_from_mapping(

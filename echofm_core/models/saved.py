@@ -11,7 +11,8 @@ from echofm_core.contract import ENCODER, HEADS, STF_NET, Weights, group_of
 from echofm_core.models import weights as files
 from echofm_core.models.build import build_echo_model
 from echofm_core.models.echo_model import EchoModel
-from echofm_core.plan.document import Plan, plan_from_json
+from echofm_core.plan.document import Plan
+from echofm_core.plan.load import plan_from_json
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import CheckpointError, PlanError
 from echofm_core.tasks import Task

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from echofm_core.plan.section import Section
-from echofm_core.suggest import did_you_mean
+from echofm_core.runtime.text import did_you_mean
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

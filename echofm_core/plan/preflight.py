@@ -8,7 +8,7 @@ from pathlib import Path
 
 from echofm_core.plan.document import Plan
 from echofm_core.runtime.errors import DataRootError, EnvironmentClashError
-from echofm_core.suggest import did_you_mean
+from echofm_core.runtime.text import did_you_mean
 
 #: Kinds of device that training may be asked for.
 DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")

@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 
 from echofm_core.evaluation.paired import PAIRED_COLUMNS
-from echofm_core.plan.document import Plan, load_plan
+from echofm_core.plan.document import Plan
+from echofm_core.plan.load import load_plan
 from echofm_core.runtime.errors import PlanError
 
 #: Files of the run folder with the columns that the report needs of each.

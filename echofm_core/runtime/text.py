@@ -1,6 +1,9 @@
-"""Counts in words: one of a thing is not written as several are."""
+"""Words of messages: counts, and the word that was most likely meant."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 def many(count: int, one: str, several: str = "") -> str:
@@ -12,3 +15,19 @@ def many(count: int, one: str, several: str = "") -> str:
         several: Those for more or none; default: ``one`` with an s.
     """
     return f"{count:,} {one if count == 1 else several or one + 's'}"
+
+
+def did_you_mean(word: str, legal: Iterable[str]) -> str:
+    """The end of a sentence that names the nearest legal word; empty where none is near.
+
+    Capitals do not count, and of two words as near, the one with the same letters is meant.
+
+    >>> did_you_mean("a4c", ["A4C", "A2C"])
+    ', did you mean `A4C`'
+    >>> did_you_mean("evd", ["ef", "esv", "edv"])
+    ', did you mean `edv`'
+    """
+    by_form = {name.lower(): name for name in legal if name}
+    near = get_close_matches(word.lower(), by_form, cutoff=0.6)
+    near.sort(key=lambda name: sorted(name) != sorted(word.lower()))
+    return f", did you mean `{by_form[near[0]]}`" if near else ""

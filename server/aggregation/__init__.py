@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from echofm_core.contract import Phase
-from echofm_core.plan.document import Aggregation, FederationConfig
+from echofm_core.plan.federation import Aggregation, FederationConfig
 from server.aggregation._api import Algorithm
 from server.aggregation.fedadam import FedAdam
 from server.aggregation.fedavg import FedAvg

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echofm_core.contract import Weights
-from echofm_core.plan.document import FederationConfig
+from echofm_core.plan.federation import FederationConfig
 from server.aggregation._api import Fold, State, WeightedMean, chunks
 from server.aggregation.fedavg import FedAvg
 from server.aggregation.on_disk import DiskArrays

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from echofm_core.contract import Weights
-from echofm_core.plan.document import FederationConfig
+from echofm_core.plan.federation import FederationConfig
 from server.aggregation._api import Fold, State, WeightedMean
 from server.aggregation.shares import Shares
 

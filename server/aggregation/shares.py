@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from echofm_core.contract import HEADS, Phase
-from echofm_core.plan.document import FederationConfig, TrunkWeights
+from echofm_core.plan.federation import FederationConfig, TrunkWeights
 from echofm_core.tasks import TASKS, Task, TaskFamily
 
 #: Site name -> parameter group -> clips that the site says it has.

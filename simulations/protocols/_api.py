@@ -6,7 +6,7 @@ from typing import Protocol
 
 import pandas as pd
 
-from echofm_core.plan.document import ProtocolConfig
+from echofm_core.plan.protocol import ProtocolConfig
 
 
 class SiteRule(Protocol):

@@ -10,7 +10,7 @@ import pandas as pd
 from echofm_core.data.manifest import validate
 from echofm_core.data.prepare import check_names
 from echofm_core.data.splits import fill_splits
-from echofm_core.plan.document import ProtocolConfig, ProtocolName
+from echofm_core.plan.protocol import ProtocolConfig, ProtocolName
 from echofm_core.runtime.errors import EmptySiteError
 from echofm_core.runtime.text import many
 from simulations.protocols._api import SiteRule

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from echofm_core.data.people import people
-from echofm_core.plan.document import ProtocolConfig
+from echofm_core.plan.protocol import ProtocolConfig
 from echofm_core.runtime.errors import EmptySiteError
 from echofm_core.runtime.randomness import stream
 from echofm_core.runtime.text import many

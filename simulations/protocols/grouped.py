@@ -7,7 +7,7 @@ import re
 import pandas as pd
 
 from echofm_core.data.people import people
-from echofm_core.plan.document import ProtocolConfig
+from echofm_core.plan.protocol import ProtocolConfig
 from echofm_core.runtime.errors import EmptySiteError
 
 _WORST_FIRST = ("Poor", "Medium", "Good")

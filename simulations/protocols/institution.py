@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from echofm_core.data.people import archives
-from echofm_core.plan.document import ProtocolConfig
+from echofm_core.plan.protocol import ProtocolConfig
 
 
 class Institution:

@@ -15,7 +15,7 @@ from benchmarks.learning import Scale, run
 from benchmarks.learning_arms import Arm, Start
 from benchmarks.learning_data import Phantoms
 from echofm_core.models.config import StfNetForm
-from echofm_core.plan.document import plan_from_mapping
+from echofm_core.plan.load import plan_from_mapping
 
 
 def train_small_table(folder: Path) -> pd.DataFrame:

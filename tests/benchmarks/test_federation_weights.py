@@ -23,7 +23,7 @@ from benchmarks.federation_table import (
     table_of,
 )
 from benchmarks.federation_work import FLOOR
-from echofm_core.plan.document import TrunkWeights
+from echofm_core.plan.federation import TrunkWeights
 from echofm_core.tasks import Task
 
 EF = Measure(title="EF R2", site="here", task=Task.EF, metric="r2")

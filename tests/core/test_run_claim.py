@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from echofm_core.plan.document import Plan, load_plan, plan_from_mapping
+from echofm_core.plan.document import Plan
+from echofm_core.plan.load import load_plan, plan_from_mapping
 from echofm_core.run_claim import claim, held, look
 from echofm_core.runtime.errors import ResumeError
 

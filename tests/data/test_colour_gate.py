@@ -15,7 +15,7 @@ from echofm_core.data.colour import ColourFlowError
 from echofm_core.data.decode import decode_clip
 from echofm_core.data.manifest import load_manifest
 from echofm_core.data.prepare import decode, read
-from echofm_core.plan.document import plan_from_mapping
+from echofm_core.plan.load import plan_from_mapping
 from tests.data.files import speckle, with_jet, write_avi, write_coloured
 
 HEADER = "FileName,EF,ESV,EDV,FrameHeight,FrameWidth,FPS,NumberOfFrames,Split\n"

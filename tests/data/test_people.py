@@ -9,7 +9,7 @@ import pytest
 from client.site import patients
 from echofm_core.data.manifest import check_patients_disjoint, manifest_from_rows
 from echofm_core.data.people import people
-from echofm_core.plan.document import ProtocolConfig, ProtocolName
+from echofm_core.plan.protocol import ProtocolConfig, ProtocolName
 from echofm_core.runtime.errors import ManifestError
 from echofm_core.training.steps.job import patient_numbers
 from simulations.protocols.assign import assign_sites

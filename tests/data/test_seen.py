@@ -14,7 +14,8 @@ import pytest
 from echofm_core.data.manifest import manifest_from_rows
 from echofm_core.data.pseudonym import write_secret
 from echofm_core.data.seen import KEY, RECORD, find_record, remember, seen_patients
-from echofm_core.plan.document import Plan, plan_from_mapping
+from echofm_core.plan.document import Plan
+from echofm_core.plan.load import plan_from_mapping
 
 PLAN = plan_from_mapping({"name": "a"}, "test")
 

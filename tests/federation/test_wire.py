@@ -10,7 +10,7 @@ from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 
 from client import wire as client
 from echofm_core.contract import Action, Instruction, Phase, Score, SiteDescription, SiteResult
-from echofm_core.plan.document import Wire
+from echofm_core.plan.federation import Wire
 from echofm_core.runtime.checksum import checksum, digest
 from echofm_core.runtime.errors import FederationError, RefusedUpdateError
 from server import wire as server

@@ -10,7 +10,7 @@ import numpy as np
 from flwr.serverapp import Grid
 
 from echofm_core.contract import Phase, Weights
-from echofm_core.plan.document import FederationConfig
+from echofm_core.plan.federation import FederationConfig
 from echofm_core.runtime.checksum import digest
 from server.aggregation import build_algorithm
 from server.events import Event

@@ -19,7 +19,7 @@ from echofm_core.models.config import StfNetForm
 from echofm_core.models.lora import merged
 from echofm_core.models.saved import load_model, save_model
 from echofm_core.models.weights import named_weights, to_arrays
-from echofm_core.plan.document import plan_from_mapping
+from echofm_core.plan.load import plan_from_mapping
 from echofm_core.runtime.errors import CheckpointError
 from echofm_core.tasks import Task
 from tests.data.files import speckle, write_avi

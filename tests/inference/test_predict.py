@@ -27,7 +27,7 @@ from echofm_core.models.build import build_autoencoder, build_echo_model
 from echofm_core.models.config import StfNetForm
 from echofm_core.models.saved import load_model, save_model
 from echofm_core.models.weights import to_arrays
-from echofm_core.plan.document import plan_from_mapping
+from echofm_core.plan.load import plan_from_mapping
 from echofm_core.runtime.errors import CheckpointError, DataRootError, UnreadableFileError
 from echofm_core.tasks import Task
 from echofm_core.training.predict import predict

@@ -16,7 +16,8 @@ from echofm_core.institution.data import InstitutionData, prepare
 from echofm_core.institution.run_folder import RunFolder
 from echofm_core.institution.training import train
 from echofm_core.models.saved import load_weights
-from echofm_core.plan.document import Plan, load_plan
+from echofm_core.plan.document import Plan
+from echofm_core.plan.load import load_plan
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import TrainingError
 from tests.institution.conftest import PLAN

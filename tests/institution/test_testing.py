@@ -17,7 +17,8 @@ from echofm_core.institution.run_folder import RunFolder
 from echofm_core.institution.testing import test_model as scored
 from echofm_core.institution.training import train
 from echofm_core.models.saved import load_model
-from echofm_core.plan.document import Plan, load_plan
+from echofm_core.plan.document import Plan
+from echofm_core.plan.load import load_plan
 
 
 @pytest.fixture

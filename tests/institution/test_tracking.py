@@ -11,7 +11,8 @@ from echofm_core.contract import Phase
 from echofm_core.institution.data import prepare
 from echofm_core.institution.run_folder import RoundEntry, RunFolder
 from echofm_core.institution.training import train
-from echofm_core.plan.document import Plan, load_plan
+from echofm_core.plan.document import Plan
+from echofm_core.plan.load import load_plan
 from tests.institution.conftest import PLAN
 from tests.tracking.read import Curves, mlflow_curves, mlflow_runs, tensorboard_curves
 

@@ -18,7 +18,8 @@ from echofm_core.institution.run_folder import RoundEntry, RunFolder
 from echofm_core.institution.training import train
 from echofm_core.models.saved import load_model, load_weights
 from echofm_core.models.weights import load_metadata, save
-from echofm_core.plan.document import Plan, load_plan, plan_from_mapping
+from echofm_core.plan.document import Plan
+from echofm_core.plan.load import load_plan, plan_from_mapping
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import CheckpointError, PrivacyError, ResumeError
 from echofm_core.training.validation import validation_loss

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from echofm_core.models.config import StfNetForm
-from echofm_core.plan.document import Plan, plan_from_mapping
+from echofm_core.plan.document import Plan
+from echofm_core.plan.load import plan_from_mapping
 
 #: 8 frames of 32 x 32 in patches of 2 x 8 x 8: 4 slots of 4 x 4 positions.
 FRAMES, SIZE, PATCH, TUBELET = 8, 32, 8, 2

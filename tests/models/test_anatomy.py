@@ -5,7 +5,8 @@ import pytest
 from echofm_core.models.anatomy import anatomy_of, count, parameters_by_group
 from echofm_core.models.build import build_autoencoder, build_echo_model
 from echofm_core.models.config import StfNetForm
-from echofm_core.plan.document import Plan, plan_from_mapping
+from echofm_core.plan.document import Plan
+from echofm_core.plan.load import plan_from_mapping
 from tests.models.small import small_plan
 from tests.support.commands import Echofm
 

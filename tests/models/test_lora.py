@@ -13,7 +13,8 @@ from echofm_core.models.build import build_echo_model, build_tuned_model
 from echofm_core.models.echo_model import EchoModel
 from echofm_core.models.lora import adapter_parameters, merged, require_adapters
 from echofm_core.models.weights import load_arrays, named_weights, to_arrays
-from echofm_core.plan.document import Plan, plan_from_mapping
+from echofm_core.plan.document import Plan
+from echofm_core.plan.load import plan_from_mapping
 from echofm_core.runtime.errors import EnvironmentClashError, PlanError
 from tests.models.small import generator, small_plan, times, videos
 

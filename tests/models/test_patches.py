@@ -8,7 +8,7 @@ import torch
 from echofm_core.models.build import build_autoencoder
 from echofm_core.models.config import ModelConfig
 from echofm_core.models.patches import PatchGrid, position_code, position_table
-from echofm_core.plan.document import plan_from_mapping
+from echofm_core.plan.load import plan_from_mapping
 from echofm_core.runtime.errors import PlanError
 from tests.models.small import small_plan, videos
 

@@ -6,13 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from echofm_core.plan.document import (
-    Plan,
-    TrunkWeights,
-    load_plan,
-    plan_from_json,
-    plan_from_mapping,
-)
+from echofm_core.plan.document import Plan
+from echofm_core.plan.federation import TrunkWeights
+from echofm_core.plan.load import load_plan, plan_from_json, plan_from_mapping
 from echofm_core.runtime.errors import PlanError
 
 

@@ -10,7 +10,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from echofm_core.data.windows import ClipWindows
 from echofm_core.models.build import build_autoencoder, build_echo_model
-from echofm_core.plan.document import plan_from_mapping
+from echofm_core.plan.load import plan_from_mapping
 from echofm_core.privacy.ledger import Ledger
 from echofm_core.privacy.options import check_options
 from echofm_core.runtime.errors import PrivacyError

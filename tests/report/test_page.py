@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from echofm_core.plan.document import load_plan
+from echofm_core.plan.load import load_plan
 from echofm_core.report import write_report
 from echofm_core.report.run_files import read_run
 from tests.pages.html import assert_self_contained, words_of

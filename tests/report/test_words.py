@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from echofm_core.evaluation.card import write_card
-from echofm_core.plan.document import load_plan
+from echofm_core.plan.load import load_plan
 from echofm_core.report import write_report
 from echofm_core.report.run_files import read_run
 from echofm_core.report.terminal import print_run

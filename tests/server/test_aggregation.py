@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from echofm_core.contract import Phase, Weights
-from echofm_core.plan.document import Aggregation, FederationConfig, TrunkWeights
+from echofm_core.plan.federation import Aggregation, FederationConfig, TrunkWeights
 from echofm_core.tasks import TASKS, Task, TaskFamily
 from server.aggregation import ALGORITHMS, build_algorithm
 from server.aggregation._api import Algorithm

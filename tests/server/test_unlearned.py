@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from echofm_core.contract import Phase, SiteDescription
-from echofm_core.plan.document import plan_from_mapping
+from echofm_core.plan.load import plan_from_mapping
 from server.events import Event, EventKind
 from server.journal import Entry, SiteEntry
 from server.unlearned import unlearned_tasks, unseen_clips

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from echofm_core.data.census import census
 from echofm_core.data.manifest import manifest_from_rows
-from echofm_core.plan.document import Plan, plan_from_mapping
+from echofm_core.plan.document import Plan
+from echofm_core.plan.load import plan_from_mapping
 from echofm_core.tasks import Task
 from simulations.arms import plan_arms
 

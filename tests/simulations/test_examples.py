@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from echofm_core.plan.document import load_plan
+from echofm_core.plan.load import load_plan
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.toml"))
 

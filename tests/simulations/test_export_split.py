@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from echofm_core.data.manifest import load_manifest, save_manifest
-from echofm_core.plan.document import ProtocolConfig, ProtocolName
+from echofm_core.plan.protocol import ProtocolConfig, ProtocolName
 from echofm_core.runtime.errors import EmptySiteError, ManifestError, ResumeError
 from simulations.export_split import Paths, export_split
 from simulations.protocols.assign import assign_sites
@@ -252,7 +252,7 @@ def test_killed_in_the_middle_it_leaves_nothing_that_looks_whole(
     code = f"""
 import os, signal, sys
 from pathlib import Path
-from echofm_core.plan.document import ProtocolConfig
+from echofm_core.plan.protocol import ProtocolConfig
 from simulations import export_split
 export_split.{step} = lambda *given, **named: os.kill(os.getpid(), signal.SIGKILL)
 export_split.export_split(Path(sys.argv[1]), ProtocolConfig(), 0, Path(sys.argv[2]))

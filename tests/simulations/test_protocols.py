@@ -6,7 +6,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from echofm_core.data.manifest import manifest_from_rows
-from echofm_core.plan.document import ProtocolConfig, ProtocolName
+from echofm_core.plan.protocol import ProtocolConfig, ProtocolName
 from echofm_core.runtime.errors import DataRootError, EmptySiteError
 from simulations.protocols.assign import RULES, assign_sites
 

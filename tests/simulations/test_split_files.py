@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from echofm_core.data.manifest import load_manifest, save_manifest
-from echofm_core.plan.document import ProtocolConfig, ProtocolName
+from echofm_core.plan.protocol import ProtocolConfig, ProtocolName
 from simulations.export_split import Paths, export_split
 from tests.simulations.split_cases import made, read, small
 

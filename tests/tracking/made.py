@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from echofm_core.contract import Phase
-from echofm_core.plan.document import Plan, plan_from_mapping
+from echofm_core.plan.document import Plan
+from echofm_core.plan.load import plan_from_mapping
 from echofm_core.tracking._api import TrackedRound
 
 

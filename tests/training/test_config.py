@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from echofm_core.plan.document import load_plan, plan_from_mapping
+from echofm_core.plan.load import load_plan, plan_from_mapping
 from echofm_core.runtime.errors import PlanError
 from echofm_core.tasks import Task
 from echofm_core.training.config import Precision, class_count

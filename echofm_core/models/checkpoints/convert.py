@@ -20,7 +20,8 @@ from echofm_core.models.checkpoints.shapes import check_tensors, count_blocks
 from echofm_core.models.checkpoints.wish import InputScale, Wish
 from echofm_core.models.config import ENCODER_SHAPES, EncoderShape, ModelSize
 from echofm_core.models.masked_autoencoder import MaskedAutoencoder
-from echofm_core.plan.document import Plan, plan_from_mapping
+from echofm_core.plan.document import Plan
+from echofm_core.plan.load import plan_from_mapping
 from echofm_core.runtime.errors import CheckpointError
 
 #: What every published VideoMAE saw, where its configuration says nothing.

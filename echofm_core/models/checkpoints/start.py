@@ -9,7 +9,8 @@ from echofm_core.contract import ENCODER, Weights, group_of
 from echofm_core.models import weights as files
 from echofm_core.models.patches import PatchGrid
 from echofm_core.models.saved import WEIGHTS
-from echofm_core.plan.document import Plan, plan_from_json
+from echofm_core.plan.document import Plan
+from echofm_core.plan.load import plan_from_json
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import CheckpointError, PlanError
 

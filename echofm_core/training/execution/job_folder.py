@@ -15,7 +15,8 @@ from echofm_core.models import weights as files
 from echofm_core.models.build import build_autoencoder, build_tuned_model
 from echofm_core.models.weights import load_arrays, named_weights, to_arrays
 from echofm_core.pages.files import write_whole
-from echofm_core.plan.document import Plan, plan_from_json
+from echofm_core.plan.document import Plan
+from echofm_core.plan.load import plan_from_json
 from echofm_core.privacy.config import PrivacyConfig
 from echofm_core.runtime import errors
 from echofm_core.runtime.errors import EchoFMError

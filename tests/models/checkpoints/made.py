@@ -19,7 +19,7 @@ from echofm_core.models.build import build_autoencoder
 from echofm_core.models.checkpoints.importer import import_checkpoint
 from echofm_core.models.checkpoints.wish import Wish
 from echofm_core.models.masked_autoencoder import MaskedAutoencoder
-from echofm_core.plan.document import plan_from_json
+from echofm_core.plan.load import plan_from_json
 from tests.models.small import FRAMES, PATCH, SIZE, TUBELET, generator
 
 State = dict[str, Tensor]

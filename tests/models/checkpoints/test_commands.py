@@ -6,7 +6,7 @@ from pathlib import Path
 
 from echofm_core.models import weights as files
 from echofm_core.models.build import build_autoencoder
-from echofm_core.plan.document import load_plan
+from echofm_core.plan.load import load_plan
 from tests.models.checkpoints.made import pretrained
 from tests.support.commands import Echofm
 

@@ -10,7 +10,9 @@ from echofm_core.models.checkpoints.importer import import_checkpoint
 from echofm_core.models.checkpoints.start import start_weights
 from echofm_core.models.saved import save_model
 from echofm_core.models.weights import to_arrays
-from echofm_core.plan.document import Plan, load_plan, plan_from_json
+from echofm_core.plan.document import Plan
+from echofm_core.plan.load import plan_from_json
+from echofm_core.run_claim import load_runnable
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import CheckpointError, PlanError
 from tests.models.checkpoints.made import SEEN, pretrained, write
@@ -32,7 +34,7 @@ def plan_of(folder: Path, start: str, model: str = MODEL, size: int = 64) -> Pla
     path.write_text(
         f"[data]\nsize = {size}\nframes = 8\n[model]\n{model}[machine]\nstart = '{start}'\n"
     )
-    return load_plan(path)
+    return load_runnable(path)
 
 
 def test_the_digest_of_the_weights_is_part_of_the_plans(weights: Path, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from echofm_core.contract import Weights
-from echofm_core.plan.document import Aggregation, FederationConfig
+from echofm_core.plan.federation import Aggregation, FederationConfig
 from server.aggregation import build_algorithm
 from server.aggregation._api import Algorithm
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from echofm_core.plan.document import Aggregation, FederationConfig
+from echofm_core.plan.federation import Aggregation, FederationConfig
 from server.aggregation import build_algorithm
 from server.aggregation._api import Algorithm
 

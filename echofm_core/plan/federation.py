@@ -1,0 +1,106 @@
+"""The ``[federation]`` table: how updates become the next model, and which model is shipped."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from echofm_core.plan.section import Section
+
+
+class Aggregation(StrEnum):
+    """How the server combines updates."""
+
+    FEDAVG = "fedavg"
+    FEDPROX = "fedprox"
+    FEDADAM = "fedadam"
+    MEDIAN = "median"
+
+
+class Wire(StrEnum):
+    """Number format of weights between server and site; sums are always in float32."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+
+    @property
+    def dtype(self) -> str:
+        """NumPy's name of it."""
+        return {Wire.FP32: "float32", Wire.FP16: "float16"}[self]
+
+
+class TrunkWeights(StrEnum):
+    """How much each site counts in the mean of what all tasks share: encoder, adapters, STF-Net."""
+
+    CLIPS = "clips"
+    EQUAL = "equal"
+    TASK_FAMILY = "task_family"
+
+
+class Select(StrEnum):
+    """Which round of a phase is handed on, tested and shipped."""
+
+    LAST = "last"
+    BEST = "best"
+
+
+class FederationConfig(Section):
+    """The ``[federation]`` table."""
+
+    aggregation: Aggregation = Aggregation.FEDAVG
+    """FedAvg (McMahan 2017); FedProx (Li 2020), whose sites are held near the global model;
+    FedAdam (Reddi 2021), whose server takes a step of Adam along the sites' mean change; the
+    coordinate-wise median (Yin 2018), in which all sites count alike."""
+    proximal_mu: float = Field(default=0.01, ge=0)
+    """FedProx: weight of 0.5 * mu * ||w - w_global||^2 in the site's loss."""
+    server_learning_rate: float = Field(default=0.01, gt=0)
+    """FedAdam: the server's learning rate; in a round a weight moves by up to about twice this."""
+    server_beta1: float = Field(default=0.9, ge=0, lt=1)
+    """FedAdam: decay, per round, of the mean of changes."""
+    server_beta2: float = Field(default=0.99, ge=0, lt=1)
+    """FedAdam: decay, per round, of the mean of squared changes."""
+    server_tau: float = Field(default=1e-3, gt=0)
+    """FedAdam: adaptivity; changes far below it move the weights in proportion to them."""
+    weight_exponent: float = Field(default=1.0, ge=0, le=1)
+    """A site counts with n ** exponent: 1 by size, 0 all alike."""
+    trunk_weights: TrunkWeights = TrunkWeights.EQUAL
+    """How a site counts in the shared trunk (encoder, adapters, STF-Net) while fine-tuning:
+    ``equal``, all alike; ``clips`` as ``weight_exponent`` says, and so it is where a plan names
+    that alone; ``task_family``, the clips of each family (EF, volumes and reduced EF; aortic
+    stenosis; view) sum to one over the sites. A head, and all of pre-training, count by clips."""
+    min_sites: int = Field(default=1, ge=1)
+    """Usable updates a round needs; with fewer the run stops and can be resumed."""
+    deadline_seconds: float = Field(default=3600.0, gt=0)
+    """A round closes at this age with at least ``min_sites`` updates."""
+    wire: Wire = Wire.FP32
+    """Number format of weights on the wire."""
+    max_update_norm: float = Field(default=0.0, ge=0)
+    """Updates whose L2 distance from the global weights exceeds this are refused; 0: no bound."""
+    select: Select = Select.LAST
+    """Which round of each phase is handed on, tested and shipped: the last, or the ``best``, whose
+    global model has the least validation loss (plain mean over the sites that report one; where
+    none does, the last)."""
+    report_validation: bool = True
+    """Sites report the loss of the global model on their own validation patients, one number a
+    round. Never under differential privacy."""
+    validate_every: int = Field(default=1, ge=1)
+    """Rounds from one validation to the next; the last round of a phase is always validated."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _exponent_weighs_the_trunk(cls, values: Any) -> Any:
+        """A plan that names an exponent, and not what it is for, means all groups."""
+        if isinstance(values, dict) and "weight_exponent" in values:
+            return {"trunk_weights": TrunkWeights.CLIPS, **values}
+        return values
+
+    @model_validator(mode="after")
+    def _best_needs_validation(self) -> FederationConfig:
+        if self.select is Select.BEST and not self.report_validation:
+            raise ValueError(
+                'select = "best" needs the validation loss of the sites, but report_validation is '
+                "false: set one of them otherwise"
+            )
+        return self

@@ -1,0 +1,23 @@
+"""Loading a plan is quick, and opens nothing else."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+#: Libraries that are slow to load.
+HEAVY = "torch", "pandas", "numpy", "timm", "scipy", "pyarrow", "flwr", "cv2", "matplotlib", "opacus"
+
+
+def test_a_plan_is_read_without_a_heavy_library_and_without_its_weights(tmp_path: Path) -> None:
+    """``machine.start`` names weights that are not there: nobody looks for them yet."""
+    plan = tmp_path / "plan.toml"
+    plan.write_text("[machine]\nstart = 'nowhere'\n[finetune]\ntasks = ['ef']\n")
+    code = (
+        "import sys; from pathlib import Path; from echofm_core.plan.load import load_plan;"
+        f"plan = load_plan(Path({str(plan)!r})); assert plan.machine.start.endswith('nowhere');"
+        f"print(*[name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
