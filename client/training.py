@@ -27,7 +27,8 @@ from echofm_core.models.weights import load_arrays, to_arrays
 from echofm_core.plan.document import Plan
 from echofm_core.privacy.config import PrivacyKind
 from echofm_core.training.context import LocalContext, RoundReport
-from echofm_core.training.rounds import Model, train_round
+from echofm_core.training.objectives.phases import Model
+from echofm_core.training.rounds import train_round
 from echofm_core.training.validation import validation_loss
 
 

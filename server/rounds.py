@@ -45,7 +45,7 @@ from server.unlearned import unlearned_tasks, unseen_clips
 from server.validation import Losses, Validation, mean
 
 if TYPE_CHECKING:
-    from echofm_core.training.rounds import Model
+    from echofm_core.training.objectives.phases import Model
 
 __all__ = [
     "Event",

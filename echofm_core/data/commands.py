@@ -198,7 +198,7 @@ def store(
     from echofm_core.data.crew import cores
     from echofm_core.data.findings import Findings
     from echofm_core.data.manifest import load_manifest
-    from echofm_core.data.store.clip_store import build_store
+    from echofm_core.data.store.build import build_store
     from echofm_core.data.store.folder import make_room
     from echofm_core.data.store.space import check_disk
     from echofm_core.runtime.console import progress

@@ -9,7 +9,7 @@ import pandas as pd
 
 from echofm_core.data.findings import Findings
 from echofm_core.data.readers.registry import dataset_of, layouts_at, read_roots
-from echofm_core.data.store.clip_store import build_store
+from echofm_core.data.store.build import build_store
 from echofm_core.plan.document import Plan
 from echofm_core.plan.preflight import check_words
 from echofm_core.runtime.console import progress

@@ -33,7 +33,8 @@ from echofm_core.tracking._api import TrackedRound
 from echofm_core.tracking.listener import Tracking
 from echofm_core.training.config import PhaseConfig, TuneMode
 from echofm_core.training.context import LocalContext
-from echofm_core.training.rounds import Model, train_round
+from echofm_core.training.objectives.phases import Model
+from echofm_core.training.rounds import train_round
 from echofm_core.training.validation import validation_loss
 
 #: Called after each round.

@@ -16,9 +16,9 @@ from echofm_core.plan.document import Plan
 from echofm_core.runtime.randomness import stream, torch_stream
 from echofm_core.training.execution.devices import find_device
 from echofm_core.training.objectives.finetune import SupervisedObjective
+from echofm_core.training.objectives.phases import Model, phase_of
 from echofm_core.training.objectives.pretrain import ReconstructionObjective
 from echofm_core.training.objectives.targets import targets_of
-from echofm_core.training.rounds import Model, phase_of
 from echofm_core.training.steps.job import Indices, Objective
 from echofm_core.training.steps.tally import Tally
 

@@ -15,7 +15,8 @@ from echofm_core.data.decode import decode_clip
 from echofm_core.data.manifest import manifest_from_rows
 from echofm_core.data.pixel_size import PixelSize, believable_size
 from echofm_core.data.resize import in_square, letterbox
-from echofm_core.data.store.clip_store import ClipStore, build_store, open_stores
+from echofm_core.data.store.build import build_store
+from echofm_core.data.store.clip_store import ClipStore, open_stores
 from echofm_core.data.windows import ClipWindows
 from echofm_core.inference.files import read_file
 from echofm_core.models.build import build_echo_model

@@ -8,7 +8,8 @@ import pytest
 
 from echofm_core.data.config import DataConfig
 from echofm_core.data.manifest import manifest_from_rows
-from echofm_core.data.store.clip_store import ClipStore, build_store
+from echofm_core.data.store.build import build_store
+from echofm_core.data.store.clip_store import ClipStore
 from echofm_core.data.windows import MEAN, SD, ClipWindows, to_batch
 from echofm_core.runtime.errors import StoreError
 from tests.data.files import speckle, write_avi

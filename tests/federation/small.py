@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from echofm_core.data.manifest import manifest_from_rows, save_manifest
-from echofm_core.data.store.clip_store import build_store
+from echofm_core.data.store.build import build_store
 from echofm_core.plan.document import Plan
 from echofm_core.plan.load import plan_from_mapping
 from simulations.engine import SiteSettings

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from echofm_core.contract import ENCODER, HEADS, STF_NET
 from echofm_core.data.manifest import manifest_from_rows
-from echofm_core.data.store.clip_store import build_store
+from echofm_core.data.store.build import build_store
 from echofm_core.data.windows import ClipWindows, Window
 from echofm_core.inference import commands
 from echofm_core.inference.files import files_at, read_file

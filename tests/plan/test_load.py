@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 #: Libraries that are slow to load.
-HEAVY = "torch", "pandas", "numpy", "timm", "scipy", "pyarrow", "flwr", "cv2", "matplotlib", "opacus"
+HEAVY = "torch", "pandas", "numpy", "timm", "scipy", "pyarrow", "flwr", "cv2", "matplotlib"
 
 
 def test_a_plan_is_read_without_a_heavy_library_and_without_its_weights(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import pandas as pd
 from echofm_core.data.config import DataConfig
 from echofm_core.data.findings import Findings, Severity
 from echofm_core.data.manifest import manifest_from_rows
-from echofm_core.data.store.clip_store import ClipStore, build_store
+from echofm_core.data.store.build import build_store
+from echofm_core.data.store.clip_store import ClipStore
 from echofm_core.evaluation.config import EvaluationConfig
 from echofm_core.plan.document import Plan
 from echofm_core.report.pictures import HIDDEN, contact_sheet, reconstruction_strip

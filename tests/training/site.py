@@ -11,7 +11,7 @@ from torch import nn
 
 from echofm_core.data.config import DataConfig
 from echofm_core.data.manifest import manifest_from_rows
-from echofm_core.data.store.clip_store import build_store
+from echofm_core.data.store.build import build_store
 from echofm_core.data.windows import ClipWindows
 from echofm_core.models.config import ModelConfig
 from echofm_core.plan.document import Plan

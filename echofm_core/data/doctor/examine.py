@@ -22,7 +22,8 @@ from echofm_core.data.readers._api import Reader
 from echofm_core.data.readers.generic import LOOSE, has_loose_files, read_loose
 from echofm_core.data.readers.private_names import is_published, secret_at
 from echofm_core.data.readers.registry import Reading, find_layouts, joined, read_layout, readers
-from echofm_core.data.store.clip_store import ClipStore, build_store
+from echofm_core.data.store.build import build_store
+from echofm_core.data.store.clip_store import ClipStore
 from echofm_core.phantom.patients import is_phantom
 from echofm_core.plan.preflight import check_places
 from echofm_core.runtime.console import progress

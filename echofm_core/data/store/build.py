@@ -49,20 +49,45 @@ class Row(NamedTuple):
     notes: str | None
 
 
-def build(
-    manifest: pd.DataFrame, folder: Path, config: DataConfig, workers: int, meter: Meter | None
-) -> Findings:
-    """See :func:`echofm_core.data.store.clip_store.build_store`; returns its findings."""
+def build_store(
+    manifest: pd.DataFrame,
+    folder: Path,
+    config: DataConfig,
+    *,
+    workers: int = 0,
+    meter: Meter | None = None,
+) -> tuple[ClipStore, Findings]:
+    """Decode a manifest's clips into a store; safe to kill and to run again.
+
+    Only clips whose source or preprocessing changed are decoded; what a killed build had decoded
+    is kept. The result is the same for any number of workers.
+
+    Args:
+        manifest: Clips, of one data set or several.
+        folder: The store's folder; made where it is missing.
+        config: Uses ``size`` and ``min_clip_frames``.
+        workers: Processes that decode; 0: this one does, and a clip that takes too much memory
+            ends it. Otherwise it ends a decoder, and is quarantined.
+        meter: Advanced by one a clip.
+
+    Returns:
+        The store, and findings on clips that are not in it (undecodable, too short, fatal to two
+        decoders) or shorter than their source says.
+
+    Raises:
+        StoreError: The disk is too small or cannot be written, or no decoder can be started.
+    """
     try:
         with sole_builder(folder):
             tidy(folder, parts=False)
             check_disk(folder, {folder: manifest}, config)
-            return _build(manifest, folder, config, workers, meter)
+            findings = _build(manifest, folder, config, workers, meter)
     except OSError as error:
         raise StoreError(
             f"the clip store {folder} cannot be written ({error.strerror}); make room or mend the "
             "disk and run the same command again: what is decoded is kept."
         ) from error
+    return ClipStore.open(folder), findings
 
 
 def _build(

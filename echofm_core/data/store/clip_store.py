@@ -19,9 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from echofm_core.data.cine import times_of
-from echofm_core.data.config import DataConfig, Square
-from echofm_core.data.findings import Findings
-from echofm_core.runtime.console import Meter
+from echofm_core.data.config import Square
 from echofm_core.runtime.errors import StoreError
 from echofm_core.runtime.text import many
 
@@ -182,40 +180,6 @@ def open_stores(folder: Path) -> ClipStore:
         StoreError: There is none, or one is damaged.
     """
     return ClipStore(sorted(meta.parent for meta in folder.glob(f"*/{META}")))
-
-
-def build_store(
-    manifest: pd.DataFrame,
-    folder: Path,
-    config: DataConfig,
-    *,
-    workers: int = 0,
-    meter: Meter | None = None,
-) -> tuple[ClipStore, Findings]:
-    """Decode a manifest's clips into a store; safe to kill and to run again.
-
-    Only clips whose source or preprocessing changed are decoded; what a killed build had decoded
-    is kept. The result is the same for any number of workers.
-
-    Args:
-        manifest: Clips, of one data set or several.
-        folder: The store's folder; made where it is missing.
-        config: Uses ``size`` and ``min_clip_frames``.
-        workers: Processes that decode; 0: this one does, and a clip that takes too much memory
-            ends it. Otherwise it ends a decoder, and is quarantined.
-        meter: Advanced by one a clip.
-
-    Returns:
-        The store, and findings on clips that are not in it (undecodable, too short, fatal to two
-        decoders) or shorter than their source says.
-
-    Raises:
-        StoreError: The disk is too small or cannot be written, or no decoder can be started.
-    """
-    from echofm_core.data.store import build  # it needs the names above
-
-    findings = build.build(manifest, folder, config, workers, meter)
-    return ClipStore.open(folder), findings
 
 
 def read_meta(folder: Path) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from echofm_core.runtime import errors
 from echofm_core.runtime.errors import EchoFMError
 from echofm_core.training.context import LocalContext, RoundReport
 from echofm_core.training.execution.ranks import Ranks
-from echofm_core.training.rounds import Model, phase_of
+from echofm_core.training.objectives.phases import Model, phase_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

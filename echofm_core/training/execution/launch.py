@@ -31,7 +31,7 @@ from echofm_core.training.execution.surroundings import (
     quiet,
     without_store_server,
 )
-from echofm_core.training.rounds import Model, phase_of
+from echofm_core.training.objectives.phases import Model, phase_of
 
 WORKER = "echofm_core.training.execution.worker"
 

@@ -24,7 +24,7 @@ from echofm_core.runtime.errors import EchoFMError
 from echofm_core.runtime.stopping import SIGNALS
 from echofm_core.training.execution.job_folder import JobFolder, Terms
 from echofm_core.training.execution.ranks import LOST_PEER, LostPeerError, Ranks
-from echofm_core.training.rounds import own_round
+from echofm_core.training.objectives.phases import own_round
 
 #: How long a process waits for the others, e.g. while one of them reads from a slow disk.
 PATIENCE = timedelta(minutes=10)

@@ -21,7 +21,7 @@ from echofm_core.data.dicom.sector import NoSectorError, crop, find_sector
 from echofm_core.data.dicom.text import burnt_in, is_text
 from echofm_core.data.findings import Severity
 from echofm_core.data.manifest import manifest_from_rows
-from echofm_core.data.store.clip_store import build_store
+from echofm_core.data.store.build import build_store
 from echofm_core.phantom.heart import draw_heart
 from echofm_core.phantom.patients import examine
 from echofm_core.phantom.views import View

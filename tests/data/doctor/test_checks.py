@@ -11,7 +11,8 @@ from echofm_core.data.config import DataConfig
 from echofm_core.data.doctor import checks
 from echofm_core.data.findings import Findings
 from echofm_core.data.manifest import manifest_from_rows
-from echofm_core.data.store.clip_store import ClipStore, build_store
+from echofm_core.data.store.build import build_store
+from echofm_core.data.store.clip_store import ClipStore
 from tests.data.files import speckle, write_avi, write_png
 
 

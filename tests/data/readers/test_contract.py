@@ -20,7 +20,8 @@ from echofm_core.data.findings import Findings
 from echofm_core.data.manifest import COLUMNS, validate
 from echofm_core.data.readers._api import Reader
 from echofm_core.data.readers.registry import READERS, read_roots
-from echofm_core.data.store.clip_store import ClipStore, build_store
+from echofm_core.data.store.build import build_store
+from echofm_core.data.store.clip_store import ClipStore
 from echofm_core.phantom.institutions import Layout, write_institutions
 from echofm_core.runtime.errors import DataRootError
 

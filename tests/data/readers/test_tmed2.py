@@ -12,7 +12,7 @@ from echofm_core.data.findings import Findings
 from echofm_core.data.readers._many import MANY
 from echofm_core.data.readers.registry import read_roots
 from echofm_core.data.readers.tmed2 import Tmed2Reader
-from echofm_core.data.store.clip_store import build_store
+from echofm_core.data.store.build import build_store
 from echofm_core.data.windows import ClipWindows
 from echofm_core.runtime.errors import DataRootError
 from tests.data.files import speckle, write_png

@@ -16,7 +16,8 @@ from echofm_core.data.store import build as store_build
 from echofm_core.data.store import install as store_install
 from echofm_core.data.store import parts as store_parts
 from echofm_core.data.store import space as store_space
-from echofm_core.data.store.clip_store import ClipStore, build_store, open_stores
+from echofm_core.data.store.build import build_store
+from echofm_core.data.store.clip_store import ClipStore, open_stores
 from echofm_core.data.store.folder import sole_builder, tidy
 from echofm_core.data.windows import ClipWindows
 from echofm_core.runtime.errors import StoreError

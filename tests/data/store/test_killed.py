@@ -19,7 +19,8 @@ from echofm_core.data.config import DataConfig
 from echofm_core.data.findings import Findings
 from echofm_core.data.manifest import manifest_from_rows, save_manifest
 from echofm_core.data.store import parts as store_parts
-from echofm_core.data.store.clip_store import ClipStore, build_store
+from echofm_core.data.store.build import build_store
+from echofm_core.data.store.clip_store import ClipStore
 from tests.data.files import speckle, write_avi
 from tests.support.commands import ECHOFM
 from tests.support.forks import Fork, Forks

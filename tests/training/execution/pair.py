@@ -21,7 +21,7 @@ from echofm_core.runtime.errors import TrainingError
 from echofm_core.training.execution.job_folder import JobFolder, all_arrays
 from echofm_core.training.execution.ranks import Ranks
 from echofm_core.training.execution.worker import join
-from echofm_core.training.rounds import own_round
+from echofm_core.training.objectives.phases import own_round
 from echofm_core.training.steps.loop import train
 from tests.training.killed import MortalWindows
 from tests.training.site import context

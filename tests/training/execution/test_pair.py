@@ -22,7 +22,7 @@ from echofm_core.plan.document import Plan
 from echofm_core.runtime.checksum import digest
 from echofm_core.training.execution.job_folder import JobFolder, Terms, all_arrays
 from echofm_core.training.execution.ranks import ALONE
-from echofm_core.training.rounds import Model, own_round
+from echofm_core.training.objectives.phases import Model, own_round
 from tests.support.forks import MODULE, Forks
 from tests.training.execution.pair import slopes
 from tests.training.killed import OPTIONS
