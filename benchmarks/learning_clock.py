@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from echofm_core.pages.files import write_whole
+from echofm_core.runtime.files import write_whole
 
 #: In a run folder.
 COST = "cost.json"

@@ -13,11 +13,11 @@ from echofm_core.data.findings import Findings
 from echofm_core.data.manifest import Split, load_manifest, save_manifest
 from echofm_core.data.store.clip_store import open_stores
 from echofm_core.institution.data import InstitutionData, prepare
-from echofm_core.pages.files import write_whole
 from echofm_core.phantom.institutions import Layout, write_institutions
 from echofm_core.plan.document import Plan
 from echofm_core.runtime.console import progress
 from echofm_core.runtime.errors import ResumeError
+from echofm_core.runtime.files import write_whole
 from echofm_core.runtime.randomness import stream
 
 #: Columns of the manifest that are labels of a task.

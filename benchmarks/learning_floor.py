@@ -18,8 +18,8 @@ from echofm_core.evaluation.model_names import FLOOR
 from echofm_core.evaluation.score import ALL_SITES
 from echofm_core.institution.data import SITE
 from echofm_core.institution.testing import write_scores
-from echofm_core.pages.files import write_whole
 from echofm_core.plan.document import Plan
+from echofm_core.runtime.files import write_whole
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -25,10 +25,10 @@ from echofm_core.institution.run_folder import RunFolder
 from echofm_core.institution.testing import test_model
 from echofm_core.institution.training import train
 from echofm_core.models.saved import load_model, load_weights
-from echofm_core.pages.files import write_whole
 from echofm_core.plan.document import Plan
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.console import progress
+from echofm_core.runtime.files import write_whole
 
 #: What is written last into the run folder of a finished arm.
 RESULT = "result.json"

@@ -36,11 +36,11 @@ def start(folder: Folder, port: Port = 9094) -> None:
     Example: fill in north/site.toml (manifest, store, state), then `echofm client start north`.
     """
     from client.launch import command, environment
+    from echofm_core.runtime.child_process import child_process
     from echofm_core.runtime.errors import FederationError
-    from echofm_core.runtime.kept import kept
 
     _check(folder, port)
-    with kept(command(folder, port), environment(folder)) as node:
+    with child_process(command(folder, port), environment(folder)) as node:
         code = node.wait()
     raise FederationError(
         f"the SuperNode ended by itself with exit code {code}; see above, and start it again after "

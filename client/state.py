@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echofm_core.contract import Weights
-from echofm_core.pages.files import write_whole
 from echofm_core.runtime.errors import FederationError
+from echofm_core.runtime.files import write_whole
 
 #: A run name is a folder name: nothing that could lead out of the state folder.
 LEGAL_RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -92,7 +92,7 @@ class SiteState:
                 "they are sent again with the next round."
             )
         if given:
-            files.save(given, self._frozen, {})
+            files.save(given, self._frozen, {}, durable=False)  # read with its digest
         return weights
 
     def forget_frozen(self) -> None:

@@ -13,7 +13,7 @@ import typer
 
 from echofm_core import __version__
 from echofm_core.runtime.errors import EchoFMError
-from echofm_core.runtime.stopping import Stopped, leave, listen
+from echofm_core.runtime.signals import Stopped, install_handlers, leave
 from echofm_core.sub_commands import load_sub_commands
 
 app = typer.Typer(
@@ -55,7 +55,7 @@ def _root(
 
 def main() -> None:
     """Run ``echofm``; an :class:`EchoFMError` becomes one sentence and its exit code."""
-    listen(_say_stopped)
+    install_handlers(_say_stopped)
     try:
         _run()
     except Stopped as stop:

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from echofm_core.pages.files import is_partial, write_whole
 from echofm_core.plan.document import Plan
 from echofm_core.plan.load import load_plan
 from echofm_core.runtime.errors import ResumeError
-from echofm_core.runtime.held_folder import held_folder
+from echofm_core.runtime.file_lock import folder_lock
+from echofm_core.runtime.files import is_partial, write_whole
 
 PLAN = "plan.toml"
 #: What a run was begun with beside its plan.
@@ -115,7 +115,7 @@ def held(run: Path) -> Iterator[None]:
     refusal = ResumeError(
         f"another process is training in {run}; wait until it has ended, or choose another --out."
     )
-    with held_folder(run, refusal):
+    with folder_lock(run, refusal):
         yield
 
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from flwr.serverapp import Grid
 
 from echofm_core.contract import SiteDescription, SiteResult, Weights
-from echofm_core.pages.files import write_whole
 from echofm_core.plan.document import Plan
 from echofm_core.runtime.checksum import digest
+from echofm_core.runtime.files import write_whole
 from server.evaluation import evaluate
 from server.events import Event, EventKind, OnEvent
 from server.journal import Entry, write_json

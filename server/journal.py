@@ -15,10 +15,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from echofm_core.contract import Phase, Weights
-from echofm_core.pages.files import write_whole
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import CheckpointError, EngineError, ResumeError
-from echofm_core.runtime.stopping import asked
+from echofm_core.runtime.files import remove, write_whole
+from echofm_core.runtime.signals import stopping
 from echofm_core.runtime.text import many
 
 #: Checkpoints of a phase that are kept: the last, and one to fall back on.
@@ -99,7 +99,7 @@ class Journal:
                 )
         for folder in (self._entries, self._checkpoints):
             for torn in folder.glob(".*"):
-                torn.unlink()  # a write that a kill cut short
+                remove(torn)  # a write that a kill cut short
 
     def record(
         self,
@@ -122,7 +122,7 @@ class Journal:
         """
         from echofm_core.models import weights as files
 
-        if asked():
+        if stopping():
             raise EngineError("stopped in the middle of a round; --resume trains it again.")
         parts = {}
         for part, arrays in state:
@@ -248,7 +248,7 @@ class Journal:
 
 def write_json(path: Path, values: object) -> None:
     """Write JSON whole or not at all, and have it on the disk before returning."""
-    write_whole(path, json.dumps(values, indent=1).encode(), durable=True)
+    write_whole(path, json.dumps(values, indent=1).encode())
 
 
 def _number(path: Path) -> int:

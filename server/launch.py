@@ -9,9 +9,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from echofm_core.runtime.child_process import start, stop
 from echofm_core.runtime.errors import FederationError
-from echofm_core.runtime.held_file import held
-from echofm_core.runtime.kept import start, stop
+from echofm_core.runtime.file_lock import file_lock
 from server.flower import ask, environment, last_words, tool
 from server.health import LOOPBACK, serving
 from server.provision import CONNECTION, Kit
@@ -34,7 +34,7 @@ def superlink(kit: Kit, host: str, port: int) -> Iterator[list[subprocess.Popen[
     Raises:
         FederationError: It does not start, or runs already.
     """
-    with held(kit.folder / ".superlink.lock") as ours:
+    with file_lock(kit.folder / ".superlink.lock") as ours:
         if not ours:  # before the ports of the one that runs are written over
             raise FederationError(
                 f"the SuperLink of {kit.folder} is running already; stop its `echofm server start` "

@@ -50,11 +50,11 @@ def conclude(plan: Plan, folder: Path, result: FederationResult, seconds: float)
         FederationError: Sites were to be tested, and none could be; the files are there.
     """
     from echofm_core.evaluation.card import write_card
-    from echofm_core.pages.files import write_whole
     from echofm_core.privacy.spent import spent
     from echofm_core.report import write_report
     from echofm_core.report.run_files import read_run
     from echofm_core.report.words import words_of
+    from echofm_core.runtime.files import write_whole
 
     scores, counts = score_table(result.site_results), count_table(plan, result)
     paired = paired_table(result.site_results, plan)

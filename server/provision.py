@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
-import os
 import secrets
 import tomllib
 from collections.abc import Sequence
@@ -23,8 +22,8 @@ from cryptography.x509.oid import NameOID
 
 from echofm_core import __version__
 from echofm_core.contract import site_name_fault
-from echofm_core.pages.files import write_whole
 from echofm_core.runtime.errors import DataRootError, FederationError, PlanError
+from echofm_core.runtime.files import write_whole
 
 #: Certificates are renewed by provisioning again after this many days.
 VALID_DAYS = 365
@@ -169,7 +168,7 @@ def provision(
     kit.folder.mkdir(parents=True, exist_ok=True)
     _make_certificates(kit, host)
     if not kit.secret.exists():
-        _write_private(kit.secret, secrets.token_bytes(32))
+        write_whole(kit.secret, secrets.token_bytes(32), private=True)
     _write_settings(kit, port, local_port)
     for name in sites:
         _make_site(kit, name, host, kit.ports().public)
@@ -195,15 +194,13 @@ def _make_certificates(kit: Kit, host: str) -> None:
         .sign(authority_key, hashes.SHA384())
     )
     pem = serialization.Encoding.PEM
-    _write_private(
-        kit.key,
-        server_key.private_bytes(
-            pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        ),
+    private = server_key.private_bytes(
+        pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    kit.authority.write_bytes(authority.public_bytes(pem))
-    # Last: its presence says that the three are whole. The authority's key is not kept.
-    kit.certificate.write_bytes(certificate.public_bytes(pem))
+    write_whole(kit.key, private, private=True)
+    write_whole(kit.authority, authority.public_bytes(pem))
+    # Last: its presence says that all three are there. The authority's key is not kept.
+    write_whole(kit.certificate, certificate.public_bytes(pem))
 
 
 def _builder(
@@ -235,12 +232,10 @@ def _names(host: str) -> list[x509.GeneralName]:
 
 
 def _write_settings(kit: Kit, port: int | None, local_port: int | None) -> None:
-    kit.home.mkdir(exist_ok=True)
     if not (kit.folder / "server.toml").exists():
         kit.write_ports(Ports())
     chosen = {"public": port, "local": local_port}
     kit.keep_ports(**{name: value for name, value in chosen.items() if value is not None})
-    kit.bundle.mkdir(parents=True, exist_ok=True)
     bundle = {
         "project": {"name": "echofm-federated", "version": __version__, "dependencies": []},
         "tool": {
@@ -260,26 +255,27 @@ def _write_settings(kit: Kit, port: int | None, local_port: int | None) -> None:
             }
         },
     }
-    (kit.bundle / "pyproject.toml").write_text(tomli_w.dumps(bundle), encoding="utf-8")
+    write_whole(kit.bundle / "pyproject.toml", tomli_w.dumps(bundle).encode())
 
 
 def _make_site(kit: Kit, name: str, host: str, port: int) -> None:
     folder = kit.site(name)
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
-    (folder / "ca.crt").write_bytes(kit.authority.read_bytes())
+    write_whole(folder / "ca.crt", kit.authority.read_bytes())
     if not (folder / "node.key").exists():
         key = ec.generate_private_key(ec.SECP384R1())
         public = key.public_key().public_bytes(
             serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
         )
-        (folder / "node.pub").write_bytes(public)
+        write_whole(folder / "node.pub", public)
         private = key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.OpenSSH,
             serialization.NoEncryption(),
         )
-        _write_private(folder / "node.key", private)
+        # Last: its presence says that both are there.
+        write_whole(folder / "node.key", private, private=True)
     settings = folder / "site.toml"
     if not settings.exists():
         values = {
@@ -291,11 +287,4 @@ def _make_site(kit: Kit, name: str, host: str, port: int) -> None:
             "threads": 1,
             "device": "auto",
         }
-        settings.write_text(tomli_w.dumps(values), encoding="utf-8")
-
-
-def _write_private(path: Path, content: bytes) -> None:
-    """Write a file that only its owner may read, from its first byte on."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
+        write_whole(settings, tomli_w.dumps(values).encode())

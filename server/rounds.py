@@ -26,12 +26,12 @@ from echofm_core.contract import (
     Weights,
     group_of,
 )
-from echofm_core.pages.files import write_whole
 from echofm_core.plan.document import Plan
 from echofm_core.plan.federation import Select
 from echofm_core.run_claim import PLAN, has_rounds
 from echofm_core.runtime.errors import CheckpointError
-from echofm_core.runtime.held_file import alone_in
+from echofm_core.runtime.file_lock import role_lock
+from echofm_core.runtime.files import write_whole
 from echofm_core.runtime.text import many
 from echofm_core.tracking._api import TrackedRound
 from echofm_core.tracking.listener import Tracking, require_trackers
@@ -117,7 +117,7 @@ def run_federation(
     options, run, scratch = options or RunOptions(), run_name(plan), folder / "scratch"
     require_trackers(plan)
     require_adapters(plan)
-    with alone_in(folder, "coordinator"):
+    with role_lock(folder, "coordinator"):
         journal = Journal(folder, plan.digest())
         journal.open(resume=resume)
         _keep_plan(plan, folder)

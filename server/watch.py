@@ -19,7 +19,7 @@ from pathlib import Path
 
 from echofm_core.runtime import errors
 from echofm_core.runtime.errors import EchoFMError
-from echofm_core.runtime.held_file import held, is_held
+from echofm_core.runtime.file_lock import file_lock, is_locked
 
 #: Seconds between two looks at the other one.
 LOOK = 0.5
@@ -56,7 +56,7 @@ def told(path: Path | None) -> Iterator[Told]:
     if path is None:
         yield side
         return
-    with held(_alive(path), wait=True):
+    with file_lock(_alive(path), wait=True):
         threading.Thread(target=_end_with_command, args=(path, over), daemon=True).start()
         side.tell({"begun": os.getpid()})
         try:
@@ -112,14 +112,14 @@ class Watch:
 
     def alive(self) -> bool:
         """Does the ServerApp run?"""
-        return is_held(_alive(self._path))
+        return is_locked(_alive(self._path))
 
 
 @contextmanager
 def watch(folder: Path) -> Iterator[tuple[Path, Watch]]:
     """Hold a new file in a folder for a ServerApp to write to."""
     path = folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.jsonl"
-    with held(path):
+    with file_lock(path):
         _alive(path).touch()
         yield path, Watch(path)
 
@@ -130,7 +130,7 @@ def _alive(path: Path) -> Path:
 
 def _end_with_command(path: Path, over: threading.Event) -> None:
     """Ask this process to end when nobody waits for it, and see to it."""
-    while is_held(path):
+    while is_locked(path):
         over.wait(LOOK)
     if over.is_set():  # the command heard so, and went
         return

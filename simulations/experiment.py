@@ -20,7 +20,6 @@ from echofm_core.data.seen import remember
 from echofm_core.evaluation.card import write_card
 from echofm_core.evaluation.model_names import FEDERATED
 from echofm_core.models.lora import untrained_notes
-from echofm_core.pages.files import write_whole
 from echofm_core.phantom.patients import is_phantom
 from echofm_core.plan.document import Plan
 from echofm_core.plan.preflight import require_machine
@@ -32,8 +31,9 @@ from echofm_core.report.words import words_of
 from echofm_core.run_claim import claim, held, look
 from echofm_core.runtime.console import Meter, console, progress
 from echofm_core.runtime.errors import FederationError
+from echofm_core.runtime.files import write_whole
 from echofm_core.runtime.sessions import Sessions
-from echofm_core.runtime.threads import thread_pool
+from echofm_core.runtime.signals import thread_pool
 from server.ending import FederationResult
 from server.evaluation import evaluate_sites
 from server.events import Event

@@ -17,6 +17,7 @@ from echofm_core.data.manifest import Split, files_of, load_manifest
 from echofm_core.data.people import people
 from echofm_core.plan.protocol import ProtocolConfig
 from echofm_core.runtime.errors import EmptySiteError, ManifestError, ResumeError, StoreError
+from echofm_core.runtime.files import install_folder, partial_path
 from simulations.protocols.assign import RULES, assign_sites
 from simulations.site_folders import folder_names
 from simulations.split_files import (
@@ -78,9 +79,8 @@ def export_split(
     _refuse_foreign(out)
     placed = assign_sites(load_manifest(manifest), protocol, seed)
     rows = _admitted(placed, protocol)
-    stage = out.with_name(f".{out.name}.partial-{os.getpid()}")
+    stage = partial_path(out)
     try:
-        _sweep(out)
         stage.mkdir(parents=True)
         summary = {
             "version": __version__,
@@ -179,14 +179,6 @@ def _refuse_foreign(out: Path) -> None:
         raise ResumeError(f"{out} is there and holds no split; choose another --out.")
 
 
-def _sweep(out: Path) -> None:
-    """Remove what killed exports left; only this module makes such names."""
-    if out.parent.is_dir():
-        for left in out.parent.iterdir():
-            if left.name.startswith(f".{out.name}.partial-"):
-                shutil.rmtree(left)
-
-
 def _install(stage: Path, summary: dict[str, Any], out: Path) -> bool:
     """Put the staged folder in place; False where it is there already.
 
@@ -194,9 +186,7 @@ def _install(stage: Path, summary: dict[str, Any], out: Path) -> bool:
         ResumeError: ``out`` holds another split, or one that was changed.
     """
     if not (out / SUMMARY).is_file():
-        if out.is_dir():
-            out.rmdir()
-        stage.rename(out)
+        install_folder(stage, out)
         return True
     try:
         kept = json.loads((out / SUMMARY).read_text(encoding="utf-8"))

@@ -12,8 +12,8 @@ from echofm_core.data.manifest import load_manifest
 from echofm_core.data.store.clip_store import open_stores
 from echofm_core.evaluation.floor import floor_predictions
 from echofm_core.evaluation.model_names import FLOOR
-from echofm_core.pages.files import write_whole
 from echofm_core.plan.document import Plan
+from echofm_core.runtime.files import write_whole
 from simulations.prepare import PreparedSites, site_manifest
 
 

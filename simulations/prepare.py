@@ -14,10 +14,10 @@ from echofm_core.data.manifest import save_manifest
 from echofm_core.data.prepare import decode, read
 from echofm_core.data.store.clip_store import open_stores
 from echofm_core.data.windows import ClipWindows
-from echofm_core.pages.files import write_whole
 from echofm_core.plan.document import Plan
 from echofm_core.plan.protocol import ProtocolName
 from echofm_core.runtime.errors import ManifestError, PlanError
+from echofm_core.runtime.files import write_whole
 from simulations.protocols.assign import assign_sites
 
 

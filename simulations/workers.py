@@ -23,7 +23,7 @@ from pathlib import Path
 from flwr.app import Message, RecordDict
 
 from echofm_core.runtime.errors import EngineError
-from echofm_core.runtime.workers import become_worker, unheard_signals
+from echofm_core.runtime.workers import become_worker, blocked_signals
 from server.parking import Slot, park, scratch_path, unpark, without_arrays
 from simulations.answering import answer, crashed, load_client_app
 from simulations.flower_private import Envelope, NodeConfig, seal, unseal
@@ -170,7 +170,7 @@ class _Feeder(threading.Thread):
             args=(theirs, self._client_app, str(self._folder)),
             daemon=True,
         )
-        with unheard_signals():
+        with blocked_signals():
             process.start()
         theirs.close()
         self._pipe, self._process = pipe, process

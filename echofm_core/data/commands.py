@@ -74,7 +74,7 @@ def index(
     from echofm_core.data.pseudonym import read_secret
     from echofm_core.data.readers.registry import read_roots
     from echofm_core.runtime.errors import NothingUsableError
-    from echofm_core.runtime.output import writing
+    from echofm_core.runtime.files import writing
     from echofm_core.runtime.text import many
 
     key = None if secret is None else read_secret(secret)
@@ -132,7 +132,7 @@ def doctor(
     from echofm_core.data.doctor.summary import print_summary, summary
     from echofm_core.plan.preflight import check_places
     from echofm_core.runtime.console import console
-    from echofm_core.runtime.output import writing
+    from echofm_core.runtime.files import writing
 
     how = Round(decode=decode, workers=workers or os.cpu_count() or 1, data=config)
     check_places(places)  # and no report folder for a mistyped place
@@ -203,7 +203,7 @@ def store(
     from echofm_core.data.store.space import check_disk
     from echofm_core.runtime.console import progress
     from echofm_core.runtime.errors import NothingUsableError
-    from echofm_core.runtime.output import writing
+    from echofm_core.runtime.files import writing
     from echofm_core.runtime.text import many
 
     found, clips = Findings(), load_manifest(manifest)
@@ -275,8 +275,7 @@ def _print_findings(found: Findings, out: Path | None) -> None:
     """Findings by data set and kind, with a reason of each kind; each of them in ``out``."""
     from echofm_core.data.doctor.tables import reasons
     from echofm_core.data.findings import findings_csv
-    from echofm_core.pages.files import write_whole
-    from echofm_core.runtime.output import writing
+    from echofm_core.runtime.files import write_whole, writing
 
     table = found.table()
     if out is not None:
@@ -296,8 +295,7 @@ def _print_findings(found: Findings, out: Path | None) -> None:
 def _write_places(found: Findings, manifest: Path) -> None:
     """The local list of files that findings call by a hash, beside the manifest."""
     from echofm_core.data.findings import places_csv
-    from echofm_core.pages.files import write_whole
-    from echofm_core.runtime.output import writing
+    from echofm_core.runtime.files import write_whole, writing
 
     if local := places_csv(found.table(), found.places):
         file = manifest.with_name(f"{manifest.stem}.files-stay-here.csv")

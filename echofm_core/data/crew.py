@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import cv2
 
 from echofm_core.runtime.errors import StoreError
-from echofm_core.runtime.workers import become_worker, unheard_signals
+from echofm_core.runtime.workers import become_worker, blocked_signals
 
 if TYPE_CHECKING:
     from multiprocessing.context import ForkServerContext, SpawnContext
@@ -101,7 +101,7 @@ class _Worker(Generic[J, R]):
         context = _context()
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(theirs, function), daemon=True)
-        with unheard_signals():
+        with blocked_signals():
             self.process.start()
         theirs.close()
         self.started = False

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from echofm_core.data.people import people
-from echofm_core.pages.files import write_whole
 from echofm_core.runtime.errors import ManifestError
+from echofm_core.runtime.files import write_whole
 from echofm_core.runtime.text import many
 from echofm_core.tasks import TASKS, VIEWS, Task
 

@@ -18,8 +18,8 @@ from pydantic import TypeAdapter, ValidationError
 from echofm_core.data.manifest import Split
 from echofm_core.data.people import people
 from echofm_core.data.pseudonym import pseudonym, read_secret, write_secret
-from echofm_core.pages.files import write_whole
 from echofm_core.plan.document import Plan
+from echofm_core.runtime.files import write_whole
 
 RECORD = "trained_on.json"
 #: A throw-away key, where the plan or the site names no secret.
@@ -179,5 +179,5 @@ def _taken_over(folder: Path, theirs: Path, record: Record) -> Iterator[Part]:
             except OSError:
                 continue
             # A start that came to nothing may have left the key of other weights.
-            write_whole(folder / key, content).chmod(0o600)
+            write_whole(folder / key, content, private=True)
         yield Part(key=key, patients=part.patients)

@@ -11,8 +11,8 @@ import pandas as pd
 from echofm_core.data.windows import MEAN, SD
 from echofm_core.evaluation.config import EvaluationConfig
 from echofm_core.evaluation.tables import site_by_model
-from echofm_core.pages.files import write_whole
 from echofm_core.plan.document import Plan
+from echofm_core.runtime.files import write_whole
 
 
 def write_card(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from echofm_core.pages.files import write_whole
+from echofm_core.runtime.files import write_whole
 from echofm_core.runtime.text import many
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import warnings
 from pathlib import Path
 
@@ -14,9 +13,9 @@ from torch import Tensor, nn
 from echofm_core.data.windows import MEAN, SD
 from echofm_core.models.saved import WEIGHTS, SavedModel, find_weights
 from echofm_core.models.subset import Subset
-from echofm_core.pages.files import write_whole
 from echofm_core.runtime.errors import CheckpointError, EnvironmentClashError
 from echofm_core.runtime.extras import install
+from echofm_core.runtime.files import whole_file, write_whole
 from echofm_core.tasks import TASKS, Task, TaskKind
 from echofm_core.training.objectives.targets import Standardisation
 
@@ -102,7 +101,7 @@ def write_onnx(saved: SavedModel, path: Path) -> float:
         raise EnvironmentClashError(
             f"ONNX needs the package {error.name}; {install('onnx')}."
         ) from None
-    predictor, partial = Predictor(saved).eval(), path.with_name(f".{path.name}")
+    predictor = Predictor(saved).eval()
     example = _example(saved, 2)
     free = tuple({0: torch.export.Dim.DYNAMIC} for _ in example)
     with warnings.catch_warnings():
@@ -117,8 +116,8 @@ def write_onnx(saved: SavedModel, path: Path) -> float:
             verbose=False,
         )
     assert program is not None
-    program.save(partial)
-    try:
+    with whole_file(path) as partial:
+        program.save(partial)
         session = onnxruntime.InferenceSession(partial, providers=["CPUExecutionProvider"])
         worst = max(_difference(predictor, session, _example(saved, size)) for size in BATCHES)
         if not worst <= TOLERANCE:
@@ -126,9 +125,6 @@ def write_onnx(saved: SavedModel, path: Path) -> float:
                 f"the ONNX file differs from PyTorch by {worst:.2g}, {TOLERANCE:g} is allowed; it "
                 "was not kept: use the safetensors file."
             )
-        shutil.move(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
     return worst
 
 

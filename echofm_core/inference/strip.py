@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from echofm_core.data.windows import Window
-from echofm_core.pages.files import png_bytes, write_whole
+from echofm_core.pages.template import png_bytes
+from echofm_core.runtime.files import write_whole
 
 #: Side of a frame in the strip, space between frames, and height of a line of text, in pixels.
 SIDE, GAP, LINE = 168, 6, 20

@@ -157,10 +157,10 @@ def _train(phase: Phase, file: Path, out: Path, start: Path | None, resume: bool
     from echofm_core.institution.outcome import conclude
     from echofm_core.institution.run_folder import RoundEntry, RunFolder
     from echofm_core.institution.training import check_privacy, config_of, train
-    from echofm_core.pages.files import write_whole
     from echofm_core.report.run_files import read_run
     from echofm_core.report.terminal import print_run
     from echofm_core.runtime.console import console, progress
+    from echofm_core.runtime.files import write_whole
 
     require_machine(plan)
     check_privacy(plan)

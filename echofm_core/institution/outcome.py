@@ -19,12 +19,12 @@ from echofm_core.institution.testing import test_model
 from echofm_core.institution.unseen import Overlap
 from echofm_core.models.saved import WEIGHTS, SavedModel, load_model
 from echofm_core.models.weights import load_metadata
-from echofm_core.pages.files import write_whole
 from echofm_core.phantom.patients import is_phantom
 from echofm_core.plan.document import Plan
 from echofm_core.report import write_report
 from echofm_core.report.run_files import read_run
 from echofm_core.report.words import words_of
+from echofm_core.runtime.files import write_whole
 
 
 def conclude(plan: Plan, data: InstitutionData, phase: Phase, run: Path) -> pd.DataFrame:

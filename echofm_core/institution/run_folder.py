@@ -13,10 +13,10 @@ from pydantic import TypeAdapter, ValidationError
 from echofm_core.contract import Phase, Weights
 from echofm_core.institution.data import SITE
 from echofm_core.models import weights as files
-from echofm_core.pages.files import write_whole
 from echofm_core.plan.document import Plan
 from echofm_core.run_claim import claim
 from echofm_core.runtime.errors import ResumeError
+from echofm_core.runtime.files import write_whole
 
 #: What the model is called in tables.
 ALONE = "alone"

@@ -12,10 +12,10 @@ from echofm_core.evaluation.floor import floor_predictions
 from echofm_core.evaluation.model_names import FLOOR
 from echofm_core.institution.data import SITE
 from echofm_core.models.saved import SavedModel
-from echofm_core.pages.files import write_whole
 from echofm_core.plan.document import Plan
 from echofm_core.report.run_scores import score_models
 from echofm_core.runtime.errors import EmptySiteError
+from echofm_core.runtime.files import write_whole
 from echofm_core.runtime.text import many
 from echofm_core.training.predict import predict
 

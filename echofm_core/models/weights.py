@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection
 from pathlib import Path
 
@@ -15,8 +14,8 @@ from torch import nn
 
 from echofm_core.contract import HEADS, Weights, group_of
 from echofm_core.models.lora import own_name
-from echofm_core.pages.files import partial_path
 from echofm_core.runtime.errors import CheckpointError
+from echofm_core.runtime.files import whole_file
 
 
 def named_weights(module: nn.Module) -> dict[str, nn.Parameter]:
@@ -101,24 +100,18 @@ def _named(names: list[str]) -> str:
     return f"array {names[0]}{more}"
 
 
-def save(arrays: Weights, path: Path, metadata: dict[str, str]) -> None:
-    """Write arrays as safetensors: to a hidden sibling, which then takes the name at once.
+def save(arrays: Weights, path: Path, metadata: dict[str, str], *, durable: bool = True) -> None:
+    """Write arrays as safetensors, whole or not at all.
 
     Args:
         arrays: By full parameter name.
         path: Where to; its folder is made.
         metadata: Strings kept in the header, e.g. the plan's digest.
+        durable: See :mod:`echofm_core.runtime.files`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sibling = partial_path(path)
-    try:
-        contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-        save_file(contiguous, sibling, metadata)
-        with sibling.open("rb") as file:
-            os.fsync(file.fileno())
-        sibling.replace(path)
-    finally:
-        sibling.unlink(missing_ok=True)
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    with whole_file(path, durable=durable) as partial:
+        save_file(contiguous, partial, metadata)
 
 
 def load(path: Path) -> dict[str, NDArray[np.floating]]:

@@ -1,11 +1,16 @@
-"""From a template to a self-contained page."""
+"""From a template to a self-contained page, and its pictures."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from echofm_core.pages.files import write_whole
+from echofm_core.runtime.files import write_whole
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 def write_page(path: Path, package: str, template: str, context: Mapping[str, object]) -> Path:
@@ -32,3 +37,10 @@ def write_page(path: Path, package: str, template: str, context: Mapping[str, ob
     )
     html = environment.get_template(template).render(context)
     return write_whole(path, html.encode("utf-8", errors="backslashreplace"))
+
+
+def png_bytes(picture: Image.Image) -> bytes:
+    """The picture as a PNG file; the hardest packing takes three times as long for one percent."""
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG")
+    return buffer.getvalue()

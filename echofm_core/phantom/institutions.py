@@ -22,7 +22,7 @@ from echofm_core.phantom.writers import (
 )
 from echofm_core.runtime.console import Meter
 from echofm_core.runtime.errors import DataRootError
-from echofm_core.runtime.threads import thread_pool
+from echofm_core.runtime.signals import thread_pool
 
 #: (folder, patients, seed, errors, meter) -> root.
 Writer = Callable[[Path, int, int, bool, Meter | None], Path]

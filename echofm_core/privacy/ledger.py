@@ -6,9 +6,9 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from echofm_core.pages.files import write_whole
 from echofm_core.privacy.accounting import Steps, compose
 from echofm_core.runtime.errors import PrivacyError
+from echofm_core.runtime.files import write_whole
 
 #: Randomness of rounds whose noise came from the operating system: no two of them are the same.
 SYSTEM = "system"
@@ -89,7 +89,7 @@ class Ledger:
     def _write(self) -> None:
         # It must survive a power cut, or the round would be trained and forgotten.
         text = json.dumps({"entries": [asdict(entry) for entry in self.entries]}, indent=1)
-        write_whole(self.path, text.encode(), durable=True)
+        write_whole(self.path, text.encode())
 
 
 def _epsilon(entries: list[Entry], delta: float) -> float:

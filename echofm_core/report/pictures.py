@@ -13,7 +13,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from echofm_core.data.store.clip_store import ClipStore
 from echofm_core.pages.choice import evenly
-from echofm_core.pages.files import png_bytes, write_whole
+from echofm_core.pages.template import png_bytes
+from echofm_core.runtime.files import write_whole
 from echofm_core.runtime.text import many
 
 Grey = NDArray[np.uint8]

@@ -10,9 +10,9 @@ import pandas as pd
 from echofm_core.evaluation.model_names import model_order
 from echofm_core.evaluation.paired import paired_table
 from echofm_core.evaluation.score import COLUMNS, score
-from echofm_core.pages.files import write_whole
 from echofm_core.plan.document import Plan
 from echofm_core.report.run_files import read_predictions
+from echofm_core.runtime.files import write_whole
 from echofm_core.runtime.randomness import stream
 
 

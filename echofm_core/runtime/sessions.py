@@ -7,7 +7,7 @@ import threading
 import time
 from pathlib import Path
 
-from echofm_core.pages.files import write_whole
+from echofm_core.runtime.files import write_whole
 
 #: File of a run folder: seconds of each session, the running one last.
 FILE = "sessions.json"

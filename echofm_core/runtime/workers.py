@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 
-from echofm_core.runtime.stopping import SIGNALS
+from echofm_core.runtime.signals import SIGNALS
 
 
 @contextmanager
-def unheard_signals() -> Iterator[None]:
+def blocked_signals() -> Iterator[None]:
     """What this thread starts meanwhile is deaf to what stops a command.
 
     A terminal and a supervisor signal the whole group; its first process ends the others. If they

@@ -19,8 +19,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from echofm_core.pages.files import write_whole
 from echofm_core.plan.document import Plan
+from echofm_core.runtime.files import write_whole
 from echofm_core.tracking._api import TrackedRound
 from echofm_core.tracking.redaction import split_credentials
 

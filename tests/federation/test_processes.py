@@ -12,7 +12,7 @@ import pytest
 import tomli_w
 
 from echofm_core.runtime.errors import FederationError, ResumeError
-from echofm_core.runtime.held_file import alone_in, is_held
+from echofm_core.runtime.file_lock import is_locked, role_lock
 from server import launch as launching
 from server import submit as submitting
 from server.flower import ask
@@ -80,10 +80,10 @@ def test_who_stops_is_gone_with_all_that_was_started(
         client.wait_for(lambda: list(site.state.rglob("progress/*")))  # in its training
         assert len(client.others()) >= 3
         (alive,) = (tmp_path / "fed/runs").glob("*.alive")
-        assert is_held(alive)
+        assert is_locked(alive)
         (said,) = run.stop(signal.SIGINT, group=True).splitlines()[-1:]
         assert said.endswith("run the same command again with --resume.")
-        until(lambda: not is_held(alive), PROMISE)
+        until(lambda: not is_locked(alive), PROMISE)
 
         (said,) = client.stop(signal.SIGTERM, group=False).splitlines()[-1:]
         assert said == "echofm: stopped by SIGTERM; to go on, run the same command again."
@@ -173,7 +173,7 @@ def test_a_second_coordinator_of_a_run_folder_is_refused(network: Network) -> No
     """The refusal is the ServerApp's, and comes to the command with its class."""
     kit, _, folder = network
     with (
-        alone_in(folder / "run", "coordinator"),
+        role_lock(folder / "run", "coordinator"),
         pytest.raises(ResumeError, match="another process works on"),
     ):
         submit(kit, folder / "plan.toml", folder / "run", timeout=90)

@@ -13,6 +13,7 @@ import pytest
 from echofm_core.data.manifest import load_manifest, save_manifest
 from echofm_core.plan.protocol import ProtocolConfig, ProtocolName
 from echofm_core.runtime.errors import EmptySiteError, ManifestError, ResumeError
+from echofm_core.runtime.files import is_partial
 from simulations.export_split import Paths, export_split
 from simulations.protocols.assign import assign_sites
 from tests.simulations.split_cases import made, names, read, small, tree
@@ -261,7 +262,7 @@ export_split.export_split(Path(sys.argv[1]), ProtocolConfig(), 0, Path(sys.argv[
     assert killed.wait(60) == -signal.SIGKILL
     assert not out.exists()
     left = [name for name in names(tmp_path) if name != source.name]
-    assert len(left) == 1 and left[0].startswith(".out.partial-")
+    assert len(left) == 1 and is_partial(left[0])
     assert export_split(source, INSTITUTION, 0, out).new
     assert names(tmp_path) == ["manifest.parquet", "out"]
     export_split(source, INSTITUTION, 0, tmp_path / "other")

@@ -11,7 +11,8 @@ from PIL import Image, ImageDraw, ImageFont
 from echofm_core.data.doctor.count import quantities
 from echofm_core.data.doctor.diagnosis import Diagnosis
 from echofm_core.pages.choice import deal, evenly
-from echofm_core.pages.files import png_bytes, write_whole
+from echofm_core.pages.template import png_bytes
+from echofm_core.runtime.files import write_whole
 from echofm_core.runtime.text import many
 from echofm_core.tasks import AS_GRADES
 

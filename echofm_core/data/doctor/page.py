@@ -18,10 +18,11 @@ from echofm_core.data.doctor.numbers import Kind, Part, Summary
 from echofm_core.data.doctor.summary import SYNTHETIC, summary, to_json
 from echofm_core.data.findings import Severity, findings_csv, places_csv
 from echofm_core.pages.choice import deal
-from echofm_core.pages.files import png_bytes, write_whole
 from echofm_core.pages.grid import printable
 from echofm_core.pages.style import png_uri
+from echofm_core.pages.template import png_bytes
 from echofm_core.pages.template import write_page as write_template
+from echofm_core.runtime.files import write_whole
 from echofm_core.runtime.text import many
 
 PAGE, PICTURE, RECORD, FINDINGS = "doctor.html", "contact_sheet.png", "doctor.json", "findings.csv"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +9,8 @@ from pathlib import Path
 from echofm_core.data.store.clip_store import META, read_meta
 from echofm_core.data.store.parts import PARTS
 from echofm_core.runtime.errors import StoreError
-from echofm_core.runtime.held_folder import held_folder
+from echofm_core.runtime.file_lock import folder_lock
+from echofm_core.runtime.files import remove
 
 
 @contextmanager
@@ -23,7 +23,7 @@ def sole_builder(folder: Path) -> Iterator[None]:
     refusal = StoreError(
         f"another process is building the clip store {folder}; wait until it has ended."
     )
-    with held_folder(folder, refusal):
+    with folder_lock(folder, refusal):
         yield
 
 
@@ -51,7 +51,4 @@ def tidy(folder: Path, *, parts: bool) -> None:
     for item in folder.iterdir():
         ours = item.name.startswith(("data-", ".data-", f".{META}."))
         if item.name != current and (ours or (parts and item.name == PARTS)):
-            if item.is_dir():
-                shutil.rmtree(item, ignore_errors=True)
-            else:
-                item.unlink(missing_ok=True)
+            remove(item)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from echofm_core.data.config import Square
 from echofm_core.data.store.clip_store import INDEX_COLUMNS, META, ClipStore, read_meta
 from echofm_core.data.store.folder import tidy
 from echofm_core.data.store.parts import PARTS, part_file, read_head
+from echofm_core.runtime.files import whole_folder, write_whole
 
 #: Bytes copied at a time.
 BLOCK = 2**20
@@ -55,17 +55,13 @@ def install(
     table = _table(ready)
     name = f"data-{_digest(table)[:16]}"
     if previous is None or read_meta(folder)["data"] != name:
-        partial = folder / f".{name}.{os.getpid()}"
-        partial.mkdir()
-        _write_pixels(ready, partial, folder / PARTS, square.size, previous)
-        table.to_parquet(partial / "index.parquet", index=False)
-        if (folder / name).exists():  # it is damaged, else it would be the previous one
-            shutil.rmtree(folder / name)
-        partial.rename(folder / name)
-        meta = folder / f".{META}.{os.getpid()}"
+        with whole_folder(folder / name) as partial:
+            _write_pixels(ready, partial, folder / PARTS, square.size, previous)
+            table.to_parquet(partial / "index.parquet", index=False)
+            if (folder / name).exists():  # it is damaged, else it would be the previous one
+                shutil.rmtree(folder / name)
         facts = {**square._asdict(), "data": name, "form": form}
-        meta.write_text(json.dumps(facts), encoding="utf-8")
-        meta.replace(folder / META)
+        write_whole(folder / META, json.dumps(facts).encode())
     tidy(folder, parts=True)
 
 
@@ -109,10 +105,8 @@ def _write_pixels(
 
 @contextmanager
 def _array(file: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> Iterator[BinaryIO]:
-    """A ``.npy`` file whose values are written one after the other; on the disk at the end."""
+    """A ``.npy`` file whose values are written one after the other."""
     header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
     with file.open("wb") as stream:
         np.lib.format.write_array_header_1_0(stream, header)
         yield stream
-        stream.flush()
-        os.fsync(stream.fileno())

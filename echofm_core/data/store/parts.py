@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -24,6 +23,7 @@ from echofm_core.data.decode import Decoded, clip_kind, decode_clip, sources
 from echofm_core.data.findings import Note, Severity
 from echofm_core.data.resize import in_square
 from echofm_core.runtime.errors import UnreadableFileError
+from echofm_core.runtime.files import whole_file
 
 #: Raised whenever decoding or resizing gives other pixels, so that stores are rebuilt.
 PREPROCESSING = 6
@@ -152,16 +152,18 @@ def _write(place: Path, decoded: Decoded, square: Square) -> Part:
         times=text_of(decoded.times),
         notes=write_notes(decoded.notes),
     )
-    partial = place.with_name(f".{place.name}.{os.getpid()}")
     head = BytesIO()
     np.save(head, sector)
     np.save(head, np.float64(np.nan if part.fps is None else part.fps))
     np.save(head, np.array(json.dumps((part.content_hash, part.times, part.notes)), "S"))
     np.lib.format.write_array_header_1_0(head, np.lib.format.header_data_from_array_1_0(frames))
-    with partial.open("wb") as stream:
+    # A cache, read back with its hash. Leftovers go with the folder: listing it takes too long.
+    with (
+        whole_file(place, durable=False, sweep=False) as partial,
+        partial.open("wb") as stream,
+    ):
         stream.write(head.getbuffer())
         stream.write(frames.data)
-    partial.replace(place)
     return part
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +11,8 @@ from echofm_core.models.checkpoints.convert import Conversion, convert
 from echofm_core.models.checkpoints.files import Source, read_source
 from echofm_core.models.checkpoints.wish import Wish
 from echofm_core.models.saved import save_model
-from echofm_core.pages.files import partial_path
 from echofm_core.runtime.errors import CheckpointError
+from echofm_core.runtime.files import whole_folder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -52,17 +51,10 @@ def import_checkpoint(
         raise CheckpointError(f"{out} is there already; choose another --out, or remove it.")
     source = read_source(path, with_config=not ignore_config)
     conversion = convert(source, wish)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = partial_path(out)
-    try:
+    with whole_folder(out) as partial:
         about = {"layout": conversion.layout.value, "source_sha256": json.dumps(source.files)}
         name = save_model(partial, conversion.arrays, conversion.plan, tasks=(), more=about)
         (partial / "README.md").write_text(
             card(conversion, source, name, out.name), encoding="utf-8"
         )
-        if out.exists():
-            out.rmdir()
-        partial.rename(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return Imported(conversion=conversion, source=source, digest=name)

@@ -14,12 +14,12 @@ from echofm_core.data.windows import ClipWindows
 from echofm_core.models import weights as files
 from echofm_core.models.build import build_autoencoder, build_tuned_model
 from echofm_core.models.weights import load_arrays, named_weights, to_arrays
-from echofm_core.pages.files import write_whole
 from echofm_core.plan.document import Plan
 from echofm_core.plan.load import plan_from_json
 from echofm_core.privacy.config import PrivacyConfig
 from echofm_core.runtime import errors
 from echofm_core.runtime.errors import EchoFMError
+from echofm_core.runtime.files import write_whole
 from echofm_core.training.context import LocalContext, RoundReport
 from echofm_core.training.execution.ranks import Ranks
 from echofm_core.training.objectives.phases import Model, phase_of
@@ -53,7 +53,7 @@ class JobFolder:
     ) -> None:
         """Write all that a round is made of."""
         save_manifest(clips.manifest, self._manifest)
-        files.save(all_arrays(model), self._given, {})
+        files.save(all_arrays(model), self._given, {}, durable=False)
         job = {
             "phase": phase_of(model).value,
             "plan": plan.to_json(),
@@ -61,7 +61,7 @@ class JobFolder:
             "context": _context_to_json(context),
             "terms": asdict(terms),
         }
-        write_whole(self._job, json.dumps(job).encode())
+        write_whole(self._job, json.dumps(job).encode(), durable=False)
 
     def terms(self) -> Terms:
         """How the processes run."""
@@ -80,8 +80,8 @@ class JobFolder:
 
     def give_back(self, model: Model, report: RoundReport) -> None:
         """Write what came of the round; the report, which says that all is there, comes last."""
-        files.save(all_arrays(model), self._trained, {})
-        write_whole(self._report, json.dumps(asdict(report)).encode())
+        files.save(all_arrays(model), self._trained, {}, durable=False)
+        write_whole(self._report, json.dumps(asdict(report)).encode(), durable=False)
 
     def take_back(self, model: Model) -> RoundReport:
         """Read what came of the round; the model is changed in place."""
@@ -91,7 +91,7 @@ class JobFolder:
     def complain(self, rank: int, error: EchoFMError) -> None:
         """Write why a process ended, in a sentence."""
         words = {"error": type(error).__name__, "sentence": str(error)}
-        write_whole(self._complaint(rank), json.dumps(words).encode())
+        write_whole(self._complaint(rank), json.dumps(words).encode(), durable=False)
 
     def complaint(self, world: int) -> EchoFMError | None:
         """The error of the first process that had one to tell."""

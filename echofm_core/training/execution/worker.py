@@ -21,7 +21,7 @@ from torch import distributed as dist
 from torch.distributed import FileStore  # type: ignore[attr-defined]
 
 from echofm_core.runtime.errors import EchoFMError
-from echofm_core.runtime.stopping import SIGNALS
+from echofm_core.runtime.signals import SIGNALS
 from echofm_core.training.execution.job_folder import JobFolder, Terms
 from echofm_core.training.execution.ranks import LOST_PEER, LostPeerError, Ranks
 from echofm_core.training.objectives.phases import own_round

@@ -95,8 +95,6 @@ class KeptMoments:
         for _, path in list(self._files()):
             if path not in (source, current):
                 path.unlink(missing_ok=True)
-        for torn in self.folder.glob(f".{self.phase}-*.part"):
-            torn.unlink(missing_ok=True)  # what a kill in the middle of writing left
 
     def _files(self) -> Iterator[tuple[int, Path]]:
         for path in self.folder.glob(f"{self.phase}-*.safetensors"):

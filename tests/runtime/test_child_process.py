@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from echofm_core.runtime.kept import kept
+from echofm_core.runtime.child_process import child_process
 from tests.runtime.marked import MARK, PROMISE, marked
 
 #: A program with a child in a session of its own; both are deaf to polite requests.
@@ -28,7 +28,7 @@ time.sleep(99)
 
 OWNER = """
 import os, sys, time
-from echofm_core.runtime.kept import start
+from echofm_core.runtime.child_process import start
 start([sys.executable, sys.argv[1]], os.environ)
 time.sleep(99)
 """
@@ -58,15 +58,15 @@ def gone(mark: str) -> list[psutil.Process]:
 
 def test_a_block_ends_the_whole_family(family: Path) -> None:
     env = {**os.environ, MARK: str(family)}
-    with kept([sys.executable, str(family)], env):
+    with child_process([sys.executable, str(family)], env):
         running(family)
-        assert len(marked(str(family))) == 3  # with the keeper
+        assert len(marked(str(family))) == 3  # with the supervisor
     assert not marked(str(family))
 
 
-@pytest.mark.parametrize("who", ["owner", "keeper"])
+@pytest.mark.parametrize("who", ["owner", "supervisor"])
 def test_nobody_is_left_when_one_is_killed(family: Path, who: str) -> None:
-    """SIGKILL, of who started the keeper and of the keeper itself."""
+    """SIGKILL, of who started the supervisor and of the supervisor itself."""
     env = {**os.environ, MARK: str(family)}
     owner = subprocess.Popen([sys.executable, "-c", OWNER, str(family)], env=env)
     running(family)
@@ -75,8 +75,8 @@ def test_nobody_is_left_when_one_is_killed(family: Path, who: str) -> None:
         owner.wait()
         assert not gone(str(family))
         return
-    (keeper,) = psutil.Process(owner.pid).children()
-    keeper.kill()
+    (supervisor,) = psutil.Process(owner.pid).children()
+    supervisor.kill()
     deadline = time.monotonic() + PROMISE
     while any(item.cmdline()[1:] == [str(family)] for item in marked(str(family))):
         assert time.monotonic() < deadline
@@ -90,12 +90,13 @@ def test_nobody_is_left_when_one_is_killed(family: Path, who: str) -> None:
 
 def test_the_exit_code_is_the_program_s(tmp_path: Path) -> None:
     for code, script in ((3, "raise SystemExit(3)"), (137, "import os; os.kill(os.getpid(), 9)")):
-        with kept([sys.executable, "-c", script], os.environ, tmp_path / "log") as process:
+        with child_process([sys.executable, "-c", script], os.environ, tmp_path / "log") as process:
             assert process.wait(30) == code
 
 
 def test_what_it_says_goes_to_its_log(tmp_path: Path) -> None:
-    with kept([sys.executable, "-c", "print('here')"], os.environ, tmp_path / "log") as process:
+    log = tmp_path / "log"
+    with child_process([sys.executable, "-c", "print('here')"], os.environ, log) as process:
         process.wait(30)
-    assert (tmp_path / "log").read_text() == "here\n"
+    assert log.read_text() == "here\n"
     assert signal.getsignal(signal.SIGCHLD) is signal.SIG_DFL

@@ -12,11 +12,12 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from typing import NoReturn
 
-from echofm_core.runtime.family import end_descendants
+from echofm_core.runtime.child_process import kill_descendants
 
 #: What stops a command; SIGHUP comes when its terminal is closed.
 SIGNALS = tuple(
@@ -42,30 +43,31 @@ class Stopped(BaseException):
         return 128 + self.number
 
 
-_asked = threading.Event()
+_stopping = threading.Event()
 
 
-def asked() -> bool:
+def stopping() -> bool:
     """Has this process been asked to stop? What fails from then on may fail for that reason."""
-    return _asked.is_set()
+    return _stopping.is_set()
 
 
-def listen(goodbye: Callable[[int], None]) -> None:
+def install_handlers(last_words: Callable[[int], None]) -> None:
     """From now on a signal that stops raises :class:`Stopped`, once; main thread only.
 
     Args:
-        goodbye: Hears the signal's number before a command is ended that did not end by itself.
+        last_words: Called with the signal's number before a command is ended that did not end by
+            itself.
     """
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     # Written to by the system's own handler: also while Python's cannot run.
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    threading.Thread(target=_watch, args=(reader, goodbye), daemon=True).start()
+    threading.Thread(target=_watch, args=(reader, last_words), daemon=True).start()
     raised = False
 
     def stop(number: int, frame: object) -> None:
         nonlocal raised
-        _asked.set()
+        _stopping.set()
         if not raised:
             raised = True
             raise Stopped(number)
@@ -75,6 +77,38 @@ def listen(goodbye: Callable[[int], None]) -> None:
             signal.signal(number, stop)
 
 
+@contextmanager
+def blocked_signals() -> Iterator[None]:
+    """What this thread starts meanwhile does not get the signals that stop a command.
+
+    A terminal signals the whole group, and its first process ends the others. If they ended by
+    themselves, a site's work that was cut off would look like a site that failed.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def thread_pool(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """A pool of threads; what has not begun is dropped when the block ends by an error.
+
+    On :class:`Stopped` nobody waits for what has begun either: the process ends (:func:`leave`).
+    """
+    pool = ThreadPoolExecutor(max_workers=workers)
+    try:
+        yield pool
+    except BaseException as error:
+        pool.shutdown(wait=not isinstance(error, Stopped), cancel_futures=True)
+        raise
+    pool.shutdown()
+
+
 def leave(code: int) -> NoReturn:
     """End the process now: a thread that still works is cut off, as a power cut would."""
     for stream in (sys.stdout, sys.stderr):
@@ -82,17 +116,17 @@ def leave(code: int) -> NoReturn:
             stream.flush()
     working = (thread for thread in threading.enumerate() if not thread.daemon)
     if any(thread is not threading.main_thread() for thread in working):
-        end_descendants()
+        kill_descendants()
         os._exit(code)
     sys.exit(code)
 
 
-def _watch(reader: int, goodbye: Callable[[int], None]) -> None:
+def _watch(reader: int, last_words: Callable[[int], None]) -> None:
     while True:
         number = os.read(reader, 1)[0]
         if number in SIGNALS and signal.getsignal(number) is not signal.SIG_IGN:
-            _asked.set()
+            _stopping.set()
             time.sleep(GRACE)
-            goodbye(number)
-            end_descendants()
+            last_words(number)
+            kill_descendants()
             os._exit(128 + number)

@@ -176,7 +176,7 @@ def test_a_command_that_swallows_everything_is_ended_for_certain(begin: Begin) -
 
 
 def test_a_run_under_nohup_does_not_end_with_its_terminal(tmp_path: Path) -> None:
-    script = "import signal; from echofm_core.runtime.stopping import listen; listen(print)\n"
+    script = "import signal; from echofm_core.runtime.signals import *; install_handlers(print)\n"
     script += "signal.raise_signal(signal.SIGHUP); print('alive')"
     ignoring = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", sys.executable, "-c", script]
     done = subprocess.run(ignoring, capture_output=True, text=True, check=False, timeout=30)

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from echofm_core.runtime.errors import ResumeError
-from echofm_core.runtime.held_file import alone_in, held, is_held
+from echofm_core.runtime.file_lock import file_lock, is_locked, role_lock
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from echofm_core.runtime.held_file import alone_in
-with alone_in(Path(sys.argv[1]), "run"):
+from echofm_core.runtime.file_lock import role_lock
+with role_lock(Path(sys.argv[1]), "run"):
     print("held", flush=True)
     time.sleep(99)
 """
@@ -28,20 +28,20 @@ def test_the_second_process_is_refused_until_the_first_is_killed(tmp_path: Path)
     )
     assert first.stdout is not None
     assert first.stdout.readline() == "held\n"
-    with pytest.raises(ResumeError, match="another process works on"), alone_in(tmp_path, "run"):
+    with pytest.raises(ResumeError, match="another process works on"), role_lock(tmp_path, "run"):
         pytest.fail("two hold it")
-    with alone_in(tmp_path, "another role"):
+    with role_lock(tmp_path, "another role"):
         pass
     first.kill()
     first.wait()
-    with alone_in(tmp_path, "run"):
+    with role_lock(tmp_path, "run"):
         pass
     assert not list(tmp_path.iterdir())
 
 
 def test_two_in_one_process_are_two(tmp_path: Path) -> None:
-    with held(tmp_path / "file") as first, held(tmp_path / "file") as second:
+    with file_lock(tmp_path / "file") as first, file_lock(tmp_path / "file") as second:
         assert first is not None and second is None
-        assert is_held(tmp_path / "file")
-    assert not is_held(tmp_path / "file")
-    assert not is_held(tmp_path / "none")
+        assert is_locked(tmp_path / "file")
+    assert not is_locked(tmp_path / "file")
+    assert not is_locked(tmp_path / "none")

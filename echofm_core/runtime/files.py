@@ -1,0 +1,164 @@
+"""The one writer of files and folders: each appears whole under its name, or not at all.
+
+Symptom: a process killed while it writes, or a power cut soon after, leaves a file with half of its
+content, which the next reader takes for whole.
+Reason: opening a file for writing makes its name before its content, and the system writes content
+and names to the disk in an order of its own.
+Protocol: the content is written in a hidden sibling folder, ``.NAME.PID``, where libraries may have
+temporary files of their own, and takes its name by one rename.
+What a resume or a user's result depends on is *durable*, the default: the content, then the name
+in its folder, are on the disk (fsync) before the call returns. A cache, or a file that lives no
+longer than a process, is ``durable=False``: renamed alone, since its reader checks it or makes it
+again.
+What can still go wrong: a disk that says done before it is; a sibling stays where a process was
+killed, until the same name is written again or its owner sweeps the folder (:func:`is_partial`);
+two threads of a process that write one name need a lock of their own.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from echofm_core.runtime.errors import OutputError
+
+
+def write_whole(path: Path, content: bytes, *, durable: bool = True, private: bool = False) -> Path:
+    """Write a file; the folder is made where needed.
+
+    Args:
+        path: Where to.
+        content: All of it.
+        durable: See above.
+        private: From its first byte on, only its owner may read it.
+    """
+    with whole_file(path, durable=durable) as partial:
+        mode = 0o600 if private else 0o666
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
+        with os.fdopen(os.open(partial, flags, mode), "wb") as file:
+            file.write(content)
+    return path
+
+
+@contextmanager
+def whole_file(path: Path, *, durable: bool = True, sweep: bool = True) -> Iterator[Path]:
+    """Yield where to write a file; it takes its name when the block ends, unless by an error.
+
+    Args:
+        path: Where to; the folder is made where needed.
+        durable: See above.
+        sweep: As of :func:`partial_path`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = partial_path(path, sweep=sweep)
+    partial = folder / path.name
+    try:
+        folder.mkdir()
+        yield partial
+        if durable:
+            _sync(partial)
+        partial.replace(path)
+        if durable:
+            _sync(path.parent)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def whole_folder(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """Yield a new folder to fill; it takes its name when the block ends, unless by an error.
+
+    Args:
+        path: Where to; nothing, or an empty folder, may be there. Its parent is made where needed.
+        durable: All files in it, and the names of all, are on the disk then.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = partial_path(path)
+    try:
+        partial.mkdir()
+        yield partial
+        install_folder(partial, path, durable=durable)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def install_folder(partial: Path, path: Path, *, durable: bool = True) -> None:
+    """Give a whole folder its name; arguments as of :func:`whole_folder`."""
+    if durable:
+        for item in [*partial.rglob("*"), partial]:
+            _sync(item)
+    with suppress(FileNotFoundError):
+        path.rmdir()
+    partial.rename(path)
+    if durable:
+        _sync(path.parent)
+
+
+def partial_path(path: Path, *, sweep: bool = True) -> Path:
+    """A hidden sibling, this process's alone, for what is to take a path's name when it is whole.
+
+    Args:
+        path: The name to be.
+        sweep: Remove what killed processes left under such a name, for which the folder is listed.
+    """
+    form = re.compile(rf"\.{re.escape(path.name)}\.(\d+)")
+    for sibling in path.parent.iterdir() if sweep and path.parent.is_dir() else ():
+        found = form.fullmatch(sibling.name)
+        if found and not _runs(int(found[1])):
+            remove(sibling)
+    return path.with_name(f".{path.name}.{os.getpid()}")
+
+
+def remove(path: Path) -> None:
+    """Delete a file, or a folder with all that is in it; one that is not there is no error."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def is_partial(name: str) -> bool:
+    """Is it the name of a sibling that never became whole?"""
+    return re.fullmatch(r"\..+\.\d+", name) is not None
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Wrap what a command writes, a file or a folder.
+
+    Raises:
+        OutputError: The system refuses, for want of room or of permission as a rule.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise OutputError(
+            f"{path} cannot be written ({reason}); make room there or choose another place, and "
+            "run the same command again."
+        ) from error
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # another user's, or no process's number
+        return True
+    return True
+
+
+def _sync(path: Path) -> None:
+    """Have a file's content, or the names in a folder, on the disk."""
+    if os.name == "nt" and path.is_dir():
+        return  # Windows opens no folders
+    opened = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

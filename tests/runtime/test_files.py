@@ -1,0 +1,157 @@
+"""A file or a folder is there whole, or as it was before."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from jinja2 import UndefinedError
+from PIL import Image
+
+from echofm_core.pages.template import png_bytes, write_page
+from echofm_core.runtime.files import is_partial, partial_path, whole_folder, write_whole
+from tests.support.forks import Forks
+
+#: A limit on the size of files cuts the content in two: the system kills the writer in the middle
+#: of it, or fails its call as a full disk would. ``argv``: kind of content, where to, how it ends.
+WRITER = """
+import os, resource, signal, sys
+from pathlib import Path
+import numpy as np
+from echofm_core.models import weights
+from echofm_core.runtime.files import whole_file, whole_folder, write_whole
+kind, path, end = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
+signal.signal(signal.SIGXFSZ, signal.SIG_DFL if end == "killed" else signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
+content = os.urandom(9000)
+if kind == "bytes":
+    write_whole(path, content)
+elif kind == "cached":
+    write_whole(path, content, durable=False)
+elif kind == "stream":
+    with whole_file(path, sweep=False) as partial, partial.open("wb", buffering=100) as file:
+        file.write(content[:4000])
+        file.write(content[4000:])
+elif kind == "arrays":
+    weights.save({"encoder.norm.bias": np.zeros(3000, np.float32)}, path, {})
+else:
+    with whole_folder(path) as partial:
+        (partial / "first").write_bytes(b"whole")
+        (partial / "second").write_bytes(content)
+"""
+
+CONTEXT = {
+    "synthetic": "", "verdict": "<b>bold</b> & \udcff", "decoded": "", "shared_note": "",
+    "parts": [], "findings": [], "open": 1, "csv": "", "charts": None, "contact_sheet": "",
+    "overview": {"columns": [], "rows": [], "numbers": []}, "shared": {"rows": []},
+}  # fmt: skip
+
+
+def test_folder_is_made_and_content_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.txt"
+    write_whole(path, b"first")
+    assert write_whole(path, b"second") == path
+    assert path.read_bytes() == b"second"
+    assert [item.name for item in path.parent.iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize("end", ["killed", "failed"])
+@pytest.mark.parametrize("kind", ["bytes", "cached", "stream", "arrays", "folder"])
+def test_a_half_written_one_never_looks_whole(
+    forks: Forks, tmp_path: Path, kind: str, end: str
+) -> None:
+    """What was there stays; nothing is there under the name of something new."""
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir() if kind == "folder" else old.write_bytes(b"before")
+    for path in (old, new):
+        writer = forks.start(WRITER, kind, path, end, out=Path(os.devnull))
+        assert writer.wait(60) == (-signal.SIGXFSZ if end == "killed" else 1)
+    left = {item.name for item in tmp_path.iterdir()} - {"old"}
+    # A name of its own, which the next writer of the same file removes.
+    assert all(map(is_partial, left)) and len(left) == (2 if end == "killed" else 0)
+    assert not any(old.iterdir()) if kind == "folder" else old.read_bytes() == b"before"
+    for path in (old, new):
+        if kind == "folder":
+            with whole_folder(path) as partial:
+                (partial / "second").write_bytes(b"whole")
+        else:
+            write_whole(path, b"whole")
+        content = (path / "second" if kind == "folder" else path).read_bytes()
+        assert content == b"whole"
+    assert {item.name for item in tmp_path.iterdir()} == {"old", "new"}
+
+
+def test_what_is_durable_is_on_the_disk_before_and_after_it_takes_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The order of the calls that a power cut would test: content, rename, folder."""
+    calls: list[str] = []
+    sync, rename = os.fsync, Path.replace
+
+    def noted_sync(opened: int) -> None:
+        calls.append(f"fsync {Path(f'/proc/self/fd/{opened}').readlink().name}")
+        sync(opened)
+
+    def noted_rename(self: Path, target: Path) -> Path:
+        calls.append("rename")
+        return rename(self, target)
+
+    monkeypatch.setattr(os, "fsync", noted_sync)
+    monkeypatch.setattr(Path, "replace", noted_rename)
+    write_whole(tmp_path / "a", b"text", durable=False)
+    assert calls == ["rename"]
+    write_whole(tmp_path / "a", b"text", private=True)
+    assert calls == ["rename", "fsync a", "rename", f"fsync {tmp_path.name}"]
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o600
+    calls.clear()
+    with whole_folder(tmp_path / "b") as partial:
+        (partial / "x").touch()
+    assert calls == ["fsync x", f"fsync .b.{os.getpid()}", f"fsync {tmp_path.name}"]
+
+
+def test_nothing_is_left_behind_where_the_name_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "a" / "inside").mkdir(parents=True)
+    with pytest.raises(OSError):
+        write_whole(tmp_path / "a", b"text")
+    assert [item.name for item in tmp_path.iterdir()] == ["a"]
+
+
+def test_what_a_killed_process_left_goes_with_the_next_writing(tmp_path: Path) -> None:
+    """Of this name alone, and nothing of a process that still runs."""
+    gone = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], check=True, stdout=-1
+    )
+    dead, alive = int(gone.stdout), os.getppid()
+    for name in (f".a.txt.{dead}", f".a.txt.{alive}", f".b.txt.{dead}", f"a.txt.{dead}"):
+        (tmp_path / name).write_text("torn")
+    (tmp_path / f".c.{dead}" / "inside").mkdir(parents=True)
+    write_whole(tmp_path / "a.txt", b"whole")
+    partial_path(tmp_path / "c").mkdir()
+    left = {item.name for item in tmp_path.iterdir()}
+    assert left == {
+        "a.txt", f".a.txt.{alive}", f".b.txt.{dead}", f"a.txt.{dead}", f".c.{os.getpid()}",
+    }  # fmt: skip
+    assert [name for name in sorted(left) if is_partial(name)] == sorted(
+        name for name in left if name[0] == "."
+    )
+
+
+def test_png_holds_the_pixels(tmp_path: Path) -> None:
+    path = write_whole(tmp_path / "a.png", png_bytes(Image.new("L", (3, 2), 77)))
+    with Image.open(path) as picture:
+        assert picture.size == (3, 2) and picture.getpixel((1, 1)) == 77
+
+
+def test_values_are_escaped_and_broken_text_is_written_out(tmp_path: Path) -> None:
+    path = write_page(tmp_path / "a.html", "echofm_core.data.doctor", "doctor.html.j2", CONTEXT)
+    text = path.read_text(encoding="utf-8")
+    assert "&lt;b&gt;bold&lt;/b&gt; &amp; \\udcff" in text and "<b>bold" not in text
+
+
+def test_a_name_that_is_not_given_is_an_error(tmp_path: Path) -> None:
+    context = {name: value for name, value in CONTEXT.items() if name != "verdict"}
+    with pytest.raises(UndefinedError, match="verdict"):
+        write_page(tmp_path / "a.html", "echofm_core.data.doctor", "doctor.html.j2", context)
+    assert not list(tmp_path.iterdir())
