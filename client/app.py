@@ -28,12 +28,12 @@ app = ClientApp()
 @answered
 def describe(message: Message, context: Context) -> Message:
     """Who are you, and how much can you train on?"""
-    from client.wire import describe_reply
+    from client.wire import to_reply
     from echofm_core.models.lora import require_adapters
 
     _, plan, site, _ = _open(message, context)
     require_adapters(plan)
-    return describe_reply(site.describe(plan), message)
+    return to_reply(site.describe(plan), message)
 
 
 @app.train("pretrain")
@@ -55,21 +55,21 @@ def finetune(message: Message, context: Context) -> Message:
 def evaluate(message: Message, context: Context) -> Message:
     """Test the model on your own test patients."""
     from client.testing import evaluate as test
-    from client.wire import result_reply
+    from client.wire import to_reply
 
     instruction, plan, site, state = _open(message, context)
-    return result_reply(test(site, plan, instruction, state), message)
+    return to_reply(test(site, plan, instruction, state), message)
 
 
 def _train(message: Message, context: Context, phase: Phase) -> Message:
     from client.training import TRAINERS
-    from client.wire import update_reply
+    from client.wire import to_reply
     from echofm_core.data.seen import remember
 
     instruction, plan, site, state = _open(message, context)
     secret = str(context.node_config.get("secret", ""))
     remember(state.folder, site.manifest, plan, secret=secret)
-    return update_reply(TRAINERS[phase](site, plan, instruction, state), message)
+    return to_reply(TRAINERS[phase](site, plan, instruction, state), message)
 
 
 def _open(message: Message, context: Context) -> tuple[Instruction, Plan, Site, SiteState]:

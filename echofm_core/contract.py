@@ -1,7 +1,7 @@
 """What server and client say to each other: names and typed records, no Flower types.
 
-Both sides turn these records into Flower messages and back (``client/wire.py`` and
-``server/wire.py`` are thin); this file alone decides what may cross the wall.
+``wire.py`` puts these records into messages and reads them back, on both sides; this file alone
+decides what may cross the wall.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 Weights = Mapping[str, NDArray[np.floating]]
 
 #: Raised whenever a record changes its meaning; sites refuse another version.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 #: In tables and files: all sites together. No site may be called so.
@@ -59,12 +59,13 @@ class Action(StrEnum):
 
 
 class Record(StrEnum):
-    """Keys of a message's content."""
+    """Records of a message's content; the first three names are those of stock strategies."""
 
     ARRAYS = "arrays"
-    FROZEN = "frozen"
     METRICS = "metrics"
     CONFIG = "config"
+    FROZEN = "frozen"
+    EXTRA = "extra"
 
 
 #: Settings of a training instruction: validate the weights that were sent before training; 0 in
@@ -86,10 +87,12 @@ LORA_B = "lora_b"
 def group_of(name: str) -> str:
     """Parameter group of a full parameter name: ``encoder``, ``stf_net``, ``heads.ef`` ...
 
-    >>> group_of("heads.ef.weight"), group_of("encoder.norm.bias")
-    ('heads.ef', 'encoder')
+    An algorithm's own array ``PREFIX/PARAMETER`` belongs to the group of its parameter.
+
+    >>> group_of("heads.ef.weight"), group_of("encoder.norm.bias"), group_of("control/encoder.w")
+    ('heads.ef', 'encoder', 'encoder')
     """
-    first, _, rest = name.partition(".")
+    first, _, rest = name.rpartition("/")[2].partition(".")
     return f"{HEADS}.{rest.partition('.')[0]}" if first == HEADS else first
 
 
@@ -106,7 +109,8 @@ class Instruction:
         weights: Shared groups of the global model; empty for ``describe``.
         frozen: Groups that the phase leaves as they are; empty where the site has kept them.
         frozen_digest: What they are; "" where nothing is frozen.
-        settings: What the aggregation algorithm asks of local training, e.g. ``proximal_mu``.
+        extra: The algorithm's own arrays, e.g. a control variate, named ``PREFIX/PARAMETER``.
+        settings: The algorithm's own numbers, e.g. ``proximal_mu``.
     """
 
     action: Action
@@ -117,6 +121,7 @@ class Instruction:
     weights: Weights = field(default_factory=dict)
     frozen: Weights = field(default_factory=dict)
     frozen_digest: str = ""
+    extra: Weights = field(default_factory=dict)
     settings: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -151,7 +156,9 @@ class Update:
         counts: Parameter group -> training clips behind it (``heads.ef``: clips with an EF).
             A group with no clips is absent here and in ``weights``.
         metrics: Numbers for the journal, e.g. ``loss``, ``seconds``, ``epsilon``.
-        checksum: :func:`echofm_core.runtime.checksum.checksum` of ``weights``.
+        checksum: :func:`echofm_core.runtime.checksum.checksum` of ``weights`` and ``extra``.
+        extra: The algorithm's own arrays, named ``PREFIX/PARAMETER``, for groups with a count.
+        numbers: The algorithm's own numbers by name.
     """
 
     site: str
@@ -162,6 +169,8 @@ class Update:
     counts: Mapping[str, int]
     metrics: Mapping[str, float]
     checksum: int
+    extra: Weights = field(default_factory=dict)
+    numbers: Mapping[str, float] = field(default_factory=dict)
 
 
 class Scored(StrEnum):

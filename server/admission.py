@@ -7,7 +7,7 @@ round then goes on without that site.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,6 +30,8 @@ class Expected:
         sent: What the site started from, in wire precision.
         most: Parameter group -> most clips that the site can have behind it; empty: not checked.
         max_norm: Largest L2 norm of the whole change; 0: no bound.
+        extra: Arrays of the shapes and types that the algorithm's own must have, by name.
+        numbers: Names of the algorithm's own numbers.
     """
 
     site: str
@@ -39,6 +41,8 @@ class Expected:
     sent: Weights
     most: Mapping[str, int] = field(default_factory=dict)
     max_norm: float = 0.0
+    extra: Weights = field(default_factory=dict)
+    numbers: Collection[str] = ()
 
 
 def admit(update: Update, expected: Expected) -> None:
@@ -49,14 +53,20 @@ def admit(update: Update, expected: Expected) -> None:
     """
     check_identity(update, expected)
     check_counts(update.counts, expected)
+    check_numbers(update.numbers, expected.numbers)
     check_arrays(update.weights, update.counts, expected.sent)
-    check_values(update.weights, update.checksum)
+    match_arrays(update.extra, _of_groups(expected.extra, update.counts))
+    check_values({**update.weights, **update.extra}, update.checksum)
     if expected.max_norm:
         check_norm(distance(update.weights, expected.sent), expected.max_norm)
 
 
 def check_identity(update: Update, expected: Expected) -> None:
-    """The update answers this question, and comes from whom it was asked."""
+    """The update answers this question, and comes from whom it was asked.
+
+    Raises:
+        RefusedUpdateError: Site, phase, round or plan differ.
+    """
     pairs = {
         "site": (update.site, expected.site),
         "phase": (update.phase.value, expected.phase.value),
@@ -71,7 +81,11 @@ def check_identity(update: Update, expected: Expected) -> None:
 
 
 def check_counts(counts: Mapping[str, int], expected: Expected) -> None:
-    """Every weight is positive, and no site claims more clips than it described."""
+    """Every weight is positive, and no site claims more clips than it described.
+
+    Raises:
+        RefusedUpdateError: There is none, or one is out of its range.
+    """
     if not counts:
         raise RefusedUpdateError("no parameter group has training clips behind it.")
     for group, count in counts.items():
@@ -84,17 +98,29 @@ def check_counts(counts: Mapping[str, int], expected: Expected) -> None:
 
 
 def check_arrays(weights: Weights, counts: Mapping[str, int], sent: Weights) -> None:
-    """Names, shapes and types are those that were sent, for each group with a count."""
+    """Names, shapes and types are those that were sent, for each group with a count.
+
+    Raises:
+        RefusedUpdateError: A group was not sent, or :func:`match_arrays` finds a difference.
+    """
     known = {group_of(name) for name in sent}
     if strangers := sorted(set(counts) - known):
         raise RefusedUpdateError(f"group {strangers[0]} was not part of what was sent.")
-    wanted = {name for name in sent if group_of(name) in counts}
-    if unexpected := sorted(set(weights) - wanted):
+    match_arrays(weights, _of_groups(sent, counts))
+
+
+def match_arrays(found: Weights, wanted: Weights) -> None:
+    """Names, shapes and types are those of ``wanted``.
+
+    Raises:
+        RefusedUpdateError: An array is missing, was not asked for, or has another shape or type.
+    """
+    if unexpected := sorted(set(found) - set(wanted)):
         raise RefusedUpdateError(f"array {unexpected[0]} was not asked for.")
-    if missing := sorted(wanted - set(weights)):
+    if missing := sorted(set(wanted) - set(found)):
         raise RefusedUpdateError(f"array {missing[0]} is missing.")
-    for name, array in weights.items():
-        base = sent[name]
+    for name, array in found.items():
+        base = wanted[name]
         if array.shape != base.shape:
             raise RefusedUpdateError(
                 f"array {name} has shape {array.shape}, expected {base.shape}."
@@ -103,8 +129,31 @@ def check_arrays(weights: Weights, counts: Mapping[str, int], sent: Weights) -> 
             raise RefusedUpdateError(f"array {name} is {array.dtype}, expected {base.dtype}.")
 
 
+def _of_groups(weights: Weights, groups: Collection[str]) -> Weights:
+    return {name: array for name, array in weights.items() if group_of(name) in groups}
+
+
+def check_numbers(numbers: Mapping[str, float], wanted: Collection[str]) -> None:
+    """The algorithm's own numbers are those that it asked for, and finite.
+
+    Raises:
+        RefusedUpdateError: One is missing, was not asked for, or is not finite.
+    """
+    if unexpected := sorted(set(numbers) - set(wanted)):
+        raise RefusedUpdateError(f"number {unexpected[0]} was not asked for.")
+    for name in sorted(wanted):
+        if name not in numbers:
+            raise RefusedUpdateError(f"number {name} is missing.")
+        if not math.isfinite(numbers[name]):
+            raise RefusedUpdateError(f"number {name} is {numbers[name]}.")
+
+
 def check_values(weights: Weights, told: int) -> None:
-    """The numbers are those that the site wrote, and finite; both in one pass over memory."""
+    """The numbers are those that the site wrote, and finite; both in one pass over memory.
+
+    Raises:
+        RefusedUpdateError: They are damaged, or not finite.
+    """
     total, finite = 0, True
     for position, name in enumerate(sorted(weights), start=1):
         part, part_finite = _scan(weights[name])
@@ -119,7 +168,11 @@ def check_values(weights: Weights, told: int) -> None:
 
 
 def check_norm(norm: float, bound: float) -> None:
-    """The change is within the bound."""
+    """The change is within the bound.
+
+    Raises:
+        RefusedUpdateError: It is not.
+    """
     if not norm <= bound:
         raise RefusedUpdateError(
             f"the update is {norm:.4g} away from the global model, the bound is {bound:.4g}."

@@ -20,7 +20,7 @@ from server.phase import GRACE
 from server.replies import open_replies
 from server.result_admission import ExpectedResult, admit_result
 from server.sites import Site, gather_sites
-from server.wire import sentence, to_message, to_result, wired
+from server.wire import read_reply, sentence, to_message, wired
 
 
 def evaluate(
@@ -79,7 +79,7 @@ def evaluate(
             failed[name] = f"no reply within {seconds:g} s."
             continue
         try:
-            result = to_result(reply)
+            result = read_reply(reply, SiteResult)
             labels = {task: tested[name].about.test_labels.get(task, 0) for task in tasks}
             admit_result(
                 result,

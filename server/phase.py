@@ -20,6 +20,7 @@ from echofm_core.contract import (
     Action,
     Instruction,
     Phase,
+    Update,
     Weights,
 )
 from echofm_core.plan.federation import FederationConfig
@@ -34,7 +35,7 @@ from server.frozen import FrozenPart, split_frozen
 from server.journal import Entry, SiteEntry
 from server.replies import Replies, open_replies
 from server.validation import Validation, mean
-from server.wire import WiredModel, sentence, to_message, to_update, wired
+from server.wire import WiredModel, read_reply, sentence, to_message, wired
 
 #: Seconds that a message outlives its round, for clocks that differ.
 GRACE = 60.0
@@ -249,7 +250,7 @@ def _validate(
     losses: dict[str, float] = {}
     for site, reply in replies.collect(messages, deadline):
         try:
-            update = to_update(reply) if reply else None
+            update = read_reply(reply, Update) if reply else None
             if update and VALIDATION in update.metrics:
                 check_identity(update, _expected(site, model.sent, spec, number))
                 losses[site] = update.metrics[VALIDATION]
@@ -290,7 +291,7 @@ def _take(
     reply: Message, site: str, fold: Fold, sent: Weights, spec: PhaseRun, number: int
 ) -> tuple[SiteEntry, float | None]:
     """Admit one reply and fold it in; its validation loss, if it has one, is another model's."""
-    update = to_update(reply)
+    update = read_reply(reply, Update)
     admit(update, _expected(site, sent, spec, number))
     beside = Beside(site=site, round=number, numbers=update.metrics)
     norm = fold.add(update.weights, update.counts, beside)

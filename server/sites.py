@@ -29,7 +29,7 @@ from echofm_core.runtime.text import many
 from server.events import Event, EventKind, OnEvent
 from server.phase import GRACE, Participant
 from server.replies import open_replies
-from server.wire import sentence, to_description, to_message
+from server.wire import read_reply, sentence, to_message
 
 #: Seconds between two looks for sites that are not there yet.
 LOOK = 2.0
@@ -213,7 +213,7 @@ def _ask(
             continue
         roll.asked.add(names[name])
         try:
-            about = to_description(reply)
+            about = read_reply(reply, SiteDescription)
             check_description(about, expected)
         except RefusedUpdateError as error:
             roll.refused[name] = sentence(error)

@@ -10,7 +10,7 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from benchmarks.workloads import ROUNDS, SITES, start, train
-from client.wire import make_update, to_instruction, update_reply
+from client.wire import make_update, to_instruction, to_reply
 from echofm_core.contract import Phase
 from echofm_core.plan.federation import FederationConfig, Wire
 from server.phase import Participant, PhaseRun, train_phase
@@ -26,7 +26,7 @@ def pretrain(message: Message, context: Context) -> Message:
     site = str(context.node_config["site"])
     name = Path(str(context.node_config["state"])).name
     trained = train(name, dict(instruction.weights), int(site))
-    return update_reply(
+    return to_reply(
         make_update(
             site=site,
             phase=Phase.PRETRAIN,

@@ -9,7 +9,15 @@ import pytest
 from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 
 from client import wire as client
-from echofm_core.contract import Action, Instruction, Phase, Score, SiteDescription, SiteResult
+from echofm_core.contract import (
+    Action,
+    Instruction,
+    Phase,
+    Score,
+    SiteDescription,
+    SiteResult,
+    Update,
+)
 from echofm_core.plan.federation import Wire
 from echofm_core.runtime.checksum import checksum, digest
 from echofm_core.runtime.errors import FederationError, RefusedUpdateError
@@ -86,7 +94,7 @@ def test_an_update_arrives_whole(precision: Wire) -> None:
         metrics={"loss": 0.25},
         precision=precision,
     )
-    read = server.to_update(client.update_reply(made, message))
+    read = server.read_reply(client.to_reply(made, message), Update)
     assert (read.site, read.phase, read.round, read.plan_hash) == ("a", Phase.PRETRAIN, 3, "h")
     assert read.counts == {"encoder": 4, "heads.ef": 2}
     assert read.metrics == {"loss": 0.25, "num-examples": 4.0}
@@ -120,10 +128,10 @@ def test_descriptions_and_results_arrive_whole() -> None:
         test_labels={},
         quarantined=1,
     )
-    assert server.to_description(client.describe_reply(about, message)) == about
+    assert server.read_reply(client.to_reply(about, message), SiteDescription) == about
     scores = {"federated_minus_no_network/ef/mae": Score(value=5.5, low=4.0, high=7.0, p=0.02)}
     result = SiteResult(site="a", plan_hash="h", digest="d", patients={"ef": 9}, scores=scores)
-    assert server.to_result(client.result_reply(result, message)) == result
+    assert server.read_reply(client.to_reply(result, message), SiteResult) == result
 
 
 def _broken(change: str) -> Message:
@@ -137,7 +145,7 @@ def _broken(change: str) -> Message:
         metrics={},
         precision=Wire.FP32,
     )
-    reply = client.update_reply(made, message)
+    reply = client.to_reply(made, message)
     config = reply.content["config"]
     match change:
         case "no arrays":
@@ -149,9 +157,9 @@ def _broken(change: str) -> Message:
         case "phase":
             config["phase"] = "sleep"
         case "counts":
-            config["count-values"] = [1, 2]
+            config["counts-values"] = [1, 2]
         case "fraction":
-            config["count-values"] = [0.5]
+            config["counts-values"] = [0.5]
         case "no round":
             del config["round"]
         case "bytes":
@@ -167,7 +175,7 @@ def _broken(change: str) -> Message:
     [
         ("no arrays", "lacks the records `arrays` and `metrics`"),
         ("no config", "lacks the record `config`"),
-        ("schema", "speaks schema 99, the server 3"),
+        ("schema", "speaks schema 99, the server 4"),
         ("phase", "'sleep' is not a valid Phase"),
         ("counts", "do not pair"),
         ("fraction", "expected a whole number, got float"),
@@ -178,23 +186,23 @@ def _broken(change: str) -> Message:
 )
 def test_a_malformed_reply_is_refused_with_one_sentence(change: str, sentence: str) -> None:
     with pytest.raises(RefusedUpdateError, match=sentence):
-        server.to_update(_broken(change))
+        server.read_reply(_broken(change), Update)
 
 
 def test_a_site_refuses_a_server_of_another_schema() -> None:
     message = sent()
     message.content["config"]["schema"] = 1
-    with pytest.raises(FederationError, match="the server speaks schema 1, this site 3"):
+    with pytest.raises(FederationError, match="the server speaks schema 1, this site 4"):
         client.to_instruction(message)
-    message.content["config"]["schema"] = 3
+    message.content["config"]["schema"] = 4
     del message.content["config"]["run"]
     with pytest.raises(FederationError, match="malformed"):
         client.to_instruction(message)
 
 
 def result_reply(config: dict[str, Any], metrics: dict[str, Any]) -> Message:
-    good = {"schema": 3, "site": "a", "plan-hash": "h", "digest": "d"}
-    counts = {"count-names": ["ef"], "count-values": [2]}
+    good = {"schema": 4, "site": "a", "plan-hash": "h", "digest": "d"}
+    counts = {"patients-names": ["ef"], "patients-values": [2]}
     record = ConfigRecord({**good, **counts, **config})
     name = "federated/ef/mae"
     score = {name: 5.0, f"{name}/low": 4.0, f"{name}/high": 6.0, f"{name}/p": float("nan")}
@@ -212,16 +220,16 @@ def result_reply(config: dict[str, Any], metrics: dict[str, Any]) -> Message:
         ({}, {"x" * 65: 2.0}, "is no name of a metric"),
         ({}, {"federated/ef/r2": 0.5}, "do not come as value, low, high and p"),
         ({}, {"a/low": 0.1, "a/high": 0.5, "a/p": 0.5, "b": 0.5}, "no 'b/low'"),
-        ({"count-values": [0.5]}, {}, "expected a whole number, got float"),
-        ({"count-names": ["ef"] * 10_001, "count-values": [1] * 10_001}, {}, "holds 10001"),
+        ({"patients-values": [0.5]}, {}, "expected a whole number, got float"),
+        ({"patients-names": ["ef"] * 10_001, "patients-values": [1] * 10_001}, {}, "holds 10001"),
     ],
 )
 def test_a_malformed_result_is_refused_with_one_sentence(
     config: dict[str, Any], metrics: dict[str, Any], sentence: str
 ) -> None:
-    assert server.to_result(result_reply({}, {})).patients == {"ef": 2}
+    assert server.read_reply(result_reply({}, {}), SiteResult).patients == {"ef": 2}
     with pytest.raises(RefusedUpdateError, match=sentence):
-        server.to_result(result_reply(config, metrics))
+        server.read_reply(result_reply(config, metrics), SiteResult)
 
 
 def test_what_a_site_says_is_one_short_line() -> None:

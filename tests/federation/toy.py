@@ -8,14 +8,15 @@ from __future__ import annotations
 import os
 import signal
 import time
+from dataclasses import replace
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 from numpy.typing import NDArray
 
-from echofm_core.contract import SCHEMA_VERSION, group_of
-from echofm_core.data.formats.npy import pack, unpack
+from client.wire import to_instruction, to_reply
+from echofm_core.contract import Phase, Score, SiteDescription, SiteResult, Update, group_of
 from echofm_core.runtime.checksum import checksum, digest
 from echofm_core.runtime.randomness import stream
 from echofm_core.tasks import Task
@@ -29,30 +30,27 @@ CLIPS = 10
 @app.query("describe")
 def describe(message: Message, context: Context) -> Message:
     """Ten clips, all with an EF."""
-    config = {
-        "schema": SCHEMA_VERSION,
-        "site": str(context.node_config["site"]),
-        "train-clips": CLIPS,
-        "train-patients": CLIPS,
-        "quarantined": 0,
-        "label-names": ["ef"],
-        "label-values": [CLIPS],
-        "test-label-names": ["ef"],
-        "test-label-values": [CLIPS],
-    }
-    return Message(RecordDict({"config": ConfigRecord(config)}), reply_to=message)
+    about = SiteDescription(
+        site=str(context.node_config["site"]),
+        train_clips=CLIPS,
+        train_patients=CLIPS,
+        labels={"ef": CLIPS},
+        test_labels={"ef": CLIPS},
+        quarantined=0,
+    )
+    return to_reply(about, message)
 
 
 @app.train("pretrain")
 def pretrain(message: Message, context: Context) -> Message:
     """Add :func:`change` of this site to every array."""
-    return _train(message, context, "pretrain")
+    return _train(message, context, Phase.PRETRAIN)
 
 
 @app.train("finetune")
 def finetune(message: Message, context: Context) -> Message:
     """As pretrain."""
-    return _train(message, context, "finetune")
+    return _train(message, context, Phase.FINETUNE)
 
 
 @app.evaluate("site")
@@ -61,25 +59,21 @@ def evaluate(message: Message, context: Context) -> Message:
     from server.result_admission import metric_names
 
     site = str(context.node_config["site"])
-    config = message.content["config"]
-    weights = {name: unpack(array.data) for name, array in message.content["arrays"].items()}
-    score = {"": 0.5, "/low": 0.4, "/high": 0.6, "/p": float("nan")}
-    names = [f"federated/ef/{metric}" for metric in metric_names(Task.EF)]
-    numbers = {f"{name}{end}": value for name in names for end, value in score.items()}
+    instruction = to_instruction(message)
+    score = Score(value=0.5, low=0.4, high=0.6)
+    scores = {f"federated/ef/{metric}": score for metric in metric_names(Task.EF)}
     if "inf" in site:
-        numbers["federated/ef/mae"] = float("inf")
+        scores["federated/ef/mae"] = replace(score, value=float("inf"))
     if "many" in site:
-        numbers |= {f"federated/ef/m{number}": 1.0 for number in range(200_000)}
-    reply = {
-        "schema": SCHEMA_VERSION,
-        "site": "a" if "claims" in site else site,
-        "plan-hash": config["plan-hash"],
-        "digest": "0" * 64 if "othermodel" in site else digest(weights),
-        "count-names": ["ef"],
-        "count-values": [-3 if "negative" in site else CLIPS],
-    }
-    content = RecordDict({"config": ConfigRecord(reply), "metrics": MetricRecord(numbers)})
-    return Message(content, reply_to=message)
+        scores |= {f"federated/ef/m{number}": score for number in range(50_000)}
+    result = SiteResult(
+        site="a" if "claims" in site else site,
+        plan_hash=instruction.plan_hash,
+        digest="0" * 64 if "othermodel" in site else digest(instruction.weights),
+        patients={"ef": -3 if "negative" in site else CLIPS},
+        scores=scores,
+    )
+    return to_reply(result, message)
 
 
 def change(site: str, round_: int, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -91,36 +85,30 @@ def change(site: str, round_: int, name: str, shape: tuple[int, ...]) -> NDArray
     return np.zeros_like(drawn) if "still" in site else drawn
 
 
-def _train(message: Message, context: Context, phase: str) -> Message:
+def _train(message: Message, context: Context, phase: Phase) -> Message:
     site = str(context.node_config["site"])
-    config = message.content["config"]
-    round_ = config["round"]
+    instruction = to_instruction(message)
     if "raise" in site:
         raise RuntimeError("cannot open /hospital/Doe^John.dcm")
     if "die" in site:
         os.kill(os.getpid(), signal.SIGKILL)
     if "late" in site:
         time.sleep(5)
-    arrays = ArrayRecord()
-    for name, array in message.content["arrays"].items():
-        before = unpack(array.data)
-        moved = (before + change(site, round_, name, before.shape)).astype(array.dtype, copy=False)
-        arrays[name] = _array(_misbehave(moved, site))
-    weights = {name: unpack(array.data) for name, array in arrays.items()}
-    counts = {group_of(name): CLIPS for name in weights}
-    reply = {
-        "schema": SCHEMA_VERSION,
-        "site": site,
-        "phase": phase,
-        "round": round_,
-        "plan-hash": config["plan-hash"],
-        "checksum": checksum(weights),
-        "count-names": list(counts),
-        "count-values": list(counts.values()),
-    }
-    metrics = MetricRecord({"loss": 1.0 / round_})
-    content = RecordDict({"arrays": arrays, "config": ConfigRecord(reply), "metrics": metrics})
-    return Message(content, reply_to=message)
+    weights = {}
+    for name, before in instruction.weights.items():
+        moved = before + change(site, instruction.round, name, before.shape)
+        weights[name] = _misbehave(moved.astype(before.dtype, copy=False), site)
+    update = Update(
+        site=site,
+        phase=phase,
+        round=instruction.round,
+        plan_hash=instruction.plan_hash,
+        weights=weights,
+        counts={group_of(name): CLIPS for name in weights},
+        metrics={"loss": 1.0 / instruction.round},
+        checksum=checksum(weights),
+    )
+    return to_reply(update, message)
 
 
 def _misbehave(array: NDArray[np.floating], site: str) -> NDArray[np.floating]:
@@ -128,7 +116,3 @@ def _misbehave(array: NDArray[np.floating], site: str) -> NDArray[np.floating]:
     if "nan" in site:
         array.flat[0] = np.nan
     return array[..., :-1] if "shape" in site else array
-
-
-def _array(array: NDArray[np.floating]) -> Array:
-    return Array(str(array.dtype), array.shape, "numpy.ndarray", pack(array))

@@ -110,3 +110,47 @@ def test_the_scan_agrees_across_its_chunks(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("server.admission.CHUNK", 8)
     weights = {"encoder.a": np.random.default_rng(0).normal(size=37).astype(np.float16)}
     check_values(weights, checksum(weights))
+
+
+CONTROL = {"control/encoder.w": np.zeros((2, 3), np.float32)}
+
+
+def test_an_algorithms_own_arrays_and_numbers_are_admitted_by_name() -> None:
+    """The checksum is over both kinds of array, as the site takes it."""
+    good = update()
+    own = {"control/encoder.w": np.full((2, 3), 2, np.float32)}
+    told = checksum({**good.weights, **own})
+    expected = replace(EXPECTED, extra=CONTROL, numbers=["steps"])
+    admit(replace(good, extra=own, numbers={"steps": 3.0}, checksum=told), expected)
+
+
+@pytest.mark.parametrize(
+    ("extra", "numbers", "sentence"),
+    [
+        ({}, {"steps": 3.0}, "array control/encoder.w is missing"),
+        ({"encoder.w": np.zeros((2, 3), np.float32)}, {"steps": 3.0}, "encoder.w was not asked"),
+        ({"control/encoder.w": np.zeros(3, np.float32)}, {"steps": 3.0}, r"has shape \(3,\)"),
+        ({"control/encoder.w": np.zeros((2, 3), np.float16)}, {"steps": 3.0}, "is float16"),
+        ({"control/encoder.w": np.full((2, 3), np.inf, np.float32)}, {"steps": 3.0}, "not finite"),
+        (CONTROL, {}, "number steps is missing"),
+        (CONTROL, {"steps": float("nan")}, "number steps is nan"),
+        (CONTROL, {"steps": 3.0, "age": 80.0}, "number age was not asked for"),
+    ],
+)
+def test_an_algorithms_own_arrays_are_checked_like_weights(
+    extra: dict[str, np.ndarray], numbers: dict[str, float], sentence: str
+) -> None:
+    good = update()
+    told = checksum({**good.weights, **extra})
+    with pytest.raises(RefusedUpdateError, match=sentence):
+        admit(
+            replace(good, extra=extra, numbers=numbers, checksum=told),
+            replace(EXPECTED, extra=CONTROL, numbers=["steps"]),
+        )
+
+
+def test_nobody_sends_arrays_that_no_algorithm_asked_for() -> None:
+    with pytest.raises(RefusedUpdateError, match=r"control/encoder\.w was not asked for"):
+        admit(update(extra=CONTROL), EXPECTED)
+    with pytest.raises(RefusedUpdateError, match=r"control/encoder\.w was not asked for"):
+        admit(update(weights=CONTROL), replace(EXPECTED, extra=CONTROL))
