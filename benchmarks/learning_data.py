@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from client.site import Site
 from echofm_core.data.findings import Findings
 from echofm_core.data.manifest import Split, load_manifest, save_manifest
+from echofm_core.data.prepare import ONE_SITE, Prepared, as_one_site, prepare
 from echofm_core.data.store.clip_store import open_stores
-from echofm_core.institution.data import InstitutionData, prepare
 from echofm_core.phantom.institutions import Layout, write_institutions
 from echofm_core.plan.document import Plan
 from echofm_core.runtime.console import progress
@@ -64,17 +65,28 @@ def write_and_decode(phantoms: Phantoms, plan: Plan, folder: Path) -> None:
             folder / "data", counts, seed=phantoms.seed, errors=False, meter=meter, workers=2
         )
     machine = plan.machine.model_copy(update={"roots": tuple(map(str, roots))})
-    data = prepare(plan.model_copy(update={"machine": machine}), folder / "cache")
+    data = prepare(
+        plan.model_copy(update={"machine": machine}),
+        folder / "cache",
+        lambda rows: as_one_site(rows, plan.protocol, plan.seed),
+        lambda rows: None,
+    )
     save_manifest(without_validation(data.manifest), manifest)
 
 
-def open_data(folder: Path) -> InstitutionData:
+def open_data(folder: Path) -> Prepared:
     """What :func:`write_and_decode` left."""
-    return InstitutionData(
+    return Prepared(
         manifest=load_manifest(folder / "manifest.parquet"),
         findings=Findings(),
-        store=open_stores(folder / "cache" / "stores"),
+        stores=folder / "cache" / "stores",
     )
+
+
+def as_site(data: Prepared) -> Site:
+    """The data as a site of a federation sees them."""
+    store = open_stores(data.stores)
+    return Site(name=ONE_SITE, manifest=data.manifest, store=store, device="cpu", threads=1)
 
 
 def without_validation(manifest: pd.DataFrame) -> pd.DataFrame:
@@ -86,7 +98,7 @@ def without_validation(manifest: pd.DataFrame) -> pd.DataFrame:
     return manifest.assign(split=train)
 
 
-def with_labels(data: InstitutionData, percent: int, seed: int) -> InstitutionData:
+def with_labels(data: Prepared, percent: int, seed: int) -> Prepared:
     """Hide the labels of all but a share of each institution's training patients.
 
     Args:

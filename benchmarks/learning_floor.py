@@ -10,15 +10,14 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.learning_arms import Arm
-from benchmarks.learning_data import open_data, with_labels
+from benchmarks.learning_data import as_site, open_data, with_labels
 from echofm_core.contract import Phase
-from echofm_core.data.manifest import Split
+from echofm_core.data.prepare import ONE_SITE
 from echofm_core.evaluation.floor import floor_predictions
 from echofm_core.evaluation.model_names import FLOOR
 from echofm_core.evaluation.score import ALL_SITES
-from echofm_core.institution.data import SITE
-from echofm_core.institution.testing import write_scores
 from echofm_core.plan.document import Plan
+from echofm_core.report.run_scores import score_models
 from echofm_core.runtime.files import write_whole
 
 
@@ -57,11 +56,10 @@ def floor_scores(floor: Floor, recipe: Plan, folder: Path) -> pd.DataFrame:
     result = place / "result.json"
     if not result.exists():
         data = with_labels(open_data(folder), floor.percent, floor.seed)
-        train, test = (
-            data.windows(split, plan, Phase.FINETUNE) for split in (Split.TRAIN, Split.TEST)
-        )
-        rows = floor_predictions(train, test, plan.finetune, seed=floor.seed, site=SITE)
-        scores = write_scores({floor.name: rows}, plan, place)
+        site = as_site(data)
+        train, test = site.train_clips(Phase.FINETUNE, plan), site.test_clips(plan)
+        rows = floor_predictions(train, test, plan.finetune, seed=floor.seed, site=ONE_SITE)
+        scores = score_models({floor.name: rows}, plan, place)
         everywhere = scores[scores["site"] == ALL_SITES]
         found = everywhere[["task", "metric", "value", "low", "high"]].to_dict("records")
         write_whole(result, json.dumps(found, indent=1).encode())

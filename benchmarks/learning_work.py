@@ -16,19 +16,20 @@ import torch
 
 from benchmarks.learning_arms import Arm, Start, pretraining
 from benchmarks.learning_clock import Cost, clock, cost_of
-from benchmarks.learning_data import open_data, with_labels
+from benchmarks.learning_data import as_site, open_data, with_labels
 from benchmarks.learning_floor import floor_scores, floors_of
-from echofm_core.contract import Phase
-from echofm_core.data.manifest import Split
+from echofm_core.contract import Phase, Weights
+from echofm_core.data.prepare import Prepared
 from echofm_core.evaluation.score import ALL_SITES
-from echofm_core.institution.run_folder import RunFolder
-from echofm_core.institution.testing import test_model
-from echofm_core.institution.training import train
+from echofm_core.inference.evaluate import test_model
 from echofm_core.models.saved import load_model, load_weights
 from echofm_core.plan.document import Plan
+from echofm_core.run_claim import claim, has_rounds
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.console import progress
 from echofm_core.runtime.files import write_whole
+from simulations.alone import federate_one, plan_of_one
+from simulations.prepare import save_sites
 
 #: What is written last into the run folder of a finished arm.
 RESULT = "result.json"
@@ -59,9 +60,10 @@ def run_all(arms: Sequence[Arm], recipe: Plan, folder: Path, workers: int) -> pd
 def pretrain(seed: int, recipe: Plan, folder: Path) -> str:
     """Masked auto-encoding on all training cines, whatever labels they have; returns its name."""
     plan, place = pretraining(recipe, seed), place_of_pretraining(seed, recipe, folder)
-    run = RunFolder.claim(place, Phase.PRETRAIN, plan, "", resume=True)
+    plan = plan_of_one(plan, Phase.PRETRAIN)
+    claim(place, plan, resume=True)
     with clock(place) as tick:
-        train(plan, open_data(folder), run, on_round=tick)
+        _train(plan, open_data(folder), place, {}, tick)
     return place.name
 
 
@@ -71,22 +73,31 @@ def run_arm(arm: Arm, recipe: Plan, folder: Path) -> str:
     Raises:
         ResumeError: Its folder holds a run from other weights.
     """
-    plan, place = arm.plan(recipe), place_of(arm, recipe, folder)
+    plan, place = plan_of_one(arm.plan(recipe), Phase.FINETUNE), place_of(arm, recipe, folder)
     pretrained = arm.start is Start.MAE
-    start = load_weights(place_of_pretraining(arm.seed, recipe, folder)) if pretrained else None
-    name = digest(start) if start else ""
-    run = RunFolder.claim(place, Phase.FINETUNE, plan, name, resume=True)
+    start = load_weights(place_of_pretraining(arm.seed, recipe, folder)) if pretrained else {}
+    claim(place, plan, resume=True, begun={"start": digest(start) if start else ""})
     if (place / RESULT).exists():
         return arm.name
     data = with_labels(open_data(folder), arm.percent, arm.seed)
     with clock(place) as tick:
-        saved = load_model(train(plan, data, run, start=start, on_round=tick))
-        scores = test_model(saved, data.windows(Split.TEST, plan, Phase.FINETUNE), arm.name, place)
+        _train(plan, data, place, start, tick)
+        clips = as_site(data).test_clips(plan)
+        scores = test_model(load_model(place), clips, place, name=arm.name)
     scores = scores[scores["site"] == ALL_SITES]
     rows = scores[["task", "metric", "value", "low", "high"]].to_dict("records")
     found = {"seed": arm.seed, "arm": arm.name, "plan": plan.digest(), "rows": rows}
     write_whole(place / RESULT, json.dumps(found, indent=1).encode())
     return arm.name
+
+
+def _train(
+    plan: Plan, data: Prepared, place: Path, start: Weights, tick: Callable[[object], None]
+) -> None:
+    """A federation of one site, or what is left of it to do."""
+    save_sites(data, plan, place)
+    resume = has_rounds(place)
+    federate_one(plan, place, data, weights=start, resume=resume, on_event=tick)
 
 
 def place_of(arm: Arm, recipe: Plan, folder: Path) -> Path:

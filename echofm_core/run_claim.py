@@ -127,7 +127,7 @@ def _differences(
     if theirs.get("phase") != ours.get("phase"):
         phases = [words.get("phase") or "a federation" for words in (theirs, ours)]
         found.append(f"another phase ({phases[0]}, not {phases[1]})")
-    if their_plan != our_plan:
+    elif their_plan != our_plan:  # of another phase it always is
         found.append(f"another plan (hash {their_plan[:12]}, not {our_plan[:12]})")
     if theirs.get("start") != ours.get("start"):
         digests = [str(words.get("start") or "none")[:12] for words in (theirs, ours)]

@@ -312,7 +312,8 @@ def _check_quorum(state: _Round, spec: PhaseRun, number: int) -> None:
     raise FederationError(
         f"{spec.phase.value} round {number} has {many(len(state.sites), 'usable update')}, "
         f"federation.min_sites is {needed} ({reasons or 'no site was asked'}); mend the sites and "
-        "go on with --resume."
+        "go on with --resume.",
+        state.refused,
     )
 
 

@@ -216,7 +216,7 @@ class _Federation:
             algorithm.restore(self.journal.state(phase, done))
 
             def keep(entry: Entry, weights: Weights) -> None:
-                if entry.round == rounds:
+                if entry.round == rounds or validation.exhausted(entry.round):
                     entry = replace(
                         entry, warnings=unlearned_tasks([*self.journal.entries(), entry])
                     )

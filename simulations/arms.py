@@ -16,7 +16,7 @@ import pandas as pd
 from echofm_core.contract import EVERY_SITE, Phase
 from echofm_core.data.census import label_count
 from echofm_core.evaluation.config import Baseline
-from echofm_core.evaluation.model_names import FEDERATED, LEAVE_ONE_OUT, LOCAL, POOLED
+from echofm_core.evaluation.model_names import ALONE, FEDERATED, LEAVE_ONE_OUT, LOCAL, POOLED
 from echofm_core.plan.document import Plan
 from echofm_core.plan.section import Section
 from echofm_core.tasks import Task
@@ -30,7 +30,7 @@ class Arm:
     """One training run of an experiment.
 
     Attributes:
-        name: ``federated``, ``pooled``, ``local:SITE`` or ``without:SITE``.
+        name: ``federated``, ``pooled``, ``local:SITE``, ``without:SITE``, or ``alone``.
         model: Row of the table it fills; all ``without`` arms fill ``leave_one_out``.
         train: Sites it trains on.
         test: Sites it is tested on.
@@ -48,8 +48,9 @@ class Arm:
     pools: Mapping[Phase, int] = field(default_factory=dict)
 
     def folder(self, run: Path) -> Path:
-        """Its run folder; the federated arm's is the experiment's own."""
-        return run if self.name == FEDERATED else run / "baselines" / self.name.replace(":", "-")
+        """Its run folder; that of the model which the run is about is the run's own."""
+        own = self.name in (FEDERATED, ALONE)
+        return run if own else run / "baselines" / self.name.replace(":", "-")
 
     def plan(self, plan: Plan) -> Plan:
         """The experiment's plan, with ``min_sites`` within the number of sites that can train.

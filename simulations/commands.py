@@ -1,4 +1,4 @@
-"""Sub-commands of `echofm` for work on one machine: `demo`, `simulate`, `data export-split`."""
+"""Sub-commands of `echofm` that train on one machine, and `data export-split`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from echofm_core.data.commands import data
 from simulations.split_commands import export_split
 
 if TYPE_CHECKING:
-    from simulations.experiment import Outcome
+    from simulations.outcome import Outcome
+
+PlanFile = Annotated[Path, typer.Argument(help="TOML plan; machine.roots names the data folders.")]
+Resume = Annotated[bool, typer.Option(help="Go on with an interrupted run, to the same bits.")]
 
 
 def register(app: typer.Typer) -> None:
-    """Add ``demo`` and ``simulate``, and ``export-split`` to the core's ``data``."""
-    app.command()(demo)
-    app.command()(simulate)
+    """Add what trains on one machine, and ``export-split`` to the core's ``data``."""
+    for command in (demo, simulate, pretrain, finetune):
+        app.command()(command)
     data.command()(export_split)
 
 
@@ -73,6 +76,69 @@ def simulate(
         machine = loaded.machine.model_copy(update={"workers": workers})
         loaded = loaded.model_copy(update={"machine": machine})
     _show(run_experiment(loaded, run, resume=resume))
+
+
+def pretrain(
+    plan: PlanFile,
+    out: Annotated[Path, typer.Option(help="Run folder.")],
+    start: Annotated[
+        Path | None, typer.Option(help="Weights to begin with, e.g. of `echofm model import`.")
+    ] = None,
+    resume: Resume = False,
+) -> None:
+    """Pre-train the encoder on one institution's cines by masked auto-encoding, without labels.
+
+    A federation of one site, without a server: the plan is that of a federation, its [pretrain]
+    table counts, and its data folders are taken as one institution. Where there are held-out
+    patients, the weights of the round with the least validation loss are the result, unless the
+    plan sets `federation.select = "last"`.
+
+    For example: `echofm pretrain plan.toml --out runs/mae`, then
+    `echofm finetune plan.toml --start runs/mae --out runs/ef`.
+    """
+    _alone("pretrain", plan, out, start, resume)
+    typer.echo(f"encoder: {out / 'model'}")
+
+
+def finetune(
+    plan: PlanFile,
+    out: Annotated[Path, typer.Option(help="Run folder.")],
+    start: Annotated[
+        Path | None, typer.Option(help="Run folder or weights of pre-training, or a model.")
+    ] = None,
+    resume: Resume = False,
+) -> None:
+    """Fine-tune encoder, STF-Net and heads on one institution's labels, and test the result.
+
+    A federation of one site, without a server; the plan's [finetune] table counts. The round with
+    the least validation loss is the result, unless the plan sets `federation.select = "last"`, and
+    `patience` stops when validation no longer gets better. Without --start the encoder begins with
+    the weights of `machine.start`, else with drawn ones.
+
+    For example: `echofm finetune plan.toml --start runs/mae --out runs/ef`; after a power cut, the
+    same with `--resume`.
+    """
+    _alone("finetune", plan, out, start, resume)
+    typer.echo(f"model: {out / 'model'}")
+
+
+def _alone(phase: str, file: Path, out: Path, start: Path | None, resume: bool) -> None:
+    """Train one phase as a federation of one site, and print the scores that there are."""
+    from echofm_core.plan.preflight import check_words
+    from echofm_core.run_claim import load_runnable
+
+    plan = load_runnable(file)  # before anything that takes long to import
+    check_words(plan)
+
+    from echofm_core.contract import Phase
+    from echofm_core.report.run_files import read_run
+    from echofm_core.report.terminal import print_run
+    from echofm_core.runtime.console import console
+    from simulations.alone import train_alone
+
+    outcome = train_alone(plan, Phase(phase), out, start=start, resume=resume)
+    if not outcome.scores.empty:
+        print_run(read_run(out), console)
 
 
 def _show(outcome: Outcome) -> None:

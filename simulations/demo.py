@@ -10,7 +10,8 @@ from echofm_core.phantom.institutions import Layout, write_institutions
 from echofm_core.plan.document import Plan
 from echofm_core.run_claim import load_runnable
 from echofm_core.runtime.console import progress
-from simulations.experiment import Outcome, run_experiment
+from simulations.experiment import run_experiment
+from simulations.outcome import Outcome
 
 #: Patients in each layout; sized for eight minutes on two cores. Both MIMIC layouts are one
 #: institution, where some cines have no label. HMC-QU has no label of a task.

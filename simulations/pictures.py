@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from client.state import SiteState
+from echofm_core.data.prepare import Prepared
 from echofm_core.data.store.clip_store import ClipStore, open_stores
 from echofm_core.data.windows import MEAN, SD, ClipWindows, to_batch
 from echofm_core.models.build import build_autoencoder
@@ -18,13 +19,12 @@ from echofm_core.plan.document import Plan
 from echofm_core.report.pictures import HIDDEN, contact_sheet, reconstruction_strip
 from echofm_core.runtime.randomness import torch_stream
 from server.rounds import pretrained_encoder, run_name
-from simulations.prepare import PreparedSites
 
 #: Vendor of the real cine that the pydicom package ships; it is always on its site's sheet.
 REAL_CINE_VENDOR = "SonoSite"
 
 
-def draw_pictures(plan: Plan, run: Path, prepared: PreparedSites) -> None:
+def draw_pictures(plan: Plan, run: Path, prepared: Prepared) -> None:
     """Write ``pictures/contact_SITE.png`` and, after pre-training, ``pictures/reconstruction.png``.
 
     Args:
@@ -47,9 +47,7 @@ def _real_cines(rows: pd.DataFrame) -> list[str]:
     return list(rows.loc[vendor, "clip_id"])
 
 
-def _reconstruct(
-    plan: Plan, run: Path, store: ClipStore, prepared: PreparedSites, path: Path
-) -> None:
+def _reconstruct(plan: Plan, run: Path, store: ClipStore, prepared: Prepared, path: Path) -> None:
     """One masked test clip of each site: as it is, what the encoder sees, what is predicted.
 
     Each site's own decoder is used: decoders stay at home unless the plan shares them.

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from echofm_core.contract import site_name_fault
 from echofm_core.data.census import census, labelled_sites
-from echofm_core.data.findings import Findings
 from echofm_core.data.manifest import save_manifest
-from echofm_core.data.prepare import decode, read
+from echofm_core.data.prepare import Prepared, prepare
 from echofm_core.data.store.clip_store import open_stores
 from echofm_core.data.windows import ClipWindows
 from echofm_core.plan.document import Plan
@@ -21,26 +19,12 @@ from echofm_core.runtime.files import write_whole
 from simulations.protocols.assign import assign_sites
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PreparedSites:
-    """What a run trains on.
-
-    Attributes:
-        manifest: Clips that are in a store, with site and split; the single source of truth.
-        findings: Everything the readers and the decoder could not use.
-        stores: Folder with one clip store a data set.
-    """
-
-    manifest: pd.DataFrame
-    findings: Findings
-    stores: Path
-
-    def site_names(self) -> list[str]:
-        """Names in the order that everything else follows."""
-        return sorted(self.manifest["site"].unique())
+def cache_of(plan: Plan, run: Path) -> Path:
+    """Folder of the decoded clips of a run."""
+    return Path(plan.machine.cache) if plan.machine.cache else run / "cache"
 
 
-def prepare_sites(plan: Plan, cache: Path) -> PreparedSites:
+def prepare_sites(plan: Plan, cache: Path) -> Prepared:
     """Read, decode and split what the plan names.
 
     Args:
@@ -55,13 +39,17 @@ def prepare_sites(plan: Plan, cache: Path) -> PreparedSites:
         PlanError: There are fewer sites than the plan asks for. All this is said before decoding,
             which takes longest, where headers and tables tell it.
     """
-    manifest, findings = read(plan)
-    if plan.protocol.name is not ProtocolName.DIRICHLET:  # its draw would be another one
-        check_sites(assign_sites(manifest, plan.protocol, plan.seed), plan)
-    manifest = decode(manifest, findings, plan, cache)
-    placed = assign_sites(manifest, plan.protocol, plan.seed)
-    check_sites(placed, plan)
-    return PreparedSites(manifest=placed, findings=findings, stores=cache / "stores")
+
+    def place(manifest: pd.DataFrame) -> pd.DataFrame:
+        return assign_sites(manifest, plan.protocol, plan.seed)
+
+    def look(manifest: pd.DataFrame) -> None:
+        if plan.protocol.name is not ProtocolName.DIRICHLET:  # its draw would be another one
+            check_sites(place(manifest), plan)
+
+    prepared = prepare(plan, cache, place, look)
+    check_sites(prepared.manifest, plan)
+    return prepared
 
 
 def check_sites(manifest: pd.DataFrame, plan: Plan) -> None:
@@ -91,7 +79,7 @@ def check_sites(manifest: pd.DataFrame, plan: Plan) -> None:
         )
 
 
-def mirrored_notes(prepared: PreparedSites, plan: Plan) -> list[str]:
+def mirrored_notes(prepared: Prepared, plan: Plan) -> list[str]:
     """A sentence a site where clips hold less than a window and are played forth and back."""
     windows = ClipWindows(open_stores(prepared.stores), prepared.manifest, plan.data)
     short = pd.Series([windows.mirrored(index) for index in range(len(windows))])
@@ -104,7 +92,7 @@ def mirrored_notes(prepared: PreparedSites, plan: Plan) -> list[str]:
     ]
 
 
-def save_sites(prepared: PreparedSites, plan: Plan, run: Path) -> None:
+def save_sites(prepared: Prepared, plan: Plan, run: Path) -> None:
     """Write the run folder's ``sites.parquet``, ``findings.parquet`` and one manifest a site."""
     for site, rows in prepared.manifest.groupby("site", observed=True):
         save_manifest(rows.reset_index(drop=True), site_manifest(run, str(site)))

@@ -2,19 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from echofm_core.data.findings import Findings
 from echofm_core.data.readers.registry import dataset_of, layouts_at, read_roots
+from echofm_core.data.splits import fill_splits
 from echofm_core.data.store.build import build_store
 from echofm_core.plan.document import Plan
 from echofm_core.plan.preflight import check_words
+from echofm_core.plan.protocol import ProtocolConfig
 from echofm_core.runtime.console import progress
 from echofm_core.runtime.errors import DataRootError, EmptySiteError
 from echofm_core.runtime.text import did_you_mean, many
+
+#: Name of the one site of an institution by itself; random streams are keyed with it.
+ONE_SITE = "institution"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Prepared:
+    """What a model is trained or tested on.
+
+    Attributes:
+        manifest: Clips that are in a store, each with a site and a split.
+        findings: What the readers and the decoder could not use.
+        stores: Folder with one clip store a data set.
+    """
+
+    manifest: pd.DataFrame
+    findings: Findings
+    stores: Path
+
+    def site_names(self) -> list[str]:
+        """Names in the order that everything else follows."""
+        return sorted(self.manifest["site"].unique())
+
+
+def prepare(
+    plan: Plan,
+    cache: Path,
+    place: Callable[[pd.DataFrame], pd.DataFrame],
+    look: Callable[[pd.DataFrame], None],
+) -> Prepared:
+    """Read, decode and split all that ``machine.roots`` hold.
+
+    Args:
+        plan: Uses ``data``, ``machine`` and ``protocol``.
+        cache: See :func:`decode`.
+        place: Gives each clip of a manifest a site and a split.
+        look: Sees what was read before anything is decoded, which takes longest, and may refuse it.
+
+    Raises:
+        DataRootError: As of :func:`read`.
+        EmptySiteError: Nothing can be used.
+    """
+    manifest, findings = read(plan)
+    look(manifest)
+    manifest = place(decode(manifest, findings, plan, cache))
+    return Prepared(manifest=manifest, findings=findings, stores=cache / "stores")
+
+
+def as_one_site(manifest: pd.DataFrame, config: ProtocolConfig, seed: int) -> pd.DataFrame:
+    """All clips as those of one institution, split by patient."""
+    return fill_splits(manifest.assign(site=ONE_SITE), config, seed).reset_index(drop=True)
 
 
 def read(plan: Plan) -> tuple[pd.DataFrame, Findings]:

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 FEDERATED = "federated"
 LEAVE_ONE_OUT = "leave_one_out"
 POOLED = "pooled"
+#: The model of an institution by itself, in a run of its own.
+ALONE = "alone"
 #: Before the name of the site that trained alone: ``local:camus``.
 LOCAL = "local:"
 #: Ridge regression on brightness and motion of a coarse grid: what needs no network.

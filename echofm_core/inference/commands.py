@@ -1,4 +1,4 @@
-"""`echofm predict` and `echofm export`: a trained model on files, and handed on."""
+"""`echofm evaluate`, `predict` and `export`: a trained model on data, on files, and handed on."""
 
 from __future__ import annotations
 
@@ -24,9 +24,69 @@ class Form(StrEnum):
 
 
 def register(app: typer.Typer) -> None:
-    """Add ``predict`` and ``export``."""
+    """Add ``evaluate``, ``predict`` and ``export``."""
+    app.command()(evaluate)
     app.command()(predict)
     app.command()(export)
+
+
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="model.safetensors, its folder, or a run folder.")],
+    roots: Annotated[list[Path], typer.Argument(help="Data folders, as downloaded.")],
+    out: Annotated[Path, typer.Option(help="Folder for predictions and scores.")],
+    everything: Annotated[
+        bool, typer.Option(help="Use all clips: data that the model never saw.")
+    ] = False,
+    seen: Annotated[
+        bool, typer.Option(help="Score patients whom the model was trained on, too.")
+    ] = False,
+    record: Annotated[
+        Path | None,
+        typer.Option(help="Run folder, or a site's state folder, with the record of its training."),
+    ] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder of decoded clips.")] = None,
+) -> None:
+    """Score a model on labelled data, with intervals over patients.
+
+    Clips are split as the model's own plan splits them, and the test part counts; a floor that
+    needs no network, fitted on the training part, stands beside it. With --everything all clips
+    count, which is right for an institution that took no part in training, and there is no floor.
+
+    Patients whom the model was trained on are counted, and refused unless --seen is given (exit
+    code 19). What is known of them stands in keyed hashes in the run folder of the training, or in
+    the state folder of a site (--record), and never travels with a model: of one that was handed on
+    the command says "unknown".
+
+    For example: `echofm evaluate runs/ef ~/EchoNet-Pediatric --everything --out runs/external`.
+    """
+    from dataclasses import replace
+
+    from echofm_core.plan.preflight import check_roots
+    from echofm_core.run_claim import refuse_run
+
+    check_roots(roots)  # before anything that takes long to import
+    refuse_run(out)
+
+    from echofm_core.data.seen import find_record
+    from echofm_core.inference.evaluate import evaluate_model
+    from echofm_core.models.saved import load_model
+    from echofm_core.report.run_files import read_run
+    from echofm_core.report.terminal import print_run
+    from echofm_core.runtime.console import console
+
+    saved = load_model(model)
+    plan = evaluate_model(
+        saved,
+        roots,
+        out,
+        cache or out / "cache",
+        find_record(model, saved.plan.digest(), record),
+        everything=everything,
+        seen=seen,
+        say=lambda words: typer.echo(f"note: {words}"),
+    )
+    print_run(replace(read_run(out), plan=plan), console)
+    typer.echo(f"scores: {out / 'scores.parquet'}")
 
 
 def predict(

@@ -7,6 +7,11 @@ remedies, and ``docs/reference/errors.md`` is written from the same classes.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 
 class EchoFMError(Exception):
     """Anything that ends a command with one clear sentence instead of a traceback."""
@@ -92,6 +97,11 @@ class FederationError(EchoFMError):
 
     exit_code = 20
     remedy = "the round's journal names each site and reason; then `--resume`"
+
+    def __init__(self, sentence: str, reasons: Mapping[str, str] | None = None) -> None:
+        """``reasons``: site -> why it did not count, where a round had too few updates."""
+        super().__init__(sentence)
+        self.reasons = reasons or {}
 
 
 class RefusedUpdateError(EchoFMError):

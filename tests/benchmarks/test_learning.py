@@ -45,7 +45,7 @@ def test_killed_and_gone_on_with_it_ends_on_the_same_figures(forks: Forks, tmp_p
 
     words = ("tests.benchmarks.small_table", cut)
     process = forks.start(MODULE, *words, cwd=Path(__file__).parents[2], out=Path(os.devnull))
-    while process.poll() is None and not list(cut.glob("runs/*/mae-*/journal/*-00001.json")):
+    while process.poll() is None and not list(cut.glob("runs/*/mae-*/journal/*-0001.json")):
         time.sleep(0.01)
     process.kill()
     assert process.wait(10) == -signal.SIGKILL

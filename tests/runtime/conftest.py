@@ -1,5 +1,5 @@
 """The small institution of the tests of its room."""
 
-from tests.institution.conftest import home
+from tests.simulations.alone.conftest import home
 
 __all__ = ["home"]

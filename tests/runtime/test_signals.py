@@ -14,8 +14,8 @@ import pytest
 from echofm_core.data.manifest import manifest_from_rows, save_manifest
 from echofm_core.phantom.institutions import Layout, write_institutions
 from tests.data.files import speckle, write_avi
-from tests.institution.conftest import PLAN as INSTITUTION
 from tests.runtime.marked import Marked
+from tests.simulations.alone.conftest import PLAN as INSTITUTION
 from tests.support.forks import Forks
 
 Begin = Callable[..., Marked]

@@ -9,8 +9,8 @@ import pytest
 from echofm_core.models.checkpoints.importer import import_checkpoint
 from echofm_core.models.checkpoints.wish import Wish
 from echofm_core.models.saved import load_weights
-from tests.institution.conftest import PLAN
 from tests.models.checkpoints.made import pretrained, write
+from tests.simulations.alone.conftest import PLAN
 from tests.support.commands import Echofm
 
 #: One round that trains heads alone, so that the encoder comes out as it went in.

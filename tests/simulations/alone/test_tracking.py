@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from echofm_core.contract import Phase
-from echofm_core.institution.data import prepare
-from echofm_core.institution.run_folder import RoundEntry, RunFolder
-from echofm_core.institution.training import train
 from echofm_core.plan.document import Plan
 from echofm_core.plan.load import load_plan
-from tests.institution.conftest import PLAN
+from server.events import Event
+from tests.simulations.alone.conftest import PLAN
+from tests.simulations.alone.runs import entries, prepared_at, train
 from tests.tracking.read import Curves, mlflow_curves, mlflow_runs, tensorboard_curves
 
 
@@ -28,17 +27,15 @@ def plan(home: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     return load_plan(home / "plan.toml")
 
 
-def go(plan: Plan, home: Path, last: int) -> list[RoundEntry]:
+def go(plan: Plan, home: Path, last: int) -> list[dict[str, Any]]:
     """Begin or go on, and stop as if killed after the entry of a round, before anybody heard."""
-    data = prepare(plan, home / "cache")
-    run = RunFolder.claim(home / "run", Phase.FINETUNE, plan, "", True)
 
-    def stop(entry: RoundEntry) -> None:
-        if entry.round == last:
+    def stop(event: Event) -> None:
+        if event.round_done and event.round == last:
             raise StopHereError
 
-    train(plan, data, run, on_round=stop)
-    return run.entries()
+    train(plan, prepared_at(plan, home / "cache"), home / "run", on_event=stop)
+    return entries(home / "run")
 
 
 @pytest.mark.slow
@@ -50,12 +47,17 @@ def test_every_round_once_and_as_in_the_ledger(home: Path, plan: Plan) -> None:
             go(plan, home, last)
     newest = sorted((home / "run/tensorboard").iterdir())[-1]
     newest.write_bytes(newest.read_bytes()[:-30])
-    entries = go(plan, home, last=99)
-    assert [entry.round for entry in entries] == [1, 2, 3, 4]
-    expected: Curves = {
-        f"finetune/{name}": [(entry.round, entry.metrics[name]) for entry in entries]
-        for name in entries[0].metrics
-    }
+    found = go(plan, home, last=99)
+    assert [entry["round"] for entry in found] == [1, 2, 3, 4]
+    expected: Curves = {}
+    for entry in found:
+        (part,), (loss,) = entry["sites"].values(), entry["validation"].values()
+        metrics = {**part["metrics"], "slowest_site_seconds": part["metrics"]["seconds"]}
+        metrics |= {"seconds": entry["seconds"], "validation": loss, "sites": 1, "refused": 0}
+        metrics |= {"clips": max(part["counts"].values())}
+        del metrics["num-examples"]  # no plain name: it is not shown
+        for name, value in metrics.items():
+            expected.setdefault(f"finetune/{name}", []).append((entry["round"], value))
     told = {"loss", "loss/ef", "validation", "learning_rate", "seconds"}
     assert {f"finetune/{name}" for name in told} < expected.keys()
     short = {
@@ -64,9 +66,9 @@ def test_every_round_once_and_as_in_the_ledger(home: Path, plan: Plan) -> None:
     }
     assert tensorboard_curves(home / "run") == short
     uri = f"sqlite:///{home}/run/mlruns/mlflow.db"
-    (found,) = mlflow_runs(uri)
-    assert mlflow_curves(uri, found) == expected
-    assert found.info.status == "FINISHED"
+    (run,) = mlflow_runs(uri)
+    assert mlflow_curves(uri, run) == expected
+    assert run.info.status == "FINISHED"
     _holds_nothing_of_the_data(home)
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from echofm_core.institution.commands import finetune
 from echofm_core.runtime.errors import (
     DataRootError,
     EchoFMError,
@@ -17,8 +16,8 @@ from echofm_core.runtime.errors import (
     EnvironmentClashError,
     PlanError,
 )
-from simulations.commands import simulate
-from tests.institution.conftest import PLAN
+from simulations.commands import finetune, simulate
+from tests.simulations.alone.conftest import PLAN
 
 #: The folder's own clips are one site with EF and EDV.
 NOBODY = PLAN.replace('tasks = ["ef", "edv", "reduced_ef"]', 'tasks = ["as_grade"]')

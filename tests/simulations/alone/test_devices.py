@@ -12,17 +12,18 @@ import pytest
 import torch
 
 from echofm_core.contract import Phase
-from echofm_core.institution.data import InstitutionData, prepare
-from echofm_core.institution.run_folder import RunFolder
-from echofm_core.institution.training import train
+from echofm_core.data.prepare import Prepared
 from echofm_core.models.saved import load_weights
 from echofm_core.plan.document import Plan
 from echofm_core.plan.load import load_plan
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import TrainingError
-from tests.institution.conftest import PLAN
+from tests.simulations.alone.conftest import PLAN
+from tests.simulations.alone.runs import prepared_at, train
 from tests.support.commands import Echofm
 
+#: The unfinished round, saved.
+SAVED = "run/sites/institution/*/progress/pretrain.safetensors"
 #: One round of 32 steps of five clips, three of them in one process and two in the other.
 SHARED = PLAN.replace(
     "rounds = 3", "rounds = 1\nlocal_epochs = 16\nsave_every = 5"
@@ -43,7 +44,7 @@ def test_a_killed_process_is_named_and_the_round_goes_on(
     assert plan.digest() == on_one_device(plan).digest()
     torch.set_num_threads(1)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    data = prepare(plan, home / "cache")
+    data = prepared_at(plan, home / "cache")
     before = children()  # decoding leaves a helper of Python's own
     (home / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(home / "temporary"))
@@ -54,8 +55,7 @@ def test_a_killed_process_is_named_and_the_round_goes_on(
         killed_round(plan, data, home)
     assert children() == before
     assert not list((home / "temporary").iterdir())
-    saved = home / "run/state/progress/pretrain.safetensors"
-    assert saved.exists()
+    (saved,) = home.glob(SAVED)
 
     done = echofm("pretrain", home / "plan.toml", "--out", home / "run", "--resume")
     assert done.returncode == 0, done.stderr
@@ -63,31 +63,26 @@ def test_a_killed_process_is_named_and_the_round_goes_on(
     assert not saved.exists()
     parts = plan.pretrain.model_copy(update={"accumulate": 2})
     alone = on_one_device(plan).model_copy(update={"pretrain": parts})
-    train(alone, data, claim(alone, home / "alone"))
+    train(alone, data, home / "alone", Phase.PRETRAIN)
     assert digest(load_weights(home / "run")) == digest(load_weights(home / "alone"))
 
 
-def killed_round(plan: Plan, data: InstitutionData, home: Path) -> None:
+def killed_round(plan: Plan, data: Prepared, home: Path) -> None:
     """Train, and kill rank 1 once the round has been saved."""
-    run = claim(plan, home / "run")
 
     def kill() -> None:
-        while not (run.state / "progress/pretrain.safetensors").exists():
+        while not list(home.glob(SAVED)):
             time.sleep(0.01)
         ranks = {child.environ().get("RANK"): child for child in children()}
         ranks["1"].kill()
 
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
-    train(plan, data, run)
+    train(plan, data, home / "run", Phase.PRETRAIN)
 
 
 def children() -> list[psutil.Process]:
     return psutil.Process().children(recursive=True)
-
-
-def claim(plan: Plan, path: Path) -> RunFolder:
-    return RunFolder.claim(path, Phase.PRETRAIN, plan, "", resume=False)
 
 
 def on_one_device(plan: Plan) -> Plan:

@@ -8,17 +8,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from client.site import Site
 from echofm_core.contract import Phase
-from echofm_core.data.manifest import Split
+from echofm_core.data.manifest import load_manifest
+from echofm_core.data.store.clip_store import open_stores
 from echofm_core.evaluation.floor import floor_predictions
-from echofm_core.institution.data import InstitutionData, prepare
-from echofm_core.institution.outcome import conclude
-from echofm_core.institution.run_folder import RunFolder
-from echofm_core.institution.testing import test_model as scored
-from echofm_core.institution.training import train
+from echofm_core.inference.evaluate import test_model as scored
 from echofm_core.models.saved import load_model
 from echofm_core.plan.document import Plan
 from echofm_core.plan.load import load_plan
+from simulations.alone import train_alone
 
 
 @pytest.fixture
@@ -27,27 +26,22 @@ def plan(home: Path) -> Plan:
     return plan.model_copy(update={"finetune": plan.finetune.model_copy(update={"rounds": 1})})
 
 
-@pytest.fixture
-def data(home: Path, plan: Plan) -> InstitutionData:
-    return prepare(plan, home / "cache")
-
-
 def test_the_floor_stands_beside_the_model_fitted_on_its_training_patients_alone(
-    home: Path, plan: Plan, data: InstitutionData
+    home: Path, plan: Plan
 ) -> None:
     """Ten patients train and six test. All have an EDV of 100 ml: there is nothing to fit."""
-    run = RunFolder.claim(home / "run", Phase.FINETUNE, plan, "", False)
-    train(plan, data, run)
-    scores = conclude(plan, data, Phase.FINETUNE, run.path)
+    run = home / "run"
+    scores = train_alone(plan, Phase.FINETUNE, run).scores
     tasks = scores.groupby("model")["task"].agg(set).to_dict()
     assert tasks == {"alone": {"ef", "edv", "reduced_ef"}, "no_network": {"ef", "reduced_ef"}}
-    pd.testing.assert_frame_equal(pd.read_parquet(run.path / "scores.parquet"), scores)
+    pd.testing.assert_frame_equal(pd.read_parquet(run / "scores.parquet"), scores)
 
-    learn, asked = (
-        data.windows(split, plan, Phase.FINETUNE) for split in (Split.TRAIN, Split.TEST)
-    )
+    rows = load_manifest(run / "manifests/institution.parquet")
+    store = open_stores(home / "cache/stores")
+    site = Site(name="institution", manifest=rows, store=store, device="cpu", threads=1)
+    learn, asked = site.train_clips(Phase.FINETUNE, plan), site.test_clips(plan)
     expected = floor_predictions(learn, asked, plan.finetune, seed=plan.seed, site="institution")
-    kept = pd.read_parquet(run.path / "predictions/no_network.parquet")
+    kept = pd.read_parquet(run / "predictions/no_network.parquet")
     for task in ("ef", "reduced_ef"):
         ours, theirs = (rows[rows["task"] == task] for rows in (kept, expected))
         assert ours["clip_id"].tolist() == theirs["clip_id"].tolist()
@@ -57,8 +51,10 @@ def test_the_floor_stands_beside_the_model_fitted_on_its_training_patients_alone
     found = scores.query("model == 'no_network' and task == 'ef' and metric == 'mae'")
     assert found["value"].iloc[0] == pytest.approx(error)
     own = scores.query("model == 'alone' and task == 'ef' and metric == 'mae'")["value"].iloc[0]
-    card = (run.path / "model/README.md").read_text()
+    card = (run / "model/README.md").read_text()
     assert f"{own:.2f}" in card or f"{own:.1f}" in card
 
-    alone = scored(load_model(run.path), asked, "model", home / "elsewhere")
+    alone = scored(load_model(run), asked, home / "elsewhere")
     assert set(alone["model"]) == {"model"}
+    theirs = alone.query("task == 'ef' and metric == 'mae'")["value"].iloc[0]
+    assert theirs == pytest.approx(own, rel=1e-5), "what the site measured, the model file gives"

@@ -10,13 +10,20 @@ import pandas as pd
 import pytest
 
 from echofm_core.data.seen import KEY, RECORD
+from echofm_core.inference.commands import evaluate
 from echofm_core.inference.export import export_folder
-from echofm_core.institution.commands import evaluate, finetune, pretrain
 from echofm_core.models.saved import load_model
 from echofm_core.runtime.errors import ResumeError, SeenPatientsError
-from tests.institution.conftest import PLAN
+from simulations.commands import finetune, pretrain
+from tests.simulations.alone.conftest import PLAN, write_home
 
 SHORT = PLAN.replace("rounds = 3", "rounds = 1").replace("rounds = 4", "rounds = 1")
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """Folder with ``data/`` and ``plan.toml`` of an institution of 20 patients."""
+    return write_home(tmp_path)
 
 
 @pytest.fixture

@@ -1,0 +1,142 @@
+"""A saved model on an institution's labelled clips: predictions, and scores with intervals."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from echofm_core import __version__
+from echofm_core.data.manifest import Split
+from echofm_core.data.prepare import ONE_SITE, as_one_site, prepare
+from echofm_core.data.seen import Record
+from echofm_core.data.store.clip_store import open_stores
+from echofm_core.data.windows import ClipWindows
+from echofm_core.evaluation.floor import floor_predictions
+from echofm_core.evaluation.model_names import FLOOR
+from echofm_core.inference.unseen import overlap_of, rows_to_score
+from echofm_core.models.saved import SavedModel
+from echofm_core.plan.document import Plan
+from echofm_core.plan.machine import MachineConfig
+from echofm_core.plan.protocol import ProtocolConfig
+from echofm_core.report.run_scores import score_models
+from echofm_core.runtime.errors import EmptySiteError
+from echofm_core.runtime.files import write_whole
+from echofm_core.runtime.text import many
+from echofm_core.training.predict import predict
+
+#: What the model is called in the table.
+MODEL = "model"
+
+
+def evaluate_model(
+    saved: SavedModel,
+    roots: list[Path],
+    out: Path,
+    cache: Path,
+    record: tuple[Path, Record] | None,
+    *,
+    everything: bool,
+    seen: bool,
+    say: Callable[[str], None],
+) -> Plan:
+    """Score a model on data folders; writes predictions, scores and ``summary.json``.
+
+    Args:
+        saved: The model; its own plan says how clips are split, and which views count.
+        roots: Data folders, as downloaded, taken as one institution.
+        out: Folder to write to.
+        cache: Folder of decoded clips.
+        record: Of its training, see :func:`~echofm_core.data.seen.find_record`.
+        everything: Score all clips, and not the test part alone.
+        seen: Score patients whom the model was trained on, too.
+        say: Told, before anything is decoded, what is known of these.
+
+    Returns:
+        The model's plan, with these folders.
+
+    Raises:
+        SeenPatientsError: There are such patients, and ``seen`` is not given.
+        DataRootError: A folder holds no known layout.
+        EmptySiteError: No clip has a label of a trained task.
+    """
+    machine = MachineConfig(roots=tuple(str(root.resolve()) for root in roots))
+    protocol = saved.plan.protocol.model_copy(update={"datasets": ProtocolConfig().datasets})
+    plan = saved.plan.model_copy(update={"machine": machine, "protocol": protocol})
+
+    def place(manifest: pd.DataFrame) -> pd.DataFrame:
+        return as_one_site(manifest, protocol, plan.seed)
+
+    def look(manifest: pd.DataFrame) -> None:
+        rows = rows_to_score(saved, place(manifest), everything)
+        say(overlap_of(rows, record, allowed=seen).note())
+
+    data = prepare(plan, cache, place, look)
+    overlap = overlap_of(rows_to_score(saved, data.manifest, everything), record, allowed=seen)
+    rows, store = data.manifest, open_stores(data.stores)
+    if plan.protocol.views:
+        rows = rows[rows["view"].isin(list(plan.protocol.views))]
+    train, test = (
+        ClipWindows(store, rows[rows["split"] == split.value], plan.data)
+        for split in (Split.TRAIN, Split.TEST)
+    )
+    if everything:
+        test_model(saved, ClipWindows(store, rows, plan.data), out)
+    else:
+        test_model(saved, test, out, train)
+    summary = {
+        "name": saved.plan.name,
+        "plan_hash": saved.plan.digest(),
+        "digest": saved.digest,
+        "version": __version__,
+        "patients": overlap.patients,
+        "patients_trained_on": overlap.seen,
+        "notes": [overlap.note()],
+    }
+    write_whole(out / "summary.json", json.dumps(summary, indent=1).encode())
+    return plan
+
+
+def test_model(
+    saved: SavedModel,
+    clips: ClipWindows,
+    out: Path,
+    train: ClipWindows | None = None,
+    name: str = MODEL,
+) -> pd.DataFrame:
+    """Predict and score; writes ``predictions/MODEL.parquet``, the scores and the comparisons.
+
+    Args:
+        saved: The model; only tasks that it was trained for count.
+        clips: Clips to test on.
+        out: Folder to write to.
+        train: Training clips of the institution that is tested: the floor without a network is
+            fitted on them and stands beside the model, where they have labels enough.
+        name: What the model is called in the table.
+
+    Returns:
+        Columns model, site, task, metric, value, low, high, patients.
+
+    Raises:
+        EmptySiteError: No clip has a label of a trained task.
+    """
+    plan = saved.plan
+    config = plan.finetune.model_copy(update={"tasks": saved.tasks})
+    rows = predict(
+        saved.model, clips, config, batch_size=config.batch_size, device=plan.machine.device
+    )
+    if rows.empty:
+        raise EmptySiteError(
+            f"none of {many(len(clips), 'clip')} has a label of {', '.join(saved.tasks)}; `echofm "
+            "data doctor` counts the labels."
+        )
+    tables = {name: rows}
+    if train is not None:
+        floor = floor_predictions(train, clips, config, seed=plan.seed, site=ONE_SITE)
+        tables |= {} if floor.empty else {FLOOR: floor}
+    for model, table in tables.items():
+        path = out / "predictions" / f"{model}.parquet"
+        write_whole(path, table.assign(model=model).to_parquet(index=False))
+    return score_models(tables, plan, out)

@@ -1,0 +1,253 @@
+"""An institution by itself: a federation of one site, on this machine and without a server.
+
+It goes through the same rounds, journal and run folder as every federation, so what is kept, gone
+on with, selected and tested is told there. What differs is the plan: see :func:`plan_of_one`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+
+import pandas as pd
+import torch
+import typer
+
+from echofm_core.contract import Phase, Weights
+from echofm_core.data.census import label_count, labelled_sites, unlabelled_notes
+from echofm_core.data.findings import Severity
+from echofm_core.data.manifest import Split
+from echofm_core.data.people import people
+from echofm_core.data.prepare import ONE_SITE, Prepared, as_one_site, prepare
+from echofm_core.evaluation.model_names import ALONE
+from echofm_core.models.checkpoints.start import check_start
+from echofm_core.models.saved import load_weights
+from echofm_core.plan.document import Plan
+from echofm_core.plan.federation import FederationConfig, Select
+from echofm_core.plan.preflight import require_machine
+from echofm_core.privacy.config import PrivacyKind
+from echofm_core.run_claim import claim, held, look
+from echofm_core.runtime import errors
+from echofm_core.runtime.console import Meter, progress
+from echofm_core.runtime.errors import (
+    EchoFMError,
+    EmptySiteError,
+    FederationError,
+    PlanError,
+    PrivacyError,
+)
+from echofm_core.runtime.sessions import Sessions
+from echofm_core.runtime.text import many
+from server.ending import FederationResult
+from server.events import Event, EventKind, OnEvent, ignore
+from simulations.arms import Arm
+from simulations.engine import Engine
+from simulations.outcome import Outcome, conclude, write_floor
+from simulations.prepare import cache_of, save_sites
+from simulations.training import Training
+
+
+def train_alone(
+    plan: Plan, phase: Phase, run: Path, *, start: Path | None = None, resume: bool = False
+) -> Outcome:
+    """Train one phase on all data of a plan as one institution, test what can predict, and report.
+
+    Args:
+        plan: That of a federation; the table of the phase counts.
+        phase: Which.
+        run: Run folder; new, or an interrupted one with ``resume``.
+        start: Weights to begin with: a file, a model folder or a run folder. Groups that they lack
+            are drawn from the plan's seed; without any, ``machine.start`` counts.
+        resume: Go on where an earlier run stopped, to the same bits.
+
+    Raises:
+        PrivacyError: The plan asks for differential privacy, whose ledger a federation keeps.
+        PlanError: The plan has no round of this phase.
+        CheckpointError: The weights to begin with do not fit.
+        EmptySiteError: No clip is for training, or none has a label of a planned task.
+        ResumeError: The folder holds another run, or one and ``resume`` is not given.
+        EchoFMError: Anything else that the plan, the data or a round can get wrong.
+    """
+    plan = plan_of_one(plan, phase)
+    require_machine(plan)
+    name = "" if start is None else check_start(start, plan)
+    weights: Weights = {} if start is None else load_weights(start)
+    begun = {"phase": phase.value, "start": name}
+    look(run, plan, resume=resume, begun=begun)
+
+    def place(manifest: pd.DataFrame) -> pd.DataFrame:
+        return as_one_site(manifest, plan.protocol, plan.seed)
+
+    prepared = prepare(
+        plan, cache_of(plan, run), place, lambda found: check_training(place(found), plan, phase)
+    )
+    check_training(prepared.manifest, plan, phase)
+    with held(run):
+        claim(run, plan, resume=resume, begun=begun)
+        sessions = Sessions(run)
+        save_sites(prepared, plan, run)
+        typer.echo(f"{summary(prepared, plan, phase)} ({run / 'findings.parquet'})")
+        for note in unlabelled_notes(prepared.manifest, plan):
+            typer.echo(f"note: {note}")
+        with progress(phase.value, plan.rounds_of(phase)) as meter:
+
+            def show(event: Event) -> None:
+                if event.round_done:
+                    sessions.tick()
+                _show(event, meter)
+
+            result = federate_one(
+                plan, run, prepared, start=start, weights=weights, resume=resume, on_event=show
+            )
+        write_floor(plan, run, prepared)
+        return conclude(
+            plan,
+            run,
+            prepared,
+            result,
+            model=ALONE,
+            origin="Trained on the data of one institution.",
+            seconds=sessions.tick(),
+        )
+
+
+def plan_of_one(plan: Plan, phase: Phase) -> Plan:
+    """A plan for one site and one phase.
+
+    There is nobody to average with: a round goes on with AdamW's moments of the one before, weights
+    stay in full precision, and the decoder belongs to the result. That is the best round by
+    validation, unless the plan names ``federation.select``.
+
+    Raises:
+        PrivacyError: The plan asks for differential privacy, whose ledger a federation keeps.
+        PlanError: The plan has no round of this phase.
+    """
+    if plan.privacy.kind is not PrivacyKind.NONE:
+        raise PrivacyError(
+            "the plan asks for differential privacy, whose ledger belongs to a federation; use "
+            '`echofm simulate`, or set privacy.kind = "none".'
+        )
+    if not plan.rounds_of(phase):
+        raise PlanError(f"{phase.value}.rounds is 0: there is nothing to train.")
+    pretraining, named = phase is Phase.PRETRAIN, plan.federation.model_fields_set
+    own: dict[str, object] = {"keep_optimizer": True}
+    own |= {"share_decoder": True} if pretraining else {}
+    federation = FederationConfig(
+        select=plan.federation.select if "select" in named else Select.BEST,
+        validate_every=plan.federation.validate_every,
+    )
+    threads = plan.machine.threads
+    if "threads" not in plan.machine.model_fields_set:
+        threads = torch.get_num_threads()  # there is one site, which may have them all
+    return plan.model_copy(
+        update={
+            "pretrain": plan.pretrain.model_copy(update=own if pretraining else {"rounds": 0}),
+            "finetune": plan.finetune.model_copy(update={"rounds": 0} if pretraining else own),
+            "federation": federation,
+            "machine": plan.machine.model_copy(update={"threads": threads}),
+        }
+    )
+
+
+def federate_one(
+    plan: Plan,
+    run: Path,
+    prepared: Prepared,
+    *,
+    start: Path | None = None,
+    weights: Weights | None = None,
+    resume: bool = False,
+    on_event: OnEvent = ignore,
+) -> FederationResult:
+    """Train and test a plan of :func:`plan_of_one` in a run folder that holds the site's manifest.
+
+    Raises:
+        EchoFMError: What the site could not do, as the error that it met.
+    """
+    test = prepared.manifest[prepared.manifest["split"] == Split.TEST.value]
+    tasks = [task for task in plan.finetune.tasks if label_count(test, plan, task)]
+    arm = Arm(
+        name=ALONE,
+        model=ALONE,
+        train=(ONE_SITE,),
+        test=(ONE_SITE,) if tasks and plan.finetune.rounds else (),
+        tasks=plan.finetune.tasks,
+        trainers=1,
+    )
+    machine = plan.machine
+    with Engine(threads=machine.threads, device=machine.device, devices=machine.devices) as engine:
+        training = Training(
+            run=run,
+            plan=plan,
+            prepared=prepared,
+            engine=engine,
+            resume=resume,
+            start=start,
+            weights=weights or {},
+        )
+        try:
+            return training.train(arm, on_event)
+        except FederationError as error:
+            raise _own_error(error, run) from None
+
+
+def check_training(manifest: pd.DataFrame, plan: Plan, phase: Phase) -> None:
+    """Refuse data that a phase has nothing to train on; nothing need be decoded for it.
+
+    Raises:
+        EmptySiteError: No clip is for training, or none has a label of a planned task.
+    """
+    if not (manifest["split"] == Split.TRAIN.value).any():
+        raise EmptySiteError(
+            f"none of {many(len(manifest), 'clip')} is for training; lower protocol.test_fraction, "
+            "or add data."
+        )
+    if phase is Phase.FINETUNE and not labelled_sites(manifest, plan):
+        raise EmptySiteError(
+            f"no training clip has a label for {', '.join(plan.finetune.tasks)}; `echofm data "
+            "doctor` counts the labels: name other tasks or views, or pre-train."
+        )
+
+
+def summary(prepared: Prepared, plan: Plan, phase: Phase) -> str:
+    """One line: clips of each split for a phase, patients, and files that cannot be used."""
+    rows = prepared.manifest
+    if phase is Phase.FINETUNE and plan.protocol.views:
+        rows = rows[rows["view"].isin(list(plan.protocol.views))]
+    counts = {split: int((rows["split"] == split.value).sum()) for split in Split}
+    quarantined = {
+        (found.dataset, found.item)
+        for found in prepared.findings.items
+        if found.severity is Severity.QUARANTINED
+    }
+    return (
+        f"{many(counts[Split.TRAIN], 'clip')} to train on, {counts[Split.VALIDATION]} to validate, "
+        f"{counts[Split.TEST]} to test, of {many(people(prepared.manifest).nunique(), 'patient')}; "
+        f"{many(len(quarantined), 'file')} cannot be used"
+    )
+
+
+def _show(event: Event, meter: Meter) -> None:
+    """Count a round, with its loss and the validation loss of the one before."""
+    if event.round_done and event.replayed:
+        meter.advance()
+    elif event.round_done:
+        found = (
+            "" if math.isnan(event.validation) else f", validation {event.validation:.4f} before"
+        )
+        meter.advance(note=f"round {event.round}: loss {event.loss:.4f}{found}")
+    elif event.kind is EventKind.VALIDATED:
+        meter.advance(0, note=f"round {event.round}: validation {event.validation:.4f} after it")
+
+
+def _own_error(error: FederationError, run: Path) -> EchoFMError:
+    """What the one site met, with its own exit code; of what is no error of ours, where it is told.
+
+    A site says in a sentence what it met, and of which kind.
+    """
+    found = re.search(r"(\w+Error): (.*)", error.reasons.get(ONE_SITE, ""), re.DOTALL)
+    kind = getattr(errors, found[1], None) if found else None
+    if found and isinstance(kind, type) and issubclass(kind, EchoFMError):
+        return kind(found[2])
+    return FederationError(f"{error} The site's log is {run / 'sites' / ONE_SITE / 'site.log'}.")

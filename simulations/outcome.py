@@ -1,0 +1,125 @@
+"""What a run on this machine leaves beside its model: floor, scores, summary, card and report."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+
+from client.site import Site
+from echofm_core import __version__
+from echofm_core.contract import Phase
+from echofm_core.data.census import census
+from echofm_core.data.manifest import load_manifest
+from echofm_core.data.prepare import Prepared
+from echofm_core.data.store.clip_store import open_stores
+from echofm_core.evaluation.card import write_card
+from echofm_core.evaluation.floor import floor_predictions
+from echofm_core.evaluation.model_names import FLOOR
+from echofm_core.phantom.patients import is_phantom
+from echofm_core.plan.document import Plan
+from echofm_core.privacy.spent import spent
+from echofm_core.report import write_report
+from echofm_core.report.run_files import read_run
+from echofm_core.report.run_scores import score_run
+from echofm_core.report.words import words_of
+from echofm_core.runtime.files import write_whole
+from server.ending import FederationResult
+from simulations.prepare import site_manifest
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What a run leaves behind.
+
+    Attributes:
+        run: The run folder.
+        scores: Columns model, site, task, metric, value, low, high, patients.
+        digest: Digest of the model that the run is about.
+        report: Path of ``report.html``.
+        notes: What a reader of the table must know and was not told before training.
+    """
+
+    run: Path
+    scores: pd.DataFrame
+    digest: str
+    report: Path
+    notes: tuple[str, ...]
+
+
+def conclude(
+    plan: Plan,
+    run: Path,
+    prepared: Prepared,
+    result: FederationResult,
+    *,
+    model: str,
+    origin: str,
+    seconds: float,
+    notes: Sequence[str] = (),
+) -> Outcome:
+    """Score all predictions of a run, and write ``summary.json``, the card and the report.
+
+    Args:
+        plan: What was run.
+        run: Its folder; predictions and ``model/`` are there.
+        prepared: Its sites.
+        result: Of the model that the run is about.
+        model: That model's name in the table of scores.
+        origin: What the card says of the data.
+        seconds: How long the run took, over all its sessions.
+        notes: What a reader of the numbers must know.
+    """
+    scores, told = score_run(run, plan), [*notes, *result.notes, *result.warnings]
+    summary = {
+        "name": plan.name,
+        "plan_hash": plan.digest(),
+        "digest": result.digest,
+        "seconds": seconds,
+        "origin": origin,
+        "synthetic": any(is_phantom(Path(root)) for root in plan.machine.roots),
+        "versions": _versions(),
+        "notes": told,
+        "privacy": spent(pd.read_parquet(run / "metrics.parquet"), plan.privacy.delta),
+    }
+    write_whole(run / "summary.json", json.dumps(summary, indent=1).encode())
+    own, words = scores[scores["model"] == model], words_of(read_run(run))
+    counts = census(prepared.manifest, plan)
+    write_card(run, plan, counts, own, summary, [*words.table_notes, *told], words.sentences)
+    report = write_report(run)
+    return Outcome(run=run, scores=scores, digest=result.digest, report=report, notes=tuple(notes))
+
+
+def write_floor(plan: Plan, run: Path, prepared: Prepared) -> None:
+    """Fit the floor at each site on what it fine-tunes on, and write its test predictions.
+
+    ``predictions/no_network.parquet`` is whole or not there; a plan without fine-tuning, and sites
+    without enough labels for any task, have none.
+    """
+    if not plan.finetune.rounds:
+        return
+    store = open_stores(prepared.stores)
+    parts = []
+    for name in prepared.site_names():
+        rows = load_manifest(site_manifest(run, name))
+        site = Site(name=name, manifest=rows, store=store, device="cpu", threads=1)
+        train, test = site.train_clips(Phase.FINETUNE, plan), site.test_clips(plan)
+        parts.append(floor_predictions(train, test, plan.finetune, seed=plan.seed, site=name))
+    if any(len(part) for part in parts):
+        out = run / "predictions" / f"{FLOOR}.parquet"
+        table = pd.concat([part for part in parts if len(part)], ignore_index=True)
+        write_whole(out, table.assign(model=FLOOR).to_parquet(index=False))
+
+
+def _versions() -> dict[str, str]:
+    names = ("flwr", "torch", "timm", "opacus", "pydicom")
+    return {
+        "echofm-federated": __version__,
+        "python": platform.python_version(),
+        **{name: version(name) for name in names},
+    }
