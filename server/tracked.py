@@ -47,7 +47,7 @@ def _over_sites(name: str, parts: list[SiteEntry]) -> float:
     values = [part.metrics[name] for part in having]
     if name in SUMMED:
         return sum(values)
-    if name in LARGEST or name == SECONDS:
+    if name in LARGEST or name == SECONDS or len(values) == 1:  # of one site to the bit
         return max(values)
     group = f"{HEADS}.{name.rpartition('/')[2]}"
     weights = [part.counts.get(group, _clips(part.counts)) for part in having]
