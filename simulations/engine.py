@@ -10,7 +10,6 @@ import itertools
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,10 +20,9 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
 from echofm_core.runtime.errors import EngineError
-from simulations.answering import answer, load_client_app
 from simulations.flower_private import NodeConfig, Run, become_server, deliver, empty_run
-from simulations.freed_memory import keep_freed_memory
-from simulations.workers import Pool
+from simulations.memory import keep_freed_memory
+from simulations.workers import PendingReply, SitePool, answer, load_client_app
 
 #: Seconds that one pull waits for a reply of a worker.
 PATIENCE = 0.2
@@ -73,7 +71,7 @@ class Engine:
         self._threads = threads
         self._device = device
         self._client_app = client_app
-        self._runner: _Inline | Pool | None = None
+        self._runner: _Inline | SitePool | None = None
 
     def __enter__(self) -> Self:
         become_server()
@@ -81,7 +79,7 @@ class Engine:
         if self._workers == 1:
             self._runner = _Inline(self._client_app)
         else:
-            self._runner = Pool(self._workers, self._client_app)
+            self._runner = SitePool(self._workers, self._client_app)
         return self
 
     def __exit__(
@@ -90,7 +88,7 @@ class Engine:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if isinstance(self._runner, Pool):
+        if isinstance(self._runner, SitePool):
             self._runner.close()
         self._runner = None
 
@@ -150,10 +148,10 @@ class InProcessGrid(Grid):
     #: Replies wait here until they are pulled: see ``server/replies.py``.
     keeps_replies = True
 
-    def __init__(self, runner: _Inline | Pool, node_configs: Sequence[NodeConfig]) -> None:
+    def __init__(self, runner: _Inline | SitePool, node_configs: Sequence[NodeConfig]) -> None:
         self._runner = runner
         self._nodes = dict(enumerate(node_configs, start=1))
-        self._replies: dict[str, Future[Message] | _Lazy] = {}
+        self._replies: dict[str, PendingReply | _Lazy] = {}
         self._ids = itertools.count(1)
         self._run = empty_run()
 

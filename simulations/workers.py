@@ -1,230 +1,193 @@
-"""A pool of worker processes, each of which plays one site at a time.
+"""Worker processes, each of which plays one site at a time.
 
 Weights go to a worker and back as files in memory (``/dev/shm`` where there is one) that both
-sides map: what is the same for ten sites is written once. A worker that dies answers with an
-error and is replaced; workers end when their parent does, however it ends.
+sides map: what is the same for ten sites is written once. A site whose worker dies answers with an
+error; nothing of it is tried again, as in a federation.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-import queue
+import importlib
 import shutil
-import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from flwr.app import Message, RecordDict
+from flwr.app import Error, Message, RecordDict
+from flwr.clientapp import ClientApp
 
 from echofm_core.runtime.errors import EngineError
-from echofm_core.runtime.workers import become_worker, blocked_signals
+from echofm_core.runtime.pool import Pool, PoolClosedError, WorkerDiedError, WorkerStartError
 from server.parking import Slot, park, scratch_path, unpark, without_arrays
-from simulations.answering import answer, crashed, load_client_app
-from simulations.flower_private import Envelope, NodeConfig, seal, unseal
-from simulations.freed_memory import keep_freed_memory
-from simulations.shared_folder import SharedFolder
+from simulations.flower_private import (
+    CLIENT_APP_CRASHED,
+    CLIENT_APP_RAISED,
+    Envelope,
+    NodeConfig,
+    fresh_context,
+    seal,
+    unseal,
+)
+from simulations.memory import SharedFolder, keep_freed_memory
 
 
-class Parcel:
-    """Arrays on disk that live as long as somebody holds the parcel."""
+@dataclass(frozen=True)
+class ParkedArrays:
+    """Arrays of a message in a file; "" where it has none."""
 
-    def __init__(self, content: RecordDict, folder: Path) -> None:
-        self.path = scratch_path(folder, "parcel")
-        self.slots = park(content, self.path)
-        weakref.finalize(self, self.path.unlink, missing_ok=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One instruction for one site."""
-
-    message: Message
-    parcel: Parcel
-    node_config: NodeConfig
-    reply: Future[Message]
-
-
-@dataclass(frozen=True, slots=True)
-class Letter:
-    """What goes through the pipe, both ways: a message, its arrays being in a file."""
-
-    envelope: Envelope
     slots: list[Slot]
     path: str
+
+
+@dataclass(frozen=True, slots=True)
+class PackedMessage:
+    """What goes through the pipe, both ways: a message without its arrays, and where these are."""
+
+    envelope: Envelope
+    arrays: ParkedArrays
     node_config: NodeConfig
 
 
-class Pool:
-    """Worker processes and one thread each that feeds it."""
+@dataclass(frozen=True, slots=True)
+class PendingReply:
+    """The reply of a site that is being played."""
+
+    instruction: Message
+    site: str
+    future: Future[PackedMessage]
+
+    def result(self, timeout: float | None = None) -> Message:
+        """The reply, an error reply where the site's worker died.
+
+        Args:
+            timeout: Seconds to wait for it.
+
+        Raises:
+            TimeoutError: It has not come by then.
+            EngineError: No worker could be started, or the engine was closed meanwhile.
+        """
+        try:
+            return _unpacked(self.future.result(timeout), delete=True)
+        except WorkerDiedError as death:
+            how = str(death)
+        except WorkerStartError as error:
+            raise EngineError(f"a simulation worker could not be started: {error}") from None
+        except PoolClosedError:  # which is no answer of the site
+            raise EngineError("the engine was closed while a site was at work.") from None
+        reason = f"the worker process of site {self.site} {how}."
+        return Message(Error(CLIENT_APP_CRASHED, reason), reply_to=self.instruction)
+
+
+class SitePool:
+    """Workers that have loaded a ClientApp, and the folder that they share with this process."""
 
     def __init__(self, workers: int, client_app: str) -> None:
         self._shared = SharedFolder()
-        self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
-        self._closed = threading.Event()
-        self._feeders = [
-            _Feeder(self._tasks, self._closed, client_app, self._shared.path)
-            for _ in range(workers)
-        ]
-        for feeder in self._feeders:
-            feeder.start()
+        folder = self._shared.path
+        self._pool = Pool[PackedMessage, PackedMessage](
+            partial(_prepare, client_app, folder),
+            workers,
+            method="spawn",
+            orphaned=partial(shutil.rmtree, folder, ignore_errors=True),
+        )
 
     def submit(
         self, messages: Sequence[Message], node_configs: Sequence[NodeConfig]
-    ) -> list[Future[Message]]:
-        """Queue instructions; the futures hold the replies, errors included.
+    ) -> list[PendingReply]:
+        """Queue instructions, whose arrays are taken out of them.
 
-        A future raises :class:`EngineError` where no worker could be started.
+        Raises:
+            EngineError: The engine was closed.
         """
-        parcels: dict[tuple[int, ...], Parcel] = {}
-        futures = []
+        parked: dict[tuple[int, ...], ParkedArrays] = {}
+        replies = []
         for message, node_config in zip(messages, node_configs, strict=True):
             same = tuple(
                 id(array.data)
                 for record in message.content.array_records.values()
                 for array in record.values()
             )
-            if same not in parcels:
-                parcels[same] = Parcel(message.content, self._shared.path)
+            if same not in parked:
+                path = scratch_path(self._shared.path, "arrays")
+                parked[same] = ParkedArrays(park(message.content, path), str(path))
+                # In this process the file lives as long as somebody is to read it.
+                weakref.finalize(parked[same], path.unlink, missing_ok=True)
             message.content = without_arrays(message.content)
-            task = Task(message, parcels[same], node_config, Future())
-            futures.append(task.reply)
-            self._tasks.put(task)
-        return futures
+            try:
+                future = self._pool.submit(PackedMessage(seal(message), parked[same], node_config))
+            except PoolClosedError:
+                raise EngineError("the engine was closed.") from None
+            site = str(node_config.get("site", message.metadata.dst_node_id))
+            replies.append(PendingReply(message, site, future))
+        return replies
 
     def close(self) -> None:
-        """End all workers, whatever they do; who waits for a reply gets an :class:`EngineError`."""
-        self._closed.set()
-        for feeder in self._feeders:
-            self._tasks.put(None)
-            feeder.kill()
-        for feeder in self._feeders:
-            feeder.join()
+        """End all workers, whatever they do."""
+        self._pool.close()
         self._shared.remove()
 
 
-class _Feeder(threading.Thread):
-    """Owns one worker process: hands it tasks, takes its replies, replaces it when it dies."""
+def load_client_app(where: str) -> ClientApp:
+    """Import a ClientApp.
 
-    def __init__(
-        self,
-        tasks: queue.SimpleQueue[Task | None],
-        closed: threading.Event,
-        client_app: str,
-        folder: Path,
-    ) -> None:
-        super().__init__(name="echofm-feeder", daemon=True)
-        self._tasks = tasks
-        self._closed = closed
-        self._client_app = client_app
-        self._folder = folder
-        self._process: BaseProcess | None = None
-        self._pipe: Connection | None = None
+    Args:
+        where: ``package.module:name``, as in an app's ``pyproject.toml``.
 
-    def run(self) -> None:
-        """Until the pool closes."""
-        while (task := self._tasks.get()) is not None and not self._closed.is_set():
-            try:
-                task.reply.set_result(self._ask(task))
-            except Exception as error:  # belongs to whoever waits for the reply
-                task.reply.set_exception(error)
-            # Free the parcel before waiting for the next task.
-            del task
-        self.kill()
-
-    def kill(self) -> None:
-        """End the process, whatever it does."""
-        if self._process is not None:
-            self._process.kill()
-
-    def _ask(self, task: Task) -> Message:
-        pipe, process = self._ready()
-        if self._closed.is_set():
-            process.kill()
-        parcel = task.parcel
-        try:
-            pipe.send(Letter(seal(task.message), parcel.slots, str(parcel.path), task.node_config))
-            wait([pipe, process.sentinel])
-            return _open(pipe.recv(), delete=True)
-        except (EOFError, OSError):
-            process.join()
-            self._process = None
-            if self._closed.is_set():  # its death is no answer of the site
-                raise EngineError("the engine was closed while a site was at work.") from None
-            site = str(task.node_config.get("site", task.message.metadata.dst_node_id))
-            return crashed(task.message, site, f"died with exit code {process.exitcode}")
-
-    def _ready(self) -> tuple[Connection, BaseProcess]:
-        """The live worker; a new one where there is none."""
-        if self._process is not None and self._process.is_alive() and self._pipe is not None:
-            return self._pipe, self._process
-        context = multiprocessing.get_context("spawn")
-        pipe, theirs = context.Pipe()
-        process = context.Process(
-            target=_work,
-            args=(theirs, self._client_app, str(self._folder)),
-            daemon=True,
-        )
-        with blocked_signals():
-            process.start()
-        theirs.close()
-        self._pipe, self._process = pipe, process
-        if self._closed.is_set():  # and did not see this one
-            process.kill()
-        try:
-            problem = pipe.recv()
-        except EOFError:
-            process.join()
-            problem = f"it died with exit code {process.exitcode} while starting"
-        if problem:
-            self._process = None
-            raise EngineError(f"a simulation worker could not be started: {problem}")
-        return pipe, process
+    Raises:
+        EngineError: There is none.
+    """
+    module, _, name = where.partition(":")
+    try:
+        app = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise EngineError(f"client app {where} cannot be loaded ({error}).") from error
+    if not isinstance(app, ClientApp):
+        raise EngineError(f"client app {where} is a {type(app).__name__}, expected a ClientApp.")
+    return app
 
 
-def _work(pipe: Connection, client_app: str, folder: str) -> None:
-    """Life of a worker process."""
-    clean = partial(shutil.rmtree, folder, ignore_errors=True)
-    become_worker(clean)
+def answer(app: ClientApp, message: Message, node_config: NodeConfig) -> Message:
+    """The site's reply; where the app raises, an error that names the exception's class only."""
+    try:
+        return app(message, fresh_context(message.metadata.dst_node_id, node_config))
+    except Exception as error:
+        return Message(Error(CLIENT_APP_RAISED, type(error).__name__), reply_to=message)
+
+
+def _prepare(client_app: str, folder: Path) -> Callable[[PackedMessage], PackedMessage]:
     keep_freed_memory()
-    try:
-        app = load_client_app(client_app)
-    except EngineError as error:
-        pipe.send(str(error))
-        return
-    try:
-        pipe.send("")
-        while True:
-            letter: Letter = pipe.recv()
-            message = _open(letter, delete=False)
-            reply = answer(app, message, letter.node_config)
-            pipe.send(_close(reply, Path(folder)))
-            del message, reply
-    except (EOFError, BrokenPipeError):  # the parent was killed: leave no weights behind
-        clean()
+    return partial(_play, load_client_app(client_app), folder)
 
 
-def _close(message: Message, folder: Path) -> Letter:
-    """Put a message's arrays in a file and the rest in a letter."""
+def _play(app: ClientApp, folder: Path, packed: PackedMessage) -> PackedMessage:
+    message = _unpacked(packed, delete=False)
+    reply = answer(app, message, packed.node_config)
+    try:
+        return _packed(reply, folder)
+    except OSError as error:  # no room for its arrays
+        return _packed(
+            Message(Error(CLIENT_APP_RAISED, type(error).__name__), reply_to=message), folder
+        )
+
+
+def _packed(message: Message, folder: Path) -> PackedMessage:
     if not message.has_content() or not message.content.array_records:
-        return Letter(seal(message), [], "", {})
+        return PackedMessage(seal(message), ParkedArrays([], ""), {})
     path = scratch_path(folder, "reply")
     slots = park(message.content, path)
-    rest = Envelope(message.metadata, without_arrays(message.content), None)
-    return Letter(rest, slots, str(path), {})
+    envelope = Envelope(message.metadata, without_arrays(message.content), None)
+    return PackedMessage(envelope, ParkedArrays(slots, str(path)), {})
 
 
-def _open(letter: Letter, *, delete: bool) -> Message:
-    """The message of a letter, its arrays mapped from their file."""
-    message = unseal(letter.envelope)
-    if letter.slots:
-        path = Path(letter.path)
-        message.content = RecordDict({**message.content, **unpark(letter.slots, path)})
+def _unpacked(packed: PackedMessage, *, delete: bool) -> Message:
+    """The message, its arrays mapped from their file."""
+    message = unseal(packed.envelope)
+    if packed.arrays.slots:
+        path = Path(packed.arrays.path)
+        message.content = RecordDict({**message.content, **unpark(packed.arrays.slots, path)})
         if delete:
             path.unlink(missing_ok=True)
     return message

@@ -195,9 +195,9 @@ def store(
     """
     config = _data_config(size, plan)  # before anything that takes long to import
 
-    from echofm_core.data.crew import cores
     from echofm_core.data.findings import Findings
     from echofm_core.data.manifest import load_manifest
+    from echofm_core.data.parallel import cores
     from echofm_core.data.store.build import build_store
     from echofm_core.data.store.folder import make_room
     from echofm_core.data.store.space import check_disk

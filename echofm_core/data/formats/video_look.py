@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 
 from echofm_core.data.cine import pace
 from echofm_core.data.colour import ColourFlowError, is_coloured, spread
-from echofm_core.data.crew import expendable
 from echofm_core.data.formats.motion_jpeg import coded_pictures, some_colours
 from echofm_core.data.formats.video import opened, packet_times, without_frames
 from echofm_core.data.hush import hushed
 from echofm_core.data.limits import check_pixels
 from echofm_core.runtime.errors import UnreadableFileError
+from echofm_core.runtime.pool import will_be_retried
 
 #: Bytes from which on a file is large: below, all of it is decoded before decord has begun.
 LARGE = 2**20
@@ -58,7 +58,7 @@ def look_at_video(file: Path) -> Sight:
     """
     for look in (by_pictures, by_decord, by_opencv):
         try:
-            if look is by_decord and not (expendable() and file.stat().st_size >= LARGE):
+            if look is by_decord and not (will_be_retried() and file.stat().st_size >= LARGE):
                 continue
             with hushed():
                 sight = look(file)

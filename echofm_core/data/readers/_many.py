@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from echofm_core.data.crew import cores, over_jobs
 from echofm_core.data.kinds import Kind, kind_of
+from echofm_core.data.parallel import cores, parallel_map
 from echofm_core.runtime.console import progress
 from echofm_core.runtime.errors import DataRootError, StoreError
 
@@ -77,12 +77,12 @@ def files_below(root: Path, kinds: Set[Kind]) -> list[str]:
 
 def _parts(function: Callable[[F], R], chunks: Sequence[Sequence[F]]) -> Generator[list[R] | None]:
     """Results of each chunk, in order; None where two processes died on it."""
-    return over_jobs(partial(_each, function), chunks, min(cores(), len(chunks), MOST_WORKERS))
+    return parallel_map(partial(_each, function), chunks, min(cores(), len(chunks), MOST_WORKERS))
 
 
 def _one_by_one(function: Callable[[F], R], files: Sequence[F], died: D) -> list[R | D]:
     """Results of files some of which kill the process that opens them."""
-    with closing(over_jobs(function, files, 1)) as results:
+    with closing(parallel_map(function, files, 1)) as results:
         return [died if result is None else result for result in results]
 
 

@@ -11,8 +11,8 @@ import pandas as pd
 
 from echofm_core.data.cine import TRUNCATED
 from echofm_core.data.config import DataConfig
-from echofm_core.data.crew import over_jobs
 from echofm_core.data.findings import Findings, Note, Severity
+from echofm_core.data.parallel import parallel_map
 from echofm_core.data.store.clip_store import ClipStore
 from echofm_core.data.store.folder import sole_builder, tidy
 from echofm_core.data.store.install import Ready, install
@@ -114,7 +114,7 @@ def _outcomes(jobs: Iterator[Job], workers: int) -> Generator[Outcome]:
     if workers == 0:
         yield from map(prepare, jobs)
         return
-    with closing(over_jobs(prepare, jobs, workers)) as outcomes:
+    with closing(parallel_map(prepare, jobs, workers)) as outcomes:
         for outcome in outcomes:
             yield outcome or DIED
 

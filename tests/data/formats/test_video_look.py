@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from echofm_core.data.crew import expendable, over_jobs
 from echofm_core.data.formats import video_look
 from echofm_core.data.formats.video import read_grey
 from echofm_core.data.formats.video_look import (
@@ -20,7 +19,9 @@ from echofm_core.data.formats.video_look import (
     by_pictures,
     look_at_video,
 )
+from echofm_core.data.parallel import parallel_map
 from echofm_core.runtime.errors import UnreadableFileError
+from echofm_core.runtime.pool import will_be_retried
 from tests.data.files import (
     speckle,
     wedge,
@@ -44,7 +45,7 @@ def look(file: Path) -> tuple[str, ...]:
 
 def outlive(file: Path) -> str:
     """Stands for a file on which decord ends the process; named as decord would be."""
-    if expendable():
+    if will_be_retried():
         os._exit(139)
     return look_at_video(file).decoder
 
@@ -86,7 +87,7 @@ def test_decord_and_opencv_see_the_same(videos: list[Path]) -> None:
 def test_where_dying_is_harmless_decord_looks(videos: list[Path]) -> None:
     assert look_at_video(videos[0]).decoder == "libjpeg"
     assert look_at_video(videos[1]).decoder == "OpenCV"
-    with closing(over_jobs(look, videos, 1)) as results:
+    with closing(parallel_map(look, videos, 1)) as results:
         seen = list(results)
     for video, one in zip(videos, seen, strict=True):
         assert one is not None
@@ -101,12 +102,12 @@ def test_where_dying_is_harmless_decord_looks(videos: list[Path]) -> None:
 def test_a_file_that_ends_decord_s_process_is_looked_at_by_opencv(tmp_path: Path) -> None:
     colour = np.repeat(speckle(9)[..., None], 3, axis=-1)
     files = [write_coloured(tmp_path / f"{name}.mp4", colour, "mp4v") for name in "abc"]
-    with closing(over_jobs(outlive, files, 2)) as results:
+    with closing(parallel_map(outlive, files, 2)) as results:
         assert list(results) == ["OpenCV"] * 3
 
 
 def test_without_decord_opencv_looks(videos: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(video_look, "expendable", lambda: True)
+    monkeypatch.setattr(video_look, "will_be_retried", lambda: True)
     monkeypatch.setattr(video_look, "LARGE", 0)
     assert look_at_video(videos[1]).decoder == "decord"
     monkeypatch.setitem(sys.modules, "decord", None)
@@ -118,7 +119,7 @@ def test_no_video_is_said_in_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], died: bool
 ) -> None:
     """And neither decoder prints the file's name."""
-    monkeypatch.setattr(video_look, "expendable", lambda: not died)
+    monkeypatch.setattr(video_look, "will_be_retried", lambda: not died)
     junk = tmp_path / "Phantomschild.avi"
     junk.write_bytes(b"junk" * 99)
     with pytest.raises(UnreadableFileError, match="neither AVI nor MP4"):

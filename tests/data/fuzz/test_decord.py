@@ -7,16 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from echofm_core.data.crew import expendable, over_jobs
 from echofm_core.data.formats.video_look import by_decord, look_at_video
+from echofm_core.data.parallel import parallel_map
 from echofm_core.runtime.errors import UnreadableFileError
+from echofm_core.runtime.pool import will_be_retried
 from tests.data.fuzz.harness import counts
 from tests.data.fuzz.worker import build, load
 
 
 def look(file: Path) -> str:
     """By decord first, whatever the coding and size, as long as dying is harmless."""
-    if expendable():
+    if will_be_retried():
         with suppress(Exception):
             return by_decord(file).decoder
     try:
@@ -38,7 +39,7 @@ def test_no_file_ends_more_than_its_process(tmp_path: Path, name: str, count: in
         case = build(format_, seeds, sound, 1, number)
         files.append(tmp_path / f"doe_jane_{number}{case.seed.file.suffix}")
         files[-1].write_bytes(case.data)
-    with closing(over_jobs(look, files, 2)) as results:
+    with closing(parallel_map(look, files, 2)) as results:
         seen = list(results)
     assert None not in seen
     assert "decord" in seen

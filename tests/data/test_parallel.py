@@ -11,30 +11,30 @@ from pathlib import Path
 
 import pytest
 
-from echofm_core.data.crew import WINDOW, over_jobs
+from echofm_core.data.parallel import WINDOW, parallel_map
 from echofm_core.runtime.errors import StoreError
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_results_come_in_order(workers: int) -> None:
-    assert list(over_jobs(_later, range(40), workers)) == list(range(40))
-    assert list(over_jobs(_later, [], workers)) == []
+    assert list(parallel_map(_later, range(40), workers)) == list(range(40))
+    assert list(parallel_map(_later, [], workers)) == []
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_job_that_kills_twice_is_none_and_harms_no_other(workers: int) -> None:
-    results = list(over_jobs(_fatal, range(60), workers))
+    results = list(parallel_map(_fatal, range(60), workers))
     assert results == [None if job in (7, 8, 50) else job for job in range(60)]
 
 
 def test_a_job_that_kills_once_is_done_at_the_second_attempt(tmp_path: Path) -> None:
-    assert list(over_jobs(partial(_fatal_once, tmp_path), range(20), 2)) == list(range(20))
+    assert list(parallel_map(partial(_fatal_once, tmp_path), range(20), 2)) == list(range(20))
     assert len((tmp_path / "attempts").read_text().split()) == 2
 
 
 def test_the_second_attempt_has_the_machine_for_itself(tmp_path: Path) -> None:
     """Every job notes when it began and ended; nothing overlaps the second attempt at job 3."""
-    list(over_jobs(partial(_noted, tmp_path), range(30), 3))
+    list(parallel_map(partial(_noted, tmp_path), range(30), 3))
     spans = [tuple(map(float, file.read_text().split())) for file in tmp_path.glob("*.span")]
     begun, ended = map(float, (tmp_path / "3.span").read_text().split())
     others = [span for span in spans if span != (begun, ended)]
@@ -44,12 +44,12 @@ def test_the_second_attempt_has_the_machine_for_itself(tmp_path: Path) -> None:
 
 def test_what_the_function_raises_is_raised() -> None:
     with pytest.raises(OSError, match="No space left"):
-        list(over_jobs(_full, range(10), 2))
+        list(parallel_map(_full, range(10), 2))
 
 
 def test_a_process_that_cannot_start_is_one_sentence() -> None:
     with pytest.raises(StoreError, match="ended with code 1 as it started"):
-        list(over_jobs(_Unloadable(), range(10), 2))
+        list(parallel_map(_Unloadable(), range(10), 2))
 
 
 def test_jobs_are_taken_as_they_are_needed() -> None:
@@ -61,7 +61,7 @@ def test_jobs_are_taken_as_they_are_needed() -> None:
             taken.append(number)
             yield number
 
-    results = over_jobs(_later, endless(), 2)
+    results = parallel_map(_later, endless(), 2)
     assert next(results) == 0
     assert len(taken) <= 2 * WINDOW
     results.close()

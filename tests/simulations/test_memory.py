@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from simulations import shared_folder
-from simulations.shared_folder import SharedFolder, sweep
+from simulations import memory
+from simulations.memory import SharedFolder, sweep
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
 def _base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared_folder, "_base", lambda: tmp_path)
+    monkeypatch.setattr(memory, "_base", lambda: tmp_path)
 
 
 def _age(folder: Path) -> None:
@@ -36,9 +36,9 @@ def test_the_folder_of_a_killed_owner_is_swept_once_it_is_old(tmp_path: Path) ->
     """A process of its own, gone without a goodbye: its lock goes with it, the folder stays."""
     code = (
         "import os, pathlib\n"
-        "from simulations import shared_folder\n"
-        f"shared_folder._base = lambda: pathlib.Path({str(tmp_path)!r})\n"
-        "print(shared_folder.SharedFolder().path, flush=True); os._exit(9)\n"
+        "from simulations import memory\n"
+        f"memory._base = lambda: pathlib.Path({str(tmp_path)!r})\n"
+        "print(memory.SharedFolder().path, flush=True); os._exit(9)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], check=False, cwd=ROOT, capture_output=True, text=True

@@ -7,12 +7,12 @@ import sys
 
 import pytest
 
-from simulations.freed_memory import keep_freed_memory
+from simulations.memory import keep_freed_memory
 
 CHILD = """
 import resource, sys
 import numpy as np
-from simulations.freed_memory import keep_freed_memory
+from simulations.memory import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
 def model():
