@@ -15,7 +15,7 @@ from echofm_core.phantom.patients import Exam, examine
 from echofm_core.phantom.scanners import ECHONET, MIMIC, Scanner
 from echofm_core.phantom.views import View
 from echofm_core.phantom.writers.dicom import cine_header, save_jpeg
-from echofm_core.phantom.writers.video import write_avi
+from echofm_core.phantom.writers.files import write_avi
 from echofm_core.runtime.randomness import stream
 
 #: Clips of different content; further ones differ by a byte at the end of the file.

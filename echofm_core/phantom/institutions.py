@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
 
+from echofm_core.phantom.patients import Institution
 from echofm_core.phantom.writers import (
     camus,
     camus_mhd,
@@ -23,9 +24,6 @@ from echofm_core.phantom.writers import (
 from echofm_core.runtime.console import Meter
 from echofm_core.runtime.errors import DataRootError
 from echofm_core.runtime.signals import thread_pool
-
-#: (folder, patients, seed, errors, meter) -> root.
-Writer = Callable[[Path, int, int, bool, Meter | None], Path]
 
 
 class Layout(StrEnum):
@@ -44,7 +42,8 @@ class Layout(StrEnum):
     OWN_FILES = "own_files"
 
 
-WRITERS: Mapping[Layout, Writer] = {
+#: Each writes its layout below the institution's folder and returns the data root.
+WRITERS: Mapping[Layout, Callable[[Institution], Path]] = {
     Layout.ECHONET_DYNAMIC: echonet_dynamic.write,
     Layout.CAMUS: camus.write,
     Layout.MIMIC_IV_ECHO: mimic_iv_echo.write,
@@ -93,7 +92,17 @@ def write_institutions(
     # Threads: NumPy, OpenCV and zlib let go of the interpreter where the time is spent.
     with thread_pool(workers) as pool:
         futures = [
-            pool.submit(WRITERS[layout], unfinished, count, seed, errors, meter)
+            pool.submit(
+                WRITERS[layout],
+                Institution(
+                    name=layout.value,
+                    folder=unfinished,
+                    patients=count,
+                    seed=seed,
+                    errors=errors,
+                    meter=meter,
+                ),
+            )
             for layout, count in patients.items()
             if count
         ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,27 +14,45 @@ from echofm_core.phantom.heart import END_SYSTOLE, Heart
 from echofm_core.phantom.scanners import Scanner
 from echofm_core.phantom.ultrasound import Clip, render
 from echofm_core.phantom.views import View
+from echofm_core.runtime.console import Meter
 from echofm_core.runtime.randomness import stream
 
 #: How much operators differ in the gain that they set, dB.
 GAIN_SD = 2.0
 
+Rows = list[dict[str, object]]
 
-@dataclass(slots=True)
+
+@dataclass(kw_only=True, slots=True)
 class Institution:
-    """What a writer needs: random streams, and the books it keeps.
+    """What a writer is given, and what it records.
 
     Attributes:
         name: Data set name.
+        folder: Where to write.
+        patients: How many, at least one.
         seed: Of the phantom.
+        errors: Plant errors.
+        meter: Advanced by one a patient.
         truth: One row a clip or study: what it was drawn from.
         planted: (kind, item) of every oddity that was written on purpose.
     """
 
     name: str
+    folder: Path
+    patients: int
     seed: int
-    truth: list[dict[str, object]] = field(default_factory=list)
-    planted: list[dict[str, object]] = field(default_factory=list)
+    errors: bool
+    meter: Meter | None = None
+    truth: Rows = field(default_factory=list)
+    planted: Rows = field(default_factory=list)
+
+    def each(self) -> Iterator[tuple[int, np.random.Generator]]:
+        """Number and stream of each patient in turn; the meter advances when one is written."""
+        for patient in range(self.patients):
+            yield patient, self.rng(patient, "patient")
+            if self.meter:
+                self.meter.advance()
 
     def rng(self, patient: int, purpose: str) -> np.random.Generator:
         """Stream of one patient; adding a patient changes no other."""

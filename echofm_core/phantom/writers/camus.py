@@ -13,8 +13,7 @@ from echofm_core.phantom.heart import draw_heart
 from echofm_core.phantom.patients import Exam, Institution, examine
 from echofm_core.phantom.scanners import CAMUS, Scanner
 from echofm_core.phantom.views import View
-from echofm_core.phantom.writers.nifti import write_nifti
-from echofm_core.runtime.console import Meter
+from echofm_core.phantom.writers.files import write_nifti
 
 EF_MEAN, EF_SD = 52.0, 12.5
 VIEWS = {"2CH": View.A2C, "4CH": View.A4C}
@@ -26,40 +25,42 @@ AGES = (30, 90)
 TURNED = 3
 
 
-def write(folder: Path, patients: int, seed: int, errors: bool, meter: Meter | None) -> Path:
+def write(site: Institution) -> Path:
     """Write ``CAMUS_public/`` with its truth and planted errors beside it; returns the root."""
-    root = folder / "CAMUS_public"
-    place = Institution("camus", seed)
-    for patient in range(patients):
-        name = f"patient{patient + 1:04d}"
-        _write_patient(root, place, name, place.rng(patient, "patient"), errors, patient)
-        if meter:
-            meter.advance()
-    _write_splits(root / "database_split", patients, place.rng(0, "splits"))
-    if errors and patients:
+    root = site.folder / "CAMUS_public"
+    for patient, rng in site.each():
+        turned = site.errors and patient == TURNED
+        _write_patient(root, site, f"patient{patient + 1:04d}", rng, turned)
+    _write_splits(root / "database_split", site.patients, site.rng(0, "splits"))
+    if site.errors:
         item = "database_nifti/patient0001/patient0001_2CH_half_sequence.nii.gz"
         (root / item).write_bytes((root / item).read_bytes()[:200])
-        place.plant("undecodable", item)
-    return place.close(root)
+        site.plant("undecodable", item)
+    return site.close(root)
 
 
 def _write_patient(
-    root: Path, place: Institution, name: str, rng: np.random.Generator, errors: bool, patient: int
+    root: Path, site: Institution, name: str, rng: np.random.Generator, turned: bool
 ) -> None:
     """Both views of one heart, on one machine."""
     heart = draw_heart(rng, EF_MEAN, EF_SD)
     scanner, quality = _machine(rng)
     folder = root / "database_nifti" / name
-    person = {"Sex": "FM"[int(rng.integers(2))], "Age": int(rng.integers(*AGES))}
-    turned = errors and patient == TURNED
+    settings = {**draw_person(rng), "ImageQuality": quality}
     for chamber, view in VIEWS.items():
         exam = examine(heart, view, scanner, 0, rng, half_cycle=True)
         _write_view(folder, f"{name}_{chamber}", exam, turned)
-        _write_settings(folder / f"Info_{chamber}.cfg", exam, quality, person, turned)
-        place.truth.append({**exam.truth(f"{name}_{chamber}"), "quality": quality})
+        settings |= {"EF": round(exam.heart.ef), "FrameRate": exam.scanner.fps}
+        write_settings(folder / f"Info_{chamber}.cfg", len(exam.clip.frames), turned, settings)
+        site.truth.append({**exam.truth(f"{name}_{chamber}"), "quality": quality})
         if turned:
             item = f"database_nifti/{name}/{name}_{chamber}_half_sequence.nii.gz"
-            place.plant("es_before_ed", item)
+            site.plant("es_before_ed", item)
+
+
+def draw_person(rng: np.random.Generator) -> dict[str, object]:
+    """Sex and age, as the settings have them."""
+    return {"Sex": "FM"[int(rng.integers(2))], "Age": int(rng.integers(*AGES))}
 
 
 def _machine(rng: np.random.Generator) -> tuple[Scanner, str]:
@@ -84,20 +85,10 @@ def _write_view(folder: Path, stem: str, exam: Exam, turned: bool) -> None:
         _save(folder / f"{stem}_ES{suffix}.nii.gz", values[systole][None], exam.scanner)
 
 
-def _write_settings(
-    path: Path, exam: Exam, quality: str, person: dict[str, object], turned: bool
-) -> None:
-    """``Info_4CH.cfg``: frames are numbered from 1, EF is a whole number."""
-    frames = len(exam.clip.frames)
-    settings = {
-        "ED": frames if turned else 1,
-        "ES": 1 if turned else frames,
-        "NbFrame": frames,
-        **person,
-        "ImageQuality": quality,
-        "EF": round(exam.heart.ef),
-        "FrameRate": exam.scanner.fps,
-    }
+def write_settings(path: Path, frames: int, turned: bool, more: dict[str, object]) -> None:
+    """``Info_4CH.cfg``: frames are numbered from 1."""
+    diastole, systole = (frames, 1) if turned else (1, frames)
+    settings = {"ED": diastole, "ES": systole, "NbFrame": frames, **more}
     lines = "".join(f"{key}: {value}\n" for key, value in settings.items())
     path.write_text(lines, encoding="utf-8")
 

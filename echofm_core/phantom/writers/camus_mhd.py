@@ -10,38 +10,33 @@ from numpy.typing import NDArray
 from echofm_core.phantom.heart import draw_heart
 from echofm_core.phantom.patients import Exam, Institution, examine
 from echofm_core.phantom.scanners import CAMUS, Scanner
-from echofm_core.phantom.writers.camus import AGES, EF_MEAN, EF_SD, VIEWS
-from echofm_core.runtime.console import Meter
+from echofm_core.phantom.writers.camus import EF_MEAN, EF_SD, VIEWS, draw_person, write_settings
 
 #: The patient whose end-systole comes first; those that planted errors need.
 TURNED, NEEDED = "training/patient0002", 3
 
 
-def write(folder: Path, patients: int, seed: int, errors: bool, meter: Meter | None) -> Path:
+def write(site: Institution) -> Path:
     """Write ``CAMUS/``; returns the root. Every fifth patient is in ``testing/``."""
-    root = folder / "CAMUS"
-    place = Institution("camus_mhd", seed)
-    testing = patients // 5
-    for patient in range(patients):
-        rng = place.rng(patient, "patient")
+    root = site.folder / "CAMUS"
+    testing = site.patients // 5
+    for patient, rng in site.each():
         part = "testing" if patient < testing else "training"
         name = f"patient{1 + patient - (0 if patient < testing else testing):04d}"
         heart = draw_heart(rng, EF_MEAN, EF_SD)
         scanner = CAMUS[int(rng.integers(len(CAMUS)))]
-        person = {"Sex": "FM"[int(rng.integers(2))], "Age": int(rng.integers(*AGES))}
-        turned = errors and f"{part}/{name}" == TURNED
+        person = draw_person(rng)
+        turned = site.errors and f"{part}/{name}" == TURNED
         for chamber, view in VIEWS.items():
             exam = examine(heart, view, scanner, 0, rng, half_cycle=True)
             stem = f"{part}/{name}/{name}_{chamber}"
             _write_view(root, stem, exam, person, turned)
-            place.truth.append(exam.truth(f"{part}_{name}_{chamber}"))
+            site.truth.append(exam.truth(f"{part}_{name}_{chamber}"))
             if turned:
-                place.plant("es_before_ed", f"{stem}_sequence.mhd")
-        if meter:
-            meter.advance()
-    if errors and patients - testing >= NEEDED:
-        _plant(root, place)
-    return place.close(root)
+                site.plant("es_before_ed", f"{stem}_sequence.mhd")
+    if site.errors and site.patients - testing >= NEEDED:
+        _plant(root, site)
+    return site.close(root)
 
 
 def _write_view(root: Path, stem: str, exam: Exam, person: dict[str, object], turned: bool) -> None:
@@ -52,20 +47,15 @@ def _write_view(root: Path, stem: str, exam: Exam, person: dict[str, object], tu
         ("sequence", frames), ("ED", frames[diastole][None]), ("ES", frames[systole][None]),
     ):  # fmt: skip
         _save(root / f"{stem}_{suffix}.mhd", values, exam.scanner)
-    last = len(frames)
     settings = {
-        "ED": last if turned else 1,
-        "ES": 1 if turned else last,
-        "NbFrame": last,
         **person,
         "ImageQuality": "Good",
         "LVedv": f"{exam.heart.edv:.1f}",
         "LVesv": f"{exam.heart.esv:.1f}",
         "LVef": f"{exam.heart.ef:.1f}",
     }
-    lines = "".join(f"{key}: {value}\n" for key, value in settings.items())
-    chamber = stem.rpartition("_")[2]
-    (root / stem).with_name(f"Info_{chamber}.cfg").write_text(lines, encoding="utf-8")
+    path = (root / stem).with_name(f"Info_{stem.rpartition('_')[2]}.cfg")
+    write_settings(path, len(frames), turned, settings)
 
 
 def _save(path: Path, frames: NDArray[np.uint8], scanner: Scanner) -> None:
@@ -84,13 +74,13 @@ def _save(path: Path, frames: NDArray[np.uint8], scanner: Scanner) -> None:
     )
 
 
-def _plant(root: Path, place: Institution) -> None:
+def _plant(root: Path, site: Institution) -> None:
     """No raw file for one view of the first patient, half of it for the other, no settings."""
     first = "training/patient0001/patient0001"
     (root / f"{first}_2CH_sequence.raw").unlink()
-    place.plant("undecodable", f"{first}_2CH_sequence.mhd")
+    site.plant("undecodable", f"{first}_2CH_sequence.mhd")
     raw = root / f"{first}_4CH_sequence.raw"
     raw.write_bytes(raw.read_bytes()[:-1])
-    place.plant("truncated_clip", f"{first}_4CH_sequence.mhd")
+    site.plant("truncated_clip", f"{first}_4CH_sequence.mhd")
     (root / "training/patient0003/Info_4CH.cfg").unlink()
-    place.plant("no_settings", "training/patient0003/patient0003_4CH_sequence.mhd")
+    site.plant("no_settings", "training/patient0003/patient0003_4CH_sequence.mhd")

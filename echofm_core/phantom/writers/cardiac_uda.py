@@ -12,30 +12,28 @@ from echofm_core.phantom.heart import draw_heart
 from echofm_core.phantom.patients import Institution, examine
 from echofm_core.phantom.scanners import ECHONET
 from echofm_core.phantom.views import View
-from echofm_core.phantom.writers.nifti import write_nifti
-from echofm_core.runtime.console import Meter
+from echofm_core.phantom.writers.files import write_nifti
 
 EF_MEAN, EF_SD = 58.0, 9.0
 FRAMES, MASKED = 36, 5
 #: Folders of the two hospitals, and how their machines differ.
 _WIDE = replace(ECHONET, height=192, width=256, apex=(128, 6), radius=176, fps=30)
-SITES = {
+HOSPITALS = {
     "Site_G_20": replace(_WIDE, gain=3, dynamic_range=48, lateral=1.6),
     "Site_G_100": replace(_WIDE, gain=3, dynamic_range=48, lateral=1.6, depth=17),
     "Site_R_52": replace(_WIDE, gain=-2, dynamic_range=60, gamma=1.7, haze=0.25),
 }
 
 
-def write(folder: Path, patients: int, seed: int, errors: bool, meter: Meter | None) -> Path:
+def write(site: Institution) -> Path:
     """Write ``cardiacUDC_dataset/``; returns the root."""
-    root = folder / "cardiacUDC_dataset"
-    place, names = Institution("cardiac_uda", seed), list(SITES)
+    root = site.folder / "cardiacUDC_dataset"
+    names = list(HOSPITALS)
     for name in names:
         (root / name).mkdir(parents=True)
-    for patient in range(patients):
-        rng = place.rng(patient, "patient")
+    for patient, rng in site.each():
         name = names[patient % len(names)]
-        exam = examine(draw_heart(rng, EF_MEAN, EF_SD), View.A4C, SITES[name], FRAMES, rng)
+        exam = examine(draw_heart(rng, EF_MEAN, EF_SD), View.A4C, HOSPITALS[name], FRAMES, rng)
         stem = f"patient-{1 + patient // len(names)}-4"
         u, v = exam.pose.to_heart(*exam.scanner.pixel_grid())
         masks = np.zeros_like(exam.clip.frames)
@@ -43,27 +41,25 @@ def write(folder: Path, patients: int, seed: int, errors: bool, meter: Meter | N
             masks[frame] = chamber_labels(exam.clip.moments[frame], u, v)
         write_nifti(root / name / f"{stem}_image.nii.gz", exam.clip.frames, np.eye(4))
         write_nifti(root / name / f"{stem}_label.nii.gz", masks, np.eye(4))
-        place.truth.append(exam.truth(f"{name}_{stem}"))
-        if meter:
-            meter.advance()
-    if errors and patients:
-        _plant(root, place)
-    return place.close(root)
+        site.truth.append(exam.truth(f"{name}_{stem}"))
+    if site.errors:
+        _plant(root, site)
+    return site.close(root)
 
 
-def _plant(root: Path, place: Institution) -> None:
+def _plant(root: Path, site: Institution) -> None:
     """Half a file, a single frame, what is no image, and a folder of no hospital."""
-    rng = place.rng(0, "planted")
+    rng = site.rng(0, "planted")
     exam = examine(draw_heart(rng, EF_MEAN, EF_SD), View.A4C, _WIDE, 12, rng)
     folder = root / "Site_R_52"
     cut = folder / "patient-90-4_image.nii.gz"
     write_nifti(cut, exam.clip.frames, np.eye(4))
     cut.write_bytes(cut.read_bytes()[:300])
-    place.plant("undecodable", "Site_R_52/patient-90-4_image.nii.gz")
+    site.plant("undecodable", "Site_R_52/patient-90-4_image.nii.gz")
     write_nifti(folder / "patient-91-4_image.nii.gz", exam.clip.frames[:1], np.eye(4))
-    place.plant("still", "Site_R_52/patient-91-4_image.nii.gz")
+    site.plant("still", "Site_R_52/patient-91-4_image.nii.gz")
     (folder / ".DS_Store").write_bytes(b"\0\0\0\1Bud1")
-    place.plant("stray_file", "Site_R_52/.DS_Store")
+    site.plant("stray_file", "Site_R_52/.DS_Store")
     (root / "label_all_frame").mkdir()
     write_nifti(root / "label_all_frame/patient-1-4_image.nii.gz", exam.clip.frames, np.eye(4))
-    place.plant("no_site", "label_all_frame/patient-1-4_image.nii.gz")
+    site.plant("no_site", "label_all_frame/patient-1-4_image.nii.gz")

@@ -21,6 +21,8 @@ from pydicom.uid import (
     generate_uid,
 )
 
+from echofm_core.phantom.overlay import burn_in
+from echofm_core.phantom.patients import Exam
 from echofm_core.phantom.scanners import Scanner
 
 #: Manufacturer, model and software of the two machines.
@@ -59,6 +61,17 @@ def cine_header(scanner: Scanner, machine: int, frames: int, rate: float, identi
     dataset.SequenceOfUltrasoundRegions = Sequence([region(scanner, TISSUE)])
     _time(dataset, scanner.fps, frames, one_by_one=machine == 1)
     return dataset
+
+
+def exam_header(exam: Exam, machine: int, identity: str) -> Dataset:
+    """Header of an exam's cine; see :func:`cine_header`."""
+    return cine_header(exam.scanner, machine, len(exam.clip.frames), exam.heart.rate, identity)
+
+
+def save_exam(path: Path, header: Dataset, exam: Exam, machine: int) -> None:
+    """Write as many of the exam's frames as its header says, with the machine's overlay."""
+    colour = burn_in(exam.clip.frames, exam.clip.phases, exam.scanner, machine)
+    save_jpeg(path, header, colour[: int(header.NumberOfFrames)])
 
 
 def identify(dataset: Dataset, number: int) -> None:

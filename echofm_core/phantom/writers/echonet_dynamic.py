@@ -9,11 +9,10 @@ import numpy as np
 
 from echofm_core.phantom.anatomy import cavity_outline
 from echofm_core.phantom.heart import draw_heart
-from echofm_core.phantom.patients import Exam, Institution, examine, write_table
+from echofm_core.phantom.patients import Exam, Institution, Rows, examine, write_table
 from echofm_core.phantom.scanners import ECHONET, Scanner
 from echofm_core.phantom.views import View
-from echofm_core.phantom.writers.video import NO_VIDEO, write_avi
-from echofm_core.runtime.console import Meter
+from echofm_core.phantom.writers.files import NO_VIDEO, write_avi
 
 EF_MEAN, EF_SD = 56.0, 13.0
 #: Frames a second: mostly 50, as published.
@@ -24,30 +23,26 @@ LARGE = "0X234005774F4CB5CD"
 DISCS = 20
 
 
-def write(folder: Path, patients: int, seed: int, errors: bool, meter: Meter | None) -> Path:
+def write(site: Institution) -> Path:
     """Write ``EchoNet-Dynamic/`` with its truth and planted errors beside it; returns the root."""
-    root = folder / "EchoNet-Dynamic"
+    root = site.folder / "EchoNet-Dynamic"
     (root / "Videos").mkdir(parents=True)
-    place = Institution("echonet_dynamic", seed)
-    files: list[dict[str, object]] = []
-    tracings: list[dict[str, object]] = []
-    for patient in range(patients):
-        rng = place.rng(patient, "patient")
+    files: Rows = []
+    tracings: Rows = []
+    for patient, rng in site.each():
         name = f"0X{int(rng.integers(2**63)):016X}"
         scanner = replace(ECHONET, fps=FRAME_RATES[int(rng.integers(len(FRAME_RATES)))])
         exam = _record(scanner, rng)
         split = "TEST" if patient % 4 == 3 else ("VAL" if patient % 16 == 5 else "TRAIN")
-        files.append(_add_video(root, place, name, exam, split))
+        files.append(_add_video(root, site, name, exam, split))
         filling = np.array([moment.filling for moment in exam.clip.moments])
         for frame in (int(filling.argmax()), int(filling.argmin())):
             tracings += trace(f"{name}.avi", frame, exam)
-        if meter:
-            meter.advance()
-    if errors and patients:
-        _plant(root, place, files, tracings)
+    if site.errors:
+        _plant(root, site, files, tracings)
     write_table(root / "FileList.csv", files)
     write_table(root / "VolumeTracings.csv", tracings)
-    return place.close(root)
+    return site.close(root)
 
 
 def _record(scanner: Scanner, rng: np.random.Generator) -> Exam:
@@ -58,11 +53,11 @@ def _record(scanner: Scanner, rng: np.random.Generator) -> Exam:
 
 
 def _add_video(
-    root: Path, place: Institution, name: str, exam: Exam, split: str
+    root: Path, site: Institution, name: str, exam: Exam, split: str
 ) -> dict[str, object]:
     """Write a video and its truth; returns its row of FileList.csv."""
     write_avi(root / "Videos" / f"{name}.avi", exam.clip.frames, exam.scanner.fps)
-    place.truth.append(exam.truth(name))
+    site.truth.append(exam.truth(name))
     return {
         "FileName": name,
         "EF": exam.heart.ef,
@@ -76,7 +71,7 @@ def _add_video(
     }
 
 
-def trace(name: str, frame: int, exam: Exam) -> list[dict[str, object]]:
+def trace(name: str, frame: int, exam: Exam) -> Rows:
     """An expert's tracing: the long axis, then discs across it from apex to base, in pixels."""
     now, scanner = exam.clip.moments[frame], exam.scanner
     depth = np.linspace(0, now.length, DISCS + 2, dtype=np.float32)[1:-1]
@@ -102,13 +97,13 @@ def trace(name: str, frame: int, exam: Exam) -> list[dict[str, object]]:
 
 def _plant(
     root: Path,
-    place: Institution,
-    files: list[dict[str, object]],
-    tracings: list[dict[str, object]],
+    site: Institution,
+    files: Rows,
+    tracings: Rows,
 ) -> None:
     """A sample of the published set's known errors, and three kinds of damage."""
     names = [str(row["FileName"]) for row in files]
-    _plant_tracings(place, tracings)
+    _plant_tracings(site, tracings)
     template = dict(files[0])
     for kind, name in (
         ("missing_file", "0X000000000000000A"),
@@ -116,46 +111,44 @@ def _plant(
         ("undecodable", "0X000000000000000C"),
     ):
         files.append({**template, "FileName": name, "Split": "TRAIN"})
-        place.plant(kind, f"Videos/{name}.avi")
+        site.plant(kind, f"Videos/{name}.avi")
     (root / "Videos/0X000000000000000B.avi").touch()
     (root / "Videos/0X000000000000000C.avi").write_bytes(NO_VIDEO)
-    place.plant("video_without_tracing", "Videos/0X000000000000000C.avi")
-    _plant_videos(root, place, files, template)
+    site.plant("video_without_tracing", "Videos/0X000000000000000C.avi")
+    _plant_videos(root, site, files, template)
     if len(names) > 2:
         video = root / f"Videos/{names[2]}.avi"
         whole = video.read_bytes()
         video.write_bytes(whole[: len(whole) * 2 // 3])
-        place.plant("truncated_clip", f"Videos/{names[2]}.avi")
+        site.plant("truncated_clip", f"Videos/{names[2]}.avi")
     large = replace(ECHONET, height=768, width=1024, apex=(512, 40), radius=700, fps=30)
-    files.append(_add_video(root, place, LARGE, _record(large, place.rng(0, "large")), "TRAIN"))
+    files.append(_add_video(root, site, LARGE, _record(large, site.rng(0, "large")), "TRAIN"))
     for kind in ("odd_size", "video_without_tracing"):
-        place.plant(kind, f"Videos/{LARGE}.avi")
+        site.plant(kind, f"Videos/{LARGE}.avi")
 
 
-def _plant_videos(
-    root: Path, place: Institution, files: list[dict[str, object]], template: dict[str, object]
-) -> None:
+def _plant_videos(root: Path, site: Institution, files: Rows, template: dict[str, object]) -> None:
     """The same picture under two names, and an EF that its volumes do not give."""
     first = (root / f"Videos/{template['FileName']}.avi").read_bytes()
     again, wrong = "0X000000000000000D", "0X000000000000000E"
     (root / f"Videos/{again}.avi").write_bytes(first)
     files.append({**template, "FileName": again, "Split": "TRAIN"})
-    row = _add_video(root, place, wrong, _record(ECHONET, place.rng(0, "wrong")), "TRAIN")
-    place.truth.pop()
+    row = _add_video(root, site, wrong, _record(ECHONET, site.rng(0, "wrong")), "TRAIN")
+    site.truth.pop()
     files.append({**row, "EF": float(str(row["EF"])) / 2})
-    place.plant("duplicate_content", f"Videos/{again}.avi")
-    place.plant("ef_disagrees", f"Videos/{wrong}.avi")
+    site.plant("duplicate_content", f"Videos/{again}.avi")
+    site.plant("ef_disagrees", f"Videos/{wrong}.avi")
     for name in (again, wrong):
-        place.plant("video_without_tracing", f"Videos/{name}.avi")
+        site.plant("video_without_tracing", f"Videos/{name}.avi")
 
 
-def _plant_tracings(place: Institution, tracings: list[dict[str, object]]) -> None:
+def _plant_tracings(site: Institution, tracings: Rows) -> None:
     """Whole tracings of nobody and of two observers, and a point beside the picture."""
     tracings.append({**tracings[0], "FileName": "0X4F8859C8AB4DA9CB.avi"})
-    place.plant("tracing_without_video", "Videos/0X4F8859C8AB4DA9CB.avi")
+    site.plant("tracing_without_video", "Videos/0X4F8859C8AB4DA9CB.avi")
     twice = tracings[: DISCS + 1]
     tracings += twice
-    place.plant("odd_tracing_rows", f"Videos/{twice[0]['FileName']}")
+    site.plant("odd_tracing_rows", f"Videos/{twice[0]['FileName']}")
     outside = tracings[2 * (DISCS + 1) if len(tracings) > 4 * (DISCS + 1) else 5]
     outside["X1"] = -4.1
-    place.plant("tracing_outside_frame", f"Videos/{outside['FileName']}")
+    site.plant("tracing_outside_frame", f"Videos/{outside['FileName']}")

@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echofm_core.phantom.heart import Heart, draw_heart
-from echofm_core.phantom.patients import Institution, examine, write_table
+from echofm_core.phantom.patients import Institution, Rows, examine, write_table
 from echofm_core.phantom.scanners import ECHONET
 from echofm_core.phantom.views import View
-from echofm_core.phantom.writers.video import write_avi
-from echofm_core.runtime.console import Meter
+from echofm_core.phantom.writers.files import write_avi
 
 EF_MEAN, EF_SD = 57.0, 11.0
 SCANNER = replace(ECHONET, height=160, width=216, apex=(108, 8), radius=146, fps=40, gain=1)
@@ -21,36 +20,33 @@ BATCHES, FRAMES = 4, 52
 SPLITS = ("train", "train", "train", "test", "train", "val")
 
 
-def write(folder: Path, patients: int, seed: int, errors: bool, meter: Meter | None) -> Path:
+def write(site: Institution) -> Path:
     """Write ``EchoNet-LVH/``; returns the root."""
-    root = folder / "EchoNet-LVH"
+    root = site.folder / "EchoNet-LVH"
     for batch in range(BATCHES):
         (root / f"Batch{batch + 1}").mkdir(parents=True)
-    place, rows = Institution("echonet_lvh", seed), []
-    for patient in range(patients):
-        rng = place.rng(patient, "patient")
+    rows: Rows = []
+    for patient, rng in site.each():
         heart = draw_heart(rng, EF_MEAN, EF_SD)
         exam = examine(heart, View.PLAX, SCANNER, FRAMES, rng)
         name = f"0X{int(rng.integers(2**63)):016X}"
         write_avi(_path(root, patient, name), exam.clip.frames, SCANNER.fps)
-        place.truth.append(exam.truth(name))
+        site.truth.append(exam.truth(name))
         rows += _rows(name, heart, SPLITS[patient % len(SPLITS)])
-        if meter:
-            meter.advance()
-    if errors and patients:
-        _plant(root, place, rows)
+    if site.errors:
+        _plant(root, site, rows)
     for number, row in enumerate(rows):
         row[""] = number
     columns = ("", *(name for name in rows[0] if name)) if rows else ()
     write_table(root / "MeasurementsList.csv", rows, columns)
-    return place.close(root)
+    return site.close(root)
 
 
 def _path(root: Path, patient: int, name: str) -> Path:
     return root / f"Batch{1 + patient % BATCHES}" / f"{name}.avi"
 
 
-def _rows(name: str, heart: Heart, split: str) -> list[dict[str, object]]:
+def _rows(name: str, heart: Heart, split: str) -> Rows:
     """Septum and posterior wall in diastole, cm, between two points."""
     return [
         {
@@ -73,9 +69,9 @@ def _rows(name: str, heart: Heart, split: str) -> list[dict[str, object]]:
     ]
 
 
-def _plant(root: Path, place: Institution, rows: list[dict[str, object]]) -> None:
+def _plant(root: Path, site: Institution, rows: Rows) -> None:
     """One name in two batches, one video in two splits, one that stands still, and no file."""
-    rng = place.rng(0, "planted")
+    rng = site.rng(0, "planted")
     heart = draw_heart(rng, EF_MEAN, EF_SD)
 
     def frames() -> NDArray[np.uint8]:
@@ -83,17 +79,17 @@ def _plant(root: Path, place: Institution, rows: list[dict[str, object]]) -> Non
 
     first = str(rows[0]["HashedFileName"])
     write_avi(root / "Batch4" / f"{first}.avi", frames(), SCANNER.fps)
-    place.plant("duplicate_file", f"Batch4/{first}.avi")
+    site.plant("duplicate_file", f"Batch4/{first}.avi")
     rows += _rows("0X00000000000000A0", heart, "train")
-    place.plant("missing_file", "0X00000000000000A0.avi")
+    site.plant("missing_file", "0X00000000000000A0.avi")
     torn = _rows("0X00000000000000A1", heart, "train")
     torn[1]["split"] = "test"
     rows += torn
     write_avi(root / "Batch1/0X00000000000000A1.avi", frames(), SCANNER.fps)
-    place.plant("patient_in_two_splits", "0X00000000000000A1")
+    site.plant("patient_in_two_splits", "0X00000000000000A1")
     rows += _rows("0X00000000000000A2", heart, "train")
     still = np.repeat(frames()[:1], FRAMES, axis=0)
     write_avi(root / "Batch2/0X00000000000000A2.avi", still, SCANNER.fps)
-    place.plant("frozen_clip", "Batch2/0X00000000000000A2.avi")
+    site.plant("frozen_clip", "Batch2/0X00000000000000A2.avi")
     write_avi(root / "Batch3/0X00000000000000A3.avi", frames(), SCANNER.fps)
-    place.plant("unlisted_file", "Batch3/0X00000000000000A3.avi")
+    site.plant("unlisted_file", "Batch3/0X00000000000000A3.avi")

@@ -6,11 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from echofm_core.phantom.heart import draw_heart
-from echofm_core.phantom.patients import Exam, Institution, examine, write_table
+from echofm_core.phantom.patients import Exam, Institution, Rows, examine, write_table
 from echofm_core.phantom.scanners import ECHONET
 from echofm_core.phantom.views import View
-from echofm_core.phantom.writers.video import NO_VIDEO, write_avi
-from echofm_core.runtime.console import Meter
+from echofm_core.phantom.writers.files import NO_VIDEO, write_avi
 
 EF_MEAN, EF_SD = 61.0, 8.0
 VIEWS = {"A4C": View.A4C, "PSAX": View.PSAX_LV}
@@ -18,42 +17,38 @@ VIEWS = {"A4C": View.A4C, "PSAX": View.PSAX_LV}
 SCANNER = replace(ECHONET, depth=13.5, fps=60, gain=3, dynamic_range=56, lateral=1.1)
 FOLDS = 10
 
-Tables = dict[str, list[dict[str, object]]]
+Tables = dict[str, Rows]
 
 
-def write(folder: Path, patients: int, seed: int, errors: bool, meter: Meter | None) -> Path:
+def write(site: Institution) -> Path:
     """Write ``pediatric_echo_avi/pediatric_echo_avi``; returns the root."""
-    root = folder / "pediatric_echo_avi" / "pediatric_echo_avi"
-    place = Institution("echonet_pediatric", seed)
+    root = site.folder / "pediatric_echo_avi" / "pediatric_echo_avi"
     files: Tables = {view: [] for view in VIEWS}
     tracings: Tables = {view: [] for view in VIEWS}
     for view in VIEWS:
         (root / view / "Videos").mkdir(parents=True)
-    for patient in range(patients):
-        rng = place.rng(patient, "patient")
+    for patient, rng in site.each():
         heart = draw_heart(rng, EF_MEAN, EF_SD)
         for number, (view, drawn) in enumerate(VIEWS.items()):
             exam = examine(heart, drawn, SCANNER, int(SCANNER.fps * rng.uniform(1.0, 1.4)), rng)
             name = f"CR32a{patient:04d}-CR32a{7000 + patient:04d}-{number:06d}.avi"
-            row = _add(root, place, view, name, exam, patient)
+            row = _add(root, site, view, name, exam, patient)
             files[view].append(row)
             tracings[view] += _points(name)
-        if meter:
-            meter.advance()
-    if errors and patients:
-        _plant(root, place, files, tracings)
+    if site.errors:
+        _plant(root, site, files, tracings)
     for view in VIEWS:
         write_table(root / view / "FileList.csv", files[view])
         write_table(root / view / "VolumeTracings.csv", tracings[view])
-    return place.close(root)
+    return site.close(root)
 
 
 def _add(
-    root: Path, place: Institution, view: str, name: str, exam: Exam, patient: int
+    root: Path, site: Institution, view: str, name: str, exam: Exam, patient: int
 ) -> dict[str, object]:
     """Write a video and its truth; returns its row."""
     write_avi(root / view / "Videos" / name, exam.clip.frames, exam.scanner.fps)
-    place.truth.append(exam.truth(f"{view}_{name.removesuffix('.avi')}"))
+    site.truth.append(exam.truth(f"{view}_{name.removesuffix('.avi')}"))
     return {
         "FileName": name,
         "EF": exam.heart.ef,
@@ -65,7 +60,7 @@ def _add(
     }
 
 
-def _points(name: str) -> list[dict[str, object]]:
+def _points(name: str) -> Rows:
     """A triangle in two frames: readers only count."""
     return [
         {"FileName": name, "X": x, "Y": y, "Frame": frame}
@@ -74,14 +69,14 @@ def _points(name: str) -> list[dict[str, object]]:
     ]
 
 
-def _plant(root: Path, place: Institution, files: Tables, tracings: Tables) -> None:
+def _plant(root: Path, site: Institution, files: Tables, tracings: Tables) -> None:
     """A child in two folds, a frame that is a word, and files that are amiss."""
     template = dict(files["A4C"][0])
     tracings["A4C"][0]["Frame"] = "No Systolic"
-    place.plant("tracing_without_frame", f"A4C/Videos/{template['FileName']}")
+    site.plant("tracing_without_frame", f"A4C/Videos/{template['FileName']}")
     patient = str(template["FileName"]).partition("-")[0]
     files["PSAX"][0]["Split"] = 5
-    place.plant("patient_in_two_splits", patient)
+    site.plant("patient_in_two_splits", patient)
     for number, kind in enumerate(("missing_file", "undecodable", "unknown_split")):
         name = f"CR99a{number:04d}-CR99a0000-000000.avi"
         row = {**template, "FileName": name, "Split": 4}
@@ -89,10 +84,10 @@ def _plant(root: Path, place: Institution, files: Tables, tracings: Tables) -> N
             (root / "A4C/Videos" / name).write_bytes(NO_VIDEO)
         if kind == "unknown_split":
             row["Split"] = "x"
-            rng = place.rng(0, "planted")
+            rng = site.rng(0, "planted")
             exam = examine(draw_heart(rng, EF_MEAN, EF_SD), View.A4C, SCANNER, 60, rng)
             write_avi(root / "A4C/Videos" / name, exam.clip.frames, SCANNER.fps)
-            place.plant(kind, f"A4C/FileList.csv:{len(files['A4C'])}")
+            site.plant(kind, f"A4C/FileList.csv:{len(files['A4C'])}")
         else:
-            place.plant(kind, f"A4C/Videos/{name}")
+            site.plant(kind, f"A4C/Videos/{name}")
         files["A4C"].append(row)

@@ -11,8 +11,7 @@ from echofm_core.phantom.heart import draw_heart
 from echofm_core.phantom.patients import Institution, examine
 from echofm_core.phantom.scanners import ECHONET
 from echofm_core.phantom.views import View
-from echofm_core.phantom.writers.video import NO_VIDEO, write_avi
-from echofm_core.runtime.console import Meter
+from echofm_core.phantom.writers.files import NO_VIDEO, write_avi
 
 EF_MEAN, EF_SD = 50.0, 12.0
 VIEWS = {"A4C": (View.A4C, "4CH"), "A2C": (View.A2C, "CH2")}
@@ -26,31 +25,27 @@ HEADER = ("ECHO", *(f"SEG{1 + number}" for number in range(SEGMENTS)),
 Sheet = list[list[object]]
 
 
-def write(folder: Path, patients: int, seed: int, errors: bool, meter: Meter | None) -> Path:
+def write(site: Institution) -> Path:
     """Write ``HMC-QU/``; returns the root. Every second patient is infarcted."""
-    root = folder / "HMC-QU"
-    place = Institution("hmc_qu", seed)
+    root = site.folder / "HMC-QU"
     sheets: dict[str, Sheet] = {view: [] for view in VIEWS}
     for view in VIEWS:
         (root / view).mkdir(parents=True)
-    for patient in range(patients):
-        rng = place.rng(patient, "patient")
+    for patient, rng in site.each():
         heart, infarcted = draw_heart(rng, EF_MEAN, EF_SD), patient % 2 == 1
         # Without planted errors, the letter N says nothing: every third has it.
-        marked = not infarcted if errors else patient % 3 == 0
+        marked = not infarcted if site.errors else patient % 3 == 0
         for view, (drawn, word) in VIEWS.items():
             exam = examine(heart, drawn, SCANNER, FRAMES, rng)
             name = f"ES{1 + patient:05d} {'N' if marked else ''}_{word}_1"
             write_avi(root / view / f"{name}.avi", exam.clip.frames, SCANNER.fps)
-            place.truth.append(exam.truth(f"ES{1 + patient:06d}_{view}_1"))
+            site.truth.append(exam.truth(f"ES{1 + patient:06d}_{view}_1"))
             sheets[view].append(_row(name, infarcted))
-        if meter:
-            meter.advance()
-    if errors and patients:
-        _plant(root, place, sheets, patients)
+    if site.errors:
+        _plant(root, site, sheets)
     for view, rows in sheets.items():
         _write_sheet(root / f"{view}.xlsx", rows)
-    return place.close(root)
+    return site.close(root)
 
 
 def _row(name: str, infarcted: bool) -> list[object]:
@@ -69,12 +64,12 @@ def _write_sheet(path: Path, rows: Sheet) -> None:
     book.save(path)
 
 
-def _plant(root: Path, place: Institution, sheets: dict[str, Sheet], patients: int) -> None:
+def _plant(root: Path, site: Institution, sheets: dict[str, Sheet]) -> None:
     """Names that tell, a name of nobody, a black video, no video, and no file."""
-    if patients > 1:
-        place.plant("label_in_name", "A4C/, A2C/")
+    if site.patients > 1:
+        site.plant("label_in_name", "A4C/, A2C/")
     (root / "A4C/export of tuesday.avi").write_bytes(NO_VIDEO)
-    place.plant("stray_file", "A4C/export of tuesday.avi")
+    site.plant("stray_file", "A4C/export of tuesday.avi")
     for kind, name in (
         ("blank_clip", "ES00901_4CH_1"),
         ("undecodable", "ES00902_4CH_1"),
@@ -86,5 +81,5 @@ def _plant(root: Path, place: Institution, sheets: dict[str, Sheet], patients: i
             write_avi(path, black, SCANNER.fps)
         elif kind == "undecodable":
             path.write_bytes(NO_VIDEO)
-        place.plant(kind, f"A4C/{name}" + (".avi" if kind != "missing_file" else ""))
+        site.plant(kind, f"A4C/{name}" + (".avi" if kind != "missing_file" else ""))
         sheets["A4C"].append(_row(name, infarcted=True))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from echofm_core.phantom.heart import Heart
+from echofm_core.phantom.patients import Rows
 
 TABLE, STUDIES = "structured-measurement.csv.gz", "echo-study-list.csv"
 COLUMNS = ("subject_id", "measurement_id", "measurement_datetime", "test_type", "measurement",
@@ -30,7 +31,7 @@ class Exams:
         rows: Of the table of measurements.
     """
 
-    studies: list[dict[str, object]] = field(default_factory=list)
+    studies: Rows = field(default_factory=list)
     rows: list[tuple[object, ...]] = field(default_factory=list)
 
     def list_study(self, subject: int, study: int, when: str, *, examined: bool = True) -> int:

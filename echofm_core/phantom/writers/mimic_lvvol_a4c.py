@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from echofm_core.phantom.heart import draw_heart
-from echofm_core.phantom.overlay import burn_in
-from echofm_core.phantom.patients import Exam, Institution, examine, write_table
+from echofm_core.phantom.patients import Exam, Institution, Rows, examine, write_table
 from echofm_core.phantom.scanners import MIMIC
 from echofm_core.phantom.views import View
 from echofm_core.phantom.writers import dicom
-from echofm_core.runtime.console import Meter
 
 EF_MEAN, EF_SD = 53.0, 14.0
 FRAMES = 44
@@ -18,37 +16,29 @@ FRAMES = 44
 FIRST = (12000000, 92000000)
 
 
-def write(folder: Path, patients: int, seed: int, errors: bool, meter: Meter | None) -> Path:
+def write(site: Institution) -> Path:
     """Write ``mimic-iv-echo-ext-lvvol-a4c/1.0.0``; returns the root."""
-    root = folder / "mimic-iv-echo-ext-lvvol-a4c" / "1.0.0"
+    root = site.folder / "mimic-iv-echo-ext-lvvol-a4c" / "1.0.0"
     (root / "dicom").mkdir(parents=True)
-    place, rows = Institution("mimic_lvvol_a4c", seed), []
-    for patient in range(patients):
-        rng = place.rng(patient, "patient")
+    rows: Rows = []
+    for patient, rng in site.each():
         machine = patient % len(MIMIC)
         exam = examine(draw_heart(rng, EF_MEAN, EF_SD), View.A4C, MIMIC[machine], FRAMES, rng)
         study = FIRST[1] + patient
-        _save(root / f"dicom/{study}.dcm", exam, machine, seed)
-        place.truth.append(exam.truth(f"lvvol_{study}"))
+        _save(root / f"dicom/{study}.dcm", exam, machine, site)
+        site.truth.append(exam.truth(f"lvvol_{study}"))
         rows.append(_row(FIRST[0] + patient, study, exam, machine))
-        if meter:
-            meter.advance()
-    if errors and patients:
-        _plant(root, place, rows, seed)
+    if site.errors:
+        _plant(root, site, rows)
     write_table(root / "FileList.csv", rows)
-    return place.close(root)
+    return site.close(root)
 
 
-def _save(path: Path, exam: Exam, machine: int, seed: int, *, still: bool = False) -> None:
-    clip = exam.clip
-    header = dicom.cine_header(
-        exam.scanner, machine, len(clip.frames), exam.heart.rate, f"{seed} lvvol {path.name}"
-    )
-    colour = burn_in(clip.frames, clip.phases, exam.scanner, machine)
+def _save(path: Path, exam: Exam, machine: int, site: Institution, *, still: bool = False) -> None:
+    header = dicom.exam_header(exam, machine, f"{site.seed} lvvol {path.name}")
     if still:
         dicom.as_still(header)
-        colour = colour[:1]
-    dicom.save_jpeg(path, header, colour)
+    dicom.save_exam(path, header, exam, machine)
 
 
 def _row(patient: int, study: int, exam: Exam, machine: int) -> dict[str, object]:
@@ -76,9 +66,9 @@ def _row(patient: int, study: int, exam: Exam, machine: int) -> dict[str, object
     }
 
 
-def _plant(root: Path, place: Institution, rows: list[dict[str, object]], seed: int) -> None:
+def _plant(root: Path, site: Institution, rows: Rows) -> None:
     """A label by the other method, a wrong length, and files that are amiss."""
-    rng = place.rng(0, "planted")
+    rng = site.rng(0, "planted")
     exam = examine(draw_heart(rng, EF_MEAN, EF_SD), View.A4C, MIMIC[0], 20, rng)
     kinds = ("biplane_label", "frame_count", "still", "missing_file", "undecodable",
              "unlisted_file")  # fmt: skip
@@ -86,7 +76,7 @@ def _plant(root: Path, place: Institution, rows: list[dict[str, object]], seed: 
         study = FIRST[1] + 900000 + number
         path = root / f"dicom/{study}.dcm"
         row = _row(FIRST[0] + 900000 + number, study, exam, 0)
-        place.plant(kind, f"dicom/{study}.dcm")
+        site.plant(kind, f"dicom/{study}.dcm")
         # Not the same picture under several names: that would be one more error.
         exam = examine(exam.heart, View.A4C, MIMIC[0], 20, rng)
         if kind == "biplane_label":
@@ -97,6 +87,6 @@ def _plant(root: Path, place: Institution, rows: list[dict[str, object]], seed: 
         if kind == "undecodable":
             path.write_bytes(b"\0" * 128 + b"DICM" + bytes(range(256)))
         elif kind != "missing_file":
-            _save(path, exam, 0, seed, still=kind == "still")
+            _save(path, exam, 0, site, still=kind == "still")
         if kind != "unlisted_file":
             rows.append(row)

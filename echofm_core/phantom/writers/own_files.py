@@ -7,13 +7,11 @@ from pathlib import Path
 
 from echofm_core.data.pseudonym import pseudonym
 from echofm_core.phantom.heart import draw_heart
-from echofm_core.phantom.overlay import burn_in
-from echofm_core.phantom.patients import Exam, Institution, examine, write_table
+from echofm_core.phantom.patients import Exam, Institution, Rows, examine, write_table
 from echofm_core.phantom.scanners import MIMIC
 from echofm_core.phantom.views import View
 from echofm_core.phantom.writers import dicom
-from echofm_core.phantom.writers.video import NO_VIDEO, write_avi
-from echofm_core.runtime.console import Meter
+from echofm_core.phantom.writers.files import NO_VIDEO, write_avi
 
 DATASET = "phantom_infirmary"
 EF_MEAN, EF_SD = 52.0, 13.0
@@ -38,27 +36,24 @@ PLAX = ["long axis"]
 """
 
 
-def write(folder: Path, patients: int, seed: int, errors: bool, meter: Meter | None) -> Path:
+def write(site: Institution) -> Path:
     """Write ``hospital-export/``; returns the root. People, names and numbers are invented."""
-    root = folder / "hospital-export"
+    root = site.folder / "hospital-export"
     (root / "cines").mkdir(parents=True)
-    secret = hashlib.sha256(f"phantom {seed}".encode()).digest()
+    secret = hashlib.sha256(f"phantom {site.seed}".encode()).digest()
     (root / "site.secret").write_text(secret.hex() + "\n", encoding="ascii")
     (root / "echofm.toml").write_text(MAPPING, encoding="utf-8")
-    place, rows = Institution("own_files", seed), []
-    for patient in range(patients):
-        rng = place.rng(patient, "patient")
+    rows: Rows = []
+    for patient, rng in site.each():
         machine = patient % len(MIMIC)
         exam = examine(draw_heart(rng, EF_MEAN, EF_SD), View.A4C, MIMIC[machine], FRAMES, rng)
-        row = _add(root, patient, exam, machine, seed)
-        place.truth.append(exam.truth(_clip(secret, str(row["File"]))))
+        row = _add(root, patient, exam, machine, site.seed)
+        site.truth.append(exam.truth(_clip(secret, str(row["File"]))))
         rows.append(row)
-        if meter:
-            meter.advance()
-    if errors and patients:
-        _plant(root, place, rows, secret)
+    if site.errors:
+        _plant(root, site, rows, secret)
     write_table(root / "export.csv", rows)
-    return place.close(root)
+    return site.close(root)
 
 
 def _clip(secret: bytes, relative: str) -> str:
@@ -68,17 +63,14 @@ def _clip(secret: bytes, relative: str) -> str:
 
 def _add(root: Path, patient: int, exam: Exam, machine: int, seed: int) -> dict[str, object]:
     """Write a DICOM cine, for every third patient an AVI; returns its row."""
-    clip, video = exam.clip, patient % 3 == 2
+    video = patient % 3 == 2
     relative = f"cines/{patient:04d}.{'avi' if video else 'dcm'}"
-    header = dicom.cine_header(
-        exam.scanner, machine, len(clip.frames), exam.heart.rate, f"{seed} own {patient}"
-    )
+    header = dicom.exam_header(exam, machine, f"{seed} own {patient}")
     dicom.identify(header, patient)
     if video:
-        write_avi(root / relative, clip.frames, exam.scanner.fps)
+        write_avi(root / relative, exam.clip.frames, exam.scanner.fps)
     else:
-        colour = burn_in(clip.frames, clip.phases, exam.scanner, machine)
-        dicom.save_jpeg(root / relative, header, colour)
+        dicom.save_exam(root / relative, header, exam, machine)
     return {
         "File": relative,
         "MRN": header.PatientID,
@@ -90,9 +82,9 @@ def _add(root: Path, patient: int, exam: Exam, machine: int, seed: int) -> dict[
     }
 
 
-def _plant(root: Path, place: Institution, rows: list[dict[str, object]], secret: bytes) -> None:
+def _plant(root: Path, site: Institution, rows: Rows, secret: bytes) -> None:
     """A word and a label that are not known, and files that are amiss."""
-    rng = place.rng(0, "planted")
+    rng = site.rng(0, "planted")
     template, heart = dict(rows[0]), draw_heart(rng, EF_MEAN, EF_SD)
     kinds = ("unknown_view", "label_out_of_range", "missing_file", "empty_file", "undecodable",
              "stray_file", "unlisted_file")  # fmt: skip
@@ -111,4 +103,4 @@ def _plant(root: Path, place: Institution, rows: list[dict[str, object]], secret
             row["EF (%)"] = "550"
         if kind != "unlisted_file":
             rows.append(row)
-        place.plant(kind, _clip(secret, relative))
+        site.plant(kind, _clip(secret, relative))

@@ -9,10 +9,9 @@ import numpy as np
 from PIL import Image
 
 from echofm_core.phantom.heart import Heart, draw_heart
-from echofm_core.phantom.patients import Exam, Institution, examine, write_table
+from echofm_core.phantom.patients import Exam, Institution, Rows, examine, write_table
 from echofm_core.phantom.scanners import TMED
 from echofm_core.phantom.views import View
-from echofm_core.runtime.console import Meter
 
 EF_MEAN, EF_SD = 58.0, 9.0
 #: Published names of the grades, and shares that follow the published 126/171/301 studies.
@@ -34,58 +33,47 @@ SET, VIEW_SET = "view_and_diagnosis_labeled_set", "view_labeled_set"
 
 @dataclass(slots=True)
 class _Tables:
-    labels: list[dict[str, object]] = field(default_factory=list)
-    labelled: list[dict[str, object]] = field(default_factory=list)
-    unlabelled: list[dict[str, object]] = field(default_factory=list)
+    labels: Rows = field(default_factory=list)
+    labelled: Rows = field(default_factory=list)
+    unlabelled: Rows = field(default_factory=list)
 
     def add(self, key: str, view: str, diagnosis: str, folder: str, split: str) -> None:
         """Enter one image in the tables that know it."""
         row: dict[str, object] = {
-            "query_key": key,
-            "view_label": view,
-            "diagnosis_label": diagnosis,
-        }
+            "query_key": key, "view_label": view, "diagnosis_label": diagnosis,
+        }  # fmt: skip
         if split != "unlabeled":
             self.labels.append(row)
+        splits = dict.fromkeys(("view_classifier_split", "diagnosis_classifier_split"), split)
         rows = self.unlabelled if split == "unlabeled" else self.labelled
-        rows.append(
-            {
-                **row,
-                "SourceFolder": folder,
-                "view_classifier_split": split,
-                "diagnosis_classifier_split": split,
-            }
-        )
+        rows.append({**row, "SourceFolder": folder, **splits})
 
 
-def write(folder: Path, patients: int, seed: int, errors: bool, meter: Meter | None) -> Path:
+def write(site: Institution) -> Path:
     """Write ``approved_users_only/`` with its truth and planted errors; returns the root."""
-    root = folder / "approved_users_only"
+    root = site.folder / "approved_users_only"
     for part in ("labeled", "unlabeled"):
         (root / SET / part).mkdir(parents=True)
-    place, tables = Institution("tmed2", seed), _Tables()
-    for patient in range(patients):
-        rng = place.rng(patient, "patient")
+    tables = _Tables()
+    for patient, rng in site.each():
         grade = int(rng.choice(len(GRADES), p=GRADE_SHARES))
         heart = draw_heart(rng, EF_MEAN, EF_SD, grade)
         split = "test" if patient % 4 == 3 else ("val" if patient % 16 == 5 else "train")
         for study in range(1, 3 if patient == TWICE else 2):
-            _write_study(root, place, tables, f"{1000 + patient}s{study}", heart, split, rng)
-        if meter:
-            meter.advance()
-    if errors and patients:
-        _plant(root, place, tables)
+            _write_study(root, site, tables, f"{1000 + patient}s{study}", heart, split, rng)
+    if site.errors:
+        _plant(root, site, tables)
     write_table(root / "labels_per_image.csv", tables.labels)
     for fold in range(3):
         stem = f"DEV479/TMED2_fold{fold}"
         write_table(root / f"{stem}_labeledpart.csv", tables.labelled)
         write_table(root / f"{stem}_unlabeledpart.csv", tables.unlabelled)
-    return place.close(root)
+    return site.close(root)
 
 
 def _write_study(
     root: Path,
-    place: Institution,
+    site: Institution,
     tables: _Tables,
     name: str,
     heart: Heart,
@@ -98,7 +86,7 @@ def _write_study(
         key = f"{name}_{number}.png"
         _save(root / SET / "labeled" / key, exam)
         tables.add(key, label, GRADES[heart.as_grade], f"{SET}/labeled", split)
-        place.truth.append({**exam.truth(key), "study": name})
+        site.truth.append({**exam.truth(key), "study": name})
     key = f"{name}_{len(IMAGES)}.png"
     _save(root / SET / "unlabeled" / key, examine(heart, View.PLAX, TMED, 1, rng))
     tables.add(key, "Unlabeled", GRADES[heart.as_grade], f"{SET}/unlabeled", "unlabeled")
@@ -108,19 +96,19 @@ def _save(path: Path, exam: Exam) -> None:
     Image.fromarray(exam.clip.frames[0]).save(path)
 
 
-def _plant(root: Path, place: Institution, tables: _Tables) -> None:
+def _plant(root: Path, site: Institution, tables: _Tables) -> None:
     """A slash that would leave the root, what is no picture, and a study without a diagnosis."""
     images = root / SET / "labeled"
     tables.labelled[0]["SourceFolder"] = f"/{SET}/labeled"
-    place.plant("leading_slash", "TMED2_fold0_labeledpart.csv:0")
+    site.plant("leading_slash", "TMED2_fold0_labeledpart.csv:0")
     (images / "Thumbs.db").write_bytes(b"not a picture")
-    place.plant("stray_file", f"{SET}/labeled/Thumbs.db")
+    site.plant("stray_file", f"{SET}/labeled/Thumbs.db")
     broken = str(tables.labels[0]["query_key"])
     (images / broken).write_bytes((images / broken).read_bytes()[:60])
-    place.plant("undecodable", broken)
+    site.plant("undecodable", broken)
     views = root / VIEW_SET / "labeled"
     views.mkdir(parents=True)
-    rng = place.rng(0, "view_only")
+    rng = site.rng(0, "view_only")
     heart = draw_heart(rng, EF_MEAN, EF_SD)
     for number in range(8):
         key = f"9999s1_{number}.png"

@@ -5,7 +5,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 
-from echofm_core.phantom.writers.nifti import write_nifti
+from echofm_core.phantom.writers.files import write_nifti
 
 
 def test_bytes_are_those_of_nibabel(tmp_path: Path) -> None:
