@@ -43,6 +43,15 @@ AS_CLASSES = ("none", "early", "significant")
 AS_CLASS_OF_GRADE = (0, 1, 1, 2, 2)
 #: Views a manifest may name; the label of the task ``view`` is the index.
 VIEWS = ("A4C", "A2C", "PLAX", "PSAX", "OTHER")
+#: Class names of each task that has classes, in the order of their labels.
+CLASS_NAMES: Mapping[Task, tuple[str, ...]] = MappingProxyType(
+    {
+        Task.REDUCED_EF: ("not reduced", "reduced"),
+        Task.AS_GRADE: AS_GRADES,
+        Task.AS_CLASS: AS_CLASSES,
+        Task.VIEW: VIEWS,
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

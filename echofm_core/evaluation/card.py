@@ -10,7 +10,7 @@ import pandas as pd
 
 from echofm_core.data.windows import MEAN, SD
 from echofm_core.evaluation.config import EvaluationConfig
-from echofm_core.evaluation.tables import site_by_model
+from echofm_core.evaluation.score_table import FEW, ScoreTable
 from echofm_core.plan.document import Plan
 from echofm_core.runtime.files import write_whole
 
@@ -77,6 +77,26 @@ def _privacy(spent: Sequence[dict[str, Any]]) -> str:
     if not spent:
         return "No differential privacy was applied."
     return _markdown(pd.DataFrame(spent))
+
+
+def site_by_model(scores: pd.DataFrame, few: int = FEW) -> pd.DataFrame:
+    """The scores as a frame.
+
+    Args:
+        scores: Columns model, site, task, metric, value, low, high, patients.
+        few: Test patients below which a site is not judged.
+
+    Returns:
+        One row a model, columns (site, metric), cells ``value [low, high]``, ``value (n 7, too
+        few to judge)`` or ``n/a``.
+    """
+    table = ScoreTable(scores, few)
+    columns = [(site, metric) for site in table.sites for metric in table.metrics]
+    rows = [[str(table.cell(model, *column)) for column in columns] for model in table.models]
+    names = pd.MultiIndex.from_tuples(
+        [(site, metric.title) for site, metric in columns], names=["site", "metric"]
+    )
+    return pd.DataFrame(rows, index=pd.Index(table.models, name="model"), columns=names)
 
 
 def _markdown(table: pd.DataFrame) -> str:

@@ -17,7 +17,7 @@ from scipy.special import ndtr
 
 from echofm_core.data.people import people
 from echofm_core.data.windows import ClipWindows
-from echofm_core.evaluation.cells import LEAST_PATIENTS
+from echofm_core.evaluation.score_table import LEAST_PATIENTS
 from echofm_core.runtime.randomness import stream
 from echofm_core.tasks import TASKS, Task, TaskKind
 from echofm_core.training.config import FinetuneConfig

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
-from echofm_core.evaluation.cells import Cell, cell, sites_with_labels
-from echofm_core.evaluation.headline import Headline, headline_of
 from echofm_core.evaluation.model_names import (
     FLOOR,
     LEAVE_ONE_OUT,
     LOCAL,
     POOLED,
-    model_order,
     model_title,
 )
 from echofm_core.evaluation.paired import PAIRED_COLUMNS, Finding
+from echofm_core.evaluation.reported import ReportedMetric, reported_metric
 from echofm_core.evaluation.score import ALL_SITES
+from echofm_core.evaluation.score_table import Cell, ScoreTable
 
 #: The rival that is another model at each site.
 BEST_SITE = "best"
@@ -35,7 +34,7 @@ RIVALS = {
 class Comparison:
     """A row of the paired table: the first model minus its rival at a site."""
 
-    headline: Headline
+    metric: ReportedMetric
     model: str
     rival: str
     site: str
@@ -48,22 +47,22 @@ class Comparison:
     @property
     def difference(self) -> str:
         """``-0.91 [-1.33, -0.50]``: one decimal more than the values have."""
-        digits = self.headline.digits + 1
+        digits = self.metric.digits + 1
         value, low, high = (f"{x:+z.{digits}f}" for x in (self.value, self.low, self.high))
         return f"{value} [{low}, {high}]"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Level:
-    """How a model does in one headline metric over the sites that can be judged.
+    """How a model does in one metric over the sites that can be judged.
 
     Attributes:
-        headline: The metric.
+        metric: Which.
         sites: Site -> its value, of sites with enough patients.
         few: Site -> its value, of the others.
     """
 
-    headline: Headline
+    metric: ReportedMetric
     sites: dict[str, Cell]
     few: dict[str, Cell]
 
@@ -75,7 +74,7 @@ class Level:
     @property
     def worst(self) -> str:
         """The site where the model does worst."""
-        sign = -1 if self.headline.lower_is_better else 1
+        sign = -1 if self.metric.lower_is_better else 1
         return min(self.sites, key=lambda site: sign * self.sites[site].value)
 
     @property
@@ -87,68 +86,58 @@ class Level:
 
 def comparisons(paired: pd.DataFrame) -> list[Comparison]:
     """The rows of a paired table, in its order."""
-    found = []
-    for row in paired[list(PAIRED_COLUMNS)].to_dict("records"):
-        item = headline_of(row["task"], row["metric"])
-        if item is not None:
-            values = {name: row[name] for name in ("model", "rival", "site", "value", "low")}
-            finding = Finding(row["finding"])
-            patients = int(row["patients"])
-            found.append(
-                Comparison(
-                    headline=item, high=row["high"], patients=patients, finding=finding, **values
-                )
-            )
-    return found
+    return [
+        Comparison(
+            metric=metric,
+            patients=int(row["patients"]),
+            finding=Finding(row["finding"]),
+            **{name: row[name] for name in ("model", "rival", "site", "value", "low", "high")},
+        )
+        for row in paired[list(PAIRED_COLUMNS)].to_dict("records")
+        if (metric := reported_metric(row["task"], row["metric"]))
+    ]
 
 
-def level(scores: pd.DataFrame, model: str, headline: Headline, few: int) -> Level:
+def level(table: ScoreTable, model: str, metric: ReportedMetric) -> Level:
     """A model's values at the sites where it was tested."""
-    cells = {
-        site: cell(scores, model, site, headline, few)
-        for site in sites_with_labels(scores, headline)
-        if site != ALL_SITES
-    }
-    there = {site: found for site, found in cells.items() if not found.reason}
+    sites = (site for site in table.sites_with_labels(metric) if site != ALL_SITES)
+    cells = {site: table.cell(model, site, metric) for site in sites}
     return Level(
-        headline=headline,
-        sites={site: found for site, found in there.items() if not found.few},
-        few={site: found for site, found in there.items() if found.few},
+        metric=metric,
+        sites={site: found for site, found in cells.items() if found.judged},
+        few={site: found for site, found in cells.items() if found.few},
     )
 
 
-def main_model(models: Iterable[str]) -> str:
-    """The model that a run is about: the federated one, else the first."""
-    return model_order(models)[0]
-
-
 def against(
-    rival: str, scores: pd.DataFrame, found: Sequence[Comparison], headline: Headline, few: int
+    rival: str, table: ScoreTable, found: Sequence[Comparison], metric: ReportedMetric
 ) -> list[Comparison]:
     """The run's own model against a rival of :data:`RIVALS`, over all sites first.
 
+    Its own model is the first of the table: the federated one, or the only one.
     The best single site is the best of all ``local:`` models on each test set.
     """
-    own = main_model(scores["model"])
-    mine = [item for item in found if item.headline == headline and item.model == own]
+    mine = [item for item in found if item.metric == metric and item.model == table.models[0]]
     if rival != BEST_SITE:
         mine = [item for item in mine if item.rival == rival]
     else:
-        best = {site: best_site(scores, site, headline, few) for site in {x.site for x in mine}}
+        best = {site: best_site(table, site, metric) for site in {x.site for x in mine}}
         mine = [item for item in mine if item.rival == best[item.site]]
     return sorted(mine, key=lambda item: (item.site != ALL_SITES, item.site))
 
 
-def best_site(scores: pd.DataFrame, site: str, headline: Headline, few: int) -> str:
+def best_site(table: ScoreTable, site: str, metric: ReportedMetric) -> str:
     """The ``local:`` model that does best on a test set; empty without any."""
-    names = [name for name in model_order(scores["model"]) if name.startswith(LOCAL)]
-    cells = {name: cell(scores, name, site, headline, few) for name in names}
+    names = [name for name in table.models if name.startswith(LOCAL)]
+    cells = {name: table.cell(name, site, metric) for name in names}
     values = {name: found.value for name, found in cells.items() if not found.reason}
-    sign = 1 if headline.lower_is_better else -1
+    sign = 1 if metric.lower_is_better else -1
     return min(values, key=lambda name: sign * values[name], default="")
 
 
-def not_above_floor(found: Sequence[Comparison], headline: Headline, own: str) -> list[Comparison]:
+def not_above_floor(
+    found: Sequence[Comparison], metric: ReportedMetric, own: str
+) -> list[Comparison]:
     """Where networks other than the run's own model are not better than what needs none.
 
     Over all sites where they were compared there, else at each site; a site alone at its own.
@@ -156,7 +145,7 @@ def not_above_floor(found: Sequence[Comparison], headline: Headline, own: str) -
     rows = [
         item
         for item in found
-        if item.headline == headline and item.rival == FLOOR and item.model != own
+        if item.metric == metric and item.rival == FLOOR and item.model != own
     ]
     whole = {item.model for item in rows if item.site == ALL_SITES}
     return [

@@ -93,8 +93,10 @@ def binary_metrics(
         probability: (N,) of the positive class.
         weights: (R, N).
     """
-    said = probability >= DECISION
-    cells = np.stack([positive & said, ~positive & said, positive & ~said, ~positive & ~said])
+    predicted = probability >= DECISION
+    cells = np.stack(
+        [positive & predicted, ~positive & predicted, positive & ~predicted, ~positive & ~predicted]
+    )
     tp, fp, fn, tn = (weights @ cells.T.astype(np.float64)).T
     total = tp + fp + fn + tn
     prevalence = ratio(tp + fn, total)
@@ -132,21 +134,21 @@ def multiclass_metrics(
         (mean over classes in truth or prediction), ``accuracy``, and the kappa.
     """
     classes = probability.shape[1]
-    said = probability.argmax(axis=1)
-    one_hot = np.eye(classes * classes)[truth * classes + said]
+    predicted = probability.argmax(axis=1)
+    one_hot = np.eye(classes * classes)[truth * classes + predicted]
     table = (weights @ one_hot).reshape(-1, classes, classes)  # (R, truth, prediction)
     hits = np.diagonal(table, axis1=1, axis2=2)
-    of_truth, of_said = table.sum(axis=2), table.sum(axis=1)
+    of_truth, of_predicted = table.sum(axis=2), table.sum(axis=1)
     total = table.sum(axis=(1, 2))
     each = [auc(truth == c, probability[:, c], weights) for c in range(classes)]
     values = {
         "macro_auc": _mean_of_defined(np.stack(each, axis=1)),
-        "macro_f1": _mean_of_defined(ratio(2 * hits, of_truth + of_said)),
+        "macro_f1": _mean_of_defined(ratio(2 * hits, of_truth + of_predicted)),
         "accuracy": ratio(hits.sum(axis=1), total),
     }
     if ordered:
         steps = np.subtract.outer(np.arange(classes), np.arange(classes)) ** 2
-        chance = ratio(of_truth[:, :, None] * of_said[:, None, :], total[:, None, None])
+        chance = ratio(of_truth[:, :, None] * of_predicted[:, None, :], total[:, None, None])
         met, expected = (table * steps).sum(axis=(1, 2)), (chance * steps).sum(axis=(1, 2))
         values["quadratic_kappa"] = 1 - ratio(met, expected)
     return values

@@ -10,9 +10,9 @@ import pandas as pd
 
 from echofm_core.evaluation.compare import compare
 from echofm_core.evaluation.config import EvaluationConfig
-from echofm_core.evaluation.headline import HEADLINES, headline_of
-from echofm_core.evaluation.holm import holm
 from echofm_core.evaluation.model_names import FEDERATED, FLOOR, LOCAL, model_order
+from echofm_core.evaluation.ranking import Floats
+from echofm_core.evaluation.reported import REPORTED, reported_metric
 from echofm_core.evaluation.score import ALL_SITES
 from echofm_core.runtime.randomness import stream
 
@@ -38,9 +38,9 @@ def paired_table(
     seed: int,
     threshold: float,
 ) -> pd.DataFrame:
-    """Every headline comparison of a run.
+    """Every comparison of a run.
 
-    Two questions are asked of each headline metric: how the federated model does against each
+    Two questions are asked of each reported metric: how the federated model does against each
     other one, and whether each network beats what needs none (a site alone: at that site). The
     comparisons of one question and one metric are a family, over all its sites and rivals, and
     Holm's correction holds for it; that also pays for picking the best single site afterwards.
@@ -56,7 +56,7 @@ def paired_table(
         Columns :data:`PAIRED_COLUMNS`. ``p`` is of one comparison, ``p_holm`` of all
         ``comparisons`` of its family; ``finding`` is at the level of ``p_holm``.
     """
-    wanted = {item.task.value for item in HEADLINES}
+    wanted = {item.task.value for item in REPORTED}
     rows = {name: table[table["task"].isin(wanted)] for name, table in predictions.items()}
     parts = [pd.DataFrame(columns=list(PAIRED_COLUMNS))]
     for model, rival in _pairs(rows):
@@ -79,7 +79,7 @@ def _pairs(predictions: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, str]]
 
 
 def judged(table: pd.DataFrame, config: EvaluationConfig) -> pd.DataFrame:
-    """Comparisons of headline metrics on enough patients, after Holm's correction.
+    """Comparisons of reported metrics on enough patients, after Holm's correction.
 
     For a run between hospitals, from comparisons that each site made at home.
 
@@ -90,9 +90,9 @@ def judged(table: pd.DataFrame, config: EvaluationConfig) -> pd.DataFrame:
     Returns:
         As :func:`paired_table`.
     """
-    items = [headline_of(*pair) for pair in zip(table["task"], table["metric"], strict=True)]
-    headline = pd.Series([item is not None for item in items], index=table.index, dtype=bool)
-    table = table[headline & table["p"].notna() & (table["patients"] >= config.min_patients)]
+    items = [reported_metric(*pair) for pair in zip(table["task"], table["metric"], strict=True)]
+    reported = pd.Series([item is not None for item in items], index=table.index, dtype=bool)
+    table = table[reported & table["p"].notna() & (table["patients"] >= config.min_patients)]
     parts = []
     for _, family in table.groupby(["task", "metric", table["rival"] == FLOOR], sort=False):
         corrected = holm(family["p"].to_numpy(dtype=np.float64))
@@ -102,6 +102,26 @@ def judged(table: pd.DataFrame, config: EvaluationConfig) -> pd.DataFrame:
     whole = pd.concat(parts)
     findings = [_finding(row, config) for _, row in whole.iterrows()]
     return whole.assign(finding=findings)[list(PAIRED_COLUMNS)].reset_index(drop=True)
+
+
+def holm(p: Floats) -> Floats:
+    """Adjusted p-values: rejecting those below alpha errs with probability alpha at most, in all.
+
+    The k-th smallest of m is multiplied by m - k + 1; none may fall below a smaller one's.
+
+    Args:
+        p: (M,) of the comparisons of one family, in [0, 1].
+
+    Returns:
+        (M,) in the same order, at most 1.
+
+    Source: Holm, Scandinavian Journal of Statistics 1979, 6, 65-70.
+    """
+    order = np.argsort(p, kind="stable")
+    steps = (len(p) - np.arange(len(p))) * p[order]
+    adjusted = np.empty_like(p, dtype=np.float64)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(steps))
+    return adjusted
 
 
 def _whole(table: pd.DataFrame, ours: pd.DataFrame) -> pd.Series:
@@ -117,6 +137,6 @@ def _finding(row: pd.Series, config: EvaluationConfig) -> str:
         return Finding.EQUAL.value
     if row["p_holm"] >= 1 - config.confidence:
         return Finding.UNCLEAR.value
-    item = headline_of(row["task"], row["metric"])
+    item = reported_metric(row["task"], row["metric"])
     better = item is not None and item.better(row["value"], 0)
     return (Finding.BETTER if better else Finding.WORSE).value

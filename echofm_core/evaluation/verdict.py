@@ -9,9 +9,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from echofm_core.evaluation.cells import TOO_FEW, at
 from echofm_core.evaluation.config import EvaluationConfig
-from echofm_core.evaluation.headline import Headline, headlines_of
 from echofm_core.evaluation.judgement import (
     BEST_SITE,
     RIVALS,
@@ -20,12 +18,13 @@ from echofm_core.evaluation.judgement import (
     against,
     comparisons,
     level,
-    main_model,
     not_above_floor,
 )
 from echofm_core.evaluation.labels import TASK_TITLES, unlabelled
 from echofm_core.evaluation.model_names import FLOOR, model_title
 from echofm_core.evaluation.paired import Finding
+from echofm_core.evaluation.reported import ReportedMetric
+from echofm_core.evaluation.score_table import TOO_FEW, ScoreTable, at
 from echofm_core.tasks import Task
 
 
@@ -45,15 +44,15 @@ def verdict(
         tasks: Planned tasks.
         few: Test patients below which a site is not judged.
     """
-    found = comparisons(paired)
+    table, found = ScoreTable(scores, few), comparisons(paired)
     lines = []
-    for item in headlines_of(scores):
+    for item in table.metrics:
         if not item.verdict:
             continue
-        model = main_model(scores["model"])
-        lines.append(level_sentence(level(scores, model, item, few), model))
+        model = table.models[0]
+        lines.append(level_sentence(level(table, model, item), model))
         for rival in RIVALS:
-            if answers := against(rival, scores, found, item, few):
+            if answers := against(rival, table, found, item):
                 lines.append(_against_sentence(item, model, rival, answers))
         if failing := not_above_floor(found, item, model):
             lines.append(_floor_sentence(item, failing))
@@ -65,7 +64,7 @@ def sureness(paired: pd.DataFrame, config: EvaluationConfig) -> list[str]:
     """How the comparisons were made, and how many of them tell two models apart."""
     if paired.empty:
         return []
-    told = paired["finding"].isin([Finding.BETTER.value, Finding.WORSE.value])
+    clear = int(paired["finding"].isin([Finding.BETTER.value, Finding.WORSE.value]).sum())
     families = paired.assign(floor=paired["rival"] == FLOOR).groupby(["task", "metric", "floor"])
     sizes = families.size()
     together = (
@@ -79,7 +78,7 @@ def sureness(paired: pd.DataFrame, config: EvaluationConfig) -> list[str]:
         "); a difference is the first model minus the other, with its "
         f"{config.confidence:.0%} interval over patients.",
         f'"Better" and "worse" hold at the level of {1 - config.confidence:.2g} {together}: '
-        f"{told.sum()} of {len(paired)} {'tells' if told.sum() == 1 else 'tell'} two models apart.",
+        f"{clear} of {len(paired)} {'tells' if clear == 1 else 'tell'} two models apart.",
         f"Sites with fewer than {config.min_patients} test patients are not compared.",
     ]
 
@@ -91,7 +90,7 @@ def _range(counts: pd.Series) -> str:
 
 def level_sentence(found: Level, model: str) -> str:
     """Mean over sites, the worst of them, and how far they lie apart."""
-    digits, parts = found.headline.digits, []
+    digits, parts = found.metric.digits, []
     if len(found.sites) == 1:
         ((site, only),) = found.sites.items()
         parts.append(f"{only} {at(site)} (n {only.patients}), the one site to judge by")
@@ -102,8 +101,8 @@ def level_sentence(found: Level, model: str) -> str:
         parts.append(f"{found.gap:z.{digits}f} between the worst and the best site")
     for site, one in found.few.items():
         parts.append(f"{one.number} {at(site)} (n {one.patients}, {TOO_FEW})")
-    said = "; ".join(parts) or "no value at any site"
-    return f"{found.headline.heading}: {model_title(model)} {said}."
+    text = "; ".join(parts) or "no value at any site"
+    return f"{found.metric.heading}: {model_title(model)} {text}."
 
 
 def phrase(items: Sequence[Comparison], *, name: bool = False) -> str:
@@ -116,27 +115,29 @@ def phrase(items: Sequence[Comparison], *, name: bool = False) -> str:
     groups: dict[Finding, list[str]] = {}
     for item in items:
         rival = f"{model_title(item.rival)}, " if name else ""
-        said = f"{at(item.site)} ({rival}{item.difference}, n {item.patients})"
-        groups.setdefault(item.finding, []).append(said)
-    return "; ".join(f"{finding} {', '.join(said)}" for finding, said in groups.items())
+        text = f"{at(item.site)} ({rival}{item.difference}, n {item.patients})"
+        groups.setdefault(item.finding, []).append(text)
+    return "; ".join(f"{finding} {', '.join(texts)}" for finding, texts in groups.items())
 
 
-def _against_sentence(item: Headline, model: str, rival: str, answers: Sequence[Comparison]) -> str:
+def _against_sentence(
+    item: ReportedMetric, model: str, rival: str, answers: Sequence[Comparison]
+) -> str:
     subject = f"{item.title}, {model_title(model)}"
-    title, said = RIVALS[rival], phrase(answers, name=rival == BEST_SITE)
+    title, text = RIVALS[rival], phrase(answers, name=rival == BEST_SITE)
     if rival != FLOOR:
-        return f"{subject} against {title}: {said}."
+        return f"{subject} against {title}: {text}."
     beaten = [answer.finding is Finding.BETTER for answer in answers]
     if all(beaten):
-        return f"{subject} beats {title}: {said}."
+        return f"{subject} beats {title}: {text}."
     how = "beats {} only in part" if any(beaten) else "does not beat {}"
-    return f"{subject} {how.format(title)}: {said}."
+    return f"{subject} {how.format(title)}: {text}."
 
 
-def _floor_sentence(item: Headline, failing: Sequence[Comparison]) -> str:
+def _floor_sentence(item: ReportedMetric, failing: Sequence[Comparison]) -> str:
     models = list(dict.fromkeys(one.model for one in failing))
-    said = "; ".join(
+    text = "; ".join(
         f"{model_title(model)} {phrase([one for one in failing if one.model == model])}"
         for model in models
     )
-    return f"{item.title}, these do not beat {model_title(FLOOR)}: {said}."
+    return f"{item.title}, these do not beat {model_title(FLOOR)}: {text}."

@@ -9,17 +9,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from echofm_core.inference.files import Reading
-from echofm_core.tasks import AS_CLASSES, AS_GRADES, TASKS, VIEWS, Task, TaskKind
+from echofm_core.tasks import CLASS_NAMES, TASKS, Task, TaskKind
 
 COLUMNS = [
     "file", "task", "value", "unit", "low", "high", "windows", "frames", "fps", "note", "picture",
 ]  # fmt: skip
-#: Names of the classes of the tasks that have them.
-CLASSES: Mapping[Task, tuple[str, ...]] = {
-    Task.AS_GRADE: AS_GRADES,
-    Task.AS_CLASS: AS_CLASSES,
-    Task.VIEW: VIEWS,
-}
 #: What a probability is of.
 POSITIVE: Mapping[Task, str] = {Task.REDUCED_EF: "probability of reduced EF"}
 
@@ -92,5 +86,5 @@ def _columns(task: Task, values: NDArray[np.float32]) -> list[tuple[str, str, ND
 
 
 def _class(task: Task, index: int) -> str:
-    names = CLASSES.get(task)
+    names = CLASS_NAMES.get(task)
     return names[index] if names and index < len(names) else str(index)

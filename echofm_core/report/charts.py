@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -10,14 +11,13 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from echofm_core.contract import Phase
-from echofm_core.evaluation.agreement import bland_altman
 from echofm_core.evaluation.model_names import (
     FEDERATED,
     LEAVE_ONE_OUT,
     model_order,
     model_title,
 )
-from echofm_core.evaluation.ranking import auc, roc_curve
+from echofm_core.evaluation.ranking import Floats, auc, roc_curve
 from echofm_core.evaluation.score import Cases, study_cases
 from echofm_core.pages.style import (
     BLUE,
@@ -40,6 +40,8 @@ PHASE_TITLES = {
     Phase.FINETUNE.value: "Fine-tuning (supervised)",
 }
 
+#: Normal quantile of 95 % limits.
+Z = 1.96
 #: EF axis, percent.
 EF_RANGE = (0.0, 100.0)
 
@@ -68,12 +70,12 @@ def training_curves(metrics: pd.DataFrame) -> Chart | None:
 
 
 def without_loss(metrics: pd.DataFrame) -> list[str]:
-    """Phases and sites of the federated arm that trained privately and told no loss."""
+    """Phases and sites of the federated arm that trained privately and sent no loss."""
     keys = ["phase", "site"]
     rows = metrics[(metrics["arm"] == FEDERATED) & metrics["value"].notna()]
-    told = rows.loc[rows["metric"] == "loss", keys].drop_duplicates()
+    with_loss = rows.loc[rows["metric"] == "loss", keys].drop_duplicates()
     private = rows.loc[rows["metric"] == "epsilon", keys].drop_duplicates()
-    silent = private.merge(told, how="left", indicator=True)
+    silent = private.merge(with_loss, how="left", indicator=True)
     silent = silent[silent["_merge"] == "left_only"].sort_values(keys)
     pairs = zip(map(str, silent["phase"]), map(str, silent["site"]), strict=True)
     return [f"{PHASE_TITLES.get(phase, phase)}, {site}" for phase, site in pairs]
@@ -126,6 +128,38 @@ def _scatter(axis: Axes, cases: Cases, model: str, threshold: float) -> None:
         title=model_title(model), xlabel="reference EF (%)", ylabel="predicted EF (%)",
         xlim=EF_RANGE, ylim=EF_RANGE, aspect="equal",
     )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Agreement:
+    """Differences between model and reference, in the unit of the measurement.
+
+    Attributes:
+        bias: Mean of prediction minus truth.
+        low, high: 95 % limits of agreement, bias -/+ 1.96 standard deviations.
+        cases: How many pairs are behind it.
+    """
+
+    bias: float
+    low: float
+    high: float
+    cases: int
+
+
+def bland_altman(truth: Floats, prediction: Floats) -> Agreement:
+    """Bias and limits of agreement; NaN limits with fewer than two pairs.
+
+    Args:
+        truth: (N,) reference reading.
+        prediction: (N,) in the same unit.
+
+    Source: Bland and Altman, Lancet 1986.
+    """
+    differences = prediction - truth
+    cases = len(differences)
+    bias = float(differences.mean()) if cases else float("nan")
+    sd = float(np.std(differences, ddof=1)) if cases > 1 else float("nan")
+    return Agreement(bias=bias, low=bias - Z * sd, high=bias + Z * sd, cases=cases)
 
 
 def _bland_altman(axis: Axes, cases: Cases, model: str) -> None:

@@ -10,18 +10,16 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from echofm_core.evaluation.cells import (
+from echofm_core.evaluation.model_names import model_title
+from echofm_core.evaluation.reported import ReportedMetric
+from echofm_core.evaluation.score import ALL_SITES
+from echofm_core.evaluation.score_table import (
     TOO_FEW,
     Cell,
-    cell,
-    patients_at,
+    ScoreTable,
     site_order,
     site_title,
-    sites_with_labels,
 )
-from echofm_core.evaluation.headline import Headline, headlines_of
-from echofm_core.evaluation.model_names import model_order, model_title
-from echofm_core.evaluation.score import ALL_SITES
 from echofm_core.pages.style import INK
 
 #: Ends of the heat map: worst and best.
@@ -49,7 +47,7 @@ class HeatCell:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HeatMap:
-    """One table: a headline metric, models down, sites across.
+    """One table: a metric, models down, sites across.
 
     Attributes:
         title: The metric.
@@ -67,27 +65,26 @@ class HeatMap:
 
 
 def heat_maps(scores: pd.DataFrame, sites: Sequence[str], few: int) -> list[HeatMap]:
-    """One heat map a headline metric that has scores.
+    """One heat map a metric that has scores.
 
     Args:
         scores: Columns model, site, task, metric, value, low, high, patients.
         sites: All sites of the run; those without test labels are shown, in grey.
         few: Test patients below which a site is not judged.
     """
-    return [_heat_map(scores, item, sites, few) for item in headlines_of(scores)]
+    table = ScoreTable(scores, few)
+    return [_heat_map(table, metric, sites) for metric in table.metrics]
 
 
-def _heat_map(scores: pd.DataFrame, item: Headline, sites: Sequence[str], few: int) -> HeatMap:
-    shown = site_order(scores[scores["site"] != ALL_SITES], sites)
-    if ALL_SITES in sites_with_labels(scores, item):
-        shown = [*shown, ALL_SITES]
-    models = model_order(scores["model"])
-    grid = {(m, s): cell(scores, m, s, item, few) for m in models for s in shown}
-    values = [found.value for found in grid.values() if _judged(found)]
-    worst, best = (max, min) if item.lower_is_better else (min, max)
+def _heat_map(table: ScoreTable, metric: ReportedMetric, sites: Sequence[str]) -> HeatMap:
+    pooled = {ALL_SITES}.intersection(table.sites_with_labels(metric))
+    shown = site_order({*table.sites, *sites} - {ALL_SITES} | pooled)
+    grid = {(m, s): table.cell(m, s, metric) for m in table.models for s in shown}
+    values = [found.value for found in grid.values() if found.judged]
+    worst, best = (max, min) if metric.lower_is_better else (min, max)
     ends = (worst(values, default=0.0), best(values, default=0.0))
     top = {
-        site: best((c.value for (_, s), c in grid.items() if s == site and _judged(c)), default=0)
+        site: best((c.value for (_, s), c in grid.items() if s == site and c.judged), default=0)
         for site in shown
     }
     notes: dict[str, int] = {}
@@ -96,12 +93,12 @@ def _heat_map(scores: pd.DataFrame, item: Headline, sites: Sequence[str], few: i
             model_title(model),
             tuple(_cell(grid[model, site], ends, top[site], notes) for site in shown),
         )
-        for model in models
+        for model in table.models
     )
     return HeatMap(
-        title=item.title,
-        better="lower" if item.lower_is_better else "higher",
-        columns=tuple((site_title(site), patients_at(scores, item, site)) for site in shown),
+        title=metric.title,
+        better="lower" if metric.lower_is_better else "higher",
+        columns=tuple((site_title(site), table.patients_at(site, metric)) for site in shown),
         rows=rows,
         notes=tuple(notes),
     )
@@ -116,10 +113,6 @@ def shade(goodness: float) -> str:
     rgb = [round(low + (high - low) * goodness) for low, high in zip(PALE, DARK, strict=True)]
     ink = "#fff" if goodness > 0.6 else INK
     return f"background:rgb({','.join(map(str, rgb))});color:{ink}"
-
-
-def _judged(found: Cell) -> bool:
-    return not found.reason and not found.few
 
 
 def _cell(found: Cell, ends: tuple[float, float], top: float, notes: dict[str, int]) -> HeatCell:

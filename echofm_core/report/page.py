@@ -7,19 +7,18 @@ from typing import Any
 
 import pandas as pd
 
-from echofm_core.evaluation.cells import at
-from echofm_core.evaluation.judgement import RIVALS, comparisons, main_model
+from echofm_core.evaluation.judgement import RIVALS, comparisons
 from echofm_core.evaluation.labels import TASK_TITLES
-from echofm_core.evaluation.model_names import model_title
-from echofm_core.evaluation.published import published_convention
+from echofm_core.evaluation.model_names import model_order, model_title
 from echofm_core.evaluation.score import ALL_SITES
+from echofm_core.evaluation.score_table import at
 from echofm_core.pages.grid import Grid, grid
 from echofm_core.pages.style import png_uri
 from echofm_core.plan.document import Plan
 from echofm_core.privacy.config import NO_LOSS
 from echofm_core.report.charts import ef_agreement, reduced_ef_roc, training_curves, without_loss
 from echofm_core.report.heat_map import heat_maps
-from echofm_core.report.opening import STYLES, asked, danger_table, found_rows, matrices
+from echofm_core.report.overview import STYLES, asked, error_table, found_rows, matrices
 from echofm_core.report.run_files import DAMAGED_PREDICTIONS, RunFiles
 from echofm_core.report.words import words_of
 
@@ -42,13 +41,13 @@ def page_context(run: RunFiles) -> dict[str, Any]:
         "missing": run.missing,
         "damaged": [why for key, why in run.missing.items() if key.startswith(DAMAGED_PREDICTIONS)],
         "plan_text": run.plan_text,
-        **_opening(run, plan),
+        **_overview(run, plan),
         **_results(run, plan),
         **_details(run, plan),
     }
 
 
-def _opening(run: RunFiles, plan: Plan) -> dict[str, Any]:
+def _overview(run: RunFiles, plan: Plan) -> dict[str, Any]:
     """The first screen, and the sentences of the verdict."""
     few, tasks, words = plan.evaluation.min_patients, plan.finetune.tasks, words_of(run)
     found = found_rows(run.scores, run.paired, run.sites, tasks, few)
@@ -56,17 +55,18 @@ def _opening(run: RunFiles, plan: Plan) -> dict[str, Any]:
     return {
         "tasks": [TASK_TITLES[task] for task in tasks],
         "asked": asked(run.sites, tasks),
-        "subject": model_title(main_model(run.scores["model"])) if len(run.scores) else "",
+        "subject": model_title(model_order(run.scores["model"])[0]) if len(run.scores) else "",
         "rivals": {r: title for r, title in RIVALS.items() if any(x.answers.get(r) for x in found)},
         "found": found,
         "sure": words.sure,
-        "danger": danger_table(words, threshold, whole=True),
-        "danger_by_site": danger_table(words, threshold, whole=False),
+        "errors": error_table(words, threshold, whole=True),
+        "errors_by_site": error_table(words, threshold, whole=False),
         "by_stratum": bool(words.strata),
         "largest": words.largest,
         "few": few,
         "matrices": matrices(run.predictions, tasks),
         "verdict": words.verdict,
+        "published": words.published,
         "table_notes": words.table_notes,
         "threshold": threshold,
     }
@@ -75,13 +75,12 @@ def _opening(run: RunFiles, plan: Plan) -> dict[str, Any]:
 def _results(run: RunFiles, plan: Plan) -> dict[str, Any]:
     """Tables and comparisons."""
     return {
-        "heat_maps": heat_maps(run.scores, _site_names(run), plan.evaluation.min_patients),
-        "published": published_convention(run.scores),
+        "heat_maps": heat_maps(run.scores, run.site_names, plan.evaluation.min_patients),
         "confidence": f"{plan.evaluation.confidence:.0%}",
         "resamples": plan.evaluation.bootstrap,
         "differences": [
             {
-                "metric": one.headline.title,
+                "metric": one.metric.title,
                 "site": at(one.site),
                 "model": model_title(one.model),
                 "rival": model_title(one.rival),
@@ -142,10 +141,6 @@ def _small(scores: pd.DataFrame) -> int:
     sites = scores[scores["site"] != ALL_SITES]
     most = int(sites["patients"].max()) if len(sites) else 0
     return most if most < SMALL else 0
-
-
-def _site_names(run: RunFiles) -> list[str]:
-    return sorted({str(site) for site in run.sites["site"]})
 
 
 def _finding_counts(findings: pd.DataFrame) -> Grid | None:

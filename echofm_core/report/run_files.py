@@ -61,6 +61,11 @@ class RunFiles:
     contact_sheets: dict[str, bytes]
     missing: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def site_names(self) -> list[str]:
+        """The sites of the run, by name."""
+        return sorted({str(site) for site in self.sites["site"]})
+
 
 def read_run(folder: Path) -> RunFiles:
     """Read all there is; a missing or damaged file is named in ``missing``, never an error."""

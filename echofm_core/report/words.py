@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from echofm_core.evaluation.danger import SiteStrata, ef_strata, largest_lines, strata_lines
-from echofm_core.evaluation.decision import Decision, decision_lines, decisions
+from echofm_core.evaluation.decisions import (
+    Decision,
+    decision_lines,
+    decisions,
+    published_convention,
+)
 from echofm_core.evaluation.labels import leave_one_out_notes
 from echofm_core.evaluation.model_names import LEAVE_ONE_OUT
+from echofm_core.evaluation.strata import SiteStrata, ef_strata, largest_lines, strata_lines
 from echofm_core.evaluation.verdict import sureness, verdict
 from echofm_core.plan.document import Plan
 from echofm_core.report.run_files import RunFiles
@@ -23,6 +28,7 @@ class Words:
         by_stratum: EF error by stratum of the reference.
         largest: The largest of them at one site.
         threshold: What the threshold of reduced EF finds and misses.
+        published: Reduced EF as the published tables count it.
         table_notes: What a reader of the site x model tables must know.
         strata, decisions: The numbers behind these.
     """
@@ -32,6 +38,7 @@ class Words:
     by_stratum: list[str]
     largest: list[str]
     threshold: list[str]
+    published: list[str]
     table_notes: list[str]
     strata: list[SiteStrata]
     decisions: list[Decision]
@@ -55,6 +62,7 @@ def words_of(run: RunFiles) -> Words:
         by_stratum=strata_lines(strata, few),
         largest=largest_lines(strata, few),
         threshold=decision_lines(decided, plan.finetune.reduced_ef_threshold),
+        published=published_convention(run.scores),
         table_notes=leave_one_out_notes(run.sites, tasks) if left_out else [],
         strata=strata,
         decisions=decided,

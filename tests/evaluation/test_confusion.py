@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from echofm_core.evaluation.confusion import confusion
+from echofm_core.evaluation.decisions import confusion
 from echofm_core.evaluation.score import Cases
 from echofm_core.tasks import Task
 

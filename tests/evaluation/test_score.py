@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from echofm_core.evaluation.agreement import bland_altman
 from echofm_core.evaluation.config import EvaluationConfig
 from echofm_core.evaluation.score import score, study_cases
+from echofm_core.report.charts import bland_altman
 from echofm_core.tasks import Task
 from tests.evaluation.made import prediction_rows
 

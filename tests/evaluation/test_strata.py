@@ -5,9 +5,16 @@ import math
 import numpy as np
 import pandas as pd
 
-from echofm_core.evaluation.danger import ef_strata, largest_lines, strata_lines, stratum_words
 from echofm_core.evaluation.score import study_cases
-from echofm_core.evaluation.strata import STRATA, strata_errors, stratum_of
+from echofm_core.evaluation.strata import (
+    STRATA,
+    ef_strata,
+    largest_lines,
+    strata_errors,
+    strata_lines,
+    stratum_of,
+    stratum_words,
+)
 from echofm_core.tasks import Task
 
 

@@ -5,10 +5,11 @@ import io
 import pandas as pd
 from rich.console import Console
 
-from echofm_core.evaluation.cells import cell, sites_with_labels
-from echofm_core.evaluation.headline import headlines_of
-from echofm_core.evaluation.published import published_convention
-from echofm_core.evaluation.tables import print_site_by_model, site_by_model
+from echofm_core.evaluation.card import site_by_model
+from echofm_core.evaluation.decisions import published_convention
+from echofm_core.evaluation.reported import reported_metrics
+from echofm_core.evaluation.score_table import ScoreTable
+from echofm_core.report.terminal import print_site_by_model
 
 COLUMNS = ["model", "site", "task", "metric", "value", "low", "high", "patients"]
 NAN = float("nan")
@@ -67,9 +68,9 @@ def test_one_tested_site_needs_no_pooled_column() -> None:
     both = [("federated", "all", task, metric, 1.0, 0.9, 1.1, 9)
             for task, metric in (("ef", "mae"), ("as_grade", "macro_auc"))]  # fmt: skip
     table = pd.concat([scores(), pd.DataFrame(both, columns=COLUMNS)])
-    ef, grade = (item for item in headlines_of(table) if item.metric in ("mae", "macro_auc"))
-    assert sites_with_labels(table, ef) == ["A", "B", "all"]
-    assert sites_with_labels(table, grade) == ["C"]
+    ef, grade = (item for item in reported_metrics(table) if item.metric in ("mae", "macro_auc"))
+    assert ScoreTable(table).sites_with_labels(ef) == ["A", "B", "all"]
+    assert ScoreTable(table).sites_with_labels(grade) == ["C"]
 
 
 def test_every_empty_cell_has_its_reason() -> None:
@@ -96,12 +97,12 @@ def test_leave_one_out_says_why_it_is_absent() -> None:
 
 def test_cells_are_of_the_table_that_is_asked() -> None:
     """Also where it lies where another one did; and the first of equal rows counts."""
-    (headline, *_) = headlines_of(scores())
+    (metric, *_) = reported_metrics(scores())
     for value in (1.0, 2.0, 3.0):
         table = scores().assign(value=value)
         table = pd.concat([table, table.assign(value=9.0)], ignore_index=True)
-        model, site = table.loc[table["task"] == headline.task.value, ["model", "site"]].iloc[0]
-        assert cell(table, model, site, headline, 1).value == value
+        model, site = table.loc[table["task"] == metric.task.value, ["model", "site"]].iloc[0]
+        assert ScoreTable(table, 1).cell(model, site, metric).value == value
         del table
 
 

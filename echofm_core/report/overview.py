@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
 
 from echofm_core.data.manifest import Split
-from echofm_core.evaluation.cells import TOO_FEW, at
-from echofm_core.evaluation.confusion import CLASSES, Confusion, confusion
-from echofm_core.evaluation.danger import stratum_words, watched
-from echofm_core.evaluation.headline import Headline, headlines_of
+from echofm_core.evaluation.decisions import Confusion, confusion
 from echofm_core.evaluation.judgement import (
     BEST_SITE,
     RIVALS,
@@ -20,16 +17,17 @@ from echofm_core.evaluation.judgement import (
     against,
     comparisons,
     level,
-    main_model,
 )
 from echofm_core.evaluation.labels import TASK_TITLES, sites_having, unlabelled
 from echofm_core.evaluation.model_names import LEAVE_ONE_OUT, model_title
 from echofm_core.evaluation.paired import Finding
+from echofm_core.evaluation.reported import ReportedMetric
 from echofm_core.evaluation.score import ALL_SITES, study_cases
-from echofm_core.evaluation.strata import STRATA
+from echofm_core.evaluation.score_table import TOO_FEW, ScoreTable, at
+from echofm_core.evaluation.strata import STRATA, shown_models, stratum_words
 from echofm_core.pages.grid import Grid
 from echofm_core.report.words import Words
-from echofm_core.tasks import Task
+from echofm_core.tasks import CLASS_NAMES, Task
 
 #: Style of each finding.
 STYLES = {
@@ -111,13 +109,13 @@ def found_rows(
     few: int,
 ) -> list[FoundRow]:
     """A row a task, planned tasks without labels included; arguments as of ``verdict``."""
-    every = comparisons(paired)
-    rows = [_found(scores, every, item, few) for item in headlines_of(scores) if item.verdict]
+    table, every = ScoreTable(scores, few), comparisons(paired)
+    rows = [_found(table, every, metric) for metric in table.metrics if metric.verdict]
     reasons = unlabelled(census, tasks, set(scores["task"]))
     return rows + [FoundRow(title=TASK_TITLES[task], reason=why) for task, why in reasons.items()]
 
 
-def danger_table(words: Words, threshold: str, *, whole: bool) -> Grid | None:
+def error_table(words: Words, threshold: str, *, whole: bool) -> Grid | None:
     """EF error by stratum, then what the threshold finds and misses.
 
     Args:
@@ -125,17 +123,15 @@ def danger_table(words: Words, threshold: str, *, whole: bool) -> Grid | None:
         threshold: EF in percent below which it is reduced, in words.
         whole: A column a model, over all sites; else a column a model and site.
     """
-    here = [(one.model, one.site) for one in words.strata]
-    here += [(one.model, one.site) for one in words.decisions]
-    places = list(dict.fromkeys(here))
-    if whole:  # the first place of each model is all sites
-        places = [(model, site) for model, site in dict(reversed(places)).items()][::-1]
-    if not places:
-        return None
     errors = {(one.model, one.site): one.errors for one in words.strata}
     decided = {(one.model, one.site): one for one in words.decisions}
+    columns = list(dict.fromkeys([*errors, *decided]))
+    if whole:  # the first column of each model is of all sites
+        columns = list(dict(reversed(columns)).items())[::-1]
+    if not columns:
+        return None
     rows = [
-        (title, *(stratum_words(errors[p][index]) if p in errors else "" for p in places))
+        (title, *(stratum_words(errors[c][index]) if c in errors else "" for c in columns))
         for index, title in enumerate(STRATA)
         if errors
     ]
@@ -145,37 +141,36 @@ def danger_table(words: Words, threshold: str, *, whole: bool) -> Grid | None:
         ("patients", "patients"),
     ):
         if decided:
-            values = (getattr(decided[p], name) if p in decided else "" for p in places)
+            values = (getattr(decided[c], name) if c in decided else "" for c in columns)
             rows.append((title, *values))
-    titles = (f"{model_title(model)} {at(site)}" for model, site in places)
+    titles = (f"{model_title(model)} {at(site)}" for model, site in columns)
     return Grid(columns=("reference", *titles), rows=tuple(rows))
 
 
 def matrices(predictions: Mapping[str, pd.DataFrame], tasks: Sequence[Task]) -> list[Matrix]:
     """Confusion matrices over all sites, of the models that are looked at."""
-    return list(_matrices(predictions, tasks))
+    return [
+        Matrix(title=f"{TASK_TITLES[task]}, {model_title(model)}", table=table)
+        for task in tasks
+        if task in CLASS_NAMES
+        for model in shown_models(predictions)
+        if (table := confusion(study_cases(predictions[model], task), task))
+    ]
 
 
-def _matrices(predictions: Mapping[str, pd.DataFrame], tasks: Sequence[Task]) -> Iterator[Matrix]:
-    for task in (task for task in tasks if task in CLASSES):
-        for model in watched(predictions):
-            if table := confusion(study_cases(predictions[model], task), task):
-                yield Matrix(title=f"{TASK_TITLES[task]}, {model_title(model)}", table=table)
-
-
-def _found(scores: pd.DataFrame, every: Sequence[Comparison], item: Headline, few: int) -> FoundRow:
-    ours = level(scores, main_model(scores["model"]), item, few)
-    unseen = level(scores, LEAVE_ONE_OUT, item, few)
+def _found(table: ScoreTable, every: Sequence[Comparison], metric: ReportedMetric) -> FoundRow:
+    ours = level(table, table.models[0], metric)
+    unseen = level(table, LEAVE_ONE_OUT, metric)
     return FoundRow(
-        title=item.heading,
+        title=metric.heading,
         numbers=(_mean(ours), _worst(ours), _mean(unseen)),
-        answers={rival: _answers(scores, every, item, rival, few) for rival in RIVALS},
+        answers={rival: _answers(against(rival, table, every, metric), rival) for rival in RIVALS},
     )
 
 
 def _mean(found: Level) -> tuple[str, str]:
     """Mean over the sites that are judged, and the values at the others."""
-    digits, count = found.headline.digits, len(found.sites)
+    digits, count = found.metric.digits, len(found.sites)
     number = f"{found.mean:z.{digits}f}" if count else ""
     sites = [f"{count} {'site' if count == 1 else 'sites'}"] if count else []
     few = [f"{site} {one.number} (n {one.patients}, {TOO_FEW})" for site, one in found.few.items()]
@@ -187,27 +182,23 @@ def _worst(found: Level) -> tuple[str, str]:
     if not found.sites:
         return ("", "")
     worst = found.sites[found.worst]
-    gap = f"gap {found.gap:z.{found.headline.digits}f}"
-    said = f"{found.worst} {worst.interval}, n {worst.patients}"
-    return (worst.number, f"{said}; {gap}" if len(found.sites) > 1 else said)
+    gap = f"gap {found.gap:z.{found.metric.digits}f}"
+    detail = f"{found.worst} {worst.interval}, n {worst.patients}"
+    return (worst.number, f"{detail}; {gap}" if len(found.sites) > 1 else detail)
 
 
-def _answers(
-    scores: pd.DataFrame, every: Sequence[Comparison], item: Headline, rival: str, few: int
-) -> tuple[Answer, ...]:
+def _answers(found: list[Comparison], rival: str) -> tuple[Answer, ...]:
     """Over all sites, and where the federation is worse than that says; else at each site."""
-    found = against(rival, scores, every, item, few)
     if found and found[0].site == ALL_SITES:
         whole = found[0]
         found = [whole, *(one for one in found[1:] if one.finding is Finding.WORSE)]
         found = [whole] if whole.finding is Finding.WORSE else found
-    return tuple(_answer(one, name=rival == BEST_SITE) for one in found)
-
-
-def _answer(one: Comparison, *, name: bool) -> Answer:
-    rival = f" ({model_title(one.rival)})" if name else ""
-    return Answer(
-        word=one.finding.value,
-        style=STYLES[one.finding],
-        detail=f"{at(one.site)}{rival}, {one.difference}, n {one.patients}",
+    names = [f" ({model_title(one.rival)})" if rival == BEST_SITE else "" for one in found]
+    return tuple(
+        Answer(
+            word=one.finding.value,
+            style=STYLES[one.finding],
+            detail=f"{at(one.site)}{name}, {one.difference}, n {one.patients}",
+        )
+        for one, name in zip(found, names, strict=True)
     )

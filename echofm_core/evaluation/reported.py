@@ -10,7 +10,7 @@ from echofm_core.tasks import Task
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Headline:
+class ReportedMetric:
     """A metric worth a table.
 
     Attributes:
@@ -41,10 +41,10 @@ class Headline:
         return f"{self.title}, {'lower' if self.lower_is_better else 'higher'} is better"
 
 
-def _regression(task: Task, name: str, unit: str) -> tuple[Headline, Headline]:
+def _regression(task: Task, name: str, unit: str) -> tuple[ReportedMetric, ReportedMetric]:
     """Mean absolute error, and the coefficient of determination beside it."""
     return (
-        Headline(
+        ReportedMetric(
             task=task,
             metric="mae",
             title=f"{name} MAE ({unit})",
@@ -52,37 +52,37 @@ def _regression(task: Task, name: str, unit: str) -> tuple[Headline, Headline]:
             digits=1,
             lower_is_better=True,
         ),
-        Headline(task=task, metric="r2", title=f"{name} R²", labels=name, verdict=False),
+        ReportedMetric(task=task, metric="r2", title=f"{name} R²", labels=name, verdict=False),
     )
 
 
-HEADLINES = (
+REPORTED = (
     *_regression(Task.EF, "EF", "points"),
     *_regression(Task.ESV, "ESV", "ml"),
     *_regression(Task.EDV, "EDV", "ml"),
-    Headline(task=Task.REDUCED_EF, metric="auc", title="Reduced EF AUC", labels="EF"),
-    Headline(
+    ReportedMetric(task=Task.REDUCED_EF, metric="auc", title="Reduced EF AUC", labels="EF"),
+    ReportedMetric(
         task=Task.AS_GRADE,
         metric="macro_auc",
         title="Aortic stenosis macro AUC",
         labels="aortic stenosis",
     ),
-    Headline(
+    ReportedMetric(
         task=Task.AS_CLASS,
         metric="macro_auc",
         title="Aortic stenosis in three classes, macro AUC",
         labels="aortic stenosis",
     ),
-    Headline(task=Task.VIEW, metric="macro_f1", title="View macro F1", labels="view"),
+    ReportedMetric(task=Task.VIEW, metric="macro_f1", title="View macro F1", labels="view"),
 )
 
 
-def headline_of(task: str, metric: str) -> Headline | None:
-    """The headline of a row of a score table, None where it is none."""
-    return next((h for h in HEADLINES if (h.task.value, h.metric) == (task, metric)), None)
+def reported_metric(task: str, metric: str) -> ReportedMetric | None:
+    """The metric of a row of a score table, None where it has no table."""
+    return next((h for h in REPORTED if (h.task.value, h.metric) == (task, metric)), None)
 
 
-def headlines_of(scores: pd.DataFrame) -> list[Headline]:
-    """The headlines that some model has a score for."""
+def reported_metrics(scores: pd.DataFrame) -> list[ReportedMetric]:
+    """The metrics that some model has a score for."""
     there = set(zip(scores["task"], scores["metric"], strict=True))
-    return [item for item in HEADLINES if (item.task.value, item.metric) in there]
+    return [item for item in REPORTED if (item.task.value, item.metric) in there]

@@ -1,0 +1,148 @@
+"""The site x model table: a value with its interval in each cell, or why there is none."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pandas as pd
+
+from echofm_core.evaluation.config import EvaluationConfig
+from echofm_core.evaluation.model_names import FLOOR, LEAVE_ONE_OUT, model_order
+from echofm_core.evaluation.reported import ReportedMetric, reported_metrics
+from echofm_core.evaluation.score import ALL_SITES
+
+#: What is written of a site with fewer test patients than ``evaluation.min_patients``.
+TOO_FEW = "too few to judge"
+#: Test patients below which a site is not judged, unless the plan says otherwise.
+FEW = EvaluationConfig().min_patients
+#: Labelled training patients that the floor without a network needs: one a fold, at least.
+LEAST_PATIENTS = 5
+_COLUMNS = ("model", "site", "task", "metric", "value", "low", "high", "patients")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cell:
+    """One score, or why there is none.
+
+    Attributes:
+        value, low, high: NaN where undefined.
+        patients: Test patients behind it.
+        few: Whether they are too few to judge by.
+        reason: Empty where there is a value.
+        digits: Decimals shown.
+    """
+
+    value: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    patients: int = 0
+    few: bool = False
+    reason: str = ""
+    digits: int = 2
+
+    def __str__(self) -> str:
+        """``4.2 [3.9, 4.6]``, ``4.2 (n 7, too few to judge)``, or ``n/a``."""
+        if self.reason:
+            return "n/a"
+        if self.few:
+            return f"{self.number} (n {self.patients}, {TOO_FEW})"
+        return f"{self.number} {self.interval}".rstrip()
+
+    @property
+    def judged(self) -> bool:
+        """Whether there is a value, of enough patients."""
+        return not self.reason and not self.few
+
+    @property
+    def number(self) -> str:
+        """The value as shown."""
+        return f"{self.value:z.{self.digits}f}"
+
+    @property
+    def interval(self) -> str:
+        """``[3.9, 4.6]``; empty where undefined."""
+        if math.isnan(self.low):
+            return ""
+        return f"[{self.low:z.{self.digits}f}, {self.high:z.{self.digits}f}]"
+
+
+class ScoreTable:
+    """A score table by key: a page asks for a thousand cells, and to search a frame is slow.
+
+    Args:
+        scores: Columns model, site, task, metric, value, low, high, patients. Of rows with equal
+            keys the first counts.
+        few: Test patients below which a site is not judged.
+    """
+
+    def __init__(self, scores: pd.DataFrame, few: int = FEW) -> None:
+        self._few = few
+        self._rows: dict[tuple[str, str, str, str], tuple[float, float, float, int]] = {}
+        for model, site, task, metric, value, low, high, patients in zip(
+            *(scores[name].tolist() for name in _COLUMNS), strict=True
+        ):
+            row = (float(value), float(low), float(high), int(patients))
+            self._rows.setdefault((model, site, task, metric), row)
+        #: Models in the order shown, sites by name, and what tables are made of.
+        self.models = model_order(scores["model"])
+        self.sites = site_order(scores["site"])
+        self.metrics = reported_metrics(scores)
+        #: (site, task) -> most test patients of any model: models of fewer tasks do not lower it.
+        self._patients: dict[tuple[str, str], int] = {}
+        for (_, site, task, _), (*_, patients) in self._rows.items():
+            self._patients[site, task] = max(patients, self._patients.get((site, task), 0))
+
+    def cell(self, model: str, site: str, metric: ReportedMetric) -> Cell:
+        """The score of a model at a site, or the reason why there is none."""
+        task = metric.task.value
+        if found := self._rows.get((model, site, task, metric.metric)):
+            value, low, high, patients = found
+            if math.isfinite(value):
+                return Cell(
+                    value=value,
+                    low=low,
+                    high=high,
+                    patients=patients,
+                    few=patients < self._few,
+                    digits=metric.digits,
+                )
+            return Cell(
+                reason=f"undefined on the test patients there, {patients} of them "
+                "(labels all alike, or a prediction that is not a number)"
+            )
+        if (site, task) not in self._patients:
+            return Cell(reason=f"{site} has no {metric.labels} labels to test on")
+        if model == LEAVE_ONE_OUT:
+            return Cell(reason=f"no other site has {metric.labels} labels to learn from")
+        if model == FLOOR:
+            return Cell(
+                reason=f"{site} has fewer than {LEAST_PATIENTS} labelled training patients for "
+                f"{metric.labels}, or their labels are all alike"
+            )
+        return Cell(reason=f"this model learned from no {metric.labels} labels")
+
+    def sites_with_labels(self, metric: ReportedMetric) -> list[str]:
+        """Sites with test labels, then the pooled test set where it adds to them."""
+        there = [site for site in self.sites if (site, metric.task.value) in self._patients]
+        return there if len(there) > 2 else [site for site in there if site != ALL_SITES]
+
+    def patients_at(self, site: str, metric: ReportedMetric) -> int:
+        """Test patients with labels there."""
+        return self._patients.get((site, metric.task.value), 0)
+
+
+def site_order(sites: Iterable[str]) -> list[str]:
+    """Sites by name, the pooled test set last."""
+    return sorted(set(sites), key=lambda site: (site == ALL_SITES, site))
+
+
+def site_title(site: str) -> str:
+    """How a site is written at the head of a column."""
+    return "all sites" if site == ALL_SITES else site
+
+
+def at(site: str) -> str:
+    """How a site is written in a sentence."""
+    return "over all sites" if site == ALL_SITES else f"at {site}"
