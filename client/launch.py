@@ -10,11 +10,11 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError, field_validator
 
-from echofm_core.contract import site_name_fault
 from echofm_core.plan.complaints import complaint
-from echofm_core.plan.preflight import check_device_word
 from echofm_core.plan.section import Section
 from echofm_core.runtime.errors import EnvironmentClashError, PlanError
+from echofm_core.runtime.names import site_name_fault
+from echofm_core.training.execution.devices import check_device_word
 
 
 class SiteFile(Section):

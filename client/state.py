@@ -8,7 +8,6 @@ it did the first time.
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,9 +17,7 @@ from numpy.typing import NDArray
 from echofm_core.contract import Weights
 from echofm_core.runtime.errors import FederationError
 from echofm_core.runtime.files import write_whole
-
-#: A run name is a folder name: nothing that could lead out of the state folder.
-LEGAL_RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+from echofm_core.runtime.names import name_fault
 
 
 class SiteState:
@@ -35,7 +32,7 @@ class SiteState:
     """
 
     def __init__(self, state: Path, run: str) -> None:
-        if not LEGAL_RUN.fullmatch(run):
+        if name_fault(run, longest=128):
             raise FederationError(
                 "the server's run name is not a plain name of letters, digits, dot, dash and "
                 "underscore; give the plan another name."

@@ -7,7 +7,6 @@ decides what may cross the wall.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -20,26 +19,6 @@ Weights = Mapping[str, NDArray[np.floating]]
 
 #: Raised whenever a record changes its meaning; sites refuse another version.
 SCHEMA_VERSION = 4
-
-
-#: In tables and files: all sites together. No site may be called so.
-EVERY_SITE = "all"
-#: What a site may be called: its name becomes folders, files and rows of tables.
-SITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
-
-def site_name_fault(name: str) -> str:
-    """Why a site cannot be called this, as the end of a sentence; "" where it can.
-
-    >>> site_name_fault("north-2"), site_name_fault("_north")[:27]
-    ('', 'is not a plain name: letter')
-    """
-    if not SITE_NAME.fullmatch(name):
-        return (
-            "is not a plain name: letters, digits, dot, dash and underscore, 64 at most, the first "
-            "a letter or digit"
-        )
-    return "stands for all sites together" if name == EVERY_SITE else ""
 
 
 class Phase(StrEnum):

@@ -21,9 +21,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from echofm_core import __version__
-from echofm_core.contract import site_name_fault
 from echofm_core.runtime.errors import DataRootError, FederationError, PlanError
 from echofm_core.runtime.files import write_whole
+from echofm_core.runtime.names import site_name_fault
 
 #: Certificates are renewed by provisioning again after this many days.
 VALID_DAYS = 365

@@ -12,7 +12,6 @@ from flwr.serverapp import Grid
 from echofm_core.contract import (
     DECODER,
     ENCODER,
-    EVERY_SITE,
     HEADS,
     LORA_A,
     LORA_B,
@@ -21,10 +20,10 @@ from echofm_core.contract import (
     Instruction,
     Phase,
     SiteDescription,
-    site_name_fault,
 )
 from echofm_core.plan.document import Plan
 from echofm_core.runtime.errors import FederationError, RefusedUpdateError
+from echofm_core.runtime.names import EVERY_SITE, site_name_fault
 from echofm_core.runtime.text import many
 from server.events import Event, EventKind, OnEvent
 from server.phase import GRACE, Participant

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from echofm_core.contract import EVERY_SITE, Phase
+from echofm_core.contract import Phase
 from echofm_core.data.census import label_count
 from echofm_core.evaluation.config import Baseline
 from echofm_core.evaluation.model_names import ALONE, FEDERATED, LEAVE_ONE_OUT, LOCAL, POOLED
 from echofm_core.plan.document import Plan
 from echofm_core.plan.section import Section
+from echofm_core.runtime.names import EVERY_SITE
 from echofm_core.tasks import Task
 
 #: Site name under which the pooled arm holds every site's manifest.

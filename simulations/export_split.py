@@ -18,8 +18,8 @@ from echofm_core.data.people import people
 from echofm_core.plan.protocol import ProtocolConfig
 from echofm_core.runtime.errors import EmptySiteError, ManifestError, ResumeError, StoreError
 from echofm_core.runtime.files import install_folder, partial_path
+from echofm_core.runtime.names import folder_names
 from simulations.protocols.assign import RULES, assign_sites
-from simulations.site_folders import folder_names
 from simulations.split_files import (
     LABELS,
     cells,

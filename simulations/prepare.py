@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from echofm_core.contract import site_name_fault
 from echofm_core.data.census import census, labelled_sites
 from echofm_core.data.manifest import save_manifest
 from echofm_core.data.prepare import Prepared, prepare
@@ -16,6 +15,7 @@ from echofm_core.plan.document import Plan
 from echofm_core.plan.protocol import ProtocolName
 from echofm_core.runtime.errors import ManifestError, PlanError
 from echofm_core.runtime.files import write_whole
+from echofm_core.runtime.names import site_name_fault
 from simulations.protocols.assign import assign_sites
 
 

@@ -116,7 +116,8 @@ def predict(
     """
     from contextlib import nullcontext
 
-    from echofm_core.plan.preflight import check_device_word, check_places
+    from echofm_core.plan.preflight import check_places
+    from echofm_core.training.execution.devices import check_device_word
 
     check_device_word(device)  # before anything that takes long to import
     check_places([model, *places])

@@ -22,6 +22,7 @@ from echofm_core.plan.protocol import ProtocolConfig, ProtocolName
 from echofm_core.plan.section import Section
 from echofm_core.privacy.config import PrivacyConfig, PrivacyKind
 from echofm_core.privacy.options import check_options
+from echofm_core.runtime.names import PLAIN_NAME
 from echofm_core.training.config import FinetuneConfig, PretrainConfig, TuneMode
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 class Plan(Section):
     """A whole run. Build one with :func:`load_plan`."""
 
-    name: str = Field(default="run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    name: str = Field(default="run", pattern=f"^{PLAIN_NAME}$")
     """Short name, used in folder names and titles."""
     seed: int = 0
     """Seed of every random stream."""

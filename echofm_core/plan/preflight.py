@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from echofm_core.plan.document import Plan
-from echofm_core.runtime.errors import DataRootError, EnvironmentClashError
-from echofm_core.runtime.text import did_you_mean
-
-#: Kinds of device that training may be asked for.
-DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
+from echofm_core.runtime.errors import DataRootError
+from echofm_core.training.execution.devices import check_device_word, find_device, find_devices
 
 
 def check_words(plan: Plan) -> None:
@@ -52,20 +48,6 @@ def check_places(places: Iterable[Path]) -> None:
             raise DataRootError(f"{place} does not exist; name files, or folders with files.")
 
 
-def check_device_word(name: str) -> None:
-    """Refuse a name that is no device anywhere; whether it is here, PyTorch has to tell.
-
-    Raises:
-        EnvironmentClashError: There is no such kind of device.
-    """
-    kind = name.partition(":")[0]
-    if kind not in DEVICES or not re.fullmatch(r"[a-z]+(:\d+)?", name):
-        raise EnvironmentClashError(
-            f"there is no device {name!r}{did_you_mean(kind, DEVICES)}; use auto, cpu, cuda or "
-            "cuda:N."
-        )
-
-
 def require_machine(plan: Plan) -> None:
     """Refuse a plan that this machine cannot train.
 
@@ -74,13 +56,10 @@ def require_machine(plan: Plan) -> None:
     """
     from echofm_core.models.lora import require_adapters
     from echofm_core.tracking.listener import require_trackers
-    from echofm_core.training.execution.devices import find_device
 
     require_trackers(plan)
     require_adapters(plan)
     if plan.machine.devices > 1:
-        from echofm_core.training.execution.launch import device_kind
-
-        device_kind(plan.machine.device, plan.machine.devices)
+        find_devices(plan.machine.device, plan.machine.devices)
     else:
         find_device(plan.machine.device)

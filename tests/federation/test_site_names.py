@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from client.launch import load_site
-from echofm_core.contract import SiteDescription, site_name_fault
+from echofm_core.contract import SiteDescription
 from echofm_core.runtime.errors import ManifestError, PlanError, RefusedUpdateError
+from echofm_core.runtime.names import site_name_fault
 from server.provision import provision
 from server.sites import check_description
 from simulations.prepare import prepare_sites
@@ -62,10 +63,11 @@ def test_a_simulated_site_obeys_it_too(tmp_path: Path, monkeypatch: pytest.Monke
     """A release may name its hospitals as it likes; such a name would become a folder."""
     import pandas as pd
 
+    from echofm_core.data import prepare as reading
     from simulations import prepare
 
     placed = pd.DataFrame({"site": ["camus", "../x"]})
-    monkeypatch.setattr(prepare, "read", lambda plan: (placed, None))
+    monkeypatch.setattr(reading, "read", lambda plan: (placed, None))
     monkeypatch.setattr(prepare, "assign_sites", lambda manifest, protocol, seed: manifest)
     with pytest.raises(ManifestError, match=r"'\.\./x' is not a plain name"):
         prepare_sites(small_plan(), tmp_path)

@@ -6,13 +6,18 @@ loopback interface: no port of this machine is open to another one.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
+import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException, Std
@@ -21,19 +26,16 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from echofm_core.data.windows import ClipWindows
 from echofm_core.plan.document import Plan
-from echofm_core.runtime.errors import EnvironmentClashError, TrainingError
+from echofm_core.runtime.errors import TrainingError
 from echofm_core.training.context import LocalContext, RoundReport
+from echofm_core.training.execution.devices import find_devices
 from echofm_core.training.execution.job_folder import JobFolder, Terms
 from echofm_core.training.execution.ranks import LOST_PEER
-from echofm_core.training.execution.surroundings import (
-    heard_signals,
-    own_signals,
-    quiet,
-    without_store_server,
-)
 from echofm_core.training.objectives.phases import Model, phase_of
 
 WORKER = "echofm_core.training.execution.worker"
+#: What the launcher ends its processes on.
+SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
 
 
 def shared_round(
@@ -42,7 +44,7 @@ def shared_round(
     """Train a round in as many processes; arguments as of :func:`rounds.train_round`."""
     terms = Terms(
         world=devices,
-        device=device_kind(context.device, devices),
+        device=find_devices(context.device, devices),
         threads=max(1, torch.get_num_threads() // devices),
         parent=os.getpid(),
     )
@@ -57,31 +59,6 @@ def shared_round(
     except SignalException as error:
         signal.raise_signal(error.sigval)  # now to whoever listened before
         raise
-
-
-def device_kind(name: str, devices: int) -> str:
-    """``cpu`` or ``cuda``, of which there are enough.
-
-    Args:
-        name: As the machine's settings have it.
-        devices: How many are wanted.
-
-    Raises:
-        EnvironmentClashError: The name is of one device, or there are fewer GPUs.
-    """
-    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    kind = ("cuda" if gpus else "cpu") if name == "auto" else name
-    if kind not in ("cpu", "cuda"):
-        raise EnvironmentClashError(
-            f"device {name!r} is one device, but devices = {devices} asks for several; use auto, "
-            "cpu or cuda."
-        )
-    if kind == "cuda" and gpus < devices:
-        raise EnvironmentClashError(
-            f"devices = {devices} asks for {devices} GPUs, but this machine has {gpus}; lower "
-            'devices, or train on processors with device = "cpu".'
-        )
-    return kind
 
 
 def _launch(folder: JobFolder, world: int, where: str) -> None:
@@ -106,10 +83,10 @@ def _launch(folder: JobFolder, world: int, where: str) -> None:
         logs_specs=DefaultLogsSpecs(
             log_dir=str(folder.logs), redirects=dict.fromkeys(range(1, world), Std.ALL)
         ),
-        **heard_signals(),
+        **handled_signals(),
     )
     try:
-        with without_store_server(), own_signals(), quiet():
+        with without_store_server(), restored_handlers(), quiet_launcher():
             elastic_launch(config, sys.executable)("-m", WORKER, str(folder.path))
     except ChildFailedError as error:
         if complaint := folder.complaint(world):
@@ -139,3 +116,59 @@ def _repeat(folder: JobFolder, rank: int) -> None:
     """Say what a process said; the first one's words went out at once."""
     for log in sorted(folder.logs.glob(f"**/{rank}/stderr.log")):
         sys.stderr.write(log.read_text(encoding="utf-8", errors="replace"))
+
+
+def handled_signals() -> dict[str, Any]:
+    """Leave ignored signals ignored (nohup), where this torch can be told so."""
+    if "signals_to_handle" not in {field.name for field in fields(LaunchConfig)}:
+        return {}
+    handled = [name for name in SIGNALS if _handler(name) is not signal.SIG_IGN]
+    return {"signals_to_handle": ",".join(handled)}
+
+
+@contextmanager
+def restored_handlers() -> Iterator[None]:
+    """Give signal handlers back, which the launcher takes and keeps."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # there it takes none
+        return
+    before = {name: _handler(name) for name in SIGNALS}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            if handler is not None:
+                signal.signal(getattr(signal, name), handler)
+
+
+def _handler(name: str) -> signal._HANDLER:
+    return signal.getsignal(getattr(signal, name))
+
+
+@contextmanager
+def without_store_server() -> Iterator[None]:
+    """Keep the launcher from serving a store for its processes, on all interfaces."""
+    name = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = before
+
+
+@contextmanager
+def quiet_launcher() -> Iterator[None]:
+    """Keep the launcher's own messages back: the error says what they say."""
+    log = logging.getLogger("torch.distributed.elastic")
+    nothing, before = logging.NullHandler(), log.propagate
+    log.addHandler(nothing)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(nothing)
+        log.propagate = before

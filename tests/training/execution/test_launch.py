@@ -17,8 +17,9 @@ from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 from echofm_core.data.windows import ClipWindows
 from echofm_core.models.build import build_autoencoder, build_echo_model
 from echofm_core.runtime.errors import EnvironmentClashError, PrivacyError, StoreError
+from echofm_core.training.execution.devices import find_devices
 from echofm_core.training.execution.job_folder import JobFolder, Terms
-from echofm_core.training.execution.launch import _cause, device_kind
+from echofm_core.training.execution.launch import _cause
 from echofm_core.training.execution.ranks import LOST_PEER, Ranks
 from echofm_core.training.rounds import train_round
 from tests.training.killed import PRETRAIN
@@ -28,8 +29,8 @@ from tests.training.steps.test_loop import job
 
 def test_one_device_is_not_several() -> None:
     with pytest.raises(EnvironmentClashError, match="'cuda:1' is one device, but devices = 2"):
-        device_kind("cuda:1", 2)
-    assert device_kind("cpu", 3) == "cpu"
+        find_devices("cuda:1", 2)
+    assert find_devices("cpu", 3) == "cpu"
 
 
 def test_too_few_gpus_are_refused(clips: ClipWindows) -> None:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from echofm_core.data.manifest import load_manifest, save_manifest
 from echofm_core.plan.protocol import ProtocolConfig
+from echofm_core.runtime.names import folder_names
 from simulations.export_split import export_split
-from simulations.site_folders import folder_names
 from tests.simulations.split_cases import names, read, small
 
 HOSTILE = [

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from echofm_core.training.execution.surroundings import (
-    heard_signals,
-    own_signals,
-    quiet,
+from echofm_core.training.execution.launch import (
+    handled_signals,
+    quiet_launcher,
+    restored_handlers,
     without_store_server,
 )
 
@@ -27,13 +27,13 @@ def hangup() -> Iterator[None]:
 
 
 def test_what_is_ignored_stays_ignored(hangup: None) -> None:
-    assert heard_signals() == {"signals_to_handle": "SIGTERM,SIGINT,SIGQUIT"}
+    assert handled_signals() == {"signals_to_handle": "SIGTERM,SIGINT,SIGQUIT"}
 
 
 def test_handlers_come_back(hangup: None) -> None:
     """Whatever the launcher sets, an error or not."""
     before = {name: signal.getsignal(name) for name in (signal.SIGTERM, signal.SIGINT)}
-    with pytest.raises(ValueError, match="of the round"), own_signals():
+    with pytest.raises(ValueError, match="of the round"), restored_handlers():
         for name in (signal.SIGHUP, *before):
             signal.signal(name, lambda *_: None)
         raise ValueError("of the round")
@@ -51,9 +51,9 @@ def test_the_environment_comes_back(monkeypatch: pytest.MonkeyPatch, value: str 
     assert os.environ.get(SWITCH) == value
 
 
-def test_the_launcher_is_quiet_for_a_while(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_launcher_is_quiet_launcher_for_a_while(caplog: pytest.LogCaptureFixture) -> None:
     log = logging.getLogger("torch.distributed.elastic.agent")
-    with quiet():
+    with quiet_launcher():
         log.error("unheard")
     log.error("heard")
     assert [record.message for record in caplog.records] == ["heard"]
