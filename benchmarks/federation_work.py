@@ -20,6 +20,7 @@ from echofm_core.models.checkpoints.start import pin_start
 from echofm_core.phantom.institutions import Layout, write_institutions
 from echofm_core.plan.document import Plan
 from echofm_core.runtime.console import progress
+from echofm_core.training.execution.config import ExecutionConfig
 from server.evaluation import evaluate_sites
 from server.rounds import run_federation, run_name
 from simulations.engine import Engine, SiteSettings
@@ -63,7 +64,10 @@ def write_and_decode(folder: Path) -> None:
 
 def run_all(arms: Sequence[Arm], folder: Path) -> None:
     """Train and test every arm, one after the other, in this process."""
-    with Engine(device="cpu") as engine, progress("training arms", len(arms)) as meter:
+    with (
+        Engine(execution=ExecutionConfig(device="cpu")) as engine,
+        progress("training arms", len(arms)) as meter,
+    ):
         for arm in arms:
             run_arm(arm, folder, engine)
             meter.advance(1, note=f"seed {arm.seed}: {arm.name}")

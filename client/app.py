@@ -1,8 +1,8 @@
 """The Flower ClientApp: four questions that a server may ask, each answered or refused safely.
 
 Heavy libraries load when a question comes: a hospital's node starts a new process for each.
-Node config: ``site``, ``manifest``, ``store``, ``state`` and, by option, ``threads``, ``device``,
-``devices``.
+Node config: ``site``, ``manifest``, ``store``, ``state`` and, by option, ``secret`` and the keys of
+:class:`~echofm_core.training.execution.config.ExecutionConfig`.
 """
 
 from __future__ import annotations
@@ -94,6 +94,6 @@ def _open(message: Message, context: Context) -> tuple[Instruction, Plan, Site, 
             f"{instruction.plan_hash[:12]}; install the same version of echofm-federated on both."
         )
     site = Site.open(context.node_config, plan)
-    torch.set_num_threads(site.threads)
+    torch.set_num_threads(site.execution.threads)
     state = SiteState(Path(setting(context.node_config, "state")), instruction.run)
     return instruction, plan, site, state

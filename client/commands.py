@@ -35,11 +35,12 @@ def start(folder: Folder, port: Port = 9094) -> None:
 
     Example: fill in north/site.toml (manifest, store, state), then `echofm client start north`.
     """
-    from client.launch import command, environment
+    from client.launch import command, environment, log_settings
     from echofm_core.runtime.child_process import child_process
     from echofm_core.runtime.errors import FederationError
 
     _check(folder, port)
+    log_settings(folder)
     with child_process(command(folder, port), environment(folder)) as node:
         code = node.wait()
     raise FederationError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -10,14 +11,15 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError, field_validator
 
+from client.state import site_log
 from echofm_core.plan.complaints import complaint
-from echofm_core.plan.section import Section
 from echofm_core.runtime.errors import EnvironmentClashError, PlanError
 from echofm_core.runtime.names import site_name_fault
+from echofm_core.training.execution.config import ExecutionConfig
 from echofm_core.training.execution.devices import check_device_word
 
 
-class SiteFile(Section):
+class SiteFile(ExecutionConfig):
     """``site.toml``: what a hospital decides for itself. Relative paths start at its folder."""
 
     name: str
@@ -33,12 +35,6 @@ class SiteFile(Section):
     secret: str = ""
     """File that `echofm data secret` wrote: the key of the record of whom models were trained on;
     without one, a throw-away key lies beside the record in the state folder."""
-    threads: int = Field(default=1, ge=1)
-    """CPU threads of training."""
-    device: str = "auto"
-    """``cpu``, ``cuda`` ... or ``auto``."""
-    devices: int = Field(default=1, ge=1, le=64)
-    """Devices that share each training batch, one process each."""
 
     @field_validator("name")
     @classmethod
@@ -78,6 +74,13 @@ def load_site(folder: Path) -> SiteFile:
     return site.model_copy(update=paths)
 
 
+def log_settings(folder: Path) -> None:
+    """Write into the site's log what its node starts with: it may move rounding."""
+    site = load_site(folder)
+    words = ", ".join(f"{key} = {value}" for key, value in site.settings().items())
+    site_log(Path(site.state)).info("node of %s starts with %s", site.name, words)
+
+
 def command(folder: Path, runtime_port: int = 9094) -> list[str]:
     """The ``flower-supernode`` command of a site."""
     site = load_site(folder)
@@ -90,15 +93,17 @@ def command(folder: Path, runtime_port: int = 9094) -> list[str]:
         "manifest": site.manifest,
         "store": site.store,
         "state": site.state,
-        "device": site.device,
         **({"secret": site.secret} if site.secret else {}),
+        **site.settings(),
     }
-    text = " ".join(f'{key}="{value}"' for key, value in config.items())
+    text = " ".join(
+        f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in config.items()
+    )
     return [
         found,
         *("--superlink", site.server, "--root-certificates", str(folder / "ca.crt")),
         *("--auth-supernode-private-key", str(folder / "node.key")),
-        *("--node-config", f"{text} threads={site.threads} devices={site.devices}"),
+        *("--node-config", text),
         *("--port", str(runtime_port)),
     ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from echofm_core.data.store.clip_store import ClipStore, open_stores
 from echofm_core.data.windows import ClipWindows
 from echofm_core.plan.document import Plan
 from echofm_core.runtime.errors import FederationError
+from echofm_core.training.execution.config import ExecutionConfig
 from echofm_core.training.objectives.targets import labels_of
 
 NodeConfig = Mapping[str, str | int | float | bool]
@@ -31,15 +32,13 @@ class Site:
         name: Site name.
         manifest: Its clips, each with a split and a site.
         store: Its decoded clips.
-        device, threads, devices: What to train on.
+        execution: How this machine trains.
     """
 
     name: str
     manifest: pd.DataFrame
     store: ClipStore
-    device: str
-    threads: int
-    devices: int = 1
+    execution: ExecutionConfig = field(default_factory=ExecutionConfig)
 
     @classmethod
     def open(cls, config: NodeConfig, plan: Plan) -> Site:
@@ -59,9 +58,9 @@ class Site:
             name=name,
             manifest=fill_splits(manifest, plan.protocol, plan.seed),
             store=_stores(Path(setting(config, "store"))),
-            device=str(config.get("device", "auto")),
-            threads=int(config.get("threads", 1)),
-            devices=int(config.get("devices", 1)),
+            execution=ExecutionConfig.model_validate(
+                {key: config[key] for key in ExecutionConfig.model_fields if key in config}
+            ),
         )
 
     def train_clips(self, phase: Phase, plan: Plan) -> ClipWindows:

@@ -32,9 +32,8 @@ def evaluate(site: Site, plan: Plan, instruction: Instruction, state: SiteState)
     model = build_echo_model(plan)
     load_arrays(model, instruction.weights)
     clips = site.test_clips(plan)
-    table = predict(
-        model, clips, plan.finetune, batch_size=plan.finetune.batch_size, device=site.device
-    )
+    device = site.execution.device
+    table = predict(model, clips, plan.finetune, batch_size=plan.finetune.batch_size, device=device)
     write_parquet(table, state.folder / "predictions.parquet")
     # All rows are this site's own, whatever its manifest calls the places they come from.
     own = table.assign(site=site.name)

@@ -76,13 +76,13 @@ def _train(
     metrics: dict[str, float] = {}
     if instruction.settings.get(VALIDATE) and plan.validates:
         clips = site.validation_clips(phase, plan)
-        loss = validation_loss(model, clips, plan, site=site.name, device=site.device)
+        loss = validation_loss(model, clips, plan, site=site.name, device=site.execution.device)
         metrics |= {} if loss is None else {VALIDATION: loss}
     if not instruction.settings.get(TRAIN, 1.0):
         return RoundReport(counts={}, metrics=metrics)
     clips = site.train_clips(phase, plan)
     context = _context(site, plan, phase, instruction, state)
-    report = train_round(model, clips, plan, context, site.devices)
+    report = train_round(model, clips, plan, context)
     return replace(report, metrics={**report.metrics, **metrics})
 
 
@@ -94,7 +94,7 @@ def _context(
         site=site.name,
         round=instruction.round,
         rounds=plan.rounds_of(phase),
-        device=site.device,
+        execution=site.execution,
         proximal_mu=instruction.settings.get("proximal_mu", 0.0),
         state=state.folder,
         privacy=plan.privacy,

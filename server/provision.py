@@ -21,9 +21,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from echofm_core import __version__
+from echofm_core.plan.reference import as_comments
 from echofm_core.runtime.errors import DataRootError, FederationError, PlanError
 from echofm_core.runtime.files import write_whole
 from echofm_core.runtime.names import site_name_fault
+from echofm_core.training.execution.config import ExecutionConfig
 
 #: Certificates are renewed by provisioning again after this many days.
 VALID_DAYS = 365
@@ -284,7 +286,7 @@ def _make_site(kit: Kit, name: str, host: str, port: int) -> None:
             "manifest": "manifest.parquet",
             "store": "stores",
             "state": "state",
-            "threads": 1,
-            "device": "auto",
         }
-        write_whole(settings, tomli_w.dumps(values).encode())
+        head = "# How this machine trains. Remove a # to change a default."
+        text = f"{tomli_w.dumps(values)}\n{head}\n{as_comments(ExecutionConfig)}"
+        write_whole(settings, text.encode())

@@ -20,6 +20,7 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
 from echofm_core.runtime.errors import EngineError
+from echofm_core.training.execution.config import ExecutionConfig
 from simulations.flower_private import NodeConfig, Run, become_server, deliver, empty_run
 from simulations.memory import keep_freed_memory
 from simulations.workers import PendingReply, SitePool, answer, load_client_app
@@ -50,26 +51,20 @@ class Engine:
 
     Args:
         workers: Sites trained at the same time; 1 runs them in this process, one after the other.
-        threads: CPU threads of one site's training; does not depend on ``workers``, so that the
-            bits do not either.
+        execution: How each site trains; does not depend on ``workers``, so that the bits do not
+            either.
         client_app: Where the ClientApp is, ``package.module:name``.
-        device: ``cpu``, ``cuda`` ...; ``auto`` takes a GPU if there is one.
-        devices: Devices that share each training batch of a site, one process each.
     """
 
     def __init__(
         self,
         workers: int = 1,
-        threads: int = 1,
         *,
+        execution: ExecutionConfig = ExecutionConfig(),  # noqa: B008  (frozen)
         client_app: str = "client.app:app",
-        device: str = "auto",
-        devices: int = 1,
     ) -> None:
         self._workers = workers
-        self._devices = devices
-        self._threads = threads
-        self._device = device
+        self._execution = execution
         self._client_app = client_app
         self._runner: _Inline | SitePool | None = None
 
@@ -104,9 +99,7 @@ class Engine:
             "manifest": str(site.manifest),
             "store": str(site.store),
             "state": str(site.state),
-            "threads": self._threads,
-            "device": self._device,
-            "devices": self._devices,
+            **self._execution.settings(),
         }
 
 

@@ -84,12 +84,7 @@ def _train(
     """Train and test all arms; as many at once as there are workers."""
     rounds, machine = plan.pretrain.rounds + plan.finetune.rounds, plan.machine
     with (
-        Engine(
-            workers=machine.workers,
-            threads=machine.threads,
-            device=machine.device,
-            devices=machine.devices,
-        ) as engine,
+        Engine(machine.workers, execution=machine) as engine,
         progress("training", rounds * len(arms)) as meter,
         thread_pool(min(machine.workers, len(arms))) as pool,
     ):

@@ -57,7 +57,7 @@ def main(name: str) -> None:
             run="benchmark",
             scratch=folder,
         )
-        with Engine(client_app="benchmarks.peers.ours:app", device="cpu") as engine:
+        with Engine(client_app="benchmarks.peers.ours:app") as engine:
             weights = train_phase(
                 engine.grid(sites), start(name), spec,
                 on_round=lambda entry, weights: None, on_event=lambda event: None,

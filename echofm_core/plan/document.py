@@ -71,7 +71,7 @@ class Plan(Section):
         if self.privacy.kind is not PrivacyKind.NONE:
             for phase in (self.pretrain, self.finetune):
                 if phase.rounds:
-                    check_options(phase)
+                    check_options(phase, self.machine)
             if self.federation.select is Select.BEST:
                 raise ValueError(
                     'federation.select = "best" needs the validation loss of the sites, which is '

@@ -1,15 +1,15 @@
-"""The ``[machine]`` table: where a run is computed."""
+"""The ``[machine]`` table: where a run is computed, and how."""
 
 from __future__ import annotations
 
 from pydantic import Field
 
-from echofm_core.plan.section import Section
 from echofm_core.tracking.config import TrackerName
+from echofm_core.training.execution.config import ExecutionConfig
 
 
-class MachineConfig(Section):
-    """The ``[machine]`` table: where this runs. Not part of the plan's hash."""
+class MachineConfig(ExecutionConfig):
+    """The ``[machine]`` table: where this runs, and how. Not part of the plan's hash."""
 
     roots: tuple[str, ...] = ()
     """Folders with data sets as downloaded; relative to the plan file."""
@@ -17,13 +17,6 @@ class MachineConfig(Section):
     """Folder of manifests and clip stores; default: ``cache`` in the run folder."""
     workers: int = Field(default=1, ge=1, le=256)
     """Simulation: sites trained at the same time, one process each."""
-    threads: int = Field(default=1, ge=1)
-    """CPU threads of one worker. Changing it may change the last bits."""
-    device: str = "auto"
-    """``cpu``, ``cuda``, ``cuda:1`` ...; ``auto`` takes a GPU if there is one."""
-    devices: int = Field(default=1, ge=1, le=64)
-    """Devices that share each training batch, one process each: GPUs 0, 1 ... with ``cuda``, plain
-    processes with ``cpu``. Changing it changes rounding only."""
     secret: str = ""
     """File that `echofm data secret` wrote: the key of the record of whom a model was trained on,
     which `echofm evaluate` reads. Relative to the plan file; without one, a throw-away key lies

@@ -45,14 +45,22 @@ def in_words(table: str = "") -> str:
     return "\n\n".join(_text(key, section) for key, section in chosen.items())
 
 
+def as_comments(section: type[Section]) -> str:
+    """The keys of a table as TOML comments: meaning, then the default."""
+    return "".join(
+        "\n".join(wrap(_meaning(info), 96, initial_indent="# ", subsequent_indent="# "))
+        + f"\n# {key} = {_default(info.default)}\n".replace("`", "")
+        for key, info in section.model_fields.items()
+    )
+
+
 def _text(name: str, section: type[Section]) -> str:
     lines = [f"[{name}]" if name else "at the top of the file"]
     for key, info in section.model_fields.items():
         if _is_section(info):
             continue
         lines.append(f"{key}: {_legal(info)}; default {_default(info.default)}".replace("`", ""))
-        meaning = " ".join((info.description or "").split()).replace("``", "`")
-        lines += wrap(meaning, 96, initial_indent="    ", subsequent_indent="    ")
+        lines += wrap(_meaning(info), 96, initial_indent="    ", subsequent_indent="    ")
     return "\n".join(lines)
 
 
@@ -76,8 +84,12 @@ def _table(rows: list[str]) -> str:
 
 
 def _row(name: str, info: FieldInfo) -> str:
-    meaning = " ".join((info.description or "").split()).replace("|", "\\|").replace("``", "`")
+    meaning = _meaning(info).replace("|", "\\|")
     return f"| `{name}` | {_default(info.default)} | {_legal(info)} | {meaning} |"
+
+
+def _meaning(info: FieldInfo) -> str:
+    return " ".join((info.description or "").split()).replace("``", "`")
 
 
 def _default(value: Any) -> str:

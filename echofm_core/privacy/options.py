@@ -10,43 +10,50 @@ from echofm_core.training.config import (
     Precision,
     class_count,
 )
+from echofm_core.training.execution.config import ExecutionConfig
 
 
-def check_options(config: PhaseConfig) -> None:
+def check_options(config: PhaseConfig, execution: ExecutionConfig) -> None:
     """Refuse options that private training does not keep its promise with.
 
     Averaging, slower layers, focal loss, stochastic depth and changed windows are fine: they treat
     each patient alone, or what has been noised already.
 
+    Args:
+        config: The phase's table of the plan.
+        execution: The machine's settings.
+
     Raises:
         PrivacyError: Naming the first such option, why, and what to do.
     """
-    whole = "a step's patients are clipped and noised together"
+    table = "finetune" if isinstance(config, FinetuneConfig) else "pretrain"
     layers = "each layer has to tell every patient's own gradient"
     refusals = {
-        f"accumulate = {config.accumulate}": (config.accumulate > 1, whole),
-        "checkpoint_blocks = true": (config.checkpoint_blocks, layers),
-        "compile = true": (config.compile, layers),
-        'precision = "bf16"': (
+        f"accumulate = {execution.accumulate}": (
+            execution.accumulate > 1,
+            "a step's patients are clipped and noised together",
+        ),
+        "checkpoint_blocks = true": (execution.checkpoint_blocks, layers),
+        "compile = true": (execution.compile, layers),
+        f"save_every = {execution.save_every}": (
+            execution.save_every > 0,
+            "steps done again would look at patients a second time, uncounted",
+        ),
+        f'{table}.precision = "bf16"': (
             config.precision is Precision.BF16,
             "a patient's clipped gradient must be exact",
         ),
-        f"save_every = {config.save_every}": (
-            config.save_every > 0,
-            "steps done again would look at patients a second time, uncounted",
-        ),
-        'class_weights = "balanced"': (
+        f'{table}.class_weights = "balanced"': (
             _counts_labels(config),
             "the site's own label counts would show in what it sends, unless class_counts names "
             "others for every classification task",
         ),
     }
-    table = "finetune" if isinstance(config, FinetuneConfig) else "pretrain"
     for option, (asked, reason) in refusals.items():
         if asked:
             raise PrivacyError(
-                f'{table}.{option} cannot be had with privacy.kind = "local", because {reason}; '
-                "take it out of the plan."
+                f'{option} cannot be had with privacy.kind = "local", because {reason}; take it '
+                f"out of {'the plan' if option.startswith(table) else '[machine] or site.toml'}."
             )
 
 

@@ -34,8 +34,6 @@ class PhaseConfig(Section):
     more clips takes more steps."""
     batch_size: int = Field(default=16, ge=1)
     """Windows of one optimizer step."""
-    accumulate: int = Field(default=1, ge=1, le=1024)
-    """Parts that a batch is computed in, one after the other: less memory, the same step."""
     learning_rate: float = Field(default=5e-4, gt=0)
     """Peak rate of AdamW."""
     warmup_rounds: float = Field(default=1.0, ge=0)
@@ -57,17 +55,9 @@ class PhaseConfig(Section):
     round later, as sites validate what they are sent. Without validation all rounds are trained."""
     max_skipped_steps: int = Field(default=5, ge=0)
     """Steps with a non-finite loss that a round may skip before the site gives up."""
-    save_every: int = Field(default=0, ge=0)
-    """Steps between two saves of an unfinished round at the site; started again, it goes on from
-    the last and ends with the same bits. 0: it starts from its beginning."""
     precision: Precision = Precision.AUTO
     """Number format of matrix products, in prediction too; ``auto``: bf16 on CUDA, fp32 elsewhere.
     Weights, moments and losses are always fp32."""
-    checkpoint_blocks: bool = False
-    """Compute activations of transformer blocks twice and keep few: less memory, up to a third
-    more time, the same gradients."""
-    compile: bool = False
-    """Compile the model with ``torch.compile``; where there is no compiler, say so and go on."""
     augment: bool = False
     """Change training windows as the table ``augmentation`` says."""
     augmentation: AugmentationConfig = AugmentationConfig()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from echofm_core.privacy.config import PrivacyConfig, PrivacyKind
 from echofm_core.training.config import PhaseConfig, Precision
+from echofm_core.training.execution.config import ExecutionConfig
 from echofm_core.training.execution.ranks import ALONE, Ranks
 
 
@@ -20,7 +21,7 @@ class LocalContext:
         site: Site name.
         round: Global round within the phase, from 1.
         rounds: Rounds of the phase; the learning-rate schedule spans all of them.
-        device: ``cpu``, ``cuda``, ``cuda:1`` ... or ``auto``.
+        execution: How this machine computes it.
         proximal_mu: Weight of the FedProx term; 0 is FedAvg.
         state: The site's folder for this run: kept optimizer moments, an unfinished round and the
             privacy ledger.
@@ -34,7 +35,7 @@ class LocalContext:
     site: str
     round: int
     rounds: int
-    device: str = "cpu"
+    execution: ExecutionConfig = field(default_factory=ExecutionConfig)
     proximal_mu: float = 0.0
     state: Path | None = None
     privacy: PrivacyConfig = field(default_factory=PrivacyConfig)

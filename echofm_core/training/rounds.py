@@ -10,17 +10,15 @@ from echofm_core.training.context import LocalContext, RoundReport
 from echofm_core.training.objectives.phases import Model, own_round
 
 
-def train_round(
-    model: Model, clips: ClipWindows, plan: Plan, context: LocalContext, devices: int = 1
-) -> RoundReport:
+def train_round(model: Model, clips: ClipWindows, plan: Plan, context: LocalContext) -> RoundReport:
     """Train one round; the model is changed in place.
 
     Args:
         model: Of the plan.
         clips: Training windows of the site, as the plan cuts them.
         plan: Uses the table of the model's phase.
-        context: Where in the federation this round stands.
-        devices: Devices that share each batch; the result is the same up to rounding.
+        context: Where in the federation this round stands. Where its ``execution`` names several
+            devices, they share each batch; the result is the same up to rounding.
 
     Raises:
         EmptySiteError: There are no clips, or none has a label.
@@ -28,6 +26,7 @@ def train_round(
         PrivacyError: Privacy was asked for and cannot be had, or its budget is spent.
         EnvironmentClashError: There are fewer devices than that.
     """
+    devices = context.execution.devices
     if devices == 1:
         return own_round(model, clips, plan, context)
     if context.privacy.kind is not PrivacyKind.NONE:
@@ -37,4 +36,4 @@ def train_round(
         )
     from echofm_core.training.execution.launch import shared_round  # slow to import
 
-    return shared_round(model, clips, plan, context, devices)
+    return shared_round(model, clips, plan, context)

@@ -18,6 +18,7 @@ from client.preflight import preflight
 from echofm_core.models.weights import load_metadata
 from echofm_core.plan.document import Plan
 from echofm_core.runtime.errors import FederationError, PlanError
+from echofm_core.training.execution.config import ExecutionConfig
 from server.ending import FederationResult
 from server.launch import register, start, stop, superlink
 from server.outcome import score_table
@@ -84,7 +85,7 @@ def test_deployed_and_simulated_give_the_same_weights(
     adapters = {"rounds": 2, "mode": "lora"}
     plan = small_plan(pretrain={"rounds": 1}, finetune=adapters, federation={"min_sites": 3})
     sites = sorted(built_sites, key=lambda site: SITES.index(site.name))
-    with Engine(workers=1, device="cpu") as engine:
+    with Engine(execution=ExecutionConfig(device="cpu")) as engine:
         here = with_states(sites, tmp_path / "here")
         expected = run_federation(engine.grid(here), plan, tmp_path / "simulated")
 

@@ -37,6 +37,7 @@ def kit_for(site: SiteSettings, folder: Path, port: int) -> Kit:
     settings = {
         "name": site.name, "server": f"127.0.0.1:{port}", "manifest": str(site.manifest),
         "store": str(site.store), "state": str(site.state), "device": "cpu",
+        "save_every": 1,
     }  # fmt: skip
     (kit.site(site.name) / "site.toml").write_text(tomli_w.dumps(settings))
     return kit
@@ -56,7 +57,7 @@ def test_who_stops_is_gone_with_all_that_was_started(
     (site,) = with_states(built_sites[:1], tmp_path / "state")
     port, node_port = free_ports(2)
     kit_for(site, tmp_path, port)
-    long = {"rounds": 1, "local_epochs": 900, "save_every": 1}
+    long = {"rounds": 1, "local_epochs": 900}
     plan = small_plan(pretrain=long, federation={"min_sites": 1})
     (tmp_path / "plan.toml").write_text(plan.to_toml())
     begun = []

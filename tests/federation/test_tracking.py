@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from echofm_core.tracking.config import TrackerName
+from echofm_core.training.execution.config import ExecutionConfig
 from server.events import Event
 from server.rounds import run_federation
 from simulations.engine import Engine, SiteSettings
@@ -36,7 +37,7 @@ def test_every_round_once_over_an_interruption(
             raise StopHereError
 
     run = tmp_path / "run"
-    with Engine(workers=1, device="cpu") as engine:
+    with Engine(execution=ExecutionConfig(device="cpu")) as engine:
         grid = engine.grid(with_states(built_sites, tmp_path / "states"))
         with pytest.raises(StopHereError):
             run_federation(grid, plan, run, on_event=show)

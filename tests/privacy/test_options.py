@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,17 +18,12 @@ from echofm_core.runtime.errors import PrivacyError
 from echofm_core.tasks import Task
 from echofm_core.training.augment_config import AugmentationConfig
 from echofm_core.training.config import ClassWeights, Precision
+from echofm_core.training.execution.config import ExecutionConfig
 from echofm_core.training.objectives.finetune import finetune_round
 from echofm_core.training.objectives.pretrain import pretrain_round
 from tests.training.site import PLAN, changed, private, snapshot
 
-REFUSED = {
-    "accumulate": 2,
-    "checkpoint_blocks": True,
-    "compile": True,
-    "precision": Precision.BF16,
-    "save_every": 5,
-}
+REFUSED = {"accumulate": 2, "checkpoint_blocks": True, "compile": True, "save_every": 5}
 BALANCED = {"class_weights": ClassWeights.BALANCED}
 
 
@@ -35,22 +31,36 @@ BALANCED = {"class_weights": ClassWeights.BALANCED}
 def test_a_round_is_refused(clips: ClipWindows, tmp_path: Path, option: str) -> None:
     model = build_autoencoder(PLAN)
     before = snapshot(model)
-    config = PLAN.pretrain.model_copy(update={option: REFUSED[option]})
-    with pytest.raises(PrivacyError, match=rf"^pretrain\.{option}.*take it out of the plan\.$"):
-        pretrain_round(model, clips, config, private(tmp_path))
+    execution = ExecutionConfig.model_validate({option: REFUSED[option]})
+    where = replace(private(tmp_path), execution=execution)
+    with pytest.raises(PrivacyError, match=rf"^{option} = .*out of \[machine\] or site\.toml\.$"):
+        pretrain_round(model, clips, PLAN.pretrain, where)
     assert not changed(before, model)
     assert Ledger(tmp_path).entries == []
 
 
 @pytest.mark.parametrize("option", REFUSED)
 def test_a_plan_is_refused_before_it_begins(option: str) -> None:
-    """And not the same plan without privacy, or with the table's rounds at 0."""
-    table = {"finetune": {option: REFUSED[option]}}
+    """And not the same plan without privacy."""
+    machine = {"machine": {option: REFUSED[option]}}
     privacy = {"privacy": {"kind": "local", "noise_multiplier": 1.0}}
-    with pytest.raises(PrivacyError, match=rf"^finetune\.{option}"):
-        plan_from_mapping(table | privacy, "test")
-    plan_from_mapping(table, "test")
-    plan_from_mapping({"finetune": {**table["finetune"], "rounds": 0}} | privacy, "test")
+    with pytest.raises(PrivacyError, match=rf"^{option}"):
+        plan_from_mapping(machine | privacy, "test")
+    plan_from_mapping(machine, "test")
+
+
+def test_bfloat16_is_refused(clips: ClipWindows, tmp_path: Path) -> None:
+    """In a round, and in a plan with rounds of that phase."""
+    config = PLAN.pretrain.model_copy(update={"precision": Precision.BF16})
+    with pytest.raises(PrivacyError, match=r"^pretrain\.precision.*take it out of the plan\.$"):
+        pretrain_round(build_autoencoder(PLAN), clips, config, private(tmp_path))
+    assert Ledger(tmp_path).entries == []
+    table = {"precision": "bf16"}
+    privacy = {"privacy": {"kind": "local", "noise_multiplier": 1.0}}
+    with pytest.raises(PrivacyError, match=r"^finetune\.precision"):
+        plan_from_mapping({"finetune": table} | privacy, "test")
+    plan_from_mapping({"finetune": table}, "test")
+    plan_from_mapping({"finetune": {**table, "rounds": 0}} | privacy, "test")
 
 
 def test_classes_are_balanced_by_public_counts_only(clips: ClipWindows, tmp_path: Path) -> None:
@@ -61,7 +71,7 @@ def test_classes_are_balanced_by_public_counts_only(clips: ClipWindows, tmp_path
     counts = {Task.REDUCED_EF: (780, 220), Task.AS_GRADE: (5, 4, 3, 2, 1)}
     some = config.model_copy(update={"class_counts": counts})
     with pytest.raises(PrivacyError):
-        check_options(some)
+        check_options(some, ExecutionConfig())
     assert Ledger(tmp_path).entries == []
     every = config.model_copy(update={"class_counts": counts | {Task.VIEW: (1, 1, 1, 1, 1)}})
     report = finetune_round(build_echo_model(PLAN), clips, every, private(tmp_path))

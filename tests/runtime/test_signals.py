@@ -30,13 +30,13 @@ patch = 16
 [pretrain]
 rounds = 2
 local_epochs = 900
-save_every = 1
 [finetune]
 rounds = 1
 [evaluation]
 baselines = []
 [machine]
 roots = ["data"]
+save_every = 1
 """
 
 SIGNALS = pytest.mark.parametrize(
@@ -118,8 +118,8 @@ def test_a_simulation_in_training(
 def test_an_institution_in_training(
     begin: Begin, home: Path, number: signal.Signals, group: bool
 ) -> None:
-    plan = INSTITUTION.replace("rounds = 3", "rounds = 1\nlocal_epochs = 900\nsave_every = 1")
-    (home / "plan.toml").write_text(plan)
+    plan = INSTITUTION.replace("rounds = 3", "rounds = 1\nlocal_epochs = 900")
+    (home / "plan.toml").write_text(f"{plan}save_every = 1\n")
     command = begin("pretrain", "plan.toml", "--out", "run")
     command.wait_for(lambda: list(home.glob("run/state/**/*.*")))
     (said,) = lines(command.stop(number, group=group))

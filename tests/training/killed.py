@@ -30,7 +30,6 @@ from tests.training.site import PLAN, context, make_site
 OPTIONS = {
     "batch_size": 5,
     "local_epochs": 2,
-    "accumulate": 2,
     "ema": 0.9,
     "keep_optimizer": True,
     "layer_decay": 0.8,
@@ -72,8 +71,9 @@ def run(
     local_steps: int = 0,
 ) -> tuple[str, RoundReport]:
     """Do a round; digest of the weights, and the report."""
-    where = context(state=state, proximal_mu=0.1, round=round_)
-    change = {"save_every": save_every, "local_steps": local_steps}
+    machine = {"accumulate": 2, "save_every": save_every}
+    where = context(state=state, proximal_mu=0.1, round=round_, **machine)
+    change = {"local_steps": local_steps}
     if phase is Phase.PRETRAIN:
         model = build_autoencoder(PLAN)
         report = pretrain_round(model, clips, PRETRAIN.model_copy(update=change), where)

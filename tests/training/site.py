@@ -19,6 +19,7 @@ from echofm_core.privacy.config import PrivacyConfig
 from echofm_core.tasks import Task
 from echofm_core.training.config import FinetuneConfig, PretrainConfig
 from echofm_core.training.context import LocalContext
+from echofm_core.training.execution.config import ExecutionConfig
 from tests.data.files import write_avi
 
 DATA = DataConfig(size=32, frames=4, window_seconds=0.4, test_windows=2)
@@ -79,9 +80,11 @@ def make_site(folder: Path) -> ClipWindows:
 
 
 def context(**changes: object) -> LocalContext:
-    """Round 1 of 3 at the site."""
+    """Round 1 of 3 at the site; the machine's settings may be among the changes."""
+    machine = {key: changes.pop(key) for key in ExecutionConfig.model_fields if key in changes}
+    execution = ExecutionConfig.model_validate({"device": "cpu", **machine})
     return replace(
-        LocalContext(seed=3, site="here", round=1, rounds=3, device="cpu"),
+        LocalContext(seed=3, site="here", round=1, rounds=3, execution=execution),
         **changes,  # type: ignore[arg-type]
     )
 

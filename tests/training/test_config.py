@@ -15,7 +15,6 @@ augment = true
 [pretrain.augmentation]
 crop = 0.3
 [finetune]
-accumulate = 4
 layer_decay = 0.75
 drop_path = 0.1
 ema = 0.99
@@ -58,12 +57,13 @@ def test_nothing_is_on_by_default() -> None:
 @pytest.mark.parametrize(
     ("table", "sentence"),
     [
-        ({"accumulate": 0}, "`finetune.accumulate`"),
+        ({"accumulate": 2}, "unknown key `finetune.accumulate`, which belongs to [machine]"),
+        ({"save_every": 5}, "unknown key `finetune.save_every`, which belongs to [machine]"),
+        ({"compile": True}, "unknown key `finetune.compile`, which belongs to [machine]"),
         ({"layer_decay": 0.0}, "`finetune.layer_decay`"),
         ({"layer_decay": 1.1}, "`finetune.layer_decay`"),
         ({"drop_path": 1.0}, "`finetune.drop_path`"),
         ({"ema": 1.0}, "`finetune.ema`"),
-        ({"save_every": -1}, "`finetune.save_every`"),
         ({"precision": "fp16"}, "`finetune.precision`"),
         ({"focal_gamma": 6}, "`finetune.focal_gamma`"),
         ({"augmentation": {"gain": 1.0}}, "`finetune.augmentation.gain`"),

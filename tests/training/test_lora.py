@@ -72,9 +72,9 @@ def test_killed_it_goes_on_to_the_same_bits(clips: ClipWindows, tmp_path: Path) 
         raise KilledError
 
     def once(windows: ClipWindows, state: Path, every: int) -> tuple[str, RoundReport]:
-        options = config(**OPTIONS, drop_path=0.3, save_every=every)
+        options = config(**OPTIONS, drop_path=0.3)
         model = build_tuned_model(PLAN.model_copy(update={"finetune": options}))
-        where = context(state=state, proximal_mu=0.1)
+        where = context(state=state, proximal_mu=0.1, accumulate=2, save_every=every)
         report = finetune_round(model, windows, options, where)
         return digest(to_arrays(model, ALL)), report
 
@@ -88,7 +88,7 @@ def test_killed_it_goes_on_to_the_same_bits(clips: ClipWindows, tmp_path: Path) 
 
 def test_blocks_computed_twice_give_the_same_bits(clips: ClipWindows) -> None:
     found = [
-        run(clips, config(checkpoint_blocks=wanted, drop_path=0.2), context())
+        run(clips, config(drop_path=0.2), context(checkpoint_blocks=wanted))
         for wanted in (False, True)
     ]
     assert all(torch.equal(item, found[1][1][name]) for name, item in found[0][1].items())
@@ -103,9 +103,9 @@ def test_other_adapters_make_another_round(clips: ClipWindows, tmp_path: Path) -
     def die() -> None:
         raise KilledError
 
-    options = config(save_every=1)
+    options = config()
     plan = PLAN.model_copy(update={"finetune": options})
-    where = context(state=tmp_path)
+    where = context(state=tmp_path, save_every=1)
     with pytest.raises(KilledError):
         finetune_round(build_tuned_model(plan), MortalWindows(clips, 17, die), options, where)
     model = build_tuned_model(plan)

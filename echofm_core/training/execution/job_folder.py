@@ -21,6 +21,7 @@ from echofm_core.runtime import errors
 from echofm_core.runtime.errors import EchoFMError
 from echofm_core.runtime.files import write_whole
 from echofm_core.training.context import LocalContext, RoundReport
+from echofm_core.training.execution.config import ExecutionConfig
 from echofm_core.training.execution.ranks import Ranks
 from echofm_core.training.objectives.phases import Model, phase_of
 
@@ -156,15 +157,17 @@ def _context_to_json(context: LocalContext) -> dict[str, Any]:
         "proximal_mu": context.proximal_mu,
         "state": str(context.state.resolve()) if context.state else None,
         "privacy": context.privacy.model_dump(mode="json"),
+        "execution": context.execution.settings(),
     }
 
 
 def _context_from_json(values: dict[str, Any], ranks: Ranks) -> LocalContext:
     state, privacy = values.pop("state"), values.pop("privacy")
+    execution = {**values.pop("execution"), "device": str(ranks.device)}
     return LocalContext(
         **values,
         state=Path(state) if state else None,
         privacy=PrivacyConfig.model_validate(privacy),
-        device=str(ranks.device),
+        execution=ExecutionConfig.model_validate(execution),
         ranks=ranks,
     )

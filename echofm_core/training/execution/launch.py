@@ -39,12 +39,13 @@ SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
 
 
 def shared_round(
-    model: Model, clips: ClipWindows, plan: Plan, context: LocalContext, devices: int
+    model: Model, clips: ClipWindows, plan: Plan, context: LocalContext
 ) -> RoundReport:
     """Train a round in as many processes; arguments as of :func:`rounds.train_round`."""
+    devices = context.execution.devices
     terms = Terms(
         world=devices,
-        device=find_devices(context.device, devices),
+        device=find_devices(context.execution.device, devices),
         threads=max(1, torch.get_num_threads() // devices),
         parent=os.getpid(),
     )

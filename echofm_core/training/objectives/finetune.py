@@ -62,13 +62,13 @@ def finetune_round(
     drop_path = config.drop_path if {ENCODER, LORA_B} & set(trunk) else 0.0
     with (
         only_trainable(model, finetuned_groups(config, labelled)),
-        recomputed(model, config.checkpoint_blocks),
+        recomputed(model, context.execution.checkpoint_blocks),
         stochastic_depth(model.encoder.blocks, drop_path, paths) as depth,
     ):
         metrics = train(
             LocalJob(
                 phase=Phase.FINETUNE,
-                model=model.to(find_device(context.device)),
+                model=model.to(find_device(context.execution.device)),
                 objective=_objective(model, clips, config, context, labelled, depth),
                 clips=rows,
                 manifest=clips.manifest,
@@ -96,14 +96,14 @@ def _objective(
     return SupervisedObjective(
         model=model,
         clips=clips,
-        device=find_device(context.device),
+        device=find_device(context.execution.device),
         precision=context.precision(config),
         targets={task: torch.from_numpy(target) for task, target in targets.items()},
         augmentation=config.augmentation if config.augment else None,
         scaling=config.standardisation,
         emphasis=emphasis_of(config, targets),
         depth=depth,
-        compiled=Compiled(model) if config.compile else None,
+        compiled=Compiled(model) if context.execution.compile else None,
         ranks=context.ranks,
     )
 

@@ -44,7 +44,7 @@ def pretrain_round(
 
     Source: VideoMAE (Tong 2022).
     """
-    device = find_device(context.device)
+    device = find_device(context.execution.device)
     masks = torch_stream(context.seed, context.site, context.round, f"{Phase.PRETRAIN}.mask")
     objective = ReconstructionObjective(
         model=model,
@@ -53,10 +53,10 @@ def pretrain_round(
         masks=masks,
         precision=context.precision(config),
         augmentation=config.augmentation if config.augment else None,
-        compiled=Compiled(model.loss_at) if config.compile else None,
+        compiled=Compiled(model.loss_at) if context.execution.compile else None,
         ranks=context.ranks,
     )
-    with recomputed(model, config.checkpoint_blocks):
+    with recomputed(model, context.execution.checkpoint_blocks):
         metrics = train(
             LocalJob(
                 phase=Phase.PRETRAIN,

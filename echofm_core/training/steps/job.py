@@ -103,7 +103,9 @@ class LocalJob:
         """
         if not self.config.keep_optimizer:
             return None
-        folder = self._state("shall keep its optimizer between rounds", "keep_optimizer")
+        folder = self._state(
+            f"shall keep its optimizer between rounds ({self.phase}.keep_optimizer)"
+        )
         return KeptMoments(folder, self.phase, self.context.round)
 
     def progress(self) -> RoundProgress | None:
@@ -112,9 +114,9 @@ class LocalJob:
         Raises:
             TrainingError: It shall be saved, but the site has no state folder.
         """
-        if not self.config.save_every:
+        if not self.context.execution.save_every:
             return None
-        folder = self._state("shall save unfinished rounds", "save_every")
+        folder = self._state("shall save unfinished rounds (save_every)")
         return RoundProgress(folder, self.phase, self.fingerprint())
 
     def fingerprint(self) -> str:
@@ -124,7 +126,7 @@ class LocalJob:
         groups = {name.partition(".")[0] for name in named_weights(self.model)}
         state.update(digest(to_arrays(self.model, groups)).encode())
         state.update("|".join(trainable(self.model)).encode())
-        state.update(self.config.model_dump_json().encode())
+        state.update(_table_text(self.config).encode())
         state.update(f"{context.seed}|{context.site}|{context.round}|{context.rounds}|".encode())
         state.update(f"{context.proximal_mu}|{context.privacy}".encode())
         # Where the files lie decides nothing.
@@ -135,13 +137,27 @@ class LocalJob:
         state.update(source.read_bytes() if source else b"")
         return state.hexdigest()
 
-    def _state(self, purpose: str, option: str) -> Path:
+    def _state(self, purpose: str) -> Path:
         if self.context.state is None:
             raise TrainingError(
-                f"site {self.context.site} {purpose} ({self.phase}.{option}), but has no state "
-                "folder; give it one."
+                f"site {self.context.site} {purpose}, but has no state folder; give it one."
             )
         return self.context.state
+
+
+def _table_text(config: PhaseConfig) -> str:
+    """JSON of a phase's table, with the keys that moved to the machine where they stood in it.
+
+    Repeatable noise of private training is drawn by a digest of this text, and stays what it was.
+    """
+    text = config.model_dump_json()
+    for key, moved in (
+        ("learning_rate", '"accumulate":1,'),
+        ("precision", '"save_every":0,'),
+        ("augment", '"checkpoint_blocks":false,"compile":false,'),
+    ):
+        text = text.replace(f'"{key}":', f'{moved}"{key}":', 1)
+    return text
 
 
 def patient_numbers(manifest: pd.DataFrame) -> Indices:

@@ -38,7 +38,7 @@ def train_plain(job: LocalJob) -> dict[str, float]:
     trainer.resume(windows)
     for rows in islice(batches(job), trainer.steps, steps):
         set_rate(trainer.optimizer, job.rate(trainer.steps, steps))
-        trainer.step(job.objective(rows, windows, job.config.accumulate))
+        trainer.step(job.objective(rows, windows, job.context.execution.accumulate))
         trainer.keep(windows)
     trainer.finish()
     return trainer.metrics() | {

@@ -46,7 +46,7 @@ def train_private(job: LocalJob) -> dict[str, float]:
         PrivacyError: The model, the plan or the site does not allow it, or the budget is spent;
             nothing was trained.
     """
-    check_options(job.config)
+    check_options(job.config, job.context.execution)
     sampler = PatientSampler(job.clips, patient_numbers(job.manifest)[job.clips])
     check_model(job.model)
     check_delta(job.context.privacy, len(sampler))

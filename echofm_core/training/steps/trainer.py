@@ -89,7 +89,7 @@ class Trainer:
 
     def keep(self, windows: np.random.Generator) -> None:
         """Save the round after every ``save_every`` steps."""
-        if self.progress and self.steps % self.job.config.save_every == 0:
+        if self.progress and self.steps % self.job.context.execution.save_every == 0:
             tally = self.tally.over(self.ranks)
             if self.ranks.first:
                 self.progress.save(Saved(self._arrays(), self._numbers(windows, tally)))

@@ -26,8 +26,8 @@ from tests.support.commands import Echofm
 SAVED = "run/sites/institution/*/progress/pretrain.safetensors"
 #: One round of 32 steps of five clips, three of them in one process and two in the other.
 SHARED = PLAN.replace(
-    "rounds = 3", "rounds = 1\nlocal_epochs = 16\nsave_every = 5"
-) + "devices = 2\n"  # fmt: skip
+    "rounds = 3", "rounds = 1\nlocal_epochs = 16"
+) + "devices = 2\nsave_every = 5\n"  # fmt: skip
 
 
 @pytest.mark.slow
@@ -61,8 +61,7 @@ def test_a_killed_process_is_named_and_the_round_goes_on(
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("round 1: loss") == 1  # one process speaks
     assert not saved.exists()
-    parts = plan.pretrain.model_copy(update={"accumulate": 2})
-    alone = on_one_device(plan).model_copy(update={"pretrain": parts})
+    alone = on_one_device(plan, accumulate=2)
     train(alone, data, home / "alone", Phase.PRETRAIN)
     assert digest(load_weights(home / "run")) == digest(load_weights(home / "alone"))
 
@@ -85,6 +84,6 @@ def children() -> list[psutil.Process]:
     return psutil.Process().children(recursive=True)
 
 
-def on_one_device(plan: Plan) -> Plan:
-    machine = plan.machine.model_copy(update={"devices": 1})
+def on_one_device(plan: Plan, **changes: int) -> Plan:
+    machine = plan.machine.model_copy(update={"devices": 1, **changes})
     return plan.model_copy(update={"machine": machine})

@@ -77,10 +77,10 @@ def test_afterwards_and_without_gradients_blocks_run_once() -> None:
 def test_rounds_with_recomputed_blocks_give_the_same_bits(clips: ClipWindows) -> None:
     metrics = []
     for wanted in (False, True):
-        change = {"checkpoint_blocks": wanted}
+        where = context(checkpoint_blocks=wanted)
         tuned, masked = build_echo_model(PLAN), build_autoencoder(PLAN)
-        first = finetune_round(tuned, clips, PLAN.finetune.model_copy(update=change), context())
-        second = pretrain_round(masked, clips, PLAN.pretrain.model_copy(update=change), context())
+        first = finetune_round(tuned, clips, PLAN.finetune, where)
+        second = pretrain_round(masked, clips, PLAN.pretrain, where)
         sums = [sum(item.double().sum().item() for item in m.parameters()) for m in (tuned, masked)]
         metrics.append([first.metrics, second.metrics, sums])
     assert metrics[0] == metrics[1]
@@ -161,13 +161,14 @@ def test_compiled_rounds_learn_the_same(clips: ClipWindows) -> None:
     before = counters["stats"]["unique_graphs"]
     metrics = []
     for wanted in (False, True):
-        change = {"compile": wanted, "batch_size": 24, "local_epochs": 2, "warmup_rounds": 0.0}
+        where = context(compile=wanted)
+        change = {"batch_size": 24, "local_epochs": 2, "warmup_rounds": 0.0}
         tuned = PLAN.finetune.model_copy(update=change | {"drop_path": 0.2})
         masked = PLAN.pretrain.model_copy(update=change)
         with warnings.catch_warnings():
             warnings.filterwarnings("error", "torch.compile cannot be used")
-            first = finetune_round(build_echo_model(PLAN), clips, tuned, context())
-            second = pretrain_round(build_autoencoder(PLAN), clips, masked, context())
+            first = finetune_round(build_echo_model(PLAN), clips, tuned, where)
+            second = pretrain_round(build_autoencoder(PLAN), clips, masked, where)
         metrics.append({**first.metrics, "mae": second.metrics["loss"]})
     assert metrics[1] == pytest.approx(metrics[0], rel=1e-4)
     assert counters["stats"]["unique_graphs"] == before + 2

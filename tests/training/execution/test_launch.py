@@ -17,6 +17,7 @@ from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 from echofm_core.data.windows import ClipWindows
 from echofm_core.models.build import build_autoencoder, build_echo_model
 from echofm_core.runtime.errors import EnvironmentClashError, PrivacyError, StoreError
+from echofm_core.training.execution.config import ExecutionConfig
 from echofm_core.training.execution.devices import find_devices
 from echofm_core.training.execution.job_folder import JobFolder, Terms
 from echofm_core.training.execution.launch import _cause
@@ -35,18 +36,19 @@ def test_one_device_is_not_several() -> None:
 
 def test_too_few_gpus_are_refused(clips: ClipWindows) -> None:
     here = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    where = context(device="cuda")
+    where = context(device="cuda", devices=64)
     with pytest.raises(
         EnvironmentClashError, match=f"asks for 64 GPUs, but this machine has {here}"
     ):
-        train_round(build_echo_model(PLAN), clips, PLAN, where, devices=64)
+        train_round(build_echo_model(PLAN), clips, PLAN, where)
 
 
 def test_a_private_round_is_refused(clips: ClipWindows, tmp_path: Path) -> None:
     model = build_echo_model(PLAN)
     before = snapshot(model)
+    where = replace(private(tmp_path), execution=ExecutionConfig(devices=2))
     with pytest.raises(PrivacyError, match="devices = 2, but a private round"):
-        train_round(model, clips, PLAN, private(tmp_path), devices=2)
+        train_round(model, clips, PLAN, where)
     assert all(torch.equal(before[name], item) for name, item in model.named_parameters())
 
 

@@ -32,14 +32,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 #: All that a round carries. AdamW's steps are as long as they are in the demo; at 1e-3 rounding
 #: alone, which it divides by itself, moves some weights of fine-tuning by more than 1e-5.
-CHANGES = {**OPTIONS, "accumulate": 1, "save_every": 2, "learning_rate": 3e-4}
+CHANGES = {**OPTIONS, "learning_rate": 3e-4}
 PARAMETERS = pytest.mark.parametrize("phase", list(Phase))
 
 
-def plan_of(accumulate: int = 1) -> Plan:
-    change = CHANGES | {"accumulate": accumulate}
-    pretrain = PLAN.pretrain.model_copy(update=change)
-    finetune = PLAN.finetune.model_copy(update={**change, "drop_path": 0.3})
+def plan_of() -> Plan:
+    pretrain = PLAN.pretrain.model_copy(update=CHANGES)
+    finetune = PLAN.finetune.model_copy(update={**CHANGES, "drop_path": 0.3})
     return PLAN.model_copy(update={"pretrain": pretrain, "finetune": finetune})
 
 
@@ -55,7 +54,7 @@ def pair(forks: Forks, clips: ClipWindows, tmp_path_factory: pytest.TempPathFact
     terms = Terms(world=2, device="cpu", threads=1, parent=os.getpid())
     for phase in Phase:
         (path / phase).mkdir()
-        where = context(state=path / phase / "state", proximal_mu=0.1)
+        where = context(state=path / phase / "state", proximal_mu=0.1, save_every=2)
         JobFolder(path / phase).give(build(phase), clips, plan_of(), where, terms)
     both = []
     for rank in range(2):
@@ -106,7 +105,8 @@ def test_a_round_is_that_of_one_process(
 ) -> None:
     """All weights that the model's output depends on to 1e-5, metrics to 1e-6."""
     start, model = build(phase), build(phase)
-    report = own_round(model, clips, plan_of(), context(state=tmp_path, proximal_mu=0.1))
+    where = context(state=tmp_path, proximal_mu=0.1, save_every=2)
+    report = own_round(model, clips, plan_of(), where)
     theirs = build(phase)
     shared = JobFolder(pair / phase).take_back(theirs)
     assert shared.counts == report.counts
@@ -124,7 +124,8 @@ def test_a_round_is_to_the_bit_that_of_one_process_in_two_parts(
 ) -> None:
     """Every weight: the same two sums are added, and a sum of two has no order."""
     model, theirs = build(phase), build(phase)
-    own_round(model, clips, plan_of(2), context(state=tmp_path, proximal_mu=0.1))
+    where = context(state=tmp_path, proximal_mu=0.1, accumulate=2, save_every=2)
+    own_round(model, clips, plan_of(), where)
     JobFolder(pair / phase).take_back(theirs)
     assert digest(all_arrays(model)) == digest(all_arrays(theirs))
 

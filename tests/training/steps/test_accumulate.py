@@ -110,11 +110,9 @@ def test_rounds_in_parts_report_the_same(clips: ClipWindows) -> None:
     """Losses after one and two steps too, so the steps were the same up to rounding."""
     metrics = []
     for accumulate in (1, 3):
-        change = {"accumulate": accumulate}
-        tuned = PLAN.finetune.model_copy(update=change)
-        first = finetune_round(build_echo_model(PLAN), clips, tuned, context())
-        masked = PLAN.pretrain.model_copy(update=change)
-        second = pretrain_round(build_autoencoder(PLAN), clips, masked, context())
+        where = context(accumulate=accumulate)
+        first = finetune_round(build_echo_model(PLAN), clips, PLAN.finetune, where)
+        second = pretrain_round(build_autoencoder(PLAN), clips, PLAN.pretrain, where)
         metrics.append({**first.metrics, "mae": second.metrics["loss"]})
     assert metrics[1] == pytest.approx(metrics[0], rel=1e-4)
     assert metrics[1]["steps"] == 3
@@ -123,10 +121,10 @@ def test_rounds_in_parts_report_the_same(clips: ClipWindows) -> None:
 def test_a_broken_part_breaks_its_step_and_no_other() -> None:
     """Two steps of two clips; the NaN's neighbour must not move the weight by what it left."""
     factors = [1.0, float("nan"), 1.0, 1.0]
-    config = PLAIN.model_copy(update={"batch_size": 2, "accumulate": 2})
-    work = job(factors, config)
+    config = PLAIN.model_copy(update={"batch_size": 2})
+    work = job(factors, config, context(accumulate=2))
     metrics = train(work)
-    whole = job(factors, config.model_copy(update={"accumulate": 1}))
+    whole = job(factors, config)
     assert metrics["skipped"] == 1
     assert train(whole) == metrics
     assert torch.equal(work.model.weight, whole.model.weight)

@@ -140,8 +140,8 @@ def test_other_weights_or_another_round_start_from_the_beginning(
         with torch.no_grad():
             model.encoder.norm.bias.add_(0.0 if where else 1e-3)
         counting = MortalWindows(clips, -1, die)
-        config = PRETRAIN.model_copy(update={"save_every": 1})
-        pretrain_round(model, counting, config, context(state=state, proximal_mu=0.1, **where))
+        here = context(state=state, proximal_mu=0.1, accumulate=2, save_every=1, **where)
+        pretrain_round(model, counting, PRETRAIN, here)
         return model.encoder.norm.weight.detach(), counting.served
 
     for where in ({}, {"round": 2}, {"seed": 4}):
@@ -172,9 +172,9 @@ def test_a_damaged_file_costs_time_and_changes_no_bit(
 def test_skipped_steps_and_losses_are_counted_over_both_lives(tmp_path: Path) -> None:
     """Of six clips one is broken; the round dies before its last step."""
     factors = [1.0, 2.0, float("nan"), 3.0, 4.0, 5.0]
-    config = PLAIN.model_copy(update={"save_every": 1})
+    where = context(state=tmp_path, save_every=1)
 
-    straight, first = job(factors, PLAIN), job(factors, config, context(state=tmp_path))
+    straight, first = job(factors, PLAIN), job(factors, PLAIN, where)
     objective, begun = Slope(first.model, factors), []
 
     def mortal(rows: Indices, rng: np.random.Generator, parts: int = 1) -> Iterator[Losses]:
@@ -185,14 +185,14 @@ def test_skipped_steps_and_losses_are_counted_over_both_lives(tmp_path: Path) ->
 
     with pytest.raises(KilledError):
         train(replace(first, objective=mortal))
-    second = job(factors, config, context(state=tmp_path))
+    second = job(factors, PLAIN, where)
     assert train(second) == train(straight)
     assert torch.equal(second.model.weight, straight.model.weight)
 
 
 def test_saving_needs_a_folder() -> None:
     with pytest.raises(TrainingError, match=r"save_every.*no state folder"):
-        train(job([1.0], PLAIN.model_copy(update={"save_every": 1})))
+        train(job([1.0], PLAIN, context(save_every=1)))
 
 
 @pytest.mark.slow
