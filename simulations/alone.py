@@ -176,7 +176,7 @@ def federate_one(
         trainers=1,
     )
     machine = plan.machine
-    with Engine(threads=machine.threads, device=machine.device, devices=machine.devices) as engine:
+    with Engine(execution=machine) as engine:
         training = Training(
             run=run,
             plan=plan,
