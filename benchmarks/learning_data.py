@@ -86,7 +86,7 @@ def open_data(folder: Path) -> Prepared:
 def as_site(data: Prepared) -> Site:
     """The data as a site of a federation sees them."""
     store = open_stores(data.stores)
-    return Site(name=ONE_SITE, manifest=data.manifest, store=store, device="cpu", threads=1)
+    return Site(name=ONE_SITE, manifest=data.manifest, store=store)
 
 
 def without_validation(manifest: pd.DataFrame) -> pd.DataFrame:

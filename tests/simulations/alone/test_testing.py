@@ -38,7 +38,7 @@ def test_the_floor_stands_beside_the_model_fitted_on_its_training_patients_alone
 
     rows = load_manifest(run / "manifests/institution.parquet")
     store = open_stores(home / "cache/stores")
-    site = Site(name="institution", manifest=rows, store=store, device="cpu", threads=1)
+    site = Site(name="institution", manifest=rows, store=store)
     learn, asked = site.train_clips(Phase.FINETUNE, plan), site.test_clips(plan)
     expected = floor_predictions(learn, asked, plan.finetune, seed=plan.seed, site="institution")
     kept = pd.read_parquet(run / "predictions/no_network.parquet")

@@ -73,7 +73,7 @@ def test_it_is_a_federation_of_one_site_to_the_bit(
         store=institution / "cache/stores",
         state=tmp_path / "state",
     )
-    with Engine(threads=own.machine.threads, device="cpu") as engine:
+    with Engine(execution=own.machine) as engine:
         federation = run_federation(engine.grid([site]), own, tmp_path / "run")
     assert federation.digest == alone.digest == _model(tmp_path / "alone")[0]
     ours, theirs = entries(tmp_path / "alone"), entries(tmp_path / "run")
@@ -207,13 +207,7 @@ def test_adapters_are_merged_into_the_model(
     saved, best = load_model(run), int(np.argmin(losses(run))) + 1
     apart = checkpoint(run, best)
     assert {name.partition(".")[0] for name in apart} > {"lora_a", "lora_b", "encoder"}
-    site = Site(
-        name="institution",
-        manifest=data.manifest,
-        store=open_stores(data.stores),
-        device="cpu",
-        threads=1,
-    )
+    site = Site(name="institution", manifest=data.manifest, store=open_stores(data.stores))
     held_out = site.validation_clips(Phase.FINETUNE, tuned)
     found = validation_loss(saved.model, held_out, tuned, site="institution", device="cpu")
     assert found == pytest.approx(losses(run)[best - 1], rel=1e-5)
