@@ -27,7 +27,7 @@ from benchmarks.data_files import CINE, CLIPS, write_cine, write_manifest, write
 from benchmarks.peers import decord_recipe, pydicom_grey
 from echofm_core.data.config import DataConfig
 from echofm_core.data.dicom.frames import read_cine
-from echofm_core.data.formats.video_look import by_decord, by_opencv, by_pictures
+from echofm_core.data.formats.video_probe import by_decord, by_opencv, by_pictures
 from echofm_core.data.store.build import build_store
 from echofm_core.runtime.randomness import stream
 

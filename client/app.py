@@ -64,11 +64,11 @@ def evaluate(message: Message, context: Context) -> Message:
 def _train(message: Message, context: Context, phase: Phase) -> Message:
     from client.training import TRAINERS
     from client.wire import to_reply
-    from echofm_core.data.seen import remember
+    from echofm_core.data.training_record import record_training
 
     instruction, plan, site, state = _open(message, context)
     secret = str(context.node_config.get("secret", ""))
-    remember(state.folder, site.manifest, plan, secret=secret)
+    record_training(state.folder, site.manifest, plan, secret=secret)
     return to_reply(TRAINERS[phase](site, plan, instruction, state), message)
 
 

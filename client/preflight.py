@@ -106,9 +106,9 @@ def _manifest(site: SiteFile) -> pd.DataFrame:
 
 def _splits(manifest: pd.DataFrame) -> str:
     """Patients in one split each; :func:`load_manifest` has refused any other manifest."""
-    from echofm_core.data.people import people
+    from echofm_core.data.patients import patient_keys
 
-    patients = people(manifest).groupby(manifest["split"]).nunique()
+    patients = patient_keys(manifest).groupby(manifest["split"]).nunique()
     if patients.empty:
         return "none in the manifest: each plan cuts by patient, as its [protocol] says"
     if not patients.get("train"):

@@ -12,7 +12,7 @@ import pandas as pd
 
 from echofm_core.contract import Phase, SiteDescription
 from echofm_core.data.manifest import Split, load_manifest
-from echofm_core.data.people import people
+from echofm_core.data.patients import patient_keys
 from echofm_core.data.splits import fill_splits
 from echofm_core.data.store.clip_store import ClipStore, open_stores
 from echofm_core.data.windows import ClipWindows
@@ -106,7 +106,7 @@ class Site:
 
 def patients(manifest: pd.DataFrame) -> int:
     """Distinct patients."""
-    return people(manifest).nunique()
+    return patient_keys(manifest).nunique()
 
 
 def setting(config: NodeConfig, key: str) -> str:

@@ -15,10 +15,10 @@ import torch
 import typer
 
 from echofm_core.contract import Phase, Weights
-from echofm_core.data.census import label_count, labelled_sites, unlabelled_notes
 from echofm_core.data.findings import Severity
+from echofm_core.data.label_counts import label_count, labelled_sites, unlabelled_notes
 from echofm_core.data.manifest import Split
-from echofm_core.data.people import people
+from echofm_core.data.patients import patient_keys
 from echofm_core.data.prepare import ONE_SITE, Prepared, as_one_site, prepare
 from echofm_core.evaluation.model_names import ALONE
 from echofm_core.models.checkpoints.start import check_start
@@ -221,9 +221,10 @@ def summary(prepared: Prepared, plan: Plan, phase: Phase) -> str:
         for found in prepared.findings.items
         if found.severity is Severity.QUARANTINED
     }
+    patients = patient_keys(prepared.manifest).nunique()
     return (
         f"{many(counts[Split.TRAIN], 'clip')} to train on, {counts[Split.VALIDATION]} to validate, "
-        f"{counts[Split.TEST]} to test, of {many(people(prepared.manifest).nunique(), 'patient')}; "
+        f"{counts[Split.TEST]} to test, of {many(patients, 'patient')}; "
         f"{many(len(quarantined), 'file')} cannot be used"
     )
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from echofm_core.contract import Phase
-from echofm_core.data.census import label_count
+from echofm_core.data.label_counts import label_count
 from echofm_core.evaluation.config import Baseline
 from echofm_core.evaluation.model_names import ALONE, FEDERATED, LEAVE_ONE_OUT, LOCAL, POOLED
 from echofm_core.plan.document import Plan

@@ -14,7 +14,7 @@ import pandas as pd
 
 from echofm_core import __version__
 from echofm_core.data.manifest import Split, files_of, load_manifest
-from echofm_core.data.people import people
+from echofm_core.data.patients import patient_keys
 from echofm_core.plan.protocol import ProtocolConfig
 from echofm_core.runtime.errors import EmptySiteError, ManifestError, ResumeError, StoreError
 from echofm_core.runtime.files import install_folder, partial_path
@@ -24,6 +24,7 @@ from simulations.split_files import (
     LABELS,
     cells,
     csv_text,
+    folder_names,
     write_card,
     write_datalists,
     write_tables,
@@ -166,7 +167,7 @@ def _counts(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
     return {
         split.value: {
             "clips": len(part),
-            "patients": int(people(part).nunique()),
+            "patients": int(patient_keys(part).nunique()),
             "labelled": {label: int(part[label].count()) for label in LABELS},
         }
         for split in Split

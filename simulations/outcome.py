@@ -14,7 +14,7 @@ import pandas as pd
 from client.site import Site
 from echofm_core import __version__
 from echofm_core.contract import Phase
-from echofm_core.data.census import census
+from echofm_core.data.label_counts import label_counts
 from echofm_core.data.manifest import load_manifest
 from echofm_core.data.prepare import Prepared
 from echofm_core.data.store.clip_store import open_stores
@@ -89,7 +89,7 @@ def conclude(
     }
     write_whole(run / "summary.json", json.dumps(summary, indent=1).encode())
     own, words = scores[scores["model"] == model], words_of(read_run(run))
-    counts = census(prepared.manifest, plan)
+    counts = label_counts(prepared.manifest, plan)
     write_card(run, plan, counts, own, summary, [*words.table_notes, *told], words.sentences)
     report = write_report(run)
     return Outcome(run=run, scores=scores, digest=result.digest, report=report, notes=tuple(notes))

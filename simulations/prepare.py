@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from echofm_core.data.census import census, labelled_sites
+from echofm_core.data.label_counts import label_counts, labelled_sites
 from echofm_core.data.manifest import save_manifest
 from echofm_core.data.prepare import Prepared, prepare
 from echofm_core.data.store.clip_store import open_stores
@@ -97,7 +97,9 @@ def save_sites(prepared: Prepared, plan: Plan, run: Path) -> None:
     for site, rows in prepared.manifest.groupby("site", observed=True):
         save_manifest(rows.reset_index(drop=True), site_manifest(run, str(site)))
     save_manifest(prepared.manifest, site_manifest(run, "all"))
-    write_whole(run / "sites.parquet", census(prepared.manifest, plan).to_parquet(index=False))
+    write_whole(
+        run / "sites.parquet", label_counts(prepared.manifest, plan).to_parquet(index=False)
+    )
     write_whole(run / "findings.parquet", prepared.findings.table().to_parquet(index=False))
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from echofm_core.contract import Weights
 from echofm_core.data.prepare import Prepared
-from echofm_core.data.seen import remember
+from echofm_core.data.training_record import record_training
 from echofm_core.plan.document import Plan
 from echofm_core.runtime.errors import FederationError
 from echofm_core.runtime.files import write_whole
@@ -57,7 +57,7 @@ class Training:
         """
         plan, folder, machine = arm.plan(self.plan), arm.folder(self.run), self.plan.machine
         begun = self.start or (Path(machine.start) if machine.start else None)
-        remember(folder, self._clips(arm), plan, secret=machine.secret, start=begun)
+        record_training(folder, self._clips(arm), plan, secret=machine.secret, start=begun)
         store = self.run / "mlruns"
         result = run_federation(
             self.engine.grid(self._settings(arm, arm.train)),

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from echofm_core.data.dicom.sector import Box
 from echofm_core.data.findings import Note, Severity
-from echofm_core.data.limits import believable_rate
-from echofm_core.data.pixel_size import PixelSize
+from echofm_core.data.limits import PixelSize, believable_rate
 
 Frames = NDArray[np.uint8]
 #: Kind of the finding on a clip of fewer frames than its source says.

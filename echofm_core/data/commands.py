@@ -71,7 +71,7 @@ def index(
     config = _asked_for(plan)  # before anything that takes long to import
 
     from echofm_core.data.manifest import save_manifest
-    from echofm_core.data.pseudonym import read_secret
+    from echofm_core.data.patients import read_secret
     from echofm_core.data.readers.registry import read_roots
     from echofm_core.runtime.errors import NothingUsableError
     from echofm_core.runtime.files import writing
@@ -156,7 +156,7 @@ def secret(
 
     For example: `echofm data secret site.secret`.
     """
-    from echofm_core.data.pseudonym import write_secret
+    from echofm_core.data.patients import write_secret
 
     write_secret(file)
     typer.echo(f"secret: {file}")
@@ -199,7 +199,7 @@ def store(
     from echofm_core.data.manifest import load_manifest
     from echofm_core.data.parallel import cores
     from echofm_core.data.store.build import build_store
-    from echofm_core.data.store.folder import make_room
+    from echofm_core.data.store.install import make_room
     from echofm_core.data.store.space import check_disk
     from echofm_core.runtime.console import progress
     from echofm_core.runtime.errors import NothingUsableError

@@ -14,12 +14,12 @@ from echofm_core.data.dicom.colour import shows_colour
 from echofm_core.data.dicom.frames import read_cine
 from echofm_core.data.dicom.sector import NoSectorError, crop, find_sector, lit_area
 from echofm_core.data.dicom.text import LIT, burnt_in
+from echofm_core.data.file_kinds import Kind, kind_of
 from echofm_core.data.findings import Note, Severity
 from echofm_core.data.formats import mhd, nifti, stills, video
-from echofm_core.data.kinds import Kind, kind_of
+from echofm_core.data.limits import PixelSize
 from echofm_core.data.manifest import files_of
-from echofm_core.data.people import PUBLISHED
-from echofm_core.data.pixel_size import PixelSize
+from echofm_core.data.patients import PUBLISHED
 from echofm_core.runtime.errors import UnreadableFileError
 
 #: Forms that only research data come in: nothing is drawn on their pictures.

@@ -1,10 +1,13 @@
-"""How much a file may make of itself, checked before memory is asked for.
+"""What is believed of a file's header, checked before memory is asked for.
 
 A header of a few bytes may declare terabytes, and a few kilobytes may unpack to gigabytes. What is
 refused here is far from any recording: moving speckle takes a byte for 10 to 100 pixels.
 """
 
 from __future__ import annotations
+
+import math
+from typing import NamedTuple
 
 from echofm_core.runtime.errors import UnreadableFileError
 
@@ -47,3 +50,27 @@ def check_pixels(frames: int, height: int, width: int, *, size: int) -> None:
 def believable_rate(fps: float | None) -> float | None:
     """Frames a second where a scanner can have recorded so, else None."""
     return fps if fps is not None and SLOWEST <= fps <= FASTEST else None
+
+
+#: Centimetres that a picture of a heart shows from top to bottom, and across, are between these.
+SHORTEST, LONGEST = 5.0, 60.0
+
+
+class PixelSize(NamedTuple):
+    """Width and height of a pixel, in cm."""
+
+    across: float
+    down: float
+
+
+def believable_size(across: float, down: float, height: int, width: int) -> PixelSize | None:
+    """The size of a pixel, or None where the picture could show no heart with it.
+
+    Args:
+        across, down: As a header has them, in cm; their sign is a direction.
+        height, width: Of the picture, in pixels.
+    """
+    size = PixelSize(abs(across), abs(down))
+    sides = (size.across * width, size.down * height)
+    believed = all(math.isfinite(side) and SHORTEST <= side <= LONGEST for side in sides)
+    return size if believed else None

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from echofm_core.data.people import people
+from echofm_core.data.patients import patient_keys
 from echofm_core.runtime.errors import ManifestError
 from echofm_core.runtime.files import write_whole
 from echofm_core.runtime.text import many
@@ -129,7 +129,7 @@ def check_patients_disjoint(manifest: pd.DataFrame, source: str = "manifest") ->
     """
     for column in ("split", "site"):
         rows = manifest.dropna(subset=[column])
-        homes = rows[column].groupby(people(rows)).nunique()
+        homes = rows[column].groupby(patient_keys(rows)).nunique()
         if count := int((homes > 1).sum()):
             raise ManifestError(
                 f"{source}: {many(count, 'patient is', 'patients are')} in more than one {column}; "

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echofm_core.data.config import Square
-from echofm_core.data.pixel_size import PixelSize
+from echofm_core.data.limits import PixelSize
 
 Frames = NDArray[np.uint8]
 Mask = NDArray[np.bool_]

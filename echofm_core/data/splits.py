@@ -7,7 +7,7 @@ import hashlib
 import pandas as pd
 
 from echofm_core.data.manifest import Split, check_patients_disjoint
-from echofm_core.data.people import archives
+from echofm_core.data.patients import archives
 from echofm_core.plan.protocol import ProtocolConfig
 
 

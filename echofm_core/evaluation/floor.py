@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from echofm_core.data.people import people
+from echofm_core.data.patients import patient_keys
 from echofm_core.data.windows import ClipWindows
 from echofm_core.evaluation.score_table import LEAST_PATIENTS
 from echofm_core.runtime.randomness import stream
@@ -82,7 +82,7 @@ def floor_predictions(
     tables = [pd.DataFrame(columns=COLUMNS)]
     if known and len(train) and len(test):
         features, unseen = grey_statistics(train), grey_statistics(test)
-        persons = pd.factorize(people(train.manifest))[0]
+        persons = pd.factorize(patient_keys(train.manifest))[0]
         folds = _folds(persons, seed, site)
         efs = labels_of(train.manifest, (Task.EF,), threshold)[Task.EF]
         for task in config.tasks:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from echofm_core.data.people import people
+from echofm_core.data.patients import patient_keys
 from echofm_core.evaluation.bootstrap import Estimate, bootstrap
 from echofm_core.evaluation.config import EvaluationConfig
 from echofm_core.evaluation.metrics import task_metrics
@@ -82,7 +82,7 @@ def study_cases(predictions: pd.DataFrame, task: Task) -> Cases:
         .agg({**how, **dict.fromkeys(columns, "mean")})
         .reset_index()
     )
-    patients = pd.factorize(people(table), sort=True)[0]
+    patients = pd.factorize(patient_keys(table), sort=True)[0]
     prediction = table[columns].to_numpy(dtype=np.float64)
     return Cases(
         table=table[_KEYS],

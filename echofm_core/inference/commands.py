@@ -67,7 +67,7 @@ def evaluate(
     check_roots(roots)  # before anything that takes long to import
     refuse_run(out)
 
-    from echofm_core.data.seen import find_record
+    from echofm_core.data.training_record import find_record
     from echofm_core.inference.evaluate import evaluate_model
     from echofm_core.models.saved import load_model
     from echofm_core.report.run_files import read_run

@@ -11,8 +11,8 @@ import pandas as pd
 from echofm_core import __version__
 from echofm_core.data.manifest import Split
 from echofm_core.data.prepare import ONE_SITE, as_one_site, prepare
-from echofm_core.data.seen import Record
 from echofm_core.data.store.clip_store import open_stores
+from echofm_core.data.training_record import Record
 from echofm_core.data.windows import ClipWindows
 from echofm_core.evaluation.floor import floor_predictions
 from echofm_core.evaluation.model_names import FLOOR
@@ -49,7 +49,7 @@ def evaluate_model(
         roots: Data folders, as downloaded, taken as one institution.
         out: Folder to write to.
         cache: Folder of decoded clips.
-        record: Of its training, see :func:`~echofm_core.data.seen.find_record`.
+        record: Of its training, see :func:`~echofm_core.data.training_record.find_record`.
         everything: Score all clips, and not the test part alone.
         seen: Score patients whom the model was trained on, too.
         say: Told, before anything is decoded, what is known of these.

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from echofm_core.data.decode import Decoded, decode_clip
 from echofm_core.data.dicom.header import ObjectKind, read_header
+from echofm_core.data.file_kinds import CINES, CINES_NAMED, Kind, kind_of
 from echofm_core.data.formats.nifti import is_mask
 from echofm_core.data.formats.timeline import Timeline
-from echofm_core.data.kinds import CINES, CINES_NAMED, Kind, kind_of
 from echofm_core.data.readers._dicom import REASONS
 from echofm_core.data.resize import in_square
 from echofm_core.data.windows import Window, to_batch

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from echofm_core.data.manifest import Split
-from echofm_core.data.people import people
-from echofm_core.data.seen import Record, seen_patients
+from echofm_core.data.patients import patient_keys
+from echofm_core.data.training_record import Record, count_trained_on
 from echofm_core.models.saved import SavedModel
 from echofm_core.runtime.errors import SeenPatientsError
 from echofm_core.training.objectives.targets import labels_of
@@ -61,17 +61,17 @@ def overlap_of(rows: pd.DataFrame, record: tuple[Path, Record] | None, *, allowe
 
     Args:
         rows: What shall be scored.
-        record: See :func:`~echofm_core.data.seen.find_record`.
+        record: See :func:`~echofm_core.data.training_record.find_record`.
         allowed: Score them all the same.
 
     Raises:
         SeenPatientsError: There are some, and it is not allowed.
         DataRootError: The record's key cannot be read.
     """
-    patients = int(people(rows).nunique())
+    patients = int(patient_keys(rows).nunique())
     if record is None:
         return Overlap(patients=patients, seen=None)
-    seen = seen_patients(rows, *record)
+    seen = count_trained_on(rows, *record)
     if seen and not allowed:
         raise SeenPatientsError(
             f"the model was trained on {seen} of {_these(patients)} to be scored, so that "

@@ -1,9 +1,10 @@
-"""Apply a plan's protocol to a manifest."""
+"""Apply a plan's protocol to a manifest: manifests in, sites and patient-disjoint splits out."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Protocol
 
 import pandas as pd
 
@@ -13,10 +14,26 @@ from echofm_core.data.splits import fill_splits
 from echofm_core.plan.protocol import ProtocolConfig, ProtocolName
 from echofm_core.runtime.errors import EmptySiteError
 from echofm_core.runtime.text import many
-from simulations.protocols._api import SiteRule
 from simulations.protocols.dirichlet import Dirichlet
-from simulations.protocols.grouped import Quality, VendorModel
-from simulations.protocols.institution import Institution
+from simulations.protocols.grouped import Institution, Quality, VendorModel
+
+
+class SiteRule(Protocol):
+    """Says at which site each patient is; splitting is the same for all rules.
+
+    Rules see whole patients: :mod:`simulations.protocols.assign` refuses one that tears a patient
+    apart.
+    """
+
+    caveat: str
+    """What a reader of the results must know; printed under every table."""
+    synthetic: bool
+    """True where the sites are not institutions or devices, but made by us."""
+
+    def site_of(self, manifest: pd.DataFrame, config: ProtocolConfig, seed: int) -> pd.Series:
+        """Site name of every row (string, no nulls), index as in ``manifest``."""
+        ...
+
 
 RULES: Mapping[ProtocolName, SiteRule] = MappingProxyType(
     {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from echofm_core.data.people import people
+from echofm_core.data.patients import patient_keys
 from echofm_core.plan.protocol import ProtocolConfig
 from echofm_core.runtime.errors import EmptySiteError
 from echofm_core.runtime.randomness import stream
@@ -31,7 +31,7 @@ class Dirichlet:
         Raises:
             EmptySiteError: A site would get fewer than ``min_patients`` patients.
         """
-        key = people(manifest)
+        key = patient_keys(manifest)
         classes = _label_class(manifest).groupby(key).max().sort_index()
         rng = stream(seed, "", 0, "protocol.dirichlet")
         home: dict[str, str] = {}

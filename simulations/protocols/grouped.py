@@ -1,4 +1,4 @@
-"""Sites from a property of the recordings: image quality, or the scanner."""
+"""Sites from what is known of recordings: institution, image quality, or scanner."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 import pandas as pd
 
-from echofm_core.data.people import people
+from echofm_core.data.patients import archives, patient_keys
 from echofm_core.plan.protocol import ProtocolConfig
 from echofm_core.runtime.errors import EmptySiteError
 
@@ -40,7 +40,7 @@ class Quality:
                 'protocol "quality" needs image quality, but no clip of '
                 f"{sorted(manifest['dataset'].unique())} names one; use CAMUS."
             )
-        key = people(manifest)
+        key = patient_keys(manifest)
         order = {name: rank for rank, name in enumerate(_WORST_FIRST)}
         worst = manifest["quality"].map(order).astype("Float64").groupby(key).transform("min")
         names = {float(rank): f"quality-{name.lower()}" for name, rank in order.items()}
@@ -68,7 +68,7 @@ class VendorModel:
                 'protocol "vendor_model" needs device names, but no clip of '
                 f"{sorted(manifest['dataset'].unique())} has one; use MIMIC-IV-ECHO or DICOM."
             )
-        key = people(manifest)
+        key = patient_keys(manifest)
         device = (manifest["vendor"].fillna("") + " " + manifest["model"].fillna("")).str.strip()
         counts = device.to_frame("device").assign(key=key).value_counts(["key", "device"])
         # value_counts orders by count only; the name breaks ties the same way everywhere.
@@ -82,3 +82,20 @@ class VendorModel:
 
 def _slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:64].strip("-") or "other"
+
+
+class Institution:
+    """Natural sites: the data set, or the hospital where a release names several.
+
+    Shift of population, device, protocol and label method all at once.
+    """
+
+    caveat = (
+        "Sites are institutions. EF is measured in different ways (monoplane Simpson at "
+        "EchoNet-Dynamic, biplane and rounded at CAMUS), so read the bias of each site too."
+    )
+    synthetic = False
+
+    def site_of(self, manifest: pd.DataFrame, config: ProtocolConfig, seed: int) -> pd.Series:
+        """The hospital that the release names, else the archive that the data set is of."""
+        return manifest["site"].fillna(archives(manifest))

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from echofm_core.data import commands
 from echofm_core.data.doctor.tables import reasons
 from echofm_core.data.manifest import manifest_from_rows, save_manifest
-from echofm_core.data.pseudonym import write_secret
+from echofm_core.data.patients import write_secret
 from echofm_core.runtime.errors import (
     DataRootError,
     EchoFMError,

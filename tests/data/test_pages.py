@@ -13,7 +13,7 @@ from echofm_core.data.colour import ColourFlowError
 from echofm_core.data.dicom.header import ObjectKind
 from echofm_core.data.dicom.sector import NoSectorError
 from echofm_core.data.manifest import Split
-from echofm_core.data.pseudonym import write_secret
+from echofm_core.data.patients import write_secret
 from echofm_core.data.readers._mimic_measurements import REASONS
 from echofm_core.data.readers.generic import GenericReader
 from echofm_core.data.readers.mapping import MAPPED, Mapping

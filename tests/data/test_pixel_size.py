@@ -12,8 +12,8 @@ import pytest
 from echofm_core.contract import ENCODER, HEADS, STF_NET
 from echofm_core.data.config import DataConfig, Square
 from echofm_core.data.decode import decode_clip
+from echofm_core.data.limits import PixelSize, believable_size
 from echofm_core.data.manifest import manifest_from_rows
-from echofm_core.data.pixel_size import PixelSize, believable_size
 from echofm_core.data.resize import in_square, letterbox
 from echofm_core.data.store.build import build_store
 from echofm_core.data.store.clip_store import ClipStore, open_stores

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from echofm_core.data.pseudonym import new_secret, pseudonym, read_secret, write_secret
+from echofm_core.data.patients import new_secret, pseudonym, read_secret, write_secret
 from echofm_core.runtime.errors import DataRootError
 
 

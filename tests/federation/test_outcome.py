@@ -17,7 +17,7 @@ from rich.console import Console
 
 from echofm_core.contract import Score
 from echofm_core.data.manifest import load_manifest
-from echofm_core.data.seen import find_record, seen_patients
+from echofm_core.data.training_record import count_trained_on, find_record
 from echofm_core.report.run_files import read_run
 from echofm_core.report.terminal import print_run
 from echofm_core.runtime.errors import FederationError
@@ -163,7 +163,7 @@ def test_each_site_keeps_the_record_of_whom_the_model_was_trained_on(
         assert record is not None
         rows = load_manifest(site.manifest)
         for split, count in (("train", TRAIN[site.name]), ("test", 0)):
-            assert seen_patients(rows[rows["split"] == split], *record) == count
+            assert count_trained_on(rows[rows["split"] == split], *record) == count
 
 
 def test_a_task_that_nobody_has_labels_for_is_said_once(done: Done, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from echofm_core.data.seen import KEY, RECORD
+from echofm_core.data.training_record import KEY, RECORD
 from echofm_core.inference.commands import evaluate
 from echofm_core.inference.export import export_folder
 from echofm_core.models.saved import load_model

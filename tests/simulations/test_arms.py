@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from echofm_core.data.census import census
+from echofm_core.data.label_counts import label_counts
 from echofm_core.data.manifest import manifest_from_rows
 from echofm_core.plan.document import Plan
 from echofm_core.plan.load import plan_from_mapping
@@ -94,7 +94,7 @@ def test_folders_keep_the_federated_run_at_the_top() -> None:
 
 
 def test_census_counts_labels_by_site_and_split() -> None:
-    table = census(manifest(), Plan()).set_index(["site", "split"])
+    table = label_counts(manifest(), Plan()).set_index(["site", "split"])
     assert table.loc[("A", "train"), ["clips", "patients", "ef", "as_grade"]].tolist() == [
         1,
         1,

@@ -22,8 +22,7 @@ from pydicom.dataset import Dataset
 from pydicom.pixels.utils import get_j2k_parameters
 
 from echofm_core.data.colour import SIDE
-from echofm_core.data.dicom.form import Samples, form_of
-from echofm_core.data.dicom.run_length import decode_run_length
+from echofm_core.data.dicom.samples import Samples, decode_run_length, form_of
 from echofm_core.data.limits import LARGEST_FRAME
 from echofm_core.runtime.errors import UnreadableFileError
 from echofm_core.runtime.extras import install

@@ -19,11 +19,11 @@ from echofm_core.data.dicom.codecs import (
     jpeg_colour,
 )
 from echofm_core.data.dicom.header import region_of
-from echofm_core.data.dicom.meaning import Meaning
-from echofm_core.data.dicom.native import read_native
 from echofm_core.data.dicom.part10 import Object, open_object
+from echofm_core.data.dicom.photometric import Photometric
+from echofm_core.data.dicom.samples import read_native
 from echofm_core.data.dicom.streams import some_colours
-from echofm_core.data.hush import hushed
+from echofm_core.data.silence import silenced
 from echofm_core.runtime.errors import UnreadableFileError
 
 #: Bytes read of a file; a second or two of most cines.
@@ -49,7 +49,7 @@ def shows_colour(file: Path) -> bool:
 
 
 def _shows_colour(opened: Object) -> bool:
-    with hushed():
+    with silenced():
         for picture in _pictures(opened):
             height, width, _ = picture.shape
             if is_coloured(picture, region_of(opened.dataset, height, width)):
@@ -62,7 +62,7 @@ def _pictures(opened: Object) -> Iterator[NDArray[np.uint8]]:
     if opened.syntax in VIDEO:
         yield from some_colours(fragments.stream(opened.pixels))
         return
-    meaning, dataset = Meaning.of(opened.dataset), opened.dataset
+    meaning, dataset = Photometric.of(opened.dataset), opened.dataset
     if opened.syntax in NATIVE:
         frames = read_native(opened)
         pictures = (meaning.colour(frames[number]) for number in spread(len(frames)))

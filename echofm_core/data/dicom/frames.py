@@ -13,12 +13,12 @@ from echofm_core.data.cine import Assembly, Cine
 from echofm_core.data.dicom import fragments
 from echofm_core.data.dicom.codecs import NATIVE, VIDEO, damaged, decoder_of
 from echofm_core.data.dicom.header import pixel_size_of, region_of, timing
-from echofm_core.data.dicom.meaning import Meaning
-from echofm_core.data.dicom.native import read_native
 from echofm_core.data.dicom.part10 import Object, open_object
+from echofm_core.data.dicom.photometric import Photometric
+from echofm_core.data.dicom.samples import read_native
 from echofm_core.data.dicom.streams import read_stream
-from echofm_core.data.hush import hushed
 from echofm_core.data.limits import check_pixels
+from echofm_core.data.silence import silenced
 from echofm_core.runtime.errors import UnreadableFileError
 
 
@@ -48,14 +48,14 @@ def _decode(opened: Object) -> Cine:
     if opened.syntax in VIDEO:
         return Cine(*read_stream(fragments.stream(opened.pixels)))
     if opened.syntax in NATIVE:
-        return Cine(Meaning.of(opened.dataset).grey(read_native(opened)), None)
-    with hushed():
+        return Cine(Photometric.of(opened.dataset).grey(read_native(opened)), None)
+    with silenced():
         return _decode_images(opened)
 
 
 def _decode_images(opened: Object) -> Cine:
     """One compressed image a frame."""
-    decode, meaning = decoder_of(opened.syntax), Meaning.of(opened.dataset)
+    decode, meaning = decoder_of(opened.syntax), Photometric.of(opened.dataset)
     images = fragments.images(opened.pixels)
     assembly, first = Assembly(len(images)), None
     bad: Exception = ValueError("no image")

@@ -17,8 +17,7 @@ from pydicom.dataset import Dataset
 from echofm_core.data.cine import pace
 from echofm_core.data.dicom.part10 import read_dataset
 from echofm_core.data.dicom.sector import Box
-from echofm_core.data.limits import believable_rate
-from echofm_core.data.pixel_size import PixelSize, believable_size
+from echofm_core.data.limits import PixelSize, believable_rate, believable_size
 from echofm_core.runtime.errors import UnreadableFileError
 
 T = TypeVar("T")

@@ -26,7 +26,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from echofm_core.data.kinds import begins_with_element
+from echofm_core.data.file_kinds import begins_with_element
 from echofm_core.runtime.errors import UnreadableFileError
 
 # pydicom names files, and quotes what it finds odd when an element is read: so, maybe, a patient.

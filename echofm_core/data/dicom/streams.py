@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from echofm_core.data.hush import hushed
 from echofm_core.data.limits import check_pixels
+from echofm_core.data.silence import silenced
 from echofm_core.runtime.errors import UnreadableFileError
 
 #: Frames that are looked at, as none can be chosen without decoding those before: one of so many,
@@ -34,7 +34,7 @@ def read_stream(stream: bytes) -> tuple[NDArray[np.uint8], float | None]:
         UnreadableFileError: Not one frame decodes, or they are too many for the memory.
     """
     frames: list[NDArray[np.uint8]] = []
-    with hushed(), _opened(stream) as capture:
+    with silenced(), _opened(stream) as capture:
         fps = float(capture.get(cv2.CAP_PROP_FPS))
         for picture in _pictures(capture):
             frames.append(np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), np.uint8))
@@ -51,7 +51,7 @@ def some_colours(stream: bytes) -> Iterator[NDArray[np.uint8]]:
         UnreadableFileError: Not one frame decodes.
     """
     place = -1
-    with hushed(), _opened(stream) as capture:
+    with silenced(), _opened(stream) as capture:
         for place, picture in enumerate(islice(_pictures(capture), LOOK)):
             if place % EVERY == 0:
                 yield np.ascontiguousarray(picture[..., ::-1])

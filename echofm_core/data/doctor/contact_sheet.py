@@ -9,7 +9,7 @@ import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
 from echofm_core.data.doctor.count import quantities
-from echofm_core.data.doctor.diagnosis import Diagnosis
+from echofm_core.data.doctor.examine import Diagnosis
 from echofm_core.pages.choice import deal, evenly
 from echofm_core.pages.template import png_bytes
 from echofm_core.runtime.files import write_whole

@@ -54,7 +54,7 @@ def quantities(manifest: pd.DataFrame, decoded: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         manifest: One row a clip.
-        decoded: See :class:`echofm_core.data.doctor.diagnosis.Diagnosis`.
+        decoded: See :class:`echofm_core.data.doctor.examine.Diagnosis`.
     """
     seen = decoded.reindex(index=manifest["clip_id"].astype(object)).reset_index(drop=True)
     rows = manifest.reset_index(drop=True)

@@ -1,9 +1,9 @@
-"""The doctor's round: read, decode, check."""
+"""The doctor's round: read, decode, check. Page, terminal and JSON say what it found."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,11 +13,9 @@ from numpy.typing import NDArray
 
 from echofm_core.data.config import DataConfig
 from echofm_core.data.doctor import checks
-from echofm_core.data.doctor.diagnosis import Diagnosis
 from echofm_core.data.findings import Findings, Severity
 from echofm_core.data.manifest import manifest_from_rows
-from echofm_core.data.people import PUBLISHED
-from echofm_core.data.pseudonym import new_secret
+from echofm_core.data.patients import PUBLISHED, new_secret
 from echofm_core.data.readers._api import Reader
 from echofm_core.data.readers.generic import LOOSE, has_loose_files, read_loose
 from echofm_core.data.readers.private_names import is_published, secret_at
@@ -47,6 +45,32 @@ class Round:
     decode: int = 1000
     workers: int = 1
     data: DataConfig = field(default_factory=DataConfig)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Diagnosis:
+    """What a careful colleague found in data folders.
+
+    Attributes:
+        manifest: One row a usable clip, as the readers gave it.
+        findings: dataset, kind, item, reason, severity; one row a thing that is wrong, by data set
+            and in the order met.
+        decoded: One row a clip that was decoded, by clip id: ``frames`` (int), ``fps`` (Hz),
+            ``seconds``, ``height`` and ``width`` (pixels of the source), ``sector`` (share of the
+            frame, 0 to 1), ``grey`` (mean level in the sector, 0 to 255); float, NaN where unknown.
+        thumbnails: Clip id -> ``(S, S)`` uint8, the middle frame, zero outside the sector.
+        synthetic: Phantoms are among the data: every page and picture says so.
+        public: Data sets whose ids are public pseudonyms, fit to be shown.
+        places: Path of what findings call by a hash; never leaves the institution.
+    """
+
+    manifest: pd.DataFrame
+    findings: pd.DataFrame
+    decoded: pd.DataFrame
+    thumbnails: Mapping[str, NDArray[np.uint8]]
+    synthetic: bool
+    public: frozenset[str]
+    places: Mapping[str, str] = field(default_factory=dict)
 
 
 def examine(places: Sequence[Path], scratch: Path, how: Round) -> Diagnosis:

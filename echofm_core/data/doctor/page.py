@@ -13,7 +13,7 @@ from echofm_core.data.doctor import tables
 from echofm_core.data.doctor.charts import histograms
 from echofm_core.data.doctor.contact_sheet import draw
 from echofm_core.data.doctor.count import quantities
-from echofm_core.data.doctor.diagnosis import Diagnosis
+from echofm_core.data.doctor.examine import Diagnosis
 from echofm_core.data.doctor.numbers import Kind, Part, Summary
 from echofm_core.data.doctor.summary import SYNTHETIC, summary, to_json
 from echofm_core.data.findings import Severity, findings_csv, places_csv

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from echofm_core.data.doctor import count
-from echofm_core.data.doctor.diagnosis import Diagnosis
+from echofm_core.data.doctor.examine import Diagnosis
 from echofm_core.data.doctor.numbers import Summary
 from echofm_core.data.findings import Severity
 

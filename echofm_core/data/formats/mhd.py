@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echofm_core.data.formats.nifti import as_grey, parse_settings
-from echofm_core.data.limits import check_pixels
-from echofm_core.data.pixel_size import PixelSize, believable_size
+from echofm_core.data.limits import PixelSize, believable_size, check_pixels
 from echofm_core.runtime.errors import UnreadableFileError
 
 TYPES = {

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from echofm_core.data.cine import Assembly, Cine, pace
 from echofm_core.data.colour import SIDE, ColourFlowError, is_coloured, spread
-from echofm_core.data.hush import hushed
 from echofm_core.data.limits import check_pixels
+from echofm_core.data.silence import silenced
 
 #: Pictures with sides of this many times the wanted one are decoded at half size: the cosine
 #: transform gives that for half of the work.
@@ -51,7 +51,7 @@ def read_luminance(file: Path, side: int | None) -> Cine | None:
     if any(map(is_coloured, some_colours(coded, (height, width)))):
         raise ColourFlowError
     assembly = Assembly(len(coded))
-    with hushed():
+    with silenced():
         for data in coded:
             picture = cv2.imdecode(data, _HALF if half else _GREY)
             assembly.add(None if picture is None else np.asarray(picture, np.uint8))
@@ -97,7 +97,7 @@ def some_colours(
     """The pictures that are looked at for colour flow, RGB; half as large where they are large."""
     half = max(shape) >= 2 * SIDE
     flags = cv2.IMREAD_REDUCED_COLOR_2 if half else cv2.IMREAD_COLOR
-    with hushed():
+    with silenced():
         for place in spread(len(coded)):
             picture = cv2.imdecode(coded[place], flags | cv2.IMREAD_IGNORE_ORIENTATION)
             if picture is not None:
@@ -127,6 +127,6 @@ def _shape(coded: NDArray[np.uint8]) -> tuple[int, ...] | None:
     """Height and width of a picture; None where it is no JPEG, or a damaged one."""
     if coded[: len(START)].tobytes() != START:
         return None
-    with hushed():
+    with silenced():
         picture = cv2.imdecode(coded, _GREY)
     return None if picture is None else picture.shape

@@ -20,8 +20,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from echofm_core.data.limits import believable_rate, check_pixels
-from echofm_core.data.pixel_size import PixelSize, believable_size
+from echofm_core.data.limits import PixelSize, believable_rate, believable_size, check_pixels
 from echofm_core.runtime.errors import UnreadableFileError
 
 Stream = BinaryIO | gzip.GzipFile

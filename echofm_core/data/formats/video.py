@@ -1,7 +1,7 @@
 """Video files to grey frames: motion JPEG by its pictures, everything else by OpenCV's FFmpeg.
 
 Whole clips not by decord, which takes twice as long; it serves a look at a few frames
-(``video_look.py``). What FFmpeg may open is in ``echofm_core/__init__.py``.
+(``video_probe.py``). What FFmpeg may open is in ``echofm_core/__init__.py``.
 """
 
 from __future__ import annotations

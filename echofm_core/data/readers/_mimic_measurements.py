@@ -28,8 +28,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from echofm_core.data.findings import Findings, Severity
-from echofm_core.data.readers._measurement_names import Key, Method
-from echofm_core.data.readers._mimic_exams import STUDIES, Results, StudyList, Tally, exams_of
+from echofm_core.data.readers._mimic_exams import (
+    STUDIES,
+    Key,
+    Method,
+    Results,
+    StudyList,
+    Tally,
+    exams_of,
+)
 from echofm_core.data.readers._results import Form, Result, read_result
 from echofm_core.runtime.errors import DataRootError
 from echofm_core.tasks import TASKS, Task

@@ -19,13 +19,13 @@ import pandas as pd
 
 from echofm_core.data.dicom.header import ObjectKind
 from echofm_core.data.dicom.identity import Identity, read_identity
+from echofm_core.data.file_kinds import CINES, CINES_NAMED, Kind, kind_of
 from echofm_core.data.findings import Findings, Severity
-from echofm_core.data.formats.video_look import Sight, look_at_video
-from echofm_core.data.kinds import CINES, CINES_NAMED, Kind, kind_of
+from echofm_core.data.formats.video_probe import Probe, probe_video
 from echofm_core.data.manifest import Split, manifest_from_rows
-from echofm_core.data.pseudonym import new_secret, pseudonym, read_secret
+from echofm_core.data.patients import new_secret, pseudonym, read_secret
 from echofm_core.data.readers._dicom import DIED, Look, cine_columns, look
-from echofm_core.data.readers._many import files_below, over_files
+from echofm_core.data.readers._parallel import files_below, over_files
 from echofm_core.data.readers._source import (
     Refusal,
     file_at,
@@ -88,7 +88,7 @@ class _Seen(NamedTuple):
 
     path: str
     header: Look | None = None
-    sight: Sight | None = None
+    sight: Probe | None = None
     identity: Identity | None = None
 
 
@@ -102,7 +102,7 @@ def _see(relative: str, root: Path, identify: bool) -> _Seen | Refusal:
         return Refusal("stray_file", f"The file is none of {CINES_NAMED}.")
     if kind is not Kind.DICOM:
         try:
-            return _Seen(str(path), sight=look_at_video(path))
+            return _Seen(str(path), sight=probe_video(path))
         except UnreadableFileError as error:
             return Refusal(error.kind, str(error))
     header = look(relative, root)

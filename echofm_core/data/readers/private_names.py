@@ -15,8 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from echofm_core.data.findings import Findings
-from echofm_core.data.people import PUBLISHED
-from echofm_core.data.pseudonym import new_secret, pseudonym, read_secret
+from echofm_core.data.patients import PUBLISHED, new_secret, pseudonym, read_secret
 from echofm_core.runtime.errors import DataRootError
 from echofm_core.runtime.text import many
 
@@ -59,7 +58,7 @@ def without_names(
     """A published reader's manifest and findings without names that are not the publisher's.
 
     Args:
-        dataset: Of :data:`~echofm_core.data.people.PUBLISHED`.
+        dataset: Of :data:`~echofm_core.data.patients.PUBLISHED`.
         place: Of the layout.
         manifest, findings: As read.
         secret: The institution's.

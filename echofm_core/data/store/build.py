@@ -14,8 +14,7 @@ from echofm_core.data.config import DataConfig
 from echofm_core.data.findings import Findings, Note, Severity
 from echofm_core.data.parallel import parallel_map
 from echofm_core.data.store.clip_store import ClipStore
-from echofm_core.data.store.folder import sole_builder, tidy
-from echofm_core.data.store.install import Ready, install
+from echofm_core.data.store.install import Ready, install, sole_builder, tidy
 from echofm_core.data.store.parts import PARTS, Job, Outcome, Part, prepare, read_notes
 from echofm_core.data.store.space import check_disk, form_of, previous_store
 from echofm_core.runtime.console import Meter

@@ -1,4 +1,4 @@
-"""The last step of building a clip store: write it whole, switch over, tidy up."""
+"""The folder of a clip store: one builder at a time, written whole, switched over, tidied."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ import pandas as pd
 
 from echofm_core.data.config import Square
 from echofm_core.data.store.clip_store import INDEX_COLUMNS, META, ClipStore, read_meta
-from echofm_core.data.store.folder import tidy
 from echofm_core.data.store.parts import PARTS, part_file, read_head
-from echofm_core.runtime.files import whole_folder, write_whole
+from echofm_core.runtime.errors import StoreError
+from echofm_core.runtime.file_lock import folder_lock
+from echofm_core.runtime.files import remove, whole_folder, write_whole
 
 #: Bytes copied at a time.
 BLOCK = 2**20
@@ -110,3 +111,44 @@ def _array(file: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> Itera
     with file.open("wb") as stream:
         np.lib.format.write_array_header_1_0(stream, header)
         yield stream
+
+
+@contextmanager
+def sole_builder(folder: Path) -> Iterator[None]:
+    """Make the folder, and hold it against other builds; a killed process lets go of it.
+
+    Raises:
+        StoreError: Another process builds there.
+    """
+    refusal = StoreError(
+        f"another process is building the clip store {folder}; wait until it has ended."
+    )
+    with folder_lock(folder, refusal):
+        yield
+
+
+def make_room(folder: Path) -> None:
+    """Remove what killed builds left, but for what they decoded.
+
+    Raises:
+        StoreError: Another process builds there.
+    """
+    with sole_builder(folder):
+        tidy(folder, parts=False)
+
+
+def tidy(folder: Path, *, parts: bool) -> None:
+    """Remove what builds that were killed left, and stores that were replaced.
+
+    Args:
+        folder: Of one store, held by :func:`sole_builder`.
+        parts: The decoded clips too: the store that needed them is there.
+    """
+    try:
+        current = str(read_meta(folder)["data"])
+    except StoreError:
+        current = ""
+    for item in folder.iterdir():
+        ours = item.name.startswith(("data-", ".data-", f".{META}."))
+        if item.name != current and (ours or (parts and item.name == PARTS)):
+            remove(item)

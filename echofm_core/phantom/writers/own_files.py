@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from echofm_core.data.pseudonym import pseudonym
+from echofm_core.data.patients import pseudonym
 from echofm_core.phantom.heart import draw_heart
 from echofm_core.phantom.patients import Exam, Institution, Rows, examine, write_table
 from echofm_core.phantom.scanners import MIMIC

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from echofm_core.contract import Phase
-from echofm_core.data.people import people
+from echofm_core.data.patients import patient_keys
 from echofm_core.models.weights import named_weights, to_arrays
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import EmptySiteError, TrainingError
@@ -162,4 +162,4 @@ def _table_text(config: PhaseConfig) -> str:
 
 def patient_numbers(manifest: pd.DataFrame) -> Indices:
     """Number from 0 of each row's patient, in order of first appearance."""
-    return pd.factorize(people(manifest))[0].astype(np.int64)
+    return pd.factorize(patient_keys(manifest))[0].astype(np.int64)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from echofm_core.data.doctor.diagnosis import Diagnosis
+from echofm_core.data.doctor.examine import Diagnosis
 from echofm_core.data.manifest import manifest_from_rows
 
 #: What nobody may see of the private data set.

@@ -11,8 +11,7 @@ import pytest
 from pydicom.data import get_testdata_file
 from pydicom.examples import get_path
 
-from echofm_core.data.doctor.diagnosis import Diagnosis
-from echofm_core.data.doctor.examine import Round, examine
+from echofm_core.data.doctor.examine import Diagnosis, Round, examine
 from echofm_core.phantom.institutions import Layout, write_institutions
 from echofm_core.runtime.errors import DataRootError
 from tests.data.files import speckle, write_avi

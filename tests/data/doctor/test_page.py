@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from echofm_core.data.decode import decode_clip
-from echofm_core.data.doctor.diagnosis import Diagnosis
+from echofm_core.data.doctor.examine import Diagnosis
 from echofm_core.data.doctor.page import LISTED, findings_csv, listings, write_page
 from echofm_core.data.doctor.summary import summary, to_json
 from echofm_core.data.findings import Severity

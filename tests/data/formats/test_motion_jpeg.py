@@ -16,7 +16,7 @@ from echofm_core.data import limits
 from echofm_core.data.decode import decode_clip
 from echofm_core.data.formats.motion_jpeg import read_luminance
 from echofm_core.data.formats.video import read_grey
-from echofm_core.data.hush import hushed
+from echofm_core.data.silence import silenced
 from echofm_core.runtime.errors import UnreadableFileError
 from tests.data.files import speckle, write_avi
 
@@ -122,7 +122,7 @@ def test_damage_within_pictures_is_silent(
 
 
 def test_overlapping_hushes_give_the_terminal_back(capfd: pytest.CaptureFixture[str]) -> None:
-    outer, inner = hushed(), hushed()
+    outer, inner = silenced(), silenced()
     outer.__enter__()
     inner.__enter__()
     os.write(2, b"unheard")

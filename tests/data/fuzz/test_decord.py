@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from echofm_core.data.formats.video_look import by_decord, look_at_video
+from echofm_core.data.formats.video_probe import by_decord, probe_video
 from echofm_core.data.parallel import parallel_map
 from echofm_core.runtime.errors import UnreadableFileError
 from echofm_core.runtime.pool import will_be_retried
@@ -21,7 +21,7 @@ def look(file: Path) -> str:
         with suppress(Exception):
             return by_decord(file).decoder
     try:
-        return look_at_video(file).decoder
+        return probe_video(file).decoder
     except UnreadableFileError as error:
         return f"refused: {error}"
 

@@ -14,8 +14,7 @@ import pandas as pd
 import pytest
 
 from echofm_core.data.config import DataConfig
-from echofm_core.data.doctor.diagnosis import Diagnosis
-from echofm_core.data.doctor.examine import Round, examine
+from echofm_core.data.doctor.examine import Diagnosis, Round, examine
 from echofm_core.data.findings import Findings
 from echofm_core.data.manifest import COLUMNS, validate
 from echofm_core.data.readers._api import Reader

@@ -15,7 +15,7 @@ import pytest
 from echofm_core.data.config import MimicConfig
 from echofm_core.data.findings import Findings
 from echofm_core.data.manifest import validate
-from echofm_core.data.readers._measurement_names import is_alike, key_of
+from echofm_core.data.readers._mimic_exams import is_alike, key_of
 from echofm_core.data.readers._mimic_measurements import TABLES, study_labels
 from echofm_core.data.readers.mimic_iv_echo import MimicIvEchoReader
 from tests.data.files import speckle, write_jpeg_cine

@@ -9,7 +9,7 @@ import pytest
 
 from echofm_core.data.doctor.examine import Round, examine
 from echofm_core.data.findings import places_csv
-from echofm_core.data.pseudonym import pseudonym, write_secret
+from echofm_core.data.patients import pseudonym, write_secret
 from echofm_core.data.readers.private_names import SECRET, is_published
 from echofm_core.data.readers.registry import read_roots
 from echofm_core.runtime.errors import DataRootError

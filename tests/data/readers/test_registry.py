@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from echofm_core.data.config import DataConfig, MimicConfig, Tmed2Config
-from echofm_core.data.people import PUBLISHED
+from echofm_core.data.patients import PUBLISHED
 from echofm_core.data.readers.mimic_iv_echo import MimicIvEchoReader
 from echofm_core.data.readers.registry import FEW, READERS, find_layouts, read_roots, readers
 from echofm_core.data.readers.tmed2 import Tmed2Reader

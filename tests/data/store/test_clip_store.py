@@ -18,7 +18,7 @@ from echofm_core.data.store import parts as store_parts
 from echofm_core.data.store import space as store_space
 from echofm_core.data.store.build import build_store
 from echofm_core.data.store.clip_store import ClipStore, open_stores
-from echofm_core.data.store.folder import sole_builder, tidy
+from echofm_core.data.store.install import sole_builder, tidy
 from echofm_core.data.windows import ClipWindows
 from echofm_core.runtime.errors import StoreError
 from tests.data.files import (

@@ -16,7 +16,7 @@ from echofm_core.data.manifest import manifest_from_rows, save_manifest
 from echofm_core.data.store import space as store_space
 from echofm_core.data.store.build import build_store
 from echofm_core.data.store.clip_store import open_stores
-from echofm_core.data.store.folder import sole_builder
+from echofm_core.data.store.install import sole_builder
 from echofm_core.runtime.errors import StoreError
 from tests.data.files import speckle, write_avi
 

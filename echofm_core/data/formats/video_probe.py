@@ -21,8 +21,8 @@ from echofm_core.data.cine import pace
 from echofm_core.data.colour import ColourFlowError, is_coloured, spread
 from echofm_core.data.formats.motion_jpeg import coded_pictures, some_colours
 from echofm_core.data.formats.video import opened, packet_times, without_frames
-from echofm_core.data.hush import hushed
 from echofm_core.data.limits import check_pixels
+from echofm_core.data.silence import silenced
 from echofm_core.runtime.errors import UnreadableFileError
 from echofm_core.runtime.pool import will_be_retried
 
@@ -30,7 +30,7 @@ from echofm_core.runtime.pool import will_be_retried
 LARGE = 2**20
 
 
-class Sight(NamedTuple):
+class Probe(NamedTuple):
     """What is seen of a video.
 
     Attributes:
@@ -49,7 +49,7 @@ class Sight(NamedTuple):
     coloured: bool
 
 
-def look_at_video(file: Path) -> Sight:
+def probe_video(file: Path) -> Probe:
     """Look at an AVI or MP4 file.
 
     Raises:
@@ -60,7 +60,7 @@ def look_at_video(file: Path) -> Sight:
         try:
             if look is by_decord and not (will_be_retried() and file.stat().st_size >= LARGE):
                 continue
-            with hushed():
+            with silenced():
                 sight = look(file)
         except Exception:  # decoders raise their own kinds
             continue
@@ -76,7 +76,7 @@ def look_at_video(file: Path) -> Sight:
     raise UnreadableFileError(f"{reason.rstrip('.')} (decoder: OpenCV).")
 
 
-def by_decord(file: Path) -> Sight:
+def by_decord(file: Path) -> Probe:
     """In a process that may die alone.
 
     Raises:
@@ -92,7 +92,7 @@ def by_decord(file: Path) -> Sight:
     return _sight("decord", pictures, np.sort(times), float(reader.get_avg_fps()), file)
 
 
-def by_pictures(file: Path) -> Sight:
+def by_pictures(file: Path) -> Probe:
     """Anywhere, of motion JPEG alone.
 
     Raises:
@@ -105,7 +105,7 @@ def by_pictures(file: Path) -> Sight:
     return _sight("libjpeg", pictures, times, coded.fps, file, coded.shape)
 
 
-def by_opencv(file: Path) -> Sight:
+def by_opencv(file: Path) -> Probe:
     """Anywhere, of any coding.
 
     Raises:
@@ -126,7 +126,7 @@ def _sight(
     fps: float,
     file: Path,
     shape: tuple[int, int] | None = None,
-) -> Sight:
+) -> Probe:
     """What the chosen pictures, in RGB, and the times of all tell."""
     coloured = False
     for picture in pictures:
@@ -137,7 +137,7 @@ def _sight(
     if shape is None:
         raise ValueError("no whole frame")
     check_pixels(len(times), *shape, size=file.stat().st_size)
-    return Sight(decoder, len(times), *shape, pace(times, fps)[0], coloured)
+    return Probe(decoder, len(times), *shape, pace(times, fps)[0], coloured)
 
 
 def _chosen(capture: cv2.VideoCapture, count: int) -> Iterator[NDArray[np.uint8]]:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from echofm_core.data.kinds import Kind, kind_of
+from echofm_core.data.file_kinds import Kind, kind_of
 from echofm_core.data.parallel import cores, parallel_map
 from echofm_core.runtime.console import progress
 from echofm_core.runtime.errors import DataRootError, StoreError
@@ -61,7 +61,7 @@ def files_below(root: Path, kinds: Set[Kind]) -> list[str]:
 
     Args:
         root: The folder.
-        kinds: See :func:`~echofm_core.data.kinds.kind_of`.
+        kinds: See :func:`~echofm_core.data.file_kinds.kind_of`.
 
     Returns:
         Paths relative to ``root``, with forward slashes: text takes a third of a ``Path``.

@@ -12,8 +12,8 @@ from pydicom.data import get_testdata_file
 from typer.testing import CliRunner
 
 from echofm_core.data import commands
-from echofm_core.data.kinds import Kind, kind_of
-from echofm_core.data.pseudonym import write_secret
+from echofm_core.data.file_kinds import Kind, kind_of
+from echofm_core.data.patients import write_secret
 from echofm_core.data.store.clip_store import open_stores
 from tests.data.files import speckle, write_avi, write_jpeg_cine
 

@@ -8,7 +8,7 @@ from echofm_core.plan.document import Plan
 from echofm_core.tasks import TASKS, Task
 
 
-def census(manifest: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+def label_counts(manifest: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     """Clips, patients and label counts by site and split."""
     rows = []
     for (site, dataset, split), part in manifest.groupby(

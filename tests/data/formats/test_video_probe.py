@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from echofm_core.data.formats import video_look
+from echofm_core.data.formats import video_probe
 from echofm_core.data.formats.video import read_grey
-from echofm_core.data.formats.video_look import (
-    Sight,
+from echofm_core.data.formats.video_probe import (
+    Probe,
     by_decord,
     by_opencv,
     by_pictures,
-    look_at_video,
+    probe_video,
 )
 from echofm_core.data.parallel import parallel_map
 from echofm_core.runtime.errors import UnreadableFileError
@@ -36,9 +36,9 @@ ENCODED = Path(__file__).parents[1] / "fuzz/seeds"
 
 def look(file: Path) -> tuple[str, ...]:
     """What a process that may die sees, as text, were every file a large one."""
-    video_look.LARGE = 0
+    video_probe.LARGE = 0
     try:
-        return tuple(map(str, look_at_video(file)))
+        return tuple(map(str, probe_video(file)))
     except UnreadableFileError as error:
         return error.kind, str(error)
 
@@ -47,10 +47,10 @@ def outlive(file: Path) -> str:
     """Stands for a file on which decord ends the process; named as decord would be."""
     if will_be_retried():
         os._exit(139)
-    return look_at_video(file).decoder
+    return probe_video(file).decoder
 
 
-def without_decord(file: Path) -> Sight:
+def without_decord(file: Path) -> Probe:
     try:
         return by_pictures(file)
     except ValueError:
@@ -85,8 +85,8 @@ def test_decord_and_opencv_see_the_same(videos: list[Path]) -> None:
 
 
 def test_where_dying_is_harmless_decord_looks(videos: list[Path]) -> None:
-    assert look_at_video(videos[0]).decoder == "libjpeg"
-    assert look_at_video(videos[1]).decoder == "OpenCV"
+    assert probe_video(videos[0]).decoder == "libjpeg"
+    assert probe_video(videos[1]).decoder == "OpenCV"
     with closing(parallel_map(look, videos, 1)) as results:
         seen = list(results)
     for video, one in zip(videos, seen, strict=True):
@@ -107,11 +107,11 @@ def test_a_file_that_ends_decord_s_process_is_looked_at_by_opencv(tmp_path: Path
 
 
 def test_without_decord_opencv_looks(videos: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(video_look, "will_be_retried", lambda: True)
-    monkeypatch.setattr(video_look, "LARGE", 0)
-    assert look_at_video(videos[1]).decoder == "decord"
+    monkeypatch.setattr(video_probe, "will_be_retried", lambda: True)
+    monkeypatch.setattr(video_probe, "LARGE", 0)
+    assert probe_video(videos[1]).decoder == "decord"
     monkeypatch.setitem(sys.modules, "decord", None)
-    assert look_at_video(videos[1]).decoder == "OpenCV"
+    assert probe_video(videos[1]).decoder == "OpenCV"
 
 
 @pytest.mark.parametrize("died", [False, True])
@@ -119,14 +119,14 @@ def test_no_video_is_said_in_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], died: bool
 ) -> None:
     """And neither decoder prints the file's name."""
-    monkeypatch.setattr(video_look, "will_be_retried", lambda: not died)
+    monkeypatch.setattr(video_probe, "will_be_retried", lambda: not died)
     junk = tmp_path / "Phantomschild.avi"
     junk.write_bytes(b"junk" * 99)
     with pytest.raises(UnreadableFileError, match="neither AVI nor MP4"):
-        look_at_video(junk)
+        probe_video(junk)
     (tmp_path / "empty.mp4").write_bytes(b"")
     with pytest.raises(UnreadableFileError, match="empty"):
-        look_at_video(tmp_path / "empty.mp4")
+        probe_video(tmp_path / "empty.mp4")
     assert "Phantomschild" not in "".join(capfd.readouterr())
 
 

@@ -16,8 +16,7 @@ import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
 from echofm_core.data.manifest import Split
-from echofm_core.data.people import people
-from echofm_core.data.pseudonym import pseudonym, read_secret, write_secret
+from echofm_core.data.patients import patient_keys, pseudonym, read_secret, write_secret
 from echofm_core.plan.document import Plan
 from echofm_core.runtime.files import write_whole
 
@@ -57,7 +56,7 @@ class Record:
 _RECORD = TypeAdapter(Record)
 
 
-def remember(
+def record_training(
     folder: Path,
     manifest: pd.DataFrame,
     plan: Plan,
@@ -116,7 +115,7 @@ def find_record(
     return None
 
 
-def seen_patients(manifest: pd.DataFrame, folder: Path, record: Record) -> int:
+def count_trained_on(manifest: pd.DataFrame, folder: Path, record: Record) -> int:
     """How many people of a manifest a record names.
 
     Raises:
@@ -146,7 +145,7 @@ def _hashes(manifest: pd.DataFrame, secret: bytes) -> Mapping[str, str]:
     """Person -> hash."""
     return {
         str(person): pseudonym(secret, "trained_on", str(person))
-        for person in people(manifest).unique()
+        for person in patient_keys(manifest).unique()
     }
 
 

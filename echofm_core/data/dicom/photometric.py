@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_color_lut
 
-from echofm_core.data.dicom.form import Samples
+from echofm_core.data.dicom.samples import Samples
 
 Bytes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Meaning:
+class Photometric:
     """The elements of a header that say how to show samples.
 
     Windows and lookup tables of interest (VOI) are not applied: scanners burn their grey map in.
@@ -34,7 +34,7 @@ class Meaning:
     palette: Bytes | None = None
 
     @classmethod
-    def of(cls, dataset: Dataset) -> Meaning:
+    def of(cls, dataset: Dataset) -> Photometric:
         """Read the elements.
 
         Raises:

@@ -13,7 +13,7 @@ _stderr = -1
 
 
 @contextmanager
-def hushed() -> Iterator[None]:
+def silenced() -> Iterator[None]:
     """Keep what libjpeg says about damage off the terminal; it has no other switch.
 
     The whole process's standard error is closed meanwhile, so stay inside for one clip at most.

@@ -8,7 +8,7 @@ import pytest
 
 from client.site import patients
 from echofm_core.data.manifest import check_patients_disjoint, manifest_from_rows
-from echofm_core.data.people import people
+from echofm_core.data.patients import patient_keys
 from echofm_core.plan.protocol import ProtocolConfig, ProtocolName
 from echofm_core.runtime.errors import ManifestError
 from echofm_core.training.steps.job import patient_numbers
@@ -52,7 +52,7 @@ def test_one_hospital_is_one_site() -> None:
 def test_they_are_counted_once_and_others_are_others() -> None:
     """60 people of the archive, 10 of EchoNet with the same numbers."""
     table = manifest()
-    assert people(table).nunique() == patients(table) == 70
+    assert patient_keys(table).nunique() == patients(table) == 70
     assert len(np.unique(patient_numbers(table))) == 70
 
 
