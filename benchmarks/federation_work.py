@@ -55,7 +55,12 @@ def write_and_decode(folder: Path) -> None:
     if not (folder / "further.done").exists():
         _write(folder / ELSEWHERE, FURTHER, FURTHER_DRAWN)
         plan = _rooted(folder / ELSEWHERE, recipe())
-        found = decode(*read(plan), plan, _further_cache(folder))
+        found = decode(
+            *read(plan.data, plan.machine, plan.protocol.datasets),
+            plan.data,
+            plan.machine,
+            _further_cache(folder),
+        )
         graded = found[found["as_grade"].notna()].reset_index(drop=True)
         graded = graded.assign(site=ELSEWHERE, split=Split.TEST.value)
         save_manifest(graded, site_manifest(folder, ELSEWHERE))

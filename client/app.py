@@ -68,7 +68,8 @@ def _train(message: Message, context: Context, phase: Phase) -> Message:
 
     instruction, plan, site, state = _open(message, context)
     secret = str(context.node_config.get("secret", ""))
-    record_training(state.folder, site.manifest, plan, secret=secret)
+    pinned = bool(plan.model.start)
+    record_training(state.folder, site.manifest, plan.digest(), secret=secret, pinned=pinned)
     return to_reply(TRAINERS[phase](site, plan, instruction, state), message)
 
 

@@ -80,7 +80,12 @@ def train_alone(
         return as_one_site(manifest, plan.protocol, plan.seed)
 
     prepared = prepare(
-        plan, cache_of(plan, run), place, lambda found: check_training(place(found), plan, phase)
+        plan.data,
+        plan.machine,
+        plan.protocol.datasets,
+        cache_of(plan, run),
+        place,
+        lambda found: check_training(place(found), plan, phase),
     )
     check_training(prepared.manifest, plan, phase)
     with held(run):
@@ -88,7 +93,8 @@ def train_alone(
         sessions = Sessions(run)
         save_sites(prepared, plan, run)
         typer.echo(f"{summary(prepared, plan, phase)} ({run / 'findings.parquet'})")
-        for note in unlabelled_notes(prepared.manifest, plan):
+        planned = plan.finetune.tasks if plan.finetune.rounds else ()
+        for note in unlabelled_notes(prepared.manifest, planned, plan.protocol.views):
             typer.echo(f"note: {note}")
         with progress(phase.value, plan.rounds_of(phase)) as meter:
 
@@ -166,7 +172,7 @@ def federate_one(
         EchoFMError: What the site could not do, as the error that it met.
     """
     test = prepared.manifest[prepared.manifest["split"] == Split.TEST.value]
-    tasks = [task for task in plan.finetune.tasks if label_count(test, plan, task)]
+    tasks = [task for task in plan.finetune.tasks if label_count(test, task, plan.protocol.views)]
     arm = Arm(
         name=ALONE,
         model=ALONE,
@@ -203,7 +209,9 @@ def check_training(manifest: pd.DataFrame, plan: Plan, phase: Phase) -> None:
             f"none of {many(len(manifest), 'clip')} is for training; lower protocol.test_fraction, "
             "or add data."
         )
-    if phase is Phase.FINETUNE and not labelled_sites(manifest, plan):
+    if phase is Phase.FINETUNE and not labelled_sites(
+        manifest, plan.finetune.tasks, plan.protocol.views
+    ):
         raise EmptySiteError(
             f"no training clip has a label for {', '.join(plan.finetune.tasks)}; `echofm data "
             "doctor` counts the labels: name other tasks or views, or pre-train."

@@ -132,4 +132,6 @@ def _pools(train: pd.DataFrame, plan: Plan, sites: Sequence[str]) -> dict[Phase,
 def _tasks(rows: pd.DataFrame, plan: Plan, sites: Sequence[str]) -> tuple[Task, ...]:
     """Tasks that these sites have labels for in these rows."""
     rows = rows[rows["site"].isin(list(sites))]
-    return tuple(task for task in plan.finetune.tasks if label_count(rows, plan, task))
+    return tuple(
+        task for task in plan.finetune.tasks if label_count(rows, task, plan.protocol.views)
+    )

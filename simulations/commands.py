@@ -66,7 +66,7 @@ def simulate(
     from echofm_core.run_claim import load_runnable, look
 
     loaded = load_runnable(plan)  # before anything that takes long to import
-    check_words(loaded)
+    check_words(loaded.machine)
     run = out or Path("runs") / loaded.name
     look(run, loaded, resume=resume)
 
@@ -128,7 +128,7 @@ def _alone(phase: str, file: Path, out: Path, start: Path | None, resume: bool) 
     from echofm_core.run_claim import load_runnable
 
     plan = load_runnable(file)  # before anything that takes long to import
-    check_words(plan)
+    check_words(plan.machine)
 
     from echofm_core.contract import Phase
     from echofm_core.report.run_files import read_run

@@ -55,7 +55,9 @@ def _carry_out(
     arms, notes = plan_arms(prepared.manifest, plan)
     notes = [RULES[plan.protocol.name].caveat, *mirrored_notes(prepared, plan), *notes]
     notes += untrained_notes(plan)
-    for note in unlabelled_notes(prepared.manifest, plan):  # the verdict says it in its own words
+    planned = plan.finetune.tasks if plan.finetune.rounds else ()
+    # Not among the notes of the report: the verdict says it in its own words.
+    for note in unlabelled_notes(prepared.manifest, planned, plan.protocol.views):
         console.print(f"note: {note}")
     sessions.tick()
     results = _train(plan, run, prepared, arms, sessions, resume)

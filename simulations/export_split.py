@@ -24,7 +24,6 @@ from simulations.split_files import (
     LABELS,
     cells,
     csv_text,
-    folder_names,
     write_card,
     write_datalists,
     write_tables,

@@ -89,7 +89,7 @@ def conclude(
     }
     write_whole(run / "summary.json", json.dumps(summary, indent=1).encode())
     own, words = scores[scores["model"] == model], words_of(read_run(run))
-    counts = label_counts(prepared.manifest, plan)
+    counts = label_counts(prepared.manifest, plan.finetune.tasks, plan.protocol.views)
     write_card(run, plan, counts, own, summary, [*words.table_notes, *told], words.sentences)
     report = write_report(run)
     return Outcome(run=run, scores=scores, digest=result.digest, report=report, notes=tuple(notes))

@@ -43,11 +43,11 @@ def prepare_sites(plan: Plan, cache: Path) -> Prepared:
     def place(manifest: pd.DataFrame) -> pd.DataFrame:
         return assign_sites(manifest, plan.protocol, plan.seed)
 
-    def look(manifest: pd.DataFrame) -> None:
+    def check(manifest: pd.DataFrame) -> None:
         if plan.protocol.name is not ProtocolName.DIRICHLET:  # its draw would be another one
             check_sites(place(manifest), plan)
 
-    prepared = prepare(plan, cache, place, look)
+    prepared = prepare(plan.data, plan.machine, plan.protocol.datasets, cache, place, check)
     check_sites(prepared.manifest, plan)
     return prepared
 
@@ -68,7 +68,7 @@ def check_sites(manifest: pd.DataFrame, plan: Plan) -> None:
             f"federation.min_sites is {least}, but the protocol {plan.protocol.name.value} makes "
             f"{len(sites)} of these data ({', '.join(sites)}); lower it, or add data."
         )
-    labelled = labelled_sites(manifest, plan)
+    labelled = labelled_sites(manifest, plan.finetune.tasks, plan.protocol.views)
     if plan.finetune.rounds and len(labelled) < least:
         tasks = ", ".join(plan.finetune.tasks)
         raise PlanError(
@@ -98,7 +98,10 @@ def save_sites(prepared: Prepared, plan: Plan, run: Path) -> None:
         save_manifest(rows.reset_index(drop=True), site_manifest(run, str(site)))
     save_manifest(prepared.manifest, site_manifest(run, "all"))
     write_whole(
-        run / "sites.parquet", label_counts(prepared.manifest, plan).to_parquet(index=False)
+        run / "sites.parquet",
+        label_counts(prepared.manifest, plan.finetune.tasks, plan.protocol.views).to_parquet(
+            index=False
+        ),
     )
     write_whole(run / "findings.parquet", prepared.findings.table().to_parquet(index=False))
 

@@ -57,7 +57,14 @@ class Training:
         """
         plan, folder, machine = arm.plan(self.plan), arm.folder(self.run), self.plan.machine
         begun = self.start or (Path(machine.start) if machine.start else None)
-        record_training(folder, self._clips(arm), plan, secret=machine.secret, start=begun)
+        record_training(
+            folder,
+            self._clips(arm),
+            plan.digest(),
+            secret=machine.secret,
+            start=begun,
+            pinned=bool(plan.model.start),
+        )
         store = self.run / "mlruns"
         result = run_federation(
             self.engine.grid(self._settings(arm, arm.train)),

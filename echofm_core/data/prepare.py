@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from echofm_core.data.config import DataConfig
 from echofm_core.data.findings import Findings
 from echofm_core.data.readers.registry import dataset_of, layouts_at, read_roots
 from echofm_core.data.splits import fill_splits
 from echofm_core.data.store.build import build_store
-from echofm_core.plan.document import Plan
+from echofm_core.plan.machine import MachineConfig
 from echofm_core.plan.preflight import check_words
 from echofm_core.plan.protocol import ProtocolConfig
 from echofm_core.runtime.console import progress
@@ -43,26 +44,30 @@ class Prepared:
 
 
 def prepare(
-    plan: Plan,
+    data: DataConfig,
+    machine: MachineConfig,
+    datasets: Sequence[str],
     cache: Path,
     place: Callable[[pd.DataFrame], pd.DataFrame],
-    look: Callable[[pd.DataFrame], None],
+    check: Callable[[pd.DataFrame], None],
 ) -> Prepared:
     """Read, decode and split all that ``machine.roots`` hold.
 
     Args:
-        plan: Uses ``data``, ``machine`` and ``protocol``.
+        data: How clips are read and decoded.
+        machine: Uses ``roots`` and ``workers``.
+        datasets: See :func:`read`.
         cache: See :func:`decode`.
         place: Gives each clip of a manifest a site and a split.
-        look: Sees what was read before anything is decoded, which takes longest, and may refuse it.
+        check: May refuse what was read, before anything is decoded, which takes longest.
 
     Raises:
         DataRootError: As of :func:`read`.
         EmptySiteError: Nothing can be used.
     """
-    manifest, findings = read(plan)
-    look(manifest)
-    manifest = place(decode(manifest, findings, plan, cache))
+    manifest, findings = read(data, machine, datasets)
+    check(manifest)
+    manifest = place(decode(manifest, findings, data, machine, cache))
     return Prepared(manifest=manifest, findings=findings, stores=cache / "stores")
 
 
@@ -71,11 +76,15 @@ def as_one_site(manifest: pd.DataFrame, config: ProtocolConfig, seed: int) -> pd
     return fill_splits(manifest.assign(site=ONE_SITE), config, seed).reset_index(drop=True)
 
 
-def read(plan: Plan) -> tuple[pd.DataFrame, Findings]:
+def read(
+    data: DataConfig, machine: MachineConfig, datasets: Sequence[str] = ()
+) -> tuple[pd.DataFrame, Findings]:
     """Read what ``machine.roots`` hold; nothing is decoded.
 
     Args:
-        plan: Uses ``data``, ``machine.roots`` and ``protocol.datasets``.
+        data: How single data sets are read.
+        machine: Uses ``roots`` and ``device``.
+        datasets: Those that take part; all where none is named.
 
     Returns:
         The manifest of the clips that may be used, and what cannot be.
@@ -85,14 +94,14 @@ def read(plan: Plan) -> tuple[pd.DataFrame, Findings]:
             that the plan names is not there.
         EmptySiteError: Nothing can be used.
     """
-    check_words(plan)
-    roots, wanted = [Path(root) for root in plan.machine.roots], plan.protocol.datasets
-    if wanted:
-        check_names(wanted, {dataset_of(*layout) for layout in layouts_at(roots)})
-    manifest, findings = read_roots(roots, plan.data)
-    if wanted:
-        manifest = manifest[manifest["dataset"].isin(wanted)]
-    return _some(manifest, findings, plan), findings
+    check_words(machine)
+    roots = [Path(root) for root in machine.roots]
+    if datasets:
+        check_names(datasets, {dataset_of(*layout) for layout in layouts_at(roots)})
+    manifest, findings = read_roots(roots, data)
+    if datasets:
+        manifest = manifest[manifest["dataset"].isin(datasets)]
+    return _some(manifest, findings, machine), findings
 
 
 def check_names(wanted: Collection[str], there: Collection[str]) -> None:
@@ -109,13 +118,20 @@ def check_names(wanted: Collection[str], there: Collection[str]) -> None:
             )
 
 
-def decode(manifest: pd.DataFrame, findings: Findings, plan: Plan, cache: Path) -> pd.DataFrame:
+def decode(
+    manifest: pd.DataFrame,
+    findings: Findings,
+    data: DataConfig,
+    machine: MachineConfig,
+    cache: Path,
+) -> pd.DataFrame:
     """Decode clips into ``cache/stores``, one store a data set.
 
     Args:
         manifest: What to decode.
         findings: Gets what cannot be decoded.
-        plan: Uses ``data`` and ``machine.workers``.
+        data: What of each clip is stored.
+        machine: Uses ``workers``.
         cache: Shared by runs; rebuilt only where a source changed.
 
     Returns:
@@ -130,19 +146,19 @@ def decode(manifest: pd.DataFrame, findings: Findings, plan: Plan, cache: Path) 
             store, undecodable = build_store(
                 rows.reset_index(drop=True),
                 cache / "stores" / str(dataset),
-                plan.data,
-                workers=plan.machine.workers,
+                data,
+                workers=machine.workers,
                 meter=meter,
             )
         findings.extend(undecodable)
         usable.append(rows[[clip in store for clip in rows["clip_id"]]])
-    return _some(pd.concat(usable, ignore_index=True), findings, plan)
+    return _some(pd.concat(usable, ignore_index=True), findings, machine)
 
 
-def _some(manifest: pd.DataFrame, findings: Findings, plan: Plan) -> pd.DataFrame:
+def _some(manifest: pd.DataFrame, findings: Findings, machine: MachineConfig) -> pd.DataFrame:
     if manifest.empty:
         raise EmptySiteError(
-            f"nothing under {list(plan.machine.roots)} can be used, for "
+            f"nothing under {list(machine.roots)} can be used, for "
             f"{many(len(findings.items), 'reason')}; `echofm data doctor` lists the reasons."
         )
     return manifest

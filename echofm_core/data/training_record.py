@@ -17,7 +17,6 @@ from pydantic import TypeAdapter, ValidationError
 
 from echofm_core.data.manifest import Split
 from echofm_core.data.patients import patient_keys, pseudonym, read_secret, write_secret
-from echofm_core.plan.document import Plan
 from echofm_core.runtime.files import write_whole
 
 RECORD = "trained_on.json"
@@ -59,10 +58,11 @@ _RECORD = TypeAdapter(Record)
 def record_training(
     folder: Path,
     manifest: pd.DataFrame,
-    plan: Plan,
+    plan_hash: str,
     *,
     secret: str = "",
     start: Path | None = None,
+    pinned: bool = False,
 ) -> None:
     """Write the record of a training that begins; written again, it stays as it is.
 
@@ -71,10 +71,10 @@ def record_training(
     Args:
         folder: Of the training; it stays where the data are.
         manifest: Its clips; patients for training and for validation count.
-        plan: What it is trained by.
+        plan_hash: Of the plan that it is trained by.
         secret: File that `echofm data secret` wrote; without one, a key is made in ``folder``.
-        start: Weights that it begins with, a file or a folder; their record is taken over. Those
-            that the plan names by their digest alone have none here.
+        start: Weights that it begins with, a file or a folder; their record is taken over.
+        pinned: It begins with weights that the plan names by their digest, wherever they are.
 
     Raises:
         DataRootError: The secret cannot be read.
@@ -84,14 +84,14 @@ def record_training(
         folder.mkdir(parents=True, exist_ok=True)
         write_secret(folder / KEY)
     used = manifest[manifest["split"].isin([Split.TRAIN.value, Split.VALIDATION.value])]
-    hashes = {*_hashes(used, read_secret(folder / key)).values(), *_kept(folder, plan, key)}
+    hashes = {*_hashes(used, read_secret(folder / key)).values(), *_kept(folder, plan_hash, key)}
     before = None if start is None else _beside(start)
     inherited = () if before is None else tuple(_taken_over(folder, *before))
     lost = before is not None and len(inherited) < len(before[1].parts)
     record = Record(
-        plan_hash=plan.digest(),
+        plan_hash=plan_hash,
         parts=(Part(key=key, patients=tuple(sorted(hashes))), *inherited),
-        start_unknown=lost or _unknown(before, began=start is not None or bool(plan.model.start)),
+        start_unknown=lost or _unknown(before, began=start is not None or pinned),
     )
     content = json.dumps(asdict(record), indent=1).encode()
     if not (folder / RECORD).exists() or (folder / RECORD).read_bytes() != content:
@@ -133,10 +133,10 @@ def _unknown(before: tuple[Path, Record] | None, *, began: bool) -> bool:
     return before[1].start_unknown if before else began
 
 
-def _kept(folder: Path, plan: Plan, key: str) -> tuple[str, ...]:
+def _kept(folder: Path, plan_hash: str, key: str) -> tuple[str, ...]:
     """Hashes that this very training has written before, with the same key."""
     found = _open(folder)
-    if found is None or found[1].plan_hash != plan.digest():
+    if found is None or found[1].plan_hash != plan_hash:
         return ()
     return next((part.patients for part in found[1].parts if part.key == key), ())
 

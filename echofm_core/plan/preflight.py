@@ -6,24 +6,25 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from echofm_core.plan.document import Plan
+from echofm_core.plan.machine import MachineConfig
 from echofm_core.runtime.errors import DataRootError
 from echofm_core.training.execution.devices import check_device_word, find_device, find_devices
 
 
-def check_words(plan: Plan) -> None:
+def check_words(machine: MachineConfig) -> None:
     """Refuse missing data folders, and words that are no device, before PyTorch is loaded.
 
     Raises:
         DataRootError: No data folder is named, or one is missing.
         EnvironmentClashError: There is no such kind of device.
     """
-    if not plan.machine.roots:
+    if not machine.roots:
         raise DataRootError(
             "the plan names no data: set machine.roots to the folders of the data sets, "
             "as downloaded."
         )
-    check_roots(map(Path, plan.machine.roots))
-    check_device_word(plan.machine.device)
+    check_roots(map(Path, machine.roots))
+    check_device_word(machine.device)
 
 
 def check_roots(roots: Iterable[Path]) -> None:

@@ -70,8 +70,8 @@ def test_the_doctor_quarantines_it(root: Path, tmp_path: Path) -> None:
 
 def test_training_and_evaluation_quarantine_it(root: Path, tmp_path: Path) -> None:
     plan = plan_from_mapping({"machine": {"roots": [str(root)]}}, "test")
-    manifest, findings = read(plan)
-    used = decode(manifest, findings, plan, tmp_path)
+    manifest, findings = read(plan.data, plan.machine)
+    used = decode(manifest, findings, plan.data, plan.machine, tmp_path)
     assert len(manifest) == 3 and len(used) == 2
     assert [item.kind for item in findings.items if "flow" in item.reason] == ["colour_doppler"]
 

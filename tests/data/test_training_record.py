@@ -53,7 +53,7 @@ def seen(folder: Path, rows: pd.DataFrame, plan: Plan = PLAN) -> int:
 def test_training_and_validation_patients_are_counted_as_people(tmp_path: Path) -> None:
     """LVVOL-A4C holds MIMIC-IV-ECHO's patients; another data set's patient0001 is another person;
     patient0003 was only tested."""
-    record_training(tmp_path, TRAINED, PLAN)
+    record_training(tmp_path, TRAINED, PLAN.digest())
     rows = manifest(
         ("camus", "patient0001", "test"),
         ("camus", "patient0002", "test"),
@@ -69,7 +69,7 @@ def test_training_and_validation_patients_are_counted_as_people(tmp_path: Path) 
 def test_the_record_names_nobody_and_holds_keyed_hashes(tmp_path: Path) -> None:
     """Each entry is HMAC-SHA256 of the person with the key, computed here from the standard
     library; the key is random and its owner's alone."""
-    record_training(tmp_path, TRAINED, PLAN)
+    record_training(tmp_path, TRAINED, PLAN.digest())
     text = (tmp_path / RECORD).read_text()
     for name in ("patient0001", "patient0002", "10000032", "camus"):
         assert name not in text
@@ -82,7 +82,7 @@ def test_the_record_names_nobody_and_holds_keyed_hashes(tmp_path: Path) -> None:
     (part,) = json.loads(text)["parts"]
     assert part["patients"] == sorted(expected)
     assert len(key) == 32 and stat.S_IMODE((tmp_path / KEY).stat().st_mode) == 0o600
-    record_training(tmp_path / "again", TRAINED, PLAN)
+    record_training(tmp_path / "again", TRAINED, PLAN.digest())
     assert (tmp_path / "again" / KEY).read_text() != (tmp_path / KEY).read_text()
     assert (tmp_path / "again" / RECORD).read_text() != text
 
@@ -90,24 +90,24 @@ def test_the_record_names_nobody_and_holds_keyed_hashes(tmp_path: Path) -> None:
 def test_the_institutions_own_secret_is_the_key_where_there_is_one(tmp_path: Path) -> None:
     secret = tmp_path / "site.secret"
     write_secret(secret)
-    record_training(tmp_path / "run", TRAINED, PLAN, secret=str(secret))
+    record_training(tmp_path / "run", TRAINED, PLAN.digest(), secret=str(secret))
     assert not (tmp_path / "run" / KEY).exists()
     assert secret.read_text().strip() not in (tmp_path / "run" / RECORD).read_text()
     assert seen(tmp_path / "run", TRAINED) == 3
 
 
 def test_written_again_it_stays(tmp_path: Path) -> None:
-    record_training(tmp_path, TRAINED, PLAN)
+    record_training(tmp_path, TRAINED, PLAN.digest())
     before = (tmp_path / RECORD).stat().st_mtime_ns, (tmp_path / KEY).read_text()
-    record_training(tmp_path, TRAINED, PLAN)
+    record_training(tmp_path, TRAINED, PLAN.digest())
     assert ((tmp_path / RECORD).stat().st_mtime_ns, (tmp_path / KEY).read_text()) == before
 
 
 def test_found_beside_the_model_and_in_a_states_folder_by_the_plan(tmp_path: Path) -> None:
     other = plan_from_mapping({"name": "b"}, "test")
-    record_training(tmp_path / "run", TRAINED, PLAN)
+    record_training(tmp_path / "run", TRAINED, PLAN.digest())
     for name, plan in (("a-1", PLAN), ("b-1", other)):
-        record_training(tmp_path / "state" / name, TRAINED, plan)
+        record_training(tmp_path / "state" / name, TRAINED, plan.digest())
     model = tmp_path / "run" / "model" / "model.safetensors"
     for place in (tmp_path / "run", model.parent, model):
         assert find_record(place, PLAN.digest()) is not None
@@ -123,15 +123,15 @@ def test_those_of_the_weights_that_it_began_with_count_too(tmp_path: Path) -> No
     """Also after the folder of the first training is gone; of weights without a record, nothing
     is known."""
     first = manifest(("camus", "patient0050", "train"))
-    record_training(tmp_path / "mae", first, PLAN)
-    record_training(tmp_path / "run", TRAINED, PLAN, start=tmp_path / "mae")
+    record_training(tmp_path / "mae", first, PLAN.digest())
+    record_training(tmp_path / "run", TRAINED, PLAN.digest(), start=tmp_path / "mae")
     (tmp_path / "mae" / KEY).unlink()
     (tmp_path / "mae" / RECORD).unlink()
     both = manifest(("camus", "patient0050", "test"), ("camus", "patient0001", "test"))
     assert seen(tmp_path / "run", both) == 2
     found = find_record(tmp_path / "run", PLAN.digest())
     assert found is not None and not found[1].start_unknown
-    record_training(tmp_path / "more", TRAINED, PLAN, start=tmp_path / "public-weights")
+    record_training(tmp_path / "more", TRAINED, PLAN.digest(), start=tmp_path / "public-weights")
     found = find_record(tmp_path / "more", PLAN.digest())
     assert found is not None and found[1].start_unknown
 
@@ -141,7 +141,7 @@ def test_weights_that_a_plan_names_by_digest_are_unknown(tmp_path: Path, known: 
     """A site of a federation is sent them; it cannot know whom they were trained on."""
     model = PLAN.model.model_copy(update={"start": "" if known else "abc"})
     plan = PLAN.model_copy(update={"model": model})
-    record_training(tmp_path, TRAINED, plan)
+    record_training(tmp_path, TRAINED, plan.digest())
     found = find_record(tmp_path, plan.digest())
     assert found is not None and found[1].start_unknown is not known
 
@@ -149,17 +149,17 @@ def test_weights_that_a_plan_names_by_digest_are_unknown(tmp_path: Path, known: 
 def test_a_start_that_came_to_nothing_leaves_no_key_of_other_weights(tmp_path: Path) -> None:
     """The patient of the second weights is hashed with their key, so that key has to be there."""
     second = manifest(("camus", "patient0060", "train"))
-    record_training(tmp_path / "a", manifest(("camus", "patient0050", "train")), PLAN)
-    record_training(tmp_path / "b", second, PLAN)
+    record_training(tmp_path / "a", manifest(("camus", "patient0050", "train")), PLAN.digest())
+    record_training(tmp_path / "b", second, PLAN.digest())
     for start in ("a", "b"):
-        record_training(tmp_path / "run", TRAINED, PLAN, start=tmp_path / start)
+        record_training(tmp_path / "run", TRAINED, PLAN.digest(), start=tmp_path / start)
     assert seen(tmp_path / "run", second) == 1
 
 
 def test_of_weights_whose_key_is_lost_nothing_is_known(tmp_path: Path) -> None:
-    record_training(tmp_path / "mae", manifest(("camus", "patient0050", "train")), PLAN)
+    record_training(tmp_path / "mae", manifest(("camus", "patient0050", "train")), PLAN.digest())
     (tmp_path / "mae" / KEY).unlink()
-    record_training(tmp_path / "run", TRAINED, PLAN, start=tmp_path / "mae")
+    record_training(tmp_path / "run", TRAINED, PLAN.digest(), start=tmp_path / "mae")
     found = find_record(tmp_path / "run", PLAN.digest())
     assert found is not None and found[1].start_unknown
     assert seen(tmp_path / "run", TRAINED) == 3
@@ -167,10 +167,10 @@ def test_of_weights_whose_key_is_lost_nothing_is_known(tmp_path: Path) -> None:
 
 def test_patients_that_went_from_the_data_in_between_count_too(tmp_path: Path) -> None:
     """Of one training; another plan's begins with nobody."""
-    record_training(tmp_path, TRAINED, PLAN)
+    record_training(tmp_path, TRAINED, PLAN.digest())
     rest = manifest(("camus", "patient0007", "train"))
-    record_training(tmp_path, rest, PLAN)
+    record_training(tmp_path, rest, PLAN.digest())
     assert seen(tmp_path, TRAINED) == 3 and seen(tmp_path, rest) == 1
     other = plan_from_mapping({"name": "b"}, "test")
-    record_training(tmp_path, rest, other)
+    record_training(tmp_path, rest, other.digest())
     assert seen(tmp_path, TRAINED, other) == 0

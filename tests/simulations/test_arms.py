@@ -94,7 +94,7 @@ def test_folders_keep_the_federated_run_at_the_top() -> None:
 
 
 def test_census_counts_labels_by_site_and_split() -> None:
-    table = label_counts(manifest(), Plan()).set_index(["site", "split"])
+    table = label_counts(manifest(), Plan().finetune.tasks).set_index(["site", "split"])
     assert table.loc[("A", "train"), ["clips", "patients", "ef", "as_grade"]].tolist() == [
         1,
         1,
