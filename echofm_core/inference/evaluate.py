@@ -73,7 +73,7 @@ def evaluate_model(
         rows = rows_to_score(saved, place(manifest), everything)
         say(overlap_of(rows, record, allowed=seen).note())
 
-    data = prepare(plan, cache, place, look)
+    data = prepare(plan.data, machine, protocol.datasets, cache, place, look)
     overlap = overlap_of(rows_to_score(saved, data.manifest, everything), record, allowed=seen)
     rows, store = data.manifest, open_stores(data.stores)
     if plan.protocol.views:

@@ -141,7 +141,7 @@ def test_weights_that_a_plan_names_by_digest_are_unknown(tmp_path: Path, known: 
     """A site of a federation is sent them; it cannot know whom they were trained on."""
     model = PLAN.model.model_copy(update={"start": "" if known else "abc"})
     plan = PLAN.model_copy(update={"model": model})
-    record_training(tmp_path, TRAINED, plan.digest())
+    record_training(tmp_path, TRAINED, plan.digest(), pinned=not known)
     found = find_record(tmp_path, plan.digest())
     assert found is not None and found[1].start_unknown is not known
 
