@@ -66,7 +66,9 @@ def write_and_decode(phantoms: Phantoms, plan: Plan, folder: Path) -> None:
         )
     machine = plan.machine.model_copy(update={"roots": tuple(map(str, roots))})
     data = prepare(
-        plan.model_copy(update={"machine": machine}),
+        plan.data,
+        machine,
+        plan.protocol.datasets,
         folder / "cache",
         lambda rows: as_one_site(rows, plan.protocol, plan.seed),
         lambda rows: None,

@@ -24,7 +24,8 @@ def prepared_at(plan: Plan, cache: Path) -> Prepared:
     def place(manifest: Any) -> Any:
         return as_one_site(manifest, plan.protocol, plan.seed)
 
-    return prepare(plan, cache, place, lambda manifest: None)
+    datasets = plan.protocol.datasets
+    return prepare(plan.data, plan.machine, datasets, cache, place, lambda manifest: None)
 
 
 def train(
