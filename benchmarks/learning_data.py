@@ -85,10 +85,17 @@ def open_data(folder: Path) -> Prepared:
     )
 
 
-def as_site(data: Prepared) -> Site:
+def as_site(data: Prepared, plan: Plan) -> Site:
     """The data as a site of a federation sees them."""
     store = open_stores(data.stores)
-    return Site(name=ONE_SITE, manifest=data.manifest, store=store)
+    return Site(
+        name=ONE_SITE,
+        manifest=data.manifest,
+        store=store,
+        data=plan.data,
+        finetune=plan.finetune,
+        views=plan.protocol.views,
+    )
 
 
 def without_validation(manifest: pd.DataFrame) -> pd.DataFrame:

@@ -56,8 +56,8 @@ def floor_scores(floor: Floor, recipe: Plan, folder: Path) -> pd.DataFrame:
     result = place / "result.json"
     if not result.exists():
         data = with_labels(open_data(folder), floor.percent, floor.seed)
-        site = as_site(data)
-        train, test = site.train_clips(Phase.FINETUNE, plan), site.test_clips(plan)
+        site = as_site(data, plan)
+        train, test = site.train_clips(Phase.FINETUNE), site.test_clips()
         rows = floor_predictions(train, test, plan.finetune, seed=floor.seed, site=ONE_SITE)
         scores = score_models({floor.name: rows}, plan, place)
         everywhere = scores[scores["site"] == ALL_SITES]

@@ -82,7 +82,7 @@ def run_arm(arm: Arm, recipe: Plan, folder: Path) -> str:
     data = with_labels(open_data(folder), arm.percent, arm.seed)
     with clock(place) as tick:
         _train(plan, data, place, start, tick)
-        clips = as_site(data).test_clips(plan)
+        clips = as_site(data, plan).test_clips()
         scores = test_model(load_model(place), clips, place, name=arm.name)
     scores = scores[scores["site"] == ALL_SITES]
     rows = scores[["task", "metric", "value", "low", "high"]].to_dict("records")

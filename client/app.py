@@ -33,7 +33,7 @@ def describe(message: Message, context: Context) -> Message:
 
     _, plan, site, _ = _open(message, context)
     require_adapters(plan)
-    return to_reply(site.describe(plan), message)
+    return to_reply(site.describe(), message)
 
 
 @app.train("pretrain")

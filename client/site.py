@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from echofm_core.contract import Phase, SiteDescription
+from echofm_core.data.config import DataConfig
 from echofm_core.data.manifest import Split, load_manifest
 from echofm_core.data.patients import patient_keys
 from echofm_core.data.splits import fill_splits
@@ -18,6 +19,7 @@ from echofm_core.data.store.clip_store import ClipStore, open_stores
 from echofm_core.data.windows import ClipWindows
 from echofm_core.plan.document import Plan
 from echofm_core.runtime.errors import FederationError
+from echofm_core.training.config import FinetuneConfig
 from echofm_core.training.execution.config import ExecutionConfig
 from echofm_core.training.objectives.targets import labels_of
 
@@ -32,12 +34,18 @@ class Site:
         name: Site name.
         manifest: Its clips, each with a split and a site.
         store: Its decoded clips.
+        data: How the plan cuts windows.
+        finetune: The plan's tasks.
+        views: Views that fine-tuning and tests take; empty means all.
         execution: How this machine trains.
     """
 
     name: str
     manifest: pd.DataFrame
     store: ClipStore
+    data: DataConfig
+    finetune: FinetuneConfig
+    views: tuple[str, ...] = ()
     execution: ExecutionConfig = field(default_factory=ExecutionConfig)
 
     @classmethod
@@ -58,50 +66,63 @@ class Site:
             name=name,
             manifest=fill_splits(manifest, plan.protocol, plan.seed),
             store=_stores(Path(setting(config, "store"))),
+            data=plan.data,
+            finetune=plan.finetune,
+            views=plan.protocol.views,
             execution=ExecutionConfig.model_validate(
                 {key: config[key] for key in ExecutionConfig.model_fields if key in config}
             ),
         )
 
-    def train_clips(self, phase: Phase, plan: Plan) -> ClipWindows:
-        """Training clips of a phase; the plan's views hold for fine-tuning only."""
-        return self._clips(Split.TRAIN, phase, plan)
+    def train_clips(self, phase: Phase) -> ClipWindows:
+        """Training clips of a phase; the site's ``views`` hold for fine-tuning only."""
+        return self._clips(Split.TRAIN, phase)
 
-    def validation_clips(self, phase: Phase, plan: Plan) -> ClipWindows:
+    def validation_clips(self, phase: Phase) -> ClipWindows:
         """Validation clips of a phase, as :meth:`train_clips`."""
-        return self._clips(Split.VALIDATION, phase, plan)
+        return self._clips(Split.VALIDATION, phase)
 
-    def test_clips(self, plan: Plan) -> ClipWindows:
-        """Test clips of the plan's views."""
-        return self._clips(Split.TEST, Phase.FINETUNE, plan)
+    def test_clips(self) -> ClipWindows:
+        """Test clips of the site's ``views``."""
+        return self._clips(Split.TEST, Phase.FINETUNE)
 
-    def describe(self, plan: Plan) -> SiteDescription:
+    def describe(self) -> SiteDescription:
         """Counts that the server may know."""
-        train = self.train_clips(Phase.PRETRAIN, plan).manifest
+        train = self.train_clips(Phase.PRETRAIN).manifest
         return SiteDescription(
             site=self.name,
             train_clips=len(train),
             train_patients=patients(train),
-            labels=_label_counts(self.train_clips(Phase.FINETUNE, plan).manifest, plan),
-            test_labels=_label_counts(self.test_clips(plan).manifest, plan),
+            labels=self._label_counts(self.train_clips(Phase.FINETUNE).manifest),
+            test_labels=self._label_counts(self.test_clips().manifest),
             quarantined=sum(str(clip) not in self.store for clip in self.manifest["clip_id"]),
         )
 
-    def patients_by_phase(self, plan: Plan) -> dict[Phase, int]:
+    def patients_by_phase(self) -> dict[Phase, int]:
         """Training patients whom each phase may draw; what the privacy accounting counts."""
-        finetune = self.train_clips(Phase.FINETUNE, plan).manifest
-        labels = _labels(finetune, plan)
+        finetune = self.train_clips(Phase.FINETUNE).manifest
+        labels = self._labels(finetune)
         labelled = np.isfinite(list(labels.values())).any(axis=0)
         return {
-            Phase.PRETRAIN: patients(self.train_clips(Phase.PRETRAIN, plan).manifest),
+            Phase.PRETRAIN: patients(self.train_clips(Phase.PRETRAIN).manifest),
             Phase.FINETUNE: patients(finetune.iloc[np.flatnonzero(labelled)]),
         }
 
-    def _clips(self, split: Split, phase: Phase, plan: Plan) -> ClipWindows:
+    def _clips(self, split: Split, phase: Phase) -> ClipWindows:
         rows = self.manifest[self.manifest["split"] == split.value]
-        if phase is Phase.FINETUNE and plan.protocol.views:
-            rows = rows[rows["view"].isin(list(plan.protocol.views))]
-        return ClipWindows(self.store, rows, plan.data)
+        if phase is Phase.FINETUNE and self.views:
+            rows = rows[rows["view"].isin(list(self.views))]
+        return ClipWindows(self.store, rows, self.data)
+
+    def _labels(self, rows: pd.DataFrame) -> dict[str, np.ndarray]:
+        found = labels_of(rows, self.finetune.tasks, self.finetune.reduced_ef_threshold)
+        return {task.value: values for task, values in found.items()}
+
+    def _label_counts(self, rows: pd.DataFrame) -> dict[str, int]:
+        """Task -> clips with its label; tasks without any are left out."""
+        labels = self._labels(rows)
+        counts = {task: int(np.isfinite(values).sum()) for task, values in labels.items()}
+        return {task: count for task, count in counts.items() if count}
 
 
 def patients(manifest: pd.DataFrame) -> int:
@@ -155,14 +176,3 @@ def _manifest(version: _Version) -> pd.DataFrame:
 @lru_cache(maxsize=16)
 def _opened(folder: Path, versions: tuple[_Version, ...]) -> ClipStore:
     return open_stores(folder)
-
-
-def _labels(rows: pd.DataFrame, plan: Plan) -> dict[str, np.ndarray]:
-    found = labels_of(rows, plan.finetune.tasks, plan.finetune.reduced_ef_threshold)
-    return {task.value: values for task, values in found.items()}
-
-
-def _label_counts(rows: pd.DataFrame, plan: Plan) -> dict[str, int]:
-    """Task -> clips with its label; tasks without any are left out."""
-    counts = {task: int(np.isfinite(values).sum()) for task, values in _labels(rows, plan).items()}
-    return {task: count for task, count in counts.items() if count}

@@ -31,21 +31,28 @@ def evaluate(site: Site, plan: Plan, instruction: Instruction, state: SiteState)
     """
     model = build_echo_model(plan)
     load_arrays(model, instruction.weights)
-    clips = site.test_clips(plan)
+    clips = site.test_clips()
     device = site.execution.device
     table = predict(model, clips, plan.finetune, batch_size=plan.finetune.batch_size, device=device)
     write_parquet(table, state.folder / "predictions.parquet")
     # All rows are this site's own, whatever its manifest calls the places they come from.
     own = table.assign(site=site.name)
-    rows = _scored(own, plan, site)
+    evaluation, threshold = plan.evaluation, plan.finetune.reduced_ef_threshold
+    # Named without the site: every model that meets these patients draws the same ones.
+    rows = score(own, evaluation, stream(plan.seed, "", 0, "bootstrap"), threshold)
+    rows = rows[rows["site"] == site.name]
     scores = _scores(Scored.MODEL, rows)
     if instruction.settings.get("floor") and plan.privacy.kind is PrivacyKind.NONE:
-        train = site.train_clips(Phase.FINETUNE, plan)
+        train = site.train_clips(Phase.FINETUNE)
         floor = floor_predictions(train, clips, plan.finetune, seed=plan.seed, site=site.name)
         write_parquet(floor, state.folder / "predictions-no_network.parquet")
         floor = floor.assign(site=site.name)
-        scores |= _scores(Scored.FLOOR, _scored(floor, plan, site))
-        scores |= _scores(Scored.DIFFERENCE, _compared(own, floor, plan, site))
+        rng = stream(plan.seed, "", 0, "bootstrap")
+        beside = score(floor, evaluation, rng, threshold)
+        scores |= _scores(Scored.FLOOR, beside[beside["site"] == site.name])
+        rng = stream(plan.seed, "", 0, "bootstrap.paired")
+        apart = compare(own, floor, evaluation, rng, threshold)
+        scores |= _scores(Scored.DIFFERENCE, apart[apart["site"] == site.name])
     return SiteResult(
         site=site.name,
         plan_hash=instruction.plan_hash,
@@ -53,21 +60,6 @@ def evaluate(site: Site, plan: Plan, instruction: Instruction, state: SiteState)
         patients={str(task): int(part["patients"].iloc[0]) for task, part in rows.groupby("task")},
         scores=scores,
     )
-
-
-def _scored(own: pd.DataFrame, plan: Plan, site: Site) -> pd.DataFrame:
-    """Scores of one model on the site's test patients."""
-    # Named without the site: every model that meets these patients draws the same ones.
-    rng = stream(plan.seed, "", 0, "bootstrap")
-    rows = score(own, plan.evaluation, rng, plan.finetune.reduced_ef_threshold)
-    return rows[rows["site"] == site.name]
-
-
-def _compared(own: pd.DataFrame, floor: pd.DataFrame, plan: Plan, site: Site) -> pd.DataFrame:
-    """The model minus the floor, on the patients of both."""
-    rng = stream(plan.seed, "", 0, "bootstrap.paired")
-    rows = compare(own, floor, plan.evaluation, rng, plan.finetune.reduced_ef_threshold)
-    return rows[rows["site"] == site.name]
 
 
 def _scores(scored: Scored, rows: pd.DataFrame) -> dict[str, Score]:

@@ -53,7 +53,7 @@ def finetune(site: Site, plan: Plan, instruction: Instruction, state: SiteState)
     load_arrays(model, instruction.weights)
     load_arrays(model, state.frozen(instruction.frozen, instruction.frozen_digest))
     report = _train(site, plan, Phase.FINETUNE, instruction, state, model)
-    validates = plan.validates and len(site.validation_clips(Phase.FINETUNE, plan))
+    validates = plan.validates and len(site.validation_clips(Phase.FINETUNE))
     if not report.counts or (instruction.round == plan.finetune.rounds and not validates):
         state.forget_frozen()
     return _update(site, plan, Phase.FINETUNE, instruction, model, report, started)
@@ -75,12 +75,12 @@ def _train(
     """
     metrics: dict[str, float] = {}
     if instruction.settings.get(VALIDATE) and plan.validates:
-        clips = site.validation_clips(phase, plan)
+        clips = site.validation_clips(phase)
         loss = validation_loss(model, clips, plan, site=site.name, device=site.execution.device)
         metrics |= {} if loss is None else {VALIDATION: loss}
     if not instruction.settings.get(TRAIN, 1.0):
         return RoundReport(counts={}, metrics=metrics)
-    clips = site.train_clips(phase, plan)
+    clips = site.train_clips(phase)
     context = _context(site, plan, phase, instruction, state)
     report = train_round(model, clips, plan, context)
     return replace(report, metrics={**report.metrics, **metrics})
@@ -108,7 +108,7 @@ def _noise(site: Site, plan: Plan) -> float:
         return 0.0
     from echofm_core.privacy.budget import resolve_noise
 
-    return resolve_noise(plan, site.patients_by_phase(plan))
+    return resolve_noise(plan, site.patients_by_phase())
 
 
 def _update(

@@ -107,8 +107,15 @@ def write_floor(plan: Plan, run: Path, prepared: Prepared) -> None:
     parts = []
     for name in prepared.site_names():
         rows = load_manifest(site_manifest(run, name))
-        site = Site(name=name, manifest=rows, store=store)
-        train, test = site.train_clips(Phase.FINETUNE, plan), site.test_clips(plan)
+        site = Site(
+            name=name,
+            manifest=rows,
+            store=store,
+            data=plan.data,
+            finetune=plan.finetune,
+            views=plan.protocol.views,
+        )
+        train, test = site.train_clips(Phase.FINETUNE), site.test_clips()
         parts.append(floor_predictions(train, test, plan.finetune, seed=plan.seed, site=name))
     if any(len(part) for part in parts):
         out = run / "predictions" / f"{FLOOR}.parquet"

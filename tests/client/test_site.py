@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ def _config(built: SiteSettings, **changes: str) -> dict[str, str | int | float 
 
 def test_a_site_describes_itself_in_counts(site: Site) -> None:
     """Four training patients with EF 35, 45, 55, 65; two test patients; no stenosis grades."""
-    about = site.describe(small_plan())
+    about = site.describe()
     assert (about.site, about.train_clips, about.train_patients) == ("alpha", 4, 4)
     assert about.labels == {"ef": 4, "reduced_ef": 4}
     assert about.test_labels == {"ef": 2, "reduced_ef": 2}
@@ -46,29 +47,28 @@ def test_a_site_describes_itself_in_counts(site: Site) -> None:
 def test_views_hold_for_fine_tuning_and_test_only(site: Site) -> None:
     """All its clips are A4C; a plan for PLAX still pre-trains on them."""
     plan = small_plan(protocol={"views": ["PLAX"]})
-    about = site.describe(plan)
+    site = replace(site, views=plan.protocol.views)
+    about = site.describe()
     assert about.train_clips == TRAIN["alpha"]
     assert about.labels == {} and about.test_labels == {}
-    assert len(site.train_clips(Phase.PRETRAIN, plan)) == TRAIN["alpha"]
-    assert len(site.train_clips(Phase.FINETUNE, plan)) == 0
-    assert len(site.test_clips(plan)) == 0
+    assert len(site.train_clips(Phase.PRETRAIN)) == TRAIN["alpha"]
+    assert len(site.train_clips(Phase.FINETUNE)) == 0
+    assert len(site.test_clips()) == 0
 
 
 def test_test_patients_are_never_trained_on(site: Site) -> None:
-    plan = small_plan()
     trained = {
-        patient
-        for phase in Phase
-        for patient in site.train_clips(phase, plan).manifest["patient_id"]
+        patient for phase in Phase for patient in site.train_clips(phase).manifest["patient_id"]
     }
-    tested = set(site.test_clips(plan).manifest["patient_id"])
+    tested = set(site.test_clips().manifest["patient_id"])
     assert len(trained) == 4 and len(tested) == 2 and not trained & tested
 
 
 def test_patients_of_a_phase_are_those_it_may_draw(site: Site) -> None:
     only_grades = small_plan(finetune={"tasks": ["as_grade"]})
-    assert site.patients_by_phase(small_plan()) == {Phase.PRETRAIN: 4, Phase.FINETUNE: 4}
-    assert site.patients_by_phase(only_grades) == {Phase.PRETRAIN: 4, Phase.FINETUNE: 0}
+    assert site.patients_by_phase() == {Phase.PRETRAIN: 4, Phase.FINETUNE: 4}
+    site = replace(site, finetune=only_grades.finetune)
+    assert site.patients_by_phase() == {Phase.PRETRAIN: 4, Phase.FINETUNE: 0}
 
 
 def test_a_sites_rows_are_its_own_whatever_the_manifest_calls_them(
@@ -86,7 +86,7 @@ def test_a_sites_rows_are_its_own_whatever_the_manifest_calls_them(
         path = tmp_path / f"{column}.parquet"
         save_manifest(validate(manifest), path)
         site = Site.open(_config(built, manifest=str(path)), plan)
-        assert site.describe(plan).test_labels == {"ef": 2, "reduced_ef": 2}
+        assert site.describe().test_labels == {"ef": 2, "reduced_ef": 2}
         found.append(evaluate(site, plan, question, SiteState(tmp_path, "run")))
     assert str(found[0]) == str(found[1])  # NaN does not equal itself
     assert found[0].site == "alpha" and found[0].patients == {"ef": 2, "reduced_ef": 2}
@@ -99,8 +99,8 @@ def test_without_a_split_the_plan_cuts_by_patient(built: SiteSettings, tmp_path:
     save_manifest(validate(load_manifest(built.manifest).assign(split=None)), path)
     plan = small_plan(protocol={"test_fraction": 1 / 3, "validation_fraction": 0.0})
     sites = [Site.open(_config(built, manifest=str(path)), plan) for _ in range(2)]
-    assert len(sites[0].train_clips(Phase.PRETRAIN, plan)) == 4
-    assert len(sites[0].test_clips(plan)) == 2
+    assert len(sites[0].train_clips(Phase.PRETRAIN)) == 4
+    assert len(sites[0].test_clips()) == 2
     assert sites[0].manifest.equals(sites[1].manifest)
 
 

@@ -38,8 +38,9 @@ def test_the_floor_stands_beside_the_model_fitted_on_its_training_patients_alone
 
     rows = load_manifest(run / "manifests/institution.parquet")
     store = open_stores(home / "cache/stores")
-    site = Site(name="institution", manifest=rows, store=store)
-    learn, asked = site.train_clips(Phase.FINETUNE, plan), site.test_clips(plan)
+    tables = {"data": plan.data, "finetune": plan.finetune}
+    site = Site(name="institution", manifest=rows, store=store, **tables)
+    learn, asked = site.train_clips(Phase.FINETUNE), site.test_clips()
     expected = floor_predictions(learn, asked, plan.finetune, seed=plan.seed, site="institution")
     kept = pd.read_parquet(run / "predictions/no_network.parquet")
     for task in ("ef", "reduced_ef"):

@@ -207,8 +207,14 @@ def test_adapters_are_merged_into_the_model(
     saved, best = load_model(run), int(np.argmin(losses(run))) + 1
     apart = checkpoint(run, best)
     assert {name.partition(".")[0] for name in apart} > {"lora_a", "lora_b", "encoder"}
-    site = Site(name="institution", manifest=data.manifest, store=open_stores(data.stores))
-    held_out = site.validation_clips(Phase.FINETUNE, tuned)
+    site = Site(
+        name="institution",
+        manifest=data.manifest,
+        store=open_stores(data.stores),
+        data=tuned.data,
+        finetune=tuned.finetune,
+    )
+    held_out = site.validation_clips(Phase.FINETUNE)
     found = validation_loss(saved.model, held_out, tuned, site="institution", device="cpu")
     assert found == pytest.approx(losses(run)[best - 1], rel=1e-5)
     name = "encoder.blocks.0.attn.qkv.weight"
