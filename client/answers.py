@@ -47,8 +47,8 @@ def reason_of(error: Exception, context: Context) -> str:
 
 
 def _safe_word(word: str) -> str:
-    """A word, or ``[path]`` where it looks like a place on this machine."""
-    return "[path]" if "/" in word or "\\" in word else word
+    """A word, or ``[path]`` where it looks like a place on this machine; a lone slash is none."""
+    return "[path]" if word != "/" and ("/" in word or "\\" in word) else word
 
 
 def _log(context: Context, action: str) -> None:

@@ -1,23 +1,29 @@
 """Replies of a round, handed out one at a time and in site-name order, whoever came first.
 
-Two kinds of grid need two ways. Over a network each site has a thread that pulls its reply, since
-a pull blocks while that site uploads; an early reply waits on disk. A grid inside this process
-keeps replies itself until they are pulled (it says so by ``keeps_replies = True``), so pulling in
-order is enough.
+Symptom: bits that depend on who answers first, or memory that grows with the sites. Reason: sums of
+floats depend on their order, and a pull may block while its site uploads. Protocol: over a network
+each site has a thread that looks for its reply, one download goes on at a time, and every reply
+waits on disk until its turn. A grid inside this process keeps replies itself until they are pulled
+(it says so by ``keeps_replies = True``), so pulling in order is enough. What can still go wrong: a
+grid that is neither and blocks in a pull holds one reply for each site that uploads for longer than
+``COURTESY``; Flower's HTTP grid is no such grid (``http_objects.py``).
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from flwr.app import Message
 from flwr.serverapp import Grid
+from flwr.superlink.grid.http_grid import HttpGrid
 
+from server.http_objects import ObjectPull, push_objects
 from server.parking import scratch_path, swap_arrays
 
 #: Seconds between two looks for one site's reply.
@@ -52,6 +58,22 @@ def open_replies(grid: Grid, folder: Path) -> Replies:
     if getattr(grid, "keeps_replies", False):
         return OrderedReplies(grid)
     return PulledReplies(grid, folder)
+
+
+def _looker(grid: Grid, folder: Path) -> Callable[[str], Message | None]:
+    """What looks for the reply to a message; the arrays of what it finds are in ``folder``."""
+    if isinstance(grid, HttpGrid):
+        return ObjectPull(grid, folder).look
+
+    def look(message_id: str) -> Message | None:
+        for reply in grid.pull_messages([message_id]):
+            if reply.has_content():
+                folder.mkdir(parents=True, exist_ok=True)
+                reply.content = swap_arrays(reply.content, scratch_path(folder, "reply"))
+            return reply
+        return None
+
+    return look
 
 
 class OrderedReplies:
@@ -93,13 +115,12 @@ class PulledReplies:
 
     def __init__(self, grid: Grid, folder: Path) -> None:
         self._grid = grid
-        self._folder = folder
+        self._look = _looker(grid, folder)
         self._turnstile = Turnstile(COURTESY)
         self._changed = threading.Condition()
         self._pulling: set[str] = set()
         self._arrived: dict[str, Message | Exception] = {}
         self._round = 0
-        self._turn = ""
         self._closed = False
 
     def busy(self) -> frozenset[str]:
@@ -122,8 +143,6 @@ class PulledReplies:
             thread.start()
         for site in sorted(messages):
             yield site, self._take(site, deadline)
-        with self._changed:
-            self._turn = ""
 
     def close(self) -> None:
         """Let the threads end at their next look."""
@@ -133,7 +152,6 @@ class PulledReplies:
 
     def _take(self, site: str, deadline: float) -> Message | None:
         with self._changed:
-            self._turn = site
             while site not in self._arrived:
                 left = deadline - time.monotonic()
                 if left <= 0:
@@ -150,10 +168,8 @@ class PulledReplies:
         while reply is None and not self._closed:
             try:
                 with self._turnstile.enter():
-                    found = list(self._grid.pull_messages([message_id]))
-                if found:
-                    reply = self._rest(found.pop(), site, round_)
-                else:
+                    reply = self._look(message_id)
+                if reply is None:
                     time.sleep(POLL)
             except Exception as error:  # handed to the thread that waits for it
                 reply = error
@@ -162,15 +178,6 @@ class PulledReplies:
             if reply is not None and round_ == self._round and not self._closed:
                 self._arrived[site] = reply
             self._changed.notify_all()
-
-    def _rest(self, reply: Message, site: str, round_: int) -> Message:
-        """Put the arrays of an early reply on disk."""
-        early = site != self._turn and round_ == self._round
-        if early and reply.has_content():
-            self._folder.mkdir(parents=True, exist_ok=True)
-            path = scratch_path(self._folder, "early")
-            reply.content = swap_arrays(reply.content, path)
-        return reply
 
 
 class Turnstile:
@@ -206,5 +213,6 @@ class Turnstile:
 def push(grid: Grid, messages: Mapping[str, Message]) -> dict[str, str]:
     """Send all messages; site name -> message id, which is how a reply finds its site."""
     sites = sorted(messages)
-    ids: Iterable[str] = grid.push_messages([messages[site] for site in sites])
+    send = partial(push_objects, grid) if isinstance(grid, HttpGrid) else grid.push_messages
+    ids: Iterable[str] = send([messages[site] for site in sites])
     return dict(zip(sites, ids, strict=True))

@@ -55,6 +55,13 @@ def test_our_own_sentence_passes_without_places(message: Message, context: Conte
     assert reply.error.reason.endswith("is damaged; build it again.")
 
 
+def test_a_lone_slash_is_no_place(message: Message, context: Context) -> None:
+    error = StoreError("delta is 1e-5, expected below 1 / patients of /srv/x.")
+    reply = _fail(error)(message, context)  # type: ignore[operator]
+    expected = "StoreError: delta is 1e-5, expected below 1 / patients of [path]"
+    assert reply.error.reason == expected
+
+
 def test_a_good_answer_is_left_alone(message: Message, context: Context) -> None:
     reply = Message(RecordDict(), reply_to=message)
     assert answered(lambda m, c: reply)(message, context) is reply

@@ -1,0 +1,187 @@
+"""Messages over Flower's HTTP grid, an object at a time: none is ever whole in memory twice.
+
+Symptom: ``Grid.push_messages`` holds a serialised copy of the model, ``Grid.pull_messages`` a reply
+twice, and it blocks while the site uploads, so that memory grows with the sites that upload slowly.
+Reason: both gather all objects of a message first. Protocol: send an object, drop it, take the
+next; ask for a reply, which names its tree of objects, and write each array to a file as soon as
+its parts are there. An object that is not there yet ends the look; the next one goes on from there.
+What can still go wrong: these are private parts of Flower; ``tests/server/test_http_objects.py``
+fails where they move.
+"""
+
+from __future__ import annotations
+
+import mmap
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, cast
+
+from flwr.app import Array, Error, Message, Metadata
+from flwr.app.message import make_message, remove_content_from_message
+from flwr.common.constant import ErrorCode
+from flwr.common.serde import message_to_proto
+from flwr.proto.message_pb2 import ConfirmMessageReceivedRequest, ObjectTree
+from flwr.proto.runtime_pb2 import PullAppMessagesRequest, PushAppMessagesRequest
+from flwr.supercore.constant import SYSTEM_MESSAGE_TYPE
+from flwr.supercore.inflatable.inflatable_object import (
+    InflatableObject,
+    get_all_nested_objects,
+    get_object_head_values_from_object_content,
+    get_object_tree,
+    no_object_id_recompute,
+)
+from flwr.supercore.inflatable.inflatable_protobuf_utils import (
+    make_pull_object_fn_protobuf,
+    make_push_object_fn_protobuf,
+)
+from flwr.supercore.inflatable.inflatable_utils import (
+    ObjectPullError,
+    ObjectUnavailableError,
+    inflate_object_from_contents,
+)
+from flwr.superlink.grid.http_grid import HttpGrid
+
+
+def push_objects(grid: HttpGrid, messages: Sequence[Message]) -> list[str]:
+    """Send messages; what several of them hold goes once. Returns their ids."""
+    objects: dict[str, InflatableObject] = {}
+    request = PushAppMessagesRequest()
+    with no_object_id_recompute():
+        for message in messages:
+            message.metadata.__dict__["_message_id"] = message.object_id
+            objects |= get_all_nested_objects(message)
+            request.messages_list.append(message_to_proto(remove_content_from_message(message)))
+            request.message_object_trees.append(get_object_tree(message))
+    link, run = grid._runtime_client, grid.run.run_id
+    answer = link.PushMessages(request)
+    send = make_push_object_fn_protobuf(link.PushObject, grid.node, run, answer.session_id)
+    wanted = set(answer.objects_to_push)
+    for name, item in objects.items():
+        if name in wanted:
+            send(name, item.deflate())
+    return list(answer.message_ids)
+
+
+@dataclass(slots=True)
+class _Download:
+    """A reply that is on its way: its small objects in memory, its arrays in a nameless file."""
+
+    message_id: str
+    tree: ObjectTree
+    file: IO[bytes]
+    contents: dict[str, bytes] = field(default_factory=dict)
+    arrays: dict[str, Array] = field(default_factory=dict)
+    places: dict[str, slice] = field(default_factory=dict)
+
+
+class ObjectPull:
+    """Looks for replies without waiting for them.
+
+    Args:
+        grid: Connected to a SuperLink.
+        folder: Where arrays wait.
+    """
+
+    def __init__(self, grid: HttpGrid, folder: Path) -> None:
+        self._grid = grid
+        self._folder = folder
+        self._run_id = grid.run.run_id
+        self._started: dict[str, _Download] = {}
+
+    def look(self, message_id: str) -> Message | None:
+        """The reply to an instruction; None where it is not there, or not whole yet."""
+        download = self._started.get(message_id) or self._begin(message_id)
+        if download is None:
+            return None
+        self._started[message_id] = download
+        try:
+            self._fetch(download.tree, download)
+        except ObjectUnavailableError:
+            return None
+        except ObjectPullError as error:
+            del self._started[message_id]
+            return self._unavailable(message_id, str(error))
+        del self._started[message_id]
+        request = ConfirmMessageReceivedRequest(
+            node=self._grid.node, run_id=self._run_id, message_object_id=download.message_id
+        )
+        self._grid._runtime_client.ConfirmMessageReceived(request)
+        return _assembled(download)
+
+    def _begin(self, message_id: str) -> _Download | None:
+        request = PullAppMessagesRequest(message_ids=[message_id])
+        found = self._grid._runtime_client.PullMessages(request)
+        if not found.messages_list:
+            return None
+        self._folder.mkdir(parents=True, exist_ok=True)
+        file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115  (closed by `_assembled`)
+        reply = found.messages_list[0].metadata.message_id
+        return _Download(reply, found.message_object_trees[0], file)
+
+    def _fetch(self, node: ObjectTree, download: _Download) -> None:
+        """Pull an object and what it holds, but for what is here.
+
+        Raises:
+            ObjectUnavailableError: The site has not uploaded all of it yet.
+            ObjectPullError: It never will.
+        """
+        name = node.object_id
+        if name in download.arrays:
+            return
+        content = download.contents.get(name) or self._pull(name)
+        kind, _, _ = get_object_head_values_from_object_content(content)
+        if kind != Array.__qualname__:
+            download.contents[name] = content
+            for child in node.children:
+                self._fetch(child, download)
+            return
+        parts = {child.object_id: self._pull(child.object_id) for child in node.children}
+        array = cast(Array, inflate_object_from_contents(name, {name: content, **parts}))
+        start = download.file.tell()
+        download.file.write(array.data)
+        download.places[name] = slice(start, download.file.tell())
+        array.data = name.encode()  # until the message is made, which takes bytes alone
+        download.arrays[name] = array
+
+    def _pull(self, object_id: str) -> bytes:
+        pull = make_pull_object_fn_protobuf(
+            self._grid._runtime_client.PullObject, self._grid.node, self._run_id
+        )
+        return pull(object_id)
+
+    def _unavailable(self, message_id: str, why: str) -> Message:
+        """The error reply of a site whose upload broke off."""
+        metadata = Metadata(
+            run_id=self._run_id,
+            message_id="",
+            src_node_id=self._grid.node.node_id,
+            dst_node_id=self._grid.node.node_id,
+            reply_to_message_id=message_id,
+            group_id="",
+            created_at=0.0,
+            ttl=0.0,
+            message_type=SYSTEM_MESSAGE_TYPE,
+        )
+        reason = f"the site's upload broke off: {why}"
+        return make_message(metadata, error=Error(ErrorCode.MESSAGE_UNAVAILABLE, reason))
+
+
+def _assembled(download: _Download) -> Message:
+    """The message of a whole download; its file lives as long as its arrays do."""
+    made = inflate_object_from_contents(
+        download.message_id, download.contents, objects=dict(download.arrays)
+    )
+    message = cast(Message, made)
+    message.metadata.__dict__["_message_id"] = download.message_id
+    with download.file as file:
+        file.flush()
+        size = file.tell()
+        view = memoryview(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) if size else b"")
+    if message.has_content():
+        for record in message.content.array_records.values():
+            for array in record.values():
+                # Every reader of Array.data takes any buffer; only its constructor wants bytes.
+                array.data = view[download.places[array.data.decode()]]  # type: ignore[assignment]
+    return message

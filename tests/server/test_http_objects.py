@@ -1,0 +1,110 @@
+"""Flower's HTTP grid with our own pushes and pulls: what is held, and uploads that take time."""
+
+from __future__ import annotations
+
+import tracemalloc
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from flwr.proto import message_pb2
+from flwr.superlink.grid.http_grid import HttpGrid
+
+from benchmarks.server_memory import Link, models_held
+from echofm_core.contract import Action, Instruction, Update
+from echofm_core.plan.federation import Wire
+from echofm_core.plan.load import plan_from_mapping
+from server.http_objects import ObjectPull, push_objects
+from server.wire import read_reply, to_message, wired
+from simulations.flower_private import become_server, empty_run
+
+#: Arrays in flight, messages and whatever Python allocates beside, in models of 8 MB.
+BESIDE = 0.35
+WEIGHTS = {
+    "encoder.a": np.arange(2_000_000, dtype=np.float32),
+    "encoder.b": np.full((3, 4), 0.5, np.float32),
+}
+
+
+class TracedPeak:
+    """Bytes that Python and numpy ask for, exactly; pages of files on disk are none."""
+
+    peak = 0.0
+
+    def __enter__(self) -> TracedPeak:
+        tracemalloc.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.peak = float(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("sites", [2, 10])
+def test_memory_does_not_grow_with_the_sites(sites: int) -> None:
+    """Training holds the model that sites start from and the running sum; replies are on disk.
+
+    The evaluation holds what is sent and what its caller has.
+    """
+    training, testing = models_held(sites, 2_000_000, 40, TracedPeak)
+    assert 1.9 < training < 2 + BESIDE
+    assert 1.9 < testing < 2 + BESIDE
+
+
+@dataclass
+class SlowLink:
+    """A link whose site has uploaded ``there`` objects so far; below zero the upload broke off."""
+
+    link: Link
+    there: int
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.link, name)
+
+    def PullObject(self, request: Any) -> Any:  # noqa: N802
+        if self.there == 0:
+            return message_pb2.PullObjectResponse(object_found=True, object_available=False)
+        if self.there < 0:
+            return message_pb2.PullObjectResponse(object_found=False)
+        self.there -= 1
+        return self.link.PullObject(request)
+
+
+def asked(there: int, folder: Path) -> tuple[SlowLink, ObjectPull, str]:
+    """One site that was asked to train, and what looks for its reply."""
+    become_server()
+    plan = plan_from_mapping({"name": "memory", "finetune": {"tasks": ["ef"]}}, "test")
+    link = SlowLink(Link(dict(WEIGHTS), plan), there)
+    grid = HttpGrid(token="none")
+    grid.set_run(empty_run())
+    grid._client = link  # type: ignore[assignment]
+    instruction = Instruction(action=Action.PRETRAIN, round=1, plan="{}", plan_hash="x", run="r")
+    model = wired(dict(WEIGHTS), Wire.FP32)
+    (message_id,) = push_objects(grid, [to_message(instruction, model.record, 1, 60.0)])
+    return link, ObjectPull(grid, folder), message_id
+
+
+def test_an_upload_is_taken_up_where_it_was(tmp_path: Path) -> None:
+    """Five objects a look, of some ten: message, records, arrays, and 8 MB in parts of 5 MB."""
+    link, pull, message_id = asked(5, tmp_path)
+    looks, reply = 0, None
+    while reply is None and looks < 20:
+        reply = pull.look(message_id)
+        looks, link.there = looks + 1, 5
+    assert looks > 1 and reply is not None
+    update = read_reply(reply, Update)
+    assert (update.site, update.counts) == ("s0001", {"encoder": 10})
+    for name, array in WEIGHTS.items():
+        np.testing.assert_array_equal(update.weights[name], array)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_upload_that_breaks_off_is_an_error_of_its_site(tmp_path: Path) -> None:
+    link, pull, message_id = asked(3, tmp_path)
+    assert pull.look(message_id) is None
+    link.there = -1
+    reply = pull.look(message_id)
+    assert reply is not None and reply.has_error()
+    assert "the site's upload broke off" in str(reply.error.reason)
