@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
-from simulations.answering import answer, load_client_app
 from simulations.flower_private import Run, become_server, deliver, empty_run
+from simulations.workers import answer, load_client_app
 
 
 class RemoteGrid(Grid):
