@@ -34,7 +34,7 @@ from benchmarks.training_step import (
     step_flops,
     whole,
 )
-from echofm_core.models.masking import places_seen
+from echofm_core.models.masking import positions_seen
 from echofm_core.training.config import Precision
 from echofm_core.training.execution.devices import find_device
 
@@ -183,7 +183,7 @@ def _places(setting: Setting) -> Row:
     """Space positions that a clip's sector touches, of those of its square."""
     patch = setting.plan().model.patch
     sectors = (made(setting.tune_batch, setting.pixels) for made in (cones, whole))
-    touched, every = (places_seen(one, patch).float().sum(dim=1).mean() for one in sectors)
+    touched, every = (positions_seen(one, patch).float().sum(dim=1).mean() for one in sectors)
     return Row("places that a clip's sector touches, its square has", touched.item(), every.item())
 
 

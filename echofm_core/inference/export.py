@@ -55,7 +55,7 @@ class Predictor(nn.Module):
         Returns:
             For each task (B,) percent, ml or a probability; (B, classes) probabilities.
         """
-        # A graph has no shape that depends on what is in the picture: all places are computed,
+        # A graph has no shape that depends on what is in the picture: all positions are computed,
         # and those outside the sector are read by none.
         region = None if sector is None else Subset.masked(self.model.encoder.seen(sector))
         outputs = self.model(((frames / 255 - MEAN) / SD).unsqueeze(2), times, region)

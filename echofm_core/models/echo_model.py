@@ -9,12 +9,10 @@ from torch import Tensor, nn
 
 from echofm_core.data.config import DataConfig
 from echofm_core.data.windows import Batch
-from echofm_core.models.bag import BagPool, encode_alone
 from echofm_core.models.config import ModelConfig
-from echofm_core.models.grey import grey_cells, grey_width
-from echofm_core.models.heads import build_head
+from echofm_core.models.heads import build_head, grey_cells, grey_width
 from echofm_core.models.stf_compact import CompactStfNet
-from echofm_core.models.stf_net import MeanPool, build_stf_net
+from echofm_core.models.stf_net import BagPool, MeanPool, build_stf_net, encode_alone
 from echofm_core.models.subset import Subset
 from echofm_core.models.video_vit import VideoEncoder
 from echofm_core.tasks import TASKS, Task, TaskFamily
@@ -111,7 +109,7 @@ class EchoModel(nn.Module):
         return self.stf_net.attention(self.tokens(video, region), region)
 
     def _grey(self, video: Tensor, region: Subset | None) -> Tensor:
-        """Grey levels of the region's cells, place by place: (B, width); zero elsewhere."""
+        """Grey levels of the region's cells, position by position: (B, width); zero elsewhere."""
         grey = grey_cells(video, self.patch)
         if region is not None:
             grey = region.put(region.take(grey), grey.shape[1])

@@ -22,8 +22,8 @@ import torch
 from torch import nn
 
 from echofm_core.contract import ENCODER, LORA_A, LORA_B, Weights, group_of
+from echofm_core.models.config import LoraConfig
 from echofm_core.models.echo_model import EchoModel
-from echofm_core.models.lora_config import LoraConfig
 from echofm_core.plan.document import Plan
 from echofm_core.runtime.errors import EnvironmentClashError
 from echofm_core.runtime.extras import install

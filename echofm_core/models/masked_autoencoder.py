@@ -12,7 +12,7 @@ from echofm_core.data.windows import SD
 from echofm_core.models.config import ENCODER_SHAPES, ModelConfig
 from echofm_core.models.masking import Masks, decoded_mask, tube_mask
 from echofm_core.models.patches import PatchGrid, position_table
-from echofm_core.models.subset import Subset, all_real
+from echofm_core.models.subset import Subset, joint_padding_mask
 from echofm_core.models.video_vit import VideoEncoder, transformer
 from echofm_core.training.config import PretrainConfig
 
@@ -22,7 +22,7 @@ DEVIATION_FLOOR = 1e-6 / SD
 
 
 class Decoder(nn.Module):
-    """Narrow transformer that sees visible tokens and a mask token at each place to predict.
+    """Narrow transformer that sees visible tokens and a mask token at each position to predict.
 
     Source: VideoMAE (Tong 2022), section 3.3.
     """
@@ -57,7 +57,7 @@ class Decoder(nn.Module):
         position = self.position.to(seen.dtype).expand(batch, -1, -1)
         mask = self.mask_token(wanted.items.new_zeros(batch, 1)).to(seen.dtype)
         tokens = torch.cat((seen + visible.take(position), mask + wanted.take(position)), dim=1)
-        decoded = self.blocks(tokens, all_real(visible, wanted))[:, seen.shape[1] :]
+        decoded = self.blocks(tokens, joint_padding_mask(visible, wanted))[:, seen.shape[1] :]
         predicted: Tensor = self.predict(self.norm(decoded))
         return predicted
 
@@ -102,12 +102,12 @@ class MaskedAutoencoder(nn.Module):
         return self._draw(sector, generator, self.pretrain_config.decode_fraction)
 
     def loss_at(self, video: Tensor, visible: Subset, wanted: Subset) -> Tensor:
-        """The loss at places that are already drawn; it draws nothing, so it can be compiled."""
+        """The loss at positions that are already drawn; it draws nothing, so it can be compiled."""
         patches = self.encoder.patches.cut(video)
         predicted = self.decoder(self.encoder.encode(patches, visible), visible, wanted)
         target = normalise(wanted.take(patches).float())
         error = (predicted.float() - target).square().mean(dim=2)
-        weight = torch.ones_like(error) if wanted.real is None else wanted.real.float()
+        weight = torch.ones_like(error) if wanted.valid is None else wanted.valid.float()
         loss: Tensor = (error * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)
         return loss
 
@@ -173,9 +173,9 @@ def interpolate_statistics(
     seen = visible.take(patches).float()
     statistics = torch.stack((seen.mean(dim=-1), seen.std(dim=-1)), dim=-1)
     axes = [torch.arange(size, device=patches.device).float() for size in grid.shape]
-    place = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).reshape(-1, 3)
-    nearness = -torch.cdist(place[hidden.items], place[visible.items]).square()
-    if visible.real is not None:
-        nearness = nearness.masked_fill(~visible.real.unsqueeze(1), -math.inf)
+    position = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).reshape(-1, 3)
+    nearness = -torch.cdist(position[hidden.items], position[visible.items]).square()
+    if visible.valid is not None:
+        nearness = nearness.masked_fill(~visible.valid.unsqueeze(1), -math.inf)
     guessed = nearness.softmax(dim=-1) @ statistics
     return guessed[..., :1], guessed[..., 1:]

@@ -1,4 +1,4 @@
-"""Which places are seen at all, which of them are hidden, and which of those are predicted."""
+"""Which positions are seen at all, which of them are hidden, and which of those are predicted."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Masks(NamedTuple):
 
     def tokens(self, device: torch.device) -> tuple[Subset, Subset]:
         """Tokens to see and to predict, on a device."""
-        places = Subset.of(self.visible)
-        visible = places.in_every_slot(self.slots, self.visible.shape[1])
+        positions = Subset.of(self.visible)
+        visible = positions.in_every_slot(self.slots, self.visible.shape[1])
         return visible.to(device), Subset.of(self.wanted).to(device)
 
 
@@ -79,7 +79,7 @@ def hidden_count(positions: int, ratio: float) -> int:
     return int(round(ratio * positions, 9))
 
 
-def places_seen(sector: Tensor, patch: int) -> Tensor:
+def positions_seen(sector: Tensor, patch: int) -> Tensor:
     """Space positions with at least one pixel inside the ultrasound sector.
 
     Args:

@@ -88,7 +88,7 @@ def sinusoid(values: Tensor, width: int, longest: float) -> Tensor:
     Args:
         values: Any shape; positions, or times in radians of the fastest frequency. Computed in
             their own precision, at least float32.
-        width: Even length D of the code: sines at even, cosines at odd places.
+        width: Even length D of the code: sines at even, cosines at odd indices.
         longest: Ratio of the slowest to the fastest period.
 
     Returns:
@@ -112,9 +112,10 @@ def position_code(tokens: int, width: int) -> Tensor:
 def position_table(model: ModelConfig, grid: PatchGrid, width: int) -> Tensor:
     """Code (1, tokens, width) of each token of a grid.
 
-    The code is of the flattened index, so the same place has another code on another grid. Weights
-    that were trained on another (``model.position_grid``) get the codes that they know, read off
-    between the centres of their tokens: a patch that covers four of theirs has the mean of four.
+    The code is of the flattened index, so the same position has another code on another grid.
+    Weights that were trained on another (``model.position_grid``) get the codes that they know,
+    read off between the centres of their tokens: a patch that covers four of theirs has the mean of
+    four.
     """
     origin = model.position_grid or grid.shape
     code = position_code(math.prod(origin), width)

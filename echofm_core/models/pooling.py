@@ -34,33 +34,33 @@ class GatedAttentionPool(nn.Module):
         self.gate = nn.Linear(width, hidden, bias=bias)
         self.score = nn.Linear(hidden, heads, bias=bias)
 
-    def weights(self, tokens: Tensor, real: Tensor | None = None) -> Tensor:
+    def weights(self, tokens: Tensor, valid: Tensor | None = None) -> Tensor:
         """Weights (..., N, heads) of tokens (..., N, D); each head's sum to 1 over N.
 
-        ``real``, bool (..., N), is False where a token is mere filling: it weighs nothing.
+        ``valid``, bool (..., N), is a padding mask: a token where it is False weighs nothing.
         """
         gated = self.value(tokens).tanh() * self.gate(tokens).sigmoid()
         scores: Tensor = self.score(gated)
-        if real is not None:
-            scores = scores.masked_fill(~real.unsqueeze(-1), -math.inf)
+        if valid is not None:
+            scores = scores.masked_fill(~valid.unsqueeze(-1), -math.inf)
         return scores.softmax(dim=-2)
 
-    def forward(self, tokens: Tensor, real: Tensor | None = None) -> Tensor:
+    def forward(self, tokens: Tensor, valid: Tensor | None = None) -> Tensor:
         """Pool tokens (..., N, D) to (..., heads * D)."""
-        pooled = self.weights(tokens, real).transpose(-1, -2) @ tokens
+        pooled = self.weights(tokens, valid).transpose(-1, -2) @ tokens
         return pooled.flatten(-2)
 
 
-def mean_over_places(tokens: Tensor, region: Subset | None) -> Tensor:
-    """Tokens (B, slots, p, D) to (B, slots, D): the mean over the places that are real."""
-    if region is None or region.real is None:
+def mean_over_positions(tokens: Tensor, region: Subset | None) -> Tensor:
+    """Tokens (B, slots, p, D) to (B, slots, D): the mean over the places that are valid."""
+    if region is None or region.valid is None:
         return tokens.mean(dim=2)
-    real = region.real[:, None, :, None].to(tokens.dtype)
-    return (tokens * real).sum(dim=2) / real.sum(dim=2)
+    valid = region.valid[:, None, :, None].to(tokens.dtype)
+    return (tokens * valid).sum(dim=2) / valid.sum(dim=2)
 
 
-def swing_over_time(features: Tensor) -> Tensor:
-    """How far each feature swings, whenever it does: the logarithm of its standard deviation.
+def log_deviation_over_time(features: Tensor) -> Tensor:
+    """Temporal standard deviation of each feature, as its logarithm.
 
     The deviation itself is small beside a feature, and patients differ little in it: next to pooled
     features in one layer norm it would be learnt last. Its logarithm differs as much as they do.
@@ -71,8 +71,8 @@ def swing_over_time(features: Tensor) -> Tensor:
     Returns:
         Float (B, ..., D), at least half the logarithm of :data:`STILLNESS`; that of one slot.
     """
-    swing = features - features.mean(dim=1, keepdim=True)
-    return 0.5 * (swing.square().mean(dim=1) + STILLNESS).log()
+    spread = features - features.mean(dim=1, keepdim=True)
+    return 0.5 * (spread.square().mean(dim=1) + STILLNESS).log()
 
 
 class TimeCode(nn.Module):
@@ -96,7 +96,7 @@ class TimeCode(nn.Module):
 
 
 def in_grid(tokens: Tensor, region: Subset | None, grid: tuple[int, int, int]) -> Tensor:
-    """Tokens (B, slots, p, D) at their places: (B, slots, rows, cols, D), zero where there is none.
+    """Tokens (B, slots, p, D) in their grid: (B, slots, rows, cols, D), zero where there is none.
 
     Args:
         tokens: Of the region's positions.

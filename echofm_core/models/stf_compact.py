@@ -14,15 +14,15 @@ from echofm_core.models.pooling import (
     channels_first,
     channels_last,
     in_grid,
-    swing_over_time,
+    log_deviation_over_time,
 )
 from echofm_core.models.subset import Subset
 from echofm_core.models.video_vit import transformer
 
 #: Weightings of each gated-attention pool.
 POOL_HEADS = 4
-#: Channels that are handed on of every place.
-PLACE_WIDTH = 8
+#: Channels that are handed on of every position.
+POSITION_WIDTH = 8
 #: Blocks of self-attention over time slots.
 TEMPORAL_DEPTH = 2
 #: Channels of one attention head over time slots.
@@ -32,9 +32,9 @@ HEAD_WIDTH = 32
 class JointPathway(nn.Module):
     """Space and time together: a residual bottleneck over the token grid, pooled over all tokens.
 
-    Beside the pool stands how far each feature swings at its place, pooled over places; and, not
-    pooled, a few channels of every place: how large a chamber is shows in where its walls are, and
-    a weighted mean over places no longer says where anything was.
+    Beside the pool stands the temporal deviation of each feature, pooled over positions; and, not
+    pooled, a few channels of every position: the size of a chamber shows in where its walls are,
+    which a weighted mean over positions loses.
 
     The 3 x 3 x 3 convolution is depthwise, so that local motion is read at a 1/width of the cost.
     """
@@ -51,30 +51,31 @@ class JointPathway(nn.Module):
         self.act = nn.GELU()
         self.pool = GatedAttentionPool(inner, inner, POOL_HEADS)
         self.swing_pool = GatedAttentionPool(inner, inner, POOL_HEADS)
-        self.narrow = nn.Linear(2 * inner, PLACE_WIDTH)
-        self.out_width = 2 * POOL_HEADS * inner + PLACE_WIDTH * grid[1] * grid[2]
+        self.narrow = nn.Linear(2 * inner, POSITION_WIDTH)
+        self.out_width = 2 * POOL_HEADS * inner + POSITION_WIDTH * grid[1] * grid[2]
 
     def forward(self, tokens: Tensor, region: Subset | None = None) -> Tensor:
         """Tokens (B, slots, p, D) to (B, out_width)."""
-        body, real = self.body(tokens, region), None if region is None else region.real
-        pooled: Tensor = self.pool(body.flatten(1, 2), self._real_tokens(region))
-        swing = swing_over_time(body)
-        swung: Tensor = self.swing_pool(swing, real)
-        return torch.cat((pooled, swung, self.places(body.mean(dim=1), swing, region)), dim=1)
+        body, valid = self.body(tokens, region), None if region is None else region.valid
+        pooled: Tensor = self.pool(body.flatten(1, 2), self._valid_tokens(region))
+        deviation = log_deviation_over_time(body)
+        moved: Tensor = self.swing_pool(deviation, valid)
+        placed = self.by_position(body.mean(dim=1), deviation, region)
+        return torch.cat((pooled, moved, placed), dim=1)
 
-    def places(self, mean: Tensor, swing: Tensor, region: Subset | None) -> Tensor:
-        """What each place is like on average and how far it swings, (B, p, D / 2) both.
+    def by_position(self, mean: Tensor, deviation: Tensor, region: Subset | None) -> Tensor:
+        """A few channels of each position's temporal mean and log deviation, both (B, p, D / 2).
 
         Returns:
-            (B, PLACE_WIDTH * rows * cols), place by place; zero where there is no token.
+            (B, POSITION_WIDTH * rows * cols), position by position; zero where there is no token.
         """
-        narrow = self.narrow(torch.cat((mean, swing), dim=-1))
+        narrow = self.narrow(torch.cat((mean, deviation), dim=-1))
         return in_grid(narrow.unsqueeze(1), region, (1, *self.grid[1:])).flatten(1)
 
     def weights(self, tokens: Tensor, region: Subset | None = None) -> Tensor:
         """What the pool weighs: (B, slots, p), sums to 1; the mean over its heads."""
         body = self.body(tokens, region)
-        weights = self.pool.weights(body.flatten(1, 2), self._real_tokens(region))
+        weights = self.pool.weights(body.flatten(1, 2), self._valid_tokens(region))
         return torch.unflatten(weights.mean(dim=-1), 1, tokens.shape[1:3])
 
     def body(self, tokens: Tensor, region: Subset | None = None) -> Tensor:
@@ -87,16 +88,16 @@ class JointPathway(nn.Module):
         body: Tensor = reduced + self.expand(self.act(self.mix_norm(mixed)))
         return body
 
-    def _real_tokens(self, region: Subset | None) -> Tensor | None:
-        """Bool (B, slots * p), False where a token is filling."""
+    def _valid_tokens(self, region: Subset | None) -> Tensor | None:
+        """Bool (B, slots * p), False where a token is padding."""
         slots, rows, cols = self.grid
-        return None if region is None else region.in_every_slot(slots, rows * cols).real
+        return None if region is None else region.in_every_slot(slots, rows * cols).valid
 
 
 class DisjointPathway(nn.Module):
     """Space, then time: attention pooling in each slot, self-attention and pooling over slots.
 
-    Beside the pool stands how far what is seen in a slot swings over the slots.
+    Beside the pool stands the temporal deviation over the slots.
     """
 
     def __init__(self, width: int) -> None:
@@ -116,12 +117,12 @@ class DisjointPathway(nn.Module):
         """Tokens (B, slots, p, D) and times (B, slots) to (B, out_width)."""
         seen = self.merge(self.space(tokens, region))
         slots = self.time_norm(self.time_blocks(seen + self.time_code(times)))
-        return torch.cat((self.time_pool(slots), swing_over_time(seen)), dim=1)
+        return torch.cat((self.time_pool(slots), log_deviation_over_time(seen)), dim=1)
 
     def space(self, tokens: Tensor, region: Subset | None = None) -> Tensor:
         """Each slot by itself, pooled over its positions: (B, slots, POOL_HEADS * D / 2)."""
-        real = None if region is None or region.real is None else region.real.unsqueeze(1)
-        pooled: Tensor = self.space_pool(self.reduce(self.norm(tokens)), real)
+        valid = None if region is None or region.valid is None else region.valid.unsqueeze(1)
+        pooled: Tensor = self.space_pool(self.reduce(self.norm(tokens)), valid)
         return pooled
 
 
@@ -153,11 +154,11 @@ class CompactStfNet(nn.Module):
     """Joint and disjoint pathway, concatenated.
 
     Against the published form the 14 x 14 convolution becomes attention pooling with several
-    queries and, beside it, a few channels of every place; the 3D convolution is depthwise, slots
+    queries and, beside it, a few channels of every position; the 3D convolution is depthwise, slots
     exchange what they saw before they are pooled, and each pool has several weightings. The
     amplitude of a motion, from which ejection fraction is read, is a difference between moments
-    that no weighted mean holds; so each pathway also hands on how far its features swing over time,
-    the joint one with weights of its own over places: a chamber fills few of them.
+    that no weighted mean holds; so each pathway also hands on the temporal deviation of its
+    features, the joint one with weights of its own over positions: a chamber fills few of them.
 
     Args:
         grid: (slots, rows, cols) of the encoder.

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from echofm_core.data.config import DataConfig
 from echofm_core.models.config import ENCODER_SHAPES, ModelConfig
-from echofm_core.models.masking import places_seen
+from echofm_core.models.masking import positions_seen
 from echofm_core.models.patches import PatchGrid, position_table
 from echofm_core.models.subset import Subset
 
@@ -27,19 +27,19 @@ class Blocks(nn.Sequential):
 
     recompute = False
 
-    def forward(self, tokens: Tensor, real: Tensor | None = None) -> Tensor:
+    def forward(self, tokens: Tensor, valid: Tensor | None = None) -> Tensor:
         """Tokens (B, N, D) through every block; none but the last's are kept.
 
-        ``real``, bool (B, N), is False where a token is mere filling: none of the others reads it.
+        ``valid``, bool (B, N), is a padding mask: no token reads one where it is False.
         """
-        mask = _keys(real)
+        mask = _keys(valid)
         for block in self:
             tokens = self._through(block, tokens, mask)
         return tokens
 
-    def each(self, tokens: Tensor, real: Tensor | None = None) -> list[Tensor]:
+    def each(self, tokens: Tensor, valid: Tensor | None = None) -> list[Tensor]:
         """Tokens (B, N, D) as they come, and as each block hands them on."""
-        levels, mask = [tokens], _keys(real)
+        levels, mask = [tokens], _keys(valid)
         for block in self:
             levels.append(self._through(block, levels[-1], mask))
         return levels
@@ -54,9 +54,9 @@ class Blocks(nn.Sequential):
         return passed
 
 
-def _keys(real: Tensor | None) -> Tensor | None:
+def _keys(valid: Tensor | None) -> Tensor | None:
     """Mask of attention (B, 1, 1, N): which keys every query of every head may read."""
-    return None if real is None else real[:, None, None]
+    return None if valid is None else valid[:, None, None]
 
 
 def transformer(width: int, depth: int, heads: int) -> Blocks:
@@ -73,7 +73,7 @@ class VideoEncoder(nn.Module):
         patches: Geometry of the tokens.
         grid: (slots, rows, cols).
         width: Length D of a token.
-        sector_only: Places outside the ultrasound sector are no tokens.
+        sector_only: Positions outside the ultrasound sector are no tokens.
 
     Source: VideoMAE (Tong 2022); one grey channel instead of three.
     """
@@ -104,7 +104,7 @@ class VideoEncoder(nn.Module):
     def seen(self, sector: Tensor) -> Tensor:
         """Bool (B, positions), True where a sample with that sector has tokens."""
         sector = sector if self.sector_only else torch.ones_like(sector)
-        return places_seen(sector, self.patches.patch)
+        return positions_seen(sector, self.patches.patch)
 
     def forward(self, video: Tensor, tokens: Subset | None = None) -> Tensor:
         """Encode a video.
@@ -114,14 +114,14 @@ class VideoEncoder(nn.Module):
             tokens: Which to see, n at most; all by default.
 
         Returns:
-            Float (B, n or all, D), in their order; filling means nothing.
+            Float (B, n or all, D), in their order; padding means nothing.
         """
         return self.encode(self.patches.cut(video), tokens)
 
     def encode(self, patches: Tensor, tokens: Subset | None = None) -> Tensor:
         """As :meth:`forward`, from patches (B, tokens, pixels) that are already cut."""
-        _, placed, real = self._embedded(patches, tokens)
-        encoded: Tensor = self.norm(self.blocks(placed, real))
+        _, placed, valid = self._embedded(patches, tokens)
+        encoded: Tensor = self.norm(self.blocks(placed, valid))
         return encoded
 
     def levels(self, video: Tensor, tokens: Subset | None = None) -> list[Tensor]:
@@ -131,20 +131,20 @@ class VideoEncoder(nn.Module):
             video, tokens: As of :meth:`forward`.
 
         Returns:
-            Float (B, n or all, D) each: patches before their places are added, what each block
+            Float (B, n or all, D) each: patches before their positions are added, what each block
             hands on, and of the last block what :meth:`forward` gives.
         """
-        embedded, placed, real = self._embedded(self.patches.cut(video), tokens)
-        _, *between, last = self.blocks.each(placed, real)
+        embedded, placed, valid = self._embedded(self.patches.cut(video), tokens)
+        _, *between, last = self.blocks.each(placed, valid)
         return [embedded, *between, self.norm(last)]
 
     def _embedded(
         self, patches: Tensor, tokens: Subset | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Tokens (B, n, D) without and with their places; which are real."""
-        position, real = self.position, None
+        """Tokens (B, n, D) without and with their places; which are valid."""
+        position, valid = self.position, None
         if tokens is not None:
-            patches, real = tokens.take(patches), tokens.real
+            patches, valid = tokens.take(patches), tokens.valid
             position = tokens.take(position.expand(patches.shape[0], -1, -1))
         embedded = self.patch_embed(patches)
-        return embedded, embedded + position.to(embedded.dtype), real
+        return embedded, embedded + position.to(embedded.dtype), valid

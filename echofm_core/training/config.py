@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from echofm_core.models.lora_config import LoraConfig
+from echofm_core.models.config import LoraConfig
 from echofm_core.plan.section import Section
 from echofm_core.tasks import TASKS, Task, TaskKind
 from echofm_core.training.augment_config import AugmentationConfig

@@ -8,8 +8,8 @@ import pytest
 
 from echofm_core.contract import Weights
 from echofm_core.models.checkpoints.importer import import_checkpoint
+from echofm_core.models.checkpoints.options import ImportOptions
 from echofm_core.models.checkpoints.start import pin_start, start_weights
-from echofm_core.models.checkpoints.wish import Wish
 from echofm_core.plan.document import Plan
 from server.rounds import run_federation
 from simulations.engine import Engine, SiteSettings
@@ -22,8 +22,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random VideoMAE of four frames of 32 pixels in patches of 16, as the small plan has."""
     folder = tmp_path_factory.mktemp("weights")
     model = pretrained(patch_size=16, num_frames=4)
-    wish = Wish(trained_frames=4, trained_pixels=32)
-    import_checkpoint(write(folder / "a.pt", model.state_dict()), folder / "in", wish)
+    options = ImportOptions(trained_frames=4, trained_pixels=32)
+    import_checkpoint(write(folder / "a.pt", model.state_dict()), folder / "in", options)
     return folder / "in"
 
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from echofm_core.models.bag import BagPool, encode_alone
 from echofm_core.models.build import build_echo_model
 from echofm_core.models.config import StfNetForm
 from echofm_core.models.echo_model import EchoModel
+from echofm_core.models.stf_net import BagPool, encode_alone
 from echofm_core.tasks import Task
 from tests.models.small import FRAMES, PATCH, TUBELET, generator, small_plan, times, videos
 

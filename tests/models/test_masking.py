@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from echofm_core.models.masking import decoded_mask, places_seen, tube_mask
+from echofm_core.models.masking import decoded_mask, positions_seen, tube_mask
 from tests.models.small import generator
 
 
@@ -84,10 +84,10 @@ def test_one_pixel_of_sector_makes_its_place_seen() -> None:
     """Pixel (5, 2) lies in row 1, column 0 of a 2 x 2 grid of 4 x 4 patches: position 2."""
     sector = torch.zeros(1, 8, 8, dtype=torch.bool)
     sector[0, 5, 2] = True
-    assert places_seen(sector, 4).tolist() == [[False, False, True, False]]
+    assert positions_seen(sector, 4).tolist() == [[False, False, True, False]]
 
 
 def test_without_a_sector_all_is_seen() -> None:
     sector = torch.zeros(2, 8, 8, dtype=torch.bool)
     sector[0, 0, 0] = True
-    assert places_seen(sector, 4).tolist() == [[True, False, False, False], [True] * 4]
+    assert positions_seen(sector, 4).tolist() == [[True, False, False, False], [True] * 4]

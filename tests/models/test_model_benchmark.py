@@ -14,7 +14,7 @@ from benchmarks.peers.stff_net import StffNet
 from benchmarks.step_memory import INTERVAL, ResidentPeak
 from benchmarks.training_step import QUICK, Learner, cones, matmul_rate, step_flops
 from echofm_core.models.config import ModelSize
-from echofm_core.models.masking import places_seen
+from echofm_core.models.masking import positions_seen
 from echofm_core.training.config import Precision
 
 CPU = torch.device("cpu")
@@ -73,7 +73,7 @@ def test_cones_are_those_of_the_public_videos() -> None:
     dark = [(6, 61), (20, 111), (110, 0)]
     assert [bool(first[place]) for place in lit + dark] == [True] * 3 + [False] * 3
     assert bool(first[7 + 104, 61]) and not bool(second[7 + 104, 61])
-    assert int(places_seen(cones(1, 224), 16).sum()) == 145
+    assert int(positions_seen(cones(1, 224), 16).sum()) == 145
 
 
 def test_a_step_moves_every_parameter() -> None:

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from echofm_core.models.build import initialise
 from echofm_core.models.config import StfNetForm
-from echofm_core.models.pooling import STILLNESS, GatedAttentionPool, swing_over_time
-from echofm_core.models.stf_compact import PLACE_WIDTH, POOL_HEADS, CompactStfNet, LevelMix
+from echofm_core.models.pooling import STILLNESS, GatedAttentionPool, log_deviation_over_time
+from echofm_core.models.stf_compact import POOL_HEADS, POSITION_WIDTH, CompactStfNet, LevelMix
 from echofm_core.models.stf_net import build_stf_net
 from echofm_core.models.stf_published import PublishedStfNet
 from echofm_core.models.subset import Subset
@@ -64,7 +64,7 @@ def neighbourhood(slots: int) -> Tensor:
 
 
 def without_norms(net: PublishedStfNet) -> PublishedStfNet:
-    """Group norms couple all places through their statistics; the axes show without them."""
+    """Group norms couple all positions through their statistics; the axes show without them."""
     for body in (net.joint_body.body, net.slot_body.body):
         for index, layer in enumerate(body):
             if isinstance(layer, nn.GroupNorm):
@@ -73,13 +73,13 @@ def without_norms(net: PublishedStfNet) -> PublishedStfNet:
 
 
 def test_published_joint_path_moves_a_token_by_one_step_of_its_convolution() -> None:
-    """A 3 x 3 x 3 kernel reaches the 27 places around the token, wherever the axes are right."""
+    """A 3 x 3 x 3 kernel reaches the 27 positions around the token, wherever the axes are right."""
     net = without_norms(build(StfNetForm.PUBLISHED))  # type: ignore[arg-type]
     assert torch.equal(changed_places(net, "joint"), neighbourhood(1))
 
 
 def test_published_disjoint_path_moves_a_token_in_its_own_slot_only() -> None:
-    """A 1 x 3 x 3 kernel reaches nine places of the same slot."""
+    """A 1 x 3 x 3 kernel reaches nine positions of the same slot."""
     net = without_norms(build(StfNetForm.PUBLISHED))  # type: ignore[arg-type]
     assert torch.equal(changed_places(net, "space"), neighbourhood(0))
 
@@ -185,30 +185,32 @@ def test_published_merge_is_the_published_whole_grid_convolution() -> None:
         torch.testing.assert_close(net.slot_merge(grid.flatten(2))[0], expected)
 
 
-def test_swing_over_time_by_hand() -> None:
+def test_log_deviation_over_time_by_hand() -> None:
     """Slots 1, 3, 1, 3 have mean 2 and deviation 1, whose logarithm is 0, in whatever order.
 
     Twice as far apart, it is the logarithm of 2.
     """
     slots = torch.tensor([1.0, 3.0, 1.0, 3.0]).reshape(1, 4, 1)
     expected = torch.zeros(1, 1)
-    torch.testing.assert_close(swing_over_time(slots), expected, atol=STILLNESS, rtol=0)
-    torch.testing.assert_close(swing_over_time(slots[:, [0, 2, 1, 3]]), swing_over_time(slots))
+    torch.testing.assert_close(log_deviation_over_time(slots), expected, atol=STILLNESS, rtol=0)
+    torch.testing.assert_close(
+        log_deviation_over_time(slots[:, [0, 2, 1, 3]]), log_deviation_over_time(slots)
+    )
     twice = torch.tensor([[math.log(2.0)]])
-    torch.testing.assert_close(swing_over_time(2 * slots), twice, atol=STILLNESS, rtol=0)
+    torch.testing.assert_close(log_deviation_over_time(2 * slots), twice, atol=STILLNESS, rtol=0)
 
 
-def test_a_still_feature_swings_least_and_has_a_finite_slope() -> None:
+def test_a_still_feature_deviates_least_and_has_a_finite_slope() -> None:
     still = torch.full((1, 4, 2), 7.0, requires_grad=True)
-    swing = swing_over_time(still)
-    torch.testing.assert_close(swing, torch.full((1, 2), math.log(STILLNESS) / 2))
-    swing.sum().backward()
+    deviation = log_deviation_over_time(still)
+    torch.testing.assert_close(deviation, torch.full((1, 2), math.log(STILLNESS) / 2))
+    deviation.sum().backward()
     assert still.grad is not None
     assert bool(still.grad.isfinite().all())
 
 
 def test_the_disjoint_pathway_hands_on_what_moves() -> None:
-    """Its last width / 2 numbers are the swing: the floor where every slot is the same."""
+    """Its last width / 2 numbers are the log deviation: the floor where every slot is the same."""
     net = build(StfNetForm.COMPACT).disjoint
     moving = tokens(1)
     still = moving[:, :1].expand_as(moving)
@@ -218,8 +220,8 @@ def test_the_disjoint_pathway_hands_on_what_moves() -> None:
     assert bool((motion > rest + math.log(1.5)).all())
 
 
-def test_without_preference_the_joint_pathway_hands_on_the_mean_swing_of_all_places() -> None:
-    """Zero scores give each of the 30 places the same weight, in each of the four weightings."""
+def test_without_preference_the_joint_pathway_gives_the_mean_deviation_of_all_positions() -> None:
+    """Zero scores give each of the 30 positions the same weight, in each of the four weightings."""
     net = build(StfNetForm.COMPACT).joint
     grid = net.body(tokens(1)).detach()
     with torch.no_grad():
@@ -227,32 +229,35 @@ def test_without_preference_the_joint_pathway_hands_on_the_mean_swing_of_all_pla
         net.swing_pool.score.bias.zero_()
         pooled = net(tokens(1))[0, : 2 * POOL_HEADS * WIDTH // 2]
         even = pooled[pooled.numel() // 2 :].reshape(-1, WIDTH // 2)
-        means = swing_over_time(grid).mean(dim=1)
+        means = log_deviation_over_time(grid).mean(dim=1)
     torch.testing.assert_close(even, means.expand_as(even))
 
 
 def test_the_joint_pathway_hands_on_every_place_by_itself_whatever_order_they_come_in() -> None:
-    """The first two of a place's numbers are made its first mean and its first swing. Two of three
-    tokens are real: those at places 7 and 11; all other places are zero."""
+    """The first two of a position's numbers are made its first mean and its first deviation. Two of
+    three tokens are valid: those at positions 7 and 11; all other positions are zero."""
     net = build(StfNetForm.COMPACT).joint
     with torch.no_grad():
         net.narrow.weight.zero_()
         net.narrow.weight[0, 0] = net.narrow.weight[1, WIDTH // 2] = 1
-    mean, swing = torch.zeros(1, 3, WIDTH // 2), torch.zeros(1, 3, WIDTH // 2)
-    mean[0, :, 0], swing[0, :, 0] = torch.tensor([5.0, 3.0, 9.0]), torch.tensor([-5.0, -3.0, -9.0])
-    real = torch.tensor([[True, True, False]])
-    region = Subset(torch.tensor([[7, 11, 0]]), real)
-    expected = torch.zeros(GRID[1] * GRID[2], PLACE_WIDTH)
+    mean, deviation = torch.zeros(1, 3, WIDTH // 2), torch.zeros(1, 3, WIDTH // 2)
+    mean[0, :, 0], deviation[0, :, 0] = (
+        torch.tensor([5.0, 3.0, 9.0]),
+        torch.tensor([-5.0, -3.0, -9.0]),
+    )
+    valid = torch.tensor([[True, True, False]])
+    region = Subset(torch.tensor([[7, 11, 0]]), valid)
+    expected = torch.zeros(GRID[1] * GRID[2], POSITION_WIDTH)
     expected[7, :2], expected[11, :2] = torch.tensor([5.0, -5.0]), torch.tensor([3.0, -3.0])
-    torch.testing.assert_close(net.places(mean, swing, region)[0], expected.flatten())
+    torch.testing.assert_close(net.by_position(mean, deviation, region)[0], expected.flatten())
 
     order = torch.tensor([1, 0, 2])
-    turned = Subset(region.items[:, order], real)
-    again = net.places(mean[:, order], swing[:, order], turned)
+    turned = Subset(region.items[:, order], valid)
+    again = net.by_position(mean[:, order], deviation[:, order], turned)
     torch.testing.assert_close(again[0], expected.flatten())
     with torch.no_grad():
         body = net.body(tokens(1))
-        whole = net.places(body.mean(dim=1), swing_over_time(body), None)
+        whole = net.by_position(body.mean(dim=1), log_deviation_over_time(body), None)
         torch.testing.assert_close(net(tokens(1))[:, -whole.shape[1] :], whole)
 
 

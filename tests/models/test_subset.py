@@ -10,21 +10,21 @@ from echofm_core.models.subset import Subset
 MASK = torch.tensor([[0, 1, 0, 1], [1, 1, 1, 1], [0, 0, 1, 0]]).bool()
 
 
-def test_rows_are_filled_up_to_the_longest() -> None:
+def test_rows_are_padded_to_the_longest() -> None:
     chosen = Subset.of(MASK)
     assert chosen.items.shape == (3, 4)
     assert chosen.items[0, :2].tolist() == [1, 3]
     assert chosen.items[2, :1].tolist() == [2]
-    assert chosen.real is not None
-    assert chosen.real.sum(dim=1).tolist() == [2, 4, 1]
+    assert chosen.valid is not None
+    assert chosen.valid.sum(dim=1).tolist() == [2, 4, 1]
     assert all(sorted(row) == [0, 1, 2, 3] for row in chosen.items.tolist())
 
 
-def test_rows_of_one_length_have_no_filling() -> None:
+def test_rows_of_one_length_have_no_padding() -> None:
     """Items 1 and 3 of one sample, 0 and 1 of another."""
     chosen = Subset.of(torch.tensor([[0, 1, 0, 1], [1, 1, 0, 0]]).bool())
     assert chosen.items.tolist() == [[1, 3], [0, 1]]
-    assert chosen.real is None
+    assert chosen.valid is None
 
 
 def test_each_sample_gives_its_own_items() -> None:
@@ -40,11 +40,11 @@ def test_positions_are_tokens_of_every_slot() -> None:
     assert tokens.items.tolist() == [[1, 2, 4, 5], [0, 2, 3, 5]]
 
 
-def test_filling_is_filling_in_every_slot() -> None:
+def test_padding_is_padding_in_every_slot() -> None:
     """Sample 2 has one of its two columns, in each slot."""
     tokens = Subset.of(torch.tensor([[1, 1], [0, 1]]).bool()).in_every_slot(3, 2)
-    assert tokens.real is not None
-    assert tokens.real[1].tolist() == [True, False] * 3
+    assert tokens.valid is not None
+    assert tokens.valid[1].tolist() == [True, False] * 3
     assert tokens.items[1, ::2].tolist() == [1, 3, 5]
 
 
@@ -62,7 +62,7 @@ def test_what_was_taken_is_put_back_and_all_else_is_zero(data, dim, made) -> Non
     assert torch.equal(back, whole * seen)
 
 
-def test_filling_is_never_put_back_not_even_what_is_no_number() -> None:
+def test_padding_is_never_put_back_not_even_what_is_no_number() -> None:
     chosen = Subset.of(torch.tensor([[1, 1], [0, 1]]).bool())
     taken = torch.tensor([[[1.0], [2.0]], [[3.0], [float("nan")]]])
     assert chosen.put(taken, 2).tolist() == [[[1], [2]], [[0], [3]]]

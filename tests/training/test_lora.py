@@ -12,7 +12,7 @@ import torch
 from echofm_core.contract import ENCODER, HEADS, LORA_A, LORA_B, STF_NET, group_of
 from echofm_core.data.windows import ClipWindows
 from echofm_core.models.build import build_tuned_model
-from echofm_core.models.lora_config import LoraConfig
+from echofm_core.models.config import LoraConfig
 from echofm_core.models.weights import named_weights, to_arrays
 from echofm_core.privacy.ledger import Ledger
 from echofm_core.runtime.checksum import digest

@@ -9,7 +9,7 @@ The data are stills and the models see clips. The plan says what a sample is mad
 * ``study_clip`` and ``bag``: a clip is a study, its images in the order of their number stacked as
   frames (the study pseudo-clip of the published video models). ``path`` joins the files by
   ``os.pathsep``; ``view`` is the common view of the images, null where they differ. What tells the
-  two apart is the model: see :mod:`echofm_core.models.bag`.
+  two apart is the model: see :mod:`echofm_core.models.stf_net`.
 * ``images``: a clip is an image, played as equal frames, and has its own view. Its study's grade is
   its label, and predictions are averaged over the study where they are scored.
 

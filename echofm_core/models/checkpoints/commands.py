@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from echofm_core.models.checkpoints.wish import InputScale, Wish
+from echofm_core.models.checkpoints.options import ImportOptions, InputScale
 from echofm_core.models.config import ModelSize
 
 
@@ -58,11 +58,15 @@ def import_model(
     * `echofm model import videomae-base/ --out weights/videomae --pixels 112`
     * `echofm model import checkpoint.pth --out weights/videomae --size base`
     """
-    from echofm_core.models.checkpoints.card import LICENCE, plan_lines, steps
-    from echofm_core.models.checkpoints.importer import import_checkpoint
+    from echofm_core.models.checkpoints.importer import (
+        LICENCE,
+        import_checkpoint,
+        plan_lines,
+        steps,
+    )
     from echofm_core.runtime.console import console
 
-    wish = Wish(
+    options = ImportOptions(
         size=size,
         patch=patch,
         tubelet=tubelet,
@@ -72,7 +76,7 @@ def import_model(
         trained_frames=trained_frames,
         input=scale,
     )
-    done = import_checkpoint(file, out, wish, ignore_config=ignore_config)
+    done = import_checkpoint(file, out, options, ignore_config=ignore_config)
     conversion = done.conversion
     console.print(
         f"{file.name}: {conversion.layout}, {conversion.plan.model.size} encoder; "

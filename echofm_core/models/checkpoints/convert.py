@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from echofm_core.contract import DECODER, ENCODER, group_of
-from echofm_core.models.checkpoints.attention import fuse_attention
 from echofm_core.models.checkpoints.files import Source
-from echofm_core.models.checkpoints.fold import fold_patch_embedding, fold_prediction
+from echofm_core.models.checkpoints.fold import (
+    fold_patch_embedding,
+    fold_prediction,
+    fuse_attention,
+)
 from echofm_core.models.checkpoints.layouts import Layout, Named, recognise
+from echofm_core.models.checkpoints.options import ImportOptions, InputScale
 from echofm_core.models.checkpoints.shapes import check_tensors, count_blocks
-from echofm_core.models.checkpoints.wish import InputScale, Wish
 from echofm_core.models.config import ENCODER_SHAPES, EncoderShape, ModelSize
 from echofm_core.models.masked_autoencoder import MaskedAutoencoder
 from echofm_core.plan.document import Plan
@@ -50,13 +53,13 @@ class Conversion:
     ignored: dict[str, str]
 
 
-def convert(source: Source, wish: Wish) -> Conversion:
+def convert(source: Source, options: ImportOptions) -> Conversion:
     """Find out which model a checkpoint is, check every tensor, and give its weights our form.
 
     Raises:
-        CheckpointError: It is no VideoMAE of a size we have, is not what was wished for, or a
+        CheckpointError: It is no VideoMAE of a size we have, is not what was asked for, or a
             tensor is missing, left over, misshapen, not finite, or a bias that was dropped.
-        PlanError: The wished-for pixels or frames cannot be cut into its patches.
+        PlanError: The wanted pixels or frames cannot be cut into its patches.
     """
     named = recognise(source.tensors)
     patch = named.tensors["encoder.patch_embed.weight"]
@@ -65,8 +68,8 @@ def convert(source: Source, wish: Wish) -> Conversion:
             f"the checkpoint's patch embedding has shape {tuple(patch.shape)}; expected (width, "
             "channels, tubelet, patch, patch)."
         )
-    size = _size(named, wish.size)
-    plan = _plan(named, size, wish, source.config)
+    size = _size(named, options.size)
+    plan = _plan(named, size, options, source.config)
     channels = patch.shape[1]
     with torch.device("meta"):
         model = MaskedAutoencoder(plan.model, plan.data, plan.pretrain)
@@ -75,7 +78,7 @@ def convert(source: Source, wish: Wish) -> Conversion:
     ignored = {**named.ignored, **_unfit_decoder(named, shape, source.config)}
     groups = {group_of(ours) for ours, theirs in named.theirs.items() if theirs not in ignored}
     check_tensors(named, model, groups, channels)
-    scale = wish.input or _input(named.layout)
+    scale = options.input or _input(named.layout)
     kept = {ours: item for ours, item in named.tensors.items() if group_of(ours) in groups}
     fused = fuse_attention(kept, biased=bool(source.config.get("qv_bias", True)))
     return Conversion(
@@ -89,30 +92,31 @@ def convert(source: Source, wish: Wish) -> Conversion:
     )
 
 
-def _size(named: Named, wished: ModelSize | None) -> ModelSize:
+def _size(named: Named, wanted: ModelSize | None) -> ModelSize:
     """The size whose width and depth the checkpoint has."""
     width = named.tensors["encoder.patch_embed.weight"].shape[0]
     depth = count_blocks(named.tensors, ENCODER)
     for size, shape in ENCODER_SHAPES.items():
-        if (shape.width, shape.depth) == (width, depth) and wished in (None, size):
+        if (shape.width, shape.depth) == (width, depth) and wanted in (None, size):
             return size
     known = ", ".join(f"{size} {of.width} x {of.depth}" for size, of in ENCODER_SHAPES.items())
     raise CheckpointError(
         f"the checkpoint's encoder is {width} wide and {depth} blocks deep, which is not "
-        f"{wished or 'a size that we have'} ({known})."
+        f"{wanted or 'a size that we have'} ({known})."
     )
 
 
-def _plan(named: Named, size: ModelSize, wish: Wish, config: Mapping[str, Any]) -> Plan:
+def _plan(named: Named, size: ModelSize, options: ImportOptions, config: Mapping[str, Any]) -> Plan:
     """A plan whose ``data`` and ``model`` tables describe the imported model."""
     _, _, tubelet, patch, _ = named.tensors["encoder.patch_embed.weight"].shape
-    for what, wished, found in (("patch", wish.patch, patch), ("tubelet", wish.tubelet, tubelet)):
-        if wished not in (None, found):
+    asked = {"patch": (options.patch, patch), "tubelet": (options.tubelet, tubelet)}
+    for what, (wanted, found) in asked.items():
+        if wanted not in (None, found):
             raise CheckpointError(
-                f"the checkpoint's {what} is {found}, not {wished}; patches cannot be resampled."
+                f"the checkpoint's {what} is {found}, not {wanted}; patches cannot be resampled."
             )
-    frames = wish.trained_frames or _number(config, "num_frames") or TRAINED_FRAMES
-    pixels = wish.trained_pixels or _number(config, "image_size") or TRAINED_PIXELS
+    frames = options.trained_frames or _number(config, "num_frames") or TRAINED_FRAMES
+    pixels = options.trained_pixels or _number(config, "image_size") or TRAINED_PIXELS
     if frames % tubelet or pixels % patch:
         raise CheckpointError(
             f"{frames} frames of {pixels} pixels, which the checkpoint is said to have seen, "
@@ -125,7 +129,7 @@ def _plan(named: Named, size: ModelSize, wish: Wish, config: Mapping[str, Any]) 
         "final_norm": "encoder.norm.weight" in named.tensors,
         "position_grid": (frames // tubelet, pixels // patch, pixels // patch),
     }
-    data = {"size": wish.pixels or pixels, "frames": wish.frames or frames}
+    data = {"size": options.pixels or pixels, "frames": options.frames or frames}
     return plan_from_mapping({"data": data, "model": model}, "of this import")
 
 

@@ -3,16 +3,117 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from echofm_core.models.checkpoints.card import card
+from echofm_core.data.windows import MEAN, SD
 from echofm_core.models.checkpoints.convert import Conversion, convert
 from echofm_core.models.checkpoints.files import Source, read_source
-from echofm_core.models.checkpoints.wish import Wish
+from echofm_core.models.checkpoints.layouts import Layout
+from echofm_core.models.checkpoints.options import ImportOptions, InputScale
+from echofm_core.models.patches import PatchGrid
 from echofm_core.models.saved import save_model
+from echofm_core.plan.document import Plan
 from echofm_core.runtime.errors import CheckpointError
 from echofm_core.runtime.files import whole_folder
+
+LICENCE = (
+    "**Mind the licence.** The public VideoMAE weights are CC BY-NC 4.0: attribution, no "
+    "commercial use, and what is trained from them is bound likewise. The released Echo-Vision-FM "
+    "weights started from those and state no licence of their own."
+)
+
+_ORIGINS = {
+    Layout.ORIGINAL: "VideoMAE, names of the original repository",
+    Layout.HUGGING_FACE: "VideoMAE, Hugging Face names",
+    Layout.ECHO_VISION_FM: "Echo-Vision-FM (a Hugging Face VideoMAE without a last norm)",
+}
+
+
+def card(conversion: Conversion, source: Source, digest: str, folder: str) -> str:
+    """Markdown card.
+
+    Args:
+        conversion: What was made.
+        source: What it was made of.
+        digest: Of the weights.
+        folder: Its name, for the lines of a plan.
+    """
+    files = "\n".join(f"- `{name}`: SHA-256 `{of}`" for name, of in source.files.items())
+    parts = [
+        "# Imported weights",
+        f"{_ORIGINS[conversion.layout]}.",
+        LICENCE,
+        "## Source",
+        files,
+        "## What was done",
+        "\n".join(f"- {line}" for line in steps(conversion)),
+        "## Tensors",
+        f"{conversion.used} used, {len(conversion.ignored)} not.",
+        "\n".join(f"- `{name}`: {why}" for name, why in conversion.ignored.items()),
+        "## Use",
+        f"`model.safetensors`, weights digest `{digest}`. In a plan:",
+        f"```toml\n{plan_lines(conversion.plan, folder)}```",
+        "Not a medical device.",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def steps(conversion: Conversion) -> list[str]:
+    """One sentence for each thing that was done to the weights."""
+    plan = conversion.plan
+    decoder = any(name.startswith("decoder.") for name in conversion.arrays)
+    return [
+        _folding(conversion.channels, conversion.input),
+        "Queries, keys and values are one map, with the bias (q, 0, v); both were checked to be "
+        "there.",
+        _positions(plan),
+        "The encoder ends with the checkpoint's LayerNorm."
+        if plan.model.final_norm
+        else "The checkpoint has no LayerNorm after the encoder, so the model has none either.",
+        "The decoder is here too; it predicts the mean of the channels. It is used where "
+        "pre-training shares it (`pretrain.share_decoder`) or runs at one institution."
+        if decoder
+        else "No decoder was taken over: pre-training starts one anew.",
+    ]
+
+
+def _folding(channels: int, scale: InputScale) -> str:
+    before = "ImageNet's mean and deviation" if scale is InputScale.IMAGENET else "[0, 1] as it is"
+    return (
+        f"{channels} input channels were summed into one, and the checkpoint's input scale "
+        f"({before}) was folded into weight and bias: on grey video, normalised as (x - {MEAN}) / "
+        f"{SD}, the patch embedding gives what the checkpoint's gives on its own input."
+    )
+
+
+def _positions(plan: Plan) -> str:
+    """How the positions on this grid come about."""
+    origin, grid = plan.model.position_grid, PatchGrid.of(plan.model, plan.data).shape
+    words = f"Positions are the fixed sine-cosine codes of {_sizes(origin)} tokens"
+    if origin == grid:
+        return f"{words}, as they were trained."
+    return f"{words}, interpolated between the centres of tokens to {_sizes(grid)}."
+
+
+def _sizes(grid: tuple[int, ...]) -> str:
+    return " x ".join(map(str, grid))
+
+
+def plan_lines(plan: Plan, folder: str) -> str:
+    """The lines of a plan that starts from the weights in a folder."""
+    keys = {"size", "patch", "tubelet", "final_norm", "position_grid"}
+    tables: Mapping[str, Mapping[str, object]] = {
+        "data": {"size": plan.data.size, "frames": plan.data.frames},
+        "model": plan.model.model_dump(mode="json", include=keys),
+        "machine": {"start": folder},
+    }
+    # Numbers, truths, strings and lists of numbers are written alike in JSON and TOML.
+    return "\n".join(
+        f"[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items())
+        for name, table in tables.items()
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -31,7 +132,7 @@ class Imported:
 
 
 def import_checkpoint(
-    path: Path, out: Path, wish: Wish, *, ignore_config: bool = False
+    path: Path, out: Path, options: ImportOptions, *, ignore_config: bool = False
 ) -> Imported:
     """Read a public checkpoint, check every tensor, and write it as ours.
 
@@ -40,17 +141,17 @@ def import_checkpoint(
     Args:
         path: A file, a sharded checkpoint's index, or a folder (Hugging Face, ``accelerate``).
         out: Folder to make; it may not be there yet, or must be empty.
-        wish: What the result shall be.
+        options: What the result shall be.
         ignore_config: Do not look at a ``config.json`` beside the weights.
 
     Raises:
         CheckpointError: The checkpoint cannot be imported, or the folder is in use.
-        PlanError: The wished-for pixels or frames cannot be cut into its patches.
+        PlanError: The wanted pixels or frames cannot be cut into its patches.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise CheckpointError(f"{out} is there already; choose another --out, or remove it.")
     source = read_source(path, with_config=not ignore_config)
-    conversion = convert(source, wish)
+    conversion = convert(source, options)
     with whole_folder(out) as partial:
         about = {"layout": conversion.layout.value, "source_sha256": json.dumps(source.files)}
         name = save_model(partial, conversion.arrays, conversion.plan, tasks=(), more=about)

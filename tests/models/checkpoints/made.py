@@ -17,7 +17,7 @@ from echofm_core.data.windows import MEAN, SD
 from echofm_core.models import weights as files
 from echofm_core.models.build import build_autoencoder
 from echofm_core.models.checkpoints.importer import import_checkpoint
-from echofm_core.models.checkpoints.wish import Wish
+from echofm_core.models.checkpoints.options import ImportOptions
 from echofm_core.models.masked_autoencoder import MaskedAutoencoder
 from echofm_core.plan.load import plan_from_json
 from tests.models.small import FRAMES, PATCH, SIZE, TUBELET, generator
@@ -26,7 +26,7 @@ State = dict[str, Tensor]
 Model = TypeVar("Model", bound=nn.Module)
 
 #: What the test models are said to have seen, since no published one is so small.
-SEEN = Wish(trained_pixels=SIZE, trained_frames=FRAMES)
+SEEN = ImportOptions(trained_pixels=SIZE, trained_frames=FRAMES)
 #: ImageNet's mean and deviation, which VideoMAE's processor subtracts and divides by.
 IMAGENET = torch.tensor([IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD], dtype=torch.float64)
 
@@ -121,9 +121,9 @@ def write(path: Path, content: object) -> Path:
     return path
 
 
-def imported(path: Path, out: Path, wish: Wish = SEEN) -> MaskedAutoencoder:
+def imported(path: Path, out: Path, options: ImportOptions = SEEN) -> MaskedAutoencoder:
     """Import a checkpoint, and build the model that its folder describes."""
-    import_checkpoint(path, out, wish)
+    import_checkpoint(path, out, options)
     file = out / "model.safetensors"
     plan = plan_from_json(files.load_metadata(file)["plan"])
     whole = {"decode_fraction": 1.0, "mask_ratio": 0.75}

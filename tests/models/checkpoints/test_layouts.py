@@ -12,7 +12,7 @@ from transformers import VideoMAEForPreTraining, VideoMAEModel
 from echofm_core.models import weights as files
 from echofm_core.models.checkpoints.importer import Imported, import_checkpoint
 from echofm_core.models.checkpoints.layouts import Layout
-from echofm_core.models.checkpoints.wish import InputScale, Wish
+from echofm_core.models.checkpoints.options import ImportOptions, InputScale
 from echofm_core.plan.load import plan_from_json
 from echofm_core.runtime.checksum import digest
 from tests.models.checkpoints.made import (
@@ -281,8 +281,8 @@ def test_an_encoder_saved_alone_is_read(tmp_path: Path) -> None:
 @torch.no_grad()
 def test_a_grey_checkpoint_needs_no_folding_of_channels(tmp_path: Path) -> None:
     model = pretrained(num_channels=1)
-    wish = Wish(trained_pixels=SIZE, trained_frames=FRAMES, input=InputScale.UNIT)
-    ours = imported(write(tmp_path / "a.pt", model.state_dict()), tmp_path / "ours", wish)
+    options = ImportOptions(trained_pixels=SIZE, trained_frames=FRAMES, input=InputScale.UNIT)
+    ours = imported(write(tmp_path / "a.pt", model.state_dict()), tmp_path / "ours", options)
     levels = grey(2)
     wanted = model.videomae(levels).last_hidden_state
     torch.testing.assert_close(ours.encoder(as_ours(levels)), wanted, atol=1e-5, rtol=1e-5)

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from echofm_core.models.checkpoints.importer import import_checkpoint
-from echofm_core.models.checkpoints.wish import InputScale, Wish
+from echofm_core.models.checkpoints.options import ImportOptions, InputScale
 from echofm_core.models.config import ModelSize
 from echofm_core.runtime.errors import CheckpointError, PlanError
 from tests.models.checkpoints.made import SEEN, State, original, pretrained, saved_biases, write
@@ -27,11 +27,11 @@ def state() -> State:
     return pretrained().state_dict()
 
 
-def refused(path: Path, sentence: str, wish: Wish = SEEN) -> None:
+def refused(path: Path, sentence: str, options: ImportOptions = SEEN) -> None:
     """The import fails with this sentence and leaves nothing behind."""
     out = path.parent / "ours"
     with pytest.raises(CheckpointError, match=sentence) as caught:
-        import_checkpoint(path, out, wish)
+        import_checkpoint(path, out, options)
     assert "\n" not in str(caught.value)
     assert not out.exists() and not [*path.parent.glob(".*")]
 
@@ -118,28 +118,35 @@ def test_biases_that_a_conversion_lost_are_noticed(
 
 
 @pytest.mark.parametrize(
-    ("wish", "sentence"),
+    ("options", "sentence"),
     [
-        (Wish(size=ModelSize.BASE), "128 wide and 4 blocks deep, which is not base"),
-        (Wish(patch=16), "patch is 8, not 16; patches cannot be resampled"),
-        (Wish(tubelet=1), "tubelet is 2, not 1"),
-        (Wish(trained_pixels=30), "16 frames of 30 pixels, .* cannot be cut into its patches of 2"),
+        (ImportOptions(size=ModelSize.BASE), "128 wide and 4 blocks deep, which is not base"),
+        (ImportOptions(patch=16), "patch is 8, not 16; patches cannot be resampled"),
+        (ImportOptions(tubelet=1), "tubelet is 2, not 1"),
+        (
+            ImportOptions(trained_pixels=30),
+            "16 frames of 30 pixels, .* cannot be cut into its patches of 2",
+        ),
     ],
 )
-def test_a_wish_that_the_checkpoint_does_not_meet(
-    wish: Wish, sentence: str, state: State, tmp_path: Path
+def test_options_that_the_checkpoint_does_not_meet(
+    options: ImportOptions, sentence: str, state: State, tmp_path: Path
 ) -> None:
-    refused(write(tmp_path / "a.pt", state), sentence, wish)
+    refused(write(tmp_path / "a.pt", state), sentence, options)
 
 
 def test_pixels_that_its_patches_do_not_divide(state: State, tmp_path: Path) -> None:
     with pytest.raises(PlanError, match=r"data\.size"):
-        import_checkpoint(write(tmp_path / "a.pt", state), tmp_path / "o", Wish(pixels=60))
+        import_checkpoint(write(tmp_path / "a.pt", state), tmp_path / "o", ImportOptions(pixels=60))
 
 
 def test_colour_statistics_do_not_fit_a_grey_checkpoint(tmp_path: Path) -> None:
     path = write(tmp_path / "a.pt", pretrained(num_channels=1).state_dict())
-    refused(path, "1 input channels, imagenet statistics are of 3", Wish(input=InputScale.IMAGENET))
+    refused(
+        path,
+        "1 input channels, imagenet statistics are of 3",
+        ImportOptions(input=InputScale.IMAGENET),
+    )
 
 
 class Hostile:
@@ -259,5 +266,5 @@ def test_a_configuration_that_says_another_model(
     path = write(tmp_path / "pytorch_model.bin", state)
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(CheckpointError, match=sentence):
-        import_checkpoint(tmp_path, tmp_path / "ours", Wish())
+        import_checkpoint(tmp_path, tmp_path / "ours", ImportOptions())
     import_checkpoint(path, tmp_path / "ours", SEEN, ignore_config=True)

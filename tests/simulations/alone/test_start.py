@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from echofm_core.models.checkpoints.importer import import_checkpoint
-from echofm_core.models.checkpoints.wish import Wish
+from echofm_core.models.checkpoints.options import ImportOptions
 from echofm_core.models.saved import load_weights
 from tests.models.checkpoints.made import pretrained, write
 from tests.simulations.alone.conftest import PLAN
@@ -21,8 +21,8 @@ PROBE = PLAN.replace("rounds = 4", "rounds = 1\nmode = 'linear'")
 def weights(home: Path) -> Path:
     """Of four frames of 32 pixels in patches of 8, which are the plan's."""
     model = pretrained(num_frames=4)
-    wish = Wish(trained_frames=4, trained_pixels=32)
-    import_checkpoint(write(home / "a.pt", model.state_dict()), home / "weights", wish)
+    options = ImportOptions(trained_frames=4, trained_pixels=32)
+    import_checkpoint(write(home / "a.pt", model.state_dict()), home / "weights", options)
     return home / "weights"
 
 

@@ -10,15 +10,15 @@ import torch
 
 from echofm_core.models.build import build_echo_model
 from echofm_core.models.config import StfNetForm
-from echofm_core.models.grey import (
+from echofm_core.models.heads import (
     DEVIATION_GAIN,
     MEAN_GAIN,
     USUAL,
+    Head,
     cells_of,
     grey_cells,
     grey_width,
 )
-from echofm_core.models.heads import Head
 from echofm_core.models.pooling import STILLNESS
 from echofm_core.tasks import Task
 from tests.models.small import FRAMES, SIZE, small_plan, times

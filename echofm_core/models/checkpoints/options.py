@@ -1,4 +1,4 @@
-"""What an import shall give."""
+"""Options of an import."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class InputScale(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Wish:
-    """What the import shall give; None: as the checkpoint has it.
+class ImportOptions:
+    """What the import gives; None: as the checkpoint has it.
 
     Attributes:
         size, patch, tubelet: Refused where the checkpoint differs.
