@@ -1,23 +1,21 @@
-"""What a site keeps of a run on its own disk: own and frozen weights, moments, ledger, predictions.
-
-Everything that training carries from round to round is kept by round number, and a round starts
-from the newest file of an *earlier* round. So a round that is done again after a crash starts as
-it did the first time.
-"""
+"""What a site keeps of a run on its own disk: own and frozen weights, predictions, its log."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from echofm_core.contract import Weights
-from echofm_core.runtime.errors import FederationError
+from echofm_core.models import weights as files
+from echofm_core.runtime.checksum import digest
+from echofm_core.runtime.errors import CheckpointError, FederationError
 from echofm_core.runtime.files import write_whole
 from echofm_core.runtime.names import name_fault
+from echofm_core.training.steps.round_files import RoundFiles
 
 
 class SiteState:
@@ -46,22 +44,13 @@ class SiteState:
         Raises:
             CheckpointError: The file is damaged.
         """
-        from echofm_core.models import weights as files
-
-        earlier = [found for found in self._decoders() if found[0] < before_round]
-        return files.load(max(earlier)[1]) if earlier else {}
+        earlier = self._decoders.before(before_round)
+        return files.load(self._decoders.path(earlier)) if earlier else {}
 
     def keep_decoder(self, weights: Weights, round_: int) -> None:
         """Keep a decoder; all but this one and the one that the round started from go."""
-        from echofm_core.models import weights as files
-
-        path = self.folder / "decoder" / f"round-{round_:05d}.safetensors"
-        files.save(weights, path, {})
-        earlier = [number for number, _ in self._decoders() if number < round_]
-        wanted = {round_, max(earlier, default=round_)}
-        for number, old in list(self._decoders()):
-            if number not in wanted:
-                old.unlink(missing_ok=True)
+        files.save(weights, self._decoders.path(round_), {})
+        self._decoders.keep_only((round_, self._decoders.before(round_)))
 
     def frozen(self, given: Weights, name: str) -> Weights:
         """The weights that a phase leaves as they are: those just given, else those kept.
@@ -73,10 +62,6 @@ class SiteState:
         Raises:
             FederationError: They are not here, or are others than the server means.
         """
-        from echofm_core.models import weights as files
-        from echofm_core.runtime.checksum import digest
-        from echofm_core.runtime.errors import CheckpointError
-
         if not name:
             return {}
         try:
@@ -100,9 +85,9 @@ class SiteState:
     def _frozen(self) -> Path:
         return self.folder / "frozen.safetensors"
 
-    def _decoders(self) -> Iterator[tuple[int, Path]]:
-        for path in (self.folder / "decoder").glob("round-*.safetensors"):
-            yield int(path.stem.rpartition("-")[2]), path
+    @property
+    def _decoders(self) -> RoundFiles:
+        return RoundFiles(self.folder / "decoder", "round")
 
 
 def site_log(state: Path) -> logging.Logger:
@@ -119,9 +104,6 @@ def site_log(state: Path) -> logging.Logger:
     return log
 
 
-def write_parquet(frame: object, path: Path) -> None:
+def write_parquet(frame: pd.DataFrame, path: Path) -> None:
     """Write a table whole or not at all."""
-    import pandas as pd
-
-    assert isinstance(frame, pd.DataFrame)
     write_whole(path, frame.to_parquet(index=False))

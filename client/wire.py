@@ -16,7 +16,6 @@ from echofm_core.contract import (
     Update,
     Weights,
 )
-from echofm_core.plan.federation import Wire
 from echofm_core.runtime.checksum import checksum
 from echofm_core.wire import decode, encode, from_records, to_records
 
@@ -44,30 +43,27 @@ def make_update(
     weights: Weights,
     counts: Mapping[str, int],
     metrics: Mapping[str, float],
-    precision: Wire,
     extra: Weights | None = None,
     numbers: Mapping[str, float] | None = None,
 ) -> Update:
-    """Round arrays to wire precision and take their checksum.
+    """Put together what leaves the site, with a checksum of its arrays.
 
     Args:
-        site, phase, weights, counts, metrics: As in :class:`Update`.
+        site, phase, weights, counts, metrics: As in :class:`Update`; weights as they travel.
         instruction: What this answers.
-        precision: Number format of ``weights``; ``extra`` travels as it is.
         extra, numbers: As in :class:`Update`.
     """
-    wired = {name: array.astype(precision.dtype, copy=False) for name, array in weights.items()}
     extra = extra or {}
     return Update(
         site=site,
         phase=phase,
         round=instruction.round,
         plan_hash=instruction.plan_hash,
-        weights=wired,
+        weights=weights,
         counts=counts,
         # Stock strategies weight by this key.
         metrics={**metrics, "num-examples": float(max(counts.values(), default=0))},
-        checksum=checksum({**wired, **extra}),
+        checksum=checksum({**weights, **extra}),
         extra=extra,
         numbers=numbers or {},
     )

@@ -62,6 +62,12 @@ HEADS = "heads"
 LORA_A = "lora_a"
 LORA_B = "lora_b"
 
+#: Number of an instruction: weight of FedProx's term.
+PROXIMAL_MU = "proximal_mu"
+#: Prefix of SCAFFOLD's control variates; number of an instruction: the round that it counts from.
+CONTROL = "control"
+CONTROL_ROUND = "control_round"
+
 
 def group_of(name: str) -> str:
     """Parameter group of a full parameter name: ``encoder``, ``stf_net``, ``heads.ef`` ...

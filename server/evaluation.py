@@ -12,6 +12,7 @@ from flwr.serverapp import Grid
 
 from echofm_core.contract import Action, Instruction, SiteResult, Weights
 from echofm_core.plan.document import Plan
+from echofm_core.post_processing import post_processing
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import FederationError, RefusedUpdateError
 from echofm_core.runtime.text import many
@@ -63,7 +64,7 @@ def evaluate(
     )
     model = wired(
         {name: array.astype(np.float32, copy=False) for name, array in weights.items()},
-        plan.federation.wire,
+        post_processing(plan.federation),
     )
     sent = digest(model.sent)
     seconds = plan.federation.deadline_seconds

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from flwr.app import ArrayRecord
 
 from echofm_core.contract import Weights, group_of
-from echofm_core.plan.federation import Wire
+from echofm_core.post_processing import Steps
 from echofm_core.runtime.checksum import digest
 from server.wire import wired
 
@@ -43,14 +43,14 @@ class FrozenPart:
 
 
 def split_frozen(
-    weights: Weights, groups: Collection[str], precision: Wire
+    weights: Weights, groups: Collection[str], steps: Steps
 ) -> tuple[FrozenPart, Weights]:
     """Take the frozen groups out of a model.
 
     Args:
         weights: The whole model, float32.
         groups: Which are frozen.
-        precision: Number format of what is sent.
+        steps: What happens to it before it travels.
 
     Returns:
         The frozen part, and what is left to train.
@@ -59,5 +59,5 @@ def split_frozen(
     rest = {name: array for name, array in weights.items() if name not in still}
     if not still:
         return FrozenPart(), rest
-    model = wired(still, precision)
+    model = wired(still, steps)
     return FrozenPart(model.current, model.record, digest(model.sent)), rest

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from echofm_core.contract import Phase, Weights
+from echofm_core.models import weights as files
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import CheckpointError, EngineError, ResumeError
 from echofm_core.runtime.files import remove, write_whole
@@ -120,8 +121,6 @@ class Journal:
         Raises:
             EngineError: The command is being stopped, which may have cut off a site of this round.
         """
-        from echofm_core.models import weights as files
-
         if stopping():
             raise EngineError("stopped in the middle of a round; --resume trains it again.")
         parts = {}
@@ -148,8 +147,6 @@ class Journal:
         Raises:
             CheckpointError: They are missing, damaged, or not those of the round's entry.
         """
-        from echofm_core.models import weights as files
-
         entry, path = self._read(self._entry(phase, number)), self._checkpoint(phase, number)
         weights = files.load(path)
         if entry is None or digest(weights) != entry.digest:
@@ -169,8 +166,6 @@ class Journal:
         Returns:
             (0, {}) where there is none.
         """
-        from echofm_core.models import weights as files
-
         for number in range(rounds, 0, -1):
             entry = self._read(self._entry(phase, number))
             if entry is None:
@@ -226,8 +221,6 @@ class Journal:
         return self._checkpoints / f"{phase.value}-{number:04d}.{part}.safetensors"
 
     def _parts(self, entry: Entry) -> Iterator[tuple[str, Weights]]:
-        from echofm_core.models import weights as files
-
         for part in entry.state:
             yield part, files.load(self._state(entry.phase, entry.round, part))
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from flwr.app import Message
@@ -24,12 +25,13 @@ from echofm_core.contract import (
     Weights,
 )
 from echofm_core.plan.federation import FederationConfig
+from echofm_core.post_processing import post_processing
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import FederationError, RefusedUpdateError
 from echofm_core.runtime.text import many
 from server.admission import Expected, admit, check_identity
 from server.aggregation import build_algorithm
-from server.aggregation._api import Algorithm, Beside, Fold
+from server.aggregation._api import Algorithm, Fold
 from server.events import Event, EventKind, OnEvent, ignore
 from server.frozen import FrozenPart, split_frozen
 from server.journal import Entry, SiteEntry
@@ -115,8 +117,9 @@ def train_phase(
         FederationError: A round ended with fewer than ``min_sites`` usable updates.
     """
     algorithm = algorithm or algorithm_of(spec)
-    frozen, moving = split_frozen(weights, spec.frozen, spec.federation.wire)
-    model = wired(dict(moving), spec.federation.wire)
+    steps = post_processing(spec.federation)
+    frozen, moving = split_frozen(weights, spec.frozen, steps)
+    model = wired(dict(moving), steps)
     del weights, moving
     validation, done = validation or Validation(), spec.first - 1
     replies = open_replies(grid, spec.scratch)
@@ -127,7 +130,7 @@ def train_phase(
             started, ask = time.monotonic(), validation.due(done)
             state = _run_round(replies, algorithm, model, frozen, spec, number, started, ask)
             validation.add(done, state.validation)
-            model = wired(state.weights, spec.federation.wire)
+            model = wired(state.weights, steps)
             whole = {**frozen.current, **model.current}
             entry = Entry(
                 phase=spec.phase,
@@ -187,7 +190,7 @@ def _run_round(
     state = _Round()
     free = _free_sites(replies, spec, deadline, state)
     settings = {site: {**algorithm.instruct(site), VALIDATE: float(validate)} for site in free}
-    messages = _messages(settings, model, frozen, spec, number)
+    messages = _messages(settings, model, frozen, spec, number, algorithm.arrays())
     fold = algorithm.start(model.sent, model.current)
     for site, reply in replies.collect(messages, deadline):
         if reply is None:
@@ -195,7 +198,10 @@ def _run_round(
             frozen.heard(site, counted=False)
             continue
         try:
-            state.sites[site], loss = _take(reply, site, fold, model.sent, spec, number)
+            expected = _expected(site, model.sent, spec, number)
+            own = algorithm.reply_arrays(model.sent)
+            expected = replace(expected, extra=own, numbers=algorithm.reply_numbers)
+            state.sites[site], loss = _take(reply, expected, fold)
             if validate and loss is not None:
                 state.validation[site] = loss
         except RefusedUpdateError as error:
@@ -214,8 +220,10 @@ def _messages(
     frozen: FrozenPart,
     spec: PhaseRun,
     number: int,
+    extra: Weights = MappingProxyType({}),
 ) -> dict[str, Message]:
-    """The instruction of a round, for each site that has settings."""
+    """The instruction of a round, for each site that has settings; ``extra`` is the rule's own."""
+    arrays = wired(dict(extra), ()).record if extra else None
     instruction = Instruction(
         action=ACTIONS[spec.phase],
         round=number,
@@ -231,6 +239,7 @@ def _messages(
             spec.participants[site].node,
             spec.federation.deadline_seconds + GRACE,
             frozen.record_for(site),
+            arrays,
         )
         for site, numbers in settings.items()
     }
@@ -287,14 +296,11 @@ def _expected(site: str, sent: Weights, spec: PhaseRun, number: int) -> Expected
     )
 
 
-def _take(
-    reply: Message, site: str, fold: Fold, sent: Weights, spec: PhaseRun, number: int
-) -> tuple[SiteEntry, float | None]:
+def _take(reply: Message, expected: Expected, fold: Fold) -> tuple[SiteEntry, float | None]:
     """Admit one reply and fold it in; its validation loss, if it has one, is another model's."""
     update = read_reply(reply, Update)
-    admit(update, _expected(site, sent, spec, number))
-    beside = Beside(site=site, round=number, numbers=update.metrics)
-    norm = fold.add(update.weights, update.counts, beside)
+    admit(update, expected)
+    norm = fold.add(update.weights, update.counts, update)
     metrics = {
         name: value
         for name, value in update.metrics.items()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from echofm_core.contract import Instruction, Record, SiteDescription, SiteResult, Update, Weights
 from echofm_core.data.formats.npy import unpack
-from echofm_core.plan.federation import Wire
+from echofm_core.post_processing import Steps, from_server
 from echofm_core.runtime.errors import RefusedUpdateError
 from echofm_core.wire import decode, encode, from_records, to_array, to_records
 
@@ -28,9 +28,9 @@ class WiredModel:
     """A global model as it is sent.
 
     Attributes:
-        record: Its arrays in wire precision, shared by all messages of a round.
+        record: Its arrays as they are sent, shared by all messages of a round.
         sent: Views into the record's bytes: what the sites start from.
-        current: The model in float32; ``sent`` itself where the wire is fp32, so that there is
+        current: The model in float32; ``sent`` itself where no step changes it, so that there is
             one copy in memory.
     """
 
@@ -39,15 +39,16 @@ class WiredModel:
     current: Weights
 
 
-def wired(weights: dict[str, NDArray[np.float32]], precision: Wire) -> WiredModel:
-    """Put a model in wire precision; with fp32 ``weights`` is emptied on the way."""
-    dtype = precision.dtype
-    record = ArrayRecord()
-    for name in list(weights):
-        array = weights.pop(name) if precision is Wire.FP32 else weights[name]
-        record[name] = to_array(array.astype(dtype, copy=False), flwr.app)
+def wired(weights: dict[str, NDArray[np.float32]], steps: Steps) -> WiredModel:
+    """Take the steps before a model travels; where none changes it, ``weights`` is emptied."""
+    ready, record = dict(from_server(steps, weights)), ArrayRecord()
+    unchanged = all(ready[name] is array for name, array in weights.items())
+    if unchanged:
+        weights.clear()
+    for name in list(ready):
+        record[name] = to_array(ready.pop(name), flwr.app)
     sent = {name: unpack(array.data) for name, array in record.items()}
-    return WiredModel(record, sent, sent if precision is Wire.FP32 else weights)
+    return WiredModel(record, sent, sent if unchanged else weights)
 
 
 def to_message(

@@ -12,7 +12,7 @@ from flwr.clientapp import ClientApp
 from benchmarks.workloads import ROUNDS, SITES, start, train
 from client.wire import make_update, to_instruction, to_reply
 from echofm_core.contract import Phase
-from echofm_core.plan.federation import FederationConfig, Wire
+from echofm_core.plan.federation import FederationConfig
 from server.phase import Participant, PhaseRun, train_phase
 from simulations.engine import Engine, SiteSettings
 
@@ -34,7 +34,6 @@ def pretrain(message: Message, context: Context) -> Message:
             weights=trained,
             counts={"encoder": 1},
             metrics={"loss": 0.0},
-            precision=Wire.FP32,
         ),
         message,
     )

@@ -111,7 +111,7 @@ def save(arrays: Weights, path: Path, metadata: dict[str, str], *, durable: bool
     """
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     with whole_file(path, durable=durable) as partial:
-        save_file(contiguous, partial, metadata)
+        save_file(contiguous, partial, metadata or None)  # nothing of nothing cannot be read
 
 
 def load(path: Path) -> dict[str, NDArray[np.floating]]:

@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from echofm_core.data.config import DataConfig, Tmed2Form
 from echofm_core.evaluation.config import EvaluationConfig
 from echofm_core.models.config import ENCODER_SHAPES, ModelConfig, StfNetForm
-from echofm_core.plan.federation import FederationConfig, Select
+from echofm_core.plan.federation import Aggregation, FederationConfig, Select
 from echofm_core.plan.machine import MachineConfig
 from echofm_core.plan.protocol import ProtocolConfig, ProtocolName
 from echofm_core.plan.section import Section
@@ -69,6 +69,12 @@ class Plan(Section):
                 "be larger than their layers"
             )
         if self.privacy.kind is not PrivacyKind.NONE:
+            if self.federation.aggregation is Aggregation.SCAFFOLD:
+                raise ValueError(
+                    f"federation.aggregation is scaffold, but privacy.kind is {self.privacy.kind}: "
+                    "control variates are means of a site's gradients without noise; choose "
+                    "another rule"
+                )
             for phase in (self.pretrain, self.finetune):
                 if phase.rounds:
                     check_options(phase, self.machine)

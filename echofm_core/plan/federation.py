@@ -16,6 +16,7 @@ class Aggregation(StrEnum):
     FEDAVG = "fedavg"
     FEDPROX = "fedprox"
     FEDADAM = "fedadam"
+    SCAFFOLD = "scaffold"
     MEDIAN = "median"
 
 
@@ -51,8 +52,10 @@ class FederationConfig(Section):
 
     aggregation: Aggregation = Aggregation.FEDAVG
     """FedAvg (McMahan 2017); FedProx (Li 2020), whose sites are held near the global model;
-    FedAdam (Reddi 2021), whose server takes a step of Adam along the sites' mean change; the
-    coordinate-wise median (Yin 2018), in which all sites count alike."""
+    FedAdam (Reddi 2021), whose server takes a step of Adam along the sites' mean change; SCAFFOLD
+    (Karimireddy 2020), whose sites correct their gradients by control variates: twice the bytes,
+    and not under differential privacy; the coordinate-wise ``median`` (Yin 2018), in which all
+    sites count alike."""
     proximal_mu: float = Field(default=0.01, ge=0)
     """FedProx: weight of 0.5 * mu * ||w - w_global||^2 in the site's loss."""
     server_learning_rate: float = Field(default=0.01, gt=0)

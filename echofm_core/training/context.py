@@ -23,6 +23,7 @@ class LocalContext:
         rounds: Rounds of the phase; the learning-rate schedule spans all of them.
         execution: How this machine computes it.
         proximal_mu: Weight of the FedProx term; 0 is FedAvg.
+        control: Correct gradients by a control variate (SCAFFOLD), from the state folder.
         state: The site's folder for this run: kept optimizer moments, an unfinished round and the
             privacy ledger.
         privacy: The plan's table.
@@ -37,6 +38,7 @@ class LocalContext:
     rounds: int
     execution: ExecutionConfig = field(default_factory=ExecutionConfig)
     proximal_mu: float = 0.0
+    control: bool = False
     state: Path | None = None
     privacy: PrivacyConfig = field(default_factory=PrivacyConfig)
     noise_multiplier: float | None = None

@@ -13,6 +13,7 @@ from server.aggregation.fedadam import FedAdam
 from server.aggregation.fedavg import FedAvg
 from server.aggregation.fedprox import FedProx
 from server.aggregation.median import Median
+from server.aggregation.scaffold import Scaffold
 from server.aggregation.shares import Announced, Shares
 
 Rule = Callable[[FederationConfig, Shares, Path | None], Algorithm]
@@ -23,6 +24,7 @@ ALGORITHMS: Mapping[Aggregation, Rule] = MappingProxyType(
         Aggregation.FEDAVG: FedAvg,
         Aggregation.FEDPROX: FedProx,
         Aggregation.FEDADAM: FedAdam,
+        Aggregation.SCAFFOLD: Scaffold,
         Aggregation.MEDIAN: Median,
     }
 )

@@ -1,24 +1,23 @@
 """What an aggregation algorithm is: short hooks around the round loop.
 
 *Abstract*: nothing; :class:`server.aggregation.fedavg.FedAvg` is the base of all rules. A rule
-overrides what it does differently: what travels beside the model (:meth:`Algorithm.instruct`,
-:meth:`Algorithm.arrays`, ``reply_arrays``), how replies become the next model
-(:meth:`Algorithm.start`), and what it remembers between rounds (:meth:`Algorithm.state`,
-:meth:`Algorithm.restore`). *Inherited*: the loop itself, which lives in ``server/phase.py``, and
-the journal, which keeps the state with each round.
+overrides what it does differently: what travels to sites beside the model
+(:meth:`Algorithm.instruct`, :meth:`Algorithm.arrays`) and back (:meth:`Algorithm.reply_arrays`,
+``reply_numbers``), how replies become the next model (:meth:`Algorithm.start`), and what it
+remembers between rounds (:meth:`Algorithm.state`, :meth:`Algorithm.restore`). *Inherited*: the loop
+itself, which lives in ``server/phase.py``, and the journal, which keeps the state with each round.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from echofm_core.contract import Weights, group_of
+from echofm_core.contract import Update, Weights, group_of
 from server.aggregation.shares import Shares
 
 #: Elements of one pass: small enough that its scratch stays in the processor's cache.
@@ -28,34 +27,18 @@ CHUNK = 1 << 17
 State = Iterable[tuple[str, Weights]]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Beside:
-    """What comes with an admitted update beside its weights.
-
-    Attributes:
-        site, round: Whose it is, of which round.
-        arrays: The algorithm's own arrays, by its names (``reply_arrays``), then by parameter.
-        numbers: What the site reported.
-    """
-
-    site: str = ""
-    round: int = 0
-    arrays: Mapping[str, Weights] = field(default_factory=dict)
-    numbers: Mapping[str, float] = field(default_factory=dict)
-
-
 class Fold(Protocol):
     """A round in progress. Replies come one at a time, in site-name order, then ``finish``."""
 
     def add(
-        self, weights: Weights, counts: Mapping[str, int], beside: Beside | None = None
+        self, weights: Weights, counts: Mapping[str, int], update: Update | None = None
     ) -> float:
         """Take in one admitted update; nothing of it is kept in memory.
 
         Args:
             weights: Arrays of the groups in ``counts``, fp32 or fp16.
             counts: Parameter group -> training clips behind it, all positive.
-            beside: What else the site sent; not None where the loop calls.
+            update: All of it, for rules that read more; None in tests of those that do not.
 
         Returns:
             L2 norm of what it changes, for the journal.
@@ -69,17 +52,26 @@ class Algorithm(Protocol):
     """How a federation turns local models into a global one.
 
     Attributes:
-        reply_arrays: Names of the arrays that each reply holds beside its weights: under each name
-            one float32 array for each of the weights, of its shape.
+        reply_numbers: Names of its own numbers that each reply holds.
     """
 
-    reply_arrays: tuple[str, ...]
+    reply_numbers: tuple[str, ...]
 
     def instruct(self, site: str = "") -> Mapping[str, float]:
         """Numbers that a site receives with its instruction, by name."""
 
-    def arrays(self) -> Mapping[str, Weights]:
-        """Arrays that every site receives beside the model, by name, float32; once a round."""
+    def arrays(self) -> Weights:
+        """What every site receives beside the model, ``PREFIX/PARAMETER``; asked once a round."""
+
+    def reply_arrays(self, sent: Weights) -> Weights:
+        """Its own arrays that each reply holds for the groups that were trained.
+
+        Args:
+            sent: What the sites start from.
+
+        Returns:
+            By name, ``PREFIX/PARAMETER``; only shapes and types are read.
+        """
 
     def start(self, sent: Weights, current: Weights) -> Fold:
         """Begin a round.
@@ -123,7 +115,7 @@ class WeightedMean:
         self._totals: dict[str, float] = {}
 
     def add(
-        self, weights: Weights, counts: Mapping[str, int], beside: Beside | None = None
+        self, weights: Weights, counts: Mapping[str, int], update: Update | None = None
     ) -> float:
         """Take in one admitted update; returns the L2 norm of its change."""
         squares = 0.0

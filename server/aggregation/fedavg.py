@@ -24,7 +24,7 @@ class FedAvg:
     Source: McMahan et al. 2017, Communication-Efficient Learning, algorithm 1.
     """
 
-    reply_arrays: tuple[str, ...] = ()
+    reply_numbers: tuple[str, ...] = ()
 
     def __init__(self, config: FederationConfig, shares: Shares, folder: Path | None) -> None:
         self.config = config
@@ -35,7 +35,11 @@ class FedAvg:
         """Nothing beyond plain local training."""
         return {}
 
-    def arrays(self) -> Mapping[str, Weights]:
+    def arrays(self) -> Weights:
+        """Nothing beside the model."""
+        return {}
+
+    def reply_arrays(self, sent: Weights) -> Weights:
         """Nothing beside the model."""
         return {}
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from echofm_core.contract import PROXIMAL_MU
 from server.aggregation.fedavg import FedAvg
-
-#: Name of the setting that a site's training reads.
-PROXIMAL_MU = "proximal_mu"
 
 
 class FedProx(FedAvg):

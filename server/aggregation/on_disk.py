@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from echofm_core.contract import Weights
-from server.aggregation._api import CHUNK, Beside, changes, chunks
+from echofm_core.contract import Update, Weights
+from server.aggregation._api import CHUNK, changes, chunks
 
 
 class DiskArrays:
@@ -102,7 +102,7 @@ class EveryReply:
         self._replies = 0
 
     def add(
-        self, weights: Weights, counts: Mapping[str, int], beside: Beside | None = None
+        self, weights: Weights, counts: Mapping[str, int], update: Update | None = None
     ) -> float:
         """Put one admitted update on disk; returns the L2 norm of its change."""
         squares = 0.0

@@ -29,6 +29,7 @@ class Shares:
     """
 
     def __init__(self, config: FederationConfig, announced: Announced, phase: Phase) -> None:
+        self._announced = announced
         self._exponent = config.weight_exponent
         self._trunk = config.trunk_weights if phase is Phase.FINETUNE else TrunkWeights.CLIPS
         self._totals: dict[TaskFamily, int] = defaultdict(int)
@@ -43,6 +44,22 @@ class Shares:
             return shares
         trunk = 1.0 if self._trunk is TrunkWeights.EQUAL else self._of_families(counts)
         return {group: share if _task_of(group) else trunk for group, share in shares.items()}
+
+    def parts(self, site: str) -> dict[str, float]:
+        """A site's part of the mean over *all* sites, in each group for which it announced clips.
+
+        The parts of all sites sum to one, whoever answers in a round.
+        """
+        every = {name: self._of_announced(name) for name in self._announced}
+        totals = {
+            group: sum(shares.get(group, 0.0) for shares in every.values()) for group in every[site]
+        }
+        return {
+            group: share / totals[group] for group, share in every[site].items() if totals[group]
+        }
+
+    def _of_announced(self, site: str) -> dict[str, float]:
+        return self.of({group: clips for group, clips in self._announced[site].items() if clips})
 
     def _of_families(self, counts: Mapping[str, int]) -> float:
         """Sum of the site's parts of each family; 0 for a site that trained no head."""

@@ -94,6 +94,7 @@ def uninterrupted(
         ("finetune round 1/3", 1, "fedavg"),
         pytest.param("finetune round 1/3", 2, "fedavg", marks=pytest.mark.slow),
         ("finetune round 1/3", 1, "fedadam"),
+        ("finetune round 1/3", 1, "scaffold"),
     ],
 )
 def test_killed_in_round_two_and_resumed_gives_the_same_bits(

@@ -19,6 +19,7 @@ from echofm_core.contract import (
     Update,
 )
 from echofm_core.plan.federation import Wire
+from echofm_core.post_processing import Quantise
 from echofm_core.runtime.checksum import checksum, digest
 from echofm_core.runtime.errors import FederationError, RefusedUpdateError
 from server import wire as server
@@ -45,7 +46,7 @@ def instruction(**changes: Any) -> Instruction:
 
 def sent(precision: Wire = Wire.FP32) -> Message:
     become_server()
-    model = server.wired(dict(WEIGHTS), precision)
+    model = server.wired(dict(WEIGHTS), (Quantise(precision),))
     return deliver(server.to_message(instruction(), model.record, 5, 60.0), "m1")
 
 
@@ -67,9 +68,9 @@ def test_an_instruction_arrives_whole(precision: Wire, dtype: str) -> None:
 
 def test_frozen_weights_travel_beside_the_others() -> None:
     become_server()
-    frozen, rest = split_frozen(WEIGHTS, {"encoder"}, Wire.FP32)
+    frozen, rest = split_frozen(WEIGHTS, {"encoder"}, ())
     asked = instruction(frozen_digest=frozen.digest)
-    record = server.wired(dict(rest), Wire.FP32).record
+    record = server.wired(dict(rest), ()).record
     read = {}
     for site in ("new", "old"):
         frozen.heard("old", counted=True)
@@ -89,10 +90,9 @@ def test_an_update_arrives_whole(precision: Wire) -> None:
         site="a",
         phase=Phase.PRETRAIN,
         instruction=client.to_instruction(message),
-        weights=WEIGHTS,
+        weights=Quantise(precision).from_site(WEIGHTS, {}),
         counts={"encoder": 4, "heads.ef": 2},
         metrics={"loss": 0.25},
-        precision=precision,
     )
     read = server.read_reply(client.to_reply(made, message), Update)
     assert (read.site, read.phase, read.round, read.plan_hash) == ("a", Phase.PRETRAIN, 3, "h")
@@ -106,13 +106,14 @@ def test_an_update_arrives_whole(precision: Wire) -> None:
 def test_half_precision_halves_the_bytes() -> None:
     big = {"encoder.w": np.zeros(10_000, np.float32)}
     sizes = {
-        precision: server.wired(dict(big), precision).record.count_bytes() for precision in Wire
+        precision: server.wired(dict(big), (Quantise(precision),)).record.count_bytes()
+        for precision in Wire
     }
     assert sizes[Wire.FP16] / sizes[Wire.FP32] == pytest.approx(0.5, abs=0.01)
 
 
 def test_one_copy_of_a_model_serves_message_and_sum() -> None:
-    model = server.wired(dict(WEIGHTS), Wire.FP32)
+    model = server.wired(dict(WEIGHTS), ())
     data = model.record["encoder.w"].data
     assert model.current is model.sent
     assert np.shares_memory(model.current["encoder.w"], np.frombuffer(data, np.uint8))
@@ -143,7 +144,6 @@ def _broken(change: str) -> Message:
         weights=WEIGHTS,
         counts={"encoder": 4},
         metrics={},
-        precision=Wire.FP32,
     )
     reply = client.to_reply(made, message)
     config = reply.content["config"]

@@ -55,6 +55,15 @@ def test_where_it_runs_is_not_part_of_the_hash() -> None:
         ({"data": {"tmed2": {"form": "bag"}}}, "form is bag, but model.stf_net is compact"),
         ({"data": {"tmed2": {"fold": 3}}}, "`data.tmed2.fold`: input should be less than or eq"),
         ({"privacy": {"kind": "local"}}, "exactly one of epsilon and noise_multiplier"),
+        ({"federation": {"server_beta2": 1}}, "`federation.server_beta2`: input should be less"),
+        ({"federation": {"server_tau": 0}}, "`federation.server_tau`: input should be greater"),
+        (
+            {
+                "federation": {"aggregation": "scaffold"},
+                "privacy": {"kind": "local", "noise_multiplier": 1.0},
+            },
+            "federation.aggregation is scaffold, but privacy.kind is local",
+        ),
         ({"finetune": {"local_steps": 9, "local_epochs": 2}}, "= 9 and local_epochs = 2 both say"),
         ({"finetune": {"local_steps": -1}}, "`finetune.local_steps`: input should be greater than"),
         (

@@ -155,6 +155,7 @@ def _context_to_json(context: LocalContext) -> dict[str, Any]:
         "round": context.round,
         "rounds": context.rounds,
         "proximal_mu": context.proximal_mu,
+        "control": context.control,
         "state": str(context.state.resolve()) if context.state else None,
         "privacy": context.privacy.model_dump(mode="json"),
         "execution": context.execution.settings(),

@@ -23,6 +23,7 @@ from echofm_core.runtime.randomness import stream
 from echofm_core.training.config import PhaseConfig
 from echofm_core.training.context import LocalContext
 from echofm_core.training.objectives.losses import Losses
+from echofm_core.training.steps.control import ControlFiles
 from echofm_core.training.steps.moments import KeptMoments
 from echofm_core.training.steps.optimizer import trainable
 from echofm_core.training.steps.progress import RoundProgress
@@ -108,6 +109,17 @@ class LocalJob:
         )
         return KeptMoments(folder, self.phase, self.context.round)
 
+    def control(self) -> ControlFiles | None:
+        """Where the control variate is; None where the aggregation rule has none.
+
+        Raises:
+            TrainingError: There is one, but the site has no state folder.
+        """
+        if not self.context.control:
+            return None
+        folder = self._state("shall keep a control variate (federation.aggregation)")
+        return ControlFiles(folder, self.phase, self.context.round)
+
     def progress(self) -> RoundProgress | None:
         """Where the unfinished round is saved; None where it is not. Ask before the first step.
 
@@ -135,6 +147,8 @@ class LocalJob:
         moments = self.moments()
         source = moments.source() if moments else None
         state.update(source.read_bytes() if source else b"")
+        control = self.control()
+        state.update(digest(control.correction()).encode() if control else b"")
         return state.hexdigest()
 
     def _state(self, purpose: str) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from echofm_core.contract import Phase, Weights
 from echofm_core.models import weights
 from echofm_core.runtime.errors import CheckpointError
 from echofm_core.training.steps.optimizer import trainable
+from echofm_core.training.steps.round_files import RoundFiles
 
 #: AdamW's state of one parameter.
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
@@ -51,8 +51,7 @@ def give_moments(model: nn.Module, optimizer: torch.optim.Optimizer, kept: Weigh
 class KeptMoments:
     """Moments on the site's disk, one safetensors file a round; they never leave the site.
 
-    A round starts from the newest file of an *earlier* round, so that a round done again after a
-    crash starts as it did the first time; the file before the current one is kept for that.
+    The file that the current round starts from is kept beside its own.
 
     Args:
         folder: The site's state folder of this run.
@@ -61,14 +60,13 @@ class KeptMoments:
     """
 
     def __init__(self, folder: Path, phase: Phase, round_: int) -> None:
-        self.folder = folder / "optimizer"
-        self.phase = phase
+        self.files = RoundFiles(folder / "optimizer", phase)
         self.round = round_
 
     def source(self) -> Path | None:
         """The file that this round starts from, if there is one."""
-        earlier = [(number, path) for number, path in self._files() if number < self.round]
-        return max(earlier)[1] if earlier else None
+        earlier = self.files.before(self.round)
+        return self.files.path(earlier) if earlier else None
 
     def restore(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Give each trainable parameter the moments it had; new parameters start without.
@@ -89,13 +87,5 @@ class KeptMoments:
 
     def save(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Write this round's file whole, then forget all but it and the one before it."""
-        source = self.source()
-        current = self.folder / f"{self.phase}-{self.round:05d}.safetensors"
-        weights.save(moments_of(model, optimizer), current, {})
-        for _, path in list(self._files()):
-            if path not in (source, current):
-                path.unlink(missing_ok=True)
-
-    def _files(self) -> Iterator[tuple[int, Path]]:
-        for path in self.folder.glob(f"{self.phase}-*.safetensors"):
-            yield int(path.stem.rpartition("-")[2]), path
+        weights.save(moments_of(model, optimizer), self.files.path(self.round), {})
+        self.files.keep_only((self.round, self.files.before(self.round)))

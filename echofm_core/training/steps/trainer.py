@@ -13,6 +13,7 @@ from echofm_core.contract import Weights
 from echofm_core.runtime.errors import TrainingError
 from echofm_core.training.objectives.losses import Losses
 from echofm_core.training.steps.average import AveragedWeights
+from echofm_core.training.steps.control import ControlVariate
 from echofm_core.training.steps.job import LocalJob
 from echofm_core.training.steps.moments import give_moments, moments_of
 from echofm_core.training.steps.optimizer import build_optimizer, trainable
@@ -22,7 +23,7 @@ from echofm_core.training.steps.tally import Tally
 
 
 class Trainer:
-    """Optimizer, proximal pull, average and counts of one round; saved and taken up again whole.
+    """Optimizer, corrections, average and counts of one round; saved and taken up again whole.
 
     Where processes share the round, each has one; they take every step together, and the first
     writes.
@@ -45,6 +46,7 @@ class Trainer:
         if self.moments:
             self.moments.restore(job.model, self.optimizer)
         self.pull = ProximalPull(self.parameters.values(), job.context.proximal_mu)
+        self.control = ControlVariate(self.parameters, job.control())
         self.average = AveragedWeights(self.parameters, job.config.ema)
         self.tally = Tally()
         self.steps = 0
@@ -76,9 +78,11 @@ class Trainer:
             )
 
     def finish(self) -> None:
-        """Keep the moments if the plan says so, and leave the averaged weights in the model."""
-        if self.moments and self.ranks.first:
-            self.moments.save(self.job.model, self.optimizer)
+        """Keep moments and control variate if asked to; leave the averaged weights in the model."""
+        if self.ranks.first:
+            if self.moments:
+                self.moments.save(self.job.model, self.optimizer)
+            self.control.finish()
         self.average.put()
         if self.progress and self.ranks.first:
             self.progress.clear()
@@ -108,8 +112,11 @@ class Trainer:
                 parameter.copy_(torch.from_numpy(saved.arrays[f"weight/{name}"]))
             for name, mean in self.average.means.items():
                 mean.copy_(torch.from_numpy(saved.arrays[f"average/{name}"]))
+            for name, total in self.control.sums.items():
+                total.copy_(torch.from_numpy(saved.arrays[f"control/{name}"]))
         give_moments(self.job.model, self.optimizer, _below("moments/", saved.arrays))
         self.average.steps = numbers["averaged"]
+        self.control.steps = numbers.get("control", {})
         self.steps, self.skipped = numbers["steps"], numbers["skipped"]
         tally = Tally.from_json(numbers["tally"])
         self.tally = tally if self.ranks.first else tally.emptied()
@@ -121,8 +128,9 @@ class Trainer:
     def _arrays(self) -> Weights:
         weights = {f"weight/{name}": item.detach() for name, item in self.parameters.items()}
         means = {f"average/{name}": mean for name, mean in self.average.means.items()}
+        sums = {f"control/{name}": total for name, total in self.control.sums.items()}
         moments = moments_of(self.job.model, self.optimizer)
-        return {name: item.cpu().numpy() for name, item in (weights | means).items()} | {
+        return {name: item.cpu().numpy() for name, item in (weights | means | sums).items()} | {
             f"moments/{name}": array for name, array in moments.items()
         }
 
@@ -131,6 +139,7 @@ class Trainer:
             "steps": self.steps,
             "skipped": self.skipped,
             "averaged": self.average.steps,
+            "control": self.control.steps,
             "tally": tally.to_json(),
             "windows": windows.bit_generator.state,
             "generators": {
@@ -145,6 +154,7 @@ class Trainer:
         if not self.ranks.sum_gradients(parameters, _backward(parts, seen)):
             return False
         self.pull.add()
+        self.control.add()
         limit = self.job.config.clip_gradient or math.inf
         norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
         return math.isfinite(norm.item())
