@@ -14,7 +14,6 @@ from flwr.superlink.grid.http_grid import HttpGrid
 
 from benchmarks.server_memory import Link, models_held
 from echofm_core.contract import Action, Instruction, Update
-from echofm_core.plan.federation import Wire
 from echofm_core.plan.load import plan_from_mapping
 from server.http_objects import ObjectPull, push_objects
 from server.wire import read_reply, to_message, wired
@@ -81,7 +80,7 @@ def asked(there: int, folder: Path) -> tuple[SlowLink, ObjectPull, str]:
     grid.set_run(empty_run())
     grid._client = link  # type: ignore[assignment]
     instruction = Instruction(action=Action.PRETRAIN, round=1, plan="{}", plan_hash="x", run="r")
-    model = wired(dict(WEIGHTS), Wire.FP32)
+    model = wired(dict(WEIGHTS), ())
     (message_id,) = push_objects(grid, [to_message(instruction, model.record, 1, 60.0)])
     return link, ObjectPull(grid, folder), message_id
 
