@@ -2,55 +2,64 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields
+from inspect import Parameter, Signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
-if TYPE_CHECKING:
-    from echofm_core.plan.protocol import ProtocolConfig
+from echofm_core.plan.load import load_plan, plan_from_mapping
+from echofm_core.plan.protocol import ProtocolConfig, ProtocolName
+from echofm_core.runtime.errors import PlanError
 
 
-def export_split(
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options:
+    """What `echofm data export-split` is asked, an option a field."""
+
     manifest: Annotated[
         Path, typer.Argument(help="From `echofm data index`, or a run's manifests/all.parquet.")
-    ],
-    out: Annotated[Path, typer.Option(help="Folder to make.")],
+    ]
+    out: Annotated[Path, typer.Option(help="Folder to make.")]
     plan: Annotated[
         Path | None, typer.Option(help="Take \\[protocol] and seed from this plan.")
-    ] = None,
+    ] = None
     protocol: Annotated[
         str | None,
         typer.Option(help="institution (default), quality, vendor_model or dirichlet."),
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Default: 0.")] = None,
+    ] = None
+    seed: Annotated[int | None, typer.Option(help="Default: 0.")] = None
     dataset: Annotated[
         list[str] | None, typer.Option(help="Data set that takes part; may be repeated.")
-    ] = None,
+    ] = None
     view: Annotated[
         list[str] | None,
         typer.Option(help="View to export; may be repeated. Sites are drawn over all views."),
-    ] = None,
+    ] = None
     test_fraction: Annotated[
         float | None, typer.Option(help="Share of patients, where no split is official.")
-    ] = None,
-    validation_fraction: Annotated[float | None, typer.Option(help="Likewise.")] = None,
+    ] = None
+    validation_fraction: Annotated[float | None, typer.Option(help="Likewise.")] = None
     min_patients: Annotated[
         int | None, typer.Option(help="Smaller sites are an error, or merged into `other`.")
-    ] = None,
+    ] = None
     clients: Annotated[
         int | None, typer.Option(help="Number of synthetic sites; dirichlet alone.")
-    ] = None,
+    ] = None
     alpha: Annotated[
         float | None, typer.Option(help="Small is strong label skew; dirichlet alone.")
-    ] = None,
+    ] = None
     relative_to: Annotated[
         Path | None, typer.Option(help="Write paths relative to this folder; default: absolute.")
-    ] = None,
+    ] = None
     no_paths: Annotated[
         bool, typer.Option("--no-paths", help="Leave paths empty, and write no data lists.")
-    ] = False,
-) -> None:
+    ] = False
+
+
+def export_split(**values: Any) -> None:
     """Write the sites and splits of a protocol as files that other frameworks read.
 
     `split.csv` and `sites/SITE/{train,val,test}.csv` for pandas and PyTorch; the same through a
@@ -69,50 +78,66 @@ def export_split(
       skewed`
     * `echofm data export-split runs/ef/manifests/all.parquet --plan runs/ef/plan.toml --out split`
     """
-    from echofm_core.runtime.errors import PlanError
-
-    given = {
-        "name": protocol,
-        "datasets": dataset,
-        "views": view,
-        "test_fraction": test_fraction,
-        "validation_fraction": validation_fraction,
-        "min_patients": min_patients,
-        "clients": clients,
-        "alpha": alpha,
-    }
-    given = {key: value for key, value in given.items() if value is not None}
-    config, drawn = _protocol(plan, given, seed)
-    if no_paths and relative_to is not None:
+    options = Options(**values)
+    protocol, seed = _protocol(options)
+    if options.no_paths and options.relative_to is not None:
         raise PlanError("--no-paths leaves no path for --relative-to; give one of them.")
 
     from simulations.export_split import Paths, export_split
 
-    paths = Paths(written=not no_paths, below=relative_to)
-    exported = export_split(manifest, config, drawn, out, paths)
-    _show(exported.summary, out, new=exported.new)
+    paths = Paths(written=not options.no_paths, below=options.relative_to)
+    exported = export_split(options.manifest, protocol, seed, options.out, paths)
+    _show(exported.summary, options.out, new=exported.new)
 
 
-def _protocol(
-    plan: Path | None, given: dict[str, Any], seed: int | None
-) -> tuple[ProtocolConfig, int]:
+def _take_options(command: Callable[..., None], options: type) -> None:
+    """Let typer read a command's options from a dataclass."""
+    hints = get_type_hints(options, include_extras=True)
+    defaults = {field.name: field.default for field in fields(options)}
+    parameters = [
+        Parameter(
+            name,
+            Parameter.KEYWORD_ONLY,
+            default=Parameter.empty if defaults[name] is MISSING else defaults[name],
+            annotation=hint,
+        )
+        for name, hint in hints.items()
+    ]
+    command.__annotations__ = hints
+    command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+
+
+_take_options(export_split, Options)
+
+#: Keys of a plan's [protocol] -> the options that set them.
+_KEYS = {
+    "name": "protocol",
+    "datasets": "dataset",
+    "views": "view",
+    **{
+        name: name
+        for name in ("test_fraction", "validation_fraction", "min_patients", "clients", "alpha")
+    },
+}
+
+
+def _protocol(options: Options) -> tuple[ProtocolConfig, int]:
     """Protocol and seed by a plan or by options.
 
     Raises:
         PlanError: Both, or a value out of its range, or an option that the protocol has no use for.
     """
-    from echofm_core.plan.load import load_plan, plan_from_mapping
-    from echofm_core.plan.protocol import ProtocolName
-    from echofm_core.runtime.errors import PlanError
-
-    options = [*given, *([] if seed is None else ["seed"])]
-    if plan is not None and options:
-        named = ", ".join(f"`{name}`" for name in options)
+    values = {key: getattr(options, option) for key, option in _KEYS.items()}
+    given = {key: value for key, value in values.items() if value is not None}
+    asked = [*given, *([] if options.seed is None else ["seed"])]
+    if options.plan is not None and asked:
+        named = ", ".join(f"`{name}`" for name in asked)
         raise PlanError(f"--plan and the options for {named} both say how to split; give one.")
-    if plan is not None:
-        loaded = load_plan(plan)
+    if options.plan is not None:
+        loaded = load_plan(options.plan)
     else:
-        loaded = plan_from_mapping({"protocol": given, "seed": seed or 0}, "made of the options")
+        table = {"protocol": given, "seed": options.seed or 0}
+        loaded = plan_from_mapping(table, "made of the options")
     name = loaded.protocol.name
     if name is not ProtocolName.DIRICHLET and (idle := {"clients", "alpha"} & set(given)):
         raise PlanError(

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from pydantic import ValidationError
+
+from echofm_core.data.config import DataConfig
+from echofm_core.plan.load import load_plan
+from echofm_core.plan.preflight import check_places
+from echofm_core.runtime.errors import NothingUsableError, PlanError
+from echofm_core.runtime.files import write_whole, writing
+from echofm_core.runtime.text import many
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from echofm_core.data.config import DataConfig
     from echofm_core.data.findings import Findings
 
 _HELP = """Read data sets as downloaded, and decode them once.
@@ -73,9 +81,6 @@ def index(
     from echofm_core.data.manifest import save_manifest
     from echofm_core.data.patients import read_secret
     from echofm_core.data.readers.registry import read_roots
-    from echofm_core.runtime.errors import NothingUsableError
-    from echofm_core.runtime.files import writing
-    from echofm_core.runtime.text import many
 
     key = None if secret is None else read_secret(secret)
     manifest, found = read_roots(roots, config, key)
@@ -123,16 +128,12 @@ def doctor(
     * `echofm data doctor export/cine.dcm`
     * `echofm data doctor ~/mimic-iv-echo --decode 200`
     """
-    import os
-
     config = _asked_for(plan)  # before anything that takes long to import
 
     from echofm_core.data.doctor.examine import Round, examine
     from echofm_core.data.doctor.page import write_page
     from echofm_core.data.doctor.summary import print_summary, summary
-    from echofm_core.plan.preflight import check_places
     from echofm_core.runtime.console import console
-    from echofm_core.runtime.files import writing
 
     how = Round(decode=decode, workers=workers or os.cpu_count() or 1, data=config)
     check_places(places)  # and no report folder for a mistyped place
@@ -202,9 +203,6 @@ def store(
     from echofm_core.data.store.install import make_room
     from echofm_core.data.store.space import check_disk
     from echofm_core.runtime.console import progress
-    from echofm_core.runtime.errors import NothingUsableError
-    from echofm_core.runtime.files import writing
-    from echofm_core.runtime.text import many
 
     found, clips = Findings(), load_manifest(manifest)
     builds = {out / str(dataset): rows for dataset, rows in clips.groupby("dataset", observed=True)}
@@ -234,9 +232,6 @@ def _asked_for(plan: Path | None) -> DataConfig:
     Raises:
         PlanError: The plan is missing or not valid.
     """
-    from echofm_core.data.config import DataConfig
-    from echofm_core.plan.load import load_plan
-
     return DataConfig() if plan is None else load_plan(plan).data
 
 
@@ -246,11 +241,6 @@ def _data_config(size: int | None, plan: Path | None) -> DataConfig:
     Raises:
         PlanError: Both, or the size is not one that a plan may ask for.
     """
-    from pydantic import ValidationError
-
-    from echofm_core.data.config import DataConfig
-    from echofm_core.runtime.errors import PlanError
-
     if size is None:
         return _asked_for(plan)
     if plan is not None:
@@ -275,7 +265,6 @@ def _print_findings(found: Findings, out: Path | None) -> None:
     """Findings by data set and kind, with a reason of each kind; each of them in ``out``."""
     from echofm_core.data.doctor.tables import reasons
     from echofm_core.data.findings import findings_csv
-    from echofm_core.runtime.files import write_whole, writing
 
     table = found.table()
     if out is not None:
@@ -295,7 +284,6 @@ def _print_findings(found: Findings, out: Path | None) -> None:
 def _write_places(found: Findings, manifest: Path) -> None:
     """The local list of files that findings call by a hash, beside the manifest."""
     from echofm_core.data.findings import places_csv
-    from echofm_core.runtime.files import write_whole, writing
 
     if local := places_csv(found.table(), found.places):
         file = manifest.with_name(f"{manifest.stem}.files-stay-here.csv")
