@@ -130,9 +130,10 @@ def doctor(
     """
     config = _asked_for(plan)  # before anything that takes long to import
 
+    from echofm_core.data.doctor.count import summary
     from echofm_core.data.doctor.examine import Round, examine
     from echofm_core.data.doctor.page import write_page
-    from echofm_core.data.doctor.summary import print_summary, summary
+    from echofm_core.data.doctor.terminal import print_summary
     from echofm_core.runtime.console import console
 
     how = Round(decode=decode, workers=workers or os.cpu_count() or 1, data=config)

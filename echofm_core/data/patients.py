@@ -18,7 +18,7 @@ import pandas as pd
 
 from echofm_core.runtime.errors import DataRootError
 
-#: Data set -> the archive whose patients it holds, under the same numbers. Taken for two people,
+#: Data set -> the archive whose patients it holds, under the same numbers. Taken for two patients,
 #: one of them would train and the other test.
 ARCHIVES = {"mimic_lvvol_a4c": "mimic_iv_echo"}
 _CAMUS = re.compile(r"((training|testing)_)?patient\d{1,4}(_[24]CH\w*)?")

@@ -116,7 +116,7 @@ def find_record(
 
 
 def count_trained_on(manifest: pd.DataFrame, folder: Path, record: Record) -> int:
-    """How many people of a manifest a record names.
+    """How many patients of a manifest a record names.
 
     Raises:
         DataRootError: A key of the record cannot be read.

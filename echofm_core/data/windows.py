@@ -110,7 +110,7 @@ class ClipWindows:
         return [self.cut(index, pick) for pick in self._timelines[index].cover(self._test_windows)]
 
     def mirrored(self, index: int) -> bool:
-        """Is the clip shorter than a window, and so played forth and back?"""
+        """Is the clip shorter than a window, and so mirrored in time?"""
         return self._timelines[index].mirrored
 
     def cut(self, index: int, pick: Pick) -> Window:

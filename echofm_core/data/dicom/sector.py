@@ -119,7 +119,7 @@ def crop(frames: NDArray[np.uint8], sector: Mask) -> tuple[NDArray[np.uint8], Ma
 
 
 def _thinned(height: int, width: int) -> tuple[int, slice, slice]:
-    """Every how manieth row and column are looked at, and which; at least one of each."""
+    """The step between rows and columns that are looked at, and which; at least one of each."""
     step = max(1, round(max(height, width) / SIDE))
     rows, columns = (slice(min(step // 2, side - 1), None, step) for side in (height, width))
     return step, rows, columns

@@ -9,7 +9,8 @@ from itertools import combinations, pairwise
 import numpy as np
 import pandas as pd
 
-from echofm_core.data.doctor.numbers import Count, Kind, Part, Shared, Spread
+from echofm_core.data.doctor.examine import Diagnosis
+from echofm_core.data.doctor.numbers import Count, Kind, Part, Shared, Spread, Summary
 from echofm_core.data.findings import Severity
 from echofm_core.data.manifest import Split
 from echofm_core.tasks import AS_GRADES, VIEWS
@@ -67,6 +68,25 @@ def quantities(manifest: pd.DataFrame, decoded: pd.DataFrame) -> pd.DataFrame:
     lasting = table["frames"] / table["fps"].where(table["fps"] > 0)
     table["seconds"] = table["seconds"].fillna(lasting)
     return table.assign(decoded=manifest["clip_id"].isin(decoded.index).to_numpy(dtype=bool))
+
+
+def summary(diagnosis: Diagnosis) -> Summary:
+    """Count everything, once."""
+    manifest, findings = diagnosis.manifest, diagnosis.findings
+    values = quantities(manifest, diagnosis.decoded)
+    names = {str(name) for table in (manifest, findings) for name in table["dataset"]}
+    parts = []
+    for name in sorted(names):
+        here = (manifest["dataset"] == name).to_numpy(dtype=bool)
+        found = findings[findings["dataset"] == name]
+        public = name in diagnosis.public
+        parts.append(part(name, manifest[here], values[here], found, public=public))
+    return Summary(
+        synthetic=diagnosis.synthetic,
+        parts=tuple(parts),
+        kinds=kinds(findings),
+        shared=shared(manifest),
+    )
 
 
 def part(

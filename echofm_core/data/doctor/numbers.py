@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from echofm_core.data.findings import Severity
 from echofm_core.runtime.text import many
 
+SYNTHETIC = "SYNTHETIC: phantoms are among these data; nothing here is about patients."
+
 
 @dataclass(frozen=True, slots=True)
 class Count:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,9 @@ import pandas as pd
 from echofm_core.data.doctor import tables
 from echofm_core.data.doctor.charts import histograms
 from echofm_core.data.doctor.contact_sheet import draw
-from echofm_core.data.doctor.count import quantities
+from echofm_core.data.doctor.count import quantities, summary
 from echofm_core.data.doctor.examine import Diagnosis
-from echofm_core.data.doctor.numbers import Kind, Part, Summary
-from echofm_core.data.doctor.summary import SYNTHETIC, summary, to_json
+from echofm_core.data.doctor.numbers import SYNTHETIC, Kind, Part, Summary
 from echofm_core.data.findings import Severity, findings_csv, places_csv
 from echofm_core.pages.choice import deal
 from echofm_core.pages.grid import printable
@@ -107,6 +107,22 @@ def page_context(diagnosis: Diagnosis, numbers: Summary, picture: bytes) -> dict
         "charts": histograms(values, synthetic=diagnosis.synthetic),
         "contact_sheet": png_uri(picture),
     }
+
+
+def to_json(summary: Summary, findings: pd.DataFrame) -> str:
+    """The summary and every finding; missing numbers are null, keys in a fixed order."""
+    record = {
+        "synthetic": summary.synthetic,
+        "verdict": summary.verdict,
+        "clips": summary.clips,
+        "decoded": summary.decoded,
+        **{severity.value: summary.found(severity) for severity in Severity},
+        "datasets": [asdict(part) for part in summary.parts],
+        "shared_patients": [asdict(shared) for shared in summary.shared],
+        "kinds": [asdict(kind) for kind in summary.kinds],
+        "findings": findings.astype(object).where(findings.notna(), None).to_dict("records"),
+    }
+    return json.dumps(record, indent=2, allow_nan=False) + "\n"
 
 
 def listings(findings: pd.DataFrame, severity: Severity) -> list[Listing]:

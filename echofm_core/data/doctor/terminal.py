@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from rich.console import Console
+
 from echofm_core.data.doctor import tables
 from echofm_core.data.doctor.count import VOCABULARY
-from echofm_core.data.doctor.numbers import Part, Spread, Summary
+from echofm_core.data.doctor.numbers import SYNTHETIC, Part, Spread, Summary
 from echofm_core.data.doctor.tables import GROUPS, UNKNOWN, is_known, text_grid, top, written
 from echofm_core.data.findings import Severity
 from echofm_core.pages.grid import Grid, printable
+from echofm_core.pages.terminal import terminal_table
 
 #: Longest file name, in characters; the files that are written hold it all.
 WIDEST = 44
@@ -23,6 +26,22 @@ class Titled:
     title: str
     grid: Grid
     note: str = ""
+
+
+def print_summary(summary: Summary, console: Console) -> None:
+    """Print the verdict and the tables, which fit a terminal of 100 columns; narrower, they fold.
+
+    What a file name holds is printed as text: neither markup nor control characters act.
+    """
+    if summary.synthetic:
+        console.print(SYNTHETIC, style="bold yellow")
+    console.print(summary.verdict, style="bold", markup=False)
+    console.print(summary.looked_at, markup=False)
+    for titled in terminal_tables(summary):
+        console.print(f"\n{titled.title}", style="bold", markup=False)
+        console.print(terminal_table(titled.grid, console.width), soft_wrap=False)
+        if titled.note:
+            console.print(titled.note, style="dim", markup=False)
 
 
 def terminal_tables(summary: Summary) -> Iterator[Titled]:

@@ -53,7 +53,7 @@ class Timeline:
 
     @property
     def mirrored(self) -> bool:
-        """Does the clip hold less than a window, so that it is played forth and back?"""
+        """Does the clip hold less than a window, so that it is mirrored in time?"""
         return not self.whole and round(self.span) > self.length - 1
 
     def draw(self, rng: np.random.Generator) -> Pick:
@@ -126,7 +126,7 @@ def _nearest_of(times: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDAr
 
 
 def _reflect(steps: NDArray[np.int64], length: int) -> NDArray[np.int64]:
-    """Fold steps into 0 .. length-1, forth and back, the turning frames not repeated."""
+    """Mirror steps into 0 .. length-1; the turning frames are not repeated."""
     if length == 1:
         return np.zeros_like(steps)
     period = 2 * (length - 1)

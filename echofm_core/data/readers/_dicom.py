@@ -40,7 +40,7 @@ class Look(NamedTuple):
 def look(relative: str, root: Path) -> Look | Refusal:
     """Open one file for its header; for :func:`~echofm_core.data.readers._parallel.over_files`.
 
-    Of a cine, a few frames are looked at too.
+    Of a cine, a few frames are looked at too. Nothing is raised: a refusal is returned.
     """
     path = file_at(root, relative)
     if isinstance(path, Refusal):

@@ -15,7 +15,7 @@ from echofm_core.tasks import TASKS, Task
 
 #: Numbers from here on, and their inverses, do not fit a column of 32 bits.
 LARGEST = 1e30
-#: Kind of the finding on an EF that nobody said to be in percent.
+#: Kind of the finding on an EF of which nothing says that it is in percent.
 LIKE_A_FRACTION = "looks_like_fraction"
 #: Unit -> how it is written behind a number.
 SPELT = {"%": ("%",), "ml": ("ml", "cc", "cm3", "cm^3")}
@@ -81,7 +81,7 @@ def label(
         text: A number, with a decimal point or comma, with its unit or without.
         task: Whose label it is.
         dataset, item, findings: Where what is wrong goes.
-        in_unit: Somebody said that the numbers are in the task's unit; otherwise an EF from 0 to 1
+        in_unit: The numbers are known to be in the task's unit; otherwise an EF from 0 to 1
             without a percent sign may be a fraction, and is not used.
     """
     spec = TASKS[task]
@@ -200,7 +200,7 @@ def settle(
 
 
 def disagreement(columns: Sequence[str]) -> str:
-    """What is said where rows about one file differ in columns."""
+    """Reason of a finding on rows about one file that differ in columns."""
     names = ", ".join(f"`{name}`" for name in columns)
     return f"Rows about one file disagree in {names}; the clip is used without."
 

@@ -23,7 +23,7 @@ MOST_CELLS, PER_ROW = 2**23, 8
 #: What stands between cells, the usual one first, and how it is called.
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 #: What a spreadsheet writes into the first line to say which one it is.
-_SAID = re.compile(r"\A\s*\"?sep=([,;\t|])\"?\r?\n", re.IGNORECASE)
+_STATED = re.compile(r"\A\s*\"?sep=([,;\t|])\"?\r?\n", re.IGNORECASE)
 #: First bytes of a text's encoding, and of what is no text.
 _MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
@@ -127,7 +127,11 @@ def parse_table(
     encoding: str = "UTF-8",
     maybe: Sequence[str] = (),
 ) -> Table:
-    """See :func:`read_table`."""
+    """A table from its text; see :func:`read_table`.
+
+    Raises:
+        DataRootError: It is no table, has too many rows, or lacks a column or has it twice.
+    """
     # A NUL byte, or a field without end, is damage that csv would stop at.
     text = text.replace("\0", "")
     separator, text = _separator(name, text, columns)
@@ -155,8 +159,8 @@ def _separator(name: str, text: str, columns: Sequence[str]) -> tuple[str, str]:
     The first one by which the header has every column; of those by which it lacks some, the one
     that gives most cells.
     """
-    if said := _SAID.match(text):
-        return said[1], text[said.end() :]
+    if stated := _STATED.match(text):
+        return stated[1], text[stated.end() :]
     headers = {
         separator: _header(next(iter(_lines(name, text, separator, 1)), []), columns)
         for separator in SEPARATORS

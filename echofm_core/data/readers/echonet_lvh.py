@@ -15,12 +15,7 @@ import pandas as pd
 
 from echofm_core.data.findings import Findings, Severity
 from echofm_core.data.manifest import Split, manifest_from_rows
-from echofm_core.data.readers._source import (
-    count,
-    frame_rate,
-    safe_name,
-    usable_file,
-)
+from echofm_core.data.readers._source import count, frame_rate, safe_name, usable_file
 from echofm_core.data.readers._splits import most_held_out
 from echofm_core.data.readers._tables import all_train_without, read_table
 

@@ -35,9 +35,8 @@ from echofm_core.data.findings import Findings, Severity
 from echofm_core.data.formats.stills import is_readable
 from echofm_core.data.manifest import Split, manifest_from_rows
 from echofm_core.data.readers._parallel import over_files
-from echofm_core.data.readers._source import (
-    inside,
-)
+from echofm_core.data.readers._source import inside
+from echofm_core.data.readers._splits import HELD_OUT
 from echofm_core.data.readers._tables import Table, read_table
 from echofm_core.runtime.errors import DataRootError
 from echofm_core.runtime.text import many
@@ -54,9 +53,8 @@ SPLIT_COLUMNS = (
     "view_classifier_split",
     "diagnosis_classifier_split",
 )
-#: Split names of the source, by how much is held out.
+#: Split names of the source.
 SPLITS = {"train": Split.TRAIN, "val": Split.VALIDATION, "test": Split.TEST}
-_HELD_OUT = tuple(SPLITS.values())
 _IMAGE = re.compile(r"(?P<patient>\d+)s(?P<study>\d+)_(?P<image>\d+)\.(?i:png)")
 
 
@@ -233,14 +231,14 @@ class Tmed2Reader:
             splits[study.patient] |= study.splits
         for patient, found in splits.items():
             if len(found) > 1:
-                most = max(found, key=_HELD_OUT.index)
+                most = max(found, key=HELD_OUT.index)
                 reason = f"The patient is in more than one split; taken as {most.value}."
                 findings.add(
                     self.dataset, "patient_in_two_splits", patient, reason, Severity.REPAIRED
                 )
         for study in studies.values():
             if found := splits[study.patient]:
-                study.splits = {max(found, key=_HELD_OUT.index)}
+                study.splits = {max(found, key=HELD_OUT.index)}
 
     def _rows(self, name: str, study: _Study, findings: Findings) -> Iterator[dict[str, object]]:
         if not study.images:

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from echofm_core.data.decode import decode_clip
+from echofm_core.data.doctor.count import summary
 from echofm_core.data.doctor.examine import Diagnosis
-from echofm_core.data.doctor.page import LISTED, findings_csv, listings, write_page
-from echofm_core.data.doctor.summary import summary, to_json
+from echofm_core.data.doctor.page import LISTED, findings_csv, listings, to_json, write_page
 from echofm_core.data.findings import Severity
 from echofm_core.data.readers.registry import read_roots
 from echofm_core.data.resize import letterbox

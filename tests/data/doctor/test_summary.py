@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from echofm_core.data.doctor.count import count, quantities, spread
+from echofm_core.data.doctor.count import count, quantities, spread, summary
 from echofm_core.data.doctor.numbers import Count, Shared, Spread
-from echofm_core.data.doctor.summary import print_summary, summary, to_json
+from echofm_core.data.doctor.page import to_json
 from echofm_core.data.doctor.tables import top
+from echofm_core.data.doctor.terminal import print_summary
 from tests.data.doctor.made import COLOUR, FINDINGS, MANIFEST, SCRIPT, clip, made, nothing
 
 CAMUS, LOST, NORTH = range(3)
