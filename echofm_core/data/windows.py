@@ -97,10 +97,6 @@ class ClipWindows:
     def __len__(self) -> int:
         return len(self._clips)
 
-    def train_window(self, index: int, rng: np.random.Generator) -> Window:
-        """A window with a random start."""
-        return self.cut(index, self.draw(index, rng))
-
     def draw(self, index: int, rng: np.random.Generator) -> Pick:
         """Frames of a window with a random start; nothing is read."""
         return self._timelines[index].draw(rng)

@@ -58,9 +58,9 @@ def test_training_windows_repeat_with_their_generator(
     served: tuple[ClipStore, pd.DataFrame],
 ) -> None:
     clips = ClipWindows(*served, CONFIG)
-    first = clips.train_window(0, np.random.default_rng(5))
-    again = clips.train_window(0, np.random.default_rng(5))
-    other = clips.train_window(0, np.random.default_rng(6))
+    first = clips.cut(0, clips.draw(0, np.random.default_rng(5)))
+    again = clips.cut(0, clips.draw(0, np.random.default_rng(5)))
+    other = clips.cut(0, clips.draw(0, np.random.default_rng(6)))
     np.testing.assert_array_equal(first.frames, again.frames)
     assert not np.array_equal(first.frames, other.frames)
 

@@ -38,7 +38,7 @@ class Look(NamedTuple):
 
 
 def look(relative: str, root: Path) -> Look | Refusal:
-    """Open one file for its header; for :func:`~echofm_core.data.readers._parallel.over_files`.
+    """Open one file for its header; for :func:`~echofm_core.data.readers._files.over_files`.
 
     Of a cine, a few frames are looked at too. Nothing is raised: a refusal is returned.
     """

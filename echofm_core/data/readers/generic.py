@@ -25,7 +25,7 @@ from echofm_core.data.formats.video_probe import Probe, probe_video
 from echofm_core.data.manifest import Split, manifest_from_rows
 from echofm_core.data.patients import new_secret, pseudonym, read_secret
 from echofm_core.data.readers._dicom import DIED, Look, cine_columns, look
-from echofm_core.data.readers._parallel import files_below, over_files
+from echofm_core.data.readers._files import files_below, over_files
 from echofm_core.data.readers._source import (
     Refusal,
     file_at,

@@ -24,8 +24,8 @@ from echofm_core.data.file_kinds import Kind
 from echofm_core.data.findings import Findings, Severity
 from echofm_core.data.manifest import manifest_from_rows
 from echofm_core.data.readers._dicom import DIED, Look, cine_columns, look
+from echofm_core.data.readers._files import files_below, over_files
 from echofm_core.data.readers._mimic_measurements import study_labels
-from echofm_core.data.readers._parallel import files_below, over_files
 from echofm_core.data.readers._source import Refusal, safe_name
 from echofm_core.data.readers._stream import stream_columns
 from echofm_core.runtime.errors import DataRootError

@@ -17,7 +17,7 @@ import pandas as pd
 from echofm_core.data.findings import Findings, Severity
 from echofm_core.data.manifest import manifest_from_rows
 from echofm_core.data.readers._dicom import DIED, Look, cine_columns, look
-from echofm_core.data.readers._parallel import over_files
+from echofm_core.data.readers._files import over_files
 from echofm_core.data.readers._source import (
     Refusal,
     disagreement,

@@ -34,7 +34,7 @@ from echofm_core.data.config import Development, Tmed2Config, Tmed2Form
 from echofm_core.data.findings import Findings, Severity
 from echofm_core.data.formats.stills import is_readable
 from echofm_core.data.manifest import Split, manifest_from_rows
-from echofm_core.data.readers._parallel import over_files
+from echofm_core.data.readers._files import over_files
 from echofm_core.data.readers._source import inside
 from echofm_core.data.readers._splits import HELD_OUT
 from echofm_core.data.readers._tables import Table, read_table

@@ -11,7 +11,7 @@ import pytest
 
 from echofm_core.data.findings import Findings, Severity
 from echofm_core.data.patients import pseudonym, write_secret
-from echofm_core.data.readers import _parallel, generic
+from echofm_core.data.readers import _files, generic
 from echofm_core.data.readers._source import Refusal
 from echofm_core.data.readers.generic import GenericReader, _see, _Seen, read_loose
 from echofm_core.runtime.errors import DataRootError
@@ -144,7 +144,7 @@ def see_or_die(relative: str, root: Path, identify: bool) -> _Seen | Refusal:
 def test_a_file_that_kills_its_process_is_quarantined_and_counted(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_parallel, "MANY", 2)
+    monkeypatch.setattr(_files, "MANY", 2)
     monkeypatch.setattr(generic, "_see", see_or_die)
     manifest, findings = read(root, "", 'dataset = "north"\nsecret = "site.secret"\n')
     assert {Path(path).name for path in manifest["path"]} == {"a.avi", "b.avi"}

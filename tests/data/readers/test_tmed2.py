@@ -9,7 +9,7 @@ import pytest
 
 from echofm_core.data.config import DataConfig, Development, Tmed2Config, Tmed2Form
 from echofm_core.data.findings import Findings
-from echofm_core.data.readers._parallel import MANY
+from echofm_core.data.readers._files import MANY
 from echofm_core.data.readers.registry import read_roots
 from echofm_core.data.readers.tmed2 import Tmed2Reader
 from echofm_core.data.store.build import build_store
@@ -176,7 +176,7 @@ def test_an_image_is_played_as_equal_frames(root: Path, tmp_path: Path) -> None:
     windows = ClipWindows(store, manifest, config)
     assert len(windows) == 6
     for index in range(6):
-        drawn = windows.train_window(index, np.random.default_rng(0))
+        drawn = windows.cut(index, windows.draw(index, np.random.default_rng(0)))
         for window in (drawn, *windows.test_windows(index)):
             assert window.frames.shape == (4, 32, 32) and window.frames.any()
             assert (window.frames == window.frames[0]).all() and not window.times.any()

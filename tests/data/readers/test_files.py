@@ -11,7 +11,7 @@ import pytest
 
 from echofm_core.data.file_kinds import Kind
 from echofm_core.data.readers._dicom import DIED, Look, look
-from echofm_core.data.readers._parallel import CHUNK, MANY, files_below, over_files
+from echofm_core.data.readers._files import CHUNK, MANY, files_below, over_files
 from echofm_core.data.readers._source import Refusal
 from echofm_core.runtime.errors import DataRootError
 from tests.data.files import speckle, write_jpeg_cine
