@@ -6,8 +6,7 @@ field's name is its key (``plan_hash``: ``plan-hash``) and its annotation says h
 that a new field of a record needs no line here; :data:`SCHEMA_VERSION` goes first. What can still
 go wrong: a record from the other side is well formed and a lie; admission judges that.
 
-Nothing here imports Flower. Its record classes are passed in: the module ``flwr.app`` is a
-:class:`RecordTypes`.
+Flower's record classes are passed in (``flwr.app``); nothing here imports it.
 """
 
 from __future__ import annotations
@@ -72,7 +71,7 @@ class _Form(Enum):
     WHOLE = "a whole number"
     COUNTS = "whole numbers by name, as two lists: a config holds no mapping"
     SETTINGS = "numbers by name, as two lists"
-    METRICS = "numbers by name, in a record of their own"
+    METRICS = "numbers by name, in their record"
     SCORES = "four such numbers each"
     ARRAYS = "arrays by name, in a record of their own"
 

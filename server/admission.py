@@ -148,7 +148,7 @@ def check_numbers(numbers: Mapping[str, float], wanted: Collection[str]) -> None
             raise RefusedUpdateError(f"number {name} is {numbers[name]}.")
 
 
-def check_values(weights: Weights, told: int) -> None:
+def check_values(weights: Weights, written: int) -> None:
     """The numbers are those that the site wrote, and finite; both in one pass over memory.
 
     Raises:
@@ -159,9 +159,9 @@ def check_values(weights: Weights, told: int) -> None:
         part, part_finite = _scan(weights[name])
         total += position * part
         finite = finite and part_finite
-    if total % 2**63 != told:
+    if total % 2**63 != written:
         raise RefusedUpdateError(
-            f"checksum is {total % 2**63}, the site wrote {told}: the update was damaged."
+            f"checksum is {total % 2**63}, the site wrote {written}: the update was damaged."
         )
     if not finite:
         raise RefusedUpdateError("the update holds values that are not finite.")

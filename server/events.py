@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from echofm_core.privacy.config import NO_LOSS
 from echofm_core.runtime.text import many
+from server.journal import Entry
 
 
 class EventKind(StrEnum):
@@ -105,3 +106,40 @@ OnEvent = Callable[[Event], None]
 
 def ignore(event: Event) -> None:
     """An :data:`OnEvent` that shows nothing."""
+
+
+def round_event(
+    entry: Entry, rounds: int, *, replayed: bool = False, validation: float = math.nan
+) -> Event:
+    """A journal entry as something to show.
+
+    Args:
+        entry: Of the round.
+        rounds: How many the phase has.
+        replayed: It was read, and not trained now.
+        validation: Mean loss of the weights that the round began with, on validation patients.
+    """
+    clips = {site: max(part.counts.values()) for site, part in entry.sites.items()}
+    losses = [
+        (clips[site], part.metrics["loss"])
+        for site, part in entry.sites.items()
+        if "loss" in part.metrics
+    ]
+    total = sum(count for count, _ in losses)
+    return Event(
+        kind=EventKind.ROUND,
+        phase=entry.phase.value,
+        round=entry.round,
+        rounds=rounds,
+        sites=tuple(entry.sites),
+        refused=entry.refused,
+        digest=entry.digest,
+        loss=sum(count * loss for count, loss in losses) / total if total else math.nan,
+        private=any(
+            "epsilon" in part.metrics and "loss" not in part.metrics
+            for part in entry.sites.values()
+        ),
+        validation=validation,
+        seconds=entry.seconds,
+        replayed=replayed,
+    )

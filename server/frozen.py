@@ -34,7 +34,7 @@ class FrozenPart:
         """What a site has to be sent now."""
         return None if site in self.holders else self.record
 
-    def heard(self, site: str, *, counted: bool) -> None:
+    def record_reply(self, site: str, *, counted: bool) -> None:
         """Take note of whether a site's reply counted."""
         if counted:
             self.holders.add(site)

@@ -32,7 +32,7 @@ from echofm_core.runtime.text import many
 from server.admission import Expected, admit, check_identity
 from server.aggregation import build_algorithm
 from server.aggregation._api import Algorithm, Fold
-from server.events import Event, EventKind, OnEvent, ignore
+from server.events import Event, EventKind, OnEvent, ignore, round_event
 from server.frozen import FrozenPart, split_frozen
 from server.journal import Entry, SiteEntry
 from server.replies import Replies, open_replies
@@ -195,7 +195,7 @@ def _run_round(
     for site, reply in replies.collect(messages, deadline):
         if reply is None:
             state.refused[site] = f"no reply within {config.deadline_seconds:g} s."
-            frozen.heard(site, counted=False)
+            frozen.record_reply(site, counted=False)
             continue
         try:
             expected = _expected(site, model.sent, spec, number)
@@ -206,7 +206,7 @@ def _run_round(
                 state.validation[site] = loss
         except RefusedUpdateError as error:
             state.refused[site] = sentence(error)
-        frozen.heard(site, counted=site in state.sites)
+        frozen.record_reply(site, counted=site in state.sites)
         # The bytes of this reply are not needed while the next one is made.
         del reply
     _check_quorum(state, spec, number)
@@ -332,41 +332,4 @@ def validation_event(spec: PhaseRun, number: int, losses: Mapping[str, float]) -
         rounds=spec.rounds,
         sites=tuple(losses),
         validation=mean(losses),
-    )
-
-
-def round_event(
-    entry: Entry, rounds: int, *, replayed: bool = False, validation: float = math.nan
-) -> Event:
-    """A journal entry as something to show.
-
-    Args:
-        entry: Of the round.
-        rounds: How many the phase has.
-        replayed: It was read, and not trained now.
-        validation: Mean loss of the weights that the round began with, on validation patients.
-    """
-    clips = {site: max(part.counts.values()) for site, part in entry.sites.items()}
-    losses = [
-        (clips[site], part.metrics["loss"])
-        for site, part in entry.sites.items()
-        if "loss" in part.metrics
-    ]
-    total = sum(count for count, _ in losses)
-    return Event(
-        kind=EventKind.ROUND,
-        phase=entry.phase.value,
-        round=entry.round,
-        rounds=rounds,
-        sites=tuple(entry.sites),
-        refused=entry.refused,
-        digest=entry.digest,
-        loss=sum(count * loss for count, loss in losses) / total if total else math.nan,
-        private=any(
-            "epsilon" in part.metrics and "loss" not in part.metrics
-            for part in entry.sites.values()
-        ),
-        validation=validation,
-        seconds=entry.seconds,
-        replayed=replayed,
     )

@@ -116,7 +116,7 @@ class PulledReplies:
     def __init__(self, grid: Grid, folder: Path) -> None:
         self._grid = grid
         self._look = _looker(grid, folder)
-        self._turnstile = Turnstile(COURTESY)
+        self._gate = DownloadGate(COURTESY)
         self._changed = threading.Condition()
         self._pulling: set[str] = set()
         self._arrived: dict[str, Message | Exception] = {}
@@ -167,7 +167,7 @@ class PulledReplies:
         reply: Message | Exception | None = None
         while reply is None and not self._closed:
             try:
-                with self._turnstile.enter():
+                with self._gate.enter():
                     reply = self._look(message_id)
                 if reply is None:
                     time.sleep(POLL)
@@ -180,7 +180,7 @@ class PulledReplies:
             self._changed.notify_all()
 
 
-class Turnstile:
+class DownloadGate:
     """Lets one download through at a time, so that memory does not grow with the sites.
 
     Whoever is inside for longer than ``patience`` seconds (a slow uploader) no longer counts.

@@ -36,9 +36,9 @@ from echofm_core.runtime.text import many
 from echofm_core.tracking._api import TrackedRound
 from echofm_core.tracking.listener import Tracking, require_trackers
 from server.ending import Ending, FederationResult, finish
-from server.events import Event, EventKind, OnEvent, ignore
+from server.events import Event, EventKind, OnEvent, ignore, round_event
 from server.journal import Entry, Journal
-from server.phase import Participant, PhaseRun, algorithm_of, round_event, train_phase
+from server.phase import Participant, PhaseRun, algorithm_of, train_phase
 from server.sites import Site, gather_sites, participants_of
 from server.tracked import tracked
 from server.unlearned import unlearned_tasks, unseen_clips

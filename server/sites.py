@@ -45,7 +45,7 @@ class Site:
 
 
 @dataclass(slots=True)
-class _Roll:
+class _Found:
     """Sites found so far, and why some nodes are none."""
 
     sites: dict[str, Site] = field(default_factory=dict)
@@ -83,41 +83,41 @@ def gather_sites(
     Raises:
         FederationError: Sites are missing after that time, or two call themselves the same.
     """
-    roll, started, told = _Roll(), time.monotonic(), 0.0
+    found, started, told = _Found(), time.monotonic(), 0.0
     least = plan.federation.min_sites if least is None else least
     if getattr(grid, "keeps_replies", False):
         wait_seconds = 0.0  # all its sites are there from the start
     while True:
-        new = [node for node in grid.get_node_ids() if node not in roll.asked]
+        new = [node for node in grid.get_node_ids() if node not in found.asked]
         if new:
-            _ask(grid, plan, run, scratch, new, roll, expected)
-        missing = sorted(set(expected) - set(roll.sites))
-        if not missing and len(roll.sites) >= least:
+            _ask(grid, plan, run, scratch, new, found, expected)
+        missing = sorted(set(expected) - set(found.sites))
+        if not missing and len(found.sites) >= least:
             break
         age = time.monotonic() - started
         if age >= wait_seconds:
-            raise FederationError(_missing(roll, missing, least, age))
+            raise FederationError(_missing(found, missing, least, age))
         if not told or age - told > 30:
             told = age
             on_event(
                 Event(
                     kind=EventKind.WAITING,
                     sites=tuple(missing),
-                    refused=dict(roll.refused),
+                    refused=dict(found.refused),
                     seconds=age,
                 )
             )
         time.sleep(min(LOOK, wait_seconds))
-    found = dict(sorted(roll.sites.items()))
+    sites = dict(sorted(found.sites.items()))
     on_event(
         Event(
             kind=EventKind.DESCRIBED,
-            sites=tuple(found),
-            refused=roll.refused,
-            untrained=_untrained(found, plan),
+            sites=tuple(sites),
+            refused=found.refused,
+            untrained=_untrained(sites, plan),
         )
     )
-    return found
+    return sites
 
 
 def check_description(about: SiteDescription, expected: Sequence[str] = ()) -> None:
@@ -194,7 +194,7 @@ def _ask(
     run: str,
     scratch: Path,
     nodes: Sequence[int],
-    roll: _Roll,
+    found: _Found,
     expected: Sequence[str],
 ) -> None:
     """Ask nodes who they are and enter the answers; a late node is asked again."""
@@ -208,21 +208,21 @@ def _ask(
     replies = open_replies(grid, scratch)
     for name, reply in replies.collect(messages, time.monotonic() + PATIENCE):
         if reply is None:
-            roll.refused[name] = f"did not say who it is within {PATIENCE:g} s."
+            found.refused[name] = f"did not say who it is within {PATIENCE:g} s."
             continue
-        roll.asked.add(names[name])
+        found.asked.add(names[name])
         try:
             about = read_reply(reply, SiteDescription)
             check_description(about, expected)
         except RefusedUpdateError as error:
-            roll.refused[name] = sentence(error)
+            found.refused[name] = sentence(error)
             continue
-        if about.site in roll.sites:
+        if about.site in found.sites:
             raise FederationError(
                 f"two nodes call themselves {about.site}; give each site its own name in its "
                 "node config."
             )
-        roll.sites[about.site] = Site(node=names[name], about=about)
+        found.sites[about.site] = Site(node=names[name], about=about)
     replies.close()
 
 
@@ -234,11 +234,11 @@ def _untrained(sites: Mapping[str, Site], plan: Plan) -> tuple[str, ...]:
     )
 
 
-def _missing(roll: _Roll, missing: Sequence[str], needed: int, age: float) -> str:
-    reasons = "".join(f"; {name}: {why.rstrip('.')}" for name, why in roll.refused.items())
+def _missing(found: _Found, missing: Sequence[str], needed: int, age: float) -> str:
+    reasons = "".join(f"; {name}: {why.rstrip('.')}" for name, why in found.refused.items())
     wanted = f"{', '.join(missing)} missing" if missing else f"federation.min_sites is {needed}"
     return (
-        f"after {age:.0f} s {many(len(roll.sites), 'site is', 'sites are')} there "
-        f"({', '.join(sorted(roll.sites)) or 'none'}), {wanted}{reasons}; start the sites and run "
+        f"after {age:.0f} s {many(len(found.sites), 'site is', 'sites are')} there "
+        f"({', '.join(sorted(found.sites)) or 'none'}), {wanted}{reasons}; start the sites and run "
         "again."
     )

@@ -73,13 +73,13 @@ def test_frozen_weights_travel_beside_the_others() -> None:
     record = server.wired(dict(rest), ()).record
     read = {}
     for site in ("new", "old"):
-        frozen.heard("old", counted=True)
+        frozen.record_reply("old", counted=True)
         message = server.to_message(asked, record, 5, 60.0, frozen.record_for(site))
         read[site] = client.to_instruction(deliver(message, site))
     assert list(read["new"].weights) == list(read["old"].weights) == ["heads.ef.scale"]
     assert list(read["new"].frozen) == ["encoder.w"] and read["old"].frozen == {}
     assert digest(read["new"].frozen) == read["old"].frozen_digest == frozen.digest
-    frozen.heard("old", counted=False)
+    frozen.record_reply("old", counted=False)
     assert frozen.record_for("old") is not None
 
 

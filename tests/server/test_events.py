@@ -1,9 +1,8 @@
 """Lines of a federation's progress, from journal entries by hand."""
 
 from echofm_core.contract import Phase
-from server.events import Event, EventKind
+from server.events import Event, EventKind, round_event
 from server.journal import Entry, SiteEntry
-from server.phase import round_event
 
 
 def entry(**sites: dict[str, float]) -> Entry:

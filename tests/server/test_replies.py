@@ -11,7 +11,7 @@ import pytest
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import FederationError
 from server import replies
-from server.replies import Turnstile
+from server.replies import DownloadGate
 from tests.federation.remote import RemoteGrid
 from tests.federation.toy import change
 from tests.federation.toy_phase import START, folded, train
@@ -104,11 +104,11 @@ def test_a_round_without_a_quorum_ends_the_run_with_the_reasons(tmp_path: Path) 
     assert "slow-b: no reply within 0.2 s" in str(no.value)
 
 
-def test_the_turnstile_lets_one_in_until_its_patience_is_over() -> None:
-    stile, inside, most = Turnstile(0.3), [], []
+def test_the_gate_lets_one_in_until_its_patience_is_over() -> None:
+    gate, inside, most = DownloadGate(0.3), [], []
 
     def visit(seconds: float) -> None:
-        with stile.enter():
+        with gate.enter():
             inside.append(1)
             most.append(len(inside))
             time.sleep(seconds)
