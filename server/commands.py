@@ -102,7 +102,7 @@ def run(
 
     kit = Kit(folder.resolve())
     _check_sites(kit.site_names(), loaded)
-    require_trackers(loaded)
+    require_trackers(loaded.machine.track)
     typer.echo(f"plan {loaded.name}, hash {loaded.digest()[:12]}; progress in {out}/journal")
     submit(kit, plan, out, resume=resume, show=typer.echo)
     print_run(read_run(out), console)

@@ -51,7 +51,7 @@ def conclude(plan: Plan, folder: Path, result: FederationResult, seconds: float)
     """
     from echofm_core.evaluation.card import write_card
     from echofm_core.privacy.spent import spent
-    from echofm_core.report import write_report
+    from echofm_core.report.page import write_report
     from echofm_core.report.run_files import read_run
     from echofm_core.report.words import words_of
     from echofm_core.runtime.files import write_whole

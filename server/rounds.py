@@ -115,7 +115,7 @@ def run_federation(
     from echofm_core.models.lora import merged, require_adapters
 
     options, run, scratch = options or RunOptions(), run_name(plan), folder / "scratch"
-    require_trackers(plan)
+    require_trackers(plan.machine.track)
     require_adapters(plan)
     with role_lock(folder, "coordinator"):
         journal = Journal(folder, plan.digest())

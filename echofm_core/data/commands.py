@@ -297,7 +297,7 @@ def _print_table(
     head: tuple[str, ...], rows: list[tuple[str, ...]], numbers: tuple[int, ...]
 ) -> None:
     from echofm_core.data.doctor.tables import text_grid
-    from echofm_core.pages.terminal import terminal_table
+    from echofm_core.pages.grid import terminal_table
     from echofm_core.runtime.console import console
 
     console.print(terminal_table(text_grid(head, rows, numbers), console.width), soft_wrap=False)

@@ -1,6 +1,6 @@
 """The floor of every table: ridge regression on coarse grey statistics, without a network.
 
-A model that does not beat it has learnt nothing that a spreadsheet could not. Each site fits it on
+A model that does not beat it has learnt nothing that a linear fit could not. Each site fits it on
 its own training patients and is tested on its own test patients, so that it is also what a
 hospital can compute at home, and no patient's data are pooled for it.
 """
@@ -8,7 +8,7 @@ hospital can compute at home, and no patient's data are pooled for it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -129,14 +129,7 @@ def fit_ridge(features: Floats, targets: Floats, folds: NDArray[np.int64]) -> Ri
             errors[index] += float(np.square(ridge(features[held]) - targets[held]).sum())
     best = int(errors.argmin())
     residual = float(np.sqrt(errors[best] / targets.size))
-    found = _ridges(features, targets)[best]
-    return Ridge(
-        mean=found.mean,
-        sd=found.sd,
-        weights=found.weights,
-        intercept=found.intercept,
-        residual=max(residual, 1e-6),
-    )
+    return replace(_ridges(features, targets)[best], residual=max(residual, 1e-6))
 
 
 def _ridges(features: Floats, targets: Floats) -> list[Ridge]:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from echofm_core.plan.preflight import check_places, check_roots
+from echofm_core.run_claim import refuse_run
+from echofm_core.runtime.errors import UnreadableFileError
 from echofm_core.runtime.files import write_whole
 from echofm_core.runtime.text import many
+from echofm_core.training.execution.devices import check_device_word
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,11 +65,6 @@ def evaluate(
 
     For example: `echofm evaluate runs/ef ~/EchoNet-Pediatric --everything --out runs/external`.
     """
-    from dataclasses import replace
-
-    from echofm_core.plan.preflight import check_roots
-    from echofm_core.run_claim import refuse_run
-
     check_roots(roots)  # before anything that takes long to import
     refuse_run(out)
 
@@ -114,49 +115,23 @@ def predict(
     * `echofm predict runs/ef clip.avi cine.dcm`
     * `echofm predict runs/ef/model exports/ --form csv --out predictions.csv --pictures looks`
     """
-    from contextlib import nullcontext
-
-    from echofm_core.plan.preflight import check_places
-    from echofm_core.training.execution.devices import check_device_word
-
     check_device_word(device)  # before anything that takes long to import
     check_places([model, *places])
 
-    import pandas as pd
-
-    from echofm_core.inference.files import files_at, read_file
-    from echofm_core.inference.strip import draw_strip
-    from echofm_core.inference.table import headline, refusal, rows_of
+    from echofm_core.inference.files import files_at
+    from echofm_core.inference.table import REFUSED, read_files
     from echofm_core.models.saved import load_model
-    from echofm_core.phantom.patients import is_phantom
     from echofm_core.runtime.console import progress
-    from echofm_core.runtime.errors import UnreadableFileError
-    from echofm_core.runtime.text import many
 
     if out is not None and out.suffix not in (".csv", ".json"):
         raise typer.BadParameter("--out must end in .csv or .json.")
     saved, files = load_model(model), files_at(places)
-    tables, refused = [], 0
     # Where the numbers go to standard output, nothing else may.
     silent = form is not Form.TABLE and out is None
     with nullcontext() if silent else progress("reading", len(files)) as meter:
-        for number, file in enumerate(files, start=1):
-            if meter is not None:
-                meter.advance()
-            try:
-                reading = read_file(saved, file, device)
-            except UnreadableFileError as error:
-                tables.append(refusal(str(file), str(error)))
-                refused += 1
-                continue
-            picture = ""
-            if pictures is not None and reading.attention is not None:
-                picture = f"cine-{number:04d}.png"
-                window, title, path = reading.first, headline(reading), pictures / picture
-                draw_strip(window, reading.attention, title, path, synthetic=is_phantom(file))
-            tables.append(rows_of(str(file), reading, picture))
-    _show(pd.concat(tables, ignore_index=True), form, out)
-    if refused == len(files):
+        table = read_files(saved, files, device, pictures, meter)
+    _show(table, form, out)
+    if (table["task"] == REFUSED).all():
         raise UnreadableFileError(
             f"of {many(len(files), 'file')} none could be read; see the notes."
         )

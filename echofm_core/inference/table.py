@@ -2,20 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from echofm_core.inference.files import Reading
+from echofm_core.inference.attention import draw_attention
+from echofm_core.inference.files import Reading, read_file
+from echofm_core.models.saved import SavedModel
+from echofm_core.phantom.patients import is_phantom
+from echofm_core.runtime.console import Meter
+from echofm_core.runtime.errors import UnreadableFileError
 from echofm_core.tasks import CLASS_NAMES, TASKS, Task, TaskKind
 
 COLUMNS = [
     "file", "task", "value", "unit", "low", "high", "windows", "frames", "fps", "note", "picture",
 ]  # fmt: skip
+#: The task of a file that could not be read.
+REFUSED = "refused"
 #: What a probability is of.
 POSITIVE: Mapping[Task, str] = {Task.REDUCED_EF: "probability of reduced EF"}
+
+
+def read_files(
+    saved: SavedModel,
+    files: Sequence[Path],
+    device: str,
+    pictures: Path | None,
+    meter: Meter | None,
+) -> pd.DataFrame:
+    """Let a model read files.
+
+    Args:
+        saved: The model.
+        files: What it reads; one that cannot be read is a row with the reason.
+        device: Where it computes.
+        pictures: Folder for a picture a file of where the model looked, numbered as the files are.
+        meter: Advanced by one a file.
+
+    Returns:
+        Columns ``COLUMNS``.
+    """
+    tables = []
+    for number, file in enumerate(files, start=1):
+        if meter is not None:
+            meter.advance()
+        try:
+            reading = read_file(saved, file, device)
+        except UnreadableFileError as error:
+            tables.append(refusal(str(file), str(error)))
+            continue
+        picture = ""
+        if pictures is not None and reading.attention is not None:
+            picture = f"cine-{number:04d}.png"
+            window, title, path = reading.first, _summary(reading), pictures / picture
+            draw_attention(window, reading.attention, title, path, synthetic=is_phantom(file))
+        tables.append(rows_of(str(file), reading, picture))
+    return pd.concat(tables, ignore_index=True)
 
 
 def rows_of(file: str, reading: Reading, picture: str = "") -> pd.DataFrame:
@@ -55,11 +100,11 @@ def rows_of(file: str, reading: Reading, picture: str = "") -> pd.DataFrame:
 
 def refusal(file: str, reason: str) -> pd.DataFrame:
     """The row of a file that could not be read."""
-    row = {**dict.fromkeys(COLUMNS), "file": file, "task": "refused", "note": reason}
+    row = {**dict.fromkeys(COLUMNS), "file": file, "task": REFUSED, "note": reason}
     return pd.DataFrame([row], columns=COLUMNS, dtype=object)
 
 
-def headline(reading: Reading) -> str:
+def _summary(reading: Reading) -> str:
     """The reading in one line, for a picture."""
     parts = []
     for task, values in reading.windows.items():

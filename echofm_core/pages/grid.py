@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+#: Columns that a cell takes beside its text on a terminal, where there is room.
+GAP = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,8 +32,25 @@ def grid(table: pd.DataFrame) -> Grid | None:
     return Grid(
         columns=tuple(str(column).replace("_", " ") for column in table.columns),
         rows=tuple(tuple(map(_text, row)) for row in table.itertuples(index=False, name=None)),
-        numbers=frozenset(place for place, kind in kinds if is_numeric_dtype(kind)),
+        numbers=frozenset(column for column, kind in kinds if is_numeric_dtype(kind)),
     )
+
+
+def terminal_table(grid: Grid, width: int) -> Table:
+    """A grid as a table for a terminal of so many columns; its text is neither markup nor control.
+
+    Where it does not fit, the gaps shrink and then cells fold, but for the first of a line: it says
+    what the line is about.
+    """
+    cells = [max(map(len, column)) for column in zip(grid.columns, *grid.rows, strict=True)]
+    pad = 1 if sum(cells) + GAP * len(cells) <= width else 0
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, pad))
+    for column, name in enumerate(grid.columns):
+        side: Literal["left", "right"] = "right" if column in grid.numbers else "left"
+        table.add_column(Text(name), justify=side, overflow="fold", no_wrap=column == 0)
+    for row in grid.rows:
+        table.add_row(*map(Text, row))
+    return table
 
 
 def printable(text: str) -> str:

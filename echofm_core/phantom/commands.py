@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from echofm_core.runtime.errors import DataRootError
+
 phantom = typer.Typer(no_args_is_help=True, help="Write synthetic data in public layouts.")
 
 ALL = "all"
@@ -42,7 +44,6 @@ def write(
     """
     from echofm_core.phantom.institutions import Layout, write_institutions
     from echofm_core.runtime.console import console, progress
-    from echofm_core.runtime.errors import DataRootError
 
     names = [item.value for item in Layout]
     if unknown := sorted(set(layout or []) - {ALL, *names}):

@@ -58,7 +58,7 @@ def require_machine(plan: Plan) -> None:
     from echofm_core.models.lora import require_adapters
     from echofm_core.tracking.listener import require_trackers
 
-    require_trackers(plan)
+    require_trackers(plan.machine.track)
     require_adapters(plan)
     if plan.machine.devices > 1:
         find_devices(plan.machine.device, plan.machine.devices)

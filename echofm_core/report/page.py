@@ -1,8 +1,9 @@
-"""From the files of a run to the words and pictures that the template lays out."""
+"""The self-contained HTML report of a run: its files in words and pictures for the template."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -14,12 +15,12 @@ from echofm_core.evaluation.score import ALL_SITES
 from echofm_core.evaluation.score_table import at
 from echofm_core.pages.grid import Grid, grid
 from echofm_core.pages.style import png_uri
-from echofm_core.plan.document import Plan
+from echofm_core.pages.template import write_page
 from echofm_core.privacy.config import NO_LOSS
 from echofm_core.report.charts import ef_agreement, reduced_ef_roc, training_curves, without_loss
 from echofm_core.report.heat_map import heat_maps
 from echofm_core.report.overview import STYLES, asked, error_table, found_rows, matrices
-from echofm_core.report.run_files import DAMAGED_PREDICTIONS, RunFiles
+from echofm_core.report.run_files import DAMAGED_PREDICTIONS, RunFiles, read_run
 from echofm_core.report.words import words_of
 
 #: With fewer test patients than this at every site, the page warns of small-run numbers.
@@ -29,9 +30,24 @@ SMALL = 200
 LISTED_FINDINGS = 500
 
 
+def write_report(run: Path) -> Path:
+    """Write ``report.html`` into a run folder, from the files of that folder alone.
+
+    The page needs no network and no other file. Whatever is missing in the folder is named on the
+    page instead.
+
+    Args:
+        run: The run folder.
+
+    Returns:
+        Path of the report; it appears whole or not at all.
+    """
+    context = page_context(read_run(run))
+    return write_page(run / "report.html", "echofm_core.report", "report.html.j2", context)
+
+
 def page_context(run: RunFiles) -> dict[str, Any]:
     """Everything that ``report.html.j2`` names."""
-    plan = run.plan or Plan()
     return {
         "title": run.summary.get("name", run.folder.name),
         "facts": _facts(run),
@@ -41,15 +57,16 @@ def page_context(run: RunFiles) -> dict[str, Any]:
         "missing": run.missing,
         "damaged": [why for key, why in run.missing.items() if key.startswith(DAMAGED_PREDICTIONS)],
         "plan_text": run.plan_text,
-        **_overview(run, plan),
-        **_results(run, plan),
-        **_details(run, plan),
+        **_overview(run),
+        **_results(run),
+        **_details(run),
     }
 
 
-def _overview(run: RunFiles, plan: Plan) -> dict[str, Any]:
+def _overview(run: RunFiles) -> dict[str, Any]:
     """The first screen, and the sentences of the verdict."""
-    few, tasks, words = plan.evaluation.min_patients, plan.finetune.tasks, words_of(run)
+    plan, words = run.settings, words_of(run)
+    few, tasks = plan.evaluation.min_patients, plan.finetune.tasks
     found = found_rows(run.scores, run.paired, run.sites, tasks, few)
     threshold = f"{plan.finetune.reduced_ef_threshold:g}"
     return {
@@ -72,12 +89,13 @@ def _overview(run: RunFiles, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _results(run: RunFiles, plan: Plan) -> dict[str, Any]:
+def _results(run: RunFiles) -> dict[str, Any]:
     """Tables and comparisons."""
+    config = run.settings.evaluation
     return {
-        "heat_maps": heat_maps(run.scores, run.site_names, plan.evaluation.min_patients),
-        "confidence": f"{plan.evaluation.confidence:.0%}",
-        "resamples": plan.evaluation.bootstrap,
+        "heat_maps": heat_maps(run.scores, run.site_names, config.min_patients),
+        "confidence": f"{config.confidence:.0%}",
+        "resamples": config.bootstrap,
         "differences": [
             {
                 "metric": one.metric.title,
@@ -94,8 +112,9 @@ def _results(run: RunFiles, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _details(run: RunFiles, plan: Plan) -> dict[str, Any]:
+def _details(run: RunFiles) -> dict[str, Any]:
     """Pictures, and what stands behind the numbers."""
+    plan = run.settings
     return {
         "curves": training_curves(run.metrics),
         "silent": without_loss(run.metrics),

@@ -62,6 +62,11 @@ class RunFiles:
     missing: dict[str, str] = field(default_factory=dict)
 
     @property
+    def settings(self) -> Plan:
+        """The plan; the defaults where there is none."""
+        return self.plan or Plan()
+
+    @property
     def site_names(self) -> list[str]:
         """The sites of the run, by name."""
         return sorted({str(site) for site in self.sites["site"]})
@@ -94,15 +99,11 @@ def read_run(folder: Path) -> RunFiles:
         plan=plan,
         plan_text=text,
         summary=summary,
-        metrics=tables["metrics"],
-        scores=tables["scores"],
-        paired=tables["paired"],
-        findings=tables["findings"],
-        sites=tables["sites"],
         predictions=predictions,
         reconstruction=reconstruction.read_bytes() if reconstruction.is_file() else None,
         contact_sheets=sheets,
         missing=missing,
+        **tables,
     )
 
 
@@ -130,7 +131,7 @@ def read_predictions(
 
     Args:
         folder: ``predictions/`` of a run.
-        missing: Told what cannot be read.
+        missing: Gets the names of what cannot be read, with the reasons.
     """
     missing = {} if missing is None else missing
     parts: dict[str, list[pd.DataFrame]] = {}

@@ -12,15 +12,14 @@ from echofm_core.evaluation.model_names import FEDERATED, model_title
 from echofm_core.evaluation.reported import ReportedMetric
 from echofm_core.evaluation.score import ALL_SITES
 from echofm_core.evaluation.score_table import FEW, ScoreTable, site_order, site_title
-from echofm_core.plan.document import Plan
 from echofm_core.report.run_files import RunFiles
 from echofm_core.report.words import words_of
 
 
 def print_run(run: RunFiles, console: Console) -> None:
     """Print the tables of a run folder and their verdict, in the words of its page."""
-    plan, words = run.plan or Plan(), words_of(run)
-    print_site_by_model(run.scores, console, run.site_names, plan.evaluation.min_patients)
+    words, few = words_of(run), run.settings.evaluation.min_patients
+    print_site_by_model(run.scores, console, run.site_names, few)
     for note in words.table_notes:
         console.print(f"note: {note}", markup=False)
     for line in words.sentences:

@@ -14,7 +14,6 @@ from echofm_core.evaluation.labels import leave_one_out_notes
 from echofm_core.evaluation.model_names import LEAVE_ONE_OUT
 from echofm_core.evaluation.strata import SiteStrata, ef_strata, largest_lines, strata_lines
 from echofm_core.evaluation.verdict import sureness, verdict
-from echofm_core.plan.document import Plan
 from echofm_core.report.run_files import RunFiles
 
 
@@ -51,7 +50,7 @@ class Words:
 
 def words_of(run: RunFiles) -> Words:
     """The sentences of a run folder, from its tables."""
-    plan = run.plan or Plan()
+    plan = run.settings
     few, tasks = plan.evaluation.min_patients, plan.finetune.tasks
     strata = ef_strata(run.predictions)
     decided = decisions(run.scores, few)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +16,9 @@ from echofm_core.runtime.errors import EnvironmentClashError
 from echofm_core.runtime.extras import install
 from echofm_core.tracking._api import TrackedRound, Tracker
 from echofm_core.tracking.config import TrackerName
+from echofm_core.tracking.mlflow import Mlflow
 from echofm_core.tracking.redaction import redacted
+from echofm_core.tracking.tensorboard import TensorBoard
 
 #: What the extra of a tracker must have brought.
 NEEDED = {
@@ -26,17 +28,20 @@ NEEDED = {
 #: Longest part of a tracker's own words that is shown.
 SHOWN = 300
 
-#: (tracker, store): said once in a process, though an experiment has many runs.
-_said: set[tuple[TrackerName, Path]] = set()
+#: (tracker, store): reported once in a process, though an experiment has many runs.
+_reported: set[tuple[TrackerName, Path]] = set()
 
 
-def require_trackers(plan: Plan) -> None:
-    """Check, before anything is read or trained, that the plan's trackers are installed.
+def require_trackers(names: Iterable[TrackerName]) -> None:
+    """Check, before anything is read or trained, that trackers are installed.
+
+    Args:
+        names: Those of ``machine.track``.
 
     Raises:
         EnvironmentClashError: An extra is missing.
     """
-    for name in plan.machine.track:
+    for name in names:
         missing = [module for module in NEEDED[name] if find_spec(module) is None]
         if missing:
             raise EnvironmentClashError(
@@ -79,18 +84,14 @@ class Tracking:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        """Close them, telling whether the run came to its end."""
+        """Close them, and say whether the run came to its end."""
         for name, tracker in list(self._live.items()):
             with self._unharmed(name):
                 tracker.close(finished=kind is None)
 
     def _open(self, name: TrackerName, plan: Plan, folder: Path, arm: str) -> Tracker:
         if name is TrackerName.TENSORBOARD:
-            from echofm_core.tracking.tensorboard import TensorBoard
-
             return TensorBoard(folder)
-        from echofm_core.tracking.mlflow import Mlflow
-
         return Mlflow(folder, self._store, plan, arm)
 
     @contextmanager
@@ -100,9 +101,9 @@ class Tracking:
             yield
         except Exception as error:
             self._live.pop(name, None)
-            if (name, self._store) in _said:
+            if (name, self._store) in _reported:
                 return
-            _said.add((name, self._store))
+            _reported.add((name, self._store))
             why = shorten(redacted(str(error)), SHOWN, placeholder=" ...")
             print(
                 f"echofm: {name.value} does not take this run's rounds ({type(error).__name__}: "

@@ -19,6 +19,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from echofm_core import __version__
 from echofm_core.plan.document import Plan
 from echofm_core.runtime.files import write_whole
 from echofm_core.tracking._api import TrackedRound
@@ -35,8 +36,8 @@ TAG = "echofm.key"
 ARM = "echofm.arm"
 #: Most parameters that MLflow takes at once, and their longest text.
 PARAMS_AT_ONCE, LONGEST = 100, 500
-#: A hospital's network must not be told of; and a run must not stand still for a server that is
-#: down, which with MLflow's defaults takes minutes.
+#: MLflow must send nothing about a hospital's network; and a run must not wait for a server that
+#: is down, which with MLflow's defaults takes minutes.
 FORCED = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
 DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
@@ -105,8 +106,6 @@ class Mlflow:
     def _begin(self, experiment: str, plan: Plan, tags: Mapping[str, str]) -> str:
         from mlflow.entities import Param
 
-        from echofm_core import __version__
-
         known = {"echofm.plan_hash": plan.digest(), "echofm.version": __version__}
         created = self._client.create_run(
             experiment, tags={**known, **tags}, run_name=f"{plan.name} {tags[ARM]}"
@@ -145,10 +144,10 @@ def _uri(store: Path) -> str:
     if _is_local():
         store.mkdir(parents=True, exist_ok=True)
         return f"sqlite:///{(store / 'mlflow.db').resolve()}"
-    told = os.environ["MLFLOW_TRACKING_URI"]
-    if not told.startswith(("http://", "https://")):
-        return told
-    uri, user, password = split_credentials(told)
+    address = os.environ["MLFLOW_TRACKING_URI"]
+    if not address.startswith(("http://", "https://")):
+        return address
+    uri, user, password = split_credentials(address)
     if user:
         os.environ["MLFLOW_TRACKING_USERNAME"] = user
         os.environ["MLFLOW_TRACKING_PASSWORD"] = password

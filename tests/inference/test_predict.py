@@ -21,8 +21,8 @@ from echofm_core.data.manifest import manifest_from_rows
 from echofm_core.data.store.build import build_store
 from echofm_core.data.windows import ClipWindows, Window
 from echofm_core.inference import commands
+from echofm_core.inference.attention import draw_attention
 from echofm_core.inference.files import files_at, read_file
-from echofm_core.inference.strip import draw_strip
 from echofm_core.models.build import build_autoencoder, build_echo_model
 from echofm_core.models.config import StfNetForm
 from echofm_core.models.saved import load_model, save_model
@@ -254,7 +254,7 @@ def test_a_model_that_pools_by_the_mean_has_no_attention(tmp_path: Path) -> None
     assert np.isfinite(reading.windows[Task.EF]).all()
 
 
-def test_a_strip_of_few_frames_is_as_wide_as_its_words(tmp_path: Path) -> None:
+def test_a_picture_of_few_frames_is_as_wide_as_its_words(tmp_path: Path) -> None:
     """One frame is 180 pixels wide; that it is no medical device takes more, and is said whole."""
     window = Window(
         frames=np.zeros((2, 16, 16), np.uint8),
@@ -262,7 +262,7 @@ def test_a_strip_of_few_frames_is_as_wide_as_its_words(tmp_path: Path) -> None:
         sector=np.ones((16, 16), bool),
     )
     attention = np.ones((1, 2, 2), np.float32)
-    draw_strip(window, attention, "EF 55 %", tmp_path / "a.png", synthetic=True)
+    draw_attention(window, attention, "EF 55 %", tmp_path / "a.png", synthetic=True)
     picture = np.asarray(Image.open(tmp_path / "a.png").convert("L"))
     assert picture[:, -2:].min() == 255
     inked = np.flatnonzero((picture[-20:] < 200).any(axis=0))

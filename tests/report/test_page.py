@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from echofm_core.plan.load import load_plan
-from echofm_core.report import write_report
+from echofm_core.report.page import write_report
 from echofm_core.report.run_files import read_run
 from tests.pages.html import assert_self_contained, words_of
 from tests.report.made_run import (

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from echofm_core.evaluation.card import write_card
 from echofm_core.plan.load import load_plan
-from echofm_core.report import write_report
+from echofm_core.report.page import write_report
 from echofm_core.report.run_files import read_run
 from echofm_core.report.terminal import print_run
 from echofm_core.report.words import words_of

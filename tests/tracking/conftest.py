@@ -15,7 +15,7 @@ def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         "MLFLOW_TRACKING_PASSWORD",
     ):  # fmt: skip
         monkeypatch.setenv(name, "")  # so that it is put back, even where the code sets it
-    monkeypatch.setattr(listener, "_said", set())
+    monkeypatch.setattr(listener, "_reported", set())
 
 
 @pytest.fixture

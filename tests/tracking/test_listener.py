@@ -15,9 +15,9 @@ def test_a_missing_extra_is_one_sentence_that_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(listener.NEEDED, TrackerName.TENSORBOARD, ("tensorboard_that_is_not",))
-    listener.require_trackers(plan("mlflow"))
+    listener.require_trackers(plan("mlflow").machine.track)
     with pytest.raises(EnvironmentClashError) as error:
-        listener.require_trackers(plan("mlflow", "tensorboard"))
+        listener.require_trackers(plan("mlflow", "tensorboard").machine.track)
     assert str(error.value) == (
         'machine.track names "tensorboard", which needs the package tensorboard_that_is_not; '
         "pip install 'tensorboard>=2.17', or take it out of the plan."

@@ -12,8 +12,7 @@ from echofm_core.data.doctor.count import VOCABULARY
 from echofm_core.data.doctor.numbers import SYNTHETIC, Part, Spread, Summary
 from echofm_core.data.doctor.tables import GROUPS, UNKNOWN, is_known, text_grid, top, written
 from echofm_core.data.findings import Severity
-from echofm_core.pages.grid import Grid, printable
-from echofm_core.pages.terminal import terminal_table
+from echofm_core.pages.grid import Grid, printable, terminal_table
 
 #: Longest file name, in characters; the files that are written hold it all.
 WIDEST = 44

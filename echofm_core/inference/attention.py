@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from echofm_core.data.windows import Window
+from echofm_core.pages.choice import evenly
 from echofm_core.pages.template import png_bytes
 from echofm_core.runtime.files import write_whole
 
-#: Side of a frame in the strip, space between frames, and height of a line of text, in pixels.
+#: Side of a frame, space between frames, and height of a line of text, in pixels.
 SIDE, GAP, LINE = 168, 6, 20
-#: Frames of a strip; with more slots, every second, third ... is shown.
+#: Frames shown; with more slots, every second, third ... is shown.
 MOST = 8
 BACKGROUND, INK, SOFT = (255, 255, 255), (31, 41, 51), (110, 120, 130)
 #: Strongest share of the colour over the grey frame.
@@ -24,7 +25,7 @@ STRONGEST = 0.6
 Picture = NDArray[np.uint8]
 
 
-def draw_strip(
+def draw_attention(
     window: Window,
     attention: NDArray[np.float32],
     title: str,
@@ -37,17 +38,17 @@ def draw_strip(
     Args:
         window: ``(T, S, S)`` frames with their times.
         attention: ``(slots, rows, cols)``, sums to 1. The colours span zero to its greatest value,
-            one scale for the whole strip.
+            one scale for the whole picture.
         title: One line above the frames.
         path: PNG to write.
         synthetic: Say that the cine is a phantom.
     """
     slots = len(attention)
-    shown = np.unique(np.linspace(0, slots - 1, min(MOST, slots)).round().astype(int))
+    shown = evenly(slots, MOST)
     frames_a_slot = len(window.frames) // slots
     large, font = ImageFont.load_default(size=15), ImageFont.load_default(size=13)
-    said = "SYNTHETIC phantom. " if synthetic else ""
-    below = f"{said}Attention of STF-Net's joint pathway: red, most; none, least. "
+    origin = "SYNTHETIC phantom. " if synthetic else ""
+    below = f"{origin}Attention of STF-Net's joint pathway: red, most; none, least. "
     below += "Not a medical device."
     texts = max(large.getlength(title), font.getlength(below))  # few frames are narrower
     width = GAP + max(len(shown) * (SIDE + GAP), int(texts) + 1 + GAP)
