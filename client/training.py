@@ -138,9 +138,11 @@ class _LocalRound:
         """Noise of DP-SGD, which this site works out for itself; 0 without privacy."""
         if self.plan.privacy.kind is PrivacyKind.NONE:
             return 0.0
-        from echofm_core.privacy.budget import resolve_noise
+        from echofm_core.privacy.accounting import resolve_noise
 
-        return resolve_noise(self.plan, self.site.patients_by_phase())
+        plan = self.plan
+        tables = {phase: plan.table_of(phase) for phase in Phase}
+        return resolve_noise(plan.privacy, tables, self.site.patients_by_phase())
 
 
 def _below(prefix: str, arrays: Weights) -> Weights:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from echofm_core.contract import Scored, SiteResult
 from echofm_core.plan.document import Plan
-from echofm_core.privacy.config import PrivacyKind
+from echofm_core.privacy.config import PrivacyKind, spent
 from echofm_core.runtime.errors import FederationError
 from echofm_core.runtime.text import many
 from server.ending import FederationResult
@@ -50,7 +50,6 @@ def conclude(plan: Plan, folder: Path, result: FederationResult, seconds: float)
         FederationError: Sites were to be tested, and none could be; the files are there.
     """
     from echofm_core.evaluation.card import write_card
-    from echofm_core.privacy.spent import spent
     from echofm_core.report.page import write_report
     from echofm_core.report.run_files import read_run
     from echofm_core.report.words import words_of

@@ -23,7 +23,7 @@ from echofm_core.evaluation.floor import floor_predictions
 from echofm_core.evaluation.model_names import FLOOR
 from echofm_core.phantom.patients import is_phantom
 from echofm_core.plan.document import Plan
-from echofm_core.privacy.spent import spent
+from echofm_core.privacy.config import spent
 from echofm_core.report.page import write_report
 from echofm_core.report.run_files import read_run
 from echofm_core.report.run_scores import score_run

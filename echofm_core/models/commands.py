@@ -8,6 +8,7 @@ import typer
 
 from echofm_core.models.checkpoints.commands import import_model
 from echofm_core.models.config import ModelSize, StfNetForm
+from echofm_core.plan.load import plan_from_mapping
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -42,7 +43,6 @@ def show(
     if context.invoked_subcommand:
         return
     from echofm_core.models.anatomy import anatomy_of
-    from echofm_core.plan.load import plan_from_mapping
     from echofm_core.runtime.console import console
 
     plan = plan_from_mapping(

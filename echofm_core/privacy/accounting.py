@@ -1,4 +1,4 @@
-"""Epsilon of Poisson-subsampled Gaussian steps, and the noise for a wanted epsilon.
+"""Epsilon of Poisson-subsampled Gaussian steps, noise for a wanted one, and what a plan spends.
 
 Neighbouring data sets differ by one patient who is there or not (add/remove); the number of a
 site's patients is taken as public.
@@ -9,13 +9,16 @@ from __future__ import annotations
 import math
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Protocol
 
 from opacus.accountants import PRVAccountant, RDPAccountant
 from scipy.optimize import brentq
 
+from echofm_core.contract import Phase
+from echofm_core.privacy.config import PrivacyConfig
 from echofm_core.runtime.errors import PrivacyError
 
 #: Outside this range the Renyi bound is returned. Above, no promise is left to sharpen, and the
@@ -123,3 +126,80 @@ def _bound(history: tuple[tuple[float, float, int], ...], delta: float) -> float
             return min(bound, float(numerical.get_epsilon(delta=delta)))
         except (RuntimeError, ValueError):  # its grid cannot hold these steps
             return bound
+
+
+#: Training patients of a site: one number for both phases, or one a phase.
+Patients = int | Mapping[Phase, int]
+
+
+class LocalWork(Protocol):
+    """Work of one phase at a site, as the phase's table of a plan names it."""
+
+    @property
+    def rounds(self) -> int:
+        """Global rounds."""
+
+    @property
+    def batch_size(self) -> int:
+        """Expected patients of a step."""
+
+    @property
+    def local_steps(self) -> int:
+        """Steps of a round; 0: as many as ``local_epochs`` take."""
+
+    @property
+    def local_epochs(self) -> int:
+        """Passes over the patients in a round."""
+
+
+def steps_of_round(work: LocalWork, patients: int) -> Steps:
+    """Private steps of one round: the plan's, or as many as passes over the patients would take.
+
+    Args:
+        work: Of the phase.
+        patients: Patients who can be drawn, at least 1.
+    """
+    rate = min(1.0, work.batch_size / patients)
+    passes = math.ceil(patients / work.batch_size) * work.local_epochs
+    return Steps(rate, work.local_steps or passes)
+
+
+def planned_steps(phases: Mapping[Phase, LocalWork], patients: Patients) -> list[Steps]:
+    """Steps of all rounds of both phases at one site; a phase without patients takes none."""
+    planned = []
+    for phase, work in phases.items():
+        count = patients if isinstance(patients, int) else patients.get(phase, 0)
+        if count and work.rounds:
+            once = steps_of_round(work, count)
+            planned.append(Steps(once.rate, once.steps * work.rounds))
+    return planned
+
+
+def resolve_noise(
+    privacy: PrivacyConfig, phases: Mapping[Phase, LocalWork], patients: Patients
+) -> float:
+    """Noise multiplier of a private plan: the one it names, or the one for the epsilon it names.
+
+    Raises:
+        PrivacyError: The plan is not private, or no noise meets its epsilon.
+    """
+    if privacy.noise_multiplier is not None:
+        return privacy.noise_multiplier
+    if privacy.epsilon is None:
+        raise PrivacyError(f'the plan has privacy.kind = "{privacy.kind}": no noise.')
+    return calibrate(privacy.epsilon, planned_steps(phases, patients), privacy.delta)
+
+
+def planned_epsilon(
+    privacy: PrivacyConfig, phases: Mapping[Phase, LocalWork], patients: Patients
+) -> float:
+    """Epsilon that one site will have spent after all rounds of both phases.
+
+    What it protects: whether a patient took part, against whoever sees every update. What it does
+    not: the number of clips, patients and labels of a site, which travel in clear.
+
+    Raises:
+        PrivacyError: As :func:`resolve_noise`.
+    """
+    noise = resolve_noise(privacy, phases, patients)
+    return epsilon(noise, planned_steps(phases, patients), privacy.delta)

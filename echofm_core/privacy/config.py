@@ -1,12 +1,16 @@
-"""The promise a run makes about any one patient."""
+"""The promise a run makes about any one patient, and what was spent of it."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
 
 from echofm_core.plan.section import Section
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: What is shown where a training loss would be: it is computed from patients' data without noise.
 NO_LOSS = "loss is not reported in private training"
@@ -49,3 +53,24 @@ class PrivacyConfig(Section):
         if self.kind is PrivacyKind.NONE and given:
             raise ValueError('epsilon or noise_multiplier is set, but kind is "none"')
         return self
+
+
+def spent(metrics: pd.DataFrame, delta: float) -> list[dict[str, Any]]:
+    """One row a site; empty where nothing was private.
+
+    Args:
+        metrics: Columns site, metric, value among others; ``epsilon`` grows over the rounds.
+        delta: Of the plan.
+    """
+    table = metrics.pivot_table(index="site", columns="metric", values="value", aggfunc="max")
+    if "epsilon" not in table:
+        return []
+    return [
+        {
+            "site": str(site),
+            "epsilon": float(row["epsilon"]),
+            "delta": delta,
+            "noise_multiplier": float(row.get("noise_multiplier", float("nan"))),
+        }
+        for site, row in table[table["epsilon"].notna()].iterrows()
+    ]

@@ -28,7 +28,7 @@ class LocalContext:
             privacy ledger.
         privacy: The plan's table.
         noise_multiplier: Noise of private training where the plan names an epsilon instead, from
-            :func:`echofm_core.privacy.budget.resolve_noise`.
+            :func:`echofm_core.privacy.accounting.resolve_noise`.
         ranks: This process among those that share the round. Decides nothing but rounding.
     """
 

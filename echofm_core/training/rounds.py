@@ -7,6 +7,7 @@ from echofm_core.plan.document import Plan
 from echofm_core.privacy.config import PrivacyKind
 from echofm_core.runtime.errors import PrivacyError
 from echofm_core.training.context import LocalContext, RoundReport
+from echofm_core.training.execution.launch import shared_round
 from echofm_core.training.objectives.phases import Model, own_round
 
 
@@ -34,6 +35,4 @@ def train_round(model: Model, clips: ClipWindows, plan: Plan, context: LocalCont
             f"site {context.site} has devices = {devices}, but a private round draws its noise "
             "once and runs on one device; set devices = 1."
         )
-    from echofm_core.training.execution.launch import shared_round  # slow to import
-
     return shared_round(model, clips, plan, context)

@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy.stats import kstest
 
-from echofm_core.privacy.noise import NoiseSource, StreamNoise, SystemNoise
+from echofm_core.privacy.mechanism import NoiseSource, StreamNoise, SystemNoise
 from echofm_core.runtime.randomness import torch_stream
 
 

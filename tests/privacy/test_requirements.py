@@ -4,7 +4,7 @@ from torch import nn
 from echofm_core.models.build import build_autoencoder, build_echo_model
 from echofm_core.models.config import ModelConfig, StfNetForm
 from echofm_core.privacy.config import PrivacyConfig
-from echofm_core.privacy.requirements import check_delta, check_model
+from echofm_core.privacy.mechanism import check_delta, check_model
 from echofm_core.runtime.errors import PrivacyError
 from tests.training.site import PLAN
 

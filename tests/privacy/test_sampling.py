@@ -1,6 +1,6 @@
 import numpy as np
 
-from echofm_core.privacy.sampling import PatientSampler
+from echofm_core.privacy.mechanism import PatientSampler
 
 #: Patient 0 has eight clips, patients 1 to 4 one each.
 CLIPS = np.array([10, 11, 12, 13, 14, 15, 16, 17, 20, 21, 22, 23])

@@ -22,15 +22,19 @@ from opacus.grad_sample import GradSampleModule
 from opacus.optimizers import DPOptimizer
 from torch import nn
 
-from echofm_core.privacy.accounting import Steps
-from echofm_core.privacy.budget import steps_of_round
+from echofm_core.privacy.accounting import Steps, steps_of_round
 from echofm_core.privacy.ledger import SYSTEM, Entry, Ledger
-from echofm_core.privacy.noise import NoiseSource, StreamNoise, SystemNoise
-from echofm_core.privacy.options import check_options
-from echofm_core.privacy.requirements import check_delta, check_model
-from echofm_core.privacy.sampling import PatientSampler
+from echofm_core.privacy.mechanism import (
+    NoiseSource,
+    PatientSampler,
+    StreamNoise,
+    SystemNoise,
+    check_delta,
+    check_model,
+)
 from echofm_core.runtime.errors import PrivacyError
 from echofm_core.runtime.randomness import stream, torch_stream
+from echofm_core.training.private_options import check_options
 from echofm_core.training.steps.average import AveragedWeights
 from echofm_core.training.steps.job import LocalJob, patient_numbers
 from echofm_core.training.steps.optimizer import build_optimizer, set_rate, trainable

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from echofm_core.contract import HEADS, group_of
+from echofm_core.contract import HEADS, Phase, group_of
 from echofm_core.data.windows import ClipWindows, to_batch
 from echofm_core.models.build import build_autoencoder, build_echo_model
 from echofm_core.models.config import ModelConfig, StfNetForm
-from echofm_core.privacy.budget import resolve_noise
+from echofm_core.privacy.accounting import resolve_noise
 from echofm_core.privacy.ledger import Ledger
 from echofm_core.runtime.errors import PrivacyError
 from echofm_core.tasks import Task
@@ -230,7 +230,8 @@ def test_the_budget_ends_training_in_time_and_after_a_restart(
     """Noise calibrated to 3 + 3 planned rounds lets exactly those through, then nothing."""
     privacy = private(tmp_path, noise_multiplier=None, epsilon=3.0).privacy
     plan = PLAN.model_copy(update={"privacy": privacy})
-    noise = resolve_noise(plan, {"pretrain": PATIENTS, "finetune": 10})
+    tables = {phase: plan.table_of(phase) for phase in Phase}
+    noise = resolve_noise(privacy, tables, {Phase.PRETRAIN: PATIENTS, Phase.FINETUNE: 10})
     where = replace(private(tmp_path), privacy=privacy, noise_multiplier=noise)
     for round_ in (1, 2, 3):
         pretrain_round(build_autoencoder(PLAN), clips, PLAN.pretrain, replace(where, round=round_))

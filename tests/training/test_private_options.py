@@ -13,7 +13,6 @@ from echofm_core.data.windows import ClipWindows
 from echofm_core.models.build import build_autoencoder, build_echo_model
 from echofm_core.plan.load import plan_from_mapping
 from echofm_core.privacy.ledger import Ledger
-from echofm_core.privacy.options import check_options
 from echofm_core.runtime.errors import PrivacyError
 from echofm_core.tasks import Task
 from echofm_core.training.augment_config import AugmentationConfig
@@ -21,6 +20,7 @@ from echofm_core.training.config import ClassWeights, Precision
 from echofm_core.training.execution.config import ExecutionConfig
 from echofm_core.training.objectives.finetune import finetune_round
 from echofm_core.training.objectives.pretrain import pretrain_round
+from echofm_core.training.private_options import check_options
 from tests.training.site import PLAN, changed, private, snapshot
 
 REFUSED = {"accumulate": 2, "checkpoint_blocks": True, "compile": True, "save_every": 5}
