@@ -7,6 +7,11 @@ from typing import Annotated
 
 import typer
 
+from client.launch import command, environment, log_settings
+from client.preflight import preflight
+from echofm_core.runtime.child_process import child_process
+from echofm_core.runtime.errors import FederationError
+
 client = typer.Typer(no_args_is_help=True, help="Take part in a federation as a hospital.")
 
 Folder = Annotated[Path, typer.Argument(help="The kit from the coordinator, with site.toml.")]
@@ -35,10 +40,6 @@ def start(folder: Folder, port: Port = 9094) -> None:
 
     Example: fill in north/site.toml (manifest, store, state), then `echofm client start north`.
     """
-    from client.launch import command, environment, log_settings
-    from echofm_core.runtime.child_process import child_process
-    from echofm_core.runtime.errors import FederationError
-
     _check(folder, port)
     log_settings(folder)
     with child_process(command(folder, port), environment(folder)) as node:
@@ -51,8 +52,6 @@ def start(folder: Folder, port: Port = 9094) -> None:
 
 def _check(folder: Path, port: int) -> None:
     """Print each line of the preflight; a FAIL ends the command after all have been looked at."""
-    from client.preflight import preflight
-
     failed = 0
     for line in preflight(folder, port):
         typer.echo(str(line))

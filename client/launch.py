@@ -11,7 +11,6 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError, field_validator
 
-from client.state import site_log
 from echofm_core.plan.complaints import complaint
 from echofm_core.runtime.errors import EnvironmentClashError, PlanError
 from echofm_core.runtime.names import site_name_fault
@@ -76,6 +75,8 @@ def load_site(folder: Path) -> SiteFile:
 
 def log_settings(folder: Path) -> None:
     """Write into the site's log what its node starts with: it may move rounding."""
+    from client.state import site_log
+
     site = load_site(folder)
     words = ", ".join(f"{key} = {value}" for key, value in site.settings().items())
     site_log(Path(site.state)).info("node of %s starts with %s", site.name, words)

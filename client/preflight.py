@@ -23,6 +23,7 @@ from echofm_core.runtime.errors import (
     StoreError,
 )
 from echofm_core.runtime.text import many
+from echofm_core.tasks import TASKS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -115,22 +116,20 @@ def _splits(manifest: pd.DataFrame) -> str:
         raise EmptySiteError(
             f"nobody is in the split `train` ({patients.to_dict()}); mend the column `split`."
         )
-    told = ", ".join(f"{count} {split}" for split, count in patients.items())
+    listed = ", ".join(f"{count} {split}" for split, count in patients.items())
     untested = (
         "" if patients.get("test") else "; without test patients the model is not tested here"
     )
-    return f"patients are {told}, nobody in two{untested}"
+    return f"patients are {listed}, nobody in two{untested}"
 
 
 def _labels(manifest: pd.DataFrame) -> str:
-    from echofm_core.tasks import TASKS
-
     columns = dict.fromkeys(spec.column for spec in TASKS.values() if spec.column != "view")
     counts = {name: int(manifest[name].notna().sum()) for name in columns}
-    told = ", ".join(
+    listed = ", ".join(
         f"{many(count, 'clip')} with {name}" for name, count in counts.items() if count
     )
-    return told or "none: this site takes part in pre-training only"
+    return listed or "none: this site takes part in pre-training only"
 
 
 def _store(site: SiteFile, manifest: pd.DataFrame | None) -> str:

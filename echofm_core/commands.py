@@ -6,10 +6,13 @@ from typing import Annotated
 
 import typer
 
+from echofm_core import __version__
 from echofm_core.data import commands as data
 from echofm_core.inference import commands as inference
 from echofm_core.models import commands as models
 from echofm_core.phantom import commands as phantom
+from echofm_core.plan.reference import in_words
+from echofm_core.runtime.error_reference import exit_codes
 
 
 def register(app: typer.Typer) -> None:
@@ -29,8 +32,6 @@ def errors(
 
     For example: `echofm errors 11`.
     """
-    from echofm_core.runtime.error_reference import exit_codes
-
     codes = exit_codes()
     chosen = [code for code in codes if number in (None, code.number)]
     if not chosen:
@@ -52,13 +53,9 @@ def keys(
 
     For example: `echofm keys finetune`.
     """
-    from echofm_core.plan.reference import in_words
-
     typer.echo(in_words(table))
 
 
 def version() -> None:
     """Print the version of EchoFM Federated."""
-    from echofm_core import __version__
-
     typer.echo(__version__)

@@ -25,7 +25,7 @@ def main(grid: Grid, context: Context) -> None:
     from echofm_core.runtime.sessions import Sessions
     from server.outcome import conclude
     from server.rounds import RunOptions, run_federation
-    from server.watch import told
+    from server.watch import reporter
 
     settings = context.run_config
     for key in ("plan", "run-folder"):
@@ -33,7 +33,7 @@ def main(grid: Grid, context: Context) -> None:
             raise PlanError(f"the run config lacks `{key}`; give it as -c '{key}=\"PATH\"'.")
     names = [name.strip() for name in str(settings.get("sites", "")).split(",") if name.strip()]
     watched = str(settings.get("watch", ""))
-    with told(Path(watched) if watched else None) as waiting:
+    with reporter(Path(watched) if watched else None) as waiting:
         plan, folder = load_runnable(Path(str(settings["plan"]))), Path(str(settings["run-folder"]))
         with held(folder):  # against a simulation, or an institution's own training, too
             sessions = Sessions(folder)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from echofm_core.runtime.errors import FederationError, PlanError
+
 if TYPE_CHECKING:
     from echofm_core.plan.document import Plan
 
@@ -60,7 +62,6 @@ def start(
     """
     import time
 
-    from echofm_core.runtime.errors import FederationError
     from server.launch import register, superlink
     from server.provision import Kit
 
@@ -128,8 +129,6 @@ def _check_sites(names: list[str], plan: Plan) -> None:
     Raises:
         PlanError: With both numbers.
     """
-    from echofm_core.runtime.errors import PlanError
-
     if len(names) < plan.federation.min_sites:
         raise PlanError(
             f"federation.min_sites is {plan.federation.min_sites}, but this federation has "

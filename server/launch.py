@@ -13,8 +13,8 @@ from echofm_core.runtime.child_process import start, stop
 from echofm_core.runtime.errors import FederationError
 from echofm_core.runtime.file_lock import file_lock
 from server.flower import ask, environment, last_words, tool
-from server.health import LOOPBACK, serving
 from server.provision import CONNECTION, Kit
+from server.status import LOOPBACK, serving
 
 #: Seconds that the SuperLink has to start.
 PATIENCE = 60.0

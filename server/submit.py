@@ -9,10 +9,10 @@ from pathlib import Path
 
 from echofm_core.runtime.errors import FederationError
 from server.flower import ask, last_words, run_status
-from server.health import serving
 from server.launch import register
 from server.provision import CONNECTION, Kit
-from server.watch import LOOK, Watch, watch
+from server.status import serving
+from server.watch import LOOK, Watcher, watch
 
 #: Seconds that a ServerApp has to begin.
 START = 60.0
@@ -65,7 +65,7 @@ def submit(
 class _Run:
     """A submitted run, and the ways in which it may be lost."""
 
-    def __init__(self, kit: Kit, number: str, seen: Watch, folder: Path, offset: int) -> None:
+    def __init__(self, kit: Kit, number: str, seen: Watcher, folder: Path, offset: int) -> None:
         self.seen = seen
         self._kit = kit
         self._number = number

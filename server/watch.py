@@ -27,18 +27,18 @@ LOOK = 0.5
 GRACE = 2.0
 
 
-class Told:
+class Reporter:
     """The ServerApp's side."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
 
     def line(self, text: str) -> None:
-        """Say one thing that happened."""
-        self.tell({"line": text})
+        """Report one thing that happened."""
+        self.append({"line": text})
         print(text, flush=True)
 
-    def tell(self, record: dict[str, object]) -> None:
+    def append(self, record: dict[str, object]) -> None:
         """Append a record."""
         if self._path is not None:
             with self._path.open("a", encoding="utf-8") as file:
@@ -46,38 +46,38 @@ class Told:
 
 
 @contextmanager
-def told(path: Path | None) -> Iterator[Told]:
-    """Tell who waits for this run what happens, how it ends too; end when nobody waits.
+def reporter(path: Path | None) -> Iterator[Reporter]:
+    """Report to the command that waits what happens, and how it ends; end when none waits.
 
     Args:
         path: File that the command holds; None where no command waits.
     """
-    side, over = Told(path), threading.Event()
+    side, over = Reporter(path), threading.Event()
     if path is None:
         yield side
         return
     with file_lock(_alive(path), wait=True):
         threading.Thread(target=_end_with_command, args=(path, over), daemon=True).start()
-        side.tell({"begun": os.getpid()})
+        side.append({"begun": os.getpid()})
         try:
             yield side
         except EchoFMError as error:
             over.set()
-            side.tell({"error": str(error), "code": error.exit_code})
+            side.append({"error": str(error), "code": error.exit_code})
             raise
         except Exception as error:
             over.set()
-            side.tell({"error": f"the ServerApp met a bug ({type(error).__name__})", "code": 0})
+            side.append({"error": f"the ServerApp met a bug ({type(error).__name__})", "code": 0})
             raise
         over.set()
-        side.tell({"done": True})
+        side.append({"done": True})
 
 
-class Watch:
-    """The command's side: what its ServerApp told since the last look.
+class Watcher:
+    """The command's side: what its ServerApp has reported since the last look.
 
     Attributes:
-        begun: The ServerApp has told something.
+        begun: The ServerApp has reported something.
         done: Its work is done.
     """
 
@@ -116,12 +116,12 @@ class Watch:
 
 
 @contextmanager
-def watch(folder: Path) -> Iterator[tuple[Path, Watch]]:
+def watch(folder: Path) -> Iterator[tuple[Path, Watcher]]:
     """Hold a new file in a folder for a ServerApp to write to."""
     path = folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.jsonl"
     with file_lock(path):
         _alive(path).touch()
-        yield path, Watch(path)
+        yield path, Watcher(path)
 
 
 def _alive(path: Path) -> Path:
@@ -132,7 +132,7 @@ def _end_with_command(path: Path, over: threading.Event) -> None:
     """Ask this process to end when nobody waits for it, and see to it."""
     while is_locked(path):
         over.wait(LOOK)
-    if over.is_set():  # the command heard so, and went
+    if over.is_set():  # the command read so, and ended
         return
     print("nobody waits for this run any more: it ends.", flush=True)
     os.kill(os.getpid(), signal.SIGTERM)

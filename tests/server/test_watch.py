@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from echofm_core.runtime.errors import FederationError, PlanError
-from server.watch import told, watch
+from server.watch import reporter, watch
 
 APP = """
 import sys, time
 from pathlib import Path
-from server.watch import told
-with told(Path(sys.argv[1])) as side:
+from server.watch import reporter
+with reporter(Path(sys.argv[1])) as side:
     side.line("round 1")
     time.sleep(99)
 """
@@ -36,7 +36,7 @@ def test_what_happens_is_heard_once_and_in_order(tmp_path: Path) -> None:
     with watch(tmp_path) as (path, seen):
         assert seen.lines() == []
         assert not seen.begun
-        with told(path) as side:
+        with reporter(path) as side:
             side.line("waiting")
             side.line("round 1: a, b")
             assert seen.lines() == ["waiting", "round 1: a, b"]
@@ -59,7 +59,7 @@ def test_a_line_that_is_half_written_waits_for_its_other_half(tmp_path: Path) ->
 def test_what_was_said_before_an_error_is_heard_first(tmp_path: Path) -> None:
     """Which sites failed stands in the line before, and may come with the same look."""
     with watch(tmp_path) as (path, seen):
-        with pytest.raises(FederationError), told(path) as side:
+        with pytest.raises(FederationError), reporter(path) as side:
             side.line("evaluated at no site")
             raise FederationError("it could not be tested.")
         assert seen.lines() == ["evaluated at no site"]
@@ -69,12 +69,12 @@ def test_what_was_said_before_an_error_is_heard_first(tmp_path: Path) -> None:
 
 def test_an_error_ends_the_command_with_its_sentence_and_code(tmp_path: Path) -> None:
     with watch(tmp_path) as (path, seen):
-        with pytest.raises(PlanError), told(path):
+        with pytest.raises(PlanError), reporter(path):
             raise PlanError("the plan is wrong.")
         with pytest.raises(PlanError, match="the plan is wrong"):
             seen.lines()
     with watch(tmp_path / "2") as (path, seen):
-        with pytest.raises(ZeroDivisionError), told(path):
+        with pytest.raises(ZeroDivisionError), reporter(path):
             _ = 1 / 0
         with pytest.raises(FederationError, match="met a bug"):
             seen.lines()
@@ -99,6 +99,6 @@ def test_a_server_app_ends_when_nobody_waits_for_it(tmp_path: Path) -> None:
 
 
 def test_without_a_command_it_only_prints(capsys: pytest.CaptureFixture[str]) -> None:
-    with told(None) as side:
+    with reporter(None) as side:
         side.line("round 1")
     assert capsys.readouterr().out == "round 1\n"

@@ -126,13 +126,13 @@ def test_processes_that_share_a_round_get_the_adapters_and_give_them_back(
             item.add_(0.01)
     folder = JobFolder(tmp_path)
     terms = Terms(world=2, device="cpu", threads=1, parent=os.getpid())
-    folder.give(given, clips, plan, context(state=tmp_path / "state"), terms)
-    taken = folder.take(ALONE)[0]
+    folder.write_job(given, clips, plan, context(state=tmp_path / "state"), terms)
+    taken = folder.read_job(ALONE)[0]
     assert digest(to_arrays(taken, ALL)) == digest(to_arrays(given, ALL))
     report = RoundReport(counts={LORA_B: 20}, metrics={})
-    folder.give_back(taken, report)
+    folder.write_result(taken, report)
     back = build_tuned_model(plan)
-    assert folder.take_back(back) == report
+    assert folder.read_result(back) == report
     assert digest(to_arrays(back, ALL)) == digest(to_arrays(given, ALL))
 
 

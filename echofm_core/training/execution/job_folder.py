@@ -25,6 +25,12 @@ from echofm_core.training.execution.config import ExecutionConfig
 from echofm_core.training.execution.ranks import Ranks
 from echofm_core.training.objectives.phases import Model, phase_of
 
+#: Where the processes find each other, and what all but the first print.
+MEETING, LOGS = "meeting", "logs"
+JOB, REPORT, MANIFEST = "job.json", "report.json", "manifest.parquet"
+#: Weights before and after the round.
+GIVEN, TRAINED = "given.safetensors", "trained.safetensors"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Terms:
@@ -49,12 +55,12 @@ class JobFolder:
 
     path: Path
 
-    def give(
+    def write_job(
         self, model: Model, clips: ClipWindows, plan: Plan, context: LocalContext, terms: Terms
     ) -> None:
         """Write all that a round is made of."""
-        save_manifest(clips.manifest, self._manifest)
-        files.save(all_arrays(model), self._given, {}, durable=False)
+        save_manifest(clips.manifest, self.path / MANIFEST)
+        files.save(all_arrays(model), self.path / GIVEN, {}, durable=False)
         job = {
             "phase": phase_of(model).value,
             "plan": plan.to_json(),
@@ -62,78 +68,48 @@ class JobFolder:
             "context": _context_to_json(context),
             "terms": asdict(terms),
         }
-        write_whole(self._job, json.dumps(job).encode(), durable=False)
+        write_whole(self.path / JOB, json.dumps(job).encode(), durable=False)
 
     def terms(self) -> Terms:
         """How the processes run."""
-        return Terms(**self._read(self._job)["terms"])
+        return Terms(**self._read(self.path / JOB)["terms"])
 
-    def take(self, ranks: Ranks) -> tuple[Model, ClipWindows, Plan, LocalContext]:
+    def read_job(self, ranks: Ranks) -> tuple[Model, ClipWindows, Plan, LocalContext]:
         """What was given, for one of the processes."""
-        job = self._read(self._job)
+        job = self._read(self.path / JOB)
         plan = plan_from_json(job["plan"], "of a shared round")
         pretraining = Phase(job["phase"]) is Phase.PRETRAIN
         model = build_autoencoder(plan) if pretraining else build_tuned_model(plan)
-        load_arrays(model, files.load(self._given))
+        load_arrays(model, files.load(self.path / GIVEN))
         store = ClipStore([Path(folder) for folder in job["stores"]])
-        clips = ClipWindows(store, load_manifest(self._manifest), plan.data)
+        clips = ClipWindows(store, load_manifest(self.path / MANIFEST), plan.data)
         return model, clips, plan, _context_from_json(job["context"], ranks)
 
-    def give_back(self, model: Model, report: RoundReport) -> None:
+    def write_result(self, model: Model, report: RoundReport) -> None:
         """Write what came of the round; the report, which says that all is there, comes last."""
-        files.save(all_arrays(model), self._trained, {}, durable=False)
-        write_whole(self._report, json.dumps(asdict(report)).encode(), durable=False)
+        files.save(all_arrays(model), self.path / TRAINED, {}, durable=False)
+        write_whole(self.path / REPORT, json.dumps(asdict(report)).encode(), durable=False)
 
-    def take_back(self, model: Model) -> RoundReport:
+    def read_result(self, model: Model) -> RoundReport:
         """Read what came of the round; the model is changed in place."""
-        load_arrays(model, files.load(self._trained))
-        return RoundReport(**self._read(self._report))
+        load_arrays(model, files.load(self.path / TRAINED))
+        return RoundReport(**self._read(self.path / REPORT))
 
-    def complain(self, rank: int, error: EchoFMError) -> None:
+    def write_error(self, rank: int, error: EchoFMError) -> None:
         """Write why a process ended, in a sentence."""
         words = {"error": type(error).__name__, "sentence": str(error)}
-        write_whole(self._complaint(rank), json.dumps(words).encode(), durable=False)
+        write_whole(self._error(rank), json.dumps(words).encode(), durable=False)
 
-    def complaint(self, world: int) -> EchoFMError | None:
+    def read_error(self, world: int) -> EchoFMError | None:
         """The error of the first process that had one to tell."""
         for rank in range(world):
-            if self._complaint(rank).exists():
-                words = self._read(self._complaint(rank))
+            if self._error(rank).exists():
+                words = self._read(self._error(rank))
                 kind: type[EchoFMError] = getattr(errors, words["error"])
                 return kind(words["sentence"])
         return None
 
-    @property
-    def meeting(self) -> Path:
-        """Where the processes find each other."""
-        return self.path / "meeting"
-
-    @property
-    def logs(self) -> Path:
-        """What all processes but the first print."""
-        return self.path / "logs"
-
-    @property
-    def _job(self) -> Path:
-        return self.path / "job.json"
-
-    @property
-    def _manifest(self) -> Path:
-        return self.path / "manifest.parquet"
-
-    @property
-    def _given(self) -> Path:
-        return self.path / "given.safetensors"
-
-    @property
-    def _trained(self) -> Path:
-        return self.path / "trained.safetensors"
-
-    @property
-    def _report(self) -> Path:
-        return self.path / "report.json"
-
-    def _complaint(self, rank: int) -> Path:
+    def _error(self, rank: int) -> Path:
         return self.path / f"error-{rank}.json"
 
     @staticmethod

@@ -29,7 +29,7 @@ from echofm_core.plan.document import Plan
 from echofm_core.runtime.errors import TrainingError
 from echofm_core.training.context import LocalContext, RoundReport
 from echofm_core.training.execution.devices import find_devices
-from echofm_core.training.execution.job_folder import JobFolder, Terms
+from echofm_core.training.execution.job_folder import LOGS, JobFolder, Terms
 from echofm_core.training.execution.ranks import LOST_PEER
 from echofm_core.training.objectives.phases import Model, phase_of
 
@@ -54,9 +54,9 @@ def shared_round(
         # Its owner's alone, and gone at the end: see tempfile.mkdtemp.
         with TemporaryDirectory(prefix="echofm-round-", ignore_cleanup_errors=True) as path:
             folder = JobFolder(Path(path))
-            folder.give(model, clips, plan, context, terms)
+            folder.write_job(model, clips, plan, context, terms)
             _launch(folder, devices, where)
-            return folder.take_back(model)
+            return folder.read_result(model)
     except SignalException as error:
         signal.raise_signal(error.sigval)  # now to whoever listened before
         raise
@@ -82,7 +82,7 @@ def _launch(folder: JobFolder, world: int, where: str) -> None:
         max_restarts=0,
         local_addr="127.0.0.1",
         logs_specs=DefaultLogsSpecs(
-            log_dir=str(folder.logs), redirects=dict.fromkeys(range(1, world), Std.ALL)
+            log_dir=str(folder.path / LOGS), redirects=dict.fromkeys(range(1, world), Std.ALL)
         ),
         **handled_signals(),
     )
@@ -90,8 +90,8 @@ def _launch(folder: JobFolder, world: int, where: str) -> None:
         with without_store_server(), restored_handlers(), quiet_launcher():
             elastic_launch(config, sys.executable)("-m", WORKER, str(folder.path))
     except ChildFailedError as error:
-        if complaint := folder.complaint(world):
-            raise complaint from None
+        if reported := folder.read_error(world):
+            raise reported from None
         cause = _cause(error.failures)
         _repeat(folder, cause.local_rank)
         raise TrainingError(_sentence(cause, world, where)) from None
@@ -115,7 +115,7 @@ def _sentence(cause: ProcessFailure, world: int, where: str) -> str:
 
 def _repeat(folder: JobFolder, rank: int) -> None:
     """Say what a process said; the first one's words went out at once."""
-    for log in sorted(folder.logs.glob(f"**/{rank}/stderr.log")):
+    for log in sorted((folder.path / LOGS).glob(f"**/{rank}/stderr.log")):
         sys.stderr.write(log.read_text(encoding="utf-8", errors="replace"))
 
 

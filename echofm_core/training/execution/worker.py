@@ -22,7 +22,7 @@ from torch.distributed import FileStore  # type: ignore[attr-defined]
 
 from echofm_core.runtime.errors import EchoFMError
 from echofm_core.runtime.signals import SIGNALS
-from echofm_core.training.execution.job_folder import JobFolder, Terms
+from echofm_core.training.execution.job_folder import MEETING, JobFolder, Terms
 from echofm_core.training.execution.ranks import LOST_PEER, LostPeerError, Ranks
 from echofm_core.training.objectives.phases import own_round
 
@@ -39,13 +39,13 @@ def main(path: Path) -> int:
     threading.Thread(target=_end_with_parent, args=(terms.parent, path), daemon=True).start()
     try:
         ranks = join(folder, terms, rank)
-        model, clips, plan, context = folder.take(ranks)
+        model, clips, plan, context = folder.read_job(ranks)
         report = own_round(model, clips, plan, context)
         if ranks.first:
-            folder.give_back(model, report)
+            folder.write_result(model, report)
         dist.destroy_process_group()
     except EchoFMError as error:
-        folder.complain(rank, error)
+        folder.write_error(rank, error)
         return error.exit_code
     except LostPeerError:
         return LOST_PEER
@@ -71,7 +71,7 @@ def join(folder: JobFolder, terms: Terms, rank: int) -> Ranks:
     try:
         dist.init_process_group(
             "nccl" if gpu else "gloo",
-            store=FileStore(str(folder.meeting), terms.world),
+            store=FileStore(str(folder.path / MEETING), terms.world),
             rank=rank,
             world_size=terms.world,
             timeout=PATIENCE,

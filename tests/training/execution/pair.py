@@ -71,14 +71,14 @@ def gives_up(ranks: Ranks) -> str:
 
 def shared(folder: JobFolder, ranks: Ranks) -> str:
     """A whole round, then one that is killed in its fourth step and gone on with: one digest."""
-    model, clips, plan, where = folder.take(ranks)
+    model, clips, plan, where = folder.read_job(ranks)
     report = own_round(model, clips, plan, where)
     whole = digest(all_arrays(model))
     if ranks.first:
-        folder.give_back(model, report)
+        folder.write_result(model, report)
     where = replace(where, state=folder.path / "killed")
     for left in (3 * len(range(*ranks.share(5).indices(5))), -1):
-        model, clips, plan, _ = folder.take(ranks)
+        model, clips, plan, _ = folder.read_job(ranks)
         try:
             again = own_round(model, MortalWindows(clips, left, die), plan, where)
         except KilledError:

@@ -78,8 +78,8 @@ def test_a_process_takes_what_was_given(clips: ClipWindows, tmp_path: Path) -> N
         model.encoder.norm.bias.add_(0.25)
     terms = Terms(world=2, device="cpu", threads=1, parent=os.getpid())
     folder = JobFolder(tmp_path)
-    folder.give(model, clips, plan, where, terms)
-    theirs, their_clips, their_plan, there = folder.take(ranks)
+    folder.write_job(model, clips, plan, where, terms)
+    theirs, their_clips, their_plan, there = folder.read_job(ranks)
     assert folder.terms() == terms
     assert there == replace(where, ranks=ranks)
     assert their_plan == plan
@@ -95,9 +95,9 @@ def test_a_process_takes_what_was_given(clips: ClipWindows, tmp_path: Path) -> N
 
 def test_an_error_comes_back_as_what_it_was(tmp_path: Path) -> None:
     folder = JobFolder(tmp_path)
-    assert folder.complaint(2) is None
-    folder.complain(1, StoreError("the store is gone."))
-    found = folder.complaint(2)
+    assert folder.read_error(2) is None
+    folder.write_error(1, StoreError("the store is gone."))
+    found = folder.read_error(2)
     assert type(found) is StoreError
     assert str(found) == "the store is gone."
 
@@ -110,7 +110,7 @@ def test_a_process_ends_with_its_parent_and_leaves_nothing(
     folder = tmp_path / "round"
     folder.mkdir()
     terms = Terms(world=2, device="cpu", threads=1, parent=0)
-    JobFolder(folder).give(build_autoencoder(PLAN), clips, PLAN, context(), terms)
+    JobFolder(folder).write_job(build_autoencoder(PLAN), clips, PLAN, context(), terms)
     script = f"""
 import json, os, pathlib, subprocess, sys, time
 path = pathlib.Path({str(folder)!r}) / "job.json"

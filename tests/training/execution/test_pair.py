@@ -55,7 +55,7 @@ def pair(forks: Forks, clips: ClipWindows, tmp_path_factory: pytest.TempPathFact
     for phase in Phase:
         (path / phase).mkdir()
         where = context(state=path / phase / "state", proximal_mu=0.1, save_every=2)
-        JobFolder(path / phase).give(build(phase), clips, plan_of(), where, terms)
+        JobFolder(path / phase).write_job(build(phase), clips, plan_of(), where, terms)
     both = []
     for rank in range(2):
         log = path / f"{rank}.log"
@@ -108,7 +108,7 @@ def test_a_round_is_that_of_one_process(
     where = context(state=tmp_path, proximal_mu=0.1, save_every=2)
     report = own_round(model, clips, plan_of(), where)
     theirs = build(phase)
-    shared = JobFolder(pair / phase).take_back(theirs)
+    shared = JobFolder(pair / phase).read_result(theirs)
     assert shared.counts == report.counts
     assert shared.metrics == pytest.approx(report.metrics, rel=1e-6)
     ours, others = effective(all_arrays(model)), effective(all_arrays(theirs))
@@ -126,7 +126,7 @@ def test_a_round_is_to_the_bit_that_of_one_process_in_two_parts(
     model, theirs = build(phase), build(phase)
     where = context(state=tmp_path, proximal_mu=0.1, accumulate=2, save_every=2)
     own_round(model, clips, plan_of(), where)
-    JobFolder(pair / phase).take_back(theirs)
+    JobFolder(pair / phase).read_result(theirs)
     assert digest(all_arrays(model)) == digest(all_arrays(theirs))
 
 
