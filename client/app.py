@@ -14,7 +14,10 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from client.answers import answered
+from client.wire import to_instruction, to_reply
 from echofm_core.contract import Instruction, Phase
+from echofm_core.plan.load import plan_from_json
+from echofm_core.runtime.errors import PlanError
 
 if TYPE_CHECKING:
     from client.site import Site
@@ -28,7 +31,6 @@ app = ClientApp()
 @answered
 def describe(message: Message, context: Context) -> Message:
     """Who are you, and how much can you train on?"""
-    from client.wire import to_reply
     from echofm_core.models.lora import require_adapters
 
     _, plan, site, _ = _open(message, context)
@@ -55,7 +57,6 @@ def finetune(message: Message, context: Context) -> Message:
 def evaluate(message: Message, context: Context) -> Message:
     """Test the model on your own test patients."""
     from client.testing import evaluate as test
-    from client.wire import to_reply
 
     instruction, plan, site, state = _open(message, context)
     return to_reply(test(site, plan, instruction, state), message)
@@ -63,7 +64,6 @@ def evaluate(message: Message, context: Context) -> Message:
 
 def _train(message: Message, context: Context, phase: Phase) -> Message:
     from client.training import TRAINERS
-    from client.wire import to_reply
     from echofm_core.data.training_record import record_training
 
     instruction, plan, site, state = _open(message, context)
@@ -83,9 +83,6 @@ def _open(message: Message, context: Context) -> tuple[Instruction, Plan, Site, 
 
     from client.site import Site, setting
     from client.state import SiteState
-    from client.wire import to_instruction
-    from echofm_core.plan.load import plan_from_json
-    from echofm_core.runtime.errors import PlanError
 
     instruction = to_instruction(message)
     plan = plan_from_json(instruction.plan)

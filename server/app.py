@@ -12,8 +12,13 @@ from pathlib import Path
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from echofm_core.run_claim import held, load_runnable
 from echofm_core.runtime.errors import PlanError
+from echofm_core.runtime.sessions import Sessions
 from server.events import Event
+from server.outcome import conclude
+from server.rounds import RunOptions, run_federation
+from server.watch import reporter
 
 app = ServerApp()
 
@@ -21,12 +26,6 @@ app = ServerApp()
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     """Run the plan that the run config names."""
-    from echofm_core.run_claim import held, load_runnable
-    from echofm_core.runtime.sessions import Sessions
-    from server.outcome import conclude
-    from server.rounds import RunOptions, run_federation
-    from server.watch import reporter
-
     settings = context.run_config
     for key in ("plan", "run-folder"):
         if not settings.get(key):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from echofm_core.run_claim import load_runnable, look
 from echofm_core.runtime.errors import FederationError, PlanError
 
 if TYPE_CHECKING:
@@ -60,8 +62,6 @@ def start(
     Whoever reaches this port can run code at every site: keep it on loopback and let a reverse
     proxy pass /v1/fleet/ alone.
     """
-    import time
-
     from server.launch import register, superlink
     from server.provision import Kit
 
@@ -89,8 +89,6 @@ def run(
 
     Example: `echofm server run fed plan.toml --out runs/first`.
     """
-    from echofm_core.run_claim import load_runnable, look
-
     loaded = load_runnable(plan)  # before anything that takes long to import
     look(out, loaded, resume=resume)
 

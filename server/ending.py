@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from flwr.serverapp import Grid
 
 from echofm_core.contract import SiteDescription, SiteResult, Weights
+from echofm_core.models.saved import save_model, trained_tasks
 from echofm_core.plan.document import Plan
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.files import write_whole
@@ -139,8 +140,6 @@ def _write(
     folder: Path, plan: Plan, weights: Weights, entries: Sequence[Entry], metrics: pd.DataFrame
 ) -> None:
     """Write the final model and the table of metrics."""
-    from echofm_core.models.saved import save_model, trained_tasks
-
     groups = {group for entry in entries for site in entry.sites.values() for group in site.counts}
     save_model(folder / "model", weights, plan, trained_tasks(groups))
     write_whole(folder / "metrics.parquet", metrics.to_parquet(index=False))

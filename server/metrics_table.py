@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+import pandas as pd
+
 from echofm_core.contract import VALIDATION, Scored, SiteResult
 from server.journal import Entry
 
@@ -28,8 +30,6 @@ def metrics_table(
             ``validation`` is of the global model after the round.
         results: Test metrics, as phase ``evaluate``, round 0, e.g. ``ef/mae``.
     """
-    import pandas as pd
-
     rows = [*_round_rows(arm, entries), *_test_rows(arm, results)]
     frame = pd.DataFrame(rows, columns=COLUMNS)
     kinds = dict.fromkeys(["arm", "phase", "site", "metric"], "string")

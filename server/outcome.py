@@ -11,10 +11,14 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from echofm_core.contract import Scored, SiteResult
+from echofm_core.models.lora import untrained_notes
 from echofm_core.plan.document import Plan
 from echofm_core.privacy.config import PrivacyKind, spent
 from echofm_core.runtime.errors import FederationError
+from echofm_core.runtime.files import write_whole
 from echofm_core.runtime.text import many
 from server.ending import FederationResult
 
@@ -53,7 +57,6 @@ def conclude(plan: Plan, folder: Path, result: FederationResult, seconds: float)
     from echofm_core.report.page import write_report
     from echofm_core.report.run_files import read_run
     from echofm_core.report.words import words_of
-    from echofm_core.runtime.files import write_whole
 
     scores, counts = score_table(result.site_results), count_table(plan, result)
     paired = paired_table(result.site_results, plan)
@@ -109,8 +112,6 @@ def paired_table(results: tuple[SiteResult, ...], plan: Plan) -> pd.DataFrame:
 
 
 def _rows(results: tuple[SiteResult, ...]) -> pd.DataFrame:
-    import pandas as pd
-
     rows = [
         (*name.split("/"), result.site, result.patients[name.split("/")[1]], *astuple(score))
         for result in results
@@ -125,8 +126,6 @@ def count_table(plan: Plan, result: FederationResult) -> pd.DataFrame:
 
     Test patients are those of the task that has most of them.
     """
-    import pandas as pd
-
     tested = {found.site: max(found.patients.values()) for found in result.site_results}
     rows: list[dict[str, object]] = []
     for site, about in result.sites.items():
@@ -142,8 +141,6 @@ def count_table(plan: Plan, result: FederationResult) -> pd.DataFrame:
 
 def _notes(plan: Plan, result: FederationResult) -> list[str]:
     """What a reader of the numbers must know; that labels are missing is in the verdict."""
-    from echofm_core.models.lora import untrained_notes
-
     notes = [
         "The intervals were computed at the sites, each over its own test patients; no site's "
         "interval can be checked elsewhere.",

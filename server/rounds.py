@@ -26,6 +26,10 @@ from echofm_core.contract import (
     Weights,
     group_of,
 )
+from echofm_core.models.build import build_autoencoder, build_tuned_model
+from echofm_core.models.checkpoints.start import start_weights
+from echofm_core.models.lora import merged, require_adapters, untrained_notes
+from echofm_core.models.weights import load_arrays, named_weights, to_arrays
 from echofm_core.plan.document import Plan
 from echofm_core.plan.federation import Select
 from echofm_core.run_claim import PLAN, has_rounds
@@ -35,6 +39,7 @@ from echofm_core.runtime.files import write_whole
 from echofm_core.runtime.text import many
 from echofm_core.tracking._api import TrackedRound
 from echofm_core.tracking.listener import Tracking, require_trackers
+from echofm_core.training.objectives.freeze import frozen_groups
 from server.ending import Ending, FederationResult, finish
 from server.events import Event, EventKind, OnEvent, ignore, round_event
 from server.journal import Entry, Journal
@@ -112,8 +117,6 @@ def run_federation(
         FederationError: Too few sites are there, or a round has too few usable updates.
         CheckpointError: The weights to begin with do not fit, or a checkpoint is damaged.
     """
-    from echofm_core.models.lora import merged, require_adapters
-
     options, run, scratch = options or RunOptions(), run_name(plan), folder / "scratch"
     require_trackers(plan.machine.track)
     require_adapters(plan)
@@ -312,11 +315,6 @@ def _initial(plan: Plan, phase: Phase, journal: Journal, given: Weights) -> Weig
     Raises:
         CheckpointError: What was given does not fit, or holds no encoder.
     """
-    from echofm_core.models.build import build_autoencoder, build_tuned_model
-    from echofm_core.models.checkpoints.start import start_weights
-    from echofm_core.models.lora import untrained_notes
-    from echofm_core.models.weights import load_arrays, named_weights, to_arrays
-
     if phase is Phase.PRETRAIN:
         model: Model = build_autoencoder(plan)
         shared = [ENCODER, DECODER] if plan.pretrain.share_decoder else [ENCODER]
@@ -340,8 +338,6 @@ def _initial(plan: Plan, phase: Phase, journal: Journal, given: Weights) -> Weig
 
 def _frozen(plan: Plan, phase: Phase) -> frozenset[str]:
     """Groups that no site changes in a phase."""
-    from echofm_core.training.objectives.freeze import frozen_groups
-
     return frozenset() if phase is Phase.PRETRAIN else frozen_groups(plan.finetune)
 
 

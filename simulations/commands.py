@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from echofm_core.data.commands import data
+from echofm_core.plan.preflight import check_words
+from echofm_core.run_claim import load_runnable, look
 from simulations.split_commands import export_split
 
 if TYPE_CHECKING:
@@ -62,9 +64,6 @@ def simulate(
     `echofm simulate plan.toml --out runs/ef --workers 4`; after a power cut, the same with
     `--resume`.
     """
-    from echofm_core.plan.preflight import check_words
-    from echofm_core.run_claim import load_runnable, look
-
     loaded = load_runnable(plan)  # before anything that takes long to import
     check_words(loaded.machine)
     run = out or Path("runs") / loaded.name
@@ -124,9 +123,6 @@ def finetune(
 
 def _alone(phase: str, file: Path, out: Path, start: Path | None, resume: bool) -> None:
     """Train one phase as a federation of one site, and print the scores that there are."""
-    from echofm_core.plan.preflight import check_words
-    from echofm_core.run_claim import load_runnable
-
     plan = load_runnable(file)  # before anything that takes long to import
     check_words(plan.machine)
 
