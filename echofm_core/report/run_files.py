@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ PREDICTIONS: tuple[str, ...] = (
     "dataset", "site", "patient_id", "study_id", "clip_id", "task", "truth", "prediction",
 )  # fmt: skip
 
+
+#: The folders of an absolute path in a TOML string.
+_FOLDERS = re.compile(r'"(?:/|[A-Za-z]:\\)[^"\n]*[/\\](?=[^"\n]*")')
 
 #: Start of the ``missing`` key of one model's predictions.
 DAMAGED_PREDICTIONS = "predictions/"
@@ -150,16 +154,19 @@ def _plan(path: Path, missing: dict[str, str]) -> tuple[Plan | None, str]:
     try:
         plan = load_plan(path)
     except PlanError as error:
-        missing["plan"] = str(error)
-        return None, path.read_text(encoding="utf-8") if path.is_file() else ""
+        missing["plan"] = str(error).replace(str(path), path.name)
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        return None, _FOLDERS.sub('"', text)
     return plan, _without_places(plan).to_toml()
 
 
 def _without_places(plan: Plan) -> Plan:
     """The plan with the last name of each folder: where they lie is this machine's affair."""
-    roots = tuple(Path(root).name for root in plan.machine.roots)
-    places = {"roots": roots, "cache": Path(plan.machine.cache).name}
-    return plan.model_copy(update={"machine": plan.machine.model_copy(update=places)})
+    machine = plan.machine
+    places = {key: Path(getattr(machine, key)).name for key in ("cache", "secret", "start")}
+    roots = tuple(Path(root).name for root in machine.roots)
+    machine = machine.model_copy(update={"roots": roots, **places})
+    return plan.model_copy(update={"machine": machine})
 
 
 def _summary(path: Path, missing: dict[str, str]) -> dict[str, Any]:

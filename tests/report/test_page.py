@@ -49,13 +49,19 @@ def without(run: Path, to: Path, *names: str) -> str:
     return words_of(write_report(to).read_text())
 
 
-def test_folders_of_this_machine_are_not_passed_on(small: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
+@pytest.mark.parametrize("valid", [True, False], ids=["valid", "of another version"])
+def test_folders_of_this_machine_are_not_passed_on(
+    small: Path, tmp_path: Path, valid: bool
+) -> None:
+    """Nor where the plan has keys that this version refuses, and is shown as it stands."""
+    run = tmp_path / "someone" / "run"
     shutil.copytree(small, run)
     plan = load_plan(run / "plan.toml")
-    places = {"roots": ("/home/someone/secret/CAMUS_public",), "cache": "/home/someone/cache"}
-    machine = plan.machine.model_copy(update=places)
-    (run / "plan.toml").write_text(plan.model_copy(update={"machine": machine}).to_toml())
+    home = "/home/someone/"
+    places = {key: f"{home}{key}" for key in ("cache", "secret", "start")}
+    machine = plan.machine.model_copy(update={"roots": (f"{home}secret/CAMUS_public",), **places})
+    written = plan.model_copy(update={"machine": machine}).to_toml()
+    (run / "plan.toml").write_text(written if valid else f"unknown = 1\n{written}")
     text = write_report(run).read_text()
     assert "someone" not in text
     assert "CAMUS_public" in text
