@@ -1,16 +1,14 @@
 """A pool of processes any of which may die at any time; a task goes in, a result or a death out.
 
-Symptom: a damaged file, or a lack of memory, kills a process in the middle of its task. The
-standard pools then fail every task, or wait for ever.
-Reason: they hand out tasks through one queue, and cannot tell which task a dead process had.
+Symptom: a damaged file, or a lack of memory, kills a process at its task; the standard pools then
+fail every task, or wait for ever. Reason: their one queue does not say which task a process had.
 Protocol: one thread, the dispatcher, starts the processes and has a pipe to each. A process has
 ``ahead`` tasks in hand, works on the oldest, and answers in their order: so the oldest is blamed
 when it dies. The others go back to the queue, and a new process takes its place. With ``retry`` the
 blamed task is tried once more while nothing else runs, since another one may have taken the memory.
-Processes do not get the signals that stop a command; they end when the pool is closed, and when
-their parent dies, however it does.
-What can still go wrong: a task that never ends keeps its process for good; a program that a task
-started and left behind outlives it; a task is blamed for a process that somebody else killed.
+Processes do not get the signals that stop a command; they end with the pool, and with their parent.
+What can still go wrong: a task that never ends keeps its process; a program that a task left behind
+outlives it; a task is blamed for a process that somebody else killed.
 """
 
 from __future__ import annotations
