@@ -102,7 +102,7 @@ WIRE = [
         ("hospitals: TLS, node keys", "echofm server, client"),
         250,
     ),
-    Box(864, 292, "codec", ("echofm_core/contract.py", "each key written once"), 274),
+    Box(864, 292, "codec", ("echofm_core/wire.py", "each key written once"), 274),
 ]
 UPDATE = [
     Box(996, 446, "replies", ("server/replies.py", "wait on disk, in", "site order"), height=92),
