@@ -8,8 +8,8 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import pandas as pd
 from flwr.serverapp import Grid
 
 from echofm_core.contract import SiteDescription, SiteResult, Weights
@@ -20,11 +20,8 @@ from echofm_core.runtime.files import write_whole
 from server.evaluation import evaluate
 from server.events import Event, EventKind, OnEvent
 from server.journal import Entry, write_json
-from server.metrics_table import metrics_table
+from server.metrics import metrics_table
 from server.sites import Site
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,10 +6,14 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from echofm_core.privacy.config import NO_LOSS
 from echofm_core.runtime.text import many
 from server.journal import Entry
+
+if TYPE_CHECKING:
+    from server.journal import Entry
 
 
 class EventKind(StrEnum):

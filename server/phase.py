@@ -149,7 +149,16 @@ def train_phase(
             losses = _validate(replies, model, frozen, spec, done + 1)
             validation.add(done, losses)
             if losses:
-                on_event(validation_event(spec, done, losses))
+                on_event(
+                    Event(
+                        kind=EventKind.VALIDATED,
+                        phase=spec.phase.value,
+                        round=done,
+                        rounds=spec.rounds,
+                        sites=tuple(losses),
+                        validation=mean(losses),
+                    )
+                )
     finally:
         replies.close()
     return {**frozen.current, **model.current}
@@ -320,16 +329,4 @@ def _check_quorum(state: _Round, spec: PhaseRun, number: int) -> None:
         f"federation.min_sites is {needed} ({reasons or 'no site was asked'}); mend the sites and "
         "go on with --resume.",
         state.refused,
-    )
-
-
-def validation_event(spec: PhaseRun, number: int, losses: Mapping[str, float]) -> Event:
-    """What sites found of the phase's last result, as something to show."""
-    return Event(
-        kind=EventKind.VALIDATED,
-        phase=spec.phase.value,
-        round=number,
-        rounds=spec.rounds,
-        sites=tuple(losses),
-        validation=mean(losses),
     )

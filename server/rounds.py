@@ -6,51 +6,35 @@ Reading order: :func:`run_federation` tells the story; ``server/phase.py`` is it
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from flwr.serverapp import Grid
 
 from echofm_core.contract import (
-    DECODER,
-    ENCODER,
-    HEADS,
-    LORA_A,
-    LORA_B,
-    STF_NET,
     VALIDATION,
     Phase,
     Weights,
-    group_of,
 )
-from echofm_core.models.build import build_autoencoder, build_tuned_model
-from echofm_core.models.checkpoints.start import start_weights
-from echofm_core.models.lora import merged, require_adapters, untrained_notes
-from echofm_core.models.weights import load_arrays, named_weights, to_arrays
+from echofm_core.models.lora import merged, require_adapters
 from echofm_core.plan.document import Plan
 from echofm_core.plan.federation import Select
 from echofm_core.run_claim import PLAN, has_rounds
-from echofm_core.runtime.errors import CheckpointError
 from echofm_core.runtime.file_lock import role_lock
 from echofm_core.runtime.files import write_whole
-from echofm_core.runtime.text import many
 from echofm_core.tracking._api import TrackedRound
 from echofm_core.tracking.listener import Tracking, require_trackers
 from echofm_core.training.objectives.freeze import frozen_groups
 from server.ending import Ending, FederationResult, finish
 from server.events import Event, EventKind, OnEvent, ignore, round_event
+from server.handover import chosen_rounds, first_weights, losses_of, result_of
 from server.journal import Entry, Journal
+from server.metrics import tracked
 from server.phase import Participant, PhaseRun, algorithm_of, train_phase
 from server.sites import Site, gather_sites, participants_of
-from server.tracked import tracked
 from server.unlearned import unlearned_tasks, unseen_clips
 from server.validation import Losses, Validation, mean
-
-if TYPE_CHECKING:
-    from echofm_core.training.objectives.phases import Model
 
 __all__ = [
     "Event",
@@ -158,7 +142,7 @@ def run_federation(
             run=run,
             arm=options.arm,
             warnings=warned,
-            notes=_chosen(journal, plan),
+            notes=chosen_rounds(journal, plan),
             floor=options.floor,
             tell=on_event,
         )
@@ -173,22 +157,6 @@ def run_name(plan: Plan) -> str:
 def pretrained_encoder(folder: Path, plan: Plan) -> Weights:
     """Shared groups that pre-training ended with, from a run folder; empty without any."""
     return result_of(Journal(folder, plan.digest()), plan, Phase.PRETRAIN)[1]
-
-
-def result_of(journal: Journal, plan: Plan, phase: Phase) -> tuple[int, Weights]:
-    """The round that a phase ends with, the last or the best, and its weights.
-
-    Returns:
-        (0, {}) where there is none.
-
-    Raises:
-        CheckpointError: The best round's checkpoint is damaged.
-    """
-    last, weights = journal.last(phase, plan.rounds_of(phase))
-    if plan.federation.select is Select.LAST:
-        return last, weights
-    best = Validation(losses=_losses(journal, phase, last)).best() or last
-    return best, weights if best == last else journal.weights(phase, best)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -228,7 +196,7 @@ class _Federation:
 
             weights = train_phase(
                 self.grid,
-                weights if done else _initial(self.plan, phase, self.journal, start),
+                weights if done else first_weights(self.plan, phase, self.journal, start),
                 spec,
                 on_round=keep,
                 on_event=self.tell,
@@ -252,7 +220,7 @@ class _Federation:
             plan_hash=plan.digest(),
             run=run_name(plan),
             scratch=self.folder / "scratch",
-            frozen=_frozen(plan, phase),
+            frozen=frozen_groups(plan.finetune) if phase is Phase.FINETUNE else frozenset(),
         )
 
     def _validation(self, phase: Phase, done: int) -> Validation:
@@ -266,79 +234,21 @@ class _Federation:
         return Validation(
             every=self.plan.federation.validate_every if self.plan.validates else 0,
             patience=self.plan.table_of(phase).patience,
-            losses=_losses(self.journal, phase, done),
+            losses=losses_of(self.journal, phase, done),
             keep=keep,
         )
-
-
-def _losses(journal: Journal, phase: Phase, done: int) -> dict[int, Losses]:
-    """Round -> what sites found of its result, of the first rounds of a phase."""
-    return {
-        entry.round: entry.validation
-        for entry in journal.entries()
-        if entry.phase is phase and entry.round <= done and entry.validation
-    }
-
-
-def _chosen(journal: Journal, plan: Plan) -> tuple[str, ...]:
-    """A sentence for each phase that another round was chosen of than the last."""
-    found = []
-    for phase in Phase:
-        done = max((entry.round for entry in journal.entries() if entry.phase is phase), default=0)
-        best = Validation(losses=_losses(journal, phase, done)).best() or done
-        if plan.federation.select is Select.BEST and best != done:
-            found.append(
-                f"Of the {many(done, 'round')} of {phase.value}, round {best} is kept: it has the "
-                "least loss on the validation patients."
-            )
-    return tuple(found)
 
 
 def _warn(
     journal: Journal, sites: Mapping[str, Site], plan: Plan, tell: OnEvent
 ) -> tuple[str, ...]:
     """Tell what sites have hardly learnt or seen, and return it as sentences."""
-    unseen = unseen_clips({name: site.about for name, site in sites.items()}, plan)
+    unseen = unseen_clips({name: site.about for name, site in sites.items()}, plan.finetune)
     unlearned = [entry.warnings for entry in journal.entries()]
     found = [each for each in (*unlearned, unseen) if each]
     for each in found:
         tell(Event(kind=EventKind.WARNED, phase=Phase.FINETUNE.value, warnings=each))
     return tuple(f"{site}: {what}" for each in found for site, what in each.items())
-
-
-def _initial(plan: Plan, phase: Phase, journal: Journal, given: Weights) -> Weights:
-    """Weights that a phase starts from: by the plan's seed, or the encoder from the phase before.
-
-    Before there is one, the encoder (and a shared decoder) may be that of ``machine.start``, or
-    all groups those that the run was given.
-
-    Raises:
-        CheckpointError: What was given does not fit, or holds no encoder.
-    """
-    if phase is Phase.PRETRAIN:
-        model: Model = build_autoencoder(plan)
-        shared = [ENCODER, DECODER] if plan.pretrain.share_decoder else [ENCODER]
-        before = given or start_weights(plan, shared)
-    else:
-        model = build_tuned_model(plan)
-        shared = [ENCODER, LORA_A, LORA_B, STF_NET, HEADS]
-        before = result_of(journal, plan, Phase.PRETRAIN)[1] or given or start_weights(plan)
-        for note in untrained_notes(plan) if not before else ():
-            warnings.warn(note, RuntimeWarning, stacklevel=2)
-    here = {group_of(name) for name in named_weights(model)}
-    fitting = {name: array for name, array in before.items() if group_of(name) in here}
-    if before and ENCODER not in map(group_of, fitting):
-        raise CheckpointError(
-            "the starting weights hold no encoder; give the model of `echofm pretrain`, of a "
-            "federation, or an imported one."
-        )
-    load_arrays(model, fitting)
-    return to_arrays(model, shared)
-
-
-def _frozen(plan: Plan, phase: Phase) -> frozenset[str]:
-    """Groups that no site changes in a phase."""
-    return frozenset() if phase is Phase.PRETRAIN else frozen_groups(plan.finetune)
 
 
 def _keep_plan(plan: Plan, folder: Path) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from echofm_core.contract import HEADS, Phase, SiteDescription
-from echofm_core.plan.document import Plan
 from echofm_core.runtime.text import many
+from echofm_core.training.config import FinetuneConfig
 from server.journal import Entry, SiteEntry
 
 #: Rounds that a site must have trained a task in before anything is said of it.
@@ -43,12 +43,11 @@ def unlearned_tasks(entries: Sequence[Entry]) -> dict[str, str]:
     }
 
 
-def unseen_clips(sites: Mapping[str, SiteDescription], plan: Plan) -> dict[str, str]:
+def unseen_clips(sites: Mapping[str, SiteDescription], config: FinetuneConfig) -> dict[str, str]:
     """A sentence for each site that fine-tunes on fewer windows than it has labelled clips.
 
     A number of steps does not grow with a site, as a pass over its clips does.
     """
-    config = plan.finetune
     seen = config.rounds * config.local_steps * config.batch_size
     clips = {site: max(about.labels.values(), default=0) for site, about in sites.items()}
     return {

@@ -53,7 +53,7 @@ def _carry_out(
     """Train, test and report, in a folder that is ours."""
     save_sites(prepared, plan, run)
     arms, notes = plan_arms(prepared.manifest, plan)
-    notes = [RULES[plan.protocol.name].caveat, *mirrored_notes(prepared, plan), *notes]
+    notes = [RULES[plan.protocol.name].caveat, *mirrored_notes(prepared, plan.data), *notes]
     notes += untrained_notes(plan)
     planned = plan.finetune.tasks if plan.finetune.rounds else ()
     # Not among the notes of the report: the verdict says it in its own words.

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from echofm_core.data.config import DataConfig
 from echofm_core.data.label_counts import label_counts, labelled_sites
 from echofm_core.data.manifest import save_manifest
 from echofm_core.data.prepare import Prepared, prepare
@@ -79,14 +80,14 @@ def check_sites(manifest: pd.DataFrame, plan: Plan) -> None:
         )
 
 
-def mirrored_notes(prepared: Prepared, plan: Plan) -> list[str]:
+def mirrored_notes(prepared: Prepared, config: DataConfig) -> list[str]:
     """A sentence a site where clips hold less than a window and are played forth and back."""
-    windows = ClipWindows(open_stores(prepared.stores), prepared.manifest, plan.data)
+    windows = ClipWindows(open_stores(prepared.stores), prepared.manifest, config)
     short = pd.Series([windows.mirrored(index) for index in range(len(windows))])
     counts = short.groupby(windows.manifest["site"]).agg(["sum", "count"])
     return [
         f"{site}: {row['sum']} of {row['count']} clips hold less than "
-        f"{plan.data.window_seconds:g} s and are mirrored in time."
+        f"{config.window_seconds:g} s and are mirrored in time."
         for site, row in counts.iterrows()
         if row["sum"]
     ]

@@ -90,11 +90,11 @@ def test_clips_that_are_never_seen_are_counted() -> None:
         "a": about("a", ef=61, view=3), "b": about("b", ef=60), "c": about("c"),
     }  # fmt: skip
     steps = {"rounds": 3, "local_steps": 5, "batch_size": 4}
-    found = unseen_clips(sites, plan_from_mapping({"finetune": steps}, "test"))
+    found = unseen_clips(sites, plan_from_mapping({"finetune": steps}, "test").finetune)
     assert list(found) == ["a"]
     assert found["a"].startswith("sees 60 windows in 3 rounds of fine-tuning and has 61 labelled")
     passes = {"rounds": 3, "local_epochs": 1, "batch_size": 4}
-    assert not unseen_clips(sites, plan_from_mapping({"finetune": passes}, "test"))
+    assert not unseen_clips(sites, plan_from_mapping({"finetune": passes}, "test").finetune)
 
 
 def test_the_line_names_the_site() -> None:

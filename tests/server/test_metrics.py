@@ -4,7 +4,7 @@ import pytest
 
 from echofm_core.contract import Phase
 from server.journal import Entry, SiteEntry
-from server.tracked import tracked
+from server.metrics import tracked
 
 NORTH = SiteEntry(
     counts={"encoder": 30, "heads.ef": 10, "heads.as_grade": 30},

@@ -1,0 +1,97 @@
+"""What a phase begins with, and what it hands on: the last round, or the best."""
+
+from __future__ import annotations
+
+import warnings
+
+from echofm_core.contract import (
+    DECODER,
+    ENCODER,
+    HEADS,
+    LORA_A,
+    LORA_B,
+    STF_NET,
+    Phase,
+    Weights,
+    group_of,
+)
+from echofm_core.models.build import build_autoencoder, build_tuned_model
+from echofm_core.models.checkpoints.start import start_weights
+from echofm_core.models.lora import untrained_notes
+from echofm_core.models.weights import load_arrays, named_weights, to_arrays
+from echofm_core.plan.document import Plan
+from echofm_core.plan.federation import Select
+from echofm_core.runtime.errors import CheckpointError
+from echofm_core.runtime.text import many
+from echofm_core.training.objectives.phases import Model
+from server.journal import Journal
+from server.validation import Losses, Validation
+
+
+def first_weights(plan: Plan, phase: Phase, journal: Journal, given: Weights) -> Weights:
+    """Weights that a phase starts from: by the plan's seed, or the encoder from the phase before.
+
+    Before there is one, the encoder (and a shared decoder) may be that of ``machine.start``, or
+    all groups those that the run was given.
+
+    Raises:
+        CheckpointError: What was given does not fit, or holds no encoder.
+    """
+    if phase is Phase.PRETRAIN:
+        model: Model = build_autoencoder(plan)
+        shared = [ENCODER, DECODER] if plan.pretrain.share_decoder else [ENCODER]
+        before = given or start_weights(plan, shared)
+    else:
+        model = build_tuned_model(plan)
+        shared = [ENCODER, LORA_A, LORA_B, STF_NET, HEADS]
+        before = result_of(journal, plan, Phase.PRETRAIN)[1] or given or start_weights(plan)
+        for note in untrained_notes(plan) if not before else ():
+            warnings.warn(note, RuntimeWarning, stacklevel=2)
+    here = {group_of(name) for name in named_weights(model)}
+    fitting = {name: array for name, array in before.items() if group_of(name) in here}
+    if before and ENCODER not in map(group_of, fitting):
+        raise CheckpointError(
+            "the starting weights hold no encoder; give the model of `echofm pretrain`, of a "
+            "federation, or an imported one."
+        )
+    load_arrays(model, fitting)
+    return to_arrays(model, shared)
+
+
+def result_of(journal: Journal, plan: Plan, phase: Phase) -> tuple[int, Weights]:
+    """The round that a phase ends with, the last or the best, and its weights.
+
+    Returns:
+        (0, {}) where there is none.
+
+    Raises:
+        CheckpointError: The best round's checkpoint is damaged.
+    """
+    last, weights = journal.last(phase, plan.rounds_of(phase))
+    if plan.federation.select is Select.LAST:
+        return last, weights
+    best = Validation(losses=losses_of(journal, phase, last)).best() or last
+    return best, weights if best == last else journal.weights(phase, best)
+
+
+def losses_of(journal: Journal, phase: Phase, done: int) -> dict[int, Losses]:
+    """Round -> what sites found of its result, of the first rounds of a phase."""
+    return {
+        entry.round: entry.validation
+        for entry in journal.entries()
+        if entry.phase is phase and entry.round <= done and entry.validation
+    }
+
+
+def chosen_rounds(journal: Journal, plan: Plan) -> tuple[str, ...]:
+    """A sentence for each phase that another round was chosen of than the last."""
+    found = []
+    for phase in Phase:
+        done = max((entry.round for entry in journal.entries() if entry.phase is phase), default=0)
+        best = Validation(losses=losses_of(journal, phase, done)).best() or done
+        if plan.federation.select is Select.BEST and best != done:
+            found.append(
+                f"Of the {many(done, 'round')} of {phase.value}, round {best} is kept: it has the "
+                "least loss on the validation patients."
+            )
+    return tuple(found)
