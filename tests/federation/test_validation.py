@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from client import training
+from echofm_core.contract import group_of
 from echofm_core.data.manifest import load_manifest, save_manifest
 from echofm_core.models.weights import load
 from echofm_core.plan.document import Plan
@@ -132,6 +133,21 @@ def test_fine_tuning_begins_with_the_best_round_of_pre_training(
     result = federate(sites, plan, tmp_path)
     first = entries(tmp_path, "pretrain")[0]["digest"]
     assert result.digest == first == digest(pretrained_encoder(tmp_path / "run", plan))
+
+
+def test_the_best_encoder_of_pre_training_is_what_fine_tuning_begins_with(
+    sites: list[SiteSettings], tmp_path: Path, script: Script
+) -> None:
+    """Round 1 of pre-training is the best; heads alone train on it, so that it is shipped."""
+    script |= {"alpha": [1.0, 2.0, 1.0], "beta": [1.0, 2.0, 1.0]}
+    plan = small_plan(
+        pretrain={"rounds": 2},
+        finetune={"rounds": 1, "tasks": ["ef"], "mode": "linear"},
+        federation={"select": "best"},
+    )
+    weights = federate(sites, plan, tmp_path).weights
+    encoder = {name: array for name, array in weights.items() if group_of(name) == "encoder"}
+    assert digest(encoder) == entries(tmp_path, "pretrain")[0]["digest"]
 
 
 def test_patience_ends_a_federation(

@@ -67,6 +67,8 @@ def test_it_is_a_federation_of_one_site_to_the_bit(
     alone = train_alone(plan, phase, tmp_path / "alone")
     own = plan_of_one(plan, phase)
     assert own.digest() == load_plan(tmp_path / "alone/plan.toml").digest()
+    assert own.table_of(phase).keep_optimizer, "there is no server to begin anew from"
+    assert list((tmp_path / "alone/sites").rglob(f"optimizer/{phase.value}-*"))
     site = SiteSettings(
         name="institution",
         manifest=tmp_path / "alone/manifests/institution.parquet",
