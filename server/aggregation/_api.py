@@ -4,8 +4,11 @@
 overrides what it does differently: what travels to sites beside the model
 (:meth:`Algorithm.instruct`, :meth:`Algorithm.arrays`) and back (:meth:`Algorithm.reply_arrays`,
 ``reply_numbers``), how replies become the next model (:meth:`Algorithm.start`), and what it
-remembers between rounds (:meth:`Algorithm.state`, :meth:`Algorithm.restore`). *Inherited*: the loop
-itself, which lives in ``server/phase.py``, and the journal, which keeps the state with each round.
+remembers between rounds (:meth:`Algorithm.state`, :meth:`Algorithm.restore`). A round is a
+:class:`WeightedMean`, or ``EveryReply`` (``on_disk``) where a rule needs all replies at once.
+*Inherited*: the loop itself, which lives in ``server/phase.py``, and the journal, which keeps the
+state with each round. *Elsewhere*: what a site does with what it receives, in
+``client/training.py``.
 """
 
 from __future__ import annotations

@@ -22,12 +22,16 @@ class Reader(Protocol):
     """Name in the manifest's ``dataset`` column and, in the protocol ``institution``, the site."""
 
     public: bool
-    """Are file names public pseudonyms, fit for findings?"""
+    """Are file names public pseudonyms, fit for findings? Their form is in
+    :data:`~echofm_core.data.patients.PUBLISHED`; other names are hashed."""
 
     def find(self, root: Path) -> bool:
         """Is this layout at ``root``? Cheap, and never raises."""
         ...
 
     def read(self, root: Path) -> tuple[pd.DataFrame, Findings]:
-        """Manifest of the usable clips (``site`` null) and what was wrong."""
+        """Manifest of the usable clips and what was wrong.
+
+        ``site`` is null, unless the release names the hospital.
+        """
         ...
