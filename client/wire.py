@@ -26,7 +26,7 @@ def to_instruction(message: Message) -> Instruction:
     Raises:
         FederationError: The message is not one that this version understands.
     """
-    content = from_records(message.content, Instruction)
+    content = from_records(message.content, Instruction, flwr.app)
     return decode(content, Instruction, action=Action(message.metadata.message_type))
 
 

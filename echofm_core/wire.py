@@ -211,22 +211,6 @@ class RecordTypes(Protocol):
     RecordDict: Any
 
 
-class Records(Protocol):
-    """A message's content as Flower holds it, by kind of record."""
-
-    @property
-    def array_records(self) -> Mapping[str, Mapping[str, Any]]:
-        """Records of arrays, each with its ``.npy`` bytes in ``data``."""
-
-    @property
-    def config_records(self) -> Mapping[str, Mapping[str, Any]]:
-        """Records of texts, numbers and lists."""
-
-    @property
-    def metric_records(self) -> Mapping[str, Mapping[str, Any]]:
-        """Records of numbers."""
-
-
 def to_records(
     content: Content, types: RecordTypes, packed: Mapping[str, Any] | None = None
 ) -> Any:
@@ -254,23 +238,27 @@ def to_array(array: NDArray[np.floating], types: RecordTypes) -> Any:
     return types.Array(str(array.dtype), array.shape, "numpy.ndarray", pack(array))
 
 
-def from_records(records: Records, kind: type[AnyRecord]) -> Content:
+def from_records(records: Mapping[str, Any], kind: type[AnyRecord], types: RecordTypes) -> Content:
     """The content of a message, its arrays as read-only views of the message's bytes.
 
     Args:
-        records: What the message holds.
+        records: Flower's ``RecordDict``. Its views by kind (``array_records`` ...) refer back to
+            it: a message that was looked at so stays in memory until garbage is collected.
         kind: The record that is expected.
+        types: Flower's classes.
 
     Raises:
         FederationError, RefusedUpdateError: An array is not what it says; see :func:`decode`.
     """
+    config, metrics = records.get(Record.CONFIG.value), records.get(Record.METRICS.value)
     with _well_formed(kind):
         return Content(
-            config=dict(records.config_records.get(Record.CONFIG.value, {})),
-            metrics=records.metric_records.get(Record.METRICS.value),
+            config=dict(config) if isinstance(config, types.ConfigRecord) else {},
+            metrics=metrics if isinstance(metrics, types.MetricRecord) else None,
             arrays={
                 name: {key: unpack(array.data) for key, array in record.items()}
-                for name, record in records.array_records.items()
+                for name, record in records.items()
+                if isinstance(record, types.ArrayRecord)
             },
         )
 

@@ -97,7 +97,7 @@ def read_reply(reply: Message, kind: type[Reply]) -> Reply:
     """
     if reply.has_error():
         raise RefusedUpdateError(f"the site answered with an error: {error_of(reply)}")
-    return decode(from_records(reply.content, kind), kind)
+    return decode(from_records(reply.content, kind, flwr.app), kind)
 
 
 def error_of(reply: Message) -> str:

@@ -67,7 +67,7 @@ def test_a_simulated_site_obeys_it_too(tmp_path: Path, monkeypatch: pytest.Monke
     from simulations import prepare
 
     placed = pd.DataFrame({"site": ["camus", "../x"]})
-    monkeypatch.setattr(reading, "read", lambda plan: (placed, None))
+    monkeypatch.setattr(reading, "read", lambda *_: (placed, None))
     monkeypatch.setattr(prepare, "assign_sites", lambda manifest, protocol, seed: manifest)
     with pytest.raises(ManifestError, match=r"'\.\./x' is not a plain name"):
         prepare_sites(small_plan(), tmp_path)

@@ -10,16 +10,19 @@ import signal
 import time
 from dataclasses import replace
 
+import flwr.app
 import numpy as np
-from flwr.app import Context, Message
+from flwr.app import ArrayRecord, Context, Message
 from flwr.clientapp import ClientApp
 from numpy.typing import NDArray
 
 from client.wire import to_instruction, to_reply
-from echofm_core.contract import Phase, Score, SiteDescription, SiteResult, Update, group_of
+from echofm_core.contract import Phase, Record, Score, SiteDescription, SiteResult, Update, group_of
+from echofm_core.data.formats.npy import unpack
 from echofm_core.runtime.checksum import checksum, digest
 from echofm_core.runtime.randomness import stream
 from echofm_core.tasks import Task
+from echofm_core.wire import encode, to_array, to_records
 
 app = ClientApp()
 
@@ -94,21 +97,24 @@ def _train(message: Message, context: Context, phase: Phase) -> Message:
         os.kill(os.getpid(), signal.SIGKILL)
     if "late" in site:
         time.sleep(5)
-    weights = {}
+    record = ArrayRecord()  # an array at a time: a test counts the copies of a model in memory
     for name, before in instruction.weights.items():
         moved = before + change(site, instruction.round, name, before.shape)
-        weights[name] = _misbehave(moved.astype(before.dtype, copy=False), site)
+        moved = _misbehave(moved.astype(before.dtype, copy=False), site)
+        record[name] = to_array(moved, flwr.app)
+    weights = {name: unpack(array.data) for name, array in record.items()}
     update = Update(
         site=site,
         phase=phase,
         round=instruction.round,
         plan_hash=instruction.plan_hash,
-        weights=weights,
+        weights={},
         counts={group_of(name): CLIPS for name in weights},
         metrics={"loss": 1.0 / instruction.round},
         checksum=checksum(weights),
     )
-    return to_reply(update, message)
+    packed = {Record.ARRAYS.value: record}
+    return Message(to_records(encode(update), flwr.app, packed), reply_to=message)
 
 
 def _misbehave(array: NDArray[np.floating], site: str) -> NDArray[np.floating]:

@@ -121,7 +121,7 @@ def test_an_institution_in_training(
     plan = INSTITUTION.replace("rounds = 3", "rounds = 1\nlocal_epochs = 900")
     (home / "plan.toml").write_text(f"{plan}save_every = 1\n")
     command = begin("pretrain", "plan.toml", "--out", "run")
-    command.wait_for(lambda: list(home.glob("run/state/**/*.*")))
+    command.wait_for(lambda: list(home.glob("run/sites/**/progress/*")))
     (said,) = lines(command.stop(number, group=group))
     assert said.endswith("with --resume.")
 
