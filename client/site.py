@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -163,7 +164,8 @@ def _versions(paths: Iterable[Path]) -> tuple[_Version, ...]:
 
 def _stores(folder: Path) -> ClipStore:
     """All stores in a folder."""
-    files = (path for path in folder.rglob("*") if path.is_file())
+    # It passes over what vanishes meanwhile: somebody may be building a store.
+    files = (Path(place) / name for place, _, names in os.walk(folder) for name in names)
     return _opened(folder, _versions(sorted(files)))
 
 
