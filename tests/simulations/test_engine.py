@@ -154,8 +154,9 @@ def test_workers_and_their_files_go_when_the_parent_is_killed(tmp_path: Path) ->
                 with Engine(2, client_app={TOY!r}) as engine:
                     grid = engine.grid(settings(names, here))
                     threading.Thread(target=train, args=(grid, names, here)).start()
-                    while len(multiprocessing.active_children()) < 2:
-                        time.sleep(0.05)
+                    workers = engine._runner._pool._workers
+                    while not all(worker and worker.started for worker in workers):
+                        time.sleep(0.05)  # a process that still loads its modules notices nothing
                     children = [child.pid for child in multiprocessing.active_children()]
                     print(*children, engine._runner._shared.path, flush=True)
                     time.sleep(60)
