@@ -122,7 +122,7 @@ def _rows(results: tuple[SiteResult, ...]) -> pd.DataFrame:
 
 
 def count_table(plan: Plan, result: FederationResult) -> pd.DataFrame:
-    """Clips, patients and labels by site and split, as far as the sites told them.
+    """Clips, patients and labels by site and split, as far as the sites reported them.
 
     Test patients are those of the task that has most of them.
     """
@@ -132,8 +132,8 @@ def count_table(plan: Plan, result: FederationResult) -> pd.DataFrame:
         train = {"split": "train", "clips": about.train_clips, "patients": about.train_patients}
         test = {"split": "test", "clips": None, "patients": tested.get(site)}
         for counts, labels in ((train, about.labels), (test, about.test_labels)):
-            told = {task.value: labels.get(task.value, 0) for task in plan.finetune.tasks}
-            rows.append({"site": site, "dataset": "not told", **counts, **told})
+            reported = {task.value: labels.get(task.value, 0) for task in plan.finetune.tasks}
+            rows.append({"site": site, "dataset": "not told", **counts, **reported})
         rows[-2]["unusable_files"] = about.quarantined
     whole = dict.fromkeys(("clips", "patients", "unusable_files"), "Int64")
     return pd.DataFrame(rows).astype(whole)

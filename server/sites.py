@@ -83,7 +83,7 @@ def gather_sites(
     Raises:
         FederationError: Sites are missing after that time, or two call themselves the same.
     """
-    found, started, told = _Found(), time.monotonic(), 0.0
+    found, started, last_event = _Found(), time.monotonic(), 0.0
     least = plan.federation.min_sites if least is None else least
     if getattr(grid, "keeps_replies", False):
         wait_seconds = 0.0  # all its sites are there from the start
@@ -97,8 +97,8 @@ def gather_sites(
         age = time.monotonic() - started
         if age >= wait_seconds:
             raise FederationError(_missing(found, missing, least, age))
-        if not told or age - told > 30:
-            told = age
+        if not last_event or age - last_event > 30:
+            last_event = age
             on_event(
                 Event(
                     kind=EventKind.WAITING,

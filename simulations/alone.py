@@ -1,7 +1,7 @@
 """An institution by itself: a federation of one site, on this machine and without a server.
 
 It goes through the same rounds, journal and run folder as every federation, so what is kept, gone
-on with, selected and tested is told there. What differs is the plan: see :func:`plan_of_one`.
+on with, selected and tested stands there. What differs is the plan: see :func:`plan_of_one`.
 """
 
 from __future__ import annotations
@@ -251,7 +251,7 @@ def _show(event: Event, meter: Meter) -> None:
 
 
 def _own_error(error: FederationError, run: Path) -> EchoFMError:
-    """What the one site met, with its own exit code; of what is no error of ours, where it is told.
+    """What the one site met, with its own exit code; of any other, where the log is.
 
     A site says in a sentence what it met, and of which kind.
     """

@@ -42,7 +42,7 @@ class Outcome:
         scores: Columns model, site, task, metric, value, low, high, patients.
         digest: Digest of the model that the run is about.
         report: Path of ``report.html``.
-        notes: What a reader of the table must know and was not told before training.
+        notes: What a reader of the table must know and has not read before training.
     """
 
     run: Path
@@ -75,7 +75,7 @@ def conclude(
         seconds: How long the run took, over all its sessions.
         notes: What a reader of the numbers must know.
     """
-    scores, told = score_run(run, plan), [*notes, *result.notes, *result.warnings]
+    scores, all_notes = score_run(run, plan), [*notes, *result.notes, *result.warnings]
     summary = {
         "name": plan.name,
         "plan_hash": plan.digest(),
@@ -84,13 +84,13 @@ def conclude(
         "origin": origin,
         "synthetic": any(is_phantom(Path(root)) for root in plan.machine.roots),
         "versions": _versions(),
-        "notes": told,
+        "notes": all_notes,
         "privacy": spent(pd.read_parquet(run / "metrics.parquet"), plan.privacy.delta),
     }
     write_whole(run / "summary.json", json.dumps(summary, indent=1).encode())
     own, words = scores[scores["model"] == model], words_of(read_run(run))
     counts = label_counts(prepared.manifest, plan.finetune.tasks, plan.protocol.views)
-    write_card(run, plan, counts, own, summary, [*words.table_notes, *told], words.sentences)
+    write_card(run, plan, counts, own, summary, [*words.table_notes, *all_notes], words.sentences)
     report = write_report(run)
     return Outcome(run=run, scores=scores, digest=result.digest, report=report, notes=tuple(notes))
 

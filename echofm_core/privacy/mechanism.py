@@ -110,7 +110,7 @@ def check_model(model: nn.Module) -> None:
 
 
 def check_delta(privacy: PrivacyConfig, patients: int) -> None:
-    """Refuse a delta that would allow one patient's data to be told outright.
+    """Refuse a delta that would allow one patient's data to be revealed outright.
 
     Raises:
         PrivacyError: delta is not below 1 / patients.

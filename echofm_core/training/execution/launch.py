@@ -120,7 +120,7 @@ def _repeat(folder: JobFolder, rank: int) -> None:
 
 
 def handled_signals() -> dict[str, Any]:
-    """Leave ignored signals ignored (nohup), where this torch can be told so."""
+    """Leave ignored signals ignored (nohup), where this torch has a setting for it."""
     if "signals_to_handle" not in {field.name for field in fields(LaunchConfig)}:
         return {}
     handled = [name for name in SIGNALS if _handler(name) is not signal.SIG_IGN]
