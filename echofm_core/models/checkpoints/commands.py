@@ -11,15 +11,25 @@ import typer
 from echofm_core.models.checkpoints.options import ImportOptions, InputScale
 from echofm_core.models.config import ModelSize
 
+Checkpoint = Annotated[
+    Path,
+    typer.Argument(
+        help="A .pt, .pth, .bin or .safetensors file, the index of a sharded one, or the folder of "
+        "a Hugging Face model or of an `accelerate` checkpoint."
+    ),
+]
+Scale = Annotated[
+    InputScale | None,
+    typer.Option(
+        "--input",
+        help="How its input was normalised: imagenet (default), or unit, [0, 1] as it is (default "
+        "for Echo-Vision-FM).",
+    ),
+]
+
 
 def import_model(
-    file: Annotated[
-        Path,
-        typer.Argument(
-            help="A .pt, .pth, .bin or .safetensors file, the index of a sharded one, or the "
-            "folder of a Hugging Face model or of an `accelerate` checkpoint."
-        ),
-    ],
+    file: Checkpoint,
     out: Annotated[Path, typer.Option(help="Folder to make.")],
     size: Annotated[
         ModelSize | None, typer.Option(help="Refuse another size; default: what it is.")
@@ -30,14 +40,7 @@ def import_model(
     frames: Annotated[int | None, typer.Option(help="Frames of your windows; likewise.")] = None,
     patch: Annotated[int | None, typer.Option(help="Refuse another patch, in pixels.")] = None,
     tubelet: Annotated[int | None, typer.Option(help="Refuse another tubelet, in frames.")] = None,
-    scale: Annotated[
-        InputScale | None,
-        typer.Option(
-            "--input",
-            help="How its input was normalised: imagenet (default), or unit, [0, 1] as it is "
-            "(default for Echo-Vision-FM).",
-        ),
-    ] = None,
+    scale: Scale = None,
     trained_pixels: Annotated[
         int | None, typer.Option(help="Side of the frames that it was trained on; default: 224.")
     ] = None,
