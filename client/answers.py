@@ -1,7 +1,5 @@
 """What leaves a site when something goes wrong there: never a path, a file or a patient."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from pathlib import Path

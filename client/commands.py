@@ -1,7 +1,5 @@
 """Sub-commands of `echofm` for a hospital: check, start."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """What the site's side needs of Flower's private parts; its test fails loudly when they move."""
 
-from __future__ import annotations
-
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from echofm_core.runtime.errors import EnvironmentClashError

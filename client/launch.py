@@ -1,7 +1,5 @@
 """Running Flower's SuperNode for a site from its settings file."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

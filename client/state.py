@@ -1,7 +1,5 @@
 """What a site keeps of a run on its own disk: own and frozen weights, predictions, its log."""
 
-from __future__ import annotations
-
 import logging
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The global model on a site's own test patients: predictions stay, metrics leave."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from client.site import Site

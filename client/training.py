@@ -1,7 +1,5 @@
 """A round at a site: put the global weights in, train, take the shared groups out."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """The site's side of the wire: Flower messages to instructions, typed records to replies."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import flwr.app

@@ -3,8 +3,6 @@
 Decoders read their limits from the environment when they are loaded, and this is loaded first.
 """
 
-from __future__ import annotations
-
 import os
 
 __version__ = "0.1.0"

@@ -1,7 +1,5 @@
 """The command ``echofm``: sub-commands come from each package through entry points."""
 
-from __future__ import annotations
-
 import signal
 import sys
 import threading

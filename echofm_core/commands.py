@@ -1,7 +1,5 @@
 """Sub-commands of `echofm` that the core contributes; each room has its own."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

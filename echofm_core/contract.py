@@ -4,8 +4,6 @@
 decides what may cross the wall.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -4,8 +4,6 @@ A site works through it on what it trained, the server on what it sends; clippin
 would be further steps of the list, each with a place in it.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Protocol
 

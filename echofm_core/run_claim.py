@@ -4,8 +4,6 @@ A start that fails before training leaves no claim, only decoded clips, which th
 nor does a run of which no round was finished, as there is nothing to lose.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Loading the sub-commands of `echofm`, which each package contributes by an entry point."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points, packages_distributions
 from importlib.util import find_spec

@@ -1,7 +1,5 @@
 """What a model is asked to read from a clip, with units, legal ranges and fixed scalings."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum

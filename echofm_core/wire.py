@@ -9,8 +9,6 @@ go wrong: a record from the other side is well formed and a lie; admission judge
 Flower's record classes are passed in (``flwr.app``); nothing here imports it.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import re
 from collections.abc import Iterator, Mapping

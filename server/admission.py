@@ -4,8 +4,6 @@ Every check is a pure function that raises :class:`RefusedUpdateError` with one 
 round then goes on without that site.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field

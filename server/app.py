@@ -5,8 +5,6 @@ are to be waited for by name, ``sites`` (names with commas between) and ``wait-s
 file ``watch`` the command ``echofm server run`` hears what happens (``server/watch.py``).
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from flwr.app import Context

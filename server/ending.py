@@ -1,7 +1,5 @@
 """The end of a federation: its model tested at every site, and what stays on disk."""
 
-from __future__ import annotations
-
 import math
 import shutil
 import time

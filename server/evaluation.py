@@ -1,7 +1,5 @@
 """A finished model at every site's own test patients; only metrics come back."""
 
-from __future__ import annotations
-
 import tempfile
 import time
 from collections.abc import Mapping

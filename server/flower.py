@@ -1,7 +1,5 @@
 """Flower's command line tools, as the coordinator uses them."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

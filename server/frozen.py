@@ -1,7 +1,5 @@
 """What a phase leaves as it is: each site gets it once, and then only its digest."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from dataclasses import dataclass, field
 

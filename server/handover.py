@@ -1,7 +1,5 @@
 """What a phase begins with, and what it hands on: the last round, or the best."""
 
-from __future__ import annotations
-
 import warnings
 
 from echofm_core.contract import (

@@ -9,8 +9,6 @@ What can still go wrong: these are private parts of Flower; ``tests/server/test_
 fails where they move.
 """
 
-from __future__ import annotations
-
 import mmap
 import tempfile
 from collections.abc import Sequence

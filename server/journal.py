@@ -6,8 +6,6 @@ is continued from the last entry whose files have the digests that the entry nam
 is as if it had not happened.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping

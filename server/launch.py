@@ -1,7 +1,5 @@
 """Running Flower's SuperLink for a provisioned federation."""
 
-from __future__ import annotations
-
 import hashlib
 import socket
 import subprocess

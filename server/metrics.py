@@ -5,8 +5,6 @@ by name. Each site's own numbers are in the journal and in ``metrics.parquet``, 
 run folder.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 

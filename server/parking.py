@@ -4,8 +4,6 @@ An early reply waits here until its turn; the in-process engine hands weights to
 same way. What is read back is a view of a memory map, so pages come in only while they are summed.
 """
 
-from __future__ import annotations
-
 import mmap
 import os
 from dataclasses import dataclass

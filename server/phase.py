@@ -1,7 +1,5 @@
 """The round loop of one phase: send, take replies in order, fold, write down, go on."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Mapping

@@ -4,8 +4,6 @@ Made once, by the coordinator. Keys are never overwritten: running it again adds
 for instance one more site.
 """
 
-from __future__ import annotations
-
 import datetime
 import ipaddress
 import secrets

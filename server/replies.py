@@ -9,8 +9,6 @@ grid that is neither and blocks in a pull holds one reply for each site that upl
 ``COURTESY``; Flower's HTTP grid is no such grid (``http_objects.py``).
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -4,8 +4,6 @@ A result that fails is refused with one sentence, and the run goes on without it
 of its own patients cannot be proved wrong from here; what cannot be true is not taken.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Reading order: :func:`run_federation` tells the story; ``server/phase.py`` is it
 ``server/ending.py`` tests the model and writes what stays.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Who takes part: sites are asked who they are before anything else."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

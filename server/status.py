@@ -3,8 +3,6 @@
 Flower's health service knows no TLS, so it listens on loopback alone; nobody else is to ask it.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 
 from echofm_core.runtime.errors import FederationError

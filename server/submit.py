@@ -1,7 +1,5 @@
 """Running a plan on a started federation, and seeing it through to its end."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from contextlib import suppress

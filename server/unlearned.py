@@ -1,7 +1,5 @@
 """What a site hardly learns: tasks whose loss stays where it began, clips that it never sees."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from echofm_core.contract import HEADS, Phase, SiteDescription

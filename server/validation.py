@@ -6,8 +6,6 @@ of a phase is sent once more for it. The best round is the one with the least pl
 sites that report, whatever their size.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

@@ -5,8 +5,6 @@ a file while it lives: a ServerApp for which nobody waits any more ends, and a c
 ServerApp has died says so.
 """
 
-from __future__ import annotations
-
 import inspect
 import json
 import os

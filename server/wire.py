@@ -1,7 +1,5 @@
 """The server's side of the wire: instructions to Flower messages, replies to typed records."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar

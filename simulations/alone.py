@@ -4,8 +4,6 @@ It goes through the same rounds, journal and run folder as every federation, so 
 on with, selected and tested stands there. What differs is the plan: see :func:`plan_of_one`.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from pathlib import Path

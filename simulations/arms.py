@@ -5,8 +5,6 @@ leave-one-site-out is the federation without the site it is tested on. All run t
 server, client and engine, so that only the data differ.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The demonstration: five synthetic institutions, one real cine, one federation."""
 
-from __future__ import annotations
-
 import shutil
 from importlib.resources import files
 from pathlib import Path

@@ -1,7 +1,5 @@
 """One experiment: prepare sites, train every arm, evaluate, and write the run folder."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A protocol's sites and splits as a folder of files: written whole or not at all."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

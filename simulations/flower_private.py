@@ -5,8 +5,6 @@ Flower process nobody has told Flower who we are, and it then refuses to make me
 simulation plays that process, so it says so.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from flwr.app import Context, Error, Message, Metadata, RecordDict

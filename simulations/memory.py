@@ -5,8 +5,6 @@ when the parent is killed, its workers remove it; where all were killed at once,
 this machine does.
 """
 
-from __future__ import annotations
-
 import ctypes
 import fcntl
 import os

@@ -1,7 +1,5 @@
 """What a run on this machine leaves beside its model: floor, scores, summary, card and report."""
 
-from __future__ import annotations
-
 import json
 import platform
 from collections.abc import Sequence

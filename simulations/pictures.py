@@ -1,7 +1,5 @@
 """Pictures of a run for its report: what each site holds, what the auto-encoder sees."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """From data folders to sites on disk: manifests, clip stores, splits. Safe to run again."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """`echofm data export-split`: the sites of a protocol, for other frameworks."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
 from inspect import Parameter, Signature

@@ -9,8 +9,6 @@
   ``load_decathlon_datalist``, and by NVFlare's MONAI examples, which look for CLIENT.json.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

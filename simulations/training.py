@@ -1,7 +1,5 @@
 """One arm of a run on this machine: a federation of its sites, and its model at every test site."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

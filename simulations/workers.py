@@ -5,8 +5,6 @@ sides map: what is the same for ten sites is written once. A site whose worker d
 error; nothing of it is tried again, as in a federation.
 """
 
-from __future__ import annotations
-
 import importlib
 import shutil
 import weakref

@@ -1,7 +1,5 @@
 """What every container of a cine decodes to, before the sector is cut out."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

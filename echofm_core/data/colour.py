@@ -4,8 +4,6 @@ Scanners tint their grey maps and draw coloured text, ECG and bars: neither is f
 whose colour is not that of the rest of the picture at the same brightness.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import cv2

@@ -1,7 +1,5 @@
 """What a model sees of a clip: resolution, frames, duration."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """One clip from disk to grey frames and its sector, whatever the container."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

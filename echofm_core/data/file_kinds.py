@@ -4,8 +4,6 @@ Archives export DICOM under names without an ending, such as ``IM000001``, or un
 last number looks like one. Only such files are opened, for as many bytes as it takes.
 """
 
-from __future__ import annotations
-
 import os
 import struct
 from enum import StrEnum

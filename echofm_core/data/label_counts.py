@@ -1,7 +1,5 @@
 """How many clips, patients and labels a site brings; what is printed before training."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pandas as pd

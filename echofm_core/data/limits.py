@@ -4,8 +4,6 @@ A header of a few bytes may declare terabytes, and a few kilobytes may unpack to
 refused here is far from any recording: moving speckle takes a byte for 10 to 100 pixels.
 """
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 

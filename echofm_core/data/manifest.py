@@ -1,7 +1,5 @@
 """The manifest: one row a clip, the table through which all code sees any data set."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterable

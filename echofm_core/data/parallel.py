@@ -1,7 +1,5 @@
 """One function over many files in processes, any of which a file may kill."""
 
-from __future__ import annotations
-
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable

@@ -3,8 +3,6 @@
 A keyed hash is stable at one institution and cannot be undone without its secret.
 """
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import os

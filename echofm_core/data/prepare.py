@@ -1,7 +1,5 @@
 """From the data folders of a plan to decoded clips; safe to run again."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -5,8 +5,6 @@ sector's top at its top: the same heart is then as large whatever the depth, and
 whatever the scanner's pixels. Else the picture is letterboxed: aspect kept, black border.
 """
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray

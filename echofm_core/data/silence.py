@@ -1,7 +1,5 @@
 """Decoders in C that talk to the terminal, silenced."""
 
-from __future__ import annotations
-
 import os
 import threading
 from collections.abc import Iterator

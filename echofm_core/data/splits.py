@@ -1,7 +1,5 @@
 """Patient-disjoint train, validation and test parts; official ones are kept."""
 
-from __future__ import annotations
-
 import hashlib
 
 import pandas as pd

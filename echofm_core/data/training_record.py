@@ -5,8 +5,6 @@ nobody anything else. It lies in the run folder of the training, or in a site's 
 beside weights that travel: a model that was handed on has none, and then nothing is known.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass

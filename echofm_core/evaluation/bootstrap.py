@@ -1,7 +1,5 @@
 """Bootstrap over patients (Efron 1979): a patient is drawn with all that is theirs."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

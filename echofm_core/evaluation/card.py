@@ -1,7 +1,5 @@
 """The model card beside the weights: what they are, who trained them, how they did."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

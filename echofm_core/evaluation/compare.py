@@ -1,7 +1,5 @@
 """Two models on the same cases: the difference of each metric, with a paired interval."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What is compared, and how sure we say we are."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """What the threshold of reduced EF finds and misses, and which class is taken for which."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -5,8 +5,6 @@ its own training patients and is tested on its own test patients, so that it is 
 hospital can compute at home, and no patient's data are pooled for it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 

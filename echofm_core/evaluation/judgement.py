@@ -1,7 +1,5 @@
 """What the tables of a run say of its model: levels over sites, and answers from paired rows."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Who has labels for what: why a planned task has no value, and what leave-one-out then means."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 
 import pandas as pd

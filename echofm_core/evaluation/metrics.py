@@ -5,8 +5,6 @@ row r is the metric on a sample that holds case i ``weights[r, i]`` times. One r
 plain metric. What a sample leaves undefined (one class only, no spread) is NaN, never an error.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

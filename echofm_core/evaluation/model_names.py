@@ -1,7 +1,5 @@
 """The models of a site x model table: their names in files, their order and their titles."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 FEDERATED = "federated"

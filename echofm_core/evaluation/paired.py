@@ -1,7 +1,5 @@
 """Models compared on the same patients: the one table that every verdict is read from."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 

@@ -4,8 +4,6 @@ Shapes: N cases, R weightings (one row of bootstrap counts each). Weighting a ca
 as having it k times, so one sort serves every resample.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -1,7 +1,5 @@
 """The one or two metrics that a table shows of each task."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import pandas as pd

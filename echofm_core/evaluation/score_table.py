@@ -1,7 +1,5 @@
 """The site x model table: a value with its interval in each cell, or why there is none."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass

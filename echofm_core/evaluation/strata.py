@@ -1,7 +1,5 @@
 """Error of EF by stratum of the reference: a small mean error can hide two large ones."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 

@@ -3,8 +3,6 @@
 Whatever compares two models is read from the paired table (:mod:`echofm_core.evaluation.paired`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """A picture of where the model looked: frames of a window, and the same with attention on top."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import cv2

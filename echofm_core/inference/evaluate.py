@@ -1,7 +1,5 @@
 """A saved model on an institution's labelled clips: predictions, and scores with intervals."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A model as one ONNX file: grey frames in, natural units out, checked against PyTorch."""
 
-from __future__ import annotations
-
 import json
 import warnings
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Predictions on files as they lie: AVI, MP4, DICOM, NIfTI."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Readings as rows: one a file and task, with the range over windows."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Were the patients that shall be scored in the model's training? Said by count, or refused."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

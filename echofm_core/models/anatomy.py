@@ -1,7 +1,5 @@
 """What a model is made of, counted without allocating it."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass
 

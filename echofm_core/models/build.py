@@ -1,7 +1,5 @@
 """Models of a plan with initial weights that the plan's seed alone decides."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import torch

@@ -1,7 +1,5 @@
 """Sizes and choices of the model and its adapters; the numbers behind the size names."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum

@@ -1,7 +1,5 @@
 """The whole predictor: encoder, spatial-temporal fusion, one head a task."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

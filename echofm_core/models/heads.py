@@ -5,8 +5,6 @@ labels teach it late; grey levels of cells finer than a patch show it. They serv
 a chamber that moves: a study's stills have no motion, and their heads do not see them.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -11,8 +11,6 @@ unless A is frozen (FFA-LoRA, Sun 2024).
 Source: Hu 2022 (LoRA).
 """
 
-from __future__ import annotations
-
 import math
 import re
 from importlib.util import find_spec

@@ -1,7 +1,5 @@
 """Masked auto-encoding: predict hidden patches from the few that are visible."""
 
-from __future__ import annotations
-
 import math
 
 import torch

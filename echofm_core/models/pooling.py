@@ -1,7 +1,5 @@
 """Attention pooling and the code of time that both forms of STF-Net share."""
 
-from __future__ import annotations
-
 import math
 
 import torch

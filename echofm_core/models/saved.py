@@ -1,7 +1,5 @@
 """A fine-tuned model as it lies on disk: weights, and in their header the plan that made them."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """STF-Net, compact form: both pathways of the published one at under a tenth of its size."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

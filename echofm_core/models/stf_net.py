@@ -1,7 +1,5 @@
 """The fusion network between encoder and heads, in the form a plan names."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import torch

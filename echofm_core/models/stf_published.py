@@ -1,7 +1,5 @@
 """STF-Net in the shape of the released code, with its axes put right and no BatchNorm."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

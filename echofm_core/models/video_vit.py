@@ -1,7 +1,5 @@
 """The encoder: a vision transformer on tubelet patches of one grey channel."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

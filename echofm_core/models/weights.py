@@ -1,7 +1,5 @@
 """Weights between a model, named arrays and safetensors files."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from pathlib import Path
 

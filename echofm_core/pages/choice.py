@@ -1,7 +1,5 @@
 """What is shown where not all can be shown."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

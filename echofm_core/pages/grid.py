@@ -1,7 +1,5 @@
 """Plain tables of text, for a page and for a terminal alike."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

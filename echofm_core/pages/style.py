@@ -3,8 +3,6 @@
 Colours are Okabe and Ito's.
 """
 
-from __future__ import annotations
-
 import base64
 import io
 from collections.abc import Iterator

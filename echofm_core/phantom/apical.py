@@ -1,7 +1,5 @@
 """Apical views: the apex at the top, the atria at the bottom."""
 
-from __future__ import annotations
-
 from echofm_core.phantom.anatomy import Column, Moment
 from echofm_core.phantom.canvas import Canvas, Tissue, Value, curve, ellipse
 

@@ -3,8 +3,6 @@
 The board is 8-bit, because smooth edges are then drawn at memory speed; one level is 0.2 dB.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from enum import IntEnum

@@ -1,7 +1,5 @@
 """Sub-commands of `echofm` for this room. Heavy imports stay inside the functions."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

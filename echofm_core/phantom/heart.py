@@ -5,8 +5,6 @@ The left ventricle is half a prolate ellipsoid of long axis L and base radius a.
 section of area A = pi a L / 2: labels and pictures agree without rounding.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

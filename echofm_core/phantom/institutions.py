@@ -1,7 +1,5 @@
 """Synthetic institutions on disk, each in the layout of a public data set."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable, Mapping
 from enum import StrEnum

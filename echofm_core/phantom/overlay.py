@@ -3,8 +3,6 @@
 Sizes are for a picture of 240 rows and grow with it.
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 
 import cv2

@@ -1,7 +1,5 @@
 """Parasternal views: long axis, and short axis through the aortic valve or the ventricle."""
 
-from __future__ import annotations
-
 import math
 
 from echofm_core.phantom.anatomy import Column, Moment

@@ -1,7 +1,5 @@
 """Institutions of phantom patients: who comes, how they lie, and what was planted wrong."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Scanner profiles: why the same heart looks different in another hospital."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

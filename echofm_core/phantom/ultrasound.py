@@ -6,8 +6,6 @@ a point-spread function that widens with depth, and its envelope is log-compress
 machine. Clutter that does not move lies over it.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import lru_cache
 

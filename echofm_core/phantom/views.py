@@ -1,7 +1,5 @@
 """The views a probe can take, and who draws each."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 

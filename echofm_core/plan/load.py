@@ -1,7 +1,5 @@
 """Reading a plan from TOML or JSON; nothing but the file itself is opened."""
 
-from __future__ import annotations
-
 import json
 import tomllib
 from pathlib import Path

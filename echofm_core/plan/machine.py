@@ -1,7 +1,5 @@
 """The ``[machine]`` table: where a run is computed, and how."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from echofm_core.tracking.config import TrackerName

@@ -1,7 +1,5 @@
 """What a command needs of this machine, looked at before any data are read."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 

@@ -5,8 +5,6 @@ For the terminal by `echofm keys`, and as the reference page:
 ``python -m echofm_core.plan.reference > docs/reference/plan.md``
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from enum import StrEnum
 from textwrap import wrap

@@ -1,7 +1,5 @@
 """Base of every configuration model: immutable, and an unknown key is an error."""
 
-from __future__ import annotations
-
 from pydantic import BaseModel, ConfigDict
 
 

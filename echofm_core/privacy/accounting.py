@@ -4,8 +4,6 @@ Neighbouring data sets differ by one patient who is there or not (add/remove); t
 site's patients is taken as public.
 """
 
-from __future__ import annotations
-
 import math
 import warnings
 from collections import Counter

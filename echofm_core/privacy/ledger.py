@@ -1,7 +1,5 @@
 """What a site has spent of its patients' privacy in a run; kept on the site's own disk."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The private mechanism: who takes part in a step, what noise is added, and what has to hold."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Charts of a run: training curves, EF agreement, ROC. Each returns ``data:`` addresses."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -3,8 +3,6 @@
 One hue from pale to dark, so that lightness alone carries it, in print too.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

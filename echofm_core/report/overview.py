@@ -1,7 +1,5 @@
 """The first screen of the page: what was asked, what was found, how sure, what is dangerous."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 

@@ -1,7 +1,5 @@
 """The self-contained HTML report of a run: its files in words and pictures for the template."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Contact sheets of what a site holds, and strips of what the auto-encoder sees."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A run folder as its report sees it: every file optional, each absence with its reason."""
 
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import dataclass, field

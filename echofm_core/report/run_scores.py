@@ -1,7 +1,5 @@
 """From the predictions of a run folder to its scores and comparisons."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

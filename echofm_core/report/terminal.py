@@ -1,7 +1,5 @@
 """What a run says, for a terminal."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """What a run folder says in words: the same sentences for terminal, card and page."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from echofm_core.evaluation.decisions import (

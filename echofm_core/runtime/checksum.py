@@ -1,7 +1,5 @@
 """Fingerprints of weights: a fast one for transport, a cryptographic one for the record."""
 
-from __future__ import annotations
-
 import hashlib
 
 import numpy as np

@@ -9,8 +9,6 @@ What can still go wrong: a killed supervisor takes the program with it (Linux), 
 started in sessions of their own stays.
 """
 
-from __future__ import annotations
-
 import ctypes
 import os
 import select

@@ -1,7 +1,5 @@
 """Progress and status lines: live bars in a terminal, plain lines in a log."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections import deque

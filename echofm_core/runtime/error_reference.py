@@ -3,8 +3,6 @@
 ``python -m echofm_core.runtime.error_reference > docs/reference/errors.md``
 """
 
-from __future__ import annotations
-
 import inspect
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """How to install what is optional, by the names that an index has."""
 
-from __future__ import annotations
-
 from importlib.metadata import PackageNotFoundError, requires
 
 #: What this software is called when it is installed; it is on no index.

@@ -3,8 +3,6 @@
 Where files cannot be locked (Windows), everyone has every lock.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Iterator

@@ -15,8 +15,6 @@ killed, until the same name is written again or its owner sweeps the folder (:fu
 two threads of a process that write one name need a lock of their own.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

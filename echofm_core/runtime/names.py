@@ -1,7 +1,5 @@
 """What plans, runs and sites may be called: names become folders, files and rows of tables."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """How long a run took, over all the sessions that it was stopped and gone on with."""
 
-from __future__ import annotations
-
 import json
 import threading
 import time

@@ -5,8 +5,6 @@ error leaves it. A thread watches: a command that is still there after :data:`GR
 library's long call for instance, is ended with all its children.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

@@ -1,7 +1,5 @@
 """Words of messages: counts, and the word that was most likely meant."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from difflib import get_close_matches
 

@@ -1,7 +1,5 @@
 """What a tracker is shown, and what it must be able to do."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping

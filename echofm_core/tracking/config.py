@@ -1,7 +1,5 @@
 """Which trackers there are."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 
 

@@ -1,7 +1,5 @@
 """Shows a run's finished rounds to the trackers that the plan names, and outlives them."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager

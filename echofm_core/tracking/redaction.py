@@ -1,7 +1,5 @@
 """Text of other programs without the credentials that they put into it."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator

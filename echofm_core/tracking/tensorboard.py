@@ -6,8 +6,6 @@ The files are written here, in one piece a round, since TensorBoard's own writer
 that prints a traceback where the disk is full.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import time

@@ -1,7 +1,5 @@
 """How far training windows may be changed. Apart from what does it, so that plans load quickly."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from echofm_core.plan.section import Section

@@ -1,7 +1,5 @@
 """How a site trains in each phase. Counted in global rounds, so that a federation is one run."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 from typing import Any, Self
 

@@ -1,7 +1,5 @@
 """What a local round is told, and what it reports."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Predictions of a fine-tuned model on a site's labelled clips."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

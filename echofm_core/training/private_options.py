@@ -1,7 +1,5 @@
 """Which of a plan's training options cannot be had privately."""
 
-from __future__ import annotations
-
 from echofm_core.runtime.errors import PrivacyError
 from echofm_core.training.config import (
     ClassWeights,

@@ -1,7 +1,5 @@
 """A local round of either phase, on one device of this machine or on several."""
 
-from __future__ import annotations
-
 from echofm_core.data.windows import ClipWindows
 from echofm_core.plan.document import Plan
 from echofm_core.privacy.config import PrivacyKind

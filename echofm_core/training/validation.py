@@ -4,8 +4,6 @@ Windows and masks come from random streams of their own: whether a model is vali
 change what it is trained on.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 

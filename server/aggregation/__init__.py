@@ -1,7 +1,5 @@
 """Aggregation rules, a file each: ``_api`` is the contract, ``shares`` the weights of sites."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType

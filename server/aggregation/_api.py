@@ -11,8 +11,6 @@ state with each round. *Elsewhere*: what a site does with what it receives, in
 ``client/training.py``.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Protocol

@@ -1,7 +1,5 @@
 """FedAdam: the server takes a step of Adam along the mean change of the sites."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """FedProx: local training is held near the global model."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from echofm_core.contract import PROXIMAL_MU

@@ -1,7 +1,5 @@
 """Coordinate-wise median: a few sites, whatever they send, cannot move the model far."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

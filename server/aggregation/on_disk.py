@@ -5,8 +5,6 @@ sum, and the reply that is being added. What a rule keeps beside them (moments, 
 every reply of a round) lies here.
 """
 
-from __future__ import annotations
-
 import math
 import os
 import tempfile

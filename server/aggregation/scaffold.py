@@ -1,7 +1,5 @@
 """SCAFFOLD: sites correct their gradients by what sets each apart from all."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

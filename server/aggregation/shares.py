@@ -1,7 +1,5 @@
 """How much a site counts in the mean of each parameter group."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Mapping
 

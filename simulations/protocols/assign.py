@@ -1,7 +1,5 @@
 """Apply a plan's protocol to a manifest: manifests in, sites and patient-disjoint splits out."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Protocol

@@ -1,7 +1,5 @@
 """Synthetic sites with controlled label skew: patients dealt out by a Dirichlet draw."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

@@ -1,7 +1,5 @@
 """Sites from what is known of recordings: institution, image quality, or scanner."""
 
-from __future__ import annotations
-
 import re
 
 import pandas as pd

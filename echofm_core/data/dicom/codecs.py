@@ -4,8 +4,6 @@ Decoders differ by up to 20 grey levels on lossy JPEG, so that a choice by what 
 would give two hospitals, or one before and after an update, different pixels.
 """
 
-from __future__ import annotations
-
 import re
 import struct
 from collections.abc import Callable, Mapping

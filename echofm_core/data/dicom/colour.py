@@ -1,7 +1,5 @@
 """A look at a few frames of a DICOM cine for colour flow, whatever its header says."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

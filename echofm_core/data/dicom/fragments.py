@@ -4,8 +4,6 @@ Frames are told by how their images begin. Offset tables are not read: they may 
 a file was rewritten they are often wrong. The declared number of frames is not read either.
 """
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Iterator
 

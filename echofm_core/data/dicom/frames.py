@@ -5,8 +5,6 @@ only grey is wanted: libjpeg hands over the Y channel alone, 5 to 15 times faste
 there are, and their size, is taken from what decodes, never from the header.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from echofm_core.data.cine import Assembly, Cine

@@ -1,7 +1,5 @@
 """What a DICOM header says about an ultrasound object: kind, timing, scanner, region."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Callable, Iterable

@@ -1,7 +1,5 @@
 """Who a DICOM object is of: read to be hashed at once, never kept as it is."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from pathlib import Path

@@ -4,8 +4,6 @@ pydicom reads the elements before the pixels; where the pixels end is read here,
 that was cut in transfer still holds the frames before the cut.
 """
 
-from __future__ import annotations
-
 import logging
 import struct
 import warnings

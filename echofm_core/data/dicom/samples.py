@@ -4,8 +4,6 @@ Of pixels that are not compressed there are as many frames as the bytes that are
 lossless (PS3.5 annex G) has byte planes, each packed in runs.
 """
 
-from __future__ import annotations
-
 import struct
 from typing import NamedTuple
 

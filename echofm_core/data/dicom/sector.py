@@ -5,8 +5,6 @@ passes. Where something flickers over an area, and not in thin strokes, there is
 fitted to that area is its shape. What a machine draws inside it is told by ``dicom/text.py``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from itertools import pairwise
 

@@ -4,8 +4,6 @@ Not by decord: of MPEG transport streams, which DICOM allows for all of them, it
 grey frames without a picture, and damage to a stream in memory ends the process.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -4,8 +4,6 @@ A stroke of text has edges that no echo has, because a scanner's speckle is as w
 burnt-in text never changes while the speckle around it does.
 """
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import cv2

@@ -5,8 +5,6 @@ adds to it. Two straight flanks and an elliptic end (a circle, where pixels are 
 to the outline by consensus: much of it must lie on them, little outside, and any part inside.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

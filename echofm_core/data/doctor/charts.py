@@ -1,7 +1,5 @@
 """Histograms of what clips are like: a row a data set, a column a quantity."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What only shows when clips are seen together, or decoded: each check notes, none discards."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The contact sheet: what the clips of each data set look like, at a glance."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Counting: from the tables of a diagnosis to its numbers."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations, pairwise

@@ -1,7 +1,5 @@
 """The doctor's round: read, decode, check. Page, terminal and JSON say what it found."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace

@@ -1,7 +1,5 @@
 """The numbers of a diagnosis: what the terminal, the page and the JSON file all say."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The diagnosis as files: a page, its picture, and the same as JSON and CSV."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

@@ -1,7 +1,5 @@
 """Tables out of the numbers, for the page and for the terminal."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 from echofm_core.data.doctor.count import QUANTITIES, VOCABULARY

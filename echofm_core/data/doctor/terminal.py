@@ -1,7 +1,5 @@
 """Tables of the terminal: a data set a line, short enough for 100 columns."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """MetaImage sequences: a text header and a raw file, as the earlier CAMUS release has them."""
 
-from __future__ import annotations
-
 import os
 import zlib
 from collections.abc import Iterator

@@ -5,8 +5,6 @@ decoder makes colours of it first: that is three times the work, and grey made o
 half a level too dark, because each of them was rounded down.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple

@@ -4,8 +4,6 @@ Read here rather than through nibabel, which believes what a header declares: fr
 and turned to grey one by one, so that memory is that of the grey frames, whatever a header says.
 """
 
-from __future__ import annotations
-
 import gzip
 import math
 import re

@@ -4,8 +4,6 @@ This is how Flower stores arrays in messages. A message of weights is big, so it
 one copy and read with none.
 """
 
-from __future__ import annotations
-
 import io
 import math
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """Excel sheets as rows of text."""
 
-from __future__ import annotations
-
 import warnings
 import zipfile
 from collections.abc import Sequence

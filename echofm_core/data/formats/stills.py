@@ -1,7 +1,5 @@
 """PNG stills of one study stacked as the frames of one clip."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Which frames of a clip a window takes: arithmetic only, no pixels."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

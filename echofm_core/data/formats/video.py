@@ -4,8 +4,6 @@ Whole clips not by decord, which takes twice as long; it serves a look at a few 
 (``video_probe.py``). What FFmpeg may open is in ``echofm_core/__init__.py``.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import cv2

@@ -7,8 +7,6 @@ its process, so that it is used in processes that may die, and OpenCV everywhere
 decord is missing or fails. All of them see the same.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """The contract of a reader: opens one public layout exactly as downloaded."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Protocol
 

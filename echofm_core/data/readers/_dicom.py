@@ -4,8 +4,6 @@ Looking is apart from noting, so that many files can be looked at in parallel an
 noted in their order.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import NamedTuple
 

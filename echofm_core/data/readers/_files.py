@@ -1,7 +1,5 @@
 """One pure function over very many files: in parallel, with progress, results in order."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Generator, Sequence, Set
 from contextlib import closing

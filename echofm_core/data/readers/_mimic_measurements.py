@@ -21,8 +21,6 @@ of the archive's own exams are kept.
 A result that is no number in the right unit is no label, and is counted.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path

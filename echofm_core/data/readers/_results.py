@@ -1,7 +1,5 @@
 """Results of measurements as people write them into reports: numbers, ranges, bounds, words."""
 
-from __future__ import annotations
-
 import math
 import re
 from dataclasses import dataclass

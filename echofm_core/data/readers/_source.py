@@ -1,7 +1,5 @@
 """What every reader needs: paths that may lie, numbers that may be off, labels that disagree."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Official splits that contradict each other: a patient belongs to one."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 
 from echofm_core.data.findings import Findings, Severity

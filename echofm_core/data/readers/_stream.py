@@ -1,7 +1,5 @@
 """Tables of any length, row by row: what is in memory does not grow with them."""
 
-from __future__ import annotations
-
 import csv
 import gzip
 import io

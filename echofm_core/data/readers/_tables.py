@@ -1,7 +1,5 @@
 """Tables as people export them: separators, encodings and packing are found out, not assumed."""
 
-from __future__ import annotations
-
 import csv
 import gzip
 import io

@@ -8,8 +8,6 @@ Frames are served from end-diastole to end-systole: where the settings say the r
 turns them round.
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -8,8 +8,6 @@ is in the patient's id. The two releases hold the same patients under other numb
 not be used together; the doctor finds their equal pictures.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pandas as pd

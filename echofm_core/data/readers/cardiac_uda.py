@@ -8,8 +8,6 @@ numbers begin anew in each folder, so the folder is part of the patient. ``label
 no hospital and may repeat the others' videos: it is left out, and counted. Masks are no task here.
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -3,8 +3,6 @@
 Layout: ``FileList.csv``, ``VolumeTracings.csv``, ``Videos/*.avi``. Source: Ouyang 2020.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from pathlib import Path
 

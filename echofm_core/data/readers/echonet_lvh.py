@@ -7,8 +7,6 @@ Wall thickness is no task here, so the clips come without labels: they serve pre
 task ``view``. One video is one patient.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pandas as pd

@@ -8,8 +8,6 @@ validation split, as benchmarks on it use them; a patient in several folds goes 
 held out more. EF is by area and length, and there are no volumes.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pandas as pd

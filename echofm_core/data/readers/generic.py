@@ -5,8 +5,6 @@ keyed hash with the institution's secret, and findings name files by such an id 
 folders of a hospital's files may tell who was examined.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Sequence

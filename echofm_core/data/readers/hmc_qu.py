@@ -8,8 +8,6 @@ label (an ``N`` in most of the normal ones): ids are built from patient, view an
 the reader measures the leak and notes it.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """``echofm.toml``: how an institution's own files and table become a manifest."""
 
-from __future__ import annotations
-
 import re
 import tomllib
 import warnings

@@ -10,8 +10,6 @@ EF and volumes, where there are any, are the study's: every cine of the study ha
 shows. No view is given, and ``view`` stays null.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 from functools import partial

@@ -7,8 +7,6 @@ Labels are those traced in the four-chamber view; where a row has only the bipla
 taken, and noted, because the two methods differ.
 """
 
-from __future__ import annotations
-
 from functools import partial
 from pathlib import Path
 

@@ -4,8 +4,6 @@ Tables come out of spreadsheets in every country: what can be read without a gue
 cannot is named in a finding. The table's own words never are in one.
 """
 
-from __future__ import annotations
-
 import posixpath
 import re
 import unicodedata

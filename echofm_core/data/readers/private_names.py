@@ -5,8 +5,6 @@ person's and a birth date. Whatever is not of the publisher's form is hashed wit
 secret: ids, and what findings call a file.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """All readers, and finding out which of them reads what under a folder."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

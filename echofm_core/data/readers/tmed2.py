@@ -19,8 +19,6 @@ development set. The split is that set's, where its table is there, else null. A
 studies in two splits goes, whole, to the one that is held out more.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections import defaultdict

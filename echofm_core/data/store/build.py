@@ -1,7 +1,5 @@
 """Building a clip store: decode in parallel into parts, then write it whole and switch over."""
 
-from __future__ import annotations
-
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path

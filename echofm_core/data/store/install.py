@@ -1,7 +1,5 @@
 """The folder of a clip store: one builder at a time, written whole, switched over, tidied."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil

@@ -4,8 +4,6 @@ A part holds, one ``.npy`` after the other: sector, frames a second, facts in JS
 times, notes), frames.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Sequence

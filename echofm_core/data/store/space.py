@@ -1,7 +1,5 @@
 """How much disk a clip store takes while it is built, and whether that is there."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """`echofm model import`: public weights made ours."""
 
-from __future__ import annotations
-
 from collections import Counter
 from pathlib import Path
 from typing import Annotated

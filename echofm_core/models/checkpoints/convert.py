@@ -1,7 +1,5 @@
 """A published checkpoint made ours: which model it is, and its weights under our names."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

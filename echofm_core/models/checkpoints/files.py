@@ -1,7 +1,5 @@
 """A published checkpoint as it lies on disk: tensors are read, code is never run."""
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """Published tensors in our form: channels and normalisation folded, attention fused; all exact."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """A published checkpoint as a folder of ours: safetensors and a card, whole or not there."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Key layouts of published checkpoints, turned into our names; q, k and v may still be apart."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

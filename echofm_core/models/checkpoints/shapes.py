@@ -1,7 +1,5 @@
 """Every tensor of a checkpoint against the model that it shall become."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Iterable, Iterator
 

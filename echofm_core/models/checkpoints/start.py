@@ -1,7 +1,5 @@
 """Training that begins with weights on disk: the plan names them by their digest."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from pathlib import Path
 

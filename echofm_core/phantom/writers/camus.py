@@ -1,7 +1,5 @@
 """CAMUS as downloaded: NIfTI half cycles in two views, settings, masks and split lists."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The earlier CAMUS release as downloaded: MHD half cycles with EF and volumes."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

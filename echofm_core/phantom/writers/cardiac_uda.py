@@ -1,7 +1,5 @@
 """CardiacUDA as downloaded: NIfTI sequences of two hospitals with sparse masks."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Ultrasound DICOM objects as archives hold them, repeatable byte for byte."""
 
-from __future__ import annotations
-
 from io import BytesIO
 from pathlib import Path
 

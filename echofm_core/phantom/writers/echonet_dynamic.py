@@ -1,7 +1,5 @@
 """EchoNet-Dynamic as downloaded: MJPG AVI, FileList.csv and VolumeTracings.csv."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

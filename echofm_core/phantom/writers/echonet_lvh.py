@@ -1,7 +1,5 @@
 """EchoNet-LVH as downloaded: long-axis videos in batches, several measurements each."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

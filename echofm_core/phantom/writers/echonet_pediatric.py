@@ -1,7 +1,5 @@
 """EchoNet-Pediatric as downloaded: two views of children, nested folders, tracings of points."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Videos and packed NIfTI files, repeatable byte for byte."""
 
-from __future__ import annotations
-
 import gzip
 from pathlib import Path
 

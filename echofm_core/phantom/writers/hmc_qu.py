@@ -1,7 +1,5 @@
 """HMC-QU as downloaded: irregular names that tell the label, and Excel sheets."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

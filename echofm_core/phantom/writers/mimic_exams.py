@@ -1,7 +1,5 @@
 """Structured measurements of the MIMIC-IV-ECHO phantom, in both reporting systems."""
 
-from __future__ import annotations
-
 import csv
 import gzip
 import io

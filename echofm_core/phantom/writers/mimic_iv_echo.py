@@ -1,7 +1,5 @@
 """MIMIC-IV-ECHO 1.0 as downloaded: DICOM cines of two machines, their exams, one real cine."""
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path

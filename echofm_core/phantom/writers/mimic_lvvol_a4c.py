@@ -1,7 +1,5 @@
 """MIMIC-IV-ECHO-LVVOL-A4C as downloaded: DICOM cines with EF and volumes, FileList.csv."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from echofm_core.phantom.heart import draw_heart

@@ -1,7 +1,5 @@
 """A hospital's own files: DICOM with people's names in the headers, AVI, a table, a mapping."""
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 

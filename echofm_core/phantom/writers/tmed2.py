@@ -1,7 +1,5 @@
 """TMED-2 as downloaded: 112 x 112 stills with view and aortic stenosis grade."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from pathlib import Path
 

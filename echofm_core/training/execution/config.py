@@ -1,7 +1,5 @@
 """How a machine computes a round. What comes out is the same, but for rounding."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from echofm_core.plan.section import Section

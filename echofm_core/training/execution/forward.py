@@ -1,7 +1,5 @@
 """How a forward pass is carried out: compiled, or with less memory. The result is the same."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """What the processes of a round are given and give back: plain files in a private folder."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path

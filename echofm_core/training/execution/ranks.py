@@ -1,7 +1,5 @@
 """One process among those that share the batches of a round."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 

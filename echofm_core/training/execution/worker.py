@@ -3,8 +3,6 @@
 Torch's elastic launcher starts it and says in the environment which rank it is.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal

@@ -1,7 +1,5 @@
 """Weights of classes that are met unevenly often."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Which parameter groups a round may change."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 

@@ -1,7 +1,5 @@
 """Losses kept apart by sample and task, so that labels may be missing and privacy can be had."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 

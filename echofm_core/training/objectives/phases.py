@@ -1,7 +1,5 @@
 """The two phases: which model each trains, and this process's part of a round."""
 
-from __future__ import annotations
-
 from echofm_core.contract import Phase
 from echofm_core.data.windows import ClipWindows
 from echofm_core.models.echo_model import EchoModel

@@ -1,7 +1,5 @@
 """One local round of masked auto-encoding."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 

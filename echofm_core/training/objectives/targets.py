@@ -1,7 +1,5 @@
 """Labels of a manifest in the units a model is trained in, and model outputs back in ours."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Average of the weights over the steps of a round."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import torch

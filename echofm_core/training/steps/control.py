@@ -16,8 +16,6 @@ outlier of a gradient counts whole in the mean, while the step that it makes is 
 Source: Karimireddy et al. 2020, SCAFFOLD: Stochastic Controlled Averaging, algorithm 1.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from pathlib import Path

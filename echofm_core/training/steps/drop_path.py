@@ -4,8 +4,6 @@ The draws come from a named stream on the CPU before the forward pass. So they a
 device, for a batch in parts, and where a block is computed twice.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

@@ -1,7 +1,5 @@
 """One site's work of one round, as both training loops (plain and private) take it."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field

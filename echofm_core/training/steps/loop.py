@@ -1,7 +1,5 @@
 """The local training loop of a round, without privacy; :func:`train` picks the private one."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from itertools import count, islice

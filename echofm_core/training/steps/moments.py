@@ -1,7 +1,5 @@
 """AdamW's moments kept at a site from round to round."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

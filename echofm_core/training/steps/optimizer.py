@@ -1,7 +1,5 @@
 """AdamW, with weight decay only where it belongs and a slower rate deeper in the encoder."""
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping

@@ -1,7 +1,5 @@
 """Consecutive parts of a batch: for devices side by side, and for one device one by one."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import numpy as np

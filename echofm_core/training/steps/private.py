@@ -9,8 +9,6 @@ the result.
 Source: Abadi 2016; per-sample gradients and clipping by Opacus.
 """
 
-from __future__ import annotations
-
 import hashlib
 import warnings
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """An unfinished round on the site's disk, so that a killed one goes on where it was saved."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The FedProx term: a pull back towards the weights that the round began with."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import torch

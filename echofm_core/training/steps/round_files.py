@@ -1,7 +1,5 @@
 """What a site carries from round to round: a file a round, on its own disk."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from pathlib import Path
 

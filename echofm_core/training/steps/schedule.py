@@ -1,7 +1,5 @@
 """Learning rate over global rounds: one curve for the whole phase, never restarted."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """One optimizer step after the other of a round without privacy."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from dataclasses import replace
