@@ -14,12 +14,7 @@ if TYPE_CHECKING:
 
 
 def complaint(item: ErrorDetails, plan: type[Section]) -> str:
-    """One of pydantic's errors as "`key`: what is wrong, got value".
-
-    Args:
-        item: The error.
-        plan: The model that refused; its tables say which keys there are.
-    """
+    """One of pydantic's errors as "`key`: what is wrong, got value", by the keys of ``plan``."""
     path = [str(part) for part in item["loc"] if not isinstance(part, int) and part != "[key]"]
     key = ".".join(path)
     if item["type"] == "extra_forbidden":
@@ -27,8 +22,8 @@ def complaint(item: ErrorDetails, plan: type[Section]) -> str:
     if item["type"] == "enum":
         return f"`{key}`: {_not_one_of(item)}"
     if item["type"] == "value_error":  # our own words
-        said = str(item["msg"]).removeprefix("Value error, ")
-        return f"`{key}`: {said}" if key else said
+        sentence = str(item["msg"]).removeprefix("Value error, ")
+        return f"`{key}`: {sentence}" if key else sentence
     message = str(item["msg"])
     if item["type"] == "tuple_type":
         message = "write a list, in square brackets"

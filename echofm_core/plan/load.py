@@ -13,11 +13,7 @@ from echofm_core.runtime.errors import PlanError
 
 
 def plan_from_mapping(values: dict[str, Any], source: str) -> Plan:
-    """Validate a plan.
-
-    Args:
-        values: Parsed TOML or JSON.
-        source: Where it came from, for the message.
+    """Validate parsed TOML or JSON; ``source`` names it in messages.
 
     Raises:
         PlanError: One sentence a wrong key, all of them at once.

@@ -27,7 +27,18 @@ one worker or many.
 
 def reference() -> str:
     """Markdown page: one table a section, one row a key."""
-    return "\n".join([_HEAD, "## Top level\n", *_parts(Plan)])
+    parts = [_HEAD]
+    for name, section in tables(Plan):
+        rows = [_row(key, info) for key, info in _own_keys(section)]
+        title = f"## `[{name}]`" if name else "## Top level"
+        parts += [
+            f"{title}\n",
+            "| key | default | legal | meaning |",
+            "|---|---|---|---|",
+            *rows,
+            "",
+        ]
+    return "\n".join(parts)
 
 
 def in_words(table: str = "") -> str:
@@ -54,31 +65,17 @@ def as_comments(section: type[Section]) -> str:
 
 def _text(name: str, section: type[Section]) -> str:
     lines = [f"[{name}]" if name else "at the top of the file"]
-    for key, info in section.model_fields.items():
-        if _is_section(info):
-            continue
+    for key, info in _own_keys(section):
         lines.append(f"{key}: {_legal(info)}; default {_default(info.default)}".replace("`", ""))
         lines += wrap(_meaning(info), 96, initial_indent="    ", subsequent_indent="    ")
     return "\n".join(lines)
 
 
-def _parts(section: type[Section], name: str = "") -> Iterator[str]:
-    """A section's own keys as a table, then the sections in it, each under its heading."""
-    fields = section.model_fields.items()
-    yield _table([_row(key, info) for key, info in fields if not _is_section(info)])
-    for key, info in fields:
-        if isinstance(info.annotation, type) and issubclass(info.annotation, Section):
-            inner = f"{name}.{key}" if name else key
-            yield f"## `[{inner}]`\n"
-            yield from _parts(info.annotation, inner)
-
-
-def _is_section(info: FieldInfo) -> bool:
-    return isinstance(info.annotation, type) and issubclass(info.annotation, Section)
-
-
-def _table(rows: list[str]) -> str:
-    return "\n".join(["| key | default | legal | meaning |", "|---|---|---|---|", *rows, ""])
+def _own_keys(section: type[Section]) -> Iterator[tuple[str, FieldInfo]]:
+    """The keys of a table that are no tables themselves."""
+    for key, info in section.model_fields.items():
+        if not (isinstance(info.annotation, type) and issubclass(info.annotation, Section)):
+            yield key, info
 
 
 def _row(name: str, info: FieldInfo) -> str:

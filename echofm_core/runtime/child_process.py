@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 #: Seconds that a program and its children have to end by themselves.
@@ -32,23 +32,16 @@ _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 def start(
     command: Sequence[str], env: Mapping[str, str], log: Path | None = None
 ) -> subprocess.Popen[bytes]:
-    """Start a program under a supervisor.
-
-    Args:
-        command: The program and its arguments.
-        env: Its environment.
-        log: Its output is appended there; None: it goes where ours goes.
-    """
+    """Start a program under a supervisor; its output is appended to ``log``, else goes to ours."""
     supervised = [sys.executable, "-m", "echofm_core.runtime.child_process", *command]
-    if log is None:
-        return subprocess.Popen(supervised, env=env, stdin=subprocess.PIPE, start_new_session=True)
-    with log.open("ab") as output:
+    with log.open("ab") if log else nullcontext() as out:
+        err = subprocess.STDOUT if log else None
         return subprocess.Popen(
             supervised,
             env=env,
             stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=subprocess.STDOUT,
+            stdout=out,
+            stderr=err,
             start_new_session=True,
         )
 

@@ -22,7 +22,7 @@ console = Console(highlight=False, soft_wrap=True)
 
 #: Seconds between two plain progress lines where there is no terminal.
 PLAIN_INTERVAL = 10.0
-#: Plain lines back to which the pace is measured for an estimate of the time left.
+#: Plain lines over which the speed is measured that the estimated time left is made of.
 LATELY = 6
 
 
@@ -55,7 +55,7 @@ class Meter:
             )
 
     def _left(self, now: float) -> str:
-        """How long it still takes, at the pace of late: what a killed run left goes by quickly."""
+        """Time left by the last few lines: what a killed run had done goes by quickly."""
         before, done = self._lately[0] if self._lately else (self._started, 0)
         self._lately.append((now, self.done))
         if self.done >= self.total or self.done <= done:

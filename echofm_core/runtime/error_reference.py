@@ -20,13 +20,7 @@ too. A bad file never ends a run: it is quarantined, counted and listed in the r
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExitCode:
-    """One way in which a command ends.
-
-    Attributes:
-        number: What the shell sees.
-        name: Class of the error; "" for one that no class of ours stands for.
-        meaning, remedy: One sentence each.
-    """
+    """One way in which a command ends; ``name`` is the class of the error, where there is one."""
 
     number: int
     name: str = ""
@@ -54,7 +48,6 @@ _OTHERS = (
 
 def exit_codes() -> list[ExitCode]:
     """All of them but 0, by number."""
-    classes = [kind for _, kind in inspect.getmembers(errors, inspect.isclass)]
     ours = [
         ExitCode(
             number=kind.exit_code,
@@ -62,7 +55,7 @@ def exit_codes() -> list[ExitCode]:
             meaning=" ".join((kind.__doc__ or "").split()),
             remedy=kind.remedy,
         )
-        for kind in classes
+        for _, kind in inspect.getmembers(errors, inspect.isclass)
         if issubclass(kind, errors.EchoFMError)
     ]
     return sorted([*ours, *_OTHERS], key=lambda code: code.number)

@@ -7,11 +7,7 @@ DISTRIBUTION = "echofm-federated"
 
 
 def install(extra: str) -> str:
-    """The command that installs an extra's packages, e.g. ``pip install 'peft>=0.17'``.
-
-    Args:
-        extra: Name of one of ``[project.optional-dependencies]``.
-    """
+    """The command that installs an extra's packages, e.g. ``pip install 'peft>=0.17'``."""
     try:
         wanted = [text.partition(";") for text in requires(DISTRIBUTION) or ()]
     except PackageNotFoundError:  # run from a folder that was never installed

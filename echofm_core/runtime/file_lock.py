@@ -18,11 +18,9 @@ if sys.platform != "win32":
 
 @contextmanager
 def file_lock(path: Path, *, wait: bool = False) -> Iterator[IO[bytes] | None]:
-    """Lock a file while the block runs; yields it, or None where somebody else has it.
+    """Lock a file, made where needed, while the block runs; yields None where another has it.
 
-    Args:
-        path: Made if it is not there.
-        wait: Until nobody else has it; a look (:func:`is_locked`) takes it for an instant.
+    With ``wait``, until nobody has it: :func:`is_locked` takes it for an instant.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as file:
@@ -39,11 +37,7 @@ def is_locked(path: Path) -> bool:
 
 @contextmanager
 def role_lock(folder: Path, role: str) -> Iterator[None]:
-    """Be the only process that works on a run folder in one of its roles.
-
-    Args:
-        folder: Made if it is not there.
-        role: Names the file that is locked.
+    """Be the only process that works on a run folder, made where needed, in one of its roles.
 
     Raises:
         ResumeError: Another process is.
@@ -69,12 +63,8 @@ def role_lock(folder: Path, role: str) -> Iterator[None]:
 def folder_lock(folder: Path, refusal: EchoFMError) -> Iterator[None]:
     """Make a folder, and lock the folder itself for a block: no file is left in it.
 
-    Args:
-        folder: Made where it is missing.
-        refusal: Raised where another process has it.
-
     Raises:
-        EchoFMError: ``refusal``.
+        EchoFMError: ``refusal``, where another process has it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if sys.platform == "win32":

@@ -28,11 +28,7 @@ from echofm_core.runtime.errors import OutputError
 def write_whole(path: Path, content: bytes, *, durable: bool = True, private: bool = False) -> Path:
     """Write a file; the folder is made where needed.
 
-    Args:
-        path: Where to.
-        content: All of it.
-        durable: See above.
-        private: From its first byte on, only its owner may read it.
+    With ``private``, only its owner may read it from its first byte on.
     """
     with whole_file(path, durable=durable) as partial:
         mode = 0o600 if private else 0o666
@@ -46,10 +42,7 @@ def write_whole(path: Path, content: bytes, *, durable: bool = True, private: bo
 def whole_file(path: Path, *, durable: bool = True, sweep: bool = True) -> Iterator[Path]:
     """Yield where to write a file; it takes its name when the block ends, unless by an error.
 
-    Args:
-        path: Where to; the folder is made where needed.
-        durable: See above.
-        sweep: As of :func:`partial_path`.
+    Its folder is made where needed; ``sweep`` as of :func:`partial_path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = partial_path(path, sweep=sweep)
@@ -70,9 +63,7 @@ def whole_file(path: Path, *, durable: bool = True, sweep: bool = True) -> Itera
 def whole_folder(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Yield a new folder to fill; it takes its name when the block ends, unless by an error.
 
-    Args:
-        path: Where to; nothing, or an empty folder, may be there. Its parent is made where needed.
-        durable: All files in it, and the names of all, are on the disk then.
+    Nothing, or an empty folder, may have the name; its parent is made where needed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_path(path)
@@ -99,9 +90,7 @@ def install_folder(partial: Path, path: Path, *, durable: bool = True) -> None:
 def partial_path(path: Path, *, sweep: bool = True) -> Path:
     """A hidden sibling, this process's alone, for what is to take a path's name when it is whole.
 
-    Args:
-        path: The name to be.
-        sweep: Remove what killed processes left under such a name, for which the folder is listed.
+    With ``sweep`` the folder is listed, and what killed processes left under such a name removed.
     """
     form = re.compile(rf"\.{re.escape(path.name)}\.(\d+)")
     for sibling in path.parent.iterdir() if sweep and path.parent.is_dir() else ():

@@ -22,10 +22,6 @@ _RESERVED = re.compile(r"con|prn|aux|nul|com\d|lpt\d|all|default")
 def name_fault(name: str, longest: int = 64) -> str:
     """Why nothing can be called this, as the end of a sentence; "" where it can.
 
-    Args:
-        name: The name.
-        longest: Characters that it may have.
-
     >>> name_fault("north-2"), name_fault("_north")[:27]
     ('', 'is not a plain name: letter')
     """

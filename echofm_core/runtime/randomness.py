@@ -18,11 +18,7 @@ if TYPE_CHECKING:
 def stream_key(seed: int, site: str, round_: int, purpose: str) -> int:
     """128-bit key of a stream; equal inputs give equal keys on every machine.
 
-    Args:
-        seed: The plan's seed, any integer.
-        site: Site name, or "" for the server.
-        round_: Round number, 0 where rounds do not apply.
-        purpose: What the stream is for, e.g. "windows" or "mask".
+    The server's ``site`` is ""; ``round_`` is 0 where rounds do not apply.
     """
     text = f"{seed}\x1f{site}\x1f{round_}\x1f{purpose}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "big")

@@ -52,9 +52,7 @@ def stopping() -> bool:
 def install_handlers(last_words: Callable[[int], None]) -> None:
     """From now on a signal that stops raises :class:`Stopped`, once; main thread only.
 
-    Args:
-        last_words: Called with the signal's number before a command is ended that did not end by
-            itself.
+    Where a command then does not end by itself, ``last_words`` is called with the signal's number.
     """
     reader, writer = os.pipe()
     os.set_blocking(writer, False)

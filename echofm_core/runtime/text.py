@@ -5,13 +5,7 @@ from difflib import get_close_matches
 
 
 def many(count: int, one: str, several: str = "") -> str:
-    """``1 clip``, ``3,204 clips``.
-
-    Args:
-        count: How many.
-        one: The words for one of them, with a verb where it follows.
-        several: Those for more or none; default: ``one`` with an s.
-    """
+    """``1 clip``, ``3,204 clips``; the words for several are those for one with an s by default."""
     return f"{count:,} {one if count == 1 else several or one + 's'}"
 
 
