@@ -16,7 +16,7 @@ from server.aggregation.shares import Announced, Shares
 
 Rule = Callable[[FederationConfig, Shares, Path | None], Algorithm]
 
-#: Plan name -> rule. A new rule is one file and one line here.
+#: Plan name -> rule. A new rule is one file, its name in the plan, and one line here.
 ALGORITHMS: Mapping[Aggregation, Rule] = MappingProxyType(
     {
         Aggregation.FEDAVG: FedAvg,
