@@ -81,7 +81,11 @@ def log_settings(folder: Path) -> None:
 
 
 def command(folder: Path, runtime_port: int = 9094) -> list[str]:
-    """The ``flower-supernode`` command of a site."""
+    """The ``flower-supernode`` command of a site.
+
+    Raises:
+        EnvironmentClashError: It is not installed.
+    """
     site = load_site(folder)
     beside = Path(sys.executable).with_name("flower-supernode")
     found = str(beside) if beside.exists() else shutil.which("flower-supernode")

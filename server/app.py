@@ -23,7 +23,11 @@ app = ServerApp()
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    """Run the plan that the run config names."""
+    """Run the plan that the run config names.
+
+    Raises:
+        PlanError: It names none, or no run folder.
+    """
     settings = context.run_config
     for key in ("plan", "run-folder"):
         if not settings.get(key):

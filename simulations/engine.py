@@ -88,7 +88,11 @@ class Engine:
         self._runner = None
 
     def grid(self, sites: Sequence[SiteSettings]) -> Grid:
-        """A grid of one federation; several may be used at once, from several threads."""
+        """A grid of one federation; several may be used at once, from several threads.
+
+        Raises:
+            EngineError: The engine is not running.
+        """
         if self._runner is None:
             raise EngineError("the engine is not running; use it in a `with` statement.")
         return InProcessGrid(self._runner, [self._node_config(site) for site in sites])
@@ -173,7 +177,11 @@ class InProcessGrid(Grid):
         return list(self._nodes)
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """Hand instructions to the sites."""
+        """Hand instructions to the sites.
+
+        Raises:
+            EngineError: A message is for a node that there is not.
+        """
         ids, delivered, node_configs = [], [], []
         for message in messages:
             node = message.metadata.dst_node_id

@@ -90,7 +90,12 @@ def export_folder(saved: SavedModel, source: Path, out: Path, *, onnx: bool) -> 
 
 
 def write_onnx(saved: SavedModel, path: Path) -> float:
-    """Write the file and check it; returns the largest difference found. See export_folder."""
+    """Write the file and check it; returns the largest difference found. See export_folder.
+
+    Raises:
+        EnvironmentClashError: The extra ``onnx`` is not installed.
+        CheckpointError: The file predicts otherwise than the model.
+    """
     try:
         import onnx  # noqa: F401
         import onnxruntime
