@@ -20,7 +20,7 @@ from echofm_core.models.checkpoints.start import pin_start
 from echofm_core.phantom.institutions import Layout, write_institutions
 from echofm_core.plan.document import Plan
 from echofm_core.runtime.console import progress
-from echofm_core.training.execution.config import ExecutionConfig
+from echofm_core.training.config import ExecutionConfig
 from server.evaluation import evaluate_sites
 from server.rounds import run_federation, run_name
 from simulations.engine import Engine, SiteSettings

@@ -2,7 +2,7 @@
 
 Heavy libraries load when a question comes: a hospital's node starts a new process for each.
 Node config: ``site``, ``manifest``, ``store``, ``state`` and, by option, ``secret`` and the keys of
-:class:`~echofm_core.training.execution.config.ExecutionConfig`.
+:class:`~echofm_core.training.config.ExecutionConfig`.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, field_validator
 from echofm_core.plan.complaints import complaint
 from echofm_core.runtime.errors import EnvironmentClashError, PlanError
 from echofm_core.runtime.names import site_name_fault
-from echofm_core.training.execution.config import ExecutionConfig
+from echofm_core.training.config import ExecutionConfig
 from echofm_core.training.execution.devices import check_device_word
 
 

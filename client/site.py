@@ -20,8 +20,7 @@ from echofm_core.data.store.clip_store import ClipStore, open_stores
 from echofm_core.data.windows import ClipWindows
 from echofm_core.plan.document import Plan
 from echofm_core.runtime.errors import FederationError
-from echofm_core.training.config import FinetuneConfig
-from echofm_core.training.execution.config import ExecutionConfig
+from echofm_core.training.config import ExecutionConfig, FinetuneConfig
 from echofm_core.training.objectives.targets import labels_of
 
 NodeConfig = Mapping[str, str | int | float | bool]

@@ -13,7 +13,7 @@ from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import CheckpointError, FederationError
 from echofm_core.runtime.files import write_whole
 from echofm_core.runtime.names import name_fault
-from echofm_core.training.steps.round_files import RoundFiles
+from echofm_core.training.steps.kept import RoundFiles
 
 
 class SiteState:

@@ -23,7 +23,7 @@ from echofm_core.plan.reference import as_comments
 from echofm_core.runtime.errors import DataRootError, FederationError, PlanError
 from echofm_core.runtime.files import write_whole
 from echofm_core.runtime.names import site_name_fault
-from echofm_core.training.execution.config import ExecutionConfig
+from echofm_core.training.config import ExecutionConfig
 
 #: Certificates are renewed by provisioning again after this many days.
 VALID_DAYS = 365

@@ -20,7 +20,7 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
 from echofm_core.runtime.errors import EngineError
-from echofm_core.training.execution.config import ExecutionConfig
+from echofm_core.training.config import ExecutionConfig
 from simulations.flower_private import NodeConfig, Run, become_server, deliver, empty_run
 from simulations.memory import keep_freed_memory
 from simulations.workers import PendingReply, SitePool, answer, load_client_app

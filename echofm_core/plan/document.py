@@ -22,8 +22,7 @@ from echofm_core.plan.protocol import ProtocolConfig, ProtocolName
 from echofm_core.plan.section import Section
 from echofm_core.privacy.config import PrivacyConfig, PrivacyKind
 from echofm_core.runtime.names import PLAIN_NAME
-from echofm_core.training.config import FinetuneConfig, PretrainConfig, TuneMode
-from echofm_core.training.private_options import check_options
+from echofm_core.training.config import FinetuneConfig, PretrainConfig, TuneMode, check_options
 
 if TYPE_CHECKING:
     from echofm_core.contract import Phase  # it imports NumPy

@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from echofm_core.tracking.config import TrackerName
-from echofm_core.training.execution.config import ExecutionConfig
+from echofm_core.training.config import ExecutionConfig
 
 
 class MachineConfig(ExecutionConfig):

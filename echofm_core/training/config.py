@@ -7,8 +7,35 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_v
 
 from echofm_core.models.config import LoraConfig
 from echofm_core.plan.section import Section
+from echofm_core.runtime.errors import PrivacyError
 from echofm_core.tasks import TASKS, Task, TaskKind
-from echofm_core.training.augment_config import AugmentationConfig
+
+
+class AugmentationConfig(Section):
+    """Ranges of the changes; each window draws once, its frames and its sector change alike.
+
+    There is no vertical flip: the transducer is always above. A heart that scale, crop or depth
+    draw larger is a larger heart: the labels of volumes change with it, and no others.
+    """
+
+    shift: float = Field(default=0.04, ge=0, le=0.25)
+    """Largest shift along an axis, as a share of the side."""
+    scale: float = Field(default=0.05, ge=0, le=0.3)
+    """Largest relative change of size."""
+    rotation: float = Field(default=8.0, ge=0, le=45)
+    """Largest rotation about the centre, in degrees."""
+    depth: float = Field(default=0.0, ge=0, le=0.3)
+    """Largest relative change of length along the beam, away from the top of the sector."""
+    crop: float = Field(default=0.0, ge=0, le=0.5)
+    """Largest share of the side that a random crop cuts away before it fills the frame again."""
+    flip: float = Field(default=0.0, ge=0, le=1)
+    """Probability of a left-right flip. Views have an orientation: flipped ones are not real."""
+    gain: float = Field(default=0.15, ge=0, le=0.9)
+    """Largest relative change of brightness."""
+    gamma: float = Field(default=0.2, ge=0, le=1)
+    """Largest natural logarithm of the exponent of grey values."""
+    speckle: float = Field(default=0.0, ge=0, le=3)
+    """Largest standard deviation of a Gaussian blur inside the sector, in pixels."""
 
 
 class Precision(StrEnum):
@@ -183,3 +210,81 @@ def class_count(task: Task) -> int:
         TaskKind.BINARY: 2,
         TaskKind.MULTICLASS: spec.outputs,
     }[spec.kind]
+
+
+class ExecutionConfig(Section):
+    """The same keys in ``[machine]`` of a plan and in a hospital's ``site.toml``."""
+
+    threads: int = Field(default=1, ge=1)
+    """CPU threads of a site's training. Changing it may change the last bits."""
+    device: str = "auto"
+    """``cpu``, ``cuda``, ``cuda:1`` ...; ``auto`` takes a GPU if there is one."""
+    devices: int = Field(default=1, ge=1, le=64)
+    """Devices that share each training batch, one process each: GPUs 0, 1 ... with ``cuda``, plain
+    processes with ``cpu``. Changing it changes rounding only."""
+    accumulate: int = Field(default=1, ge=1, le=1024)
+    """Parts that a batch of either phase is computed in, one after the other: less memory, the same
+    step up to rounding."""
+    checkpoint_blocks: bool = False
+    """Compute activations of transformer blocks twice and keep few: less memory, up to a third
+    more time, the same gradients."""
+    compile: bool = False
+    """Compile the model with ``torch.compile``; where there is no compiler, say so and go on."""
+    save_every: int = Field(default=0, ge=0)
+    """Steps between two saves of an unfinished round at the site; started again, it goes on from
+    the last and ends with the same bits. 0: it starts from its beginning."""
+
+    def settings(self) -> dict[str, str | int | bool]:
+        """These keys alone, also of a table that has others."""
+        return self.model_dump(include=set(ExecutionConfig.model_fields))
+
+
+def check_options(config: PhaseConfig, execution: ExecutionConfig) -> None:
+    """Refuse options that private training does not keep its promise with.
+
+    Averaging, slower layers, focal loss, stochastic depth and changed windows are fine: they treat
+    each patient alone, or what has been noised already.
+
+    Args:
+        config: The phase's table of the plan.
+        execution: The machine's settings.
+
+    Raises:
+        PrivacyError: Naming the first such option, why, and what to do.
+    """
+    table = "finetune" if isinstance(config, FinetuneConfig) else "pretrain"
+    layers = "each layer has to tell every patient's own gradient"
+    refusals = {
+        f"accumulate = {execution.accumulate}": (
+            execution.accumulate > 1,
+            "a step's patients are clipped and noised together",
+        ),
+        "checkpoint_blocks = true": (execution.checkpoint_blocks, layers),
+        "compile = true": (execution.compile, layers),
+        f"save_every = {execution.save_every}": (
+            execution.save_every > 0,
+            "steps done again would look at patients a second time, uncounted",
+        ),
+        f'{table}.precision = "bf16"': (
+            config.precision is Precision.BF16,
+            "a patient's clipped gradient must be exact",
+        ),
+        f'{table}.class_weights = "balanced"': (
+            _counts_labels(config),
+            "the site's own label counts would show in what it sends, unless class_counts names "
+            "others for every classification task",
+        ),
+    }
+    for option, (asked, reason) in refusals.items():
+        if asked:
+            raise PrivacyError(
+                f'{option} cannot be had with privacy.kind = "local", because {reason}; take it '
+                f"out of {'the plan' if option.startswith(table) else '[machine] or site.toml'}."
+            )
+
+
+def _counts_labels(config: PhaseConfig) -> bool:
+    """Would class weights come from the site's labels?"""
+    if not isinstance(config, FinetuneConfig) or config.class_weights is ClassWeights.NONE:
+        return False
+    return any(class_count(task) and task not in config.class_counts for task in config.tasks)

@@ -40,7 +40,7 @@ def predict(
         clips: Windows to predict on; clips without a label are not read.
         config: As the model was trained: tasks, threshold, scaling of targets and precision.
         batch_size: Windows of one forward pass.
-        device: As :class:`~echofm_core.training.context.LocalContext` has it.
+        device: As :class:`~echofm_core.training.steps.job.LocalContext` has it.
 
     Returns:
         One row a clip and labelled task: identity of the clip, ``task``, ``truth`` and

@@ -4,9 +4,9 @@ from echofm_core.data.windows import ClipWindows
 from echofm_core.plan.document import Plan
 from echofm_core.privacy.config import PrivacyKind
 from echofm_core.runtime.errors import PrivacyError
-from echofm_core.training.context import LocalContext, RoundReport
 from echofm_core.training.execution.launch import shared_round
 from echofm_core.training.objectives.phases import Model, own_round
+from echofm_core.training.steps.job import LocalContext, RoundReport
 
 
 def train_round(model: Model, clips: ClipWindows, plan: Plan, context: LocalContext) -> RoundReport:

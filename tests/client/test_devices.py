@@ -19,7 +19,7 @@ from echofm_core.contract import ENCODER, HEADS, STF_NET, Action, Instruction, P
 from echofm_core.models.build import build_echo_model
 from echofm_core.models.weights import to_arrays
 from echofm_core.runtime.errors import EnvironmentClashError
-from echofm_core.training.execution.config import ExecutionConfig
+from echofm_core.training.config import ExecutionConfig
 from server.provision import provision
 from tests.federation.small import build_sites, small_plan
 

@@ -18,7 +18,7 @@ from client.preflight import preflight
 from echofm_core.models.weights import load_metadata
 from echofm_core.plan.document import Plan
 from echofm_core.runtime.errors import FederationError, PlanError
-from echofm_core.training.execution.config import ExecutionConfig
+from echofm_core.training.config import ExecutionConfig
 from server.ending import FederationResult
 from server.launch import register, start, stop, superlink
 from server.outcome import score_table

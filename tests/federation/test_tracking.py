@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from echofm_core.tracking.config import TrackerName
-from echofm_core.training.execution.config import ExecutionConfig
+from echofm_core.training.config import ExecutionConfig
 from server.events import Event
 from server.rounds import run_federation
 from simulations.engine import Engine, SiteSettings

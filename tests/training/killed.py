@@ -20,10 +20,10 @@ from echofm_core.data.windows import ClipWindows, Window
 from echofm_core.models.build import build_autoencoder, build_echo_model
 from echofm_core.models.weights import to_arrays
 from echofm_core.runtime.checksum import digest
-from echofm_core.training.augment_config import AugmentationConfig
-from echofm_core.training.context import RoundReport
+from echofm_core.training.config import AugmentationConfig
 from echofm_core.training.objectives.finetune import finetune_round
 from echofm_core.training.objectives.pretrain import pretrain_round
+from echofm_core.training.steps.job import RoundReport
 from tests.training.site import PLAN, context, make_site
 
 #: Everything that a round carries from step to step, and what draws at random in it.

@@ -17,9 +17,8 @@ from echofm_core.models.config import ModelConfig
 from echofm_core.plan.document import Plan
 from echofm_core.privacy.config import PrivacyConfig
 from echofm_core.tasks import Task
-from echofm_core.training.config import FinetuneConfig, PretrainConfig
-from echofm_core.training.context import LocalContext
-from echofm_core.training.execution.config import ExecutionConfig
+from echofm_core.training.config import ExecutionConfig, FinetuneConfig, PretrainConfig
+from echofm_core.training.steps.job import LocalContext
 from tests.data.files import write_avi
 
 DATA = DataConfig(size=32, frames=4, window_seconds=0.4, test_windows=2)

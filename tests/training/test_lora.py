@@ -17,10 +17,10 @@ from echofm_core.models.weights import named_weights, to_arrays
 from echofm_core.privacy.ledger import Ledger
 from echofm_core.runtime.checksum import digest
 from echofm_core.training.config import FinetuneConfig, TuneMode
-from echofm_core.training.context import LocalContext, RoundReport
 from echofm_core.training.execution.job_folder import JobFolder, Terms
 from echofm_core.training.execution.ranks import ALONE
 from echofm_core.training.objectives.finetune import finetune_round
+from echofm_core.training.steps.job import LocalContext, RoundReport
 from tests.training.killed import OPTIONS, MortalWindows
 from tests.training.objectives.test_finetune import LABELLED
 from tests.training.site import PLAN, context, private

@@ -18,10 +18,10 @@ from echofm_core.privacy.config import PrivacyConfig
 from echofm_core.runtime import errors
 from echofm_core.runtime.errors import EchoFMError
 from echofm_core.runtime.files import write_whole
-from echofm_core.training.context import LocalContext, RoundReport
-from echofm_core.training.execution.config import ExecutionConfig
+from echofm_core.training.config import ExecutionConfig
 from echofm_core.training.execution.ranks import Ranks
 from echofm_core.training.objectives.phases import Model, phase_of
+from echofm_core.training.steps.job import LocalContext, RoundReport
 
 #: Where the processes find each other, and what all but the first print.
 MEETING, LOGS = "meeting", "logs"

@@ -27,11 +27,11 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from echofm_core.data.windows import ClipWindows
 from echofm_core.plan.document import Plan
 from echofm_core.runtime.errors import TrainingError
-from echofm_core.training.context import LocalContext, RoundReport
 from echofm_core.training.execution.devices import find_devices
 from echofm_core.training.execution.job_folder import LOGS, JobFolder, Terms
 from echofm_core.training.execution.ranks import LOST_PEER
 from echofm_core.training.objectives.phases import Model, phase_of
+from echofm_core.training.steps.job import LocalContext, RoundReport
 
 WORKER = "echofm_core.training.execution.worker"
 #: What the launcher ends its processes on.

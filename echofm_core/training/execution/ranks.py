@@ -2,13 +2,21 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
 from echofm_core.runtime.errors import TrainingError
-from echofm_core.training.steps.parts import slices
+
+
+def slices(samples: int, parts: int) -> list[slice]:
+    """Consecutive parts of a batch, sizes differing by at most one; none is empty."""
+    ends = np.linspace(0, samples, min(parts, samples) + 1).round().astype(int)
+    return [slice(start, end) for start, end in pairwise(ends.tolist())]
+
 
 #: Exit code of a process that ended because another one did.
 LOST_PEER = 75

@@ -17,20 +17,23 @@ from echofm_core.models.echo_model import EchoModel
 from echofm_core.runtime.randomness import torch_stream
 from echofm_core.tasks import Task
 from echofm_core.training.augment import drawn_windows
-from echofm_core.training.augment_config import AugmentationConfig
-from echofm_core.training.config import FinetuneConfig, Precision
-from echofm_core.training.context import LocalContext, RoundReport
+from echofm_core.training.config import AugmentationConfig, FinetuneConfig, Precision
 from echofm_core.training.execution.devices import autocast, find_device
 from echofm_core.training.execution.forward import Compiled, recomputed
-from echofm_core.training.execution.ranks import ALONE, Ranks
-from echofm_core.training.objectives.class_weights import emphasis_of
+from echofm_core.training.execution.ranks import ALONE, Ranks, slices
 from echofm_core.training.objectives.freeze import finetuned_groups, only_trainable, trunk_of
-from echofm_core.training.objectives.losses import PLAIN, Emphasis, Losses, nothing, supervised
+from echofm_core.training.objectives.losses import (
+    PLAIN,
+    Emphasis,
+    Losses,
+    emphasis_of,
+    nothing,
+    supervised,
+)
 from echofm_core.training.objectives.targets import Standardisation, enlarged, targets_of
 from echofm_core.training.steps.drop_path import StochasticDepth, stochastic_depth
-from echofm_core.training.steps.job import Indices, LocalJob
+from echofm_core.training.steps.job import Indices, LocalContext, LocalJob, RoundReport
 from echofm_core.training.steps.loop import train
-from echofm_core.training.steps.parts import slices
 
 
 def finetune_round(

@@ -1,13 +1,20 @@
 """Losses kept apart by sample and task, so that labels may be missing and privacy can be had."""
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from echofm_core.tasks import TASKS, Task, TaskKind
+from echofm_core.training.config import ClassWeights, FinetuneConfig, class_count
+from echofm_core.training.execution.ranks import Ranks
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,3 +133,95 @@ def _task_loss(task: Task, output: Tensor, target: Tensor, emphasis: Emphasis) -
             loss = F.cross_entropy(output, filled.long(), reduction="none")
             loss = emphasis.of(task, loss, filled)
     return torch.where(labelled, loss, torch.zeros_like(loss))
+
+
+class Tally:
+    """Mean losses of a round, each task over its labelled clips.
+
+    Args:
+        names: K task names.
+        totals: Float64 (2, K) on the CPU, sums of losses and how many they are of; None before the
+            first batch.
+    """
+
+    def __init__(self, names: tuple[str, ...] = (), totals: Tensor | None = None) -> None:
+        self.names, self.totals = names, totals
+
+    def add(self, losses: Losses) -> None:
+        """Count one batch, or one part of it."""
+        sums, counts = losses.values.detach().double().sum(dim=0), losses.counted.sum(dim=0)
+        new = torch.stack((sums, counts.double())).cpu()
+        self.names = losses.names
+        self.totals = new if self.totals is None else self.totals + new
+
+    def over(self, ranks: Ranks) -> Tally:
+        """What all processes of the round counted together; all ask for it."""
+        if self.totals is None:
+            return self  # without a usable batch no process has counted anything
+        return Tally(self.names, ranks.total(self.totals.clone()))
+
+    def emptied(self) -> Tally:
+        """The same tasks, and nothing counted."""
+        return Tally(self.names, None if self.totals is None else torch.zeros_like(self.totals))
+
+    def metrics(self) -> dict[str, float]:
+        """``loss``, the sum over tasks, and ``loss/<task>`` where there are several."""
+        if self.totals is None:
+            return {}
+        means = (self.totals[0] / self.totals[1].clamp(min=1)).tolist()
+        total = {"loss": float(sum(means))}
+        if len(means) == 1:
+            return total
+        return total | {f"loss/{name}": mean for name, mean in zip(self.names, means, strict=True)}
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it; numbers come back to the bit."""
+        if self.totals is None:
+            return {}
+        sums, counts = self.totals.tolist()
+        return {"names": list(self.names), "sums": sums, "counts": counts}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Tally:
+        """What :meth:`to_json` gave."""
+        if not values:
+            return cls()
+        totals = torch.tensor([values["sums"], values["counts"]], dtype=torch.float64)
+        return cls(tuple(values["names"]), totals)
+
+
+#: Overlap of clips: n of them count as (1 - beta ** n) / (1 - beta), at most 1000 (Cui 2019).
+BETA = 0.999
+
+
+def emphasis_of(config: FinetuneConfig, targets: Mapping[Task, NDArray[np.float32]]) -> Emphasis:
+    """What the plan's table makes of the site's labels.
+
+    The site's own counts, where they are used, show in nothing but its loss and so its weights.
+
+    Args:
+        config: The plan's table.
+        targets: Task -> float (N,) in model units, NaN = no label.
+    """
+    weights: dict[Task, Tensor] = {}
+    if config.class_weights is ClassWeights.BALANCED:
+        for task, target in targets.items():
+            if classes := class_count(task):
+                own = np.bincount(target[np.isfinite(target)].astype(int), minlength=classes)
+                weights[task] = balanced(config.class_counts.get(task, tuple(own.tolist())))
+    return Emphasis(gamma=config.focal_gamma, weights=weights)
+
+
+def balanced(counts: Sequence[int]) -> Tensor:
+    """Float32 (C,): inverse of each class's effective number, with mean 1 over the clips.
+
+    Args:
+        counts: Clips of each class; a class without any has the weight of one with a single clip.
+
+    Source: Cui 2019 (class-balanced loss), equation 4.
+    """
+    clips = np.asarray(counts, dtype=np.float64)
+    effective = (1 - BETA ** np.maximum(clips, 1)) / (1 - BETA)
+    weights = 1 / effective
+    mean = (clips * weights).sum() / max(clips.sum(), 1)
+    return torch.from_numpy((weights / (mean or 1)).astype(np.float32))

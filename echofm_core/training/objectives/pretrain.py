@@ -12,16 +12,13 @@ from echofm_core.data.windows import ClipWindows, Window, to_batch
 from echofm_core.models.masked_autoencoder import MaskedAutoencoder
 from echofm_core.runtime.randomness import torch_stream
 from echofm_core.training.augment import drawn_windows
-from echofm_core.training.augment_config import AugmentationConfig
-from echofm_core.training.config import Precision, PretrainConfig
-from echofm_core.training.context import LocalContext, RoundReport
+from echofm_core.training.config import AugmentationConfig, Precision, PretrainConfig
 from echofm_core.training.execution.devices import autocast, find_device
 from echofm_core.training.execution.forward import Compiled, recomputed
-from echofm_core.training.execution.ranks import ALONE, Ranks
+from echofm_core.training.execution.ranks import ALONE, Ranks, slices
 from echofm_core.training.objectives.losses import Losses, unsupervised
-from echofm_core.training.steps.job import Indices, LocalJob
+from echofm_core.training.steps.job import Indices, LocalContext, LocalJob, RoundReport
 from echofm_core.training.steps.loop import train
-from echofm_core.training.steps.parts import slices
 
 
 def pretrain_round(

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from echofm_core.contract import Phase, Weights
 from echofm_core.models import weights
 from echofm_core.runtime.errors import CheckpointError, FederationError
-from echofm_core.training.steps.round_files import RoundFiles
+from echofm_core.training.steps.kept import RoundFiles
 
 
 class ControlFiles:

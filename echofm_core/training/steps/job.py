@@ -15,17 +15,71 @@ from torch import nn
 from echofm_core.contract import Phase
 from echofm_core.data.patients import patient_keys
 from echofm_core.models.weights import named_weights, to_arrays
+from echofm_core.privacy.config import PrivacyConfig, PrivacyKind
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import EmptySiteError, TrainingError
 from echofm_core.runtime.randomness import stream
-from echofm_core.training.config import PhaseConfig
-from echofm_core.training.context import LocalContext
+from echofm_core.training.config import ExecutionConfig, PhaseConfig, Precision
+from echofm_core.training.execution.ranks import ALONE, Ranks
 from echofm_core.training.objectives.losses import Losses
 from echofm_core.training.steps.control import ControlFiles
-from echofm_core.training.steps.moments import KeptMoments
-from echofm_core.training.steps.optimizer import trainable
-from echofm_core.training.steps.progress import RoundProgress
-from echofm_core.training.steps.schedule import RoundSchedule
+from echofm_core.training.steps.kept import KeptMoments, RoundProgress
+from echofm_core.training.steps.optimizer import RoundSchedule, trainable
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LocalContext:
+    """Where in the federation this local round stands.
+
+    Attributes:
+        seed: The plan's seed.
+        site: Site name.
+        round: Global round within the phase, from 1.
+        rounds: Rounds of the phase; the learning-rate schedule spans all of them.
+        execution: How this machine computes it.
+        proximal_mu: Weight of the FedProx term; 0 is FedAvg.
+        control: Correct gradients by a control variate (SCAFFOLD), from the state folder.
+        state: The site's folder for this run: kept optimizer moments, an unfinished round and the
+            privacy ledger.
+        privacy: The plan's table.
+        noise_multiplier: Noise of private training where the plan names an epsilon instead, from
+            :func:`echofm_core.privacy.accounting.resolve_noise`.
+        ranks: This process among those that share the round. Decides nothing but rounding.
+    """
+
+    seed: int
+    site: str
+    round: int
+    rounds: int
+    execution: ExecutionConfig = field(default_factory=ExecutionConfig)
+    proximal_mu: float = 0.0
+    control: bool = False
+    state: Path | None = None
+    privacy: PrivacyConfig = field(default_factory=PrivacyConfig)
+    noise_multiplier: float | None = None
+    ranks: Ranks = ALONE
+
+    def precision(self, config: PhaseConfig) -> Precision:
+        """Number format of this round; float32 where a clipped gradient's norm must be exact."""
+        private = self.privacy.kind is not PrivacyKind.NONE
+        return Precision.FP32 if private else config.precision
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RoundReport:
+    """What a local round did, beside changing the model in place.
+
+    Attributes:
+        counts: Parameter group -> training clips behind it. A group that was frozen, or a head
+            without labels here, is absent: it is bitwise what it was. Counts travel to the server
+            in clear, under differential privacy too: how many clips have which label is not
+            protected, what is in them is.
+        metrics: Numbers for the journal.
+    """
+
+    counts: Mapping[str, int]
+    metrics: Mapping[str, float]
+
 
 Indices = NDArray[np.int64]
 

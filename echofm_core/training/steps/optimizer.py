@@ -1,12 +1,14 @@
 """AdamW, with weight decay only where it belongs and a slower rate deeper in the encoder."""
 
+import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from echofm_core.contract import ENCODER, LORA_A, LORA_B, Phase
 from echofm_core.models.weights import named_weights
@@ -75,3 +77,102 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Learning rate of the next step; each group takes its share of it."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group["rate_share"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RoundSchedule:
+    """Linear warm-up, then cosine to zero, as a function of progress in global rounds.
+
+    Sites differ in steps a round, so progress and not the step count is the clock: at any moment
+    of a round all sites stand at the same place of the curve.
+
+    Attributes:
+        peak: Learning rate at the end of the warm-up.
+        warmup_rounds: Length of the warm-up, in rounds; may be a fraction.
+        rounds: Length of the phase, in rounds.
+    """
+
+    peak: float
+    warmup_rounds: float
+    rounds: int
+
+    def at(self, progress: float) -> float:
+        """Learning rate at a progress in [0, rounds]."""
+        if progress < self.warmup_rounds:
+            return self.peak * progress / self.warmup_rounds
+        rest = self.rounds - self.warmup_rounds
+        done = (progress - self.warmup_rounds) / rest if rest > 0 else 0.0
+        return self.peak * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+
+    def of_step(self, round_: int, step: int, steps: int) -> float:
+        """Learning rate of one step: the curve at the step's middle, hence never zero.
+
+        Args:
+            round_: Global round, from 1.
+            step: Step within the round, from 0.
+            steps: Steps of this site's round.
+        """
+        return self.at(round_ - 1 + (step + 0.5) / steps)
+
+
+class ProximalPull:
+    """Gradient of ``0.5 * mu * sum((w - w0) ** 2)``, added where gradients are.
+
+    The norm is squared, as published; the term is differentiated by hand, which costs one
+    multiply-add a weight instead of a second graph.
+
+    Args:
+        parameters: Trainable parameters; their present values are w0.
+        mu: Weight of the term; with 0 nothing is kept and nothing is done.
+
+    Source: Li 2020 (FedProx), equation 2.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter], mu: float) -> None:
+        self.mu = mu
+        self.pairs = [(item, item.detach().clone()) for item in parameters] if mu else []
+
+    @torch.no_grad()
+    def add(self) -> None:
+        """Add ``mu * (w - w0)`` to the gradients."""
+        for parameter, start in self.pairs:
+            if parameter.grad is not None:
+                parameter.grad.add_(parameter - start, alpha=self.mu)
+
+
+class AveragedWeights:
+    """Exponential moving average of the weights after each step, unbiased from the first one on.
+
+    After n steps, the weights after step i count in proportion to ``decay ** (n - i)``. A round
+    begins a new average, since it begins at the server's weights; so a round that is done again
+    ends as it did the first time, and an institution's next round trains on from the average.
+
+    Args:
+        parameters: Trainable parameters by full name.
+        decay: In [0, 1); with 0 nothing is kept and nothing is done.
+
+    Source: Polyak 1992; restarts from the average as in Li 2024 (Switch EMA).
+    """
+
+    def __init__(self, parameters: Mapping[str, nn.Parameter], decay: float) -> None:
+        self.decay = decay
+        self.parameters = dict(parameters) if decay else {}
+        self.means: dict[str, Tensor] = {
+            name: torch.zeros_like(item) for name, item in self.parameters.items()
+        }
+        self.steps = 0
+
+    @torch.no_grad()
+    def add(self) -> None:
+        """Count the weights as they now are."""
+        self.steps += 1
+        for name, parameter in self.parameters.items():
+            share = (1 - self.decay) / (1 - self.decay**self.steps)
+            self.means[name].lerp_(parameter, share)
+
+    @torch.no_grad()
+    def put(self) -> None:
+        """Give the model the average in place of its last weights."""
+        if self.steps:
+            for name, parameter in self.parameters.items():
+                parameter.copy_(self.means[name])

@@ -11,8 +11,9 @@ Source: Abadi 2016; per-sample gradients and clipping by Opacus.
 
 import hashlib
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,11 +33,10 @@ from echofm_core.privacy.mechanism import (
 )
 from echofm_core.runtime.errors import PrivacyError
 from echofm_core.runtime.randomness import stream, torch_stream
-from echofm_core.training.private_options import check_options
-from echofm_core.training.steps.average import AveragedWeights
+from echofm_core.training.config import check_options
+from echofm_core.training.objectives.losses import Losses
 from echofm_core.training.steps.job import LocalJob, patient_numbers
-from echofm_core.training.steps.optimizer import build_optimizer, set_rate, trainable
-from echofm_core.training.steps.proximal import ProximalPull
+from echofm_core.training.steps.loop import Trainer
 
 
 def train_private(job: LocalJob) -> dict[str, float]:
@@ -58,45 +58,38 @@ def train_private(job: LocalJob) -> dict[str, float]:
     metrics = _spend(job, noise, steps, randomness)
     source, rng = _randomness(job, randomness)
     with per_sample_gradients(job.model):
-        _run(job, sampler, steps, noise, source, rng)
-    last = job.rate(steps.steps - 1, steps.steps)
-    return metrics | {"steps": float(steps.steps), "skipped": 0.0, "learning_rate": last}
+        trainer = PrivateTrainer(
+            job,
+            source=source,
+            noise_multiplier=noise,
+            max_grad_norm=job.context.privacy.clip_norm,
+            expected_batch_size=steps.rate * len(sampler),
+        )
+        drawn = sampler.draw(steps.rate, steps.steps, rng)
+        return metrics | trainer.run(drawn, steps.steps, rng)
 
 
-def _run(
-    job: LocalJob,
-    sampler: PatientSampler,
-    steps: Steps,
-    noise: float,
-    source: NoiseSource,
-    rng: np.random.Generator,
-) -> None:
-    """Take the steps."""
-    inner = build_optimizer(job.model, job.config, job.phase)
-    moments = job.moments()
-    if moments:
-        moments.restore(job.model, inner)
-    optimizer = PrivateOptimizer(
-        inner,
-        source=source,
-        noise_multiplier=noise,
-        max_grad_norm=job.context.privacy.clip_norm,
-        expected_batch_size=steps.rate * len(sampler),
-    )
-    pull = ProximalPull(trainable(job.model).values(), job.context.proximal_mu)
-    optimizer.attach_step_hook(lambda _: pull.add())
-    average = AveragedWeights(trainable(job.model), job.config.ema)
-    for step, rows in enumerate(sampler.draw(steps.rate, steps.steps, rng)):
-        set_rate(inner, job.rate(step, steps.steps))
-        if len(rows):
-            for losses in job.objective(rows, rng):
-                losses.of_samples().sum().backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        average.add()
-        optimizer.zero_grad(set_to_none=True)
-    if moments:
-        moments.save(job.model, inner)
-    average.put()
+class PrivateTrainer(Trainer):
+    """Steps along clipped and noised gradients; none is skipped, and no loss is counted.
+
+    Args:
+        job: Its model yields per-sample gradients.
+        options: Of :class:`PrivateOptimizer`.
+    """
+
+    def __init__(self, job: LocalJob, **options: Any) -> None:
+        super().__init__(job)
+        self.private = PrivateOptimizer(self.optimizer, **options)
+        self.private.attach_step_hook(lambda _: self.pull.add())  # after the noise
+
+    def step(self, parts: Iterable[Losses]) -> None:
+        """One update from a step's patients, of whom there may be none."""
+        for losses in parts:
+            losses.of_samples().sum().backward()  # type: ignore[no-untyped-call]
+        self.private.step()
+        self.average.add()
+        self.steps += 1
+        self.private.zero_grad(set_to_none=True)
 
 
 class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]

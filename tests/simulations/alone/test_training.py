@@ -21,7 +21,7 @@ from echofm_core.plan.document import Plan
 from echofm_core.plan.load import load_plan
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import CheckpointError, PlanError, PrivacyError, ResumeError
-from echofm_core.training.validation import validation_loss
+from echofm_core.training.objectives.phases import validation_loss
 from server.events import Event
 from server.rounds import run_federation
 from simulations.alone import plan_of_one, summary, train_alone

@@ -17,7 +17,7 @@ from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 from echofm_core.data.windows import ClipWindows
 from echofm_core.models.build import build_autoencoder, build_echo_model
 from echofm_core.runtime.errors import EnvironmentClashError, PrivacyError, StoreError
-from echofm_core.training.execution.config import ExecutionConfig
+from echofm_core.training.config import ExecutionConfig
 from echofm_core.training.execution.devices import find_devices
 from echofm_core.training.execution.job_folder import JobFolder, Terms
 from echofm_core.training.execution.launch import _cause

@@ -4,7 +4,7 @@ import torch
 
 from echofm_core.data.windows import ClipWindows
 from echofm_core.models.build import build_autoencoder
-from echofm_core.training.augment_config import AugmentationConfig
+from echofm_core.training.config import AugmentationConfig
 from echofm_core.training.objectives.pretrain import pretrain_round
 from tests.training.site import PLAN, changed, context, snapshot
 

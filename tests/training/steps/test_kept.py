@@ -19,10 +19,9 @@ from echofm_core.contract import Phase
 from echofm_core.data.windows import ClipWindows
 from echofm_core.models.build import build_autoencoder
 from echofm_core.runtime.errors import TrainingError
-from echofm_core.training.context import RoundReport
 from echofm_core.training.objectives.losses import Losses
 from echofm_core.training.objectives.pretrain import pretrain_round
-from echofm_core.training.steps.job import Indices
+from echofm_core.training.steps.job import Indices, RoundReport
 from echofm_core.training.steps.loop import train
 from tests.support.forks import MODULE, Forks
 from tests.training.killed import PRETRAIN, MortalWindows, run
