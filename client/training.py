@@ -27,8 +27,8 @@ from echofm_core.plan.document import Plan
 from echofm_core.plan.federation import Aggregation
 from echofm_core.post_processing import from_site, post_processing
 from echofm_core.privacy.config import PrivacyKind
+from echofm_core.training.execution.launch import train_round
 from echofm_core.training.objectives.phases import Model, validation_loss
-from echofm_core.training.rounds import train_round
 from echofm_core.training.steps.control import ControlFiles
 from echofm_core.training.steps.job import LocalContext, RoundReport
 

@@ -23,7 +23,7 @@ from echofm_core.runtime.file_lock import role_lock
 from echofm_core.runtime.files import write_whole
 from echofm_core.tracking._api import TrackedRound
 from echofm_core.tracking.listener import Tracking, require_trackers
-from echofm_core.training.objectives.freeze import frozen_groups
+from echofm_core.training.config import frozen_groups
 from server.ending import Ending, FederationResult, finish
 from server.events import Event, EventKind, OnEvent, ignore, round_event
 from server.handover import chosen_rounds, first_weights, losses_of, result_of

@@ -61,7 +61,7 @@ def add_adapters(model: EchoModel, config: LoraConfig, seed: int) -> None:
             PeftConfig(r=config.rank, lora_alpha=config.alpha, target_modules=layers),
             model.encoder,
         )
-    model.requires_grad_(True)  # what is frozen is decided in training/freeze.py alone
+    model.requires_grad_(True)  # what is frozen is decided in fine-tuning alone
     generator = torch_stream(seed, "", 0, f"init.{LORA_A}")
     for name, parameter in model.named_parameters():
         group = group_of(own_name(name))

@@ -1,4 +1,4 @@
-"""Torch's elastic launcher, started where a round is trained: one process a device.
+"""A local round on one device, or on several by Torch's elastic launcher: one process a device.
 
 Everything passes through a private folder, the processes' rendezvous too, and gradients over the
 loopback interface: no port of this machine is open to another one.
@@ -26,23 +26,43 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from echofm_core.data.windows import ClipWindows
 from echofm_core.plan.document import Plan
-from echofm_core.runtime.errors import TrainingError
+from echofm_core.privacy.config import PrivacyKind
+from echofm_core.runtime.errors import PrivacyError, TrainingError
 from echofm_core.training.execution.devices import find_devices
 from echofm_core.training.execution.job_folder import LOGS, JobFolder, Terms
 from echofm_core.training.execution.ranks import LOST_PEER
-from echofm_core.training.objectives.phases import Model, phase_of
+from echofm_core.training.objectives.phases import Model, own_round, phase_of
 from echofm_core.training.steps.job import LocalContext, RoundReport
 
 WORKER = "echofm_core.training.execution.worker"
 #: What the launcher ends its processes on.
-SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
 
-def shared_round(
-    model: Model, clips: ClipWindows, plan: Plan, context: LocalContext
-) -> RoundReport:
-    """Train a round in as many processes; arguments as of :func:`rounds.train_round`."""
+def train_round(model: Model, clips: ClipWindows, plan: Plan, context: LocalContext) -> RoundReport:
+    """Train one round on one device of this machine or on several; the model is changed in place.
+
+    Args:
+        model: Of the plan.
+        clips: Training windows of the site, as the plan cuts them.
+        plan: Uses the table of the model's phase.
+        context: Where in the federation this round stands. Where its ``execution`` names several
+            devices, they share each batch; the result is the same up to rounding.
+
+    Raises:
+        EmptySiteError: There are no clips, or none has a label.
+        TrainingError: The loss stays non-finite, or a process of several ended before its time.
+        PrivacyError: Privacy was asked for and cannot be had, or its budget is spent.
+        EnvironmentClashError: There are fewer devices than that.
+    """
     devices = context.execution.devices
+    if devices == 1:
+        return own_round(model, clips, plan, context)
+    if context.privacy.kind is not PrivacyKind.NONE:
+        raise PrivacyError(
+            f"site {context.site} has devices = {devices}, but a private round draws its noise "
+            "once and runs on one device; set devices = 1."
+        )
     terms = Terms(
         world=devices,
         device=find_devices(context.execution.device, devices),
@@ -123,7 +143,9 @@ def handled_signals() -> dict[str, Any]:
     """Leave ignored signals ignored (nohup), where this torch has a setting for it."""
     if "signals_to_handle" not in {field.name for field in fields(LaunchConfig)}:
         return {}
-    handled = [name for name in SIGNALS if _handler(name) is not signal.SIG_IGN]
+    handled = [
+        name for name in SIGNALS if signal.getsignal(getattr(signal, name)) is not signal.SIG_IGN
+    ]
     return {"signals_to_handle": ",".join(handled)}
 
 
@@ -133,17 +155,13 @@ def restored_handlers() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield  # there it takes none
         return
-    before = {name: _handler(name) for name in SIGNALS}
+    before = {item: signal.getsignal(item) for item in SIGNALS}
     try:
         yield
     finally:
-        for name, handler in before.items():
+        for item, handler in before.items():
             if handler is not None:
-                signal.signal(getattr(signal, name), handler)
-
-
-def _handler(name: str) -> signal._HANDLER:
-    return signal.getsignal(getattr(signal, name))
+                signal.signal(item, handler)
 
 
 @contextmanager

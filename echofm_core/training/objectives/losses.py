@@ -102,21 +102,18 @@ def supervised(
     Args:
         outputs: Task -> (B, outputs) of the model.
         targets: Task -> float (B,) in model units, NaN = no label.
-        emphasis: Of classifications.
         totals: As :class:`Losses` has it.
 
     Returns:
         Smooth L1 for regression, cross-entropy for classes, binary cross-entropy.
     """
     counted = torch.stack([~target.isnan() for target in targets.values()], dim=1)
-    values = torch.stack(
-        [
-            _task_loss(task, outputs[task].float(), target, emphasis)
-            for task, target in targets.items()
-        ],
-        dim=1,
-    )
-    return Losses(tuple(task.value for task in targets), values, counted, totals)
+    losses = [
+        _task_loss(task, outputs[task].float(), target, emphasis)
+        for task, target in targets.items()
+    ]
+    names = tuple(task.value for task in targets)
+    return Losses(names, torch.stack(losses, dim=1), counted, totals)
 
 
 def _task_loss(task: Task, output: Tensor, target: Tensor, emphasis: Emphasis) -> Tensor:
@@ -195,13 +192,9 @@ BETA = 0.999
 
 
 def emphasis_of(config: FinetuneConfig, targets: Mapping[Task, NDArray[np.float32]]) -> Emphasis:
-    """What the plan's table makes of the site's labels.
+    """What the plan's table makes of the site's labels: float (N,) in model units, NaN = no label.
 
     The site's own counts, where they are used, show in nothing but its loss and so its weights.
-
-    Args:
-        config: The plan's table.
-        targets: Task -> float (N,) in model units, NaN = no label.
     """
     weights: dict[Task, Tensor] = {}
     if config.class_weights is ClassWeights.BALANCED:

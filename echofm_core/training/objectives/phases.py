@@ -1,4 +1,4 @@
-"""The two phases: which model each trains, and this process's part of a round."""
+"""The two phases: which model each trains, this process's part of a round, and validation."""
 
 import numpy as np
 import torch
@@ -13,8 +13,8 @@ from echofm_core.training.execution.devices import find_device
 from echofm_core.training.objectives.finetune import SupervisedObjective, finetune_round
 from echofm_core.training.objectives.losses import Tally
 from echofm_core.training.objectives.pretrain import ReconstructionObjective, pretrain_round
-from echofm_core.training.objectives.targets import targets_of
-from echofm_core.training.steps.job import Indices, LocalContext, Objective, RoundReport
+from echofm_core.training.objectives.targets import labelled_targets
+from echofm_core.training.steps.job import LocalContext, Objective, RoundReport
 
 #: What each phase trains.
 Model = MaskedAutoencoder | EchoModel
@@ -36,7 +36,10 @@ def own_round(model: Model, clips: ClipWindows, plan: Plan, context: LocalContex
 def validation_loss(
     model: Model, clips: ClipWindows, plan: Plan, *, site: str, device: str
 ) -> float | None:
-    """Mean loss, summed over tasks; None where no clip has a label, or there is none.
+    """Mean loss, summed over tasks, on the same windows and masks of held-out clips in every round.
+
+    Windows and masks come from random streams of their own: whether a model is validated does not
+    change what it is trained on. Nothing is augmented.
 
     Args:
         model: Put into evaluation mode and onto the device.
@@ -44,39 +47,27 @@ def validation_loss(
         plan: The seed, and the table of the phase that the model is of.
         site: Keys the random streams.
         device: As the plan names it.
+
+    Returns:
+        None where no clip has a label, or there is none.
     """
-    model.to(find_device(device)).eval()
-    objective, rows = _objective(model, clips, plan, site, device)
-    windows, tally = stream(plan.seed, site, 0, "validation.windows"), Tally()
-    size = plan.table_of(phase_of(model)).batch_size
-    for start in range(0, len(rows), size):
-        for losses in objective(rows[start : start + size], windows):
-            tally.add(losses)
-    return tally.metrics().get("loss")
-
-
-def _objective(
-    model: Model, clips: ClipWindows, plan: Plan, site: str, device: str
-) -> tuple[Objective, Indices]:
-    """What training minimises, without augmentation, and the rows that it can be had on."""
-    where = find_device(device)
+    where, table = find_device(device), plan.table_of(phase_of(model))
+    model.to(where).eval()
+    objective: Objective
     if isinstance(model, MaskedAutoencoder):
         masks = torch_stream(plan.seed, site, 0, f"{Phase.PRETRAIN}.validation.mask")
-        reconstruction = ReconstructionObjective(
-            model=model, clips=clips, device=where, masks=masks, precision=plan.pretrain.precision
+        objective = ReconstructionObjective(
+            model=model, clips=clips, device=where, masks=masks, precision=table.precision
         )
-        return reconstruction, np.arange(len(clips))
-    config = plan.finetune
-    targets = targets_of(
-        clips.manifest, config.tasks, config.reduced_ef_threshold, config.standardisation
-    )
-    labelled = {
-        task: torch.from_numpy(values)
-        for task, values in targets.items()
-        if np.isfinite(values).any()
-    }
-    rows = np.flatnonzero(np.isfinite(list(targets.values())).any(axis=0))
-    supervised = SupervisedObjective(
-        model=model, clips=clips, device=where, precision=config.precision, targets=labelled
-    )
-    return supervised, rows
+        rows = np.arange(len(clips))
+    else:
+        labelled, rows = labelled_targets(clips.manifest, plan.finetune)
+        targets = {task: torch.from_numpy(values) for task, values in labelled.items()}
+        objective = SupervisedObjective(
+            model=model, clips=clips, device=where, precision=table.precision, targets=targets
+        )
+    windows, tally = stream(plan.seed, site, 0, "validation.windows"), Tally()
+    for start in range(0, len(rows), table.batch_size):
+        for losses in objective(rows[start : start + table.batch_size], windows):
+            tally.add(losses)
+    return tally.metrics().get("loss")

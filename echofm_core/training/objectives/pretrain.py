@@ -24,13 +24,7 @@ from echofm_core.training.steps.loop import train
 def pretrain_round(
     model: MaskedAutoencoder, clips: ClipWindows, config: PretrainConfig, context: LocalContext
 ) -> RoundReport:
-    """Train encoder and decoder on every clip, labelled or not.
-
-    Args:
-        model: Changed in place; the FedProx term pulls towards the weights that it comes with.
-        clips: Training windows of the site.
-        config: The plan's table.
-        context: Where in the federation this round stands.
+    """Train encoder and decoder, in place, on every clip, labelled or not.
 
     Raises:
         EmptySiteError: There are no clips.
@@ -51,19 +45,18 @@ def pretrain_round(
         compiled=Compiled(model.loss_at) if context.execution.compile else None,
         ranks=context.ranks,
     )
+    job = LocalJob(
+        phase=Phase.PRETRAIN,
+        model=model.to(device),
+        objective=objective,
+        clips=np.arange(len(clips)),
+        manifest=clips.manifest,
+        config=config,
+        context=context,
+        generators={"mask": masks},
+    )
     with recomputed(model, context.execution.checkpoint_blocks):
-        metrics = train(
-            LocalJob(
-                phase=Phase.PRETRAIN,
-                model=model.to(device),
-                objective=objective,
-                clips=np.arange(len(clips)),
-                manifest=clips.manifest,
-                config=config,
-                context=context,
-                generators={"mask": masks},
-            )
-        )
+        metrics = train(job)
     return RoundReport(counts=dict.fromkeys((ENCODER, DECODER), len(clips)), metrics=metrics)
 
 
@@ -73,13 +66,9 @@ class ReconstructionObjective:
 
     Attributes:
         model: On ``device``.
-        clips: Where windows come from.
-        device: Where the model is.
         masks: CPU source of the masks.
-        precision: Number format of the model's products.
         augmentation: Changes of the windows; None leaves them.
         compiled: The model's ``loss_at``, compiled.
-        ranks: This process among those that share each batch.
     """
 
     model: MaskedAutoencoder

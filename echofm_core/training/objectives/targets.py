@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from echofm_core.tasks import AS_CLASS_OF_GRADE, TASKS, VIEWS, Task, TaskKind
+from echofm_core.training.config import FinetuneConfig
 
 FloatArray = NDArray[np.float32]
 #: Unit of the tasks that are volumes; their targets are logarithms.
@@ -22,12 +23,10 @@ def labels_of(
     """Labels in natural units: percent, ml, class index, 0 or 1.
 
     Args:
-        manifest: N rows.
-        tasks: Which.
         threshold: An EF below it, in percent, is the positive class of ``reduced_ef``.
 
     Returns:
-        Task -> float (N,); NaN where there is no label.
+        Task -> float (N,), one for each row of the manifest; NaN where there is no label.
     """
     return {task: _label(manifest, task, threshold) for task in tasks}
 
@@ -48,14 +47,21 @@ def targets_of(
     return targets
 
 
+def labelled_targets(
+    manifest: pd.DataFrame, config: FinetuneConfig
+) -> tuple[dict[Task, FloatArray], NDArray[np.int64]]:
+    """Targets (N,) of the plan's tasks that have labels here, and rows that have one of any."""
+    every = targets_of(manifest, config.tasks, config.reduced_ef_threshold, config.standardisation)
+    rows = np.flatnonzero(np.isfinite(list(every.values())).any(axis=0))
+    return {task: values for task, values in every.items() if np.isfinite(values).any()}, rows
+
+
 def enlarged(task: Task, target: Tensor, volumes: Tensor, scaling: Standardisation) -> Tensor:
     """The target of windows that show a heart larger than it is.
 
     Args:
-        task: Whose target.
         target: Float (B,) in model units.
         volumes: Float (B,), natural logarithm of apparent over own volume.
-        scaling: The plan's ``standardisation``.
 
     Returns:
         Float (B,); the target itself where the task is no volume.
@@ -69,7 +75,6 @@ def to_units(task: Task, output: Tensor, scaling: Standardisation) -> FloatArray
     """A head's output in natural units.
 
     Args:
-        task: Whose head.
         output: Float (B, outputs).
         scaling: The plan's ``standardisation``, which the head was trained with.
 

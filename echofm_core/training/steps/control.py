@@ -4,7 +4,7 @@ A site's control variate ``c_i`` is the mean of its own gradients over the steps
 the server's ``c`` is the mean of those of all sites. Each local step uses ``g - c_i + c``. With
 plain SGD that mean is option II of the paper, ``c_i - c + (x - y_i) / (K * rate)``, exactly.
 
-Here the optimizer is AdamW, whose steps do not tell its gradients; so the gradients themselves are
+Here the optimizer is AdamW, whose steps do not show its gradients; so the gradients themselves are
 averaged. AdamW is handed the corrected gradient: its moments are of corrected gradients, and its
 weight decay is apart from both. Where the sites' gradients have a weighted mean of zero, each
 corrected one is zero on average: the common optimum stays where it is, whatever the optimizer.
@@ -40,18 +40,16 @@ class ControlFiles:
 
     Args:
         state: The site's state folder of this run.
-        phase: Training phase.
-        round_: Current round, from 1.
+        phase, round_: The current round, from 1.
         base: Round whose ``c_i`` the server counts; 0: none, which is zero.
     """
 
     def __init__(self, state: Path, phase: Phase, round_: int, base: int = 0) -> None:
-        self.files = RoundFiles(state / "control", phase)
-        self.phase = phase
-        self.round = round_
-        self.base = base
-        self._correction = state / "control" / f"{phase}.correction.safetensors"
-        self._mean = state / "control" / f"{phase}.mean.safetensors"
+        folder = state / "control"
+        self.files = RoundFiles(folder, phase)
+        self.phase, self.round, self.base = phase, round_, base
+        self._correction = folder / f"{phase}.correction.safetensors"
+        self._mean = folder / f"{phase}.mean.safetensors"
 
     def begin(self, server: Weights, shared: Weights) -> None:
         """Write the correction of this round, ``c - c_i``.
@@ -89,8 +87,7 @@ class ControlFiles:
         of ``base`` and of the one before it, from which a server goes on that lost its last
         checkpoint.
 
-        Args:
-            sent: The weights that the site sends; only names and shapes are read.
+        Of ``sent``, the weights that the site sends, only names and shapes are read.
 
         Raises:
             CheckpointError, FederationError: A file of this round, or of ``base``, is gone.
@@ -132,8 +129,7 @@ class ControlVariate:
         self.sums: dict[str, Tensor] = {}
         self._held: dict[str, tuple[nn.Parameter, Tensor]] = {}
         for name, array in (files.correction() if files else {}).items():
-            item = parameters.get(name)
-            if item is not None:
+            if (item := parameters.get(name)) is not None:
                 self._held[name] = (item, torch.from_numpy(array).to(item.device))
                 self.sums[name] = torch.zeros_like(item)
                 self.steps[name] = 0
@@ -157,10 +153,7 @@ class ControlVariate:
     def finish(self) -> None:
         """Write the mean gradients of the round."""
         if self.files:
+            counted = {name: total for name, total in self.sums.items() if self.steps[name]}
             self.files.keep_mean(
-                {
-                    name: (total / self.steps[name]).cpu().numpy()
-                    for name, total in self.sums.items()
-                    if self.steps[name]
-                }
+                {name: (total / self.steps[name]).cpu().numpy() for name, total in counted.items()}
             )

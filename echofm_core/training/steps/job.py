@@ -1,4 +1,4 @@
-"""One site's work of one round, as both training loops (plain and private) take it."""
+"""One site's work of one round: where in the federation it stands, what it trains, its report."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -32,16 +32,12 @@ class LocalContext:
     """Where in the federation this local round stands.
 
     Attributes:
-        seed: The plan's seed.
-        site: Site name.
         round: Global round within the phase, from 1.
         rounds: Rounds of the phase; the learning-rate schedule spans all of them.
-        execution: How this machine computes it.
         proximal_mu: Weight of the FedProx term; 0 is FedAvg.
         control: Correct gradients by a control variate (SCAFFOLD), from the state folder.
         state: The site's folder for this run: kept optimizer moments, an unfinished round and the
             privacy ledger.
-        privacy: The plan's table.
         noise_multiplier: Noise of private training where the plan names an epsilon instead, from
             :func:`echofm_core.privacy.accounting.resolve_noise`.
         ranks: This process among those that share the round. Decides nothing but rounding.
@@ -74,7 +70,6 @@ class RoundReport:
             without labels here, is absent: it is bitwise what it was. Counts travel to the server
             in clear, under differential privacy too: how many clips have which label is not
             protected, what is in them is.
-        metrics: Numbers for the journal.
     """
 
     counts: Mapping[str, int]
@@ -96,7 +91,6 @@ class Objective(Protocol):
 
         Args:
             rows: Clips of the batch, (B,).
-            rng: Source of the windows.
             parts: Into how many this process's rows are split; as even as can be, none empty.
         """
 
@@ -106,13 +100,10 @@ class LocalJob:
     """What to train, on what, how.
 
     Attributes:
-        phase: Training phase.
         model: On its device; trainable parameters are those with ``requires_grad``.
         objective: Losses of clips, which are named by their row.
         clips: Rows that take part, (N,).
         manifest: All of the site's rows for this phase.
-        config: The phase's table of the plan.
-        context: Where in the federation this stands.
         generators: What the objective draws from beside the generator that it is handed, by name.
     """
 
@@ -135,16 +126,14 @@ class LocalJob:
     def stream(self, purpose: str, number: int | None = None) -> np.random.Generator:
         """Random stream of this site and phase, and of this round or what else is numbered."""
         context = self.context
-        round_ = context.round if number is None else number
-        return stream(context.seed, context.site, round_, f"{self.phase}.{purpose}")
+        number = context.round if number is None else number
+        return stream(context.seed, context.site, number, f"{self.phase}.{purpose}")
 
     def rate(self, step: int, steps: int) -> float:
         """Learning rate of a step of this round."""
-        config = self.config
+        config, rounds = self.config, self.context.rounds
         schedule = RoundSchedule(
-            peak=config.learning_rate,
-            warmup_rounds=config.warmup_rounds,
-            rounds=self.context.rounds,
+            peak=config.learning_rate, warmup_rounds=config.warmup_rounds, rounds=rounds
         )
         return schedule.of_step(self.context.round, step, steps)
 
@@ -156,10 +145,8 @@ class LocalJob:
         """
         if not self.config.keep_optimizer:
             return None
-        folder = self._state(
-            f"shall keep its optimizer between rounds ({self.phase}.keep_optimizer)"
-        )
-        return KeptMoments(folder, self.phase, self.context.round)
+        why = f"shall keep its optimizer between rounds ({self.phase}.keep_optimizer)"
+        return KeptMoments(self._state(why), self.phase, self.context.round)
 
     def control(self) -> ControlFiles | None:
         """Where the control variate is; None where the aggregation rule has none.
@@ -185,22 +172,23 @@ class LocalJob:
 
     def fingerprint(self) -> str:
         """SHA-256, in hex, of all that decides the round's result; ask before the first step."""
-        context = self.context
-        state = hashlib.sha256()
+        context, moments, control = self.context, self.moments(), self.control()
         groups = {name.partition(".")[0] for name in named_weights(self.model)}
-        state.update(digest(to_arrays(self.model, groups)).encode())
-        state.update("|".join(trainable(self.model)).encode())
-        state.update(_table_text(self.config).encode())
-        state.update(f"{context.seed}|{context.site}|{context.round}|{context.rounds}|".encode())
-        state.update(f"{context.proximal_mu}|{context.privacy}".encode())
-        # Where the files lie decides nothing.
-        state.update(self.manifest.drop(columns="path").to_json().encode())
-        state.update(self.clips.tobytes())
-        moments = self.moments()
         source = moments.source() if moments else None
-        state.update(source.read_bytes() if source else b"")
-        control = self.control()
-        state.update(digest(control.correction()).encode() if control else b"")
+        parts = (
+            digest(to_arrays(self.model, groups)),
+            "|".join(trainable(self.model)),
+            _table_text(self.config),
+            f"{context.seed}|{context.site}|{context.round}|{context.rounds}|",
+            f"{context.proximal_mu}|{context.privacy}",
+            self.manifest.drop(columns="path").to_json(),  # where the files lie decides nothing
+            self.clips.tobytes(),
+            source.read_bytes() if source else b"",
+            digest(control.correction()) if control else b"",
+        )
+        state = hashlib.sha256()
+        for part in parts:
+            state.update(part.encode() if isinstance(part, str) else part)
         return state.hexdigest()
 
     def _state(self, purpose: str) -> Path:

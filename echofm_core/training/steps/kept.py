@@ -160,3 +160,7 @@ class RoundProgress:
         except (CheckpointError, KeyError, ValueError):
             return None
         return (arrays, numbers) if whole else None
+
+    def clear(self) -> None:
+        """The round is finished."""
+        self.path.unlink(missing_ok=True)

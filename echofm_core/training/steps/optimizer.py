@@ -1,4 +1,4 @@
-"""AdamW, with weight decay only where it belongs and a slower rate deeper in the encoder."""
+"""AdamW and its learning rate, the FedProx pull on its gradients, the average of its weights."""
 
 import math
 import re
@@ -84,12 +84,12 @@ class RoundSchedule:
     """Linear warm-up, then cosine to zero, as a function of progress in global rounds.
 
     Sites differ in steps a round, so progress and not the step count is the clock: at any moment
-    of a round all sites stand at the same place of the curve.
+    of a round all sites stand at the same point of the curve.
 
     Attributes:
         peak: Learning rate at the end of the warm-up.
-        warmup_rounds: Length of the warm-up, in rounds; may be a fraction.
-        rounds: Length of the phase, in rounds.
+        warmup_rounds: Length of the warm-up; may be a fraction.
+        rounds: Length of the phase.
     """
 
     peak: float
@@ -105,12 +105,9 @@ class RoundSchedule:
         return self.peak * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
 
     def of_step(self, round_: int, step: int, steps: int) -> float:
-        """Learning rate of one step: the curve at the step's middle, hence never zero.
+        """Learning rate of a step: the curve at the step's middle, hence never zero.
 
-        Args:
-            round_: Global round, from 1.
-            step: Step within the round, from 0.
-            steps: Steps of this site's round.
+        Rounds count from 1, and of the ``steps`` of this site's round each from 0.
         """
         return self.at(round_ - 1 + (step + 0.5) / steps)
 

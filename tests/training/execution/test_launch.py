@@ -20,9 +20,8 @@ from echofm_core.runtime.errors import EnvironmentClashError, PrivacyError, Stor
 from echofm_core.training.config import ExecutionConfig
 from echofm_core.training.execution.devices import find_devices
 from echofm_core.training.execution.job_folder import JobFolder, Terms
-from echofm_core.training.execution.launch import _cause
+from echofm_core.training.execution.launch import _cause, train_round
 from echofm_core.training.execution.ranks import LOST_PEER, Ranks
-from echofm_core.training.rounds import train_round
 from tests.training.killed import PRETRAIN
 from tests.training.site import PLAN, context, private, snapshot
 from tests.training.steps.test_loop import job
