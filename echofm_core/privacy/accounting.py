@@ -1,7 +1,8 @@
 """Epsilon of Poisson-subsampled Gaussian steps, noise for a wanted one, and what a plan spends.
 
-Neighbouring data sets differ by one patient who is there or not (add/remove); the number of a
-site's patients is taken as public.
+Neighbouring data sets differ by one patient who is there or not (add/remove). Protected is whether
+a patient took part, against whoever sees every update; not the number of clips, patients and labels
+of a site, which travel in clear.
 """
 
 import math
@@ -36,7 +37,6 @@ class Steps:
 
     Attributes:
         rate: Probability with which a patient takes part in a step, in (0, 1].
-        steps: How many.
     """
 
     rate: float
@@ -48,7 +48,6 @@ def epsilon(noise_multiplier: float, phases: Iterable[Steps], delta: float) -> f
 
     Args:
         noise_multiplier: Standard deviation of the noise over the clipping norm.
-        phases: What was or will be done.
         delta: Probability with which the bound may fail.
     """
     return compose([(noise_multiplier, phase) for phase in phases], delta)
@@ -58,11 +57,7 @@ def compose(parts: Iterable[tuple[float, Steps]], delta: float) -> float:
     """Epsilon of steps with different noise, an upper bound.
 
     Both accountants bound it from above, so the smaller is taken; the numerical one is the
-    smaller, but for very much noise.
-
-    Args:
-        parts: Noise multiplier and steps.
-        delta: As in :func:`epsilon`.
+    smaller, but for very much noise. Parts are noise multipliers and steps.
 
     Source: Gopi 2021 (numerical composition of privacy loss), Mironov 2019 (Renyi), by Opacus.
     """
@@ -153,9 +148,7 @@ class LocalWork(Protocol):
 def steps_of_round(work: LocalWork, patients: int) -> Steps:
     """Private steps of one round: the plan's, or as many as passes over the patients would take.
 
-    Args:
-        work: Of the phase.
-        patients: Patients who can be drawn, at least 1.
+    At least one patient can be drawn.
     """
     rate = min(1.0, work.batch_size / patients)
     passes = math.ceil(patients / work.batch_size) * work.local_epochs
@@ -186,18 +179,3 @@ def resolve_noise(
     if privacy.epsilon is None:
         raise PrivacyError(f'the plan has privacy.kind = "{privacy.kind}": no noise.')
     return calibrate(privacy.epsilon, planned_steps(phases, patients), privacy.delta)
-
-
-def planned_epsilon(
-    privacy: PrivacyConfig, phases: Mapping[Phase, LocalWork], patients: Patients
-) -> float:
-    """Epsilon that one site will have spent after all rounds of both phases.
-
-    What it protects: whether a patient took part, against whoever sees every update. What it does
-    not: the number of clips, patients and labels of a site, which travel in clear.
-
-    Raises:
-        PrivacyError: As :func:`resolve_noise`.
-    """
-    noise = resolve_noise(privacy, phases, patients)
-    return epsilon(noise, planned_steps(phases, patients), privacy.delta)

@@ -17,10 +17,8 @@ class Entry:
     """One private round.
 
     Attributes:
-        phase, round: Which.
         noise: Noise multiplier.
         rate: Probability with which a patient takes part in a step.
-        steps: Steps.
         randomness: Fingerprint of everything that decides the round's result, where its noise is
             repeatable; ``system`` where it is not.
     """
@@ -38,7 +36,7 @@ class Ledger:
 
     A round that is done again after a crash is a second look at the patients and counts again,
     with one exception: if an entry with the same fingerprint is there, the second look gives
-    bitwise what the first gave, and telling the same thing twice tells nothing new. The
+    bitwise what the first gave, and the same result twice reveals nothing new. The
     fingerprint covers the incoming weights, so a server that sends other weights for the same
     round is charged, and the noise, whose stream is named by the fingerprint, is another.
 
@@ -81,13 +79,10 @@ class Ledger:
                 f"{self.epsilon(delta):.2f} is spent; this site trains no further in this run."
             )
         self.entries = [*self.entries, entry]
-        self._write()
-        return after
-
-    def _write(self) -> None:
         # It must survive a power cut, or the round would be trained and forgotten.
         text = json.dumps({"entries": [asdict(entry) for entry in self.entries]}, indent=1)
         write_whole(self.path, text.encode())
+        return after
 
 
 def _epsilon(entries: list[Entry], delta: float) -> float:

@@ -82,10 +82,8 @@ class PatientSampler:
     def draw(self, rate: float, steps: int, rng: np.random.Generator) -> Iterator[Indices]:
         """Rows of each step; a step may be empty.
 
-        Args:
-            rate: Probability of each patient in each step.
-            steps: Number of steps.
-            rng: Source of both choices; secret in a deployment.
+        ``rate`` is the probability of each patient in each step; ``rng``, the source of both
+        choices, is secret in a deployment.
         """
         for _ in range(steps):
             drawn = np.flatnonzero(rng.random(len(self)) < rate)

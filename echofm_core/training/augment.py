@@ -25,7 +25,6 @@ class Drawn:
     """Windows of a batch, and how much larger their changes made what they show.
 
     Attributes:
-        windows: B.
         volumes: Float32 (B,), natural logarithm of a chamber's apparent volume over its own.
     """
 
@@ -43,9 +42,7 @@ def drawn_windows(
     """A window of each clip with a random start, changed unless ``config`` is None.
 
     Args:
-        clips: Where windows come from.
         rows: Clips of a batch, (B,).
-        config: Ranges of the changes.
         rng: All of the batch is drawn from it, whatever is asked for.
         own: Which of the windows are read and returned.
     """
@@ -64,17 +61,14 @@ def drawn_windows(
 def augment(window: Window, config: AugmentationConfig, rng: np.random.Generator) -> Window:
     """Changed copy of a window; what comes in from outside the picture is black.
 
-    Args:
-        window: Frames (T, S, S) uint8 with their sector (S, S).
-        config: Ranges.
-        rng: A change that is switched off by default and stays off draws nothing from it.
+    A change that is switched off by default and stays off draws nothing from ``rng``.
     """
     return _changed(window, config, Draws.of(config, rng))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Draws:
-    """What chance says about one window, apart from it: it can be drawn and not be used.
+    """What is drawn at random for one window, apart from it: it can be drawn and not be used.
 
     Attributes:
         dx, dy, size, turn, gain, gamma, depth: In [-1, 1], shares of the ranges.
@@ -97,14 +91,8 @@ class Draws:
     @classmethod
     def of(cls, config: AugmentationConfig, rng: np.random.Generator) -> Draws:
         """Draw; the order is part of the plan's bits."""
-        dx, dy, size, turn, gain, gamma = rng.uniform(-1.0, 1.0, size=6).tolist()
         return cls(
-            dx=dx,
-            dy=dy,
-            size=size,
-            turn=turn,
-            gain=gain,
-            gamma=gamma,
+            *rng.uniform(-1.0, 1.0, size=6).tolist(),
             crop=(rng.random(), *rng.random(2).tolist()) if config.crop else (0.0, 0.0, 0.0),
             depth=rng.uniform(-1.0, 1.0) if config.depth else 0.0,
             flip=bool(config.flip and rng.random() < config.flip),
@@ -135,7 +123,7 @@ def _changed(window: Window, config: AugmentationConfig, drawn: Draws) -> Window
     if config.depth:
         matrix = matrix @ _deepened(window.sector, 1 + config.depth * drawn.depth)
     if drawn.flip:
-        matrix = matrix @ _flipped(width)
+        matrix = matrix @ np.array([[-1.0, 0, width - 1], [0, 1, 0], [0, 0, 1]])
     if config.speckle:
         picture = _blurred(picture, window.sector, config.speckle * drawn.speckle)
     moved = _warped(picture, matrix)
@@ -152,16 +140,11 @@ def _warped(picture: Frames, matrix: Affine) -> Frames:
     learnt from dull windows reads too much motion, hence too high an EF, in what is not moved.
     """
     side = picture.shape[:2][::-1]
-    parts = [
-        cv2.warpAffine(
-            np.ascontiguousarray(picture[..., first : first + _CHANNELS]),
-            matrix[:2],
-            side,
-            flags=cv2.INTER_CUBIC,
-        ).reshape(*side[::-1], -1)
-        for first in range(0, picture.shape[2], _CHANNELS)
-    ]
-    return np.asarray(np.concatenate(parts, axis=2), np.uint8)
+    starts = range(0, picture.shape[2], _CHANNELS)
+    parts = (np.ascontiguousarray(picture[..., first : first + _CHANNELS]) for first in starts)
+    moved = [cv2.warpAffine(part, matrix[:2], side, flags=cv2.INTER_CUBIC) for part in parts]
+    whole = [part.reshape(*side[::-1], -1) for part in moved]
+    return np.asarray(np.concatenate(whole, axis=2), np.uint8)
 
 
 def _placed(width: int, height: int, config: AugmentationConfig, drawn: Draws) -> Affine:
@@ -185,11 +168,6 @@ def _deepened(sector: NDArray[np.bool_], stretch: float) -> Affine:
     """Lengths down from the sector's topmost row times ``stretch``, as another depth shows them."""
     top = float(sector.any(axis=1).argmax())
     return np.array([[1, 0, 0], [0, stretch, top * (1 - stretch)], [0, 0, 1]])
-
-
-def _flipped(width: int) -> Affine:
-    """Left becomes right."""
-    return np.array([[-1.0, 0, width - 1], [0, 1, 0], [0, 0, 1]])
 
 
 def _blurred(picture: Frames, sector: NDArray[np.bool_], sigma: float) -> Frames:

@@ -1,13 +1,13 @@
 """Predictions of a fine-tuned model on a site's labelled clips."""
 
-from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from echofm_core.data.windows import ClipWindows, Window, to_batch
+from echofm_core.data.windows import ClipWindows, to_batch
 from echofm_core.models.echo_model import EchoModel
 from echofm_core.tasks import TASKS, Task, TaskKind
 from echofm_core.training.config import FinetuneConfig
@@ -40,7 +40,7 @@ def predict(
         clips: Windows to predict on; clips without a label are not read.
         config: As the model was trained: tasks, threshold, scaling of targets and precision.
         batch_size: Windows of one forward pass.
-        device: As :class:`~echofm_core.training.steps.job.LocalContext` has it.
+        device: As the machine's settings have it.
 
     Returns:
         One row a clip and labelled task: identity of the clip, ``task``, ``truth`` and
@@ -70,11 +70,12 @@ def _predict_rows(
     model.to(device).eval()
     owners: list[int] = []
     parts: dict[Task, list[Array]] = {}
-    for batch_owners, windows in _window_batches(clips, rows, batch_size):
-        batch = to_batch(windows)
+    every = ((n, window) for n, row in enumerate(rows) for window in clips.test_windows(int(row)))
+    while drawn := list(islice(every, batch_size)):
+        batch = to_batch([window for _, window in drawn])
         with autocast(device, config.precision):
             outputs = model(*model.inputs(batch, device))
-        owners += batch_owners
+        owners += [owner for owner, _ in drawn]
         for task, output in outputs.items():
             parts.setdefault(task, []).append(to_units(task, output, config.standardisation))
     counts = np.bincount(owners, minlength=len(rows)).astype(np.float32)
@@ -84,23 +85,6 @@ def _predict_rows(
         sums = np.add.reduceat(np.concatenate(values), starts, axis=0)
         means[task] = np.asarray((sums.T / counts).T, dtype=np.float32)
     return means
-
-
-def _window_batches(
-    clips: ClipWindows, rows: NDArray[np.int64], batch_size: int
-) -> Iterator[tuple[list[int], list[Window]]]:
-    """Batches over all test windows, with the position in ``rows`` that each belongs to."""
-    owners: list[int] = []
-    windows: list[Window] = []
-    for owner, row in enumerate(rows):
-        for window in clips.test_windows(int(row)):
-            owners.append(owner)
-            windows.append(window)
-            if len(windows) == batch_size:
-                yield owners, windows
-                owners, windows = [], []
-    if windows:
-        yield owners, windows
 
 
 def _table(identity: pd.DataFrame, task: Task, truth: Array, means: Array) -> pd.DataFrame:

@@ -4,7 +4,6 @@ from echofm_core.contract import Phase
 from echofm_core.privacy.accounting import (
     Steps,
     epsilon,
-    planned_epsilon,
     planned_steps,
     resolve_noise,
     steps_of_round,
@@ -52,11 +51,13 @@ def test_a_named_noise_gives_its_epsilon() -> None:
     named = private(noise_multiplier=1.1)
     assert resolve_noise(named, TABLES, 50) == 1.1
     expected = epsilon(1.1, [Steps(0.2, 20), Steps(0.1, 60)], 1e-5)
-    assert planned_epsilon(named, TABLES, 50) == expected
+    noise = resolve_noise(named, TABLES, 50)
+    assert epsilon(noise, planned_steps(TABLES, 50), named.delta) == expected
 
 
 def test_a_named_epsilon_is_met_over_both_phases() -> None:
-    planned = planned_epsilon(private(epsilon=4.0), TABLES, 50)
+    noise = resolve_noise(private(epsilon=4.0), TABLES, 50)
+    planned = epsilon(noise, planned_steps(TABLES, 50), 1e-5)
     assert 3.95 < planned <= 4.0
     assert resolve_noise(private(epsilon=4.0), TABLES, 50) > resolve_noise(
         private(epsilon=4.0), TABLES, 500

@@ -55,11 +55,7 @@ def find_device(name: str) -> torch.device:
 
 
 def find_devices(name: str, devices: int) -> str:
-    """``cpu`` or ``cuda``, of which there are enough.
-
-    Args:
-        name: As the machine's settings have it.
-        devices: How many are wanted.
+    """``cpu`` or ``cuda``, of which there are so many.
 
     Raises:
         EnvironmentClashError: The name is of one device, or there are fewer GPUs.

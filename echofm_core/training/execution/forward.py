@@ -1,4 +1,9 @@
-"""How a forward pass is carried out: compiled, or with less memory. The result is the same."""
+"""A forward pass in training: compiled, with less memory, or with branches of blocks dropped.
+
+Compiled or recomputed, the result is the same. Stochastic depth draws from a named stream on the
+CPU before the forward pass: the same on any device, for a batch in parts, and where a block is
+computed twice.
+"""
 
 import warnings
 from collections.abc import Callable, Iterator
@@ -7,7 +12,7 @@ from functools import cache
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from echofm_core.models.video_vit import Blocks
 
@@ -26,10 +31,9 @@ def recomputed(model: nn.Module, wanted: bool) -> Iterator[None]:
 
 
 class Compiled:
-    """A function compiled by ``torch.compile``, or the function itself where that fails.
+    """A function of tensors and tuples of them, compiled, or itself where that fails.
 
-    Args:
-        function: Of tensors, and of tuples of them; its randomness, if any, was drawn before.
+    Its randomness, if any, was drawn before.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -57,3 +61,66 @@ def _say(reason: str) -> None:
         RuntimeWarning,
         stacklevel=3,
     )
+
+
+class DropPath(nn.Module):
+    """One branch; it is scaled up where it stays, so that its mean is what it was.
+
+    Attributes:
+        scales: Float (B,), 0 or ``1 / (1 - rate)`` for each sample; None lets all through.
+    """
+
+    scales: Tensor | None = None
+
+    def forward(self, branch: Tensor) -> Tensor:
+        """Branch (B, ...) of a residual block."""
+        if self.scales is None:
+            return branch
+        return branch * self.scales.to(branch.dtype).reshape(-1, *[1] * (branch.ndim - 1))
+
+
+class StochasticDepth:
+    """Draws which branches stay, two in each block.
+
+    Args:
+        blocks: Blocks of timm, whose ``drop_path1`` and ``drop_path2`` are taken over.
+        rate: Of the last block, in (0, 1); linear from 0 in the first one.
+        generator: On the CPU.
+
+    Source: Huang 2016; rates by depth as in VideoMAE (Tong 2022).
+    """
+
+    def __init__(self, blocks: Blocks, rate: float, generator: torch.Generator) -> None:
+        self.generator = generator
+        self.paths: list[DropPath] = []
+        for block in blocks:
+            for name in ("drop_path1", "drop_path2"):
+                self.paths.append(DropPath())
+                setattr(block, name, self.paths[-1])
+        self.kept = 1 - torch.linspace(0, rate, len(blocks)).repeat_interleave(2)
+
+    def draw(self, samples: int) -> Tensor:
+        """Scales (samples, branches)."""
+        drawn = torch.rand(samples, len(self.paths), generator=self.generator)
+        return (drawn < self.kept).float() / self.kept
+
+    def use(self, scales: Tensor) -> None:
+        """Take these (B, branches) in the next forward pass, and where it is computed again."""
+        for path, column in zip(self.paths, scales.T, strict=True):
+            path.scales = column
+
+
+@contextmanager
+def stochastic_depth(
+    blocks: Blocks, rate: float, generator: torch.Generator
+) -> Iterator[StochasticDepth | None]:
+    """Within the block, branches drop at ``rate``; afterwards all is as it was. None at rate 0."""
+    if not rate:
+        yield None
+        return
+    before = [(block.drop_path1, block.drop_path2) for block in blocks]
+    try:
+        yield StochasticDepth(blocks, rate, generator)
+    finally:
+        for block, (first, second) in zip(blocks, before, strict=True):
+            block.drop_path1, block.drop_path2 = first, second

@@ -37,7 +37,6 @@ class Terms:
     Attributes:
         world: How many there are.
         device: ``cpu`` or ``cuda``.
-        threads: CPU threads of each.
         parent: Process that launched them; they end when it does.
     """
 
@@ -99,7 +98,7 @@ class JobFolder:
         write_whole(self._error(rank), json.dumps(words).encode(), durable=False)
 
     def read_error(self, world: int) -> EchoFMError | None:
-        """The error of the first process that had one to tell."""
+        """The error of the first process that wrote one."""
         for rank in range(world):
             if self._error(rank).exists():
                 words = self._read(self._error(rank))
@@ -123,13 +122,8 @@ def all_arrays(model: Model) -> Weights:
 
 def _context_to_json(context: LocalContext) -> dict[str, Any]:
     """What decides a round that is not private; its device is the process's own."""
-    return {
-        "seed": context.seed,
-        "site": context.site,
-        "round": context.round,
-        "rounds": context.rounds,
-        "proximal_mu": context.proximal_mu,
-        "control": context.control,
+    plain = ("seed", "site", "round", "rounds", "proximal_mu", "control")
+    return {name: getattr(context, name) for name in plain} | {
         "state": str(context.state.resolve()) if context.state else None,
         "privacy": context.privacy.model_dump(mode="json"),
         "execution": context.execution.settings(),

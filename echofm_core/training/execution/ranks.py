@@ -25,12 +25,12 @@ BUCKET = 2**24
 
 
 class LostPeerError(Exception):
-    """Another process ended or hangs; that one's story is the one to tell."""
+    """Another process ended or hangs; its error is the one to report."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ranks:
-    """This process's place. Methods that exchange something are called by all, in one order.
+    """This process among them. Methods that exchange something are called by all, in one order.
 
     Attributes:
         rank: From 0.

@@ -18,7 +18,12 @@ from echofm_core.tasks import Task
 from echofm_core.training.augment import drawn_windows
 from echofm_core.training.config import AugmentationConfig, FinetuneConfig, Precision, trunk_of
 from echofm_core.training.execution.devices import autocast, find_device
-from echofm_core.training.execution.forward import Compiled, recomputed
+from echofm_core.training.execution.forward import (
+    Compiled,
+    StochasticDepth,
+    recomputed,
+    stochastic_depth,
+)
 from echofm_core.training.execution.ranks import ALONE, Ranks, slices
 from echofm_core.training.objectives.losses import (
     PLAIN,
@@ -29,7 +34,6 @@ from echofm_core.training.objectives.losses import (
     supervised,
 )
 from echofm_core.training.objectives.targets import Standardisation, enlarged, labelled_targets
-from echofm_core.training.steps.drop_path import StochasticDepth, stochastic_depth
 from echofm_core.training.steps.job import Indices, LocalContext, LocalJob, RoundReport
 from echofm_core.training.steps.loop import train
 

@@ -13,12 +13,12 @@ from echofm_core.data.windows import ClipWindows
 from echofm_core.models.build import build_autoencoder, build_echo_model
 from echofm_core.runtime.randomness import torch_stream
 from echofm_core.training.config import AugmentationConfig, Precision
+from echofm_core.training.execution.forward import stochastic_depth
 from echofm_core.training.execution.ranks import Ranks
 from echofm_core.training.objectives.finetune import SupervisedObjective
 from echofm_core.training.objectives.losses import Losses
 from echofm_core.training.objectives.pretrain import ReconstructionObjective
 from echofm_core.training.objectives.targets import targets_of
-from echofm_core.training.steps.drop_path import stochastic_depth
 from echofm_core.training.steps.job import Objective
 from tests.training.site import PLAN, TASKS
 from tests.training.steps.test_accumulate import CPU, ROWS, close, gradients

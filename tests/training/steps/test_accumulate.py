@@ -13,12 +13,12 @@ from echofm_core.data.windows import ClipWindows
 from echofm_core.models.build import build_autoencoder, build_echo_model
 from echofm_core.runtime.randomness import torch_stream
 from echofm_core.training.config import AugmentationConfig, Precision
+from echofm_core.training.execution.forward import stochastic_depth
 from echofm_core.training.execution.ranks import slices
 from echofm_core.training.objectives.finetune import SupervisedObjective, finetune_round
 from echofm_core.training.objectives.losses import Losses
 from echofm_core.training.objectives.pretrain import ReconstructionObjective, pretrain_round
 from echofm_core.training.objectives.targets import targets_of
-from echofm_core.training.steps.drop_path import stochastic_depth
 from echofm_core.training.steps.loop import train
 from tests.training.site import PLAN, TASKS, context
 from tests.training.steps.test_loop import PLAIN, job
