@@ -16,7 +16,7 @@ from echofm_core.data.windows import ClipWindows
 from echofm_core.evaluation import model_names
 from echofm_core.evaluation.floor import floor_predictions
 from echofm_core.evaluation.model_names import model_title
-from echofm_core.models.checkpoints.start import pin_start
+from echofm_core.models.saved import pin_start
 from echofm_core.phantom.institutions import Layout, write_institutions
 from echofm_core.plan.document import Plan
 from echofm_core.runtime.console import progress

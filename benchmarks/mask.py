@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 
 from benchmarks._rows import Bar, Row, finish, parser
-from echofm_core.models.masking import tube_mask
-from echofm_core.models.subset import Subset
+from echofm_core.models.masking import Subset, tube_mask
 from echofm_core.runtime.randomness import torch_stream
 
 SLOTS, POSITIONS, RATIO, SAMPLES = 8, 14 * 14, 0.85, 64

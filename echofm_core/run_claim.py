@@ -32,7 +32,7 @@ def load_runnable(path: Path) -> Plan:
     plan = load_plan(path)
     if not plan.machine.start:
         return plan
-    from echofm_core.models.checkpoints.start import pin_start
+    from echofm_core.models.saved import pin_start
 
     return pin_start(plan)
 

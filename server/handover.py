@@ -14,8 +14,8 @@ from echofm_core.contract import (
     group_of,
 )
 from echofm_core.models.build import build_autoencoder, build_tuned_model
-from echofm_core.models.checkpoints.start import start_weights
 from echofm_core.models.lora import untrained_notes
+from echofm_core.models.saved import start_weights
 from echofm_core.models.weights import load_arrays, named_weights, to_arrays
 from echofm_core.plan.document import Plan
 from echofm_core.plan.federation import Select

@@ -19,8 +19,7 @@ from echofm_core.data.manifest import Split
 from echofm_core.data.patients import patient_keys
 from echofm_core.data.prepare import ONE_SITE, Prepared, as_one_site, prepare
 from echofm_core.evaluation.model_names import ALONE
-from echofm_core.models.checkpoints.start import check_start
-from echofm_core.models.saved import load_weights
+from echofm_core.models.saved import check_start, load_weights
 from echofm_core.plan.document import Plan
 from echofm_core.plan.federation import FederationConfig, Select
 from echofm_core.plan.preflight import require_machine

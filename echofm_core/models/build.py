@@ -6,8 +6,7 @@ import torch
 from torch import nn
 
 from echofm_core.contract import DECODER, ENCODER, HEADS, STF_NET
-from echofm_core.models.echo_model import EchoModel
-from echofm_core.models.heads import Head
+from echofm_core.models.echo_model import EchoModel, Head
 from echofm_core.models.lora import add_adapters
 from echofm_core.models.masked_autoencoder import MaskedAutoencoder
 from echofm_core.plan.document import Plan

@@ -8,9 +8,8 @@ from torch import Tensor, nn
 from echofm_core.data.config import DataConfig
 from echofm_core.data.windows import SD
 from echofm_core.models.config import ENCODER_SHAPES, ModelConfig
-from echofm_core.models.masking import Masks, decoded_mask, tube_mask
+from echofm_core.models.masking import Masks, Subset, decoded_mask, joint_padding_mask, tube_mask
 from echofm_core.models.patches import PatchGrid, position_table
-from echofm_core.models.subset import Subset, joint_padding_mask
 from echofm_core.models.video_vit import VideoEncoder, transformer
 from echofm_core.training.config import PretrainConfig
 

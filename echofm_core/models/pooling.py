@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from echofm_core.models.masking import Subset
 from echofm_core.models.patches import sinusoid
-from echofm_core.models.subset import Subset
 
 #: Shortest and longest period of the time code, in seconds: a fifth of a fast beat, ten slow ones.
 SHORTEST_PERIOD, LONGEST_PERIOD = 0.1, 10.0

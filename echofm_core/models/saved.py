@@ -1,7 +1,7 @@
-"""A fine-tuned model as it lies on disk: weights, and in their header the plan that made them."""
+"""Weights on disk with, in their header, the plan that made them: to predict and to start from."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from echofm_core.contract import ENCODER, HEADS, STF_NET, Weights, group_of
 from echofm_core.models import weights as files
 from echofm_core.models.build import build_echo_model
 from echofm_core.models.echo_model import EchoModel
+from echofm_core.models.patches import PatchGrid
 from echofm_core.plan.document import Plan
 from echofm_core.plan.load import plan_from_json
 from echofm_core.runtime.checksum import digest
@@ -24,7 +25,6 @@ class SavedModel:
 
     Attributes:
         model: On the CPU, in evaluation mode.
-        plan: What it was trained by.
         tasks: Tasks whose heads saw a label; the other heads are as they were drawn.
         digest: SHA-256 of its weights.
     """
@@ -44,12 +44,8 @@ def save_model(
 ) -> str:
     """Write ``model.safetensors`` into a folder, whole or not at all; returns the weights' digest.
 
-    Args:
-        folder: Made where it is missing.
-        weights: By full parameter name.
-        plan: Kept in the file's header.
-        tasks: Tasks that were trained.
-        more: Further strings for the header.
+    The folder is made where it is missing. The file's header holds the plan, the tasks that were
+    trained, and the strings of ``more``.
     """
     name = digest(weights)
     header = {
@@ -84,15 +80,15 @@ def load_model(path: Path) -> SavedModel:
         ) from None
     if digest(weights) != name:
         raise CheckpointError(f"weights file {file} was changed after it was written.")
+    model = build_echo_model(plan)
     missing = {ENCODER, STF_NET} - {group_of(item) for item in weights}
-    if STF_NET in missing and not dict(build_echo_model(plan).stf_net.named_parameters()):
+    if not any(True for _ in model.stf_net.parameters()):
         missing.discard(STF_NET)  # mean pooling has no weights
     if missing or not tasks:
         raise CheckpointError(
             f"weights file {file} holds no {sorted(missing) or 'trained task'}: it is of "
             "pre-training alone; fine-tune it first."
         )
-    model = build_echo_model(plan)
     files.load_arrays(model, weights)
     trained = tuple(task for task in plan.finetune.tasks if task in tasks)
     return SavedModel(model=model.eval(), plan=plan, tasks=trained, digest=name)
@@ -120,10 +116,100 @@ def find_weights(path: Path) -> Path:
     Raises:
         CheckpointError: There is none.
     """
-    places = [path] if path.is_file() else [path / WEIGHTS, path / "model" / WEIGHTS]
-    for place in places:
-        if place.is_file():
-            return place
-    raise CheckpointError(
-        f"there is no model at {path}; give a {WEIGHTS}, the folder that holds it, or a run folder."
+    return _find(
+        path,
+        f"there is no model at {path}; give a {WEIGHTS}, the folder that holds it, or a run "
+        "folder.",
     )
+
+
+def _find(path: Path, otherwise: str) -> Path:
+    for found in (path, path / WEIGHTS, path / "model" / WEIGHTS):
+        if found.is_file():
+            return found
+    raise CheckpointError(otherwise)
+
+
+def pin_start(plan: Plan) -> Plan:
+    """The plan with the digest of the weights in ``machine.start`` as ``model.start``.
+
+    A plan that has the digest already and whose folder is gone stays as it is, so that a finished
+    run can be read anywhere.
+
+    Raises:
+        CheckpointError: The folder holds no weights, or weights of another encoder.
+        PlanError: The plan names other weights.
+    """
+    if not plan.machine.start or (plan.model.start and not Path(plan.machine.start).exists()):
+        return plan
+    name = check_start(Path(plan.machine.start), plan)
+    if plan.model.start not in ("", name):
+        raise PlanError(
+            f"the plan starts from weights {plan.model.start[:12]}, but machine.start holds "
+            f"{name[:12]}; give the folder that is meant, or remove model.start."
+        )
+    return plan.model_copy(update={"model": plan.model.model_copy(update={"start": name})})
+
+
+def start_weights(plan: Plan, groups: Collection[str] = (ENCODER,)) -> Weights:
+    """Arrays of these groups that training starts from; empty where the plan names none.
+
+    Raises:
+        CheckpointError: They are not there, or are others than the plan names.
+    """
+    if not plan.model.start:
+        return {}
+    if not plan.machine.start:
+        raise CheckpointError(
+            f"the plan starts from weights {plan.model.start[:12]}; say where they lie with "
+            "machine.start."
+        )
+    arrays = files.load(_find_start(Path(plan.machine.start)))
+    if digest(arrays) != plan.model.start:
+        raise CheckpointError(
+            f"the weights in {plan.machine.start} are not those that the plan starts from "
+            f"({plan.model.start[:12]}); import them again."
+        )
+    return {name: array for name, array in arrays.items() if group_of(name) in groups}
+
+
+def check_start(path: Path, plan: Plan) -> str:
+    """Digest of weights, after a check that a plan's encoder can begin with them.
+
+    Positions are no weights: an encoder with others would load and read nonsense.
+
+    Args:
+        path: The weights file, a model folder, or a run folder.
+        plan: What shall be trained.
+
+    Raises:
+        CheckpointError: No weights, nothing about how they were made, or another encoder's.
+    """
+    file = _find_start(path)
+    header = files.load_metadata(file)
+    try:
+        theirs, name = plan_from_json(header["plan"], f"of {file}"), header["digest"]
+    except (KeyError, PlanError):
+        raise CheckpointError(
+            f"weights file {file} does not say how it was made; give what `echofm model import` "
+            "or a run of this version wrote."
+        ) from None
+    ours, made = _encoder(plan), _encoder(theirs)
+    differ = [
+        f"model.{key} = {made[key]}, the plan {ours[key]}" for key in ours if ours[key] != made[key]
+    ]
+    if differ:
+        raise CheckpointError(f"weights file {file} has {'; '.join(differ)}: change the plan.")
+    return name
+
+
+def _find_start(path: Path) -> Path:
+    return _find(path, f"there are no weights at {path}; write them with `echofm model import`.")
+
+
+def _encoder(plan: Plan) -> dict[str, object]:
+    """What must agree for an encoder's weights to mean the same."""
+    model = plan.model
+    grid = model.position_grid or PatchGrid.of(model, plan.data).shape
+    keys = {"size", "patch", "tubelet", "final_norm"}
+    return {**model.model_dump(mode="json", include=keys), "position_grid": list(grid)}

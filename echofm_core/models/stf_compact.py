@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from echofm_core.models.masking import Subset
 from echofm_core.models.pooling import (
     GatedAttentionPool,
     TimeCode,
@@ -14,7 +15,6 @@ from echofm_core.models.pooling import (
     in_grid,
     log_deviation_over_time,
 )
-from echofm_core.models.subset import Subset
 from echofm_core.models.video_vit import transformer
 
 #: Weightings of each gated-attention pool.

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from echofm_core.models.config import StfNetForm
+from echofm_core.models.masking import Subset
 from echofm_core.models.pooling import GatedAttentionPool, mean_over_positions
 from echofm_core.models.stf_compact import CompactStfNet
 from echofm_core.models.stf_published import PublishedStfNet
-from echofm_core.models.subset import Subset
 from echofm_core.models.video_vit import VideoEncoder
 
 

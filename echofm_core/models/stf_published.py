@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from echofm_core.models.masking import Subset
 from echofm_core.models.patches import sinusoid
 from echofm_core.models.pooling import (
     GatedAttentionPool,
@@ -11,7 +12,6 @@ from echofm_core.models.pooling import (
     channels_last,
     in_grid,
 )
-from echofm_core.models.subset import Subset
 
 #: Hidden length L of the released gated-attention pools.
 POOL_HIDDEN = 1024

@@ -10,9 +10,8 @@ from torch.utils.checkpoint import checkpoint
 
 from echofm_core.data.config import DataConfig
 from echofm_core.models.config import ENCODER_SHAPES, ModelConfig
-from echofm_core.models.masking import positions_seen
+from echofm_core.models.masking import Subset, positions_seen
 from echofm_core.models.patches import PatchGrid, position_table
-from echofm_core.models.subset import Subset
 
 
 class Blocks(nn.Sequential):

@@ -1,6 +1,7 @@
 """Weights between a model, named arrays and safetensors files."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -34,13 +35,9 @@ def to_arrays(module: nn.Module, groups: Collection[str]) -> dict[str, NDArray[n
     return {
         name: parameter.detach().to("cpu", torch.float32, copy=True).numpy()
         for name, parameter in named_weights(module).items()
-        if _belongs(name, groups)
+        if (group := group_of(name)) in groups
+        or (HEADS in groups and group.startswith(f"{HEADS}."))
     }
-
-
-def _belongs(name: str, groups: Collection[str]) -> bool:
-    group = group_of(name)
-    return group in groups or (HEADS in groups and group.startswith(f"{HEADS}."))
 
 
 def load_arrays(module: nn.Module, arrays: Weights) -> None:
@@ -57,39 +54,34 @@ def load_arrays(module: nn.Module, arrays: Weights) -> None:
             group is given in part.
     """
     parameters = named_weights(module)
-    _check_names(parameters, arrays)
-    for name, array in arrays.items():
-        _check_array(name, array, tuple(parameters[name].shape))
+    _check(parameters, arrays)
     with torch.no_grad():
         for name, array in arrays.items():
             parameters[name].copy_(torch.from_numpy(np.array(array, dtype=np.float32)))
 
 
-def _check_names(parameters: Collection[str], arrays: Weights) -> None:
-    """Refuse unknown names, and groups that are given in part."""
-    unknown = sorted(set(arrays) - set(parameters))
-    if unknown:
+def _check(parameters: Mapping[str, nn.Parameter], arrays: Weights) -> None:
+    """Refuse unknown names, groups that are given in part, and arrays that do not fit."""
+    if unknown := sorted(set(arrays) - set(parameters)):
         raise CheckpointError(
             f"weights hold {_named(unknown)}, which the model does not have; "
             "check that size, patch and stf_net of the plan are those of the weights."
         )
     given = {group_of(name) for name in arrays}
-    missing = sorted(name for name in parameters if group_of(name) in given and name not in arrays)
-    if missing:
+    wanted = {name for name in parameters if group_of(name) in given}
+    if missing := sorted(wanted - set(arrays)):
         raise CheckpointError(
             f"weights lack {_named(missing)}, which the model needs beside the others of its group."
         )
-
-
-def _check_array(name: str, array: NDArray[np.floating], shape: tuple[int, ...]) -> None:
-    """Refuse an array of another shape or with values that are not finite floats."""
-    if tuple(array.shape) != shape:
-        raise CheckpointError(
-            f"array {name} has shape {tuple(array.shape)}, the model expects {shape}; "
-            "check size, patch, tubelet and data.size of the plan."
-        )
-    if not np.issubdtype(array.dtype, np.floating) or not np.isfinite(array).all():
-        raise CheckpointError(f"array {name} holds values that are not finite floats.")
+    for name, array in arrays.items():
+        shape = tuple(parameters[name].shape)
+        if tuple(array.shape) != shape:
+            raise CheckpointError(
+                f"array {name} has shape {tuple(array.shape)}, the model expects {shape}; "
+                "check size, patch, tubelet and data.size of the plan."
+            )
+        if not np.issubdtype(array.dtype, np.floating) or not np.isfinite(array).all():
+            raise CheckpointError(f"array {name} holds values that are not finite floats.")
 
 
 def _named(names: list[str]) -> str:
@@ -99,17 +91,26 @@ def _named(names: list[str]) -> str:
 
 
 def save(arrays: Weights, path: Path, metadata: dict[str, str], *, durable: bool = True) -> None:
-    """Write arrays as safetensors, whole or not at all.
+    """Write arrays by full parameter name as safetensors, whole or not at all.
 
-    Args:
-        arrays: By full parameter name.
-        path: Where to; its folder is made.
-        metadata: Strings kept in the header, e.g. the plan's digest.
-        durable: See :mod:`echofm_core.runtime.files`.
+    The folder is made. ``metadata`` are strings kept in the header, e.g. the plan's digest; for
+    ``durable`` see :mod:`echofm_core.runtime.files`.
     """
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     with whole_file(path, durable=durable) as partial:
         save_file(contiguous, partial, metadata or None)  # nothing of nothing cannot be read
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[safe_open]:
+    """A safetensors file; whatever is wrong with it is a :class:`CheckpointError`."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            yield file
+    except FileNotFoundError:
+        raise CheckpointError(f"weights file {path} does not exist.") from None
+    except (SafetensorError, OSError, TypeError, ValueError) as error:
+        raise CheckpointError(f"weights file {path} cannot be read ({error}).") from None
 
 
 def load(path: Path) -> dict[str, NDArray[np.floating]]:
@@ -118,13 +119,8 @@ def load(path: Path) -> dict[str, NDArray[np.floating]]:
     Raises:
         CheckpointError: There is no such file, or it is damaged.
     """
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except FileNotFoundError:
-        raise CheckpointError(f"weights file {path} does not exist.") from None
-    except (SafetensorError, OSError, TypeError, ValueError) as error:
-        raise CheckpointError(f"weights file {path} cannot be read ({error}).") from None
+    with _opened(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 
 
 def load_metadata(path: Path) -> dict[str, str]:
@@ -133,10 +129,5 @@ def load_metadata(path: Path) -> dict[str, str]:
     Raises:
         CheckpointError: There is no such file, or it is damaged.
     """
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return dict(file.metadata() or {})
-    except FileNotFoundError:
-        raise CheckpointError(f"weights file {path} does not exist.") from None
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"weights file {path} cannot be read ({error}).") from None
+    with _opened(path) as file:
+        return dict(file.metadata() or {})

@@ -8,8 +8,8 @@ import pytest
 
 from echofm_core.contract import Weights
 from echofm_core.models.checkpoints.importer import import_checkpoint
-from echofm_core.models.checkpoints.options import ImportOptions
-from echofm_core.models.checkpoints.start import pin_start, start_weights
+from echofm_core.models.config import ImportOptions
+from echofm_core.models.saved import pin_start, start_weights
 from echofm_core.plan.document import Plan
 from server.rounds import run_federation
 from simulations.engine import Engine, SiteSettings

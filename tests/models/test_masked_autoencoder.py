@@ -8,7 +8,7 @@ from torch import Tensor
 from echofm_core.models import masked_autoencoder as module
 from echofm_core.models.build import build_autoencoder
 from echofm_core.models.masked_autoencoder import MaskedAutoencoder
-from echofm_core.models.subset import Subset
+from echofm_core.models.masking import Subset
 from tests.models.small import GRID, PATCH, everywhere, generator, sectors, small_plan, videos
 
 POSITIONS = GRID[1] * GRID[2]

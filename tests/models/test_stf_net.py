@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from echofm_core.models.build import initialise
 from echofm_core.models.config import StfNetForm
+from echofm_core.models.masking import Subset
 from echofm_core.models.pooling import STILLNESS, GatedAttentionPool, log_deviation_over_time
 from echofm_core.models.stf_compact import POOL_HEADS, POSITION_WIDTH, CompactStfNet, LevelMix
 from echofm_core.models.stf_net import build_stf_net
 from echofm_core.models.stf_published import PublishedStfNet
-from echofm_core.models.subset import Subset
 from tests.models.small import generator
 
 GRID, WIDTH, LEVELS = (4, 5, 6), 64, 3

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from echofm_core.models.build import build_autoencoder, build_echo_model
-from echofm_core.models.subset import Subset
+from echofm_core.models.masking import Subset
 from echofm_core.models.video_vit import VideoEncoder
 from tests.models.small import GRID, PATCH, generator, small_plan, videos
 

@@ -16,10 +16,20 @@ from echofm_core.models.checkpoints.fold import (
     fold_prediction,
     fuse_attention,
 )
-from echofm_core.models.checkpoints.layouts import Layout, Named, recognise
-from echofm_core.models.checkpoints.options import ImportOptions, InputScale
-from echofm_core.models.checkpoints.shapes import check_tensors, count_blocks
-from echofm_core.models.config import ENCODER_SHAPES, EncoderShape, ModelSize
+from echofm_core.models.checkpoints.layouts import (
+    Layout,
+    Named,
+    check_tensors,
+    count_blocks,
+    recognise,
+)
+from echofm_core.models.config import (
+    ENCODER_SHAPES,
+    EncoderShape,
+    ImportOptions,
+    InputScale,
+    ModelSize,
+)
 from echofm_core.models.masked_autoencoder import MaskedAutoencoder
 from echofm_core.plan.document import Plan
 from echofm_core.plan.load import plan_from_mapping
@@ -76,7 +86,8 @@ def convert(source: Source, options: ImportOptions) -> Conversion:
     ignored = {**named.ignored, **_unfit_decoder(named, shape, source.config)}
     groups = {group_of(ours) for ours, theirs in named.theirs.items() if theirs not in ignored}
     check_tensors(named, model, groups, channels)
-    scale = options.input or _input(named.layout)
+    trained = InputScale.UNIT if named.layout is Layout.ECHO_VISION_FM else InputScale.IMAGENET
+    scale = options.input or trained
     kept = {ours: item for ours, item in named.tensors.items() if group_of(ours) in groups}
     fused = fuse_attention(kept, biased=bool(source.config.get("qv_bias", True)))
     return Conversion(
@@ -133,8 +144,7 @@ def _plan(named: Named, size: ModelSize, options: ImportOptions, config: Mapping
 
 def _number(config: Mapping[str, Any], key: str) -> int | None:
     """A size in a configuration, which may be a pair of equal ones; None without one."""
-    value = config.get(key)
-    match value:
+    match value := config.get(key):
         case [int(first), int(second)] if first == second:
             return first
         case int() | None:
@@ -167,11 +177,6 @@ def _unfit_decoder(named: Named, shape: EncoderShape, config: Mapping[str, Any])
         return {}
     reason = "decoder of {} width, {} blocks and {} heads; ours has {}, {} and {}"
     return dict.fromkeys(theirs.values(), reason.format(*found, *ours))
-
-
-def _input(layout: Layout) -> InputScale:
-    """Normalisation that a layout's models were trained with."""
-    return InputScale.UNIT if layout is Layout.ECHO_VISION_FM else InputScale.IMAGENET
 
 
 def _arrays(

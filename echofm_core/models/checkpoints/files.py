@@ -4,7 +4,7 @@ import argparse
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -28,8 +28,6 @@ FOLDER_NAMES = (
 TORCH_ENDINGS = (".bin", ".pt", ".pth")
 #: Where a training script puts the weights among other things.
 CONTAINERS = ("model", "module", "state_dict", "model_state_dict")
-#: Bytes hashed at a time.
-BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -50,15 +48,16 @@ class Source:
 def read_source(path: Path, *, with_config: bool = True) -> Source:
     """Read a checkpoint: a file, the index of a sharded one, or a folder that holds either.
 
-    Args:
-        path: What to read.
-        with_config: Read the ``config.json`` beside it, too.
+    The ``config.json`` beside it is read, too, unless ``with_config`` is False.
 
     Raises:
         CheckpointError: Not there, damaged, of no kind we read, or with more than tensors in it.
     """
     file = _find(path)
-    files = list(_shards(file)) if file.name.endswith(".index.json") else [file]
+    promised, files = {}, [file]
+    if file.name.endswith(".index.json"):
+        promised = _weight_map(file)
+        files = [_shard(file, name) for name in sorted(set(promised.values()))]
     tensors: dict[str, Tensor] = {}
     for item in files:
         read = _read_safetensors if item.suffix == ".safetensors" else _read_torch
@@ -66,23 +65,22 @@ def read_source(path: Path, *, with_config: bool = True) -> Source:
             if name in tensors:
                 raise CheckpointError(f"checkpoint {file} holds tensor {name} in two of its files.")
             tensors[name] = tensor
-    if file not in files:
-        _check_index(file, tensors)
+    if missing := sorted(set(promised) - set(tensors)):
+        raise CheckpointError(
+            f"index {file} promises {many(len(missing), 'tensor')} that no file has: "
+            f"{', '.join(missing[:5])}."
+        )
     config = file.parent / "config.json"
     return Source(
         tensors=tensors,
-        files={item.name: sha256(item) for item in files},
+        files={item.name: _sha256(item) for item in files},
         config=_json(config) if with_config and config.exists() else {},
     )
 
 
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    state = hashlib.sha256()
+def _sha256(path: Path) -> str:
     with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            state.update(block)
-    return state.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _find(path: Path) -> Path:
@@ -102,19 +100,6 @@ def _find(path: Path) -> Path:
     return path
 
 
-def _shards(index: Path) -> Iterator[Path]:
-    """The files that an index names, all beside it."""
-    for name in sorted(set(_weight_map(index).values())):
-        file = index.parent / name
-        if Path(name).name != name or not name.endswith((*TORCH_ENDINGS, ".safetensors")):
-            raise CheckpointError(
-                f"index {index} names {name}, which is no weights file beside it."
-            )
-        if not file.is_file():
-            raise CheckpointError(f"index {index} names {name}, which is not there.")
-        yield file
-
-
 def _weight_map(index: Path) -> dict[str, str]:
     """Tensor -> file."""
     found = _json(index).get("weight_map")
@@ -123,12 +108,13 @@ def _weight_map(index: Path) -> dict[str, str]:
     return found
 
 
-def _check_index(index: Path, tensors: Mapping[str, Tensor]) -> None:
-    if missing := sorted(set(_weight_map(index)) - set(tensors)):
-        raise CheckpointError(
-            f"index {index} promises {many(len(missing), 'tensor')} that no file has: "
-            f"{', '.join(missing[:5])}."
-        )
+def _shard(index: Path, name: str) -> Path:
+    """A file that an index names; it lies beside it."""
+    if Path(name).name != name or not name.endswith((*TORCH_ENDINGS, ".safetensors")):
+        raise CheckpointError(f"index {index} names {name}, which is no weights file beside it.")
+    if not (index.parent / name).is_file():
+        raise CheckpointError(f"index {index} names {name}, which is not there.")
+    return index.parent / name
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -183,6 +169,5 @@ def _is_state(found: Any) -> bool:
     return (
         isinstance(found, dict)
         and bool(found)
-        and all(isinstance(name, str) for name in found)
-        and all(isinstance(item, Tensor) for item in found.values())
+        and all(isinstance(k, str) and isinstance(item, Tensor) for k, item in found.items())
     )

@@ -1,20 +1,20 @@
 """Published tensors in our form: channels and normalisation folded, attention fused; all exact."""
 
 import re
+from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from echofm_core.data.windows import MEAN, SD
-from echofm_core.models.checkpoints.options import InputScale
+from echofm_core.models.config import InputScale
 from echofm_core.runtime.errors import CheckpointError
 
 
-@dataclass(frozen=True, slots=True)
-class Normalisation:
+class Normalisation(NamedTuple):
     """Mean and standard deviation of each channel."""
 
     mean: tuple[float, ...]
@@ -49,14 +49,14 @@ def fold_patch_embedding(weight: Tensor, bias: Tensor, scale: InputScale) -> tup
         CheckpointError: The checkpoint has another number of channels than the statistics.
     """
     channels = weight.shape[1]
-    theirs = NORMALISATIONS[scale]
-    if len(theirs.mean) not in (1, channels):
+    means, deviations = NORMALISATIONS[scale]
+    if len(means) not in (1, channels):
         raise CheckpointError(
             f"the checkpoint's patch embedding has {channels} input channels, {scale} statistics "
-            f"are of {len(theirs.mean)}; say how its input was normalised with --input."
+            f"are of {len(means)}; say how its input was normalised with --input."
         )
-    mean = torch.tensor(theirs.mean, dtype=torch.float64).expand(channels)
-    sd = torch.tensor(theirs.sd, dtype=torch.float64).expand(channels)
+    mean = torch.tensor(means, dtype=torch.float64).expand(channels)
+    sd = torch.tensor(deviations, dtype=torch.float64).expand(channels)
     maps = weight.double().flatten(2)
     folded = SD * torch.einsum("dcp,c->dp", maps, 1 / sd)
     shift = torch.einsum("dcp,c->d", maps, (MEAN - mean) / sd)
@@ -81,7 +81,7 @@ def fold_prediction(weight: Tensor, bias: Tensor, channels: int) -> tuple[Tensor
     return maps, bias.double().reshape(-1, channels).mean(dim=1)
 
 
-_PART = re.compile(r"(.+\.attn)\.(q|k|v|qkv)\.(weight|bias)")
+_PART = re.compile(r"(.+\.attn)\.((?:q|k|v|qkv)\.(?:weight|bias))")
 
 
 def fuse_attention(named: Mapping[str, Tensor], *, biased: bool = True) -> dict[str, Tensor]:
@@ -101,29 +101,27 @@ def fuse_attention(named: Mapping[str, Tensor], *, biased: bool = True) -> dict[
     Raises:
         CheckpointError: A part is missing, or biases are missing or exactly zero.
     """
-    fused = {name: tensor for name, tensor in named.items() if not _PART.fullmatch(name)}
-    blocks = {match[1] for name in named if (match := _PART.fullmatch(name))}
-    for block in sorted(blocks):
-        parts = {
-            name.removeprefix(f"{block}."): tensor
-            for name, tensor in named.items()
-            if name.startswith(f"{block}.") and _PART.fullmatch(name)
-        }
-        weight = _weight(block, parts)
-        fused[f"{block}.qkv.weight"] = weight
-        fused[f"{block}.qkv.bias"] = (
-            _bias(block, parts) if biased else weight.new_zeros(len(weight))
-        )
+    fused: dict[str, Tensor] = {}
+    blocks: defaultdict[str, dict[str, Tensor]] = defaultdict(dict)
+    for name, tensor in named.items():
+        if match := _PART.fullmatch(name):
+            blocks[match[1]][match[2]] = tensor
+        else:
+            fused[name] = tensor
+    for block, parts in sorted(blocks.items()):
+        weight = fused[f"{block}.qkv.weight"] = _weight(block, parts)
+        bias = _bias(block, parts) if biased else weight.new_zeros(len(weight))
+        fused[f"{block}.qkv.bias"] = bias
     return fused
 
 
 def _weight(block: str, parts: Mapping[str, Tensor]) -> Tensor:
     if "qkv.weight" in parts:
         return parts["qkv.weight"]
-    missing = [name for name in ("q.weight", "k.weight", "v.weight") if name not in parts]
-    if missing:
+    names = ("q.weight", "k.weight", "v.weight")
+    if missing := [name for name in names if name not in parts]:
         raise CheckpointError(f"the checkpoint lacks {', '.join(missing)} of {block}.")
-    return torch.cat([parts["q.weight"], parts["k.weight"], parts["v.weight"]])
+    return torch.cat([parts[name] for name in names])
 
 
 def _bias(block: str, parts: Mapping[str, Tensor]) -> Tensor:

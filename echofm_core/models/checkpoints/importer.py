@@ -9,7 +9,7 @@ from echofm_core.data.windows import MEAN, SD
 from echofm_core.models.checkpoints.convert import Conversion, convert
 from echofm_core.models.checkpoints.files import Source, read_source
 from echofm_core.models.checkpoints.layouts import Layout
-from echofm_core.models.checkpoints.options import ImportOptions, InputScale
+from echofm_core.models.config import ImportOptions, InputScale
 from echofm_core.models.patches import PatchGrid
 from echofm_core.models.saved import save_model
 from echofm_core.plan.document import Plan
@@ -30,14 +30,7 @@ _ORIGINS = {
 
 
 def card(conversion: Conversion, source: Source, digest: str, folder: str) -> str:
-    """Markdown card.
-
-    Args:
-        conversion: What was made.
-        source: What it was made of.
-        digest: Of the weights.
-        folder: Its name, for the lines of a plan.
-    """
+    """Markdown card of weights with this digest, in a folder of this name."""
     files = "\n".join(f"- `{name}`: SHA-256 `{of}`" for name, of in source.files.items())
     parts = [
         "# Imported weights",
@@ -116,13 +109,7 @@ def plan_lines(plan: Plan, folder: str) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Imported:
-    """What was written.
-
-    Attributes:
-        conversion: The weights and how they came about.
-        source: What was read.
-        digest: Of the weights.
-    """
+    """What was written, what it was made of, and the weights' digest."""
 
     conversion: Conversion
     source: Source
@@ -139,7 +126,6 @@ def import_checkpoint(
     Args:
         path: A file, a sharded checkpoint's index, or a folder (Hugging Face, ``accelerate``).
         out: Folder to make; it may not be there yet, or must be empty.
-        options: What the result shall be.
         ignore_config: Do not look at a ``config.json`` beside the weights.
 
     Raises:
@@ -153,7 +139,6 @@ def import_checkpoint(
     with whole_folder(out) as partial:
         about = {"layout": conversion.layout.value, "source_sha256": json.dumps(source.files)}
         name = save_model(partial, conversion.arrays, conversion.plan, tasks=(), more=about)
-        (partial / "README.md").write_text(
-            card(conversion, source, name, out.name), encoding="utf-8"
-        )
+        text = card(conversion, source, name, out.name)
+        (partial / "README.md").write_text(text, encoding="utf-8")
     return Imported(conversion=conversion, source=source, digest=name)

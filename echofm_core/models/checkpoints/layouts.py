@@ -1,14 +1,19 @@
-"""Key layouts of published checkpoints, turned into our names; q, k and v may still be apart."""
+"""Key layouts of published checkpoints, turned into our names, and every tensor's shape checked.
+
+Queries, keys and values may still be apart.
+"""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 import torch
 from torch import Tensor
 
-from echofm_core.models.patches import position_code
+from echofm_core.contract import group_of
+from echofm_core.models.masked_autoencoder import MaskedAutoencoder
+from echofm_core.models.patches import PatchGrid, position_code
 from echofm_core.runtime.errors import CheckpointError
 from echofm_core.runtime.text import many
 
@@ -89,10 +94,7 @@ _UNUSED = [
 
 
 def recognise(tensors: Mapping[str, Tensor]) -> Named:
-    """Find out whose names these are, and give ours.
-
-    Args:
-        tensors: As they were read.
+    """Find out whose names these tensors have, and give ours.
 
     Raises:
         CheckpointError: Not VideoMAE, a tensor has no place in it or two share one, or positions
@@ -159,3 +161,72 @@ def _check_positions(name: str, tensor: Tensor) -> None:
         f"tensor {name} of the checkpoint {tuple(tensor.shape)} is not VideoMAE's fixed "
         "sine-cosine table; learned positions cannot be imported."
     )
+
+
+#: Complaints that a message spells out.
+SHOWN = 5
+Shape = tuple[int, ...]
+
+
+def check_tensors(
+    named: Named, model: MaskedAutoencoder, groups: Collection[str], channels: int
+) -> None:
+    """Refuse tensors that are missing, misshapen, or not finite floats.
+
+    Of the parameter groups that are imported, into a model that may be on the meta device.
+    ``channels`` are those of the checkpoint's input.
+
+    Raises:
+        CheckpointError: All that is wrong, in one sentence.
+    """
+    grid = model.encoder.patches
+    given = {ours: item for ours, item in named.tensors.items() if group_of(ours) in groups}
+    allowed: dict[str, Shape] = {}
+    complaints: list[str] = []
+    for name, parameter in model.named_parameters():
+        if group_of(name) in groups:
+            shapes = dict(_theirs(name, tuple(parameter.shape), grid, channels))
+            allowed |= shapes
+            # Attention comes in parts or as one; parts that lack others are its fusion's to see.
+            if not name.endswith(".qkv.bias") and not any(item in given for item in shapes):
+                complaints.append(f"{name} is missing")
+    for name in sorted(set(given) - set(allowed)):
+        complaints.append(f"{named.theirs[name]} has no place")
+    for name, item in given.items():
+        shape = tuple(item.shape)
+        if shape != allowed.get(name, shape):
+            complaints.append(f"{named.theirs[name]} has shape {shape}, expected {allowed[name]}")
+    for name, item in given.items():
+        # An ordinary array of floats, each of them finite?
+        plain = item.layout is torch.strided and not item.is_meta and item.is_floating_point()
+        if not (plain and item.isfinite().all()):
+            complaints.append(f"{named.theirs[name]} is not of finite floats")
+    if complaints:
+        more = f"; and {len(complaints) - SHOWN} more" if len(complaints) > SHOWN else ""
+        raise CheckpointError(
+            f"the checkpoint does not fit: {'; '.join(complaints[:SHOWN])}{more}; nothing is "
+            "written."
+        )
+
+
+def _theirs(name: str, shape: Shape, grid: PatchGrid, channels: int) -> Iterator[tuple[str, Shape]]:
+    """Names and shapes that a parameter of ours may have in a checkpoint."""
+    match name:
+        case "encoder.patch_embed.weight":
+            yield name, (shape[0], channels, grid.tubelet, grid.patch, grid.patch)
+        case "decoder.predict.weight" | "decoder.predict.bias":
+            yield name, (shape[0] * channels, *shape[1:])
+        case "decoder.mask_token.weight":
+            yield name, (1, *shape)
+        case _:
+            yield name, shape
+    block, fused, kind = name.rpartition(".attn.qkv.")
+    if fused:
+        for letter in "qkv":
+            yield f"{block}.attn.{letter}.{kind}", (shape[0] // 3, *shape[1:])
+
+
+def count_blocks(names: Iterable[str], group: str) -> int:
+    """Blocks of ``encoder`` or ``decoder``, by the highest number among our names."""
+    found = (re.match(rf"{group}\.blocks\.(\d+)\.", name) for name in names)
+    return max((int(match[1]) for match in found if match), default=-1) + 1

@@ -143,9 +143,7 @@ def handled_signals() -> dict[str, Any]:
     """Leave ignored signals ignored (nohup), where this torch has a setting for it."""
     if "signals_to_handle" not in {field.name for field in fields(LaunchConfig)}:
         return {}
-    handled = [
-        name for name in SIGNALS if signal.getsignal(getattr(signal, name)) is not signal.SIG_IGN
-    ]
+    handled = [item.name for item in SIGNALS if signal.getsignal(item) is not signal.SIG_IGN]
     return {"signals_to_handle": ",".join(handled)}
 
 

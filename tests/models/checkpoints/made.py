@@ -17,7 +17,7 @@ from echofm_core.data.windows import MEAN, SD
 from echofm_core.models import weights as files
 from echofm_core.models.build import build_autoencoder
 from echofm_core.models.checkpoints.importer import import_checkpoint
-from echofm_core.models.checkpoints.options import ImportOptions
+from echofm_core.models.config import ImportOptions
 from echofm_core.models.masked_autoencoder import MaskedAutoencoder
 from echofm_core.plan.load import plan_from_json
 from tests.models.small import FRAMES, PATCH, SIZE, TUBELET, generator

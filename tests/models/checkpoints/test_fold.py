@@ -10,7 +10,7 @@ from echofm_core.models.checkpoints.fold import (
     fold_patch_embedding,
     fold_prediction,
 )
-from echofm_core.models.checkpoints.options import InputScale
+from echofm_core.models.config import InputScale
 from tests.models.checkpoints.made import as_ours, as_theirs, grey
 from tests.models.small import PATCH, TUBELET, generator
 

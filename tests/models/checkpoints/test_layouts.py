@@ -12,7 +12,7 @@ from transformers import VideoMAEForPreTraining, VideoMAEModel
 from echofm_core.models import weights as files
 from echofm_core.models.checkpoints.importer import Imported, import_checkpoint
 from echofm_core.models.checkpoints.layouts import Layout
-from echofm_core.models.checkpoints.options import ImportOptions, InputScale
+from echofm_core.models.config import ImportOptions, InputScale
 from echofm_core.plan.load import plan_from_json
 from echofm_core.runtime.checksum import digest
 from tests.models.checkpoints.made import (

@@ -12,8 +12,8 @@ from transformers import VideoMAEForPreTraining
 from transformers.models.videomae.modeling_videomae import get_sinusoid_encoding_table
 
 from echofm_core.models.masked_autoencoder import MaskedAutoencoder, normalise
+from echofm_core.models.masking import Subset
 from echofm_core.models.patches import position_code
-from echofm_core.models.subset import Subset
 from tests.models.checkpoints.made import (
     as_ours,
     as_theirs,

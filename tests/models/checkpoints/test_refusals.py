@@ -12,8 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from echofm_core.models.checkpoints.importer import import_checkpoint
-from echofm_core.models.checkpoints.options import ImportOptions, InputScale
-from echofm_core.models.config import ModelSize
+from echofm_core.models.config import ImportOptions, InputScale, ModelSize
 from echofm_core.runtime.errors import CheckpointError, PlanError
 from tests.models.checkpoints.made import SEEN, State, original, pretrained, saved_biases, write
 

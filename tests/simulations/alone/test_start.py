@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from echofm_core.models.checkpoints.importer import import_checkpoint
-from echofm_core.models.checkpoints.options import ImportOptions
+from echofm_core.models.config import ImportOptions
 from echofm_core.models.saved import load_weights
 from tests.models.checkpoints.made import pretrained, write
 from tests.simulations.alone.conftest import PLAN

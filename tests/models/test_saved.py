@@ -7,8 +7,7 @@ import pytest
 from echofm_core.models import weights as files
 from echofm_core.models.build import build_echo_model
 from echofm_core.models.checkpoints.importer import import_checkpoint
-from echofm_core.models.checkpoints.start import start_weights
-from echofm_core.models.saved import save_model
+from echofm_core.models.saved import save_model, start_weights
 from echofm_core.models.weights import to_arrays
 from echofm_core.plan.document import Plan
 from echofm_core.plan.load import plan_from_json
