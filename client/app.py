@@ -34,7 +34,7 @@ def describe(message: Message, context: Context) -> Message:
     from echofm_core.models.lora import require_adapters
 
     _, plan, site, _ = _open(message, context)
-    require_adapters(plan)
+    require_adapters(plan.finetune)
     return to_reply(site.describe(), message)
 
 

@@ -57,7 +57,6 @@ class TaskSpec:
     """Fixed facts of one task.
 
     Attributes:
-        kind: Regression, binary or multiclass.
         family: Tasks that count as one where the shared trunk is weighted by task family.
         column: Manifest column that the label comes from.
         outputs: Width of the head: 1, or the number of classes.
@@ -80,63 +79,50 @@ class TaskSpec:
     sd: float = 1.0
 
 
+def _volume(column: str, mean: float, sd: float) -> TaskSpec:
+    """A volume of the left ventricle, in ml; mean and deviation are of its logarithm."""
+    return TaskSpec(
+        kind=TaskKind.REGRESSION,
+        family=TaskFamily.VENTRICLE,
+        column=column,
+        low=1,
+        high=1000,
+        unit="ml",
+        log=True,
+        mean=mean,
+        sd=sd,
+    )
+
+
+def _classes(family: TaskFamily, column: str, names: tuple[str, ...]) -> TaskSpec:
+    """A classification, whose labels are indices of the names."""
+    return TaskSpec(
+        kind=TaskKind.MULTICLASS,
+        family=family,
+        column=column,
+        outputs=len(names),
+        high=len(names) - 1,
+    )
+
+
 TASKS: Mapping[Task, TaskSpec] = MappingProxyType(
     {
         Task.EF: TaskSpec(
             kind=TaskKind.REGRESSION,
             family=TaskFamily.VENTRICLE,
             column="ef",
-            low=0,
             high=100,
             unit="%",
             mean=55.8,
             sd=12.4,
         ),
-        Task.ESV: TaskSpec(
-            kind=TaskKind.REGRESSION,
-            family=TaskFamily.VENTRICLE,
-            column="esv",
-            low=1,
-            high=1000,
-            unit="ml",
-            log=True,
-            mean=3.57,
-            sd=0.60,
-        ),
-        Task.EDV: TaskSpec(
-            kind=TaskKind.REGRESSION,
-            family=TaskFamily.VENTRICLE,
-            column="edv",
-            low=1,
-            high=1000,
-            unit="ml",
-            log=True,
-            mean=4.41,
-            sd=0.44,
-        ),
+        Task.ESV: _volume("esv", mean=3.57, sd=0.60),
+        Task.EDV: _volume("edv", mean=4.41, sd=0.44),
         Task.REDUCED_EF: TaskSpec(
-            kind=TaskKind.BINARY, family=TaskFamily.VENTRICLE, column="ef", low=0, high=100
+            kind=TaskKind.BINARY, family=TaskFamily.VENTRICLE, column="ef", high=100
         ),
-        Task.AS_GRADE: TaskSpec(
-            kind=TaskKind.MULTICLASS,
-            family=TaskFamily.AORTIC_STENOSIS,
-            column="as_grade",
-            outputs=len(AS_GRADES),
-            high=4,
-        ),
-        Task.AS_CLASS: TaskSpec(
-            kind=TaskKind.MULTICLASS,
-            family=TaskFamily.AORTIC_STENOSIS,
-            column="as_grade",
-            outputs=len(AS_CLASSES),
-            high=2,
-        ),
-        Task.VIEW: TaskSpec(
-            kind=TaskKind.MULTICLASS,
-            family=TaskFamily.VIEW,
-            column="view",
-            outputs=len(VIEWS),
-            high=4,
-        ),
+        Task.AS_GRADE: _classes(TaskFamily.AORTIC_STENOSIS, "as_grade", AS_GRADES),
+        Task.AS_CLASS: _classes(TaskFamily.AORTIC_STENOSIS, "as_grade", AS_CLASSES),
+        Task.VIEW: _classes(TaskFamily.VIEW, "view", VIEWS),
     }
 )

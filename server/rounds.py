@@ -101,7 +101,7 @@ def run_federation(
     """
     options, run, scratch = options or RunOptions(), run_name(plan), folder / "scratch"
     require_trackers(plan.machine.track)
-    require_adapters(plan)
+    require_adapters(plan.finetune)
     with role_lock(folder, "coordinator"):
         journal = Journal(folder, plan.digest())
         journal.open(resume=resume)

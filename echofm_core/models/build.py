@@ -1,14 +1,19 @@
-"""Models of a plan with initial weights that the plan's seed alone decides."""
+"""Models of a plan: built with weights that its seed alone decides, or only counted."""
 
-from collections.abc import Iterator
+from collections import Counter
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from echofm_core.contract import DECODER, ENCODER, HEADS, STF_NET
+from echofm_core.contract import DECODER, ENCODER, HEADS, STF_NET, group_of
+from echofm_core.models.config import StfNetForm
 from echofm_core.models.echo_model import EchoModel, Head
-from echofm_core.models.lora import add_adapters
+from echofm_core.models.lora import adapter_parameters, add_adapters
 from echofm_core.models.masked_autoencoder import MaskedAutoencoder
+from echofm_core.models.masking import hidden_count
+from echofm_core.models.patches import PatchGrid
+from echofm_core.models.stf_published import published_parameters
 from echofm_core.plan.document import Plan
 from echofm_core.runtime.randomness import torch_stream
 from echofm_core.training.config import TuneMode
@@ -46,11 +51,8 @@ def initialise(module: nn.Module, generator: torch.Generator) -> None:
     """Draw every weight of a module anew.
 
     Linear maps are Xavier-uniform as in VideoMAE, convolutions He-normal, embeddings normal with
-    standard deviation 0.02; biases zero, norms one. A head then scales its output down.
-
-    Args:
-        module: Changed in place.
-        generator: Source of randomness, on the CPU.
+    standard deviation 0.02; biases zero, norms one. A head then scales its output down. The
+    generator is on the CPU.
 
     Raises:
         TypeError: A layer holds parameters and no rule covers it.
@@ -78,14 +80,60 @@ def initialise(module: nn.Module, generator: torch.Generator) -> None:
 
 def _initialise_groups(model: nn.Module, seed: int) -> None:
     """One stream a parameter group, so that no group's weights depend on which others exist."""
-    for name, group in _groups(model):
-        initialise(group, torch_stream(seed, "", 0, f"init.{name}"))
+    heads = getattr(model, HEADS, nn.ModuleDict()).items()
+    groups = {name: getattr(model, name, None) for name in (ENCODER, DECODER, STF_NET)}
+    for name, group in (groups | {f"{HEADS}.{task}": head for task, head in heads}).items():
+        if group is not None:
+            initialise(group, torch_stream(seed, "", 0, f"init.{name}"))
 
 
-def _groups(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Name and module of each parameter group that the model has."""
-    for name in (ENCODER, DECODER, STF_NET):
-        if hasattr(model, name):
-            yield name, getattr(model, name)
-    for task, head in getattr(model, HEADS, nn.ModuleDict()).items():
-        yield f"{HEADS}.{task}", head
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Anatomy:
+    """Sizes of the models of one plan.
+
+    Attributes:
+        groups: Parameter group -> parameters; all heads are one group here.
+        forms: STF-Net form -> parameters at this width and grid.
+        published: The released STF-Net's before correction, layer by layer from its shapes.
+        hidden: Space positions that pre-training hides, in each time slot.
+        adapters: Parameters of the adapters of ``finetune.lora``, whatever the mode.
+    """
+
+    groups: dict[str, int]
+    forms: dict[StfNetForm, int]
+    published: int
+    grid: PatchGrid
+    hidden: int
+    adapters: int
+
+
+def anatomy_of(plan: Plan) -> Anatomy:
+    """Count the parameters of both phases' models and of every form of STF-Net."""
+    grid = PatchGrid.of(plan.model, plan.data)
+    with torch.device("meta"):
+        autoencoder = MaskedAutoencoder(plan.model, plan.data, plan.pretrain)
+        models = {
+            form: EchoModel(
+                plan.model.model_copy(update={"stf_net": form}), plan.data, plan.finetune.tasks
+            )
+            for form in StfNetForm
+        }
+    decoder = {DECODER: parameters_by_group(autoencoder)[DECODER]}
+    width = models[StfNetForm.PUBLISHED].encoder.width
+    return Anatomy(
+        groups=parameters_by_group(models[plan.model.stf_net]) | decoder,
+        forms={form: parameters_by_group(model).get(STF_NET, 0) for form, model in models.items()},
+        published=published_parameters(width, grid.rows, grid.cols),
+        grid=grid,
+        hidden=hidden_count(grid.positions, plan.pretrain.mask_ratio),
+        adapters=adapter_parameters(models[plan.model.stf_net].encoder, plan.finetune.lora),
+    )
+
+
+def parameters_by_group(model: nn.Module) -> dict[str, int]:
+    """Parameters of each group, the heads taken together."""
+    counts: Counter[str] = Counter()
+    for name, parameter in model.named_parameters():
+        group = group_of(name)
+        counts[HEADS if group.startswith(HEADS) else group] += parameter.numel()
+    return dict(counts)

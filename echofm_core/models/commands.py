@@ -1,4 +1,7 @@
-"""Sub-commands of `echofm` for this room. Heavy imports stay inside the functions."""
+"""`echofm model`: what a model is made of, and public weights made ours.
+
+Heavy imports stay inside the functions.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,7 @@ from echofm_core.plan.load import plan_from_mapping
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from echofm_core.models.anatomy import Anatomy
-    from echofm_core.plan.document import Plan
+    from echofm_core.models.build import Anatomy
 
 
 Checkpoint = Annotated[
@@ -98,7 +100,7 @@ def import_model(
         console.print(f"- {line}")
     console.print(LICENCE.replace("**", ""))
     console.print(f"{out} holds weights {done.digest[:12]}; in a plan:\n")
-    typer.echo(plan_lines(conversion.plan, str(out)))
+    typer.echo(plan_lines(conversion.plan.model, conversion.plan.data, str(out)))
 
 
 model = typer.Typer(invoke_without_command=True, rich_markup_mode="markdown")
@@ -126,7 +128,7 @@ def show(
     """
     if context.invoked_subcommand:
         return
-    from echofm_core.models.anatomy import anatomy_of
+    from echofm_core.models.build import anatomy_of
     from echofm_core.runtime.console import console
 
     plan = plan_from_mapping(
@@ -139,8 +141,16 @@ def show(
     anatomy = anatomy_of(plan)
     console.print(_groups_table(anatomy, size, stf_net))
     console.print(_forms_table(anatomy))
-    for line in _input_lines(anatomy, plan):
-        console.print(line)
+    grid, seen = anatomy.grid, anatomy.grid.slots * (anatomy.grid.positions - anatomy.hidden)
+    console.print(f"input    (B, {frames}, 1, {pixels}, {pixels}) grey")
+    console.print(
+        f"tokens   {grid.slots} x {grid.rows} x {grid.cols} = {grid.tokens}, "
+        f"each {grid.tubelet} x {grid.patch} x {grid.patch} pixels"
+    )
+    console.print(
+        f"hidden   {plan.pretrain.mask_ratio:.0%}: {anatomy.hidden} of {grid.positions} positions "
+        f"in each of {grid.slots} slots; the encoder sees {seen} tokens"
+    )
 
 
 def _groups_table(anatomy: Anatomy, size: ModelSize, stf_net: StfNetForm) -> Table:
@@ -192,16 +202,3 @@ def _forms_table(anatomy: Anatomy) -> Table:
     for form, name in names.items():
         table.add_row(name, f"{anatomy.forms[form] / 1e6:.1f} M")
     return table
-
-
-def _input_lines(anatomy: Anatomy, plan: Plan) -> list[str]:
-    """Input, tokens, and what pre-training hides."""
-    grid, data = anatomy.grid, plan.data
-    seen = grid.slots * (grid.positions - anatomy.hidden)
-    return [
-        f"input    (B, {data.frames}, 1, {data.size}, {data.size}) grey",
-        f"tokens   {grid.slots} x {grid.rows} x {grid.cols} = {grid.tokens}, "
-        f"each {grid.tubelet} x {grid.patch} x {grid.patch} pixels",
-        f"hidden   {plan.pretrain.mask_ratio:.0%}: {anatomy.hidden} of {grid.positions} positions "
-        f"in each of {grid.slots} slots; the encoder sees {seen} tokens",
-    ]

@@ -1,4 +1,9 @@
-"""The whole predictor: encoder, spatial-temporal fusion, one head a task."""
+"""The whole predictor: encoder, spatial-temporal fusion, one small head a task.
+
+A patch becomes one token, and where a wall stands within it is a small part of that token. Few
+labels teach it late; grey levels of cells finer than a patch show it. They serve what is read from
+a chamber that moves: a study's stills have no motion, and their heads do not see them.
+"""
 
 from collections.abc import Sequence
 
@@ -48,11 +53,9 @@ def grey_cells(video: Tensor, patch: int) -> Tensor:
     side, rows = patch // cells, video.shape[-2] // patch
     grid = torch.unflatten(video[:, :, 0], 2, (rows * cells, side))
     grey = torch.unflatten(grid, 4, (-1, side)).mean(dim=(3, 5))
+    deviation = DEVIATION_GAIN * (log_deviation_over_time(grey) + USUAL)
     facts = []
-    for fact in (
-        MEAN_GAIN * grey.mean(dim=1),
-        DEVIATION_GAIN * (log_deviation_over_time(grey) + USUAL),
-    ):
+    for fact in (MEAN_GAIN * grey.mean(dim=1), deviation):
         by_row = torch.unflatten(fact, 1, (rows, cells))
         facts.append(torch.unflatten(by_row, 3, (-1, cells)).transpose(2, 3).flatten(3))
     return torch.cat(facts, dim=3).flatten(1, 2)
@@ -91,17 +94,8 @@ class Head(nn.Module):
         return predicted
 
 
-def build_head(task: Task, width: int, grey: int = 0) -> Head:
-    """Head of a task: as many outputs as the task has."""
-    return Head(width, TASKS[task].outputs, grey)
-
-
 class EchoModel(nn.Module):
     """Reads a cine and predicts every task it has a head for.
-
-    Args:
-        model, data: The plan's tables.
-        tasks: Which heads there are.
 
     Attributes:
         reading_grey: Tasks whose heads see grey levels beside the fused features: those of the
@@ -122,12 +116,10 @@ class EchoModel(nn.Module):
         )
         width = self.stf_net.out_width
         grey = self.encoder.patches.positions * grey_width(model.patch)
-        self.heads = nn.ModuleDict(
-            {
-                task.value: build_head(task, width, grey * (task in self.reading_grey))
-                for task in tasks
-            }
-        )
+        self.heads = nn.ModuleDict()
+        for task in tasks:
+            beside = grey if task in self.reading_grey else 0
+            self.heads[task.value] = Head(width, TASKS[task].outputs, beside)
 
     def forward(self, video: Tensor, times: Tensor, region: Subset | None) -> dict[Task, Tensor]:
         """Predict.
@@ -160,11 +152,11 @@ class EchoModel(nn.Module):
     def features(self, video: Tensor, times: Tensor, region: Subset | None) -> Tensor:
         """Fused features (B, ``stf_net.out_width``); arguments as in :meth:`forward`."""
         if isinstance(self.stf_net, BagPool):
-            alone = encode_alone(self.encoder, video, region)
-            pooled: Tensor = self.stf_net(alone, times, region)
-            return pooled
-        slot_times = torch.unflatten(times, 1, (self.encoder.grid[0], -1)).mean(dim=2)
-        fused: Tensor = self.stf_net(self.tokens(video, region), slot_times, region)
+            tokens = encode_alone(self.encoder, video, region)
+        else:
+            tokens = self.tokens(video, region)
+            times = torch.unflatten(times, 1, (self.encoder.grid[0], -1)).mean(dim=2)
+        fused: Tensor = self.stf_net(tokens, times, region)
         return fused
 
     def tokens(self, video: Tensor, region: Subset | None) -> Tensor:

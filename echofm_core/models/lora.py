@@ -26,15 +26,10 @@ from echofm_core.plan.document import Plan
 from echofm_core.runtime.errors import EnvironmentClashError
 from echofm_core.runtime.extras import install
 from echofm_core.runtime.randomness import torch_stream
-from echofm_core.training.config import TuneMode
+from echofm_core.training.config import FinetuneConfig, TuneMode
 
 #: Parameter groups of adapters.
 ADAPTERS = (LORA_A, LORA_B)
-#: Said where adapters shall be trained on an encoder that never was.
-UNTRAINED = (
-    'finetune.mode is "lora", but the encoder starts from drawn weights, which stay frozen: '
-    "adapters on it learn little; pre-train it, or start from weights."
-)
 #: peft's name of an adapter's matrix.
 _ADAPTER = re.compile(rf"{ENCODER}\.(.+)\.lora_([AB])\.default\.weight")
 
@@ -71,13 +66,13 @@ def add_adapters(model: EchoModel, config: LoraConfig, seed: int) -> None:
             nn.init.zeros_(parameter)
 
 
-def require_adapters(plan: Plan) -> None:
-    """Refuse a plan whose adapters cannot be made here, before anything is trained.
+def require_adapters(config: FinetuneConfig) -> None:
+    """Refuse fine-tuning whose adapters cannot be made here, before anything is trained.
 
     Raises:
         EnvironmentClashError: peft is not installed.
     """
-    if plan.finetune.rounds and plan.finetune.mode is TuneMode.LORA:
+    if config.rounds and config.mode is TuneMode.LORA:
         _require_peft()
 
 
@@ -123,9 +118,13 @@ def merged(weights: Weights, config: LoraConfig) -> Weights:
 
 
 def untrained_notes(plan: Plan) -> list[str]:
-    """:data:`UNTRAINED`, where that is what a federation's plan says."""
-    started = plan.pretrain.rounds or plan.model.start
-    return [UNTRAINED] if plan.finetune.mode is TuneMode.LORA and not started else []
+    """A warning where adapters shall be trained on an encoder that never was."""
+    if plan.finetune.mode is not TuneMode.LORA or plan.pretrain.rounds or plan.model.start:
+        return []
+    return [
+        'finetune.mode is "lora", but the encoder starts from drawn weights, which stay frozen: '
+        "adapters on it learn little; pre-train it, or start from weights."
+    ]
 
 
 def adapter_parameters(encoder: nn.Module, config: LoraConfig) -> int:

@@ -39,15 +39,9 @@ class Decoder(nn.Module):
         self.predict = nn.Linear(width, grid.pixels)
 
     def forward(self, encoded: Tensor, visible: Subset, wanted: Subset) -> Tensor:
-        """Predict normalised patches.
+        """Predict normalised patches (B, m, pixels) of the m ``wanted`` tokens.
 
-        Args:
-            encoded: Float (B, n, D) from the encoder.
-            visible: Where those tokens are.
-            wanted: The m tokens to predict.
-
-        Returns:
-            Float (B, m, pixels).
+        ``encoded``, float (B, n, D), are those of the encoder at ``visible``.
         """
         batch = wanted.items.shape[0]
         seen = self.bridge(encoded)
@@ -61,9 +55,6 @@ class Decoder(nn.Module):
 
 class MaskedAutoencoder(nn.Module):
     """Encoder and decoder of the pre-training phase.
-
-    Args:
-        model, data, pretrain: The plan's tables.
 
     Source: VideoMAE (Tong 2022); Echo-Vision-FM (2025) with the changes of DESIGN.md, section 5.
     """
@@ -160,9 +151,7 @@ def interpolate_statistics(
 
     Args:
         patches: Float (B, tokens, pixels); only its visible tokens are read.
-        visible: Tokens to read.
         hidden: The m tokens to guess.
-        grid: Geometry of the tokens.
 
     Returns:
         Two float (B, m, 1): averages weighted by exp(-squared distance in patches).

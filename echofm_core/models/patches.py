@@ -114,8 +114,8 @@ def position_table(model: ModelConfig, grid: PatchGrid, width: int) -> Tensor:
 
     The code is of the flattened index, so the same position has another code on another grid.
     Weights that were trained on another (``model.position_grid``) get the codes that they know,
-    read off between the centres of their tokens: a patch that covers four of theirs has the mean of
-    four.
+    interpolated between the centres of their tokens: a patch that covers four of theirs has the
+    mean of four.
     """
     origin = model.position_grid or grid.shape
     code = position_code(math.prod(origin), width)

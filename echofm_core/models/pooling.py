@@ -50,7 +50,7 @@ class GatedAttentionPool(nn.Module):
 
 
 def mean_over_positions(tokens: Tensor, region: Subset | None) -> Tensor:
-    """Tokens (B, slots, p, D) to (B, slots, D): the mean over the places that are valid."""
+    """Tokens (B, slots, p, D) to (B, slots, D): the mean over the positions that are valid."""
     if region is None or region.valid is None:
         return tokens.mean(dim=2)
     valid = region.valid[:, None, :, None].to(tokens.dtype)
@@ -74,11 +74,7 @@ def log_deviation_over_time(features: Tensor) -> Tensor:
 
 
 class TimeCode(nn.Module):
-    """Sine-cosine code of a time in seconds, then a two-layer perceptron.
-
-    Args:
-        width: Length D of the code.
-    """
+    """Sine-cosine code, of length ``width``, of a time in seconds, then a two-layer perceptron."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -96,10 +92,7 @@ class TimeCode(nn.Module):
 def in_grid(tokens: Tensor, region: Subset | None, grid: tuple[int, int, int]) -> Tensor:
     """Tokens (B, slots, p, D) in their grid: (B, slots, rows, cols, D), zero where there is none.
 
-    Args:
-        tokens: Of the region's positions.
-        region: Which p positions; None is all, rows first.
-        grid: (slots, rows, cols).
+    They are of the region's p positions, or of all, rows first; ``grid`` is (slots, rows, cols).
     """
     _, rows, cols = grid
     whole = tokens if region is None else region.put(tokens, rows * cols, dim=2)

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from echofm_core.contract import ENCODER, HEADS, STF_NET, Weights, group_of
+from echofm_core.data.config import DataConfig
 from echofm_core.models import weights as files
 from echofm_core.models.build import build_echo_model
+from echofm_core.models.config import ModelConfig
 from echofm_core.models.echo_model import EchoModel
 from echofm_core.models.patches import PatchGrid
 from echofm_core.plan.document import Plan
@@ -194,7 +196,7 @@ def check_start(path: Path, plan: Plan) -> str:
             f"weights file {file} does not say how it was made; give what `echofm model import` "
             "or a run of this version wrote."
         ) from None
-    ours, made = _encoder(plan), _encoder(theirs)
+    ours, made = (_encoder(each.model, each.data) for each in (plan, theirs))
     differ = [
         f"model.{key} = {made[key]}, the plan {ours[key]}" for key in ours if ours[key] != made[key]
     ]
@@ -207,9 +209,8 @@ def _find_start(path: Path) -> Path:
     return _find(path, f"there are no weights at {path}; write them with `echofm model import`.")
 
 
-def _encoder(plan: Plan) -> dict[str, object]:
+def _encoder(model: ModelConfig, data: DataConfig) -> dict[str, object]:
     """What must agree for an encoder's weights to mean the same."""
-    model = plan.model
-    grid = model.position_grid or PatchGrid.of(model, plan.data).shape
+    grid = model.position_grid or PatchGrid.of(model, data).shape
     keys = {"size", "patch", "tubelet", "final_norm"}
     return {**model.model_dump(mode="json", include=keys), "position_grid": list(grid)}

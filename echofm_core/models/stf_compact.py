@@ -130,10 +130,6 @@ class LevelMix(nn.Module):
     Pre-training leaves the encoder's last blocks to reconstruction: what moves is then small beside
     what stands still, and read more easily from early stages (He 2022, section 4.3, tunes the last
     blocks for it). The weights of the norms say which stage counts for which feature.
-
-    Args:
-        width: Length D of a token.
-        levels: How many stages.
     """
 
     def __init__(self, width: int, levels: int) -> None:
@@ -174,15 +170,9 @@ class CompactStfNet(nn.Module):
         self.out_width = self.joint.out_width + self.disjoint.out_width
 
     def forward(self, tokens: Tensor, times: Tensor, region: Subset | None = None) -> Tensor:
-        """Fuse.
+        """Fuse tokens (B, slots, p, D) of ``mix`` and times (B, slots) in seconds: (B, out_width).
 
-        Args:
-            tokens: Float (B, slots, p, D), of ``mix``.
-            times: Float (B, slots), seconds.
-            region: Which p space positions these are; None is all of the grid, rows first.
-
-        Returns:
-            Float (B, out_width).
+        They are of the region's p space positions; None is all of the grid, rows first.
         """
         joint = self.joint(tokens, region)
         return torch.cat((joint, self.disjoint(tokens, times, region)), dim=1)

@@ -19,9 +19,6 @@ class BagPool(nn.Module):
     The order of the images does not matter. A window holds T of them: of more, T are taken evenly;
     where there are fewer, some stand in it twice, and count twice.
 
-    Args:
-        width: Length D of an encoder token.
-
     Source: Ilse 2018 (attention-based multiple-instance learning); for TMED-2, Huang 2023 (SAMIL)
     without its view prior.
     """
@@ -59,11 +56,7 @@ def encode_alone(encoder: VideoEncoder, video: Tensor, region: Subset | None = N
 
 
 class MeanPool(nn.Module):
-    """No fusion at all: the mean over tokens, the arm an ablation compares with.
-
-    Args:
-        width: Length D of an encoder token.
-    """
+    """No fusion at all: the mean over tokens, the arm an ablation compares with."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -82,7 +75,6 @@ def build_stf_net(
     The region says which p space positions the tokens have; None is all of them, rows first.
 
     Args:
-        form: Which one.
         grid: (slots, rows, cols) of the encoder.
         width: Length D of an encoder token.
         levels: Stages of the encoder: its patches, and its blocks.

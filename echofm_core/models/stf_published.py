@@ -25,8 +25,7 @@ def published_parameters(width: int, rows: int, cols: int) -> int:
 
     Args:
         width: Length D of a token (released: 768).
-        rows: Height of the token grid (released: 14).
-        cols: Its width (released: 14).
+        rows, cols: Height and width of the token grid (released: 14).
     """
     inner = width // 2
     norms = 2 * (inner + inner + width)
@@ -130,10 +129,9 @@ def _grid_code(grid: tuple[int, int, int], width: int) -> Tensor:
     """Fixed 3D code (1, slots, rows, cols, D): a third of the channels for each axis."""
     share = -(-width // 6) * 2
     axes = [sinusoid(torch.arange(size), share, 10_000.0) for size in grid]
-    expanded = [
-        code.reshape(
-            [1, *(size if axis == place else 1 for place, size in enumerate(grid)), share]
-        ).expand(1, *grid, share)
-        for axis, code in enumerate(axes)
-    ]
+    expanded = []
+    for axis, code in enumerate(axes):
+        shape = [1, 1, 1, 1, share]
+        shape[1 + axis] = grid[axis]
+        expanded.append(code.reshape(shape).expand(1, *grid, share))
     return torch.cat(expanded, dim=-1)[..., :width].contiguous()

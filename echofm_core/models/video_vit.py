@@ -29,31 +29,27 @@ class Blocks(nn.Sequential):
 
         ``valid``, bool (B, N), is a padding mask: no token reads one where it is False.
         """
-        mask = _keys(valid)
         for block in self:
-            tokens = self._through(block, tokens, mask)
+            tokens = self._through(block, tokens, valid)
         return tokens
 
     def each(self, tokens: Tensor, valid: Tensor | None = None) -> list[Tensor]:
         """Tokens (B, N, D) as they come, and as each block hands them on."""
-        levels, mask = [tokens], _keys(valid)
+        levels = [tokens]
         for block in self:
-            levels.append(self._through(block, levels[-1], mask))
+            levels.append(self._through(block, levels[-1], valid))
         return levels
 
-    def _through(self, block: nn.Module, tokens: Tensor, mask: Tensor | None) -> Tensor:
+    def _through(self, block: nn.Module, tokens: Tensor, valid: Tensor | None) -> Tensor:
+        # Which keys every query of every head may read: (B, 1, 1, N).
+        mask = None if valid is None else valid[:, None, None]
         passed: Tensor
         if self.recompute and torch.is_grad_enabled():
-            # Nothing in a block draws at random: see training/drop_path.py.
+            # Nothing in a block draws at random: see training/execution/forward.py.
             passed = checkpoint(block, tokens, mask, use_reentrant=False, preserve_rng_state=False)
         else:
             passed = block(tokens, mask)
         return passed
-
-
-def _keys(valid: Tensor | None) -> Tensor | None:
-    """Mask of attention (B, 1, 1, N): which keys every query of every head may read."""
-    return None if valid is None else valid[:, None, None]
 
 
 def transformer(width: int, depth: int, heads: int) -> Blocks:
@@ -64,7 +60,7 @@ def transformer(width: int, depth: int, heads: int) -> Blocks:
 
 
 class VideoEncoder(nn.Module):
-    """ViT over space-time tokens; it only ever sees those that it is told to.
+    """ViT over space-time tokens; it only ever sees those that are asked for.
 
     Attributes:
         patches: Geometry of the tokens.
@@ -122,10 +118,7 @@ class VideoEncoder(nn.Module):
         return encoded
 
     def levels(self, video: Tensor, tokens: Subset | None = None) -> list[Tensor]:
-        """What each stage of the encoder makes of a video.
-
-        Args:
-            video, tokens: As of :meth:`forward`.
+        """What each stage of the encoder makes of a video; arguments as of :meth:`forward`.
 
         Returns:
             Float (B, n or all, D) each: patches before their positions are added, what each block
@@ -138,7 +131,7 @@ class VideoEncoder(nn.Module):
     def _embedded(
         self, patches: Tensor, tokens: Subset | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Tokens (B, n, D) without and with their places; which are valid."""
+        """Tokens (B, n, D) without and with their positions; which are valid."""
         position, valid = self.position, None
         if tokens is not None:
             patches, valid = tokens.take(patches), tokens.valid

@@ -57,7 +57,7 @@ def require_machine(plan: Plan) -> None:
     from echofm_core.tracking.listener import require_trackers
 
     require_trackers(plan.machine.track)
-    require_adapters(plan)
+    require_adapters(plan.finetune)
     if plan.machine.devices > 1:
         find_devices(plan.machine.device, plan.machine.devices)
     else:

@@ -58,9 +58,7 @@ class PrivacyConfig(Section):
 def spent(metrics: pd.DataFrame, delta: float) -> list[dict[str, Any]]:
     """One row a site; empty where nothing was private.
 
-    Args:
-        metrics: Columns site, metric, value among others; ``epsilon`` grows over the rounds.
-        delta: Of the plan.
+    Among the columns of ``metrics`` are site, metric and value; ``epsilon`` grows over the rounds.
     """
     table = metrics.pivot_table(index="site", columns="metric", values="value", aggfunc="max")
     if "epsilon" not in table:

@@ -26,8 +26,7 @@ class NoiseSource(Protocol):
 class StreamNoise:
     """Repeatable noise, for simulations: whoever knows the seed can take it away again.
 
-    Args:
-        generator: CPU generator, so that noise is the same on any device.
+    The generator is on the CPU, so that noise is the same on any device.
     """
 
     def __init__(self, generator: torch.Generator) -> None:

@@ -4,9 +4,19 @@ import pytest
 import torch
 from torch import nn
 
-from echofm_core.models.build import build_autoencoder, build_echo_model, initialise
+from echofm_core.models.build import (
+    anatomy_of,
+    build_autoencoder,
+    build_echo_model,
+    count,
+    initialise,
+    parameters_by_group,
+)
 from echofm_core.models.config import StfNetForm
+from echofm_core.plan.document import Plan
+from echofm_core.plan.load import plan_from_mapping
 from tests.models.small import generator, small_plan
+from tests.support.commands import Echofm
 
 
 def same(first: nn.Module, second: nn.Module) -> bool:
@@ -45,3 +55,81 @@ def test_a_head_starts_the_same_whichever_others_there_are() -> None:
 def test_a_layer_without_a_rule_is_refused() -> None:
     with pytest.raises(TypeError, match="Bilinear"):
         initialise(nn.Sequential(nn.Bilinear(2, 2, 2)), generator())
+
+
+def base(form: StfNetForm = StfNetForm.COMPACT) -> Plan:
+    return plan_from_mapping(
+        {"data": {"size": 224, "frames": 16}, "model": {"size": "base", "stf_net": form}}, "base"
+    )
+
+
+def test_the_base_encoder_is_a_vit_b() -> None:
+    """Twelve blocks of 12 D^2 + 13 D, a patch embedding of 512 D + D, a last norm of 2 D."""
+    width = 768
+    expected = 12 * (12 * width**2 + 13 * width) + 513 * width + 2 * width
+    assert anatomy_of(base()).groups["encoder"] == expected
+    assert round(expected / 1e6) == 85  # 86.2 M with the three colour channels of VideoMAE
+
+
+def test_the_published_stf_net_counts_as_reported() -> None:
+    """Parts as reported for the released code: 115.6 + 4.57 + 1.92 + 2 x 1.57 + 1.18 M = 126.4 M.
+
+    Right axes hold no weights, and a group norm has as many as a batch norm.
+    """
+    anatomy = anatomy_of(base())
+    assert anatomy.published == anatomy.forms[StfNetForm.PUBLISHED]
+    parts = 115.6 + 4.57 + 1.92 + 2 * 1.57 + 1.18
+    assert anatomy.published / 1e6 == pytest.approx(parts, abs=0.05)
+    assert f"{anatomy.published / 1e6:.1f}" == "126.4"
+
+
+def test_the_compact_stf_net_stays_under_eight_million() -> None:
+    assert 1e6 < anatomy_of(base()).forms[StfNetForm.COMPACT] < 8e6
+
+
+def test_adapters_of_the_base_encoder() -> None:
+    """Rank 8, twelve blocks, on qkv (768 to 2304) and proj (768 to 768)."""
+    assert anatomy_of(base()).adapters == 8 * 12 * (768 + 2304 + 768 + 768)
+
+
+def test_mean_pooling_has_no_parameters() -> None:
+    assert anatomy_of(base()).forms[StfNetForm.MEAN_POOL] == 0
+    assert "stf_net" not in anatomy_of(base(StfNetForm.MEAN_POOL)).groups
+
+
+def test_counting_without_memory_agrees_with_a_model_that_has_some() -> None:
+    plan = small_plan()
+    groups = anatomy_of(plan).groups
+    assert sum(groups.values()) - groups["decoder"] == count(build_echo_model(plan))
+    assert parameters_by_group(build_autoencoder(plan)) == {
+        name: groups[name] for name in ("encoder", "decoder")
+    }
+
+
+def test_85_percent_leaves_240_of_1568_tokens() -> None:
+    """196 - 166 = 30 positions in each of 8 slots."""
+    anatomy = anatomy_of(base())
+    assert (anatomy.grid.tokens, anatomy.hidden) == (1568, 166)
+
+
+def test_the_command_prints_them(echofm: Echofm) -> None:
+    result = echofm("model", "--size", "base", "--stf-net", "published")
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    for words in (
+        ("encoder", "85.45 M", "341.8", "170.9"),
+        ("stf_net", "126.43 M", "505.7", "252.9"),
+        ("fine-tuning, lora, rank 8", "126.90 M"),
+        ("fine-tuning, full", "211.91 M", "847.6"),
+        ("as published, before correction", "126.4 M"),
+        ("compact", "6.4 M"),
+        ("8 x 14 x 14 = 1568",),
+        ("85%: 166 of 196 positions", "240 tokens"),
+    ):
+        assert any(all(word in line for word in words) for line in lines), words
+
+
+def test_the_command_refuses_what_cannot_be_cut(echofm: Echofm) -> None:
+    result = echofm("model", "--pixels", 64, "--patch", 24)
+    assert result.returncode == 10
+    assert "data.size 64 is not a multiple of model.patch 24" in result.stderr

@@ -126,8 +126,8 @@ def test_adapters_are_counted_without_being_made(targets: list[str]) -> None:
 def test_without_peft_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "peft", None)
     build_tuned_model(small_plan())
-    require_adapters(small_plan())
-    for wanted in (build_tuned_model, require_adapters):
+    require_adapters(small_plan().finetune)
+    for wanted in (build_tuned_model, lambda plan: require_adapters(plan.finetune)):
         with pytest.raises(EnvironmentClashError, match=r"pip install 'peft>=0.17'"):
             wanted(lora_plan())
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from echofm_core.contract import ENCODER, HEADS, STF_NET
-from echofm_core.models.anatomy import anatomy_of
+from echofm_core.models.build import anatomy_of
 from echofm_core.plan.load import plan_from_mapping
 from echofm_core.plan.reference import reference
 from echofm_core.runtime import errors

@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from echofm_core.data.config import DataConfig
 from echofm_core.data.windows import MEAN, SD
 from echofm_core.models.checkpoints.convert import Conversion, convert
 from echofm_core.models.checkpoints.files import Source, read_source
 from echofm_core.models.checkpoints.layouts import Layout
-from echofm_core.models.config import ImportOptions, InputScale
+from echofm_core.models.config import ImportOptions, InputScale, ModelConfig
 from echofm_core.models.patches import PatchGrid
 from echofm_core.models.saved import save_model
-from echofm_core.plan.document import Plan
 from echofm_core.runtime.errors import CheckpointError
 from echofm_core.runtime.files import whole_folder
 
@@ -45,7 +45,7 @@ def card(conversion: Conversion, source: Source, digest: str, folder: str) -> st
         "\n".join(f"- `{name}`: {why}" for name, why in conversion.ignored.items()),
         "## Use",
         f"`model.safetensors`, weights digest `{digest}`. In a plan:",
-        f"```toml\n{plan_lines(conversion.plan, folder)}```",
+        f"```toml\n{plan_lines(conversion.plan.model, conversion.plan.data, folder)}```",
         "Not a medical device.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -53,15 +53,14 @@ def card(conversion: Conversion, source: Source, digest: str, folder: str) -> st
 
 def steps(conversion: Conversion) -> list[str]:
     """One sentence for each thing that was done to the weights."""
-    plan = conversion.plan
     decoder = any(name.startswith("decoder.") for name in conversion.arrays)
     return [
         _folding(conversion.channels, conversion.input),
         "Queries, keys and values are one map, with the bias (q, 0, v); both were checked to be "
         "there.",
-        _positions(plan),
+        _positions(conversion.plan.model, conversion.plan.data),
         "The encoder ends with the checkpoint's LayerNorm."
-        if plan.model.final_norm
+        if conversion.plan.model.final_norm
         else "The checkpoint has no LayerNorm after the encoder, so the model has none either.",
         "The decoder is here too; it predicts the mean of the channels. It is used where "
         "pre-training shares it (`pretrain.share_decoder`) or runs at one institution."
@@ -79,9 +78,9 @@ def _folding(channels: int, scale: InputScale) -> str:
     )
 
 
-def _positions(plan: Plan) -> str:
+def _positions(model: ModelConfig, data: DataConfig) -> str:
     """How the positions on this grid come about."""
-    origin, grid = plan.model.position_grid, PatchGrid.of(plan.model, plan.data).shape
+    origin, grid = model.position_grid, PatchGrid.of(model, data).shape
     words = f"Positions are the fixed sine-cosine codes of {_sizes(origin)} tokens"
     if origin == grid:
         return f"{words}, as they were trained."
@@ -92,12 +91,12 @@ def _sizes(grid: tuple[int, ...]) -> str:
     return " x ".join(map(str, grid))
 
 
-def plan_lines(plan: Plan, folder: str) -> str:
+def plan_lines(model: ModelConfig, data: DataConfig, folder: str) -> str:
     """The lines of a plan that starts from the weights in a folder."""
     keys = {"size", "patch", "tubelet", "final_norm", "position_grid"}
     tables: Mapping[str, Mapping[str, object]] = {
-        "data": {"size": plan.data.size, "frames": plan.data.frames},
-        "model": plan.model.model_dump(mode="json", include=keys),
+        "data": {"size": data.size, "frames": data.frames},
+        "model": model.model_dump(mode="json", include=keys),
         "machine": {"start": folder},
     }
     # Numbers, truths, strings and lists of numbers are written alike in JSON and TOML.

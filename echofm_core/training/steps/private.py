@@ -36,7 +36,7 @@ from echofm_core.runtime.randomness import stream, torch_stream
 from echofm_core.training.config import check_options
 from echofm_core.training.objectives.losses import Losses
 from echofm_core.training.steps.job import LocalJob, patient_numbers
-from echofm_core.training.steps.loop import Trainer
+from echofm_core.training.steps.trainer import Trainer
 
 
 def train_private(job: LocalJob) -> dict[str, float]:
@@ -72,9 +72,7 @@ def train_private(job: LocalJob) -> dict[str, float]:
 class PrivateTrainer(Trainer):
     """Steps along clipped and noised gradients; none is skipped, and no loss is counted.
 
-    Args:
-        job: Its model yields per-sample gradients.
-        options: Of :class:`PrivateOptimizer`.
+    The job's model has per-sample gradients; ``options`` are of :class:`PrivateOptimizer`.
     """
 
     def __init__(self, job: LocalJob, **options: Any) -> None:
@@ -95,10 +93,7 @@ class PrivateTrainer(Trainer):
 class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]
     """Opacus' optimizer with noise from a given source, and no step that depends on the data.
 
-    Args:
-        optimizer: What uses the noised gradients.
-        source: Where noise comes from.
-        options: Of :class:`opacus.optimizers.DPOptimizer`.
+    The ``optimizer`` uses the noised gradients; ``options`` are of Opacus'.
     """
 
     def __init__(
@@ -110,7 +105,7 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]
     def pre_step(self, closure: Callable[[], float] | None = None) -> bool:
         """Clip and add noise; a patient's gradient that is not finite counts as zero.
 
-        Skipping the step instead would tell that such a patient was there. In an empty step, and
+        Skipping the step instead would reveal that such a patient was there. In an empty step, and
         for parameters that no drawn patient reached, the sum is zero: they get noise alone.
         """
         drawn = next((len(p.grad_sample) for p in self.params if p.grad_sample is not None), 0)

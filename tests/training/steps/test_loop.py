@@ -17,7 +17,8 @@ from echofm_core.training.config import PhaseConfig
 from echofm_core.training.execution.ranks import ALONE, Ranks, slices
 from echofm_core.training.objectives.losses import Losses, unsupervised
 from echofm_core.training.steps.job import Indices, LocalContext, LocalJob, patient_numbers
-from echofm_core.training.steps.loop import Trainer, batches, steps_of_round, train
+from echofm_core.training.steps.loop import batches, steps_of_round, train
+from echofm_core.training.steps.trainer import Trainer
 from tests.training.site import context
 
 PLAIN = PhaseConfig(batch_size=1, weight_decay=0.0, warmup_rounds=0.0, learning_rate=0.1)
