@@ -147,7 +147,7 @@ class ImportOptions:
         size, patch, tubelet: Refused where the checkpoint differs.
         pixels, frames: Of the videos that the model shall read.
         trained_pixels, trained_frames: Of the videos that the checkpoint was trained on; its
-            positions depend on them, and its tensors do not tell.
+            positions depend on them, and its tensors do not show it.
         input: How the checkpoint's input was normalised.
     """
 

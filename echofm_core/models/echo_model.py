@@ -42,12 +42,8 @@ def grey_width(patch: int) -> int:
 def grey_cells(video: Tensor, patch: int) -> Tensor:
     """Mean over time of each cell's grey level, and the logarithm of its deviation.
 
-    Args:
-        video: Float (B, T, 1, S, S), normalised grey.
-        patch: Side of a patch, in pixels.
-
-    Returns:
-        Float (B, p, :func:`grey_width`) of all p patch positions, rows first.
+    Of a video (B, T, 1, S, S), normalised grey, and patches of so many pixels a side: float
+    (B, p, :func:`grey_width`) of all p patch positions, rows first.
     """
     cells = cells_of(patch)
     side, rows = patch // cells, video.shape[-2] // patch
@@ -69,11 +65,8 @@ INITIAL_SCALE = 1e-3
 class Head(nn.Module):
     """Layer norm and one linear map, so that training heads alone is a linear probe.
 
-    Args:
-        width: Length of the fused features.
-        outputs: Numbers predicted.
-        grey: Length of the grey levels that stand beside them. They are not normed: how much of a
-            picture is dark says how large a chamber is, and a norm takes that away.
+    Beside the fused features, ``width`` long, stand ``grey`` grey levels. They are not normed: how
+    much of a picture is dark says how large a chamber is, and a norm takes that away.
     """
 
     def __init__(self, width: int, outputs: int, grey: int = 0) -> None:

@@ -37,10 +37,8 @@ _ADAPTER = re.compile(rf"{ENCODER}\.(.+)\.lora_([AB])\.default\.weight")
 def add_adapters(model: EchoModel, config: LoraConfig, seed: int) -> None:
     """Put fresh adapters beside the encoder's layers; the model's outputs stay what they are.
 
-    Args:
-        model: Changed in place; nothing in it is frozen yet.
-        config: Where and how large.
-        seed: The plan's; it alone decides A, so that all sites begin with the same adapters.
+    The model is changed in place; nothing in it is frozen yet. The plan's seed alone decides A, so
+    that all sites begin with the same adapters.
 
     Raises:
         EnvironmentClashError: peft is not installed.
@@ -100,12 +98,7 @@ def own_name(name: str) -> str:
 def merged(weights: Weights, config: LoraConfig) -> Weights:
     """Weights of a plain model that computes the same: ``W + alpha / rank * B A``.
 
-    Args:
-        weights: By full name; without adapters they are returned as they are.
-        config: What the adapters were made with.
-
-    Returns:
-        Float32 arrays, adapters gone.
+    Float32 arrays, adapters gone; weights without adapters are returned as they are.
     """
     plain = {name: array for name, array in weights.items() if group_of(name) not in ADAPTERS}
     for name in sorted(set(weights) - set(plain)):

@@ -108,10 +108,7 @@ class MaskedAutoencoder(nn.Module):
         The decoder predicts patches of zero mean and unit variance. Their brightness and contrast
         are interpolated from visible patches, never read from the hidden truth.
 
-        Args:
-            video: Float (B, T, 1, H, W), normalised grey.
-            sector: Bool (B, H, W); outside it the video is left as it is.
-            generator: CPU source of the masks.
+        Arguments as of :meth:`loss`; outside the sector the video is left as it is.
 
         Returns:
             The filled video (B, T, 1, H, W), and bool (B, T, 1, H, W), True where hidden.
@@ -149,12 +146,8 @@ def interpolate_statistics(
 ) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of hidden patches, guessed from visible ones nearby.
 
-    Args:
-        patches: Float (B, tokens, pixels); only its visible tokens are read.
-        hidden: The m tokens to guess.
-
-    Returns:
-        Two float (B, m, 1): averages weighted by exp(-squared distance in patches).
+    Of patches (B, tokens, pixels) only visible tokens are read. Two float (B, m, 1) of the m hidden
+    ones: averages weighted by exp(-squared distance in patches).
     """
     seen = visible.take(patches).float()
     statistics = torch.stack((seen.mean(dim=-1), seen.std(dim=-1)), dim=-1)

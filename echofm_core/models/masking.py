@@ -86,7 +86,6 @@ class Masks(NamedTuple):
     Attributes:
         visible: Bool (B, positions), what the encoder sees in every time slot.
         wanted: Bool (B, tokens), what the decoder predicts.
-        slots: Time slots.
     """
 
     visible: Tensor
@@ -124,13 +123,8 @@ def tube_mask(seen: Tensor, ratio: float, generator: torch.Generator) -> Tensor:
 def decoded_mask(hidden: Tensor, fraction: float, generator: torch.Generator) -> Tensor:
     """Choose at random which hidden tokens the decoder predicts (dual masking).
 
-    Args:
-        hidden: Bool (B, N), True = hidden.
-        fraction: Share of a sample's hidden tokens to decode, in (0, 1]; at least one token is.
-        generator: Source of randomness, on the CPU.
-
-    Returns:
-        Bool (B, N), True = to decode.
+    Of bool (B, N), True = hidden, this share of each sample's in (0, 1], at least one token; bool
+    (B, N), True = to decode. The generator is on the CPU.
 
     Source: VideoMAE v2 (Wang 2023), section 3.2, with a random instead of a running-cell choice.
     """
@@ -149,15 +143,10 @@ def hidden_count(positions: int, ratio: float) -> int:
 
 
 def positions_seen(sector: Tensor, patch: int) -> Tensor:
-    """Space positions with at least one pixel inside the ultrasound sector.
+    """Space positions with at least one pixel inside the ultrasound sector, bool (B, H, W).
 
-    Args:
-        sector: Bool (B, H, W).
-        patch: Side of a square patch, in pixels.
-
-    Returns:
-        Bool (B, P), rows before columns; all of a sample whose sector is empty, so that none is
-        without a token.
+    Bool (B, P), rows before columns; all of a sample whose sector is empty, so that none is without
+    a token. A square patch has ``patch`` pixels a side.
     """
     batch, height, width = sector.shape
     tiles = sector.reshape(batch, height // patch, patch, width // patch, patch)

@@ -63,11 +63,8 @@ def log_deviation_over_time(features: Tensor) -> Tensor:
     The deviation itself is small beside a feature, and patients differ little in it: next to pooled
     features in one layer norm it would be learnt last. Its logarithm differs as much as they do.
 
-    Args:
-        features: Float (B, slots, ..., D).
-
-    Returns:
-        Float (B, ..., D), at least half the logarithm of :data:`STILLNESS`; that of one slot.
+    Float (B, slots, ..., D) to (B, ..., D), at least half the logarithm of :data:`STILLNESS`; that
+    of one slot.
     """
     spread = features - features.mean(dim=1, keepdim=True)
     return 0.5 * (spread.square().mean(dim=1) + STILLNESS).log()

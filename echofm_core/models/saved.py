@@ -62,10 +62,7 @@ def save_model(
 
 
 def load_model(path: Path) -> SavedModel:
-    """Open a model for prediction.
-
-    Args:
-        path: The weights file, the folder that holds it, or a run folder.
+    """Open a model for prediction: its weights file, the folder that holds it, or a run folder.
 
     Raises:
         CheckpointError: Missing or damaged, changed since it was written, or an encoder alone.
@@ -178,11 +175,8 @@ def start_weights(plan: Plan, groups: Collection[str] = (ENCODER,)) -> Weights:
 def check_start(path: Path, plan: Plan) -> str:
     """Digest of weights, after a check that a plan's encoder can begin with them.
 
-    Positions are no weights: an encoder with others would load and read nonsense.
-
-    Args:
-        path: The weights file, a model folder, or a run folder.
-        plan: What shall be trained.
+    Positions are no weights: an encoder with others would load and read nonsense. The path is of
+    the weights file, a model folder, or a run folder.
 
     Raises:
         CheckpointError: No weights, nothing about how they were made, or another encoder's.

@@ -64,8 +64,7 @@ class JointPathway(nn.Module):
     def by_position(self, mean: Tensor, deviation: Tensor, region: Subset | None) -> Tensor:
         """A few channels of each position's temporal mean and log deviation, both (B, p, D / 2).
 
-        Returns:
-            (B, POSITION_WIDTH * rows * cols), position by position; zero where there is no token.
+        (B, POSITION_WIDTH * rows * cols), position by position; zero where there is no token.
         """
         narrow = self.narrow(torch.cat((mean, deviation), dim=-1))
         return in_grid(narrow.unsqueeze(1), region, (1, *self.grid[1:])).flatten(1)

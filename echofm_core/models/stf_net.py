@@ -38,10 +38,8 @@ class BagPool(nn.Module):
 def encode_alone(encoder: VideoEncoder, video: Tensor, region: Subset | None = None) -> Tensor:
     """Encode each frame of a video (B, T, 1, H, W) as a still, blind to the others.
 
-    A still fills one time slot, the first: it is held for ``tubelet`` frames.
-
-    Returns:
-        Float (B, T, p, D), of the region's positions.
+    A still fills one time slot, the first: it is held for ``tubelet`` frames. Float (B, T, p, D) of
+    the region's positions.
     """
     still = replace(encoder.patches, slots=1)
     everywhere = torch.arange(still.positions, device=video.device)

@@ -23,15 +23,7 @@ def named_weights(module: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def to_arrays(module: nn.Module, groups: Collection[str]) -> dict[str, NDArray[np.float32]]:
-    """Copy a model's parameters out.
-
-    Args:
-        module: A model.
-        groups: Parameter groups to take (``encoder``, ``heads.ef`` ...); ``heads`` means each head.
-
-    Returns:
-        Float32 arrays by full parameter name; they share no memory with the model.
-    """
+    """Float32 copies, by full name, of the parameters in ``groups``; ``heads`` means each head."""
     return {
         name: parameter.detach().to("cpu", torch.float32, copy=True).numpy()
         for name, parameter in named_weights(module).items()
@@ -43,11 +35,8 @@ def to_arrays(module: nn.Module, groups: Collection[str]) -> dict[str, NDArray[n
 def load_arrays(module: nn.Module, arrays: Weights) -> None:
     """Copy named arrays into a model; parameters that are not named stay as they are.
 
-    Each parameter group is given whole or not at all. Nothing is changed unless everything fits.
-
-    Args:
-        module: Changed in place.
-        arrays: By full parameter name; any float type.
+    Each parameter group is given whole or not at all, by full name, as any float type. Nothing is
+    changed unless everything fits.
 
     Raises:
         CheckpointError: A name is unknown, a shape differs, a value is not a finite float, or a

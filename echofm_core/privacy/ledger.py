@@ -17,7 +17,6 @@ class Entry:
     """One private round.
 
     Attributes:
-        noise: Noise multiplier.
         rate: Probability with which a patient takes part in a step.
         randomness: Fingerprint of everything that decides the round's result, where its noise is
             repeatable; ``system`` where it is not.
@@ -40,9 +39,6 @@ class Ledger:
     fingerprint covers the incoming weights, so a server that sends other weights for the same
     round is charged, and the noise, whose stream is named by the fingerprint, is another.
 
-    Args:
-        folder: The site's state folder of the run.
-
     Raises:
         PrivacyError: The file is damaged: what was spent is unknown, so nothing more may be.
     """
@@ -58,13 +54,8 @@ class Ledger:
     def spend(self, entry: Entry, delta: float, budget: float | None) -> float:
         """Write an entry down, durably; afterwards its round may begin.
 
-        Args:
-            entry: The round that is about to begin.
-            delta: Probability with which epsilon may fail.
-            budget: Largest epsilon of the run; None sets no limit.
-
-        Returns:
-            Epsilon spent, this round included.
+        ``budget`` is the largest epsilon of the run; None sets no limit. Returns epsilon spent,
+        this round included.
 
         Raises:
             PrivacyError: The budget would be passed; nothing is written.

@@ -63,11 +63,8 @@ class PatientSampler:
     """Draws, for each step, patients independently, and one clip of each.
 
     A patient with many clips is no more likely to be drawn than one with a single clip, and gives
-    one sample: so the clipping norm bounds what a *patient* can change.
-
-    Args:
-        clips: Rows that take part, (N,).
-        patients: Patient of each row, (N,).
+    one sample: so the clipping norm bounds what a *patient* can change. Given are rows (N,) that
+    take part, and the patient of each (N,).
     """
 
     def __init__(self, clips: Indices, patients: Indices) -> None:
@@ -97,7 +94,10 @@ def check_model(model: nn.Module) -> None:
     """
     model.train()
     if errors := ModuleValidator.validate(model, strict=False):
-        kinds = sorted({type(layer).__name__ for layer in model.modules() if not _is_fine(layer)})
+        # A parent inherits its children's errors, so only a layer without children is asked.
+        leaves = [layer for layer in model.modules() if not any(True for _ in layer.children())]
+        refused = [layer for layer in leaves if ModuleValidator.validate(layer, strict=False)]
+        kinds = sorted({type(layer).__name__ for layer in refused})
         raise PrivacyError(
             f"the model cannot be trained privately because of {', '.join(kinds) or errors[0]}; "
             "use LayerNorm or GroupNorm in place of layers that mix the samples of a batch."
@@ -115,8 +115,3 @@ def check_delta(privacy: PrivacyConfig, patients: int) -> None:
             f"privacy.delta = {privacy.delta:g} is not below 1 / patients = 1 / {patients}, so "
             "the promise would be empty; choose a smaller delta."
         )
-
-
-def _is_fine(layer: nn.Module) -> bool:
-    # A parent inherits its children's errors, so only a layer without children is asked.
-    return any(True for _ in layer.children()) or not ModuleValidator.validate(layer, strict=False)

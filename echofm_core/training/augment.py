@@ -22,13 +22,10 @@ _CHANNELS = 4
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drawn:
-    """Windows of a batch, and how much larger their changes made what they show.
-
-    Attributes:
-        volumes: Float32 (B,), natural logarithm of a chamber's apparent volume over its own.
-    """
+    """Windows of a batch, and how much larger their changes made what they show."""
 
     windows: list[Window]
+    #: Natural logarithm (B,) of a chamber's apparent volume over its own.
     volumes: NDArray[np.float32]
 
 
@@ -41,10 +38,7 @@ def drawn_windows(
 ) -> Drawn:
     """A window of each clip with a random start, changed unless ``config`` is None.
 
-    Args:
-        rows: Clips of a batch, (B,).
-        rng: All of the batch is drawn from it, whatever is asked for.
-        own: Which of the windows are read and returned.
+    All of the batch's rows (B,) are drawn, but only the windows of ``own`` are read and returned.
     """
     picks = [clips.draw(int(row), rng) for row in rows]
     draws = [Draws.of(config, rng) for _ in rows] if config else []

@@ -37,10 +37,9 @@ def predict(
 
     Args:
         model: Put on the device, and in evaluation mode.
-        clips: Windows to predict on; clips without a label are not read.
+        clips: Those without a label are not read.
         config: As the model was trained: tasks, threshold, scaling of targets and precision.
         batch_size: Windows of one forward pass.
-        device: As the machine's settings have it.
 
     Returns:
         One row a clip and labelled task: identity of the clip, ``task``, ``truth`` and

@@ -46,9 +46,7 @@ class Conversion:
     Attributes:
         plan: Its ``data`` and ``model`` tables describe the model.
         arrays: Full parameter name -> float32.
-        layout: Whose names the checkpoint had.
-        input: How its input was normalised.
-        channels: Its input channels.
+        channels: Of its input.
         used, ignored: How many of its tensors are in ``arrays``; name -> why it is not.
     """
 

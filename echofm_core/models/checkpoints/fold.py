@@ -37,13 +37,8 @@ def fold_patch_embedding(weight: Tensor, bias: Tensor, scale: InputScale) -> tup
     x = (g - MEAN) / SD. With g = SD x + MEAN, their sum over channels is the linear map
     SD sum_c(W_c / s_c) of x, and a constant.
 
-    Args:
-        weight: Float (D, channels, tubelet, patch, patch).
-        bias: Float (D,).
-        scale: How their input was normalised.
-
-    Returns:
-        Float64 (D, tubelet * patch * patch) and (D,).
+    Weight (D, channels, tubelet, patch, patch) and bias (D,) become float64
+    (D, tubelet * patch * patch) and (D,).
 
     Raises:
         CheckpointError: The checkpoint has another number of channels than the statistics.
@@ -69,13 +64,8 @@ def fold_prediction(weight: Tensor, bias: Tensor, channels: int) -> tuple[Tensor
     On grey input all channels have one target; of all single predictions their mean is nearest to
     them, and the loss falls by exactly their variance.
 
-    Args:
-        weight: Float (pixels * channels, D), channels fastest.
-        bias: Float (pixels * channels,).
-        channels: Of their input.
-
-    Returns:
-        Float64 (pixels, D) and (pixels,).
+    Weight (pixels * channels, D), channels fastest, and bias (pixels * channels,) become float64
+    (pixels, D) and (pixels,).
     """
     maps = weight.double().reshape(-1, channels, weight.shape[1]).mean(dim=1)
     return maps, bias.double().reshape(-1, channels).mean(dim=1)

@@ -31,7 +31,6 @@ class Named:
     """A checkpoint under our names.
 
     Attributes:
-        layout: Whose names they were.
         tensors: Our name -> tensor; queries, keys and values apart where theirs are.
         theirs: Our name -> their name.
         ignored: Their name -> why it is not used.

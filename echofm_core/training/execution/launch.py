@@ -4,8 +4,6 @@ Everything passes through a private folder, the processes' rendezvous too, and g
 loopback interface: no port of this machine is open to another one.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import signal
@@ -34,7 +32,6 @@ from echofm_core.training.execution.ranks import LOST_PEER
 from echofm_core.training.objectives.phases import Model, own_round, phase_of
 from echofm_core.training.steps.job import LocalContext, RoundReport
 
-WORKER = "echofm_core.training.execution.worker"
 #: What the launcher ends its processes on.
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
@@ -42,12 +39,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 def train_round(model: Model, clips: ClipWindows, plan: Plan, context: LocalContext) -> RoundReport:
     """Train one round on one device of this machine or on several; the model is changed in place.
 
-    Args:
-        model: Of the plan.
-        clips: Training windows of the site, as the plan cuts them.
-        plan: Uses the table of the model's phase.
-        context: Where in the federation this round stands. Where its ``execution`` names several
-            devices, they share each batch; the result is the same up to rounding.
+    Where ``context.execution`` names several devices, they share each batch; the result is the same
+    up to rounding.
 
     Raises:
         EmptySiteError: There are no clips, or none has a label.
@@ -108,13 +101,22 @@ def _launch(folder: JobFolder, world: int, where: str) -> None:
     )
     try:
         with without_store_server(), restored_handlers(), quiet_launcher():
-            elastic_launch(config, sys.executable)("-m", WORKER, str(folder.path))
+            worker = ("-m", "echofm_core.training.execution.worker", str(folder.path))
+            elastic_launch(config, sys.executable)(*worker)
     except ChildFailedError as error:
         if reported := folder.read_error(world):
             raise reported from None
         cause = _cause(error.failures)
-        _repeat(folder, cause.local_rank)
-        raise TrainingError(_sentence(cause, world, where)) from None
+        rank, code = cause.local_rank, cause.exitcode
+        # What the first process wrote was printed at once.
+        for log in sorted((folder.path / LOGS).glob(f"**/{rank}/stderr.log")):
+            sys.stderr.write(log.read_text(encoding="utf-8", errors="replace"))
+        name = f" ({signal.Signals(-code).name})" if code < 0 else ""
+        raise TrainingError(
+            f"{where}: rank {rank} of {world} ended with exit code {code}{name}, "
+            "and the others were ended; see what it said on standard error and whether memory was "
+            "short, and start again (a round with save_every goes on where it was saved)."
+        ) from None
 
 
 def _cause(failures: Mapping[int, ProcessFailure]) -> ProcessFailure:
@@ -122,21 +124,6 @@ def _cause(failures: Mapping[int, ProcessFailure]) -> ProcessFailure:
     followers = (LOST_PEER, -signal.SIGTERM)
     found = [item for item in failures.values() if item.exitcode not in followers]
     return min(found or failures.values(), key=lambda item: (item.timestamp, item.local_rank))
-
-
-def _sentence(cause: ProcessFailure, world: int, where: str) -> str:
-    name = f" ({signal.Signals(-cause.exitcode).name})" if cause.exitcode < 0 else ""
-    return (
-        f"{where}: rank {cause.local_rank} of {world} ended with exit code {cause.exitcode}{name}, "
-        "and the others were ended; see what it said on standard error and whether memory was "
-        "short, and start again (a round with save_every goes on where it was saved)."
-    )
-
-
-def _repeat(folder: JobFolder, rank: int) -> None:
-    """Say what a process said; the first one's words went out at once."""
-    for log in sorted((folder.path / LOGS).glob(f"**/{rank}/stderr.log")):
-        sys.stderr.write(log.read_text(encoding="utf-8", errors="replace"))
 
 
 def handled_signals() -> dict[str, Any]:

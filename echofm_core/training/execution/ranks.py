@@ -55,14 +55,9 @@ class Ranks:
     def sum_gradients(self, parameters: Sequence[nn.Parameter], usable: bool) -> bool:
         """Replace each gradient by its sum over processes, the same bits for all.
 
-        Parameters that have a gradient nowhere keep none.
-
-        Args:
-            parameters: The same ones in the same order everywhere.
-            usable: Whether this process's gradients can be used.
-
-        Returns:
-            Whether those of all can; else gradients are left as they are.
+        Parameters are the same ones in the same order everywhere; those that have a gradient
+        nowhere keep none. ``usable`` says whether this process's gradients can be used; returned is
+        whether those of all can, else they are left as they are.
         """
         if self.world == 1:
             return usable

@@ -97,15 +97,12 @@ def supervised(
     emphasis: Emphasis = PLAIN,
     totals: Tensor | None = None,
 ) -> Losses:
-    """Losses of the tasks in ``targets``.
+    """Smooth L1 for regression, cross-entropy for classes, binary cross-entropy.
 
     Args:
         outputs: Task -> (B, outputs) of the model.
-        targets: Task -> float (B,) in model units, NaN = no label.
+        targets: Task -> float (B,) in model units, NaN = no label; these tasks alone count.
         totals: As :class:`Losses` has it.
-
-    Returns:
-        Smooth L1 for regression, cross-entropy for classes, binary cross-entropy.
     """
     counted = torch.stack([~target.isnan() for target in targets.values()], dim=1)
     losses = [
@@ -208,8 +205,7 @@ def emphasis_of(config: FinetuneConfig, targets: Mapping[Task, NDArray[np.float3
 def balanced(counts: Sequence[int]) -> Tensor:
     """Float32 (C,): inverse of each class's effective number, with mean 1 over the clips.
 
-    Args:
-        counts: Clips of each class; a class without any has the weight of one with a single clip.
+    A class without any clip has the weight of one with a single clip.
 
     Source: Cui 2019 (class-balanced loss), equation 4.
     """

@@ -39,14 +39,8 @@ def validation_loss(
     """Mean loss, summed over tasks, on the same windows and masks of held-out clips in every round.
 
     Windows and masks come from random streams of their own: whether a model is validated does not
-    change what it is trained on. Nothing is augmented.
-
-    Args:
-        model: Put into evaluation mode and onto the device.
-        clips: Held-out clips.
-        plan: The seed, and the table of the phase that the model is of.
-        site: Keys the random streams.
-        device: As the plan names it.
+    change what it is trained on. Nothing is augmented. The model is put into evaluation mode and
+    onto the device.
 
     Returns:
         None where no clip has a label, or there is none.

@@ -57,14 +57,10 @@ def labelled_targets(
 
 
 def enlarged(task: Task, target: Tensor, volumes: Tensor, scaling: Standardisation) -> Tensor:
-    """The target of windows that show a heart larger than it is.
+    """The target (B,) of windows that show a heart larger than it is, in model units.
 
-    Args:
-        target: Float (B,) in model units.
-        volumes: Float (B,), natural logarithm of apparent over own volume.
-
-    Returns:
-        Float (B,); the target itself where the task is no volume.
+    ``volumes``, float (B,), are natural logarithms of apparent over own volume; where the task is
+    no volume, the target is itself.
     """
     spec = TASKS[task]
     _, sd = scaling.get(task, (spec.mean, spec.sd))

@@ -54,9 +54,8 @@ class ControlFiles:
     def begin(self, server: Weights, shared: Weights) -> None:
         """Write the correction of this round, ``c - c_i``.
 
-        Args:
-            server: The server's ``c``; what is missing is zero.
-            shared: What the site trains for the server; only names and shapes are read.
+        Of the server's ``c``, what is missing is zero; of ``shared``, what the site trains for the
+        server, only names and shapes are read.
 
         Raises:
             FederationError: The ``c_i`` of that round is not here.
@@ -118,9 +117,7 @@ class ControlFiles:
 class ControlVariate:
     """Adds the correction where gradients are, and takes their mean.
 
-    Args:
-        parameters: Trainable parameters by full name; those without a correction are left alone.
-        files: Where the correction is; None: nothing is kept and nothing is done.
+    Parameters without a correction are left alone; without files nothing is kept or done.
     """
 
     def __init__(self, parameters: Mapping[str, nn.Parameter], files: ControlFiles | None) -> None:

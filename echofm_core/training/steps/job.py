@@ -101,7 +101,6 @@ class LocalJob:
 
     Attributes:
         model: On its device; trainable parameters are those with ``requires_grad``.
-        objective: Losses of clips, which are named by their row.
         clips: Rows that take part, (N,).
         manifest: All of the site's rows for this phase.
         generators: What the objective draws from beside the generator that it is handed, by name.

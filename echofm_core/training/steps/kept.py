@@ -84,11 +84,7 @@ def give_moments(model: nn.Module, optimizer: torch.optim.Optimizer, kept: Weigh
 class KeptMoments:
     """Moments on the site's disk, one safetensors file a round; they never leave the site.
 
-    The file that the current round starts from is kept beside its own.
-
-    Args:
-        state: The site's state folder of this run.
-        phase, round_: The current round, from 1.
+    The file that the current round, from 1, starts from is kept beside its own.
     """
 
     def __init__(self, state: Path, phase: Phase, round_: int) -> None:
@@ -133,11 +129,6 @@ class RoundProgress:
     A round takes a file up only if everything that decides its result is what it was then: else
     the file is of another round, or the server sent other weights, and the round starts from its
     beginning. So does one whose file is damaged; that costs time and changes no bit.
-
-    Args:
-        state: The site's state folder of this run.
-        phase: Training phase.
-        fingerprint: Of the round, before its first step.
     """
 
     def __init__(self, state: Path, phase: Phase, fingerprint: str) -> None:

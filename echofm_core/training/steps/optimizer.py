@@ -53,10 +53,7 @@ def rate_shares(names: Iterable[str], decay: float) -> dict[str, float]:
 
     The topmost encoder block gets ``decay``, each one below that much less than the one above it,
     and the patch embedding less than the lowest; all else, the encoder's last norm too, gets 1.
-
-    Args:
-        names: Full names of all the model's weights.
-        decay: In (0, 1].
+    ``names`` are all of the model's weights; ``decay`` is in (0, 1].
 
     Source: Bao 2021 (BEiT), as VideoMAE (Tong 2022) fine-tunes.
     """
@@ -86,10 +83,7 @@ class RoundSchedule:
     Sites differ in steps a round, so progress and not the step count is the clock: at any moment
     of a round all sites stand at the same point of the curve.
 
-    Attributes:
-        peak: Learning rate at the end of the warm-up.
-        warmup_rounds: Length of the warm-up; may be a fraction.
-        rounds: Length of the phase.
+    The rate is ``peak`` at the end of the warm-up, which may be a fraction of a round.
     """
 
     peak: float
@@ -116,11 +110,8 @@ class ProximalPull:
     """Gradient of ``0.5 * mu * sum((w - w0) ** 2)``, added where gradients are.
 
     The norm is squared, as published; the term is differentiated by hand, which costs one
-    multiply-add a weight instead of a second graph.
-
-    Args:
-        parameters: Trainable parameters; their present values are w0.
-        mu: Weight of the term; with 0 nothing is kept and nothing is done.
+    multiply-add a weight instead of a second graph. The parameters' present values are w0; with a
+    ``mu`` of 0 nothing is kept and nothing is done.
 
     Source: Li 2020 (FedProx), equation 2.
     """
@@ -142,11 +133,8 @@ class AveragedWeights:
 
     After n steps, the weights after step i count in proportion to ``decay ** (n - i)``. A round
     begins a new average, since it begins at the server's weights; so a round that is done again
-    ends as it did the first time, and an institution's next round trains on from the average.
-
-    Args:
-        parameters: Trainable parameters by full name.
-        decay: In [0, 1); with 0 nothing is kept and nothing is done.
+    ends as it did the first time, and an institution's next round trains on from the average. With
+    a decay, in [0, 1), of 0 nothing is kept and nothing is done.
 
     Source: Polyak 1992; restarts from the average as in Li 2024 (Switch EMA).
     """

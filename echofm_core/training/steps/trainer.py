@@ -32,8 +32,7 @@ class Trainer:
     writes. The model of the job stands where the round begins.
 
     Attributes:
-        steps: Steps that are done, skipped ones included.
-        skipped: How many of them were skipped.
+        steps, skipped: Steps that are done, skipped ones included, and those.
     """
 
     def __init__(self, job: LocalJob) -> None:
@@ -56,10 +55,8 @@ class Trainer:
     ) -> dict[str, float]:
         """Take the steps of the round that are not done yet; returns its metrics.
 
-        Args:
-            batches: Clips of each step, from the round's first on; may be none of a private step.
-            steps: Of the whole round.
-            windows: What the objective draws from.
+        ``batches`` are clips of each step of the whole round; a private step may have none. The
+        objective draws from ``windows``.
 
         Raises:
             TrainingError: The loss stays non-finite.
