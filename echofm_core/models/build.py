@@ -8,7 +8,7 @@ from torch import nn
 
 from echofm_core.contract import DECODER, ENCODER, HEADS, STF_NET, group_of
 from echofm_core.models.config import StfNetForm
-from echofm_core.models.echo_model import EchoModel, Head
+from echofm_core.models.echo_model import INITIAL_SCALE, EchoModel, Head
 from echofm_core.models.lora import adapter_parameters, add_adapters
 from echofm_core.models.masked_autoencoder import MaskedAutoencoder
 from echofm_core.models.masking import hidden_count
@@ -75,7 +75,7 @@ def initialise(module: nn.Module, generator: torch.Generator) -> None:
             nn.init.zeros_(bias)
     for layer in module.modules():
         if isinstance(layer, Head):
-            layer.init_weights(generator)
+            nn.init.normal_(layer.linear.weight, std=INITIAL_SCALE, generator=generator)
 
 
 def _initialise_groups(model: nn.Module, seed: int) -> None:
@@ -122,7 +122,7 @@ def anatomy_of(plan: Plan) -> Anatomy:
     width = models[StfNetForm.PUBLISHED].encoder.width
     return Anatomy(
         groups=parameters_by_group(models[plan.model.stf_net]) | decoder,
-        forms={form: parameters_by_group(model).get(STF_NET, 0) for form, model in models.items()},
+        forms={form: count(model.stf_net) for form, model in models.items()},
         published=published_parameters(width, grid.rows, grid.cols),
         grid=grid,
         hidden=hidden_count(grid.positions, plan.pretrain.mask_ratio),
@@ -137,3 +137,8 @@ def parameters_by_group(model: nn.Module) -> dict[str, int]:
         group = group_of(name)
         counts[HEADS if group.startswith(HEADS) else group] += parameter.numel()
     return dict(counts)
+
+
+def count(module: nn.Module) -> int:
+    """Parameters of a module."""
+    return sum(parameter.numel() for parameter in module.parameters())

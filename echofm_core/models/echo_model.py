@@ -74,10 +74,6 @@ class Head(nn.Module):
         self.norm = nn.LayerNorm(width, eps=1e-6)
         self.linear = nn.Linear(width + grey, outputs)
 
-    def init_weights(self, generator: torch.Generator | None = None) -> None:
-        """Start with predictions near zero."""
-        nn.init.normal_(self.linear.weight, std=INITIAL_SCALE, generator=generator)
-
     def forward(self, features: Tensor, grey: Tensor | None = None) -> Tensor:
         """Features (B, width), and grey levels (B, grey), to predictions (B, outputs)."""
         seen = self.norm(features)

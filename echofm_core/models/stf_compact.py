@@ -19,7 +19,7 @@ from echofm_core.models.video_vit import transformer
 
 #: Weightings of each gated-attention pool.
 POOL_HEADS = 4
-#: Channels that are handed on of every position.
+#: Channels that are kept of every position.
 POSITION_WIDTH = 8
 #: Blocks of self-attention over time slots.
 TEMPORAL_DEPTH = 2
@@ -150,7 +150,7 @@ class CompactStfNet(nn.Module):
     queries and, beside it, a few channels of every position; the 3D convolution is depthwise, slots
     exchange what they saw before they are pooled, and each pool has several weightings. The
     amplitude of a motion, from which ejection fraction is read, is a difference between moments
-    that no weighted mean holds; so each pathway also hands on the temporal deviation of its
+    that no weighted mean holds; so each pathway also gives the temporal deviation of its
     features, the joint one with weights of its own over positions: a chamber fills few of them.
 
     Args:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -91,7 +92,7 @@ def save(arrays: Weights, path: Path, metadata: dict[str, str], *, durable: bool
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[safe_open]:
+def _opened(path: Path) -> Iterator[Any]:
     """A safetensors file; whatever is wrong with it is a :class:`CheckpointError`."""
     try:
         with safe_open(path, framework="numpy") as file:

@@ -33,8 +33,8 @@ class Entry:
 class Ledger:
     """Entries of one site and run, durable before the round that they stand for begins.
 
-    A round that is done again after a crash is a second look at the patients and counts again,
-    with one exception: if an entry with the same fingerprint is there, the second look gives
+    A round that is done again after a crash is a second use of the patients and counts again,
+    with one exception: if an entry with the same fingerprint is there, the second use gives
     bitwise what the first gave, and the same result twice reveals nothing new. The
     fingerprint covers the incoming weights, so a server that sends other weights for the same
     round is charged, and the noise, whose stream is named by the fingerprint, is another.

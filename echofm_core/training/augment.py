@@ -85,8 +85,9 @@ class Draws:
     @classmethod
     def of(cls, config: AugmentationConfig, rng: np.random.Generator) -> Draws:
         """Draw; the order is part of the plan's bits."""
+        dx, dy, size, turn, gain, gamma = rng.uniform(-1.0, 1.0, size=6).tolist()
         return cls(
-            *rng.uniform(-1.0, 1.0, size=6).tolist(),
+            *(dx, dy, size, turn, gain, gamma),
             crop=(rng.random(), *rng.random(2).tolist()) if config.crop else (0.0, 0.0, 0.0),
             depth=rng.uniform(-1.0, 1.0) if config.depth else 0.0,
             flip=bool(config.flip and rng.random() < config.flip),

@@ -268,7 +268,7 @@ def check_options(config: PhaseConfig, execution: ExecutionConfig) -> None:
         PrivacyError: Naming the first such option, why, and what to do.
     """
     table = "finetune" if isinstance(config, FinetuneConfig) else "pretrain"
-    layers = "each layer has to tell every patient's own gradient"
+    layers = "each layer has to give every patient's own gradient"
     refusals = {
         f"accumulate = {execution.accumulate}": (
             execution.accumulate > 1,
@@ -278,7 +278,7 @@ def check_options(config: PhaseConfig, execution: ExecutionConfig) -> None:
         "compile = true": (execution.compile, layers),
         f"save_every = {execution.save_every}": (
             execution.save_every > 0,
-            "steps done again would look at patients a second time, uncounted",
+            "steps done again would use patients a second time, uncounted",
         ),
         f'{table}.precision = "bf16"': (
             config.precision is Precision.BF16,

@@ -126,7 +126,7 @@ def _plan(named: Named, size: ModelSize, options: ImportOptions, config: Mapping
     pixels = options.trained_pixels or _number(config, "image_size") or TRAINED_PIXELS
     if frames % tubelet or pixels % patch:
         raise CheckpointError(
-            f"{frames} frames of {pixels} pixels, which the checkpoint is said to have seen, "
+            f"{frames} frames of {pixels} pixels, which the checkpoint is taken to have seen, "
             f"cannot be cut into its patches of {tubelet} x {patch} x {patch}."
         )
     model = {

@@ -125,7 +125,7 @@ def import_checkpoint(
     Args:
         path: A file, a sharded checkpoint's index, or a folder (Hugging Face, ``accelerate``).
         out: Folder to make; it may not be there yet, or must be empty.
-        ignore_config: Do not look at a ``config.json`` beside the weights.
+        ignore_config: Do not read a ``config.json`` beside the weights.
 
     Raises:
         CheckpointError: The checkpoint cannot be imported, or the folder is in use.

@@ -48,7 +48,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class JobFolder:
-    """The folder; only its owner may look into it, since a manifest is there."""
+    """The folder; only its owner can open it, since a manifest is there."""
 
     path: Path
 

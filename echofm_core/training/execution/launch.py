@@ -114,7 +114,7 @@ def _launch(folder: JobFolder, world: int, where: str) -> None:
         name = f" ({signal.Signals(-code).name})" if code < 0 else ""
         raise TrainingError(
             f"{where}: rank {rank} of {world} ended with exit code {code}{name}, "
-            "and the others were ended; see what it said on standard error and whether memory was "
+            "and the others were ended; see what it wrote to standard error and whether memory was "
             "short, and start again (a round with save_every goes on where it was saved)."
         ) from None
 

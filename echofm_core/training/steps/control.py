@@ -5,7 +5,7 @@ the server's ``c`` is the mean of those of all sites. Each local step uses ``g -
 plain SGD that mean is option II of the paper, ``c_i - c + (x - y_i) / (K * rate)``, exactly.
 
 Here the optimizer is AdamW, whose steps do not show its gradients; so the gradients themselves are
-averaged. AdamW is handed the corrected gradient: its moments are of corrected gradients, and its
+averaged. AdamW is given the corrected gradient: its moments are of corrected gradients, and its
 weight decay is apart from both. Where the sites' gradients have a weighted mean of zero, each
 corrected one is zero on average: the common optimum stays where it is, whatever the optimizer.
 

@@ -103,7 +103,7 @@ class LocalJob:
         model: On its device; trainable parameters are those with ``requires_grad``.
         clips: Rows that take part, (N,).
         manifest: All of the site's rows for this phase.
-        generators: What the objective draws from beside the generator that it is handed, by name.
+        generators: What the objective draws from beside the generator that it is given, by name.
     """
 
     phase: Phase

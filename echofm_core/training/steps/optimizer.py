@@ -80,7 +80,7 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 class RoundSchedule:
     """Linear warm-up, then cosine to zero, as a function of progress in global rounds.
 
-    Sites differ in steps a round, so progress and not the step count is the clock: at any moment
+    Sites differ in steps a round, so the curve is over progress and not over steps: at any moment
     of a round all sites stand at the same point of the curve.
 
     The rate is ``peak`` at the end of the warm-up, which may be a fraction of a round.
