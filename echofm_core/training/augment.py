@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -85,9 +85,8 @@ class Draws:
     @classmethod
     def of(cls, config: AugmentationConfig, rng: np.random.Generator) -> Draws:
         """Draw; the order is part of the plan's bits."""
-        dx, dy, size, turn, gain, gamma = rng.uniform(-1.0, 1.0, size=6).tolist()
-        return cls(
-            *(dx, dy, size, turn, gain, gamma),
+        return replace(
+            cls(*rng.uniform(-1.0, 1.0, size=6).tolist()),
             crop=(rng.random(), *rng.random(2).tolist()) if config.crop else (0.0, 0.0, 0.0),
             depth=rng.uniform(-1.0, 1.0) if config.depth else 0.0,
             flip=bool(config.flip and rng.random() < config.flip),
