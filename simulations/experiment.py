@@ -74,12 +74,7 @@ def _carry_out(
 
 
 def _train(
-    plan: Plan,
-    run: Path,
-    prepared: Prepared,
-    arms: Sequence[Arm],
-    sessions: Sessions,
-    resume: bool,
+    plan: Plan, run: Path, prepared: Prepared, arms: Sequence[Arm], sessions: Sessions, resume: bool
 ) -> dict[str, FederationResult]:
     """Train and test all arms; as many at once as there are workers."""
     rounds, machine = plan.pretrain.rounds + plan.finetune.rounds, plan.machine

@@ -25,8 +25,7 @@ class Options:
         Path | None, typer.Option(help="Take \\[protocol] and seed from this plan.")
     ] = None
     protocol: Annotated[
-        str | None,
-        typer.Option(help="institution (default), quality, vendor_model or dirichlet."),
+        str | None, typer.Option(help="institution (default), quality, vendor_model or dirichlet.")
     ] = None
     seed: Annotated[int | None, typer.Option(help="Default: 0.")] = None
     dataset: Annotated[

@@ -5,13 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from echofm_core.evaluation.model_names import (
-    FLOOR,
-    LEAVE_ONE_OUT,
-    LOCAL,
-    POOLED,
-    model_title,
-)
+from echofm_core.evaluation.model_names import FLOOR, LEAVE_ONE_OUT, LOCAL, POOLED, model_title
 from echofm_core.evaluation.paired import PAIRED_COLUMNS, Finding
 from echofm_core.evaluation.reported import ReportedMetric, reported_metric
 from echofm_core.evaluation.score import ALL_SITES

@@ -31,10 +31,7 @@ class Finding(StrEnum):
 
 
 def paired_table(
-    predictions: Mapping[str, pd.DataFrame],
-    config: EvaluationConfig,
-    seed: int,
-    threshold: float,
+    predictions: Mapping[str, pd.DataFrame], config: EvaluationConfig, seed: int, threshold: float
 ) -> pd.DataFrame:
     """Every comparison of a run.
 

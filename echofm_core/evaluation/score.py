@@ -93,10 +93,7 @@ def study_cases(predictions: pd.DataFrame, task: Task) -> Cases:
 
 
 def score(
-    predictions: pd.DataFrame,
-    config: EvaluationConfig,
-    rng: np.random.Generator,
-    threshold: float,
+    predictions: pd.DataFrame, config: EvaluationConfig, rng: np.random.Generator, threshold: float
 ) -> pd.DataFrame:
     """Every metric of every task at every site, and over all sites together as site ``all``.
 

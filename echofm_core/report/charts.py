@@ -9,12 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from echofm_core.contract import Phase
-from echofm_core.evaluation.model_names import (
-    FEDERATED,
-    LEAVE_ONE_OUT,
-    model_order,
-    model_title,
-)
+from echofm_core.evaluation.model_names import FEDERATED, LEAVE_ONE_OUT, model_order, model_title
 from echofm_core.evaluation.ranking import Floats, auc, roc_curve
 from echofm_core.evaluation.score import Cases, study_cases
 from echofm_core.pages.style import (

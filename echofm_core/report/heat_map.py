@@ -11,13 +11,7 @@ import pandas as pd
 from echofm_core.evaluation.model_names import model_title
 from echofm_core.evaluation.reported import ReportedMetric
 from echofm_core.evaluation.score import ALL_SITES
-from echofm_core.evaluation.score_table import (
-    TOO_FEW,
-    Cell,
-    ScoreTable,
-    site_order,
-    site_title,
-)
+from echofm_core.evaluation.score_table import TOO_FEW, Cell, ScoreTable, site_order, site_title
 from echofm_core.pages.style import INK
 
 #: Ends of the heat map: worst and best.
