@@ -93,7 +93,7 @@ def run(
     look(out, loaded, resume=resume)
 
     from echofm_core.report.run_files import read_run
-    from echofm_core.report.terminal import print_run
+    from echofm_core.report.words import print_run
     from echofm_core.runtime.console import console
     from echofm_core.tracking.listener import require_trackers
     from server.provision import Kit

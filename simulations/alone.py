@@ -27,22 +27,15 @@ from echofm_core.privacy.config import PrivacyKind
 from echofm_core.run_claim import claim, held, look
 from echofm_core.runtime import errors
 from echofm_core.runtime.console import Meter, progress
-from echofm_core.runtime.errors import (
-    EchoFMError,
-    EmptySiteError,
-    FederationError,
-    PlanError,
-    PrivacyError,
-)
+from echofm_core.runtime.errors import EchoFMError, EmptySiteError, FederationError, PlanError
 from echofm_core.runtime.sessions import Sessions
 from echofm_core.runtime.text import many
 from server.ending import FederationResult
 from server.events import Event, EventKind, OnEvent, ignore
-from simulations.arms import Arm
+from simulations.arms import Arm, Training
 from simulations.engine import Engine
 from simulations.outcome import Outcome, conclude, write_floor
 from simulations.prepare import cache_of, save_sites
-from simulations.training import Training
 
 
 def train_alone(
@@ -53,16 +46,14 @@ def train_alone(
     Args:
         plan: That of a federation; the table of the phase counts.
         phase: Which.
-        run: Run folder; new, or an interrupted one with ``resume``.
+        run: Run folder; new, or an interrupted one with ``resume``, which goes on to the same bits.
         start: Weights to begin with: a file, a model folder or a run folder. Groups that they lack
             are drawn from the plan's seed; without any, ``machine.start`` counts.
-        resume: Go on where an earlier run stopped, to the same bits.
 
     Raises:
-        PrivacyError: The plan asks for differential privacy, whose ledger a federation keeps.
-        PlanError: The plan has no round of this phase.
+        PrivacyError, PlanError: As :func:`plan_of_one`.
         CheckpointError: The weights to begin with do not fit.
-        EmptySiteError: No clip is for training, or none has a label of a planned task.
+        EmptySiteError: As :func:`check_training`.
         ResumeError: The folder holds another run, or one and ``resume`` is not given.
         EchoFMError: Anything else that the plan, the data or a round can get wrong.
     """
@@ -127,7 +118,7 @@ def plan_of_one(plan: Plan, phase: Phase) -> Plan:
         PlanError: The plan has no round of this phase.
     """
     if plan.privacy.kind is not PrivacyKind.NONE:
-        raise PrivacyError(
+        raise errors.PrivacyError(
             "the plan asks for differential privacy, whose ledger belongs to a federation; use "
             '`echofm simulate`, or set privacy.kind = "none".'
         )
@@ -178,17 +169,8 @@ def federate_one(
         tasks=plan.finetune.tasks,
         trainers=1,
     )
-    machine = plan.machine
-    with Engine(execution=machine) as engine:
-        training = Training(
-            run=run,
-            plan=plan,
-            prepared=prepared,
-            engine=engine,
-            resume=resume,
-            start=start,
-            weights=weights or {},
-        )
+    with Engine(execution=plan.machine) as engine:
+        training = Training(run, plan, prepared, engine, resume, start, weights or {})
         try:
             return training.train(arm, on_event)
         except FederationError as error:
@@ -220,7 +202,7 @@ def summary(prepared: Prepared, plan: Plan, phase: Phase) -> str:
     rows = prepared.manifest
     if phase is Phase.FINETUNE and plan.protocol.views:
         rows = rows[rows["view"].isin(list(plan.protocol.views))]
-    counts = {split: int((rows["split"] == split.value).sum()) for split in Split}
+    train, validate, test = (int((rows["split"] == split.value).sum()) for split in Split)
     quarantined = {
         (found.dataset, found.item)
         for found in prepared.findings.items
@@ -228,9 +210,8 @@ def summary(prepared: Prepared, plan: Plan, phase: Phase) -> str:
     }
     patients = patient_keys(prepared.manifest).nunique()
     return (
-        f"{many(counts[Split.TRAIN], 'clip')} to train on, {counts[Split.VALIDATION]} to validate, "
-        f"{counts[Split.TEST]} to test, of {many(patients, 'patient')}; "
-        f"{many(len(quarantined), 'file')} cannot be used"
+        f"{many(train, 'clip')} to train on, {validate} to validate, {test} to test, of "
+        f"{many(patients, 'patient')}; {many(len(quarantined), 'file')} cannot be used"
     )
 
 
@@ -239,19 +220,15 @@ def _show(event: Event, meter: Meter) -> None:
     if event.round_done and event.replayed:
         meter.advance()
     elif event.round_done:
-        found = (
-            "" if math.isnan(event.validation) else f", validation {event.validation:.4f} before"
-        )
-        meter.advance(note=f"round {event.round}: loss {event.loss:.4f}{found}")
+        known = not math.isnan(event.validation)
+        before = f", validation {event.validation:.4f} before" if known else ""
+        meter.advance(note=f"round {event.round}: loss {event.loss:.4f}{before}")
     elif event.kind is EventKind.VALIDATED:
         meter.advance(0, note=f"round {event.round}: validation {event.validation:.4f} after it")
 
 
 def _own_error(error: FederationError, run: Path) -> EchoFMError:
-    """What the one site met, with its own exit code; of any other, where the log is.
-
-    A site says in a sentence what it met, and of which kind.
-    """
+    """What the one site met, by the kind and sentence of its reply; of others, where the log is."""
     found = re.search(r"(\w+Error): (.*)", error.reasons.get(ONE_SITE, ""), re.DOTALL)
     kind = getattr(errors, found[1], None) if found else None
     if found and isinstance(kind, type) and issubclass(kind, EchoFMError):

@@ -1,4 +1,4 @@
-"""The models of the site x model table: each is a federation, of other sites.
+"""The models of the site x model table, and how each is trained: a federation, of other sites.
 
 A hospital alone is a federation of one; pooled data are one site that holds everything;
 leave-one-site-out is the federation without the site it is tested on. All run through the same
@@ -7,44 +7,55 @@ server, client and engine, so that only the data differ.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
+from flwr.serverapp import Grid
 
-from echofm_core.contract import Phase
+from echofm_core.contract import Phase, Weights
 from echofm_core.data.label_counts import label_count
+from echofm_core.data.manifest import Split
+from echofm_core.data.prepare import Prepared
+from echofm_core.data.training_record import record_training
 from echofm_core.evaluation.config import Baseline
 from echofm_core.evaluation.model_names import ALONE, FEDERATED, LEAVE_ONE_OUT, LOCAL, POOLED
 from echofm_core.plan.document import Plan
 from echofm_core.plan.section import Section
+from echofm_core.runtime.errors import FederationError
+from echofm_core.runtime.files import write_whole
 from echofm_core.runtime.names import EVERY_SITE
 from echofm_core.tasks import Task
+from server.ending import FederationResult
+from server.evaluation import evaluate_sites
+from server.events import OnEvent
+from server.rounds import RunOptions, run_federation, run_name
+from simulations.engine import Engine, SiteSettings
+from simulations.prepare import site_manifest
 
 #: Site name under which the pooled arm holds every site's manifest.
 EVERYTHING = EVERY_SITE
+#: State folder name of the evaluation that fills the site x model table.
+CROSS = "cross"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Arm:
-    """One training run of an experiment.
-
-    Attributes:
-        name: ``federated``, ``pooled``, ``local:SITE``, ``without:SITE``, or ``alone``.
-        model: Row of the table it fills; all ``without`` arms fill ``leave_one_out``.
-        train: Sites it trains on.
-        test: Sites it is tested on.
-        tasks: Tasks that some training site has labels for; others are n/a.
-        trainers: Training sites that take part in every phase: those with labels, if any train.
-        pools: Phase -> sites with something to train on that it holds as one.
-    """
+    """One training run of an experiment."""
 
     name: str
+    """``federated``, ``pooled``, ``local:SITE``, ``without:SITE``, or ``alone``."""
     model: str
+    """Row of the table it fills; all ``without`` arms fill ``leave_one_out``."""
     train: tuple[str, ...]
+    """Sites it trains on."""
     test: tuple[str, ...]
     tasks: tuple[Task, ...]
+    """Tasks that some training site has labels for; others are n/a."""
     trainers: int
+    """Training sites that take part in every phase: those with labels, if any train."""
     pools: Mapping[Phase, int] = field(default_factory=dict)
+    """Phase -> sites with something to train on that it holds as one."""
 
     def folder(self, run: Path) -> Path:
         """Its run folder; that of the model which the run is about is the run's own."""
@@ -71,40 +82,39 @@ class Arm:
 def plan_arms(manifest: pd.DataFrame, plan: Plan) -> tuple[list[Arm], list[str]]:
     """All arms the plan asks for, the federated one first, and a sentence for each left out."""
     sites = sorted(manifest["site"].unique())
-    if not plan.finetune.rounds:  # pre-training alone: an encoder, and nothing to score
-        alone = Arm(
-            name=FEDERATED,
-            model=FEDERATED,
-            train=tuple(sites),
-            test=(),
-            tasks=(),
-            trainers=len(sites),
-        )
-        return [alone], ["Pre-training only: the result is an encoder, no task was trained."]
-    train = manifest[manifest["split"] == "train"]
-    test = manifest[manifest["split"] == "test"]
-    tested = tuple(site for site in sites if _tasks(test, plan, [site]))
-    notes: list[str] = []
+    asked = plan.finetune.tasks if plan.finetune.rounds else ()
+
+    def labelled(split: Split) -> dict[str, set[Task]]:
+        rows = manifest[manifest["split"] == split.value]
+        parts = {site: rows[rows["site"] == site] for site in sites}
+        count = partial(label_count, views=plan.protocol.views)
+        return {site: {t for t in asked if count(part, t)} for site, part in parts.items()}
+
+    known, tested = labelled(Split.TRAIN), labelled(Split.TEST)
 
     def arm(name: str, model: str, members: Sequence[str], on: Sequence[str]) -> Arm:
         return Arm(
             name=name,
             model=model,
             train=tuple(members),
-            test=tuple(on),
-            tasks=_tasks(train, plan, members),
-            trainers=max(1, sum(bool(_tasks(train, plan, [site])) for site in members)),
+            test=tuple(site for site in on if tested[site]),
+            tasks=tuple(t for t in asked if any(t in known[site] for site in members)),
+            trainers=max(1, sum(bool(known[site]) for site in members)),
         )
 
-    arms = [arm(FEDERATED, FEDERATED, sites, tested)]
-    wanted = plan.evaluation.baselines
+    federated = arm(FEDERATED, FEDERATED, sites, sites)
+    if not asked:  # pre-training alone: an encoder, and nothing to score
+        note = "Pre-training only: the result is an encoder, no task was trained."
+        return [replace(federated, trainers=len(sites))], [note]
+    arms, notes, wanted = [federated], list[str](), plan.evaluation.baselines
     if Baseline.POOLED in wanted:
-        pooled = arm(POOLED, POOLED, sites, tested)
-        pools = _pools(train, plan, sites)
-        arms.append(replace(pooled, train=(EVERYTHING,), trainers=1, pools=pools))
+        pooled = replace(federated, name=POOLED, model=POOLED, train=(EVERYTHING,), trainers=1)
+        trained = manifest.loc[manifest["split"] == Split.TRAIN.value, "site"].nunique()
+        pools = {Phase.PRETRAIN: trained, Phase.FINETUNE: sum(map(bool, known.values()))}
+        arms.append(replace(pooled, pools=pools))
     for site in sites:
         if Baseline.LOCAL in wanted:
-            local = arm(f"{LOCAL}{site}", f"{LOCAL}{site}", [site], tested)
+            local = arm(f"{LOCAL}{site}", f"{LOCAL}{site}", [site], sites)
             if local.tasks:
                 arms.append(local)
             else:
@@ -112,24 +122,89 @@ def plan_arms(manifest: pd.DataFrame, plan: Plan) -> tuple[list[Arm], list[str]]
         if Baseline.LEAVE_ONE_OUT in wanted:
             others = [name for name in sites if name != site]
             held_out = arm(f"without:{site}", LEAVE_ONE_OUT, others, [site])
-            if set(held_out.tasks) & set(_tasks(test, plan, [site])):
+            if tested[site] & set(held_out.tasks):
                 arms.append(held_out)
-            elif site in tested:
+            elif tested[site]:
                 notes.append(f"Leaving {site} out is n/a: no other site has labels for its tasks.")
     return arms, notes
 
 
-def _pools(train: pd.DataFrame, plan: Plan, sites: Sequence[str]) -> dict[Phase, int]:
-    """Sites with training clips, and with a training label of a planned task."""
-    return {
-        Phase.PRETRAIN: sum(site in set(train["site"]) for site in sites),
-        Phase.FINETUNE: sum(bool(_tasks(train, plan, [site])) for site in sites),
-    }
+@dataclass(frozen=True, slots=True)
+class Training:
+    """Where arms are trained, and on what."""
 
+    run: Path
+    """Run folder; it holds the sites' manifests."""
+    plan: Plan
+    prepared: Prepared
+    engine: Engine
+    resume: bool
+    """Go on where an earlier run of the same plan stopped."""
+    start: Path | None = None
+    """Folder of weights that training begins with in place of the plan's, if any."""
+    weights: Weights = field(default_factory=dict)
+    """These weights."""
 
-def _tasks(rows: pd.DataFrame, plan: Plan, sites: Sequence[str]) -> tuple[Task, ...]:
-    """Tasks that these sites have labels for in these rows."""
-    rows = rows[rows["site"].isin(list(sites))]
-    return tuple(
-        task for task in plan.finetune.tasks if label_count(rows, task, plan.protocol.views)
-    )
+    def train(self, arm: Arm, on_event: OnEvent) -> FederationResult:
+        """One federation, then its model on every test site that the table needs.
+
+        Raises:
+            FederationError: A round had too few updates, or a site could not be tested.
+            EchoFMError: Anything else that the plan, the data or a round can get wrong.
+        """
+        plan, folder, machine = arm.plan(self.plan), arm.folder(self.run), self.plan.machine
+        rows, pooled = self.prepared.manifest, arm.train == (EVERYTHING,)
+        record_training(
+            folder,
+            rows if pooled else rows[rows["site"].isin(list(arm.train))],
+            plan.digest(),
+            secret=machine.secret,
+            start=self.start or (Path(machine.start) if machine.start else None),
+            pinned=bool(plan.model.start),
+        )
+        result = run_federation(
+            self._grid(arm.train, folder),
+            plan,
+            folder,
+            resume=self.resume and (folder / "journal").exists(),
+            on_event=on_event,
+            options=RunOptions(
+                arm=arm.name, tracking_store=self.run / "mlruns", start=self.weights
+            ),
+        )
+        # Its own sites were tested at the end of the run; the table also needs the others.
+        others = [site for site in arm.test if site not in arm.train]
+        if others and not pooled:
+            evaluate_sites(self._grid(others, folder), plan, result.weights, run=CROSS)
+        self._collect_predictions(arm, folder, run_name(plan))
+        return result
+
+    def _grid(self, sites: Sequence[str], folder: Path) -> Grid:
+        return self.engine.grid(
+            [
+                SiteSettings(
+                    name=site,
+                    manifest=site_manifest(self.run, site),
+                    store=self.prepared.stores,
+                    state=folder / "sites" / site,
+                )
+                for site in sites
+            ]
+        )
+
+    def _collect_predictions(self, arm: Arm, folder: Path, own: str) -> None:
+        """Gather what the sites wrote at home; a task nobody trained is left out."""
+        parts = []
+        for site in arm.train if arm.train == (EVERYTHING,) else arm.test:
+            kept = own if site in arm.train else CROSS
+            path = folder / "sites" / site / kept / "predictions.parquet"
+            if not path.exists():
+                raise FederationError(
+                    f"model {arm.name} was not tested at {site}; {folder}/evaluation.json "
+                    "says why: mend it and go on with --resume."
+                )
+            rows = pd.read_parquet(path)
+            parts.append(rows[rows["task"].isin([task.value for task in arm.tasks])])
+        if parts:
+            out = self.run / "predictions" / f"{arm.name.replace(':', '-')}.parquet"
+            write_whole(out, pd.concat(parts).assign(model=arm.model).to_parquet(index=False))

@@ -128,22 +128,20 @@ def _alone(phase: str, file: Path, out: Path, start: Path | None, resume: bool) 
 
     from echofm_core.contract import Phase
     from echofm_core.report.run_files import read_run
-    from echofm_core.report.terminal import print_run
-    from echofm_core.runtime.console import console
+    from echofm_core.report.words import print_run
     from simulations.alone import train_alone
 
-    outcome = train_alone(plan, Phase(phase), out, start=start, resume=resume)
-    if not outcome.scores.empty:
-        print_run(read_run(out), console)
+    if not train_alone(plan, Phase(phase), out, start=start, resume=resume).scores.empty:
+        print_run(read_run(out))
 
 
 def _show(outcome: Outcome) -> None:
     """Print the table, its caveats, and where everything lies."""
     from echofm_core.report.run_files import read_run
-    from echofm_core.report.terminal import print_run
+    from echofm_core.report.words import print_run
     from echofm_core.runtime.console import console
 
-    print_run(read_run(outcome.run), console)
+    print_run(read_run(outcome.run))
     for note in outcome.notes:
         console.print(f"note: {note}", markup=False)
     console.print(f"weights digest {outcome.digest}")

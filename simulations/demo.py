@@ -26,11 +26,8 @@ DEMO_PATIENTS = {
 def run_demo(folder: Path, *, fresh: bool = False) -> Outcome:
     """Write the institutions where they are missing, then run the demo plan on them.
 
-    An interrupted demo goes on where it stopped; ``fresh`` starts again from nothing.
-
-    Args:
-        folder: Gets ``data/`` (public layouts), ``plan.toml`` and ``run/``.
-        fresh: Remove an earlier demo's data and run first.
+    An interrupted demo goes on where it stopped; ``fresh`` removes an earlier one's data and run
+    first. The folder gets ``data/`` (public layouts), ``plan.toml`` and ``run/``.
     """
     if fresh:
         for name in ("data", "run"):

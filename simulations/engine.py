@@ -10,9 +10,9 @@ import itertools
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from flwr.app import Message, RecordDict
@@ -31,19 +31,15 @@ PATIENCE = 0.2
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SiteSettings:
-    """A simulated site: what a hospital writes in its node config.
-
-    Attributes:
-        name: Site name, unique in a grid.
-        manifest: Its manifest (Parquet).
-        store: Folder with its clip stores, one a data set.
-        state: Folder that only this site writes to.
-    """
+    """A simulated site: what a hospital writes in its node config."""
 
     name: str
+    """Unique in a grid."""
     manifest: Path
     store: Path
+    """Folder with its clip stores, one a data set."""
     state: Path
+    """Folder that only this site writes to."""
 
 
 class Engine:
@@ -77,12 +73,7 @@ class Engine:
             self._runner = SitePool(self._workers, self._client_app)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if isinstance(self._runner, SitePool):
             self._runner.close()
         self._runner = None
@@ -95,16 +86,17 @@ class Engine:
         """
         if self._runner is None:
             raise EngineError("the engine is not running; use it in a `with` statement.")
-        return InProcessGrid(self._runner, [self._node_config(site) for site in sites])
-
-    def _node_config(self, site: SiteSettings) -> NodeConfig:
-        return {
-            "site": site.name,
-            "manifest": str(site.manifest),
-            "store": str(site.store),
-            "state": str(site.state),
-            **self._execution.settings(),
-        }
+        node_configs: list[NodeConfig] = [
+            {
+                "site": site.name,
+                "manifest": str(site.manifest),
+                "store": str(site.store),
+                "state": str(site.state),
+                **self._execution.settings(),
+            }
+            for site in sites
+        ]
+        return InProcessGrid(self._runner, node_configs)
 
 
 class _Inline:
@@ -180,7 +172,7 @@ class InProcessGrid(Grid):
         """Hand instructions to the sites.
 
         Raises:
-            EngineError: A message is for a node that there is not.
+            EngineError: A message is to a node that is not there.
         """
         ids, delivered, node_configs = [], [], []
         for message in messages:
@@ -197,14 +189,10 @@ class InProcessGrid(Grid):
         """Replies that are there, or come within a moment; each can be pulled once."""
         found = []
         for message_id in message_ids:
-            reply = self._replies.get(message_id)
-            if reply is None:
-                continue
-            try:
-                found.append(reply.result(PATIENCE))
-            except TimeoutError:
-                continue
-            del self._replies[message_id]
+            if reply := self._replies.get(message_id):
+                with suppress(TimeoutError):
+                    found.append(reply.result(PATIENCE))
+                    del self._replies[message_id]
         return found
 
     def send_and_receive(

@@ -15,22 +15,18 @@ from echofm_core.runtime.sessions import Sessions
 from echofm_core.runtime.signals import thread_pool
 from server.ending import FederationResult
 from server.events import Event
-from simulations.arms import Arm, plan_arms
+from simulations.arms import Arm, Training, plan_arms
 from simulations.engine import Engine
 from simulations.outcome import Outcome, conclude, write_floor
 from simulations.pictures import draw_pictures
 from simulations.prepare import cache_of, mirrored_notes, prepare_sites, save_sites
 from simulations.protocols.assign import RULES
-from simulations.training import Training
 
 
 def run_experiment(plan: Plan, run: Path, *, resume: bool = False) -> Outcome:
     """Train a federation and its reference models on split public data, and report.
 
-    Args:
-        plan: What to do; ``machine`` says where and with how many workers.
-        run: Run folder; new, or an interrupted one with ``resume``.
-        resume: Go on where an earlier run of the same plan stopped.
+    The run folder is new, or that of an interrupted run of the same plan, with ``resume``.
 
     Raises:
         ResumeError: The folder holds a run, and ``resume`` is not given or the plan differs.
@@ -42,35 +38,28 @@ def run_experiment(plan: Plan, run: Path, *, resume: bool = False) -> Outcome:
     prepared = prepare_sites(plan, cache_of(plan, run))
     with held(run):
         claim(run, plan, resume=resume)
-        return _carry_out(plan, run, prepared, sessions, resume)
-
-
-def _carry_out(
-    plan: Plan, run: Path, prepared: Prepared, sessions: Sessions, resume: bool
-) -> Outcome:
-    """Train, test and report, in a folder that is ours."""
-    save_sites(prepared, plan, run)
-    arms, notes = plan_arms(prepared.manifest, plan)
-    notes = [RULES[plan.protocol.name].caveat, *mirrored_notes(prepared, plan.data), *notes]
-    notes += untrained_notes(plan)
-    planned = plan.finetune.tasks if plan.finetune.rounds else ()
-    # Not among the notes of the report: the verdict says it in its own words.
-    for note in unlabelled_notes(prepared.manifest, planned, plan.protocol.views):
-        console.print(f"note: {note}")
-    sessions.tick()
-    results = _train(plan, run, prepared, arms, sessions, resume)
-    write_floor(plan, run, prepared)
-    draw_pictures(plan, run, prepared)
-    return conclude(
-        plan,
-        run,
-        prepared,
-        results[FEDERATED],
-        model=FEDERATED,
-        origin="Trained on public data, split by site on one machine.",
-        seconds=sessions.tick(),
-        notes=notes,
-    )
+        save_sites(prepared, plan, run)
+        arms, notes = plan_arms(prepared.manifest, plan)
+        notes = [RULES[plan.protocol.name].caveat, *mirrored_notes(prepared, plan.data), *notes]
+        notes += untrained_notes(plan)
+        planned = plan.finetune.tasks if plan.finetune.rounds else ()
+        # Not among the notes of the report: the verdict says it in its own words.
+        for note in unlabelled_notes(prepared.manifest, planned, plan.protocol.views):
+            console.print(f"note: {note}")
+        sessions.tick()
+        result = _train(plan, run, prepared, arms, sessions, resume)[FEDERATED]
+        write_floor(plan, run, prepared)
+        draw_pictures(plan, run, prepared)
+        return conclude(
+            plan,
+            run,
+            prepared,
+            result,
+            model=FEDERATED,
+            origin="Trained on public data, split by site on one machine.",
+            seconds=sessions.tick(),
+            notes=notes,
+        )
 
 
 def _train(
@@ -83,7 +72,7 @@ def _train(
         progress("training", rounds * len(arms)) as meter,
         thread_pool(min(machine.workers, len(arms))) as pool,
     ):
-        training = Training(run=run, plan=plan, prepared=prepared, engine=engine, resume=resume)
+        training = Training(run, plan, prepared, engine, resume)
 
         def one(arm: Arm) -> FederationResult:
             def show(event: Event) -> None:

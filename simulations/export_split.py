@@ -6,7 +6,7 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -34,19 +34,15 @@ ORDER = ["site", "rank", "dataset", "patient_id", "clip_id"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Paths:
-    """How files are named in the ``path`` column.
-
-    Attributes:
-        written: False leaves the column empty, and writes no data lists.
-        below: Paths are relative to this folder; None: absolute, as in the manifest.
-    """
+    """How files are named in the ``path`` column."""
 
     written: bool = True
+    """False leaves the column empty, and writes no data lists."""
     below: Path | None = None
+    """Paths are relative to this folder; None: absolute, as in the manifest."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Exported:
+class Exported(NamedTuple):
     """What came of an export: ``split.json``'s content, and whether the folder is new."""
 
     summary: dict[str, Any]
@@ -65,7 +61,7 @@ def export_split(
         manifest: Parquet file of ``echofm data index``, or of a run (``manifests/all.parquet``).
         protocol, seed: As in a plan.
         out: Folder to make; one that holds the same split is left as it is.
-        paths: How files are named.
+        paths: See :class:`Paths`.
 
     Raises:
         ManifestError: The manifest breaks its contract, or a path is not below ``paths.below``.
@@ -74,7 +70,8 @@ def export_split(
         StoreError: ``out`` cannot be written.
     """
     out = out.resolve()
-    _refuse_foreign(out)
+    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / SUMMARY).is_file()):
+        raise ResumeError(f"{out} is there and holds no split; choose another --out.")
     placed = assign_sites(load_manifest(manifest), protocol, seed)
     rows = _admitted(placed, protocol)
     stage = partial_path(out)
@@ -111,7 +108,7 @@ def _admitted(placed: pd.DataFrame, protocol: ProtocolConfig) -> pd.DataFrame:
 def _fill(
     rows: pd.DataFrame, protocol: ProtocolConfig, paths: Paths, stage: Path
 ) -> dict[str, Any]:
-    """Write every file but the summary; returns the summary's other half."""
+    """Write every file but the summary, and return the summary's other half."""
     rule = RULES[protocol.name]
     folders = folder_names(sorted(rows["site"].unique()))
     texts = cells(rows)
@@ -140,11 +137,7 @@ def _fill(
 
 
 def _named(files: pd.Series, paths: Paths) -> list[str]:
-    """The ``path`` column.
-
-    Raises:
-        ManifestError: Files are not below the folder; counted, never named.
-    """
+    """The ``path`` column; files that are not below the folder are counted, never named."""
     if not paths.written:
         return [""] * len(files)
     if paths.below is None:
@@ -172,17 +165,8 @@ def _counts(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
     }
 
 
-def _refuse_foreign(out: Path) -> None:
-    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / SUMMARY).is_file()):
-        raise ResumeError(f"{out} is there and holds no split; choose another --out.")
-
-
 def _install(stage: Path, summary: dict[str, Any], out: Path) -> bool:
-    """Put the staged folder in place; False where it is there already.
-
-    Raises:
-        ResumeError: ``out`` holds another split, or one that was changed.
-    """
+    """Put the staged folder in place; False where it is there already."""
     if not (out / SUMMARY).is_file():
         install_folder(stage, out)
         return True

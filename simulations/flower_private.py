@@ -9,22 +9,8 @@ from dataclasses import dataclass
 
 from flwr.app import Context, Error, Message, Metadata, RecordDict
 from flwr.app.message.message import make_message
-from flwr.supercore.run import Run
+from flwr.supercore.run import Run as Run
 from flwr.supercore.task_identity import TaskIdentity
-
-__all__ = [
-    "CLIENT_APP_CRASHED",
-    "CLIENT_APP_RAISED",
-    "Envelope",
-    "NodeConfig",
-    "Run",
-    "become_server",
-    "deliver",
-    "empty_run",
-    "fresh_context",
-    "seal",
-    "unseal",
-]
 
 #: Flower's code for "the ClientApp raised".
 CLIENT_APP_RAISED = 2
@@ -74,9 +60,8 @@ def deliver(message: Message, message_id: str) -> Message:
 
 def seal(message: Message) -> Envelope:
     """Take a message apart."""
-    if message.has_error():
-        return Envelope(message.metadata, None, message.error)
-    return Envelope(message.metadata, message.content, None)
+    content = message.content if message.has_content() else None
+    return Envelope(message.metadata, content, message.error if message.has_error() else None)
 
 
 def unseal(envelope: Envelope) -> Message:

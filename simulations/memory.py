@@ -7,11 +7,11 @@ this machine does.
 
 import ctypes
 import fcntl
-import os
 import shutil
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 PREFIX = "echofm-"
@@ -59,12 +59,10 @@ def sweep(base: Path) -> None:
 
 def _base() -> Path:
     """``/dev/shm`` where it is big enough, else the usual folder for temporary files."""
-    try:
-        space = os.statvfs("/dev/shm")
-    except OSError:
-        return Path(tempfile.gettempdir())
-    enough = space.f_bavail * space.f_frsize >= ENOUGH_SHARED_MEMORY
-    return Path("/dev/shm") if enough else Path(tempfile.gettempdir())
+    with suppress(OSError):
+        if shutil.disk_usage("/dev/shm").free >= ENOUGH_SHARED_MEMORY:
+            return Path("/dev/shm")
+    return Path(tempfile.gettempdir())
 
 
 def keep_freed_memory() -> bool:
@@ -78,7 +76,5 @@ def keep_freed_memory() -> bool:
     """
     if not sys.platform.startswith("linux"):
         return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:
-        return False
-    return bool(mallopt(M_MMAP_THRESHOLD, LARGEST_ON_HEAP) and mallopt(M_TRIM_THRESHOLD, KEPT))
+    ask = getattr(ctypes.CDLL(None), "mallopt", lambda _name, _value: 0)
+    return bool(ask(M_MMAP_THRESHOLD, LARGEST_ON_HEAP) and ask(M_TRIM_THRESHOLD, KEPT))

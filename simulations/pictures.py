@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 
@@ -23,26 +22,17 @@ REAL_CINE_VENDOR = "SonoSite"
 
 
 def draw_pictures(plan: Plan, run: Path, prepared: Prepared) -> None:
-    """Write ``pictures/contact_SITE.png`` and, after pre-training, ``pictures/reconstruction.png``.
-
-    Args:
-        plan: The run's plan.
-        run: Its folder.
-        prepared: Sites and stores.
-    """
+    """Write ``pictures/contact_SITE.png`` and, after pre-training, ``reconstruction.png`` there."""
     folder = run / "pictures"
     folder.mkdir(exist_ok=True)
     store = open_stores(prepared.stores)
     for site in prepared.site_names():
         rows = prepared.manifest[prepared.manifest["site"] == site]
-        contact_sheet(store, rows, site, folder / f"contact_{site}.png", always=_real_cines(rows))
+        real = rows["vendor"].fillna("").str.contains(REAL_CINE_VENDOR, case=False)
+        always = list(rows.loc[real, "clip_id"])
+        contact_sheet(store, rows, site, folder / f"contact_{site}.png", always=always)
     if plan.pretrain.rounds:
         _reconstruct(plan, run, store, prepared, folder / "reconstruction.png")
-
-
-def _real_cines(rows: pd.DataFrame) -> list[str]:
-    vendor = rows["vendor"].fillna("").str.contains(REAL_CINE_VENDOR, case=False)
-    return list(rows.loc[vendor, "clip_id"])
 
 
 def _reconstruct(plan: Plan, run: Path, store: ClipStore, prepared: Prepared, path: Path) -> None:

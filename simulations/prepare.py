@@ -24,19 +24,15 @@ def cache_of(plan: Plan, run: Path) -> Path:
 
 
 def prepare_sites(plan: Plan, cache: Path) -> Prepared:
-    """Read, decode and split what the plan names.
-
-    Args:
-        plan: Uses its data, protocol and machine tables.
-        cache: Where the clip stores go; shared by runs, rebuilt only where a source changed.
+    """Read, decode and split what the plan names; clip stores in ``cache`` are shared by runs.
 
     Raises:
         DataRootError: No root is given, or one is missing or holds no known layout, or a data set
             that the plan names is not there.
         EmptySiteError: A site ends up with nothing usable.
-        ManifestError: A site cannot be called as the manifest calls it.
-        PlanError: There are fewer sites than the plan asks for. All this is said before decoding,
-            which takes longest, where headers and tables tell it.
+        ManifestError: A site cannot be named as the manifest names it.
+        PlanError: There are fewer sites than the plan asks for. All this is found before decoding,
+            which takes longest, where headers and tables show it.
     """
 
     def place(manifest: pd.DataFrame) -> pd.DataFrame:
@@ -55,7 +51,7 @@ def check_sites(manifest: pd.DataFrame, plan: Plan) -> None:
     """Refuse sites that cannot be named, and a plan whose rounds would find too few of them.
 
     Raises:
-        ManifestError: A site cannot be called as the manifest calls it.
+        ManifestError: A site cannot be named as the manifest names it.
         PlanError: Fewer sites than ``federation.min_sites``, or fewer with training labels.
     """
     sites, least = sorted(manifest["site"].unique()), plan.federation.min_sites
@@ -79,7 +75,7 @@ def check_sites(manifest: pd.DataFrame, plan: Plan) -> None:
 
 
 def mirrored_notes(prepared: Prepared, config: DataConfig) -> list[str]:
-    """A sentence a site where clips hold less than a window and are played forth and back."""
+    """A sentence a site where clips hold less than a window and are mirrored in time."""
     windows = ClipWindows(open_stores(prepared.stores), prepared.manifest, config)
     short = pd.Series([windows.mirrored(index) for index in range(len(windows))])
     counts = short.groupby(windows.manifest["site"]).agg(["sum", "count"])
@@ -96,12 +92,8 @@ def save_sites(prepared: Prepared, plan: Plan, run: Path) -> None:
     for site, rows in prepared.manifest.groupby("site", observed=True):
         save_manifest(rows.reset_index(drop=True), site_manifest(run, str(site)))
     save_manifest(prepared.manifest, site_manifest(run, "all"))
-    write_whole(
-        run / "sites.parquet",
-        label_counts(prepared.manifest, plan.finetune.tasks, plan.protocol.views).to_parquet(
-            index=False
-        ),
-    )
+    counts = label_counts(prepared.manifest, plan.finetune.tasks, plan.protocol.views)
+    write_whole(run / "sites.parquet", counts.to_parquet(index=False))
     write_whole(run / "findings.parquet", prepared.findings.table().to_parquet(index=False))
 
 

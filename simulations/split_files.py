@@ -102,11 +102,9 @@ def write_tables(texts: pd.DataFrame, folders: Mapping[str, str], out: Path) -> 
 def write_datalists(texts: pd.DataFrame, folders: Mapping[str, str], out: Path) -> None:
     """One data list a site; labels that a clip lacks are left out of its entry."""
     for site, folder in folders.items():
-        rows = texts[texts["site"] == site]
-        lists = {
-            key: [_entry(row) for row in rows[rows["split"] == split.value].to_dict("records")]
-            for split, key in DATALIST_KEYS.items()
-        }
+        lists: dict[str, list[dict[str, object]]] = {key: [] for key in DATALIST_KEYS.values()}
+        for row in texts[texts["site"] == site].to_dict("records"):
+            lists[DATALIST_KEYS[row["split"]]].append(_entry(row))
         _write(out / "datalists" / f"{folder}.json", json.dumps(lists, indent=1) + "\n")
 
 
@@ -129,15 +127,11 @@ def write_card(
 ) -> None:
     """``README.md``; splits without a clip are not named there, for ``datasets`` refuses them."""
     filled = set(zip(texts["site"], texts["split"], strict=True))
-    files = {
-        site: {split: f"sites/{folder}/{split.value}.csv" for split in Split}
-        for site, folder in folders.items()
-    }
     configs = [("all", list(folders)), *((folder, [site]) for site, folder in folders.items())]
     blocks = []
     for name, sites in configs:
         taken = {
-            key: [files[site][split] for site in sites if (site, split.value) in filled]
+            key: [f"sites/{folders[s]}/{split}.csv" for s in sites if (s, split) in filled]
             for split, key in CARD_KEYS.items()
         }
         blocks += _config(name, taken)

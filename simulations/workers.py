@@ -58,10 +58,7 @@ class PendingReply:
     future: Future[PackedMessage]
 
     def result(self, timeout: float | None = None) -> Message:
-        """The reply, an error reply where the site's worker died.
-
-        Args:
-            timeout: Seconds to wait for it.
+        """The reply, an error reply where the site's worker died; ``timeout`` in seconds.
 
         Raises:
             TimeoutError: It has not come by then.
@@ -129,10 +126,7 @@ class SitePool:
 
 
 def load_client_app(where: str) -> ClientApp:
-    """Import a ClientApp.
-
-    Args:
-        where: ``package.module:name``, as in an app's ``pyproject.toml``.
+    """Import a ClientApp by ``package.module:name``, as in an app's ``pyproject.toml``.
 
     Raises:
         EngineError: There is none.

@@ -72,7 +72,7 @@ def evaluate(
     from echofm_core.inference.evaluate import evaluate_model
     from echofm_core.models.saved import load_model
     from echofm_core.report.run_files import read_run
-    from echofm_core.report.terminal import print_run
+    from echofm_core.report.words import print_run
     from echofm_core.runtime.console import console
 
     saved = load_model(model)

@@ -1,6 +1,11 @@
 """What a run folder says in words: the same sentences for terminal, card and page."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
 
 from echofm_core.evaluation.decisions import (
     Decision,
@@ -9,34 +14,34 @@ from echofm_core.evaluation.decisions import (
     published_convention,
 )
 from echofm_core.evaluation.labels import leave_one_out_notes
-from echofm_core.evaluation.model_names import LEAVE_ONE_OUT
+from echofm_core.evaluation.model_names import FEDERATED, LEAVE_ONE_OUT, model_title
+from echofm_core.evaluation.reported import ReportedMetric
+from echofm_core.evaluation.score import ALL_SITES
+from echofm_core.evaluation.score_table import FEW, ScoreTable, site_order, site_title
 from echofm_core.evaluation.strata import SiteStrata, ef_strata, largest_lines, strata_lines
 from echofm_core.evaluation.verdict import sureness, verdict
 from echofm_core.report.run_files import RunFiles
+from echofm_core.runtime.console import console as terminal
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Words:
-    """Sentences on a run.
-
-    Attributes:
-        verdict: What was found, task by task.
-        sure: How far the comparisons can be trusted.
-        by_stratum: EF error by stratum of the reference.
-        largest: The largest of them at one site.
-        threshold: What the threshold of reduced EF finds and misses.
-        published: Reduced EF as the published tables count it.
-        table_notes: What a reader of the site x model tables must know.
-        strata, decisions: The numbers behind these.
-    """
+    """Sentences on a run."""
 
     verdict: list[str]
+    """What was found, task by task."""
     sure: list[str]
+    """How far the comparisons can be trusted."""
     by_stratum: list[str]
+    """EF error by stratum of the reference."""
     largest: list[str]
+    """The largest of them at one site."""
     threshold: list[str]
+    """What the threshold of reduced EF finds and misses."""
     published: list[str]
+    """Reduced EF as the published tables count it."""
     table_notes: list[str]
+    """What a reader of the site x model tables must know."""
     strata: list[SiteStrata]
     decisions: list[Decision]
 
@@ -50,8 +55,7 @@ def words_of(run: RunFiles) -> Words:
     """The sentences of a run folder, from its tables."""
     plan = run.settings
     few, tasks = plan.evaluation.min_patients, plan.finetune.tasks
-    strata = ef_strata(run.predictions)
-    decided = decisions(run.scores, few)
+    strata, decided = ef_strata(run.predictions), decisions(run.scores, few)
     left_out = (run.scores["model"] == LEAVE_ONE_OUT).any()
     return Words(
         verdict=verdict(run.scores, run.paired, run.sites, tasks, few),
@@ -64,3 +68,54 @@ def words_of(run: RunFiles) -> Words:
         strata=strata,
         decisions=decided,
     )
+
+
+def print_run(run: RunFiles, console: Console = terminal) -> None:
+    """Print the tables of a run folder and their verdict, in the words of its page."""
+    words, few = words_of(run), run.settings.evaluation.min_patients
+    print_site_by_model(run.scores, console, run.site_names, few)
+    for note in words.table_notes:
+        console.print(f"note: {note}", markup=False)
+    for line in words.sentences:
+        console.print(f"- {line}", markup=False)
+    for line in (*words.sure, *words.published):
+        console.print(line, style="dim", markup=False)
+
+
+def print_site_by_model(
+    scores: pd.DataFrame, console: Console, sites: Sequence[str] = (), few: int = FEW
+) -> None:
+    """Print one table a metric: sites across, models down.
+
+    Args:
+        scores: Columns model, site, task, metric, value, low, high, patients.
+        console: Where to.
+        sites: Sites to name besides those with scores.
+        few: Test patients below which a site is not judged.
+    """
+    table = ScoreTable(scores, few)
+    if not table.metrics:
+        console.print("no site has test labels for any task of the plan: nothing to compare.")
+    for metric in table.metrics:
+        _print_one(table, metric, console, site_order([*table.sites, *sites]))
+
+
+def _print_one(
+    scores: ScoreTable, metric: ReportedMetric, console: Console, sites: Sequence[str]
+) -> None:
+    shown = scores.sites_with_labels(metric)
+    table = Table(title=metric.heading, title_justify="left")
+    table.add_column("model", no_wrap=True)
+    for site in shown:
+        patients = scores.patients_at(site, metric)
+        table.add_column(f"{site_title(site)} (n {patients})", justify="right")
+    reasons: list[str] = []
+    for model in scores.models:
+        cells = [scores.cell(model, site, metric) for site in shown]
+        table.add_row(model_title(model), *map(str, cells))
+        reasons += [f"{model_title(model)}: {cell.reason}" for cell in cells if cell.reason]
+    others = [site for site in sites if site not in (*shown, ALL_SITES)]
+    reasons += [scores.cell(FEDERATED, site, metric).reason for site in others]
+    console.print(table)
+    if reasons:
+        console.print(f"n/a: {'; '.join(dict.fromkeys(reasons))}.", style="dim")

@@ -9,7 +9,7 @@ from echofm_core.evaluation.card import site_by_model
 from echofm_core.evaluation.decisions import published_convention
 from echofm_core.evaluation.reported import reported_metrics
 from echofm_core.evaluation.score_table import ScoreTable
-from echofm_core.report.terminal import print_site_by_model
+from echofm_core.report.words import print_site_by_model
 
 COLUMNS = ["model", "site", "task", "metric", "value", "low", "high", "patients"]
 NAN = float("nan")

@@ -19,7 +19,7 @@ from echofm_core.contract import Score
 from echofm_core.data.manifest import load_manifest
 from echofm_core.data.training_record import count_trained_on, find_record
 from echofm_core.report.run_files import read_run
-from echofm_core.report.terminal import print_run
+from echofm_core.report.words import print_run
 from echofm_core.runtime.errors import FederationError
 from server.app import app
 from server.ending import FederationResult

@@ -11,8 +11,7 @@ from echofm_core.evaluation.card import write_card
 from echofm_core.plan.load import load_plan
 from echofm_core.report.page import write_report
 from echofm_core.report.run_files import read_run
-from echofm_core.report.terminal import print_run
-from echofm_core.report.words import words_of
+from echofm_core.report.words import print_run, words_of
 from tests.pages.html import words_of as visible
 from tests.report.made_run import summary, write_made_run
 
