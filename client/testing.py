@@ -5,8 +5,8 @@ import pandas as pd
 from client.site import Site
 from client.state import SiteState, write_parquet
 from echofm_core.contract import Instruction, Phase, Score, Scored, SiteResult, score_name
-from echofm_core.evaluation.compare import compare
 from echofm_core.evaluation.floor import floor_predictions
+from echofm_core.evaluation.paired import compare
 from echofm_core.evaluation.score import score
 from echofm_core.models.build import build_echo_model
 from echofm_core.models.weights import load_arrays

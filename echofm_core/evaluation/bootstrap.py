@@ -1,7 +1,7 @@
 """Bootstrap over patients (Efron 1979): a patient is drawn with all that is theirs."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,7 @@ BLOCK = 4_000_000
 DEFINED_SHARE = 0.5
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Estimate:
+class Estimate(NamedTuple):
     """A value on the sample as it is, and the ends of its interval (NaN where undefined)."""
 
     value: float
@@ -29,20 +28,14 @@ class Estimate:
     high: float
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Difference:
-    """A difference of two models, its interval, and how surprising it is if there is none.
-
-    Attributes:
-        value: First minus second on the sample as it is.
-        low, high: Ends of its interval; NaN where undefined.
-        p: Two-sided, in [0, 1]; below 1 - confidence exactly where the interval leaves out zero.
-    """
+class Difference(NamedTuple):
+    """First model minus second on the sample as it is, and its interval (NaN where undefined)."""
 
     value: float
     low: float
     high: float
     p: float
+    """Two-sided, in [0, 1]; below 1 - confidence exactly where the interval leaves out zero."""
 
 
 def bootstrap(
@@ -84,12 +77,7 @@ def paired_difference(
     Hesterberg, The American Statistician 2015, 69, 371-386 (narrowness bias, t with bootstrap
     standard error).
 
-    Args:
-        first: Metrics of one model.
-        second: Metrics of the other; cases in the same order.
-        patients: (N,) patient of each case, numbered from 0 without gaps.
-        config: Number of resamples, coverage.
-        rng: Draws the patients.
+    Arguments are those of :func:`bootstrap`; both statistics are of the cases in the same order.
     """
 
     def difference(weights: Floats) -> dict[str, Floats]:
@@ -137,22 +125,21 @@ def _defined(value: float, drawn: Floats) -> Floats | None:
 
 
 def _estimate(value: float, drawn: Floats, config: EvaluationConfig) -> Estimate:
-    defined = _defined(value, drawn)
-    if defined is None:
-        return Estimate(value=value, low=np.nan, high=np.nan)
+    if (defined := _defined(value, drawn)) is None:
+        return Estimate(value, np.nan, np.nan)
     tail = (1 - config.confidence) / 2
     low, high = np.quantile(defined, [tail, 1 - tail])
-    return Estimate(value=value, low=float(low), high=float(high))
+    return Estimate(value, float(low), float(high))
 
 
 def _difference(value: float, drawn: Floats, patients: int, config: EvaluationConfig) -> Difference:
     defined = _defined(value, drawn)
     if defined is None or patients < 2:
-        return Difference(value=value, low=np.nan, high=np.nan, p=np.nan)
+        return Difference(value, np.nan, np.nan, np.nan)
     free = patients - 1
     error = float(np.std(defined, ddof=1)) * float(np.sqrt(patients / free))
     reach = float(stdtrit(free, (1 + config.confidence) / 2)) * error
     p = 2 * float(stdtr(free, -abs(value) / error)) if error else float(value == 0)
     # Draws without spread are no proof: n patients who all agree have this p in a sign test.
     p = max(p, 2.0**-free)
-    return Difference(value=value, low=value - reach, high=value + reach, p=p)
+    return Difference(value, value - reach, value + reach, p)

@@ -18,18 +18,14 @@ DECISION = 0.5
 def task_metrics(
     task: Task, truth: Floats, prediction: Floats, weights: Floats, threshold: float
 ) -> dict[str, Floats]:
-    """All metrics of a task.
+    """All metrics of a task, name -> (R,) values; all NaN where a prediction is not finite.
 
     Args:
-        task: Decides the family; ``ef`` also gets ``reduced_auc``, how well the predicted EF
-            ranks the patients below ``threshold``.
+        task: ``ef`` also gets ``reduced_auc``, how well it ranks the patients below ``threshold``.
         truth: (N,) natural units, 0/1, or class index.
         prediction: (N,) natural units or probability; (N, C) probabilities where multi-class.
         weights: (R, N) how often each case is in each sample.
         threshold: EF in percent below which it is reduced.
-
-    Returns:
-        Metric name -> (R,) values; all NaN where a prediction is not finite.
     """
     spec = TASKS[task]
     finite = bool(np.isfinite(prediction).all())
@@ -47,16 +43,11 @@ def task_metrics(
 
 
 def regression_metrics(truth: Floats, prediction: Floats, weights: Floats) -> dict[str, Floats]:
-    """Errors, R2, correlation and calibration.
+    """Errors, R2, correlation and calibration of (N,) predictions in the task's unit.
 
     ``r2`` is the coefficient of determination, not the squared correlation. ``bias`` is prediction
     minus truth. ``calibration_slope`` is that of truth against prediction: below 1, predictions
     spread too far.
-
-    Args:
-        truth: (N,) in the task's unit.
-        prediction: (N,) in the same unit.
-        weights: (R, N).
     """
     error = prediction - truth
     t = truth - truth.mean()
@@ -80,16 +71,11 @@ def regression_metrics(truth: Floats, prediction: Floats, weights: Floats) -> di
 def binary_metrics(
     positive: NDArray[np.bool_], probability: Floats, weights: Floats
 ) -> dict[str, Floats]:
-    """Ranking and decision metrics, with the baselines that ignore the picture.
+    """Ranking and decision metrics of (N,) probabilities of the positive class, with baselines.
 
     ``f1`` is that of the positive class (reduced EF), ``f1_negative`` that of the other, which the
     published tables report as F1. ``all_positive_*`` and ``all_negative_*`` belong to classifiers
-    that always say the same.
-
-    Args:
-        positive: (N,) truth.
-        probability: (N,) of the positive class.
-        weights: (R, N).
+    that ignore the picture and always answer the same.
     """
     predicted = probability >= DECISION
     cells = np.stack(
@@ -119,17 +105,11 @@ def binary_metrics(
 def multiclass_metrics(
     truth: NDArray[np.int64], probability: Floats, weights: Floats, *, ordered: bool
 ) -> dict[str, Floats]:
-    """Macro averages over the classes that are there.
+    """Macro averages over the classes that are there, from (N,) class indices and (N, C).
 
-    Args:
-        truth: (N,) class index.
-        probability: (N, C).
-        weights: (R, N).
-        ordered: Classes are grades: adds ``quadratic_kappa``.
-
-    Returns:
-        ``macro_auc`` (one class against the rest, mean over classes in the sample), ``macro_f1``
-        (mean over classes in truth or prediction), ``accuracy``, and the kappa.
+    ``macro_auc`` (one class against the rest, mean over classes in the sample), ``macro_f1`` (mean
+    over classes in truth or prediction), ``accuracy``; ``quadratic_kappa`` where classes are grades
+    (``ordered``).
     """
     classes = probability.shape[1]
     predicted = probability.argmax(axis=1)

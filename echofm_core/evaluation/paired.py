@@ -2,16 +2,24 @@
 
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from echofm_core.evaluation.compare import compare
+from echofm_core.evaluation.bootstrap import paired_difference
 from echofm_core.evaluation.config import EvaluationConfig
+from echofm_core.evaluation.metrics import task_metrics
 from echofm_core.evaluation.model_names import FEDERATED, FLOOR, LOCAL, model_order
 from echofm_core.evaluation.ranking import Floats
 from echofm_core.evaluation.reported import REPORTED, reported_metric
-from echofm_core.evaluation.score import ALL_SITES
+from echofm_core.evaluation.score import (
+    ALL_SITES,
+    COLUMNS,
+    labelled_tasks,
+    study_cases,
+    tested_sites,
+)
 from echofm_core.runtime.randomness import stream
 
 #: Columns of ``paired.parquet``: ``value`` is the first model's metric minus the rival's.
@@ -30,6 +38,63 @@ class Finding(StrEnum):
     UNCLEAR = "cannot be told apart"
 
 
+def compare(
+    first: pd.DataFrame,
+    second: pd.DataFrame,
+    config: EvaluationConfig,
+    rng: np.random.Generator,
+    threshold: float,
+) -> pd.DataFrame:
+    """First model minus second, on the cases that both predicted, with paired intervals.
+
+    Args:
+        first: Rows of :func:`echofm_core.training.predict.predict` of one model.
+        second: Those of the other; in any order, and not necessarily of the same clips.
+        config: Resamples and coverage.
+        rng: Draws the patients.
+        threshold: EF in percent below which it is reduced.
+
+    Returns:
+        As :func:`echofm_core.evaluation.score.score`, with ``p``; ``value`` is the difference,
+        and ``patients`` are those that both predicted.
+
+    Raises:
+        ValueError: The two disagree about the truth of a case.
+    """
+    key = int(rng.integers(2**63))
+    first, second = _shared_clips(first, second)
+    rows: list[list[object]] = []
+    for task, ours in labelled_tasks(first):
+        theirs = study_cases(second, task)
+        same = ours.table.equals(theirs.table)
+        if not (same and np.allclose(ours.truth, theirs.truth, rtol=1e-5, atol=0)):
+            raise ValueError(f"the predictions of two models disagree about the true {task.value}.")
+        for site in tested_sites(ours):
+            one, other = ours.at(site), theirs.at(site)
+            found = paired_difference(
+                partial(task_metrics, task, one.truth, one.prediction, threshold=threshold),
+                partial(task_metrics, task, one.truth, other.prediction, threshold=threshold),
+                one.patients,
+                config,
+                stream(key, site, 0, f"paired.{task}"),
+            )
+            rows += [
+                [site, task.value, metric, *item[:3], one.patient_count, item.p]
+                for metric, item in found.items()
+            ]
+    return pd.DataFrame(rows, columns=[*COLUMNS, "p"])
+
+
+def _shared_clips(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows of both tables whose clip and task have a truth in both, whatever their order."""
+    clip = ["dataset", "site", "clip_id", "task"]
+    here, there = (
+        table.loc[table["truth"].notna(), clip].drop_duplicates() for table in (first, second)
+    )
+    both = here.merge(there)
+    return first.merge(both), second.merge(both)
+
+
 def paired_table(
     predictions: Mapping[str, pd.DataFrame], config: EvaluationConfig, seed: int, threshold: float
 ) -> pd.DataFrame:
@@ -44,7 +109,7 @@ def paired_table(
     Args:
         predictions: Model name -> rows of :func:`echofm_core.training.predict.predict`.
         config: Resamples, level, and the least number of patients.
-        seed: The plan's.
+        seed: Draws the patients.
         threshold: EF in percent below which it is reduced.
 
     Returns:
@@ -76,22 +141,19 @@ def _pairs(predictions: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, str]]
 def judged(table: pd.DataFrame, config: EvaluationConfig) -> pd.DataFrame:
     """Comparisons of reported metrics on enough patients, after Holm's correction.
 
-    For a run between hospitals, from comparisons that each site made at home.
-
-    Args:
-        table: Columns model, rival, site, task, metric, value, low, high, patients, p.
-        config: Level, and the least number of patients.
-
-    Returns:
-        As :func:`paired_table`.
+    For a run between hospitals, from comparisons that each site made at home: columns model, rival,
+    site, task, metric, value, low, high, patients, p. Returns what :func:`paired_table` does.
     """
-    items = [reported_metric(*pair) for pair in zip(table["task"], table["metric"], strict=True)]
-    reported = pd.Series([item is not None for item in items], index=table.index, dtype=bool)
-    table = table[reported & table["p"].notna() & (table["patients"] >= config.min_patients)]
-    parts = []
-    for _, family in table.groupby(["task", "metric", table["rival"] == FLOOR], sort=False):
-        corrected = holm(family["p"].to_numpy(dtype=np.float64))
-        parts.append(family.assign(p_holm=corrected, comparisons=len(family)))
+    reported = [
+        reported_metric(*pair) is not None
+        for pair in zip(table["task"], table["metric"], strict=True)
+    ]
+    table = table[np.array(reported, dtype=bool) & table["p"].notna()]
+    table = table[table["patients"] >= config.min_patients]
+    parts = [
+        family.assign(p_holm=holm(family["p"].to_numpy(float)), comparisons=len(family))
+        for _, family in table.groupby(["task", "metric", table["rival"] == FLOOR], sort=False)
+    ]
     if not parts:
         return pd.DataFrame(columns=list(PAIRED_COLUMNS))
     whole = pd.concat(parts)
@@ -102,13 +164,8 @@ def judged(table: pd.DataFrame, config: EvaluationConfig) -> pd.DataFrame:
 def holm(p: Floats) -> Floats:
     """Adjusted p-values: rejecting those below alpha errs with probability alpha at most, in all.
 
-    The k-th smallest of m is multiplied by m - k + 1; none may fall below a smaller one's.
-
-    Args:
-        p: (M,) of the comparisons of one family, in [0, 1].
-
-    Returns:
-        (M,) in the same order, at most 1.
+    The k-th smallest of m is multiplied by m - k + 1; none may fall below a smaller one's. From
+    (M,) p-values of one family, in [0, 1], to (M,) in the same order, at most 1.
 
     Source: Holm, Scandinavian Journal of Statistics 1979, 6, 65-70.
     """

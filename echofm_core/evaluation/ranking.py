@@ -1,7 +1,9 @@
 """Area under the ROC and precision-recall curves for many weightings of the same cases at once.
 
 Shapes: N cases, R weightings (one row of bootstrap counts each). Weighting a case by k is the same
-as having it k times, so one sort serves every resample.
+as having it k times, so one sort serves every resample. ``positive`` (N,) says which cases are
+positive; ``score`` (N,) is finite, higher means more likely positive; ``weights`` (R, N) are not
+negative.
 """
 
 import numpy as np
@@ -13,13 +15,7 @@ Floats = NDArray[np.float64]
 def auc(positive: NDArray[np.bool_], score: Floats, weights: Floats) -> Floats:
     """Probability that a positive case outranks a negative one; a tie counts one half.
 
-    Args:
-        positive: (N,) which cases are positive.
-        score: (N,) finite; higher means more likely positive.
-        weights: (R, N) non-negative.
-
-    Returns:
-        (R,) in [0, 1]; NaN where one of the classes is absent.
+    Returns (R,) in [0, 1]; NaN where one of the classes is absent.
     """
     hits, misses = _by_score(positive, score, weights)
     below = np.cumsum(misses, axis=1) - misses
@@ -30,13 +26,7 @@ def auc(positive: NDArray[np.bool_], score: Floats, weights: Floats) -> Floats:
 def average_precision(positive: NDArray[np.bool_], score: Floats, weights: Floats) -> Floats:
     """Precision averaged over the recall gained at each distinct score, without interpolation.
 
-    Args:
-        positive: (N,) which cases are positive.
-        score: (N,) finite; higher means more likely positive.
-        weights: (R, N) non-negative.
-
-    Returns:
-        (R,) in [0, 1]; NaN where there is no positive case.
+    Returns (R,) in [0, 1]; NaN where there is no positive case.
     """
     hits, misses = (part[:, ::-1] for part in _by_score(positive, score, weights))
     found = np.cumsum(hits, axis=1)
@@ -48,12 +38,7 @@ def average_precision(positive: NDArray[np.bool_], score: Floats, weights: Float
 def roc_curve(positive: NDArray[np.bool_], score: Floats) -> tuple[Floats, Floats]:
     """Corner points of the ROC curve, one a distinct score, from (0, 0) to (1, 1).
 
-    Args:
-        positive: (N,) which cases are positive; both classes are there.
-        score: (N,) finite; higher means more likely positive.
-
-    Returns:
-        False-positive rates and true-positive rates, ascending.
+    Both classes must be there. Returns false-positive and true-positive rates, ascending.
     """
     hits, misses = (part[0, ::-1] for part in _by_score(positive, score, np.ones((1, len(score)))))
     rates = [np.concatenate([[0.0], np.cumsum(part)]) / part.sum() for part in (misses, hits)]

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from echofm_core.data.patients import patient_keys
-from echofm_core.evaluation.bootstrap import Estimate, bootstrap
+from echofm_core.evaluation.bootstrap import bootstrap
 from echofm_core.evaluation.config import EvaluationConfig
 from echofm_core.evaluation.metrics import task_metrics
 from echofm_core.evaluation.ranking import Floats
@@ -28,19 +28,16 @@ _KEYS = ["dataset", "site", "patient_id", "unit"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cases:
-    """What a metric counts: one case a study (for ``view``, one a clip).
-
-    Attributes:
-        table: Keys of each case and its site, one row a case, in a fixed order.
-        truth: (N,) natural units, 0/1, or class index.
-        prediction: (N,) natural units or probability; (N, C) probabilities where multi-class.
-        patients: (N,) patient number from 0.
-    """
+    """What a metric counts: one case a study (for ``view``, one a clip)."""
 
     table: pd.DataFrame
+    """Keys of each case and its site, one row a case, in a fixed order."""
     truth: Floats
+    """(N,) natural units, 0/1, or class index."""
     prediction: Floats
+    """(N,) natural units or probability; (N, C) probabilities where multi-class."""
     patients: NDArray[np.int64]
+    """(N,) patient number from 0."""
 
     @property
     def patient_count(self) -> int:
@@ -62,12 +59,10 @@ class Cases:
 
 
 def study_cases(predictions: pd.DataFrame, task: Task) -> Cases:
-    """Mean over the clips of a study, where truth and prediction are of the study.
+    """Mean over the clips of a study, of rows of :func:`echofm_core.training.predict.predict`.
 
-    Args:
-        predictions: Rows of :func:`echofm_core.training.predict.predict`; other tasks are ignored.
-        task: Which task. The view belongs to a clip, so its cases are clips. A clip whose study
-            is unknown is a study of its own.
+    The view belongs to a clip, so its cases are clips. A clip whose study is unknown is a study of
+    its own.
     """
     spec = TASKS[task]
     rows = predictions[(predictions["task"] == task.value) & predictions["truth"].notna()]
@@ -100,8 +95,8 @@ def score(
     Args:
         predictions: Rows of :func:`echofm_core.training.predict.predict` of one model.
         config: Resamples and coverage.
-        rng: Source of the patient draws. They depend on it, the site and the task alone, so equal
-            generators draw the same patients for two models.
+        rng: Draws the patients; by it, the site and the task alone, so equal generators draw the
+            same patients for two models.
         threshold: EF in percent below which it is reduced.
 
     Returns:
@@ -112,14 +107,14 @@ def score(
     for task, everywhere in labelled_tasks(predictions):
         for site in tested_sites(everywhere):
             cases = everywhere.at(site)
-            metrics = partial(task_metrics, task, cases.truth, cases.prediction)
-            estimates = bootstrap(
-                partial(metrics, threshold=threshold),
-                cases.patients,
-                config,
-                stream(key, site, 0, f"bootstrap.{task}"),
+            metrics = partial(
+                task_metrics, task, cases.truth, cases.prediction, threshold=threshold
             )
-            rows += _rows(site, task, estimates, cases.patient_count)
+            draws = stream(key, site, 0, f"bootstrap.{task}")
+            rows += [
+                [site, task.value, metric, *found, cases.patient_count]
+                for metric, found in bootstrap(metrics, cases.patients, config, draws).items()
+            ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -132,12 +127,3 @@ def labelled_tasks(predictions: pd.DataFrame) -> Iterator[tuple[Task, Cases]]:
 def tested_sites(cases: Cases) -> list[str]:
     """Sites of the cases by name, then all of them together."""
     return [*sorted(map(str, cases.table["site"].unique())), ALL_SITES]
-
-
-def _rows(
-    site: str, task: Task, estimates: dict[str, Estimate], patients: int
-) -> list[list[object]]:
-    return [
-        [site, task.value, metric, found.value, found.low, found.high, patients]
-        for metric, found in estimates.items()
-    ]

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -17,28 +18,25 @@ TOO_FEW = "too few to judge"
 FEW = EvaluationConfig().min_patients
 #: Labelled training patients that the floor without a network needs: one a fold, at least.
 LEAST_PATIENTS = 5
-_COLUMNS = ("model", "site", "task", "metric", "value", "low", "high", "patients")
+_KEYS = ["model", "site", "task", "metric"]
+_NUMBERS = {"value": float, "low": float, "high": float, "patients": int}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Cell:
-    """One score, or why there is none.
-
-    Attributes:
-        value, low, high: NaN where undefined.
-        patients: Test patients behind it.
-        few: Whether they are too few to judge by.
-        reason: Empty where there is a value.
-        digits: Decimals shown.
-    """
+    """One score, or why there is none."""
 
     value: float = math.nan
     low: float = math.nan
     high: float = math.nan
     patients: int = 0
+    """Test patients behind it."""
     few: bool = False
+    """Whether they are too few to judge by."""
     reason: str = ""
+    """Empty where there is a value."""
     digits: int = 2
+    """Decimals shown."""
 
     def __str__(self) -> str:
         """``4.2 [3.9, 4.6]``, ``4.2 (n 7, too few to judge)``, or ``n/a``."""
@@ -77,20 +75,17 @@ class ScoreTable:
 
     def __init__(self, scores: pd.DataFrame, few: int = FEW) -> None:
         self._few = few
-        self._rows: dict[tuple[str, str, str, str], tuple[float, float, float, int]] = {}
-        for model, site, task, metric, value, low, high, patients in zip(
-            *(scores[name].tolist() for name in _COLUMNS), strict=True
-        ):
-            row = (float(value), float(low), float(high), int(patients))
-            self._rows.setdefault((model, site, task, metric), row)
+        first = scores.drop_duplicates(_KEYS).astype(_NUMBERS)
+        rows = first[[*_KEYS, *_NUMBERS]].itertuples(index=False, name=None)
+        self._rows: dict[tuple[str, ...], tuple[Any, ...]] = {row[:4]: row[4:] for row in rows}
         #: Models in the order shown, sites by name, and what tables are made of.
         self.models = model_order(scores["model"])
         self.sites = site_order(scores["site"])
         self.metrics = reported_metrics(scores)
         #: (site, task) -> most test patients of any model: models of fewer tasks do not lower it.
-        self._patients: dict[tuple[str, str], int] = {}
-        for (_, site, task, _), (*_, patients) in self._rows.items():
-            self._patients[site, task] = max(patients, self._patients.get((site, task), 0))
+        self._patients: dict[tuple[str, str], int] = (
+            first.groupby(["site", "task"])["patients"].max().to_dict()
+        )
 
     def cell(self, model: str, site: str, metric: ReportedMetric) -> Cell:
         """The score of a model at a site, or the reason why there is none."""
@@ -98,14 +93,8 @@ class ScoreTable:
         if found := self._rows.get((model, site, task, metric.metric)):
             value, low, high, patients = found
             if math.isfinite(value):
-                return Cell(
-                    value=value,
-                    low=low,
-                    high=high,
-                    patients=patients,
-                    few=patients < self._few,
-                    digits=metric.digits,
-                )
+                few, digits = patients < self._few, metric.digits
+                return Cell(value, low, high, patients, few=few, digits=digits)
             return Cell(
                 reason=f"undefined on the test patients there, {patients} of them "
                 "(labels all alike, or a prediction that is not a number)"

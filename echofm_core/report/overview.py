@@ -7,7 +7,14 @@ import pandas as pd
 
 from echofm_core.data.manifest import Split
 from echofm_core.evaluation.decisions import Confusion, confusion
-from echofm_core.evaluation.judgement import (
+from echofm_core.evaluation.labels import TASK_TITLES, sites_having, unlabelled
+from echofm_core.evaluation.model_names import LEAVE_ONE_OUT, model_title
+from echofm_core.evaluation.paired import Finding
+from echofm_core.evaluation.reported import ReportedMetric
+from echofm_core.evaluation.score import ALL_SITES, study_cases
+from echofm_core.evaluation.score_table import TOO_FEW, ScoreTable, at
+from echofm_core.evaluation.strata import STRATA, shown_models, stratum_words
+from echofm_core.evaluation.verdict import (
     BEST_SITE,
     RIVALS,
     Comparison,
@@ -16,13 +23,6 @@ from echofm_core.evaluation.judgement import (
     comparisons,
     level,
 )
-from echofm_core.evaluation.labels import TASK_TITLES, sites_having, unlabelled
-from echofm_core.evaluation.model_names import LEAVE_ONE_OUT, model_title
-from echofm_core.evaluation.paired import Finding
-from echofm_core.evaluation.reported import ReportedMetric
-from echofm_core.evaluation.score import ALL_SITES, study_cases
-from echofm_core.evaluation.score_table import TOO_FEW, ScoreTable, at
-from echofm_core.evaluation.strata import STRATA, shown_models, stratum_words
 from echofm_core.pages.grid import Grid
 from echofm_core.report.words import Words
 from echofm_core.tasks import CLASS_NAMES, Task
@@ -59,7 +59,7 @@ class FoundRow:
         title: The metric, with the direction that is better.
         numbers: Mean over sites, worst site, and mean at unseen sites: each a number and what
             belongs to it.
-        answers: Rival of :data:`~echofm_core.evaluation.judgement.RIVALS` -> comparisons; empty
+        answers: Rival of :data:`~echofm_core.evaluation.verdict.RIVALS` -> comparisons; empty
             where the two are not compared.
         reason: Why the task has no numbers; empty where it has.
     """

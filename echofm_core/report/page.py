@@ -6,11 +6,11 @@ from typing import Any
 
 import pandas as pd
 
-from echofm_core.evaluation.judgement import RIVALS, comparisons
 from echofm_core.evaluation.labels import TASK_TITLES
 from echofm_core.evaluation.model_names import model_order, model_title
 from echofm_core.evaluation.score import ALL_SITES
 from echofm_core.evaluation.score_table import at
+from echofm_core.evaluation.verdict import RIVALS, comparisons
 from echofm_core.pages.grid import Grid, grid
 from echofm_core.pages.style import png_uri
 from echofm_core.pages.template import write_page

@@ -6,8 +6,8 @@ import pytest
 from scipy import stats
 
 from echofm_core.evaluation.bootstrap import draw_patients, paired_difference
-from echofm_core.evaluation.compare import compare
 from echofm_core.evaluation.config import EvaluationConfig
+from echofm_core.evaluation.paired import compare
 from tests.evaluation.made import prediction_rows
 from tests.evaluation.test_score import ef_rows, value
 
