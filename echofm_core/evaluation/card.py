@@ -31,12 +31,14 @@ def write_card(
         scores: Scores of this model, in long form; empty where no task was trained.
         summary: As in ``summary.json``: synthetic, origin, plan_hash, digest, privacy.
         notes: What a reader of the numbers must know.
-        verdict: What the run found and what is dangerous, in the words of its report.
+        verdict: Findings and dangers, in the words of its report.
     """
     training = census[census["split"] == "train"].drop(columns=["split"])
+    synthetic = "**Trained on SYNTHETIC data (phantoms). Of no use on patients.**"
+    spent = pd.DataFrame(summary["privacy"])
     parts = [
         f"# {plan.name}",
-        _origin(summary),
+        synthetic if summary["synthetic"] else str(summary["origin"]),
         "## Weights",
         f"`model.safetensors`: float32, encoder size `{plan.model.size.value}`, STF-Net "
         f"`{plan.model.stf_net.value}`, input (B, {plan.data.frames}, 1, {plan.data.size}, "
@@ -48,17 +50,11 @@ def write_card(
         "## Test results",
         _results(scores, verdict, plan.evaluation),
         "## Privacy",
-        _privacy(summary["privacy"]),
+        "No differential privacy was applied." if spent.empty else _markdown(spent),
         "## Read with care",
         "\n".join(f"- {note}" for note in [*notes, "Not a medical device."]),
     ]
     write_whole(run / "model" / "README.md", ("\n\n".join(parts) + "\n").encode())
-
-
-def _origin(summary: dict[str, Any]) -> str:
-    if summary["synthetic"]:
-        return "**Trained on SYNTHETIC data (phantoms). Of no use on patients.**"
-    return str(summary["origin"])
 
 
 def _results(scores: pd.DataFrame, verdict: Sequence[str], config: EvaluationConfig) -> str:
@@ -71,29 +67,17 @@ def _results(scores: pd.DataFrame, verdict: Sequence[str], config: EvaluationCon
     return "\n\n".join([*parts, *["\n".join(f"- {line}" for line in verdict)] * bool(verdict)])
 
 
-def _privacy(spent: Sequence[dict[str, Any]]) -> str:
-    if not spent:
-        return "No differential privacy was applied."
-    return _markdown(pd.DataFrame(spent))
-
-
 def site_by_model(scores: pd.DataFrame, few: int = FEW) -> pd.DataFrame:
-    """The scores as a frame.
+    """The scores as a frame: a row a model, columns (site, metric).
 
-    Args:
-        scores: Columns model, site, task, metric, value, low, high, patients.
-        few: Test patients below which a site is not judged.
-
-    Returns:
-        One row a model, columns (site, metric), cells ``value [low, high]``, ``value (n 7, too
-        few to judge)`` or ``n/a``.
+    Cells are ``value [low, high]``, ``value (n 7, too few to judge)`` or ``n/a``; a site with fewer
+    than ``few`` test patients is not judged.
     """
     table = ScoreTable(scores, few)
     columns = [(site, metric) for site in table.sites for metric in table.metrics]
     rows = [[str(table.cell(model, *column)) for column in columns] for model in table.models]
-    names = pd.MultiIndex.from_tuples(
-        [(site, metric.title) for site, metric in columns], names=["site", "metric"]
-    )
+    titles = [(site, metric.title) for site, metric in columns]
+    names = pd.MultiIndex.from_tuples(titles, names=["site", "metric"])
     return pd.DataFrame(rows, index=pd.Index(table.models, name="model"), columns=names)
 
 

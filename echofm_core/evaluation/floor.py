@@ -5,13 +5,12 @@ its own training patients and is tested on its own test patients, so that it is 
 hospital can compute at home, and no patient's data are pooled for it.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import ndtr
+from scipy.special import ndtr, softmax
 
 from echofm_core.data.patients import patient_keys
 from echofm_core.data.windows import ClipWindows
@@ -32,27 +31,23 @@ PENALTIES = (0.003, 0.03, 0.3, 3.0, 30.0)
 FOLDS = LEAST_PATIENTS
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Ridge:
-    """A fitted linear map.
-
-    Attributes:
-        mean, sd: (F,) of the training features.
-        weights: (F, K).
-        intercept: (K,).
-        residual: Root mean square error over patients that were left out, in target units.
-    """
+    """A fitted linear map."""
 
     mean: Floats
+    """(F,) of the training features, as ``sd``."""
     sd: Floats
     weights: Floats
+    """(F, K)."""
     intercept: Floats
+    """(K,)."""
     residual: float
+    """Root mean square error over patients that were left out, in target units."""
 
     def __call__(self, features: Floats) -> Floats:
         """Features (N, F) to estimates (N, K)."""
-        estimates: Floats = ((features - self.mean) / self.sd) @ self.weights + self.intercept
-        return estimates
+        return np.asarray(((features - self.mean) / self.sd) @ self.weights + self.intercept)
 
 
 def floor_predictions(
@@ -95,13 +90,10 @@ def floor_predictions(
 
 
 def grey_statistics(clips: ClipWindows) -> Floats:
-    """Logarithms of the temporal deviation and of the mean of grey in each cell of a grid.
+    """Logarithms of the temporal standard deviation and of the mean of grey in each grid cell.
 
-    Args:
-        clips: N; the first test window of each is read.
-
-    Returns:
-        (N, 2 g g), with g the most cells up to :data:`CELLS` that divide a frame evenly.
+    Of the first test window of N clips: (N, 2 g g), with g the most cells up to :data:`CELLS` that
+    divide a frame evenly.
     """
     return np.stack(
         [_statistics(clips.test_windows(index)[0].frames) for index in range(len(clips))]
@@ -109,20 +101,12 @@ def grey_statistics(clips: ClipWindows) -> Floats:
 
 
 def fit_ridge(features: Floats, targets: Floats, folds: NDArray[np.int64]) -> Ridge:
-    """Ridge regression, its penalty by cross-validation.
-
-    Args:
-        features: (N, F).
-        targets: (N, K).
-        folds: (N,) part that a row belongs to.
+    """Ridge regression of (N, K) on (N, F), its penalty by cross-validation over (N,) folds.
 
     Source: Hoerl and Kennard 1970; solved for all penalties by one eigendecomposition.
     """
     errors = np.zeros(len(PENALTIES))
-    for fold in np.unique(folds):
-        held = folds == fold
-        if held.all():
-            continue
+    for held in (folds == fold for fold in np.unique(folds) if (folds != fold).any()):
         for index, ridge in enumerate(_ridges(features[~held], targets[~held])):
             errors[index] += float(np.square(ridge(features[held]) - targets[held]).sum())
     best = int(errors.argmin())
@@ -131,41 +115,24 @@ def fit_ridge(features: Floats, targets: Floats, folds: NDArray[np.int64]) -> Ri
 
 
 def _ridges(features: Floats, targets: Floats) -> list[Ridge]:
-    """One for each penalty; a penalty counts once for each row."""
+    """One for each penalty, which counts once for each row.
+
+    From one eigendecomposition of the smaller of both Gram matrices.
+    """
     mean, sd = features.mean(axis=0), features.std(axis=0) + 1e-6
     unit = (features - mean) / sd
     intercept = targets.mean(axis=0)
-    solve = _solver(unit, targets - intercept)
-    return [
-        Ridge(
-            mean=mean,
-            sd=sd,
-            weights=solve(penalty * len(features)),
-            intercept=intercept,
-            residual=float("nan"),
-        )
-        for penalty in PENALTIES
-    ]
-
-
-def _solver(features: Floats, targets: Floats) -> Callable[[float], Floats]:
-    """Weights by penalty, from one eigendecomposition of the smaller of both Gram matrices."""
-    wide = features.shape[0] < features.shape[1]
-    values, vectors = np.linalg.eigh(features @ features.T if wide else features.T @ features)
-    along = vectors.T @ (targets if wide else features.T @ targets)
-
-    def weights(penalty: float) -> Floats:
-        solved: Floats = vectors @ (along / (values + penalty)[:, None])
-        return features.T @ solved if wide else solved
-
-    return weights
+    wide = unit.shape[0] < unit.shape[1]
+    values, vectors = np.linalg.eigh(unit @ unit.T if wide else unit.T @ unit)
+    along = vectors.T @ (targets - intercept if wide else unit.T @ (targets - intercept))
+    solved = (vectors @ (along / (values + p * len(unit))[:, None]) for p in PENALTIES)
+    return [Ridge(mean, sd, unit.T @ x if wide else x, intercept, np.nan) for x in solved]
 
 
 def _folds(persons: NDArray[np.int64], seed: int, site: str) -> NDArray[np.int64]:
     """Each patient's part."""
     parts = np.arange(persons.max(initial=0) + 1) % FOLDS
-    drawn: NDArray[np.int64] = stream(seed, site, 0, "floor").permutation(parts)[persons]
-    return drawn
+    return np.asarray(stream(seed, site, 0, "floor").permutation(parts)[persons])
 
 
 def _statistics(frames: NDArray[np.uint8]) -> Floats:
@@ -182,8 +149,7 @@ def _targets(task: Task, label: NDArray[np.float32]) -> Floats:
     """(N, 1) in model units, or (N, classes) one-hot."""
     spec = TASKS[task]
     if spec.kind is TaskKind.MULTICLASS:
-        one_hot: Floats = np.eye(spec.outputs)[label.astype(np.int64)]
-        return one_hot
+        return np.asarray(np.eye(spec.outputs)[label.astype(np.int64)])
     values = np.log(label) if spec.log else label
     return values.astype(np.float64)[:, None]
 
@@ -192,16 +158,11 @@ def _natural(task: Task, estimates: Floats, residual: float, threshold: float) -
     """(N,) in the task's unit or probability, or (N, classes) probabilities."""
     spec = TASKS[task]
     if spec.kind is TaskKind.MULTICLASS:
-        scores = estimates / residual
-        share = np.exp(scores - scores.max(axis=1, keepdims=True))
-        classes: Floats = share / share.sum(axis=1, keepdims=True)
-        return classes
+        return np.asarray(softmax(estimates / residual, axis=1))
     if spec.kind is TaskKind.BINARY:
-        below: Floats = ndtr((threshold - estimates[:, 0]) / residual)
-        return below
+        return np.asarray(ndtr((threshold - estimates[:, 0]) / residual))
     values = np.exp(estimates[:, 0]) if spec.log else estimates[:, 0]
-    clipped: Floats = values.clip(spec.low, spec.high)
-    return clipped
+    return np.asarray(values.clip(spec.low, spec.high))
 
 
 def _rows(

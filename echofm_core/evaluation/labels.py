@@ -20,13 +20,7 @@ TASK_TITLES = {
 
 
 def sites_having(census: pd.DataFrame, task: Task, split: Split) -> list[str]:
-    """Sites with labels of a task in a split, by name.
-
-    Args:
-        census: Label counts by site and split, a column a task.
-        task: Which task; without a column nobody has labels.
-        split: Which split.
-    """
+    """Sites with labels of a task in a split, by name; none has any where it has no column."""
     if task.value not in census.columns:
         return []
     rows = census[(census["split"] == split.value) & (census[task.value] > 0)]
@@ -36,7 +30,7 @@ def sites_having(census: pd.DataFrame, task: Task, split: Split) -> list[str]:
 def unlabelled(
     census: pd.DataFrame, tasks: Sequence[Task], scored: Collection[str] = ()
 ) -> dict[Task, str]:
-    """Planned tasks that nothing can be said of, each with the reason in words.
+    """Planned tasks without scores, each with the reason in words; none where counts are unknown.
 
     Args:
         census: Label counts by site and split; empty where unknown.
@@ -44,11 +38,8 @@ def unlabelled(
         scored: Tasks that have scores.
     """
     reasons: dict[Task, str] = {}
-    for task in () if census.empty else tasks:
-        if task.value in scored:
-            continue
-        trained = sites_having(census, task, Split.TRAIN)
-        tested = sites_having(census, task, Split.TEST)
+    for task in [] if census.empty else [task for task in tasks if task.value not in scored]:
+        trained, tested = (sites_having(census, task, part) for part in (Split.TRAIN, Split.TEST))
         if not trained and not tested:
             reasons[task] = "nobody has labels"
         elif not tested:

@@ -7,27 +7,20 @@ import pandas as pd
 from echofm_core.tasks import Task
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class ReportedMetric:
-    """A metric worth a table.
-
-    Attributes:
-        task, metric: As in a score table.
-        title: How it is written.
-        digits: Decimals shown.
-        lower_is_better: Errors.
-        labels: What a site needs for it, in words.
-        verdict: Whether sentences are written of it; each task has one such metric, and the
-            others stand in tables alone.
-    """
+    """A metric worth a table."""
 
     task: Task
     metric: str
     title: str
     labels: str
+    """What a site needs for it, in words."""
     digits: int = 2
+    """Decimals shown."""
     lower_is_better: bool = False
     verdict: bool = True
+    """Whether sentences are written of it: one metric a task; others stand in tables alone."""
 
     def better(self, first: float, second: float) -> bool:
         """Whether the first value is strictly better than the second."""
@@ -41,37 +34,21 @@ class ReportedMetric:
 
 def _regression(task: Task, name: str, unit: str) -> tuple[ReportedMetric, ReportedMetric]:
     """Mean absolute error, and the coefficient of determination beside it."""
-    return (
-        ReportedMetric(
-            task=task,
-            metric="mae",
-            title=f"{name} MAE ({unit})",
-            labels=name,
-            digits=1,
-            lower_is_better=True,
-        ),
-        ReportedMetric(task=task, metric="r2", title=f"{name} R²", labels=name, verdict=False),
-    )
+    mae = ReportedMetric(task, "mae", f"{name} MAE ({unit})", name, digits=1, lower_is_better=True)
+    return mae, ReportedMetric(task, "r2", f"{name} R²", name, verdict=False)
 
 
+_STENOSIS = "aortic stenosis"
 REPORTED = (
     *_regression(Task.EF, "EF", "points"),
     *_regression(Task.ESV, "ESV", "ml"),
     *_regression(Task.EDV, "EDV", "ml"),
-    ReportedMetric(task=Task.REDUCED_EF, metric="auc", title="Reduced EF AUC", labels="EF"),
+    ReportedMetric(Task.REDUCED_EF, "auc", "Reduced EF AUC", "EF"),
+    ReportedMetric(Task.AS_GRADE, "macro_auc", "Aortic stenosis macro AUC", _STENOSIS),
     ReportedMetric(
-        task=Task.AS_GRADE,
-        metric="macro_auc",
-        title="Aortic stenosis macro AUC",
-        labels="aortic stenosis",
+        Task.AS_CLASS, "macro_auc", "Aortic stenosis in three classes, macro AUC", _STENOSIS
     ),
-    ReportedMetric(
-        task=Task.AS_CLASS,
-        metric="macro_auc",
-        title="Aortic stenosis in three classes, macro AUC",
-        labels="aortic stenosis",
-    ),
-    ReportedMetric(task=Task.VIEW, metric="macro_f1", title="View macro F1", labels="view"),
+    ReportedMetric(Task.VIEW, "macro_f1", "View macro F1", "view"),
 )
 
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 
@@ -83,8 +83,9 @@ class ScoreTable:
         self.sites = site_order(scores["site"])
         self.metrics = reported_metrics(scores)
         #: (site, task) -> most test patients of any model: models of fewer tasks do not lower it.
-        self._patients: dict[tuple[str, str], int] = (
-            first.groupby(["site", "task"])["patients"].max().to_dict()
+        self._patients = cast(
+            dict[tuple[str, str], int],
+            first.groupby(["site", "task"])["patients"].max().to_dict(),
         )
 
     def cell(self, model: str, site: str, metric: ReportedMetric) -> Cell:

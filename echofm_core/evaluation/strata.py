@@ -22,18 +22,14 @@ SHOWN_MODELS = (FEDERATED, LEAVE_ONE_OUT)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StratumError:
-    """Errors of the studies of one stratum.
-
-    Attributes:
-        title: One of :data:`STRATA`.
-        bias: Mean of prediction minus reference, points; NaN without studies.
-        mae: Mean absolute error, points; likewise.
-        patients: Distinct patients.
-    """
+    """Errors of the studies of one stratum."""
 
     title: str
+    """One of :data:`STRATA`."""
     bias: float
+    """Mean of prediction minus reference, points; NaN without studies."""
     mae: float
+    """Mean absolute error, points; likewise."""
     patients: int
 
 
@@ -44,21 +40,13 @@ def stratum_of(reference: Floats) -> NDArray[np.int64]:
 
 
 def strata_errors(cases: Cases) -> list[StratumError]:
-    """Errors by stratum, one entry each, empty ones included.
-
-    Args:
-        cases: Of the task ``ef``.
-    """
+    """Errors of EF cases by stratum, one entry each, empty ones included."""
     stratum, error = stratum_of(cases.truth), cases.prediction - cases.truth
-    found = []
+    errors, found = (error, np.abs(error)), []
     for index, title in enumerate(STRATA):
         here = stratum == index
+        bias, mae = (float(x[here].mean()) if here.any() else np.nan for x in errors)
         patients = len(np.unique(cases.patients[here]))
-        bias, mae = (
-            (float(error[here].mean()), float(np.abs(error[here]).mean()))
-            if patients
-            else (float("nan"), float("nan"))
-        )
         found.append(StratumError(title=title, bias=bias, mae=mae, patients=patients))
     return found
 
@@ -81,8 +69,7 @@ def shown_models(models: Iterable[str]) -> list[str]:
 def ef_strata(predictions: Mapping[str, pd.DataFrame]) -> list[SiteStrata]:
     """EF errors of the federated and the unseen-site model, over all sites first.
 
-    Args:
-        predictions: Model name -> rows of :func:`echofm_core.training.predict.predict`.
+    From model names and their rows of :func:`echofm_core.training.predict.predict`.
     """
     return [
         SiteStrata(model=model, site=site, errors=strata_errors(cases.at(site)))

@@ -52,17 +52,13 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Level:
-    """How a model does in one metric over the sites that can be judged.
-
-    Attributes:
-        metric: Which.
-        sites: Site -> its value, of sites with enough patients.
-        few: Site -> its value, of the others.
-    """
+    """How a model does in one metric over the sites that can be judged."""
 
     metric: ReportedMetric
     sites: dict[str, Cell]
+    """Site -> its value, of sites with enough patients."""
     few: dict[str, Cell]
+    """Site -> its value, of the others."""
 
     @property
     def mean(self) -> float:
@@ -119,12 +115,11 @@ def against(
     if rival != BEST_SITE:
         mine = [item for item in mine if item.rival == rival]
     else:
-        best = {site: best_site(table, site, metric) for site in {x.site for x in mine}}
-        mine = [item for item in mine if item.rival == best[item.site]]
+        mine = [item for item in mine if item.rival == _best_site(table, item.site, metric)]
     return sorted(mine, key=lambda item: (item.site != ALL_SITES, item.site))
 
 
-def best_site(table: ScoreTable, site: str, metric: ReportedMetric) -> str:
+def _best_site(table: ScoreTable, site: str, metric: ReportedMetric) -> str:
     """The ``local:`` model that does best on a test set; empty without any."""
     names = [name for name in table.models if name.startswith(LOCAL)]
     cells = {name: table.cell(name, site, metric) for name in names}
@@ -140,17 +135,10 @@ def not_above_floor(
 
     Over all sites where they were compared there, else at each site; a site alone at its own.
     """
-    rows = [
-        item
-        for item in found
-        if item.metric == metric and item.rival == FLOOR and item.model != own
-    ]
-    whole = {item.model for item in rows if item.site == ALL_SITES}
-    return [
-        item
-        for item in rows
-        if item.finding != Finding.BETTER and (item.site == ALL_SITES or item.model not in whole)
-    ]
+    rows = [x for x in found if x.metric == metric and x.rival == FLOOR and x.model != own]
+    whole = {x.model for x in rows if x.site == ALL_SITES}
+    rows = [x for x in rows if x.site == ALL_SITES or x.model not in whole]
+    return [x for x in rows if x.finding != Finding.BETTER]
 
 
 def verdict(
@@ -160,7 +148,7 @@ def verdict(
     tasks: Sequence[Task],
     few: int,
 ) -> list[str]:
-    """What a run says, task by task.
+    """The findings of a run, task by task.
 
     Args:
         scores: Columns model, site, task, metric, value, low, high, patients.
@@ -231,11 +219,9 @@ def level_sentence(found: Level, model: str) -> str:
 
 
 def phrase(items: Sequence[Comparison], *, name: bool = False) -> str:
-    """Comparisons in words: ``better at camus (-0.91 [-1.33, -0.50], n 24); worse at ...``.
+    """Comparisons by finding: ``better at camus (-0.91 [-1.33, -0.50], n 24); worse at ...``.
 
-    Args:
-        items: The comparisons; those of one finding stand together.
-        name: Whether to name the rivals, where the sentence does not.
+    ``name``: name the rivals, where the sentence does not.
     """
     groups: dict[Finding, list[str]] = {}
     for item in items:
@@ -260,9 +246,8 @@ def _against_sentence(
 
 
 def _floor_sentence(item: ReportedMetric, failing: Sequence[Comparison]) -> str:
-    models = list(dict.fromkeys(one.model for one in failing))
     text = "; ".join(
         f"{model_title(model)} {phrase([one for one in failing if one.model == model])}"
-        for model in models
+        for model in dict.fromkeys(one.model for one in failing)
     )
     return f"{item.title}, these do not beat {model_title(FLOOR)}: {text}."
