@@ -140,7 +140,8 @@ def _in_units(task: Task, output: Tensor, scaling: Standardisation) -> Tensor:
         return output[:, 0].sigmoid()
     mean, sd = scaling.get(task, (spec.mean, spec.sd))
     scaled = output[:, 0] * sd + mean
-    return (scaled.exp() if spec.log else scaled).clamp(spec.low, spec.high)
+    # Both bounds of one kind: a graph cannot hold an integer beside a float.
+    return (scaled.exp() if spec.log else scaled).clamp(float(spec.low), float(spec.high))
 
 
 def _example(saved: SavedModel, batch: int) -> tuple[Tensor, ...]:
