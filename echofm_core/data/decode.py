@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 
 from echofm_core.data.cine import Cine
 from echofm_core.data.colour import ColourFlowError
-from echofm_core.data.dicom.colour import shows_colour
-from echofm_core.data.dicom.frames import read_cine
+from echofm_core.data.dicom.frames import read_cine, shows_colour
 from echofm_core.data.dicom.sector import NoSectorError, crop, find_sector, lit_area
 from echofm_core.data.dicom.text import LIT, burnt_in
 from echofm_core.data.file_kinds import Kind, kind_of

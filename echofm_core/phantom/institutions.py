@@ -8,7 +8,6 @@ from pathlib import Path
 from echofm_core.phantom.patients import Institution
 from echofm_core.phantom.writers import (
     camus,
-    camus_mhd,
     cardiac_uda,
     echonet_dynamic,
     echonet_lvh,
@@ -51,7 +50,7 @@ WRITERS: Mapping[Layout, Callable[[Institution], Path]] = {
     Layout.ECHONET_LVH: echonet_lvh.write,
     Layout.HMC_QU: hmc_qu.write,
     Layout.CARDIAC_UDA: cardiac_uda.write,
-    Layout.CAMUS_MHD: camus_mhd.write,
+    Layout.CAMUS_MHD: camus.write_mhd,
     Layout.OWN_FILES: own_files.write,
 }
 
@@ -65,19 +64,15 @@ def write_institutions(
     meter: Meter | None = None,
     workers: int = 1,
 ) -> list[Path]:
-    """Write institutions; the same seed gives the same pictures and labels.
+    """Write institutions and return their data roots; the same seed gives the same files.
 
     Args:
         folder: New or empty; gets one data root an institution, and beside each
             ``<root>.truth.csv`` (what was drawn) and ``<root>.planted.csv`` (what was spoilt).
         patients: How many at each institution; those that are not there are not written.
-        seed: Of every random stream.
         errors: Plant a sample of the public sets' known errors.
         meter: Advanced by one a patient.
         workers: Institutions written at the same time; the files do not depend on it.
-
-    Returns:
-        The data roots.
 
     Raises:
         DataRootError: The folder is not empty.
@@ -91,15 +86,7 @@ def write_institutions(
     with thread_pool(workers) as pool:
         futures = [
             pool.submit(
-                WRITERS[layout],
-                Institution(
-                    name=layout.value,
-                    folder=unfinished,
-                    patients=count,
-                    seed=seed,
-                    errors=errors,
-                    meter=meter,
-                ),
+                WRITERS[layout], Institution(layout.value, unfinished, count, seed, errors, meter)
             )
             for layout, count in patients.items()
             if count

@@ -1,7 +1,7 @@
 """Institutions of phantom patients: who comes, how they lie, and what was planted wrong."""
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,20 +18,17 @@ from echofm_core.runtime.randomness import stream
 #: How much operators differ in the gain that they set, dB.
 GAIN_SD = 2.0
 
-Rows = list[dict[str, object]]
+Row = dict[str, object]
+Rows = list[Row]
 
 
-@dataclass(kw_only=True, slots=True)
+@dataclass(slots=True)
 class Institution:
     """What a writer is given, and what it records.
 
     Attributes:
-        name: Data set name.
-        folder: Where to write.
         patients: How many, at least one.
-        seed: Of the phantom.
         errors: Plant errors.
-        meter: Advanced by one a patient.
         truth: One row a clip or study: what it was drawn from.
         planted: (kind, item) of every oddity that was written on purpose.
     """
@@ -79,31 +76,23 @@ class Exam:
     gain: float
     clip: Clip
 
-    def truth(self, clip: str) -> dict[str, object]:
+    def truth(self, clip: str) -> Row:
         """Row of the truth file: the heart, the pose and the scanner's knobs."""
-        heart, scanner = self.heart, self.scanner
         return {
             "clip": clip,
             "real": False,
             "view": self.view.value,
-            "ef": heart.ef,
-            "edv": heart.edv,
-            "esv": heart.esv,
-            "as_grade": heart.as_grade,
-            "rate": heart.rate,
-            "wall": heart.wall,
-            "turn": self.pose.turn,
-            "x": self.pose.x,
-            "z": self.pose.z,
+            **_named(self.heart, "ef", "edv", "esv", "as_grade", "rate", "wall"),
+            **_named(self.pose, "turn", "x", "z"),
             "frames": len(self.clip.frames),
-            "fps": scanner.fps,
-            "depth": scanner.depth,
-            "half_angle": scanner.half_angle,
-            "gain": scanner.gain + self.gain,
-            "dynamic_range": scanner.dynamic_range,
-            "lateral": scanner.lateral,
-            "haze": scanner.haze,
+            **_named(self.scanner, "fps", "depth", "half_angle"),
+            "gain": self.scanner.gain + self.gain,
+            **_named(self.scanner, "dynamic_range", "lateral", "haze"),
         }
+
+
+def _named(of: object, *names: str) -> Row:
+    return {name: getattr(of, name) for name in names}
 
 
 def examine(
@@ -115,14 +104,10 @@ def examine(
     *,
     half_cycle: bool = False,
 ) -> Exam:
-    """Record a cine of a heart, with the pose, the gain and the start that chance gives.
+    """Record a cine of a heart, with the pose, the gain and the start that ``rng`` gives.
 
     Args:
-        heart: Whose.
-        view: From where.
-        scanner: With which machine.
         frames: Length; ignored for a half cycle.
-        rng: Source of chance.
         half_cycle: From end-diastole to end-systole only, as CAMUS has them.
     """
     pose, gain = _pose(view, rng), float(rng.normal(0, GAIN_SD))
@@ -137,13 +122,11 @@ def examine(
 
 def _pose(view: View, rng: np.random.Generator) -> Pose:
     if view.apical:
-        turn, x = rng.normal(0.08, 0.07), rng.normal(0.6 if view is View.A4C else 0.2, 0.3)
-        return Pose(turn=float(turn), x=float(x), z=float(rng.normal(2.2, 0.25)))
-    return Pose(
-        turn=float(rng.normal(0, 0.06)),
-        x=float(rng.normal(0, 0.3)),
-        z=float(rng.normal(0.3, 0.2)),
-    )
+        priors = ((0.08, 0.07), (0.6 if view is View.A4C else 0.2, 0.3), (2.2, 0.25))
+    else:
+        priors = ((0, 0.06), (0, 0.3), (0.3, 0.2))
+    turn, x, z = (float(rng.normal(mean, sd)) for mean, sd in priors)
+    return Pose(turn=turn, x=x, z=z)
 
 
 def is_phantom(place: Path) -> bool:
@@ -154,11 +137,13 @@ def is_phantom(place: Path) -> bool:
     )
 
 
-def write_table(
-    path: Path, rows: Iterable[Mapping[str, object]], columns: Iterable[str] = ()
-) -> None:
+def as_row(columns: Iterable[str], *values: object) -> Row:
+    """A row of a table from the values of its columns, in order."""
+    return dict(zip(columns, values, strict=True))
+
+
+def write_table(path: Path, rows: Rows, columns: Iterable[str] = ()) -> None:
     """Write rows as CSV; the columns are those given, else the first row's."""
-    rows = list(rows)
     names = list(columns) or (list(rows[0]) if rows else [])
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:

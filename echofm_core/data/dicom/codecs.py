@@ -71,14 +71,6 @@ def _need_extra(what: str) -> None:
         )
 
 
-def damaged(syntax: str, error: Exception) -> UnreadableFileError:
-    """What refuses a file of which not one frame decodes."""
-    return UnreadableFileError(
-        f"a DICOM cine in transfer syntax {syntax_name(syntax)} is damaged "
-        f"({type(error).__name__})."
-    )
-
-
 def syntax_name(syntax: str) -> str:
     """Name and UID for messages."""
     if re.fullmatch(r"[0-9.]{1,64}", syntax) is None:

@@ -2,23 +2,21 @@
 
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from echofm_core.data.cine import pace
-from echofm_core.data.dicom.part10 import read_dataset
+from echofm_core.data.dicom.part10 import header_elements
 from echofm_core.data.dicom.sector import Box
 from echofm_core.data.limits import PixelSize, believable_rate, believable_size
 from echofm_core.runtime.errors import UnreadableFileError
-
-T = TypeVar("T")
 
 
 class ObjectKind(StrEnum):
@@ -52,6 +50,8 @@ FRAME_TIME_VECTOR = 0x00181065
 OVERSHOOT = 0.05
 #: Sides of a region below this share of the frame's show no heart.
 SMALLEST = 0.1
+#: A corner of a region that is missing: far outside of any frame, so that it is not believed.
+NOWHERE = 2**31
 #: A frame takes more bytes than this in any coding: how many there may be in a file.
 FRAME_BYTES = 64
 #: Characters of a name of a scanner, by the standard.
@@ -110,28 +110,23 @@ def read_header(file: Path) -> Header:
     Raises:
         UnreadableFileError: Not DICOM, or damaged.
     """
-    dataset = read_dataset(file, TAGS)
-    try:
+    with header_elements(file, TAGS) as dataset:
         header = header_of(dataset)
         if (header.n_frames or 0) * FRAME_BYTES > file.stat().st_size:
             header = replace(header, n_frames=None)
-    except Exception as error:  # a damaged element can raise anything on first access
-        raise UnreadableFileError(
-            f"a DICOM file has no readable header ({type(error).__name__})."
-        ) from None
-    if "SOPClassUID" not in dataset:
-        raise UnreadableFileError("a DICOM file does not say what kind of object it is.")
+        if "SOPClassUID" not in dataset:
+            raise UnreadableFileError("a DICOM file does not say what kind of object it is.")
     return header
 
 
 def header_of(dataset: Dataset) -> Header:
     """Judge a header.
 
-    Spectral and M-mode are told first, by the regions, and by Image Type where there are none:
-    they come as stills and as sweeps of many frames. Then the stills, then what was recorded with
+    Spectral and M-mode come first, by the regions, and by Image Type where there are none: they
+    are stored as stills and as sweeps of many frames. Then the stills, then what was recorded with
     a contrast agent. What is left is a cine. What a header says of colour is not read: scanners
     that can do colour write it for grey images too, and others leave it out; the pixels decide
-    (:func:`echofm_core.data.dicom.colour.shows_colour`).
+    (:func:`echofm_core.data.dicom.frames.shows_colour`).
     """
     regions = _regions(dataset)
     height, width = _integer(dataset, "Rows"), _integer(dataset, "Columns")
@@ -160,17 +155,12 @@ def pixel_size_of(dataset: Dataset, height: int, width: int) -> PixelSize | None
     Columns, or its region, then tell.
     """
     _, region = _largest(_regions(dataset), height, width)
-    if region is None or (height, width) != (
-        _integer(dataset, "Rows"),
-        _integer(dataset, "Columns"),
-    ):
+    declared = (_integer(dataset, "Rows"), _integer(dataset, "Columns"))
+    if region is None or (height, width) != declared:
         return None
-    units = {_integer(region, f"PhysicalUnits{axis}Direction") for axis in "XY"}
-    if units != {CENTIMETRES}:
+    if {_integer(region, f"PhysicalUnits{axis}Direction") for axis in "XY"} != {CENTIMETRES}:
         return None
-    across, down = (
-        _converted(_get(region, f"PhysicalDelta{axis}"), float, math.nan) for axis in "XY"
-    )
+    across, down = (_number(_get(region, f"PhysicalDelta{axis}")) for axis in "XY")
     return believable_size(across, down, height, width)
 
 
@@ -181,31 +171,28 @@ def frame_rate(dataset: Dataset) -> float | None:
     RecommendedDisplayFrameRate; the vector first where FrameIncrementPointer names it, as the
     other element is then a leftover.
     """
-    periods = [_number(_get(dataset, "FrameTime")), _mean_step(_get(dataset, "FrameTimeVector"))]
-    for period in reversed(periods) if _points_at_vector(dataset) else periods:
-        if period is not None and (rate := believable_rate(1000.0 / period)) is not None:
-            return rate
-    for keyword in ("CineRate", "RecommendedDisplayFrameRate"):
-        if (rate := believable_rate(_number(_get(dataset, keyword)))) is not None:
-            return rate
-    return None
+    steps = [_number(step) for step in _values(dataset, "FrameTimeVector")[1:]]
+    periods = [_number(_get(dataset, "FrameTime")), sum(steps) / len(steps) if steps else 0.0]
+    if _points_at_vector(dataset):
+        periods.reverse()
+    rates = [1000.0 / period for period in periods if period > 0]
+    rates += [_number(_get(dataset, name)) for name in ("CineRate", "RecommendedDisplayFrameRate")]
+    return next((rate for rate in rates if believable_rate(rate) is not None), None)
 
 
 def timing(dataset: Dataset, length: int) -> tuple[float | None, NDArray[np.float64] | None]:
     """Frames a second, and the times of ``length`` frames where a vector has them, and uneven."""
     fps = frame_rate(dataset)
-    vector = _get(dataset, "FrameTimeVector")
-    if not _is_list(vector) or not (_points_at_vector(dataset) or "FrameTime" not in dataset):
-        return fps, None
-    steps = [_converted(step, float, math.nan) for step in vector]
-    if len(steps) != length:
+    steps = [_number(step) for step in _values(dataset, "FrameTimeVector")]
+    used = _points_at_vector(dataset) or "FrameTime" not in dataset
+    if not used or len(steps) != length:
         return fps, None
     return pace(np.cumsum([0.0, *steps[1:]]) / 1000, fps)
 
 
 def _points_at_vector(dataset: Dataset) -> bool:
-    pointer = _get(dataset, "FrameIncrementPointer")
-    return FRAME_TIME_VECTOR in (list(pointer) if _is_list(pointer) else [pointer])
+    name = "FrameIncrementPointer"
+    return FRAME_TIME_VECTOR in [_get(dataset, name), *_values(dataset, name)]
 
 
 def _kind(dataset: Dataset, regions: list[Dataset], n_frames: int) -> ObjectKind:
@@ -214,7 +201,8 @@ def _kind(dataset: Dataset, regions: list[Dataset], n_frames: int) -> ObjectKind
         return ObjectKind.OTHER
     spatial = {_integer(region, "RegionSpatialFormat") for region in regions}
     data = {_integer(region, "RegionDataType") for region in regions}
-    modes = _modes(dataset)
+    code = "".join(str(value).strip() for value in _values(dataset, "ImageType")[3:4])
+    modes = int(code, 16) if _FOUR_DIGITS.fullmatch(code) else 0
     if SPATIAL_SPECTRAL in spatial or data & {DATA_PULSED, DATA_CONTINUOUS}:
         return ObjectKind.SPECTRAL
     if SPATIAL_M_MODE in spatial:
@@ -228,20 +216,9 @@ def _kind(dataset: Dataset, regions: list[Dataset], n_frames: int) -> ObjectKind
     return ObjectKind.CINE
 
 
-def _modes(dataset: Dataset) -> int:
-    """Bits of the fourth value of Image Type; 0 where it is missing or something else."""
-    values = _get(dataset, "ImageType")
-    code = str(list(values)[3]).strip() if _is_list(values) and len(values) > 3 else ""
-    return int(code, 16) if _FOUR_DIGITS.fullmatch(code) else 0
-
-
 def _regions(dataset: Dataset) -> list[Dataset]:
-    items = _get(dataset, "SequenceOfUltrasoundRegions")
-    return [item for item in items if isinstance(item, Dataset)] if _is_list(items) else []
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, Iterable) and not isinstance(value, str | bytes)
+    items = _values(dataset, "SequenceOfUltrasoundRegions")
+    return [item for item in items if isinstance(item, Dataset)]
 
 
 def _largest(
@@ -251,11 +228,13 @@ def _largest(
     best, most = None, 0
     chosen: Box | None = None
     for region in regions:
-        corners = [_corner(region, name) for name in ("MinX0", "MinY0", "MaxX1", "MaxY1")]
-        if None in corners or _integer(region, "RegionSpatialFormat") != SPATIAL_2D:
-            continue
-        left, top, right, bottom = (corner for corner in corners if corner is not None)
+        left, top, right, bottom = (
+            _integer(region, f"RegionLocation{corner}", NOWHERE)
+            for corner in ("MinX0", "MinY0", "MaxX1", "MaxY1")
+        )
         if right >= width * (1 + OVERSHOOT) or bottom >= height * (1 + OVERSHOOT):
+            continue
+        if _integer(region, "RegionSpatialFormat") != SPATIAL_2D:
             continue
         # Declared corners are inclusive.
         box = (max(0, left), max(0, top), min(width, right + 1), min(height, bottom + 1))
@@ -274,12 +253,27 @@ def _get(dataset: Dataset, keyword: str) -> Any:
         return None
 
 
-def _corner(region: Dataset, name: str) -> int | None:
-    return _converted(_get(region, f"RegionLocation{name}"), int, None)
+def _values(dataset: Dataset, keyword: str) -> list[Any]:
+    """Values of an element of several, none where it has another form."""
+    value = _get(dataset, keyword)
+    several = isinstance(value, Iterable) and not isinstance(value, str | bytes)
+    return list(value) if several else []
 
 
-def _integer(dataset: Dataset, keyword: str) -> int:
-    return _converted(_get(dataset, keyword), int, 0)
+def _integer(dataset: Dataset, keyword: str, missing: int = 0) -> int:
+    value = _get(dataset, keyword)
+    try:
+        return missing if value is None else int(value)
+    except (TypeError, ValueError, OverflowError):
+        return missing
+
+
+def _number(value: Any) -> float:
+    """NaN where it is no number."""
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
 
 
 def _scanner(dataset: Dataset, keyword: str) -> str | None:
@@ -296,22 +290,3 @@ def _text(dataset: Dataset, keyword: str) -> str | None:
     value = _get(dataset, keyword)
     text = value.strip() if isinstance(value, str) else ""
     return text if text.isprintable() and 0 < len(text) <= LONGEST_TEXT else None
-
-
-def _number(value: Any) -> float | None:
-    """A finite number above zero, else None."""
-    number = _converted(value, float, math.nan)
-    return number if math.isfinite(number) and number > 0 else None
-
-
-def _mean_step(vector: Any) -> float | None:
-    steps = list(vector)[1:] if _is_list(vector) else []
-    numbers = [_converted(step, float, math.nan) for step in steps]
-    return _number(sum(numbers) / len(numbers)) if numbers else None
-
-
-def _converted(value: Any, kind: Callable[[Any], T], default: T) -> T:
-    try:
-        return default if value is None else kind(value)
-    except (TypeError, ValueError, OverflowError):
-        return default

@@ -4,8 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from echofm_core.data.dicom.part10 import read_dataset
-from echofm_core.runtime.errors import UnreadableFileError
+from echofm_core.data.dicom.part10 import header_elements
 
 TAGS = ["PatientID", "StudyInstanceUID", "PatientSex", "PatientAge"]
 _AGE = re.compile(r"(\d{1,3})([YMWD])")
@@ -28,12 +27,7 @@ def read_identity(file: Path) -> Identity:
     Raises:
         UnreadableFileError: The header cannot be read.
     """
-    dataset = read_dataset(file, TAGS)
-    try:
+    with header_elements(file, TAGS) as dataset:
         patient, study, sex, age = (str(dataset.get(tag) or "").strip() for tag in TAGS)
-    except Exception as error:  # a damaged element can raise anything on first access
-        raise UnreadableFileError(
-            f"a DICOM file has no readable header ({type(error).__name__})."
-        ) from None
     match = _AGE.fullmatch(age)
     return Identity(patient, study, sex, int(match[1]) / _A_YEAR[match[2]] if match else None)

@@ -1,13 +1,17 @@
 """Opening a DICOM file (PS3.10): its elements, and its pixels' bytes as far as they are there.
 
 pydicom reads the elements before the pixels; where the pixels end is read here, because a file
-that was cut in transfer still holds the frames before the cut.
+that was cut in transfer still holds the frames before the cut. So is encapsulated pixel data
+(PS3.5 A.4): frames are told by how their images begin. Offset tables are not read: they may be
+empty, and where a file was rewritten they are often wrong. Nor is the declared number of frames.
 """
 
 import logging
 import struct
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -37,7 +41,9 @@ INFLATED, PER_BYTE, FEW_INFLATED = 2**29, 64, 2**26
 _META, _META_LENGTH = 132, 140
 _PIXEL_DATA = 0x7FE00010
 _UNDEFINED = 0xFFFFFFFF
-_ITEM = b"\xfe\xff\x00\xe0"
+_ITEM = b"\xfe\xff\x00\xe0"  # tag (FFFE,E000), in the order of its bytes
+#: Bytes at the end of an image among which its end is looked for, before padding.
+_PADDED = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)  # no repr: it must not end up in a log
@@ -57,50 +63,47 @@ class Object:
     vr: str
 
 
-def read_dataset(file: Path, tags: list[str]) -> Dataset:
-    """Some elements of a header; the pixels are not read.
+@contextmanager
+def header_elements(file: Path, tags: list[str]) -> Iterator[Dataset]:
+    """Some elements of a header, for as long as they are looked at; the pixels are not read.
 
     Raises:
-        UnreadableFileError: The file cannot be opened, is no DICOM, or is damaged.
+        UnreadableFileError: The file cannot be opened, is no DICOM, or is damaged: an element can
+            raise anything when it is accessed first.
     """
-    try:
-        with file.open("rb") as stream:
-            return _elements(stream, tags)[0]
-    except UnreadableFileError:
-        raise
-    except OSError as error:
-        raise UnreadableFileError(f"a DICOM file cannot be opened ({error.strerror}).") from None
-    except Exception as error:  # a damaged header can raise anything
-        raise UnreadableFileError(
-            f"a DICOM file has no readable header ({type(error).__name__})."
-        ) from None
+    with _reading(file, "has no readable header") as stream:
+        yield _elements(stream, tags)[0]
 
 
 def open_object(file: Path, most: int = -1) -> Object:
-    """A file's elements and pixels.
+    """A file's elements and pixels, held in memory as they are.
 
     Args:
-        file: Of any size; it is held in memory as it is.
+        file: Of any size.
         most: Read no more bytes than this; -1 is all of it.
 
     Raises:
         UnreadableFileError: The file cannot be opened, is no DICOM, or holds no pixels.
     """
-    try:
-        with file.open("rb") as opened:
-            dataset, stream = _elements(BytesIO(opened.read(most)))
+    with _reading(file, "cannot be read") as opened:
+        dataset, stream = _elements(BytesIO(opened.read(most)))
         pixels, vr = _pixels(dataset, stream)
+    if not pixels:
+        raise UnreadableFileError("a DICOM file holds no pixels.")
+    return Object(dataset, _syntax(dataset, pixels), pixels, vr)
+
+
+@contextmanager
+def _reading(file: Path, failure: str) -> Iterator[BinaryIO]:
+    try:
+        with file.open("rb") as stream:
+            yield stream
     except UnreadableFileError:
         raise
     except OSError as error:
         raise UnreadableFileError(f"a DICOM file cannot be opened ({error.strerror}).") from None
-    except Exception as error:
-        raise UnreadableFileError(
-            f"a DICOM file cannot be read ({type(error).__name__})."
-        ) from None
-    if not pixels:
-        raise UnreadableFileError("a DICOM file holds no pixels.")
-    return Object(dataset, _syntax(dataset, pixels), pixels, vr)
+    except Exception as error:  # a damaged file can raise anything
+        raise UnreadableFileError(f"a DICOM file {failure} ({type(error).__name__}).") from None
 
 
 def _syntax(dataset: Dataset, pixels: memoryview) -> str:
@@ -170,3 +173,54 @@ def _pixels(dataset: Dataset, stream: BinaryIO) -> tuple[memoryview, str]:
         vr, (length,) = "", struct.unpack(f"{order}I", element[4:])
     rest = memoryview(stream.read())
     return rest if length == _UNDEFINED else rest[:length], vr
+
+
+def images_of(pixels: memoryview) -> list[bytes]:
+    """One image a frame, which may be spread over several fragments; a cut frame is not there.
+
+    A fragment that begins no image goes on with the one before; where that has come to its end,
+    it is a frame of its own that is damaged.
+    """
+    frames: list[list[memoryview]] = []
+    for fragment, whole in _fragments(pixels):
+        begins = _begins_image(bytes(fragment[:12])) or (bool(frames) and _is_over(frames[-1]))
+        if begins and whole:
+            frames.append([fragment])
+        elif frames and not begins:
+            if not whole:
+                frames.pop()
+                break
+            frames[-1].append(fragment)
+    return [b"".join(parts) for parts in frames]
+
+
+def _is_over(parts: list[memoryview]) -> bool:
+    """Has an image come to its end? JPEG and its kin say so, run lengths do not."""
+    says_so = bytes(parts[0][:2]) in (b"\xff\xd8", b"\xff\x4f")
+    return says_so and bytes(parts[-1][-_PADDED:]).rstrip(b"\0").endswith(b"\xff\xd9")
+
+
+def stream_of(pixels: memoryview) -> bytes:
+    """A video, which is one stream over all fragments, as far as it is there."""
+    return b"".join(fragment for fragment, _ in _fragments(pixels))
+
+
+def _fragments(pixels: memoryview) -> Iterator[tuple[memoryview, bool]]:
+    """Fragments in order, without the offset table, and whether they are there to their end."""
+    place, first = 0, True
+    while place + 8 <= len(pixels):
+        tag, length = struct.unpack_from("<4sI", pixels, place)
+        place += 8
+        if tag != _ITEM:
+            return
+        if not first:
+            yield pixels[place : place + length], place + length <= len(pixels)
+        place, first = place + length, False
+
+
+def _begins_image(start: bytes) -> bool:
+    """Does a JPEG, JPEG-LS, JPEG 2000 or run-length image begin so?"""
+    if start.startswith((b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ")):
+        return True
+    segments, offset = struct.unpack_from("<II", start) if len(start) >= 8 else (0, 0)
+    return bool(1 <= segments <= 15 and offset == 64)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from echofm_core.data.colour import ColourFlowError
-from echofm_core.data.dicom.colour import shows_colour
+from echofm_core.data.dicom.frames import shows_colour
 from echofm_core.data.dicom.header import Header, ObjectKind, read_header
 from echofm_core.data.findings import Findings, Severity
 from echofm_core.data.readers._source import Refusal, file_at

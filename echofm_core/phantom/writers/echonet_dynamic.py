@@ -7,7 +7,7 @@ import numpy as np
 
 from echofm_core.phantom.anatomy import cavity_outline
 from echofm_core.phantom.heart import draw_heart
-from echofm_core.phantom.patients import Exam, Institution, Rows, examine, write_table
+from echofm_core.phantom.patients import Exam, Institution, Row, Rows, as_row, examine, write_table
 from echofm_core.phantom.scanners import ECHONET, Scanner
 from echofm_core.phantom.views import View
 from echofm_core.phantom.writers.files import NO_VIDEO, write_avi
@@ -19,14 +19,16 @@ FRAME_RATES = (50.0, 50.0, 50.0, 50.0, 50.0, 50.0, 50.0, 50.0, 40.0, 60.0)
 LARGE = "0X234005774F4CB5CD"
 #: Discs of one tracing; with the long axis that makes 21 rows a frame.
 DISCS = 20
+FILES = ("FileName", "EF", "ESV", "EDV", "FrameHeight", "FrameWidth", "FPS", "NumberOfFrames",
+         "Split")  # fmt: skip
+TRACINGS = ("FileName", "X1", "Y1", "X2", "Y2", "Frame")
 
 
 def write(site: Institution) -> Path:
     """Write ``EchoNet-Dynamic/`` with its truth and planted errors beside it; returns the root."""
     root = site.folder / "EchoNet-Dynamic"
     (root / "Videos").mkdir(parents=True)
-    files: Rows = []
-    tracings: Rows = []
+    files, tracings = Rows(), Rows()
     for patient, rng in site.each():
         name = f"0X{int(rng.integers(2**63)):016X}"
         scanner = replace(ECHONET, fps=FRAME_RATES[int(rng.integers(len(FRAME_RATES)))])
@@ -35,7 +37,7 @@ def write(site: Institution) -> Path:
         files.append(_add_video(root, site, name, exam, split))
         filling = np.array([moment.filling for moment in exam.clip.moments])
         for frame in (int(filling.argmax()), int(filling.argmin())):
-            tracings += trace(f"{name}.avi", frame, exam)
+            tracings += _trace(f"{name}.avi", frame, exam)
     if site.errors:
         _plant(root, site, files, tracings)
     write_table(root / "FileList.csv", files)
@@ -50,26 +52,16 @@ def _record(scanner: Scanner, rng: np.random.Generator) -> Exam:
     return examine(heart, View.A4C, scanner, frames, rng)
 
 
-def _add_video(
-    root: Path, site: Institution, name: str, exam: Exam, split: str
-) -> dict[str, object]:
+def _add_video(root: Path, site: Institution, name: str, exam: Exam, split: str) -> Row:
     """Write a video and its truth; returns its row of FileList.csv."""
-    write_avi(root / "Videos" / f"{name}.avi", exam.clip.frames, exam.scanner.fps)
+    heart, scanner, frames = exam.heart, exam.scanner, exam.clip.frames
+    write_avi(root / "Videos" / f"{name}.avi", frames, scanner.fps)
     site.truth.append(exam.truth(name))
-    return {
-        "FileName": name,
-        "EF": exam.heart.ef,
-        "ESV": exam.heart.esv,
-        "EDV": exam.heart.edv,
-        "FrameHeight": exam.scanner.height,
-        "FrameWidth": exam.scanner.width,
-        "FPS": int(exam.scanner.fps),
-        "NumberOfFrames": len(exam.clip.frames),
-        "Split": split,
-    }
+    size = (scanner.height, scanner.width, int(scanner.fps), len(frames))
+    return as_row(FILES, name, heart.ef, heart.esv, heart.edv, *size, split)
 
 
-def trace(name: str, frame: int, exam: Exam) -> Rows:
+def _trace(name: str, frame: int, exam: Exam) -> Rows:
     """An expert's tracing: the long axis, then discs across it from apex to base, in pixels."""
     now, scanner = exam.clip.moments[frame], exam.scanner
     depth = np.linspace(0, now.length, DISCS + 2, dtype=np.float32)[1:-1]
@@ -78,42 +70,24 @@ def trace(name: str, frame: int, exam: Exam) -> Rows:
     v = np.concatenate([np.array([0, now.length]), depth, depth]).astype(np.float32)
     x, z = exam.pose.to_plane(u, v)
     across, down = scanner.pixels_per_cm
-    columns, rows = x * across + scanner.apex[0], z * down + scanner.apex[1]
+    points = np.stack([x * across + scanner.apex[0], z * down + scanner.apex[1]], axis=1).tolist()
     pairs = [(0, 1), *((2 + disc, 2 + DISCS + disc) for disc in range(DISCS))]
-    return [
-        {
-            "FileName": name,
-            "X1": float(columns[a]),
-            "Y1": float(rows[a]),
-            "X2": float(columns[b]),
-            "Y2": float(rows[b]),
-            "Frame": frame,
-        }
-        for a, b in pairs
-    ]
+    return [as_row(TRACINGS, name, *points[a], *points[b], frame) for a, b in pairs]
 
 
-def _plant(
-    root: Path,
-    site: Institution,
-    files: Rows,
-    tracings: Rows,
-) -> None:
+def _plant(root: Path, site: Institution, files: Rows, tracings: Rows) -> None:
     """A sample of the published set's known errors, and three kinds of damage."""
     names = [str(row["FileName"]) for row in files]
     _plant_tracings(site, tracings)
     template = dict(files[0])
-    for kind, name in (
-        ("missing_file", "0X000000000000000A"),
-        ("empty_file", "0X000000000000000B"),
-        ("undecodable", "0X000000000000000C"),
-    ):
+    kinds = ("missing_file", "empty_file", "undecodable")
+    for kind, name in zip(kinds, (f"0X{0:015X}{letter}" for letter in "ABC"), strict=True):
         files.append({**template, "FileName": name, "Split": "TRAIN"})
         site.plant(kind, f"Videos/{name}.avi")
     (root / "Videos/0X000000000000000B.avi").touch()
     (root / "Videos/0X000000000000000C.avi").write_bytes(NO_VIDEO)
     site.plant("video_without_tracing", "Videos/0X000000000000000C.avi")
-    _plant_videos(root, site, files, template)
+    _plant_twins(root, site, files, template)
     if len(names) > 2:
         video = root / f"Videos/{names[2]}.avi"
         whole = video.read_bytes()
@@ -125,7 +99,7 @@ def _plant(
         site.plant(kind, f"Videos/{LARGE}.avi")
 
 
-def _plant_videos(root: Path, site: Institution, files: Rows, template: dict[str, object]) -> None:
+def _plant_twins(root: Path, site: Institution, files: Rows, template: Row) -> None:
     """The same picture under two names, and an EF that its volumes do not give."""
     first = (root / f"Videos/{template['FileName']}.avi").read_bytes()
     again, wrong = "0X000000000000000D", "0X000000000000000E"

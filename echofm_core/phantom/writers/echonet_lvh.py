@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echofm_core.phantom.heart import Heart, draw_heart
-from echofm_core.phantom.patients import Institution, Rows, examine, write_table
+from echofm_core.phantom.patients import Institution, Rows, as_row, examine, write_table
 from echofm_core.phantom.scanners import ECHONET
 from echofm_core.phantom.views import View
 from echofm_core.phantom.writers.files import write_avi
@@ -16,6 +16,8 @@ EF_MEAN, EF_SD = 57.0, 11.0
 SCANNER = replace(ECHONET, height=160, width=216, apex=(108, 8), radius=146, fps=40, gain=1)
 BATCHES, FRAMES = 4, 52
 SPLITS = ("train", "train", "train", "test", "train", "val")
+COLUMNS = ("HashedFileName", "Calc", "CalcValue", "Frame", "X1", "X2", "Y1", "Y2", "Frames", "FPS",
+           "Width", "Height", "split")  # fmt: skip
 
 
 def write(site: Institution) -> Path:
@@ -28,42 +30,23 @@ def write(site: Institution) -> Path:
         heart = draw_heart(rng, EF_MEAN, EF_SD)
         exam = examine(heart, View.PLAX, SCANNER, FRAMES, rng)
         name = f"0X{int(rng.integers(2**63)):016X}"
-        write_avi(_path(root, patient, name), exam.clip.frames, SCANNER.fps)
+        batch = root / f"Batch{1 + patient % BATCHES}"
+        write_avi(batch / f"{name}.avi", exam.clip.frames, SCANNER.fps)
         site.truth.append(exam.truth(name))
         rows += _rows(name, heart, SPLITS[patient % len(SPLITS)])
     if site.errors:
         _plant(root, site, rows)
-    for number, row in enumerate(rows):
-        row[""] = number
-    columns = ("", *(name for name in rows[0] if name)) if rows else ()
-    write_table(root / "MeasurementsList.csv", rows, columns)
+    rows = [{"": number, **row} for number, row in enumerate(rows)]
+    write_table(root / "MeasurementsList.csv", rows)
     return site.close(root)
-
-
-def _path(root: Path, patient: int, name: str) -> Path:
-    return root / f"Batch{1 + patient % BATCHES}" / f"{name}.avi"
 
 
 def _rows(name: str, heart: Heart, split: str) -> Rows:
     """Septum and posterior wall in diastole, cm, between two points."""
+    video = (FRAMES, SCANNER.fps, SCANNER.width, SCANNER.height, split)
     return [
-        {
-            "": "",
-            "HashedFileName": name,
-            "Calc": calc,
-            "CalcValue": heart.wall,
-            "Frame": 2,
-            "X1": 100,
-            "X2": 101,
-            "Y1": 70 + 20 * number,
-            "Y2": 80 + 20 * number,
-            "Frames": FRAMES,
-            "FPS": SCANNER.fps,
-            "Width": SCANNER.width,
-            "Height": SCANNER.height,
-            "split": split,
-        }
-        for number, calc in enumerate(("IVSd", "LVPWd"))
+        as_row(COLUMNS, name, calc, heart.wall, 2, 100, 101, top, top + 10, *video)
+        for calc, top in (("IVSd", 70), ("LVPWd", 90))
     ]
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from echofm_core.phantom.heart import draw_heart
-from echofm_core.phantom.patients import Exam, Institution, Rows, examine, write_table
+from echofm_core.phantom.patients import Exam, Institution, Row, Rows, as_row, examine, write_table
 from echofm_core.phantom.scanners import ECHONET
 from echofm_core.phantom.views import View
 from echofm_core.phantom.writers.files import NO_VIDEO, write_avi
@@ -14,6 +14,7 @@ VIEWS = {"A4C": View.A4C, "PSAX": View.PSAX_LV}
 #: Children lie nearer to the probe, and are imaged faster.
 SCANNER = replace(ECHONET, depth=13.5, fps=60, gain=3, dynamic_range=56, lateral=1.1)
 FOLDS = 10
+FILES = ("FileName", "EF", "Sex", "Age", "Weight", "Height", "Split")
 
 Tables = dict[str, Rows]
 
@@ -30,9 +31,12 @@ def write(site: Institution) -> Path:
         for number, (view, drawn) in enumerate(VIEWS.items()):
             exam = examine(heart, drawn, SCANNER, int(SCANNER.fps * rng.uniform(1.0, 1.4)), rng)
             name = f"CR32a{patient:04d}-CR32a{7000 + patient:04d}-{number:06d}.avi"
-            row = _add(root, site, view, name, exam, patient)
-            files[view].append(row)
-            tracings[view] += _points(name)
+            files[view].append(_add(root, site, view, name, exam, patient))
+            tracings[view] += [  # a triangle in two frames: readers only count
+                as_row(("FileName", "X", "Y", "Frame"), name, *point, frame)
+                for frame in (3, 20)
+                for point in ((50, 30), (40, 80), (65, 82))
+            ]
     if site.errors:
         _plant(root, site, files, tracings)
     for view in VIEWS:
@@ -41,30 +45,13 @@ def write(site: Institution) -> Path:
     return site.close(root)
 
 
-def _add(
-    root: Path, site: Institution, view: str, name: str, exam: Exam, patient: int
-) -> dict[str, object]:
+def _add(root: Path, site: Institution, view: str, name: str, exam: Exam, patient: int) -> Row:
     """Write a video and its truth; returns its row."""
     write_avi(root / view / "Videos" / name, exam.clip.frames, exam.scanner.fps)
     site.truth.append(exam.truth(f"{view}_{name.removesuffix('.avi')}"))
-    return {
-        "FileName": name,
-        "EF": exam.heart.ef,
-        "Sex": "FM"[patient % 2],
-        "Age": patient % 18,
-        "Weight": 10 + 3 * (patient % 18),
-        "Height": 80 + 5 * (patient % 18),
-        "Split": patient % FOLDS,
-    }
-
-
-def _points(name: str) -> Rows:
-    """A triangle in two frames: readers only count."""
-    return [
-        {"FileName": name, "X": x, "Y": y, "Frame": frame}
-        for frame in (3, 20)
-        for x, y in ((50, 30), (40, 80), (65, 82))
-    ]
+    age = patient % 18
+    sizes = (10 + 3 * age, 80 + 5 * age)
+    return as_row(FILES, name, exam.heart.ef, "FM"[patient % 2], age, *sizes, patient % FOLDS)
 
 
 def _plant(root: Path, site: Institution, files: Tables, tracings: Tables) -> None:

@@ -7,27 +7,32 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from echofm_core.phantom.heart import Heart
-from echofm_core.phantom.patients import Rows
+from echofm_core.phantom.patients import Rows, as_row
 
 TABLE, STUDIES = "structured-measurement.csv.gz", "echo-study-list.csv"
 COLUMNS = ("subject_id", "measurement_id", "measurement_datetime", "test_type", "measurement",
            "measurement_description", "result", "unit")  # fmt: skip
+STUDY = ("subject_id", "study_id", "study_datetime", "note_id", "note_seq", "note_charttime",
+         "measurement_id", "measurement_datetime")  # fmt: skip
 #: Number of the first exam.
 FIRST = 70000000
 #: Half the width of the first system's ranges of EF, in points.
 HALF_RANGE = 2.5
 #: How much more volume three dimensions show than two.
 IN_3D = 1.15
+#: What cannot be used, by what a reader should find.
+PLANTED: dict[str, tuple[str, object, str]] = {
+    "result_in_words": ("lvef", "NORMAL", "%"),
+    "open_result": ("biplane_lvef", ">55", "%"),
+    "label_out_of_range": ("lvef_3d", 155, "%"),
+    "unknown_unit": ("biplane_lvedv", 61, "mL/m2"),
+    "unknown_measurement": ("lvesv_index", 24, "mL/m2"),
+}
 
 
 @dataclass(slots=True)
 class Exams:
-    """The rows of both tables.
-
-    Attributes:
-        studies: Of the study list.
-        rows: Of the table of measurements.
-    """
+    """The rows of the study list, and those of the table of measurements."""
 
     studies: Rows = field(default_factory=list)
     rows: list[tuple[object, ...]] = field(default_factory=list)
@@ -35,25 +40,14 @@ class Exams:
     def list_study(self, subject: int, study: int, when: str, *, examined: bool = True) -> int:
         """Enter a study in the study list; returns the number of its exam."""
         exam = FIRST + len(self.studies)
-        self.studies.append(
-            {
-                "subject_id": subject,
-                "study_id": study,
-                "study_datetime": when,
-                "note_id": "",
-                "note_seq": "",
-                "note_charttime": "",
-                "measurement_id": exam if examined else "",
-                "measurement_datetime": when if examined else "",
-            }
-        )
+        measured = (exam, when) if examined else ("", "")
+        self.studies.append(as_row(STUDY, subject, study, when, "", "", "", *measured))
         return exam
 
-    def add(
+    def _add(
         self, subject: int, exam: int, when: str, name: str, result: object, unit: str,
         kind: str = "tte",
     ) -> None:  # fmt: skip
-        """Enter a measurement."""
         described = f"Left Ventricle - {name}, as reported"
         self.rows.append((subject, exam, when, kind, name, described, result, unit))
 
@@ -81,26 +75,15 @@ class Exams:
                 ("lvedd", 4.6, "cm"),
             ]
         for name, result, unit in values:
-            self.add(subject, exam, when, name, result, unit)
+            self._add(subject, exam, when, name, result, unit)
 
     def plant(self, subject: int, exam: int, when: str) -> tuple[str, ...]:
         """Enter what cannot be used; returns what a reader should find, one of each kind."""
-        self.add(subject, exam, when, "lvef", "NORMAL", "%")
-        self.add(subject, exam, when, "biplane_lvef", ">55", "%")
-        self.add(subject, exam, when, "lvef_3d", 155, "%")
-        self.add(subject, exam, when, "biplane_lvedv", 61, "mL/m2")
-        self.add(subject, exam, when, "lvesv_index", 24, "mL/m2")
-        self.add(subject, exam, when, "lvef", 40, "%", "tee")
-        self.add(subject + 1, FIRST - 1, when, "lvef", 60, "%")
-        return (
-            "result_in_words",
-            "open_result",
-            "label_out_of_range",
-            "unknown_unit",
-            "unknown_measurement",
-            "other_exam_type",
-            "exam_without_cines",
-        )
+        for name, result, unit in PLANTED.values():
+            self._add(subject, exam, when, name, result, unit)
+        self._add(subject, exam, when, "lvef", 40, "%", "tee")
+        self._add(subject + 1, FIRST - 1, when, "lvef", 60, "%")
+        return (*PLANTED, "other_exam_type", "exam_without_cines")
 
     def close(self, root: Path) -> None:
         """Write the table of measurements, packed."""

@@ -10,7 +10,7 @@ from pydicom.sequence import Sequence
 
 from echofm_core.phantom.heart import Floats, draw_heart
 from echofm_core.phantom.overlay import Colour, burn_in, colour_flow
-from echofm_core.phantom.patients import Institution, Rows, examine, write_table
+from echofm_core.phantom.patients import Institution, Rows, as_row, examine, write_table
 from echofm_core.phantom.scanners import MIMIC
 from echofm_core.phantom.views import View
 from echofm_core.phantom.writers import dicom
@@ -20,6 +20,7 @@ EF_MEAN, EF_SD = 54.0, 13.0
 #: Frames of a cine, and cines of a study.
 FRAMES, CINES = 44, 2
 VIEWS = (View.A4C, View.PLAX, View.PSAX_LV, View.A2C, View.PSAX)
+RECORDS = ("subject_id", "study_id", "acquisition_datetime", "dicom_filepath")
 #: Oddities that a reader finds, and those that are nothing wrong.
 ODD = ("still", "spectral", "colour_doppler", "contrast", "no_region", "no_timing")
 SOUND = ("uncompressed", "rle_palette")
@@ -39,14 +40,7 @@ class _Archive:
         """Path of a study's next file, absolute and as the record list has it."""
         number = 1 + sum(row["study_id"] == study for row in self.records)
         relative = f"files/p{str(subject)[:2]}/p{subject}/s{study}/{study}_{number:04d}.dcm"
-        self.records.append(
-            {
-                "subject_id": subject,
-                "study_id": study,
-                "acquisition_datetime": _date(subject, number),
-                "dicom_filepath": relative,
-            }
-        )
+        self.records.append(as_row(RECORDS, subject, study, _date(subject, number), relative))
         path = self.root / relative
         path.parent.mkdir(parents=True, exist_ok=True)
         return path, relative
@@ -56,12 +50,11 @@ class _Archive:
         write_table(self.root / "echo-record-list.csv", self.records)
         write_table(self.root / STUDIES, self.exams.studies)
         self.exams.close(self.root)
-        sums = "".join(
-            f"{hashlib.sha256(path.read_bytes()).hexdigest()} "
-            f"{path.relative_to(self.root).as_posix()}\n"
-            for path in sorted(self.root.rglob("*"))
-            if path.is_file()
-        )
+        sums = ""
+        for path in sorted(self.root.rglob("*")):
+            if path.is_file():
+                digest = hashlib.sha256(path.read_bytes()).hexdigest()
+                sums += f"{digest} {path.relative_to(self.root).as_posix()}\n"
         (self.root / "SHA256SUMS.txt").write_text(sums, encoding="utf-8")
 
 
@@ -82,8 +75,7 @@ def write(site: Institution) -> Path:
             path, _ = archive.new(FIRST[0] + patient, FIRST[1] + patient)
             header = dicom.exam_header(exam, machine, f"{site.seed} {path.name}")
             dicom.save_exam(path, header, exam, machine)
-            model = dicom.DEVICES[machine][1]
-            site.truth.append({**exam.truth(path.stem), "model": model})
+            site.truth.append({**exam.truth(path.stem), "model": dicom.DEVICES[machine][1]})
         subject, when = FIRST[0] + patient, _date(FIRST[0] + patient, 0)
         number = archive.exams.list_study(subject, FIRST[1] + patient, when)
         archive.exams.measure(subject, number, when, heart)

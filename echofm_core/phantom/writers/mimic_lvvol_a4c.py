@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from echofm_core.phantom.heart import draw_heart
-from echofm_core.phantom.patients import Exam, Institution, Rows, examine, write_table
+from echofm_core.phantom.patients import Exam, Institution, Row, Rows, as_row, examine, write_table
 from echofm_core.phantom.scanners import MIMIC
 from echofm_core.phantom.views import View
 from echofm_core.phantom.writers import dicom
@@ -12,6 +12,10 @@ EF_MEAN, EF_SD = 53.0, 14.0
 FRAMES = 44
 #: First patient and study: none of those that the MIMIC-IV-ECHO phantom has.
 FIRST = (12000000, 92000000)
+COLUMNS = ("patient_id", "study_date", "study_time", "parent_dicom_path", "study_id", "modality",
+           "manufacturer", "manufacturer_model", "rows", "columns", "number_of_frames",
+           "frame_rate", "photometric_interpretation", "LVEDV_A4C", "LVESV_A4C", "LVEF_A4C",
+           "LVEDV_BP", "LVESV_BP", "LVEF_BP")  # fmt: skip
 
 
 def write(site: Institution) -> Path:
@@ -39,29 +43,12 @@ def _save(path: Path, exam: Exam, machine: int, site: Institution, *, still: boo
     dicom.save_exam(path, header, exam, machine)
 
 
-def _row(patient: int, study: int, exam: Exam, machine: int) -> dict[str, object]:
-    heart, (vendor, model, _) = exam.heart, dicom.DEVICES[machine]
-    return {
-        "patient_id": patient,
-        "study_date": f"{2110 + patient % 80}-01-01",
-        "study_time": "10:00:00",
-        "parent_dicom_path": f"files/p12/p{patient}/s{study}/{study}_0007.dcm",
-        "study_id": study,
-        "modality": "US",
-        "manufacturer": vendor,
-        "manufacturer_model": model,
-        "rows": exam.scanner.height,
-        "columns": exam.scanner.width,
-        "number_of_frames": len(exam.clip.frames),
-        "frame_rate": exam.scanner.fps,
-        "photometric_interpretation": "YBR_FULL_422",
-        "LVEDV_A4C": heart.edv,
-        "LVESV_A4C": heart.esv,
-        "LVEF_A4C": heart.ef,
-        "LVEDV_BP": "NA",
-        "LVESV_BP": "NA",
-        "LVEF_BP": "",
-    }
+def _row(patient: int, study: int, exam: Exam, machine: int) -> Row:
+    heart, scanner, (vendor, model, _) = exam.heart, exam.scanner, dicom.DEVICES[machine]
+    parent = f"files/p12/p{patient}/s{study}/{study}_0007.dcm"
+    who = (patient, f"{2110 + patient % 80}-01-01", "10:00:00", parent, study, "US", vendor, model)
+    what = (scanner.height, scanner.width, len(exam.clip.frames), scanner.fps, "YBR_FULL_422")
+    return as_row(COLUMNS, *who, *what, heart.edv, heart.esv, heart.ef, "NA", "NA", "")
 
 
 def _plant(root: Path, site: Institution, rows: Rows) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from echofm_core.data.patients import pseudonym
 from echofm_core.phantom.heart import draw_heart
-from echofm_core.phantom.patients import Exam, Institution, Rows, examine, write_table
+from echofm_core.phantom.patients import Exam, Institution, Row, Rows, as_row, examine, write_table
 from echofm_core.phantom.scanners import MIMIC
 from echofm_core.phantom.views import View
 from echofm_core.phantom.writers import dicom
@@ -14,6 +14,7 @@ from echofm_core.phantom.writers.files import NO_VIDEO, write_avi
 DATASET = "phantom_infirmary"
 EF_MEAN, EF_SD = 52.0, 13.0
 FRAMES = 40
+COLUMNS = ("File", "MRN", "Visit", "View", "EF (%)", "Sex", "Age")
 MAPPING = f"""# How this folder becomes a manifest.
 dataset = "{DATASET}"
 secret = "site.secret"
@@ -59,7 +60,7 @@ def _clip(secret: bytes, relative: str) -> str:
     return f"{DATASET}-{pseudonym(secret, f'{DATASET}/clip', relative)}"
 
 
-def _add(root: Path, patient: int, exam: Exam, machine: int, seed: int) -> dict[str, object]:
+def _add(root: Path, patient: int, exam: Exam, machine: int, seed: int) -> Row:
     """Write a DICOM cine, for every third patient an AVI; returns its row."""
     video = patient % 3 == 2
     relative = f"cines/{patient:04d}.{'avi' if video else 'dcm'}"
@@ -69,15 +70,9 @@ def _add(root: Path, patient: int, exam: Exam, machine: int, seed: int) -> dict[
         write_avi(root / relative, exam.clip.frames, exam.scanner.fps)
     else:
         dicom.save_exam(root / relative, header, exam, machine)
-    return {
-        "File": relative,
-        "MRN": header.PatientID,
-        "Visit": header.AccessionNumber,
-        "View": ("4CH", "Apical Four")[patient % 2],
-        "EF (%)": f"{exam.heart.ef:.2f}",
-        "Sex": header.PatientSex,
-        "Age": str(int(str(header.PatientAge)[:3])),
-    }
+    view, age = ("4CH", "Apical Four")[patient % 2], int(str(header.PatientAge)[:3])
+    ids = (relative, header.PatientID, header.AccessionNumber)
+    return as_row(COLUMNS, *ids, view, f"{exam.heart.ef:.2f}", header.PatientSex, age)
 
 
 def _plant(root: Path, site: Institution, rows: Rows, secret: bytes) -> None:

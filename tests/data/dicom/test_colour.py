@@ -20,7 +20,7 @@ from pydicom.uid import (
 
 from echofm_core.data.decode import decode_clip
 from echofm_core.data.dicom import codecs
-from echofm_core.data.dicom.colour import shows_colour
+from echofm_core.data.dicom.frames import shows_colour
 from echofm_core.data.dicom.header import ObjectKind, read_header
 from echofm_core.data.readers._dicom import Look, look
 from echofm_core.data.readers._source import Refusal
