@@ -4,9 +4,9 @@ The board is 8-bit, because smooth edges are then drawn at memory speed; one lev
 """
 
 import math
-from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -43,19 +43,11 @@ class Tissue(IntEnum):
 AMPLITUDE: Field = (10.0 ** ((np.arange(256) - 200) / 100)).astype(np.float32)
 
 
-@dataclass(frozen=True, slots=True)
-class _Shape:
-    """A path (F, n, 2) in fixed-point pixels.
-
-    Attributes:
-        width: Of the pen in pixels; 0: the path is filled.
-        at: (F,); None: at all moments.
-    """
-
-    path: NDArray[np.int32]
+class _Shape(NamedTuple):
+    path: NDArray[np.int32]  # (F, n, 2) in fixed-point pixels
     level: int
-    width: int
-    at: NDArray[np.bool_] | None
+    width: int  # of the pen in pixels; 0: the path is filled
+    at: NDArray[np.bool_] | None  # (F,); None: at all moments
 
 
 class Canvas:
@@ -63,9 +55,6 @@ class Canvas:
 
     Paths are worked out for all moments at once, since NumPy takes as long for one as for fifty;
     each moment's board is drawn when it is asked for.
-
-    Args:
-        moments: F.
     """
 
     def __init__(self, moments: int) -> None:
@@ -118,12 +107,7 @@ def to_board(u: Field, v: Field) -> tuple[Field, Field]:
 
 
 def ellipse(
-    u: Value,
-    v: Value,
-    across: Value,
-    along: Value,
-    start: float = 0.0,
-    stop: float = 2 * math.pi,
+    u: Value, v: Value, across: Value, along: Value, start: float = 0.0, stop: float = 2 * math.pi
 ) -> Path:
     """Arc (64, 2) of an ellipse around (u, v); angle 0 points to +u, a quarter turn to +v.
 
@@ -137,12 +121,9 @@ def curve(start: Point, bend: Point, stop: Point) -> Path:
     """Quadratic Bezier curve (12, 2), or (F, 12, 2); coordinates as those of :func:`ellipse`."""
     share = np.linspace(0, 1, 12)
     first, second, third = (1 - share) ** 2, 2 * share * (1 - share), share**2
-
-    def along(axis: int) -> NDArray[np.float64]:
-        ends = first * start[axis] + third * stop[axis]
-        return np.asarray(ends + second * bend[axis])
-
-    return path_of(along(0), along(1))
+    points = zip(start, bend, stop, strict=True)
+    u, v = (np.asarray((first * a + third * c) + second * b) for a, b, c in points)
+    return path_of(u, v)
 
 
 def corners(*points: Point) -> Path:

@@ -62,8 +62,7 @@ class Heart:
     def length(self, volume: Floats) -> Floats:
         """Long axis L in cm: shortens less than the radius, as hearts do."""
         full = 8.6 * (self.edv / 120) ** (1 / 3) * self.slenderness
-        length: Floats = full * _power(volume / self.edv, 0.22)
-        return length
+        return np.asarray(full * _power(volume / self.edv, 0.22))
 
     def radius(self, volume: Floats) -> Floats:
         """Base radius a in cm; with :meth:`length` it gives the volume exactly."""
@@ -77,30 +76,20 @@ class Heart:
     def valve_opening(self, phase: Floats) -> Floats:
         """Aortic valve, 0 closed to 1 wide open in systole; stenosis limits it."""
         most = (1.0, 0.75, 0.6, 0.42, 0.22)[self.as_grade]
-        systole = phase < END_SYSTOLE
-        opening: Floats = most * np.clip(np.sin(np.pi * phase / END_SYSTOLE), 0, None) * systole
-        return opening
+        return np.asarray(most * _bump(phase, 0.0, END_SYSTOLE) * (phase < END_SYSTOLE))
 
     def mitral_opening(self, phase: Floats) -> Floats:
         """Mitral valve, 0 closed to 1 open: early filling and the atrial kick."""
-        early = np.clip(np.sin(np.pi * (phase - END_SYSTOLE) / 0.3), 0, None) * (
-            (phase > END_SYSTOLE) & (phase < END_SYSTOLE + 0.3)
-        )
-        kick = (
-            0.6
-            * np.clip(np.sin(np.pi * (phase - ATRIAL_KICK) / 0.14), 0, None)
-            * (phase > ATRIAL_KICK)
-        )
+        filling = (phase > END_SYSTOLE) & (phase < END_SYSTOLE + 0.3)
+        early = _bump(phase, END_SYSTOLE, 0.3) * filling
+        kick = 0.6 * _bump(phase, ATRIAL_KICK, 0.14) * (phase > ATRIAL_KICK)
         return np.clip(early + kick + 0.15 * (phase > END_SYSTOLE), 0, 1)
 
 
 def draw_heart(rng: np.random.Generator, ef_mean: float, ef_sd: float, as_grade: int = 0) -> Heart:
-    """A random heart; volumes are log-normal, and a weak one is larger.
+    """A random heart of an institution with this prior of EF, in percent.
 
-    Args:
-        rng: Source of randomness.
-        ef_mean, ef_sd: The institution's EF prior, percent.
-        as_grade: Aortic stenosis; severe grades thicken the wall.
+    Volumes are log-normal, and a weak heart is larger; severe stenosis thickens the wall.
     """
     ef = float(np.clip(rng.normal(ef_mean, ef_sd), 12, 78))
     dilated = 1 + 0.012 * max(0.0, 50 - ef)
@@ -118,6 +107,11 @@ def _power(base: Floats, exponent: float) -> Floats:
     """One by one: NumPy rounds the power of an array otherwise than that of a number."""
     powers = [value**exponent for value in np.ravel(base).tolist()]
     return np.reshape(powers, np.shape(base))
+
+
+def _bump(phase: Floats, start: float, width: float) -> Floats:
+    """The upper half of a sine wave that begins at a phase; what follows is for the caller."""
+    return np.clip(np.sin(np.pi * (phase - start) / width), 0, None)
 
 
 def _ease(share: Floats) -> Floats:

@@ -24,7 +24,6 @@ def burn_in(frames: NDArray[np.uint8], phases: Floats, scanner: Scanner, machine
     Args:
         frames: Uint8 (N, H, W).
         phases: (N,) phase of the beat; the ECG's R wave stands at 0.
-        scanner: Whose picture it is.
         machine: 0 or 1: which text, which colours.
     """
     text, trace = INK[machine]

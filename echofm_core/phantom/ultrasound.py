@@ -58,15 +58,10 @@ def render(
     *,
     gain: float = 0.0,
 ) -> Clip:
-    """Draw a cine.
+    """Draw a cine, with speckle, clutter, noise and drop-out from ``rng``.
 
     Args:
-        heart: What is seen.
-        view: From where.
-        pose: How it lies.
-        scanner: With which machine.
         phases: (N,) phase of the beat in [0, 1) of each frame.
-        rng: Source of speckle, clutter, noise and drop-out.
         gain: What the operator added to the machine's gain, dB.
     """
     x, z, loss = _polar(scanner)
@@ -86,7 +81,7 @@ def render(
             envelope, before = cv2.magnitude(*cv2.split(echo)) * answer, now
         start = int(rng.integers(DEPTHS))
         polar = _compress(envelope + noise[start : start + DEPTHS], scanner, gain)
-        frames[number] = _scan_convert(polar, scanner)
+        frames[number] = cv2.remap(polar, *_maps(scanner), cv2.INTER_LINEAR)
     return Clip(frames=frames, phases=phases, moments=moments)
 
 
@@ -169,13 +164,13 @@ def _maps(scanner: Scanner) -> tuple[Field, Field]:
 
 def _point_spread(echo: Field, scanner: Scanner) -> Field:
     """A blur that is narrow at the probe and wide at depth."""
-    near, far = (
-        np.asarray(cv2.GaussianBlur(echo, (0, 0), width, sigmaY=scanner.axial), np.float32)
-        for width in (scanner.lateral, scanner.lateral * SPREAD)
-    )
-    # A blur averages independent scatterers; what it takes from the amplitude is given back.
-    near *= np.float32(2 * np.sqrt(np.pi * scanner.lateral * scanner.axial))
-    far *= np.float32(2 * np.sqrt(np.pi * (scanner.lateral * SPREAD) * scanner.axial))
+    blurred = []
+    for width in (scanner.lateral, scanner.lateral * SPREAD):
+        blur = np.asarray(cv2.GaussianBlur(echo, (0, 0), width, sigmaY=scanner.axial), np.float32)
+        # It averages independent scatterers; what it takes from the amplitude is given back.
+        blur *= np.float32(2 * np.sqrt(np.pi * width * scanner.axial))
+        blurred.append(blur)
+    near, far = blurred
     far -= near
     far *= FAR_SHARE
     near += far
@@ -205,12 +200,6 @@ def _compress(envelope: Field, scanner: Scanner, gain: float) -> NDArray[np.uint
 @lru_cache(maxsize=16)
 def _grey_map(gamma: float) -> NDArray[np.uint8]:
     return ((np.arange(256) / 255) ** gamma * 240).astype(np.uint8)
-
-
-def _scan_convert(polar: NDArray[np.uint8], scanner: Scanner) -> NDArray[np.uint8]:
-    beam, sample = _maps(scanner)
-    picture = cv2.remap(polar, beam, sample, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-    return np.asarray(picture, np.uint8)
 
 
 def _drop_out(scanner: Scanner, rng: np.random.Generator) -> Field:

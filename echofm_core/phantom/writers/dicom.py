@@ -40,13 +40,13 @@ def cine_header(scanner: Scanner, machine: int, frames: int, rate: float, identi
         machine: Index into :data:`DEVICES`; the second times its frames one by one.
         frames: Number of frames.
         rate: Heart rate, beats a minute.
-        identity: Decides the unique identifiers: equal text, equal identifiers.
+        identity: Equal text gives equal unique identifiers.
     """
     dataset = Dataset()
     dataset.SOPClassUID = UltrasoundMultiFrameImageStorage
-    dataset.SOPInstanceUID = generate_uid(entropy_srcs=[identity, "instance"])
-    dataset.StudyInstanceUID = generate_uid(entropy_srcs=[identity, "study"])
-    dataset.SeriesInstanceUID = generate_uid(entropy_srcs=[identity, "series"])
+    for level, name in (("SOP", "instance"), ("Study", "study"), ("Series", "series")):
+        uid = generate_uid(entropy_srcs=[identity, name])
+        setattr(dataset, f"{level}InstanceUID", uid)
     dataset.ImageType = ["DERIVED", "PRIMARY", "", "0001"]
     dataset.Modality = "US"
     names = DEVICES[machine]
@@ -57,7 +57,14 @@ def cine_header(scanner: Scanner, machine: int, frames: int, rate: float, identi
     dataset.HeartRate = str(round(rate))
     dataset.UltrasoundColorDataPresent = 0
     dataset.SequenceOfUltrasoundRegions = Sequence([region(scanner, TISSUE)])
-    _time(dataset, scanner.fps, frames, one_by_one=machine == 1)
+    step = f"{1000 / scanner.fps:.4f}"
+    if machine == 1:
+        dataset.FrameTimeVector = ["0", *[step] * (frames - 1)]
+        dataset.FrameIncrementPointer = 0x00181065
+    else:
+        dataset.FrameTime = step
+        dataset.FrameIncrementPointer = 0x00181063
+    dataset.CineRate = dataset.RecommendedDisplayFrameRate = str(round(scanner.fps))
     return dataset
 
 
@@ -89,23 +96,11 @@ def identify(dataset: Dataset, number: int) -> None:
     dataset.StudyDescription = "TTE phantom of a worried well"
 
 
-def _time(dataset: Dataset, fps: float, frames: int, *, one_by_one: bool) -> None:
-    step = f"{1000 / fps:.4f}"
-    if one_by_one:
-        dataset.FrameTimeVector = ["0", *[step] * (frames - 1)]
-        dataset.FrameIncrementPointer = 0x00181065
-    else:
-        dataset.FrameTime = step
-        dataset.FrameIncrementPointer = 0x00181063
-    dataset.CineRate = dataset.RecommendedDisplayFrameRate = str(round(fps))
-
-
 def without_timing(dataset: Dataset) -> None:
-    """Remove every element that tells the frame rate."""
+    """Remove every element that says the frame rate."""
     names = ("FrameTime", "FrameTimeVector", "FrameIncrementPointer", "CineRate")
     for name in (*names, "RecommendedDisplayFrameRate"):
-        if name in dataset:
-            delattr(dataset, name)
+        dataset.pop(name, None)
 
 
 def region(scanner: Scanner, kind: tuple[int, int]) -> Dataset:
@@ -141,6 +136,7 @@ def save_jpeg(path: Path, dataset: Dataset, colour: NDArray[np.uint8]) -> None:
     dataset.PixelData = encapsulate(streams)
     dataset["PixelData"].is_undefined_length = True
     dataset.LossyImageCompression = "01"
+    dataset.PlanarConfiguration = 0
     _describe(dataset, 3, "YBR_FULL_422")
     _write(path, dataset, JPEGBaseline8Bit)
 
@@ -170,8 +166,6 @@ def _describe(dataset: Dataset, samples: int, photometric: str) -> None:
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation = samples, photometric
     dataset.BitsAllocated = dataset.BitsStored = 8
     dataset.HighBit, dataset.PixelRepresentation = 7, 0
-    if samples > 1:
-        dataset.PlanarConfiguration = 0
 
 
 def _write(path: Path, dataset: Dataset, syntax: UID) -> None:

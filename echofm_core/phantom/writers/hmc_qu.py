@@ -1,4 +1,4 @@
-"""HMC-QU as downloaded: irregular names that tell the label, and Excel sheets."""
+"""HMC-QU as downloaded: irregular names that give the label away, and Excel sheets."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +25,8 @@ Sheet = list[list[object]]
 
 def write(site: Institution) -> Path:
     """Write ``HMC-QU/``; returns the root. Every second patient is infarcted."""
+    import openpyxl
+
     root = site.folder / "HMC-QU"
     sheets: dict[str, Sheet] = {view: [] for view in VIEWS}
     for view in VIEWS:
@@ -42,7 +44,10 @@ def write(site: Institution) -> Path:
     if site.errors:
         _plant(root, site, sheets)
     for view, rows in sheets.items():
-        _write_sheet(root / f"{view}.xlsx", rows)
+        book = openpyxl.Workbook()
+        for row in ([*HEADER], *rows):
+            book.worksheets[0].append(row)
+        book.save(root / f"{view}.xlsx")
     return site.close(root)
 
 
@@ -51,28 +56,14 @@ def _row(name: str, infarcted: bool) -> list[object]:
     return [name.replace(" ", ""), *segments, "ü", 1]
 
 
-def _write_sheet(path: Path, rows: Sheet) -> None:
-    import openpyxl
-
-    book = openpyxl.Workbook()
-    sheet = book.active
-    assert sheet is not None
-    for row in ([*HEADER], *rows):
-        sheet.append(row)
-    book.save(path)
-
-
 def _plant(root: Path, site: Institution, sheets: dict[str, Sheet]) -> None:
-    """Names that tell, a name of nobody, a black video, no video, and no file."""
+    """Names with the label, a name of nobody, a black video, no video, and no file."""
     if site.patients > 1:
         site.plant("label_in_name", "A4C/, A2C/")
     (root / "A4C/export of tuesday.avi").write_bytes(NO_VIDEO)
     site.plant("stray_file", "A4C/export of tuesday.avi")
-    for kind, name in (
-        ("blank_clip", "ES00901_4CH_1"),
-        ("undecodable", "ES00902_4CH_1"),
-        ("missing_file", "ES00903_4CH_1"),
-    ):
+    for number, kind in enumerate(("blank_clip", "undecodable", "missing_file")):
+        name = f"ES0090{1 + number}_4CH_1"
         path = root / f"A4C/{name}.avi"
         if kind == "blank_clip":
             black = np.zeros((FRAMES, SCANNER.height, SCANNER.width), np.uint8)
