@@ -133,7 +133,7 @@ def doctor(
     from echofm_core.data.doctor.count import summary
     from echofm_core.data.doctor.examine import Round, examine
     from echofm_core.data.doctor.page import write_page
-    from echofm_core.data.doctor.terminal import print_summary
+    from echofm_core.data.doctor.tables import print_summary
     from echofm_core.runtime.console import console
 
     how = Round(decode=decode, workers=workers or os.cpu_count() or 1, data=config)

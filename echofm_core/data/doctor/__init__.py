@@ -1,1 +1,1 @@
-"""The doctor: what a careful colleague would say of data before anyone trains on them."""
+"""The doctor: what is wrong with data, found before anyone trains on them."""

@@ -1,7 +1,5 @@
 """Histograms of what clips are like: a row a data set, a column a quantity."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -19,21 +17,14 @@ HEADROOM = 1.45
 WIDTH, ROW, HEAD = 10.6, 0.62, 0.75
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One quantity of the figure; its axis goes from zero to ``high`` where that is set."""
-
-    name: str
-    title: str
-    high: float | None = None
-
-
-COLUMNS = (
-    Column("ef", "EF (%)", 100.0),
-    Column("fps", "frame rate (Hz)"),
-    Column("seconds", "duration (s)"),
-    Column("grey", "mean grey level in the sector"),
-)
+#: Quantity -> title; and the end of its axis, which begins at zero, where that is known.
+COLUMNS = {
+    "ef": "EF (%)",
+    "fps": "frame rate (Hz)",
+    "seconds": "duration (s)",
+    "grey": "mean grey level in the sector",
+}
+HIGHEST = {"ef": 100.0}
 
 
 def histograms(values: pd.DataFrame, *, synthetic: bool) -> Chart | None:
@@ -53,13 +44,12 @@ def histograms(values: pd.DataFrame, *, synthetic: bool) -> Chart | None:
         height = HEAD + ROW * len(names)
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         grid = figure.subplots(len(names), len(COLUMNS), squeeze=False, sharex="col")
-        for place, column in enumerate(COLUMNS):
-            edges, cut = _edges(values[column.name], column.high)
-            title = f"{column.title}{', last bar: and over' if cut else ''}"
-            for name, axis in zip(names, grid[:, place], strict=True):
-                _bars(axis, values.loc[values["dataset"] == name, column.name], edges)
-            grid[0, place].set_title(title, fontsize=9)
-            grid[-1, place].tick_params(labelbottom=True)
+        for axes, (column, title) in zip(grid.T, COLUMNS.items(), strict=True):
+            edges, cut = _edges(_known(values[column]), HIGHEST.get(column))
+            for name, axis in zip(names, axes, strict=True):
+                _bars(axis, _known(values.loc[values["dataset"] == name, column]), edges)
+            axes[0].set_title(f"{title}{', last bar: and over' if cut else ''}", fontsize=9)
+            axes[-1].tick_params(labelbottom=True)
         for name, axis in zip(names, grid[:, 0], strict=True):
             axis.axvline(REDUCED_EF, color=INK, linewidth=0.9, linestyle=":")
             axis.set_ylabel(
@@ -67,13 +57,16 @@ def histograms(values: pd.DataFrame, *, synthetic: bool) -> Chart | None:
             )
         if synthetic:
             figure.supxlabel("SYNTHETIC", color=ORANGE, fontsize=9, fontweight="bold")
-        words = f"histograms of {', '.join(column.title for column in COLUMNS)} for {names}"
+        words = f"histograms of {', '.join(COLUMNS.values())} for {names}"
         return Chart(uri=svg_uri(figure), words=words)
 
 
-def _bars(axis: Axes, values: pd.Series, edges: np.ndarray) -> None:
-    known = values.to_numpy(dtype=float)
-    known = known[np.isfinite(known)]
+def _known(values: pd.Series) -> np.ndarray:
+    every = values.to_numpy(dtype=float)
+    return every[np.isfinite(every)]
+
+
+def _bars(axis: Axes, known: np.ndarray, edges: np.ndarray) -> None:
     counts, _ = np.histogram(np.clip(known, edges[0], edges[-1]), edges)
     axis.stairs(counts, edges, fill=True, color=BLUE, linewidth=0)
     axis.set(yticks=[], xlim=(edges[0], edges[-1]), ylim=(0, HEADROOM * max(1, counts.max())))
@@ -86,10 +79,8 @@ def _bars(axis: Axes, values: pd.Series, edges: np.ndarray) -> None:
     )  # fmt: skip
 
 
-def _edges(values: pd.Series, high: float | None) -> tuple[np.ndarray, bool]:
+def _edges(known: np.ndarray, high: float | None) -> tuple[np.ndarray, bool]:
     """Common bins of all data sets, and whether the last holds a far tail."""
-    known = values.to_numpy(dtype=float)
-    known = known[np.isfinite(known)]
     if high is not None or not len(known):
         return np.linspace(0, high or 1.0, BINS + 1), False
     top, most = float(known.max()), float(np.percentile(known, 99))

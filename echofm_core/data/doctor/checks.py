@@ -1,11 +1,8 @@
 """What only shows when clips are seen together, or decoded: each check notes, none discards."""
 
 from collections.abc import Mapping
-from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from echofm_core.data.dicom.text import LIT
 from echofm_core.data.findings import Findings, Severity
@@ -23,10 +20,8 @@ Items = Mapping[str, str]
 def check_labels(manifest: pd.DataFrame, items: Items, findings: Findings) -> None:
     """Note EF that does not follow from the volumes: EF = 100 (EDV - ESV) / EDV."""
     expected = 100 * (manifest["edv"] - manifest["esv"]) / manifest["edv"]
-    off = (manifest["ef"] - expected).abs() > EF_TOLERANCE
-    for row, volumes in zip(
-        manifest[off.fillna(False)].itertuples(), expected[off.fillna(False)], strict=True
-    ):
+    off = ((manifest["ef"] - expected).abs() > EF_TOLERANCE).fillna(False)
+    for row, volumes in zip(manifest[off].itertuples(), expected[off], strict=True):
         reason = f"EF is {row.ef:.1f} %, the volumes give {volumes:.1f} %; used as it is."
         _note(findings, str(row.dataset), "ef_disagrees", items[str(row.clip_id)], reason)
 
@@ -55,7 +50,11 @@ def check_pictures(
         if not (frames >= LIT).any():
             reason = "Every frame is black; it teaches nothing."
             _note(findings, str(row.dataset), "blank_clip", items[clip], reason)
-        elif len(frames) > 1 and not str(row.path).lower().endswith(".png") and _frozen(frames):
+        elif (
+            len(frames) > 1
+            and not str(row.path).lower().endswith(".png")
+            and all((frame == frames[0]).all() for frame in frames[1:])
+        ):
             reason = "Every frame is the same; no motion can be read from it."
             _note(findings, str(row.dataset), "frozen_clip", items[clip], reason)
 
@@ -75,22 +74,15 @@ def check_duplicates(
             continue
         again, before = rows.iloc[position], rows.iloc[first[str(content)]]
         if not (store.frames(str(again["clip_id"])) >= LIT).any():
-            continue  # black clips are equal, and said to be black
+            continue  # black clips are equal, and have their own finding
         reason = f"The frames are those of {before['dataset']} {items[str(before['clip_id'])]}"
-        if _differ(again["split"], before["split"]):
+        splits = {again["split"], before["split"]}
+        if len(splits) == 2 and not pd.isna(list(splits)).any():
             reason += f", which is in another split ({before['split']}, this: {again['split']})"
         elif again["patient_id"] != before["patient_id"]:
             reason += ", which is said to be another patient"
         dataset, clip = str(again["dataset"]), str(again["clip_id"])
         _note(findings, dataset, "duplicate_content", items[clip], f"{reason}.")
-
-
-def _differ(one: Any, other: Any) -> bool:
-    return not (pd.isna(one) or pd.isna(other)) and bool(one != other)
-
-
-def _frozen(frames: NDArray[np.uint8]) -> bool:
-    return all((frame == frames[0]).all() for frame in frames[1:])
 
 
 def _note(findings: Findings, dataset: str, kind: str, item: str, reason: str) -> None:

@@ -1,7 +1,6 @@
 """The contact sheet: what the clips of each data set look like, at a glance."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
@@ -9,8 +8,6 @@ from PIL import Image, ImageDraw, ImageFont
 from echofm_core.data.doctor.count import quantities
 from echofm_core.data.doctor.examine import Diagnosis
 from echofm_core.pages.choice import deal, evenly
-from echofm_core.pages.template import png_bytes
-from echofm_core.runtime.files import write_whole
 from echofm_core.runtime.text import many
 from echofm_core.tasks import AS_GRADES
 
@@ -28,11 +25,6 @@ ROW = TITLE + SIDE + LINES * LINE + BELOW
 WIDTH = 2 * MARGIN + CLIPS * (SIDE + GAP) - GAP
 
 
-def contact_sheet(diagnosis: Diagnosis, path: Path) -> None:
-    """Write the PNG; see :func:`draw`. It appears whole or not at all."""
-    write_whole(path, png_bytes(draw(diagnosis)))
-
-
 def draw(diagnosis: Diagnosis) -> Image.Image:
     """A row a data set: up to ten middle frames, spread over its views, scanners and clips.
 
@@ -45,7 +37,10 @@ def draw(diagnosis: Diagnosis) -> Image.Image:
     top = MARGIN + (STAMP if diagnosis.synthetic else 0)
     sheet = Image.new("RGB", (WIDTH, top + max(1, len(names)) * ROW + MARGIN // 2), PAPER)
     if diagnosis.synthetic:
-        _stamp(sheet)
+        ImageDraw.Draw(sheet).rectangle([(0, 0), (WIDTH, STAMP)], fill=CREAM)
+        _text(sheet, (MARGIN, 10), "SYNTHETIC", 28, AMBER)
+        words = "phantoms are among these data; nothing here is about patients"
+        _text(sheet, (MARGIN + 190, 17), words, 20, AMBER)
     if not names:
         _text(sheet, (MARGIN, top), "no clip was decoded", 24, FAINT)
     for number, name in enumerate(names):
@@ -76,11 +71,8 @@ def choose(rows: pd.DataFrame, wanted: int, keys: Sequence[str] = ("view", "vend
     groups = [part for _, part in rows.groupby(keys[0], dropna=False, observed=True)]
     groups = [groups[place] for place in evenly(len(groups), wanted)]
     shares = deal([len(group) for group in groups], wanted)
-    return [
-        clip
-        for group, share in zip(groups, shares, strict=True)
-        for clip in choose(group, share, keys[1:])
-    ]
+    pairs = zip(groups, shares, strict=True)
+    return [clip for group, share in pairs for clip in choose(group, share, keys[1:])]
 
 
 def caption(row: pd.Series) -> list[str]:
@@ -97,8 +89,7 @@ def caption(row: pd.Series) -> list[str]:
 def _row(sheet: Image.Image, top: int, name: str, rows: pd.DataFrame, diagnosis: Diagnosis) -> None:
     clips = int((diagnosis.manifest["dataset"] == name).sum())
     chosen = rows.set_index("clip_id").loc[choose(rows, CLIPS)]
-    pen = ImageDraw.Draw(sheet)
-    pen.line([(MARGIN, top), (WIDTH - MARGIN, top)], fill=RULE, width=2)
+    ImageDraw.Draw(sheet).line([(MARGIN, top), (WIDTH - MARGIN, top)], fill=RULE, width=2)
     wide = _text(sheet, (MARGIN, top + 8), name, 26, INK)
     shown = f"{len(chosen)} of {many(clips, 'clip')}"
     _text(sheet, (MARGIN + wide + 16, top + 14), shown, 19, FAINT)
@@ -109,26 +100,14 @@ def _row(sheet: Image.Image, top: int, name: str, rows: pd.DataFrame, diagnosis:
         picture = Image.fromarray(diagnosis.thumbnails[str(clip)])
         sheet.paste(picture.resize((SIDE, SIDE), Image.Resampling.BICUBIC), corner)
         for line, words in enumerate(caption(row)):
-            place_of = (corner[0], corner[1] + SIDE + 5 + line * LINE)
-            _text(sheet, place_of, words, 19, FAINT if line else INK)
-
-
-def _stamp(sheet: Image.Image) -> None:
-    pen = ImageDraw.Draw(sheet)
-    pen.rectangle([(0, 0), (WIDTH, STAMP)], fill=CREAM)
-    _text(sheet, (MARGIN, 10), "SYNTHETIC", 28, AMBER)
-    words = "phantoms are among these data; nothing here is about patients"
-    _text(sheet, (MARGIN + 190, 17), words, 20, AMBER)
+            below = (corner[0], corner[1] + SIDE + 5 + line * LINE)
+            _text(sheet, below, words, 19, FAINT if line else INK)
 
 
 def _text(
-    sheet: Image.Image,
-    corner: tuple[int, int],
-    words: str,
-    size: int,
-    ink: tuple[int, int, int],
+    sheet: Image.Image, corner: tuple[int, int], words: str, size: int, ink: tuple[int, int, int],
     anchor: str = "la",
-) -> int:
+) -> int:  # fmt: skip
     """Write a line; returns its width in pixels."""
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size)
     pen.text(corner, words, font=font, fill=ink, anchor=anchor)

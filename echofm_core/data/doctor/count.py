@@ -24,24 +24,34 @@ BAND_NAMES = (
 )
 LABELS = {"EF": "ef", "EDV": "edv", "ESV": "esv", "AS grade": "as_grade"}
 
-#: Group of counts -> values in the order shown; others follow, the most frequent first.
-VOCABULARY: dict[str, tuple[str, ...]] = {
-    "view": VIEWS,
-    "split": tuple(split.value for split in Split),
-    "label": tuple(LABELS),
-    "as_grade": AS_GRADES,
-    "frame_rate": BAND_NAMES,
-    "scanner": (),
-    "sex": ("F", "M"),
-    "quality": (),
+#: Group of counts -> its title, and values in the order shown; others follow, the most frequent
+#: first.
+GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "view": ("view", VIEWS),
+    "split": ("split", tuple(split.value for split in Split)),
+    "label": ("label", tuple(LABELS)),
+    "as_grade": ("aortic stenosis", AS_GRADES),
+    "frame_rate": ("frame rate (Hz)", BAND_NAMES),
+    "scanner": ("scanner", ()),
+    "sex": ("sex", ("F", "M")),
+    "quality": ("quality", ()),
 }
-
-#: Columns that only a decoded clip has.
+#: Quantity -> title, unit, decimals.
+QUANTITIES: dict[str, tuple[str, str, int]] = {
+    "ef": ("EF", "%", 1),
+    "edv": ("EDV", "ml", 1),
+    "esv": ("ESV", "ml", 1),
+    "age": ("age", "years", 1),
+    "fps": ("frame rate", "Hz", 1),
+    "frames": ("frames", "", 0),
+    "seconds": ("duration", "s", 2),
+    "height": ("height", "pixels", 0),
+    "width": ("width", "pixels", 0),
+    "grey": ("grey level in the sector", "0 to 255", 1),
+    "sector": ("sector", "share of the frame", 2),
+}
+#: Quantities that only a decoded clip has.
 MEASURED = ("grey", "sector")
-#: Quantities in the order shown.
-QUANTITIES = (
-    "ef", "edv", "esv", "age", "fps", "frames", "seconds", "height", "width", "grey", "sector",
-)  # fmt: skip
 
 
 def quantities(manifest: pd.DataFrame, decoded: pd.DataFrame) -> pd.DataFrame:
@@ -72,34 +82,23 @@ def summary(diagnosis: Diagnosis) -> Summary:
     """Count everything, once."""
     manifest, findings = diagnosis.manifest, diagnosis.findings
     values = quantities(manifest, diagnosis.decoded)
-    names = {str(name) for table in (manifest, findings) for name in table["dataset"]}
     parts = []
-    for name in sorted(names):
+    for name in sorted({str(name) for table in (manifest, findings) for name in table["dataset"]}):
         here = (manifest["dataset"] == name).to_numpy(dtype=bool)
-        found = findings[findings["dataset"] == name]
-        public = name in diagnosis.public
-        parts.append(part(name, manifest[here], values[here], found, public=public))
+        found = findings.loc[findings["dataset"] == name, "severity"].value_counts()
+        parts.append(_part(name, name in diagnosis.public, manifest[here], values[here], found))
     return Summary(
         synthetic=diagnosis.synthetic,
         parts=tuple(parts),
-        kinds=kinds(findings),
-        shared=shared(manifest),
+        kinds=_kinds(findings),
+        shared=_shared(manifest),
     )
 
 
-def part(
-    dataset: str, rows: pd.DataFrame, values: pd.DataFrame, findings: pd.DataFrame, *, public: bool
+def _part(
+    dataset: str, public: bool, rows: pd.DataFrame, values: pd.DataFrame, found: pd.Series
 ) -> Part:
-    """Numbers of one data set.
-
-    Args:
-        dataset: Its name.
-        rows: Its clips, manifest columns.
-        values: The same clips, of :func:`quantities`.
-        findings: Its findings.
-        public: Its ids are public pseudonyms.
-    """
-    found = findings["severity"].value_counts()
+    """Numbers of one data set: of its clips, of their :func:`quantities`, and of its findings."""
     ef = values["ef"].dropna()
     seen = values[values["decoded"]]
     return Part(
@@ -109,9 +108,7 @@ def part(
         patients=int(rows["patient_id"].nunique()),
         studies=int(rows["study_id"].nunique()),
         decoded=len(seen),
-        quarantined=int(found.get(Severity.QUARANTINED.value, 0)),
-        repaired=int(found.get(Severity.REPAIRED.value, 0)),
-        noted=int(found.get(Severity.NOTED.value, 0)),
+        **{severity.value: int(found.get(severity.value, 0)) for severity in Severity},
         reduced_ef=round(float((ef < REDUCED_EF).mean()), 4) if len(ef) else None,
         counts=_groups(rows, values["fps"]),
         spreads={name: spread((seen if name in MEASURED else values)[name]) for name in QUANTITIES},
@@ -119,18 +116,19 @@ def part(
 
 
 def _groups(rows: pd.DataFrame, fps: pd.Series) -> dict[str, tuple[Count, ...]]:
+    scanners = (rows["vendor"].fillna("") + " " + rows["model"].fillna("")).str.strip()
     columns = {
         "view": rows["view"],
         "split": rows["split"],
         "as_grade": rows["as_grade"].map(dict(enumerate(AS_GRADES))),
         "frame_rate": pd.cut(fps, [*BANDS, np.inf], right=False, labels=list(BAND_NAMES)),
-        "scanner": _scanners(rows),
+        "scanner": scanners.mask(scanners == ""),
         "sex": rows["sex"],
         "quality": rows["quality"],
     }
-    found = {group: count(values, VOCABULARY[group]) for group, values in columns.items()}
+    found = {group: count(values, GROUPS[group][1]) for group, values in columns.items()}
     found["label"] = tuple(Count(name, int(rows[key].count())) for name, key in LABELS.items())
-    return {group: found[group] for group in VOCABULARY}
+    return {group: found[group] for group in GROUPS}
 
 
 def count(values: pd.Series, order: Sequence[str] = ()) -> tuple[Count, ...]:
@@ -157,7 +155,7 @@ def spread(values: pd.Series) -> Spread:
     )  # fmt: skip
 
 
-def kinds(findings: pd.DataFrame) -> tuple[Kind, ...]:
+def _kinds(findings: pd.DataFrame) -> tuple[Kind, ...]:
     """Findings by data set and kind, worst severity first, then the most frequent."""
     order = [severity.value for severity in Severity]
     groups = findings.groupby(["dataset", "kind", "severity"], observed=True, sort=True)
@@ -171,7 +169,7 @@ def kinds(findings: pd.DataFrame) -> tuple[Kind, ...]:
     return tuple(sorted(found, key=lambda kind: (order.index(kind.severity), -kind.count)))
 
 
-def shared(manifest: pd.DataFrame) -> tuple[Shared, ...]:
+def _shared(manifest: pd.DataFrame) -> tuple[Shared, ...]:
     """Patient ids that are in two splits of a data set, or in two data sets."""
     homes = manifest[["dataset", "split", "patient_id"]].astype(object).drop_duplicates()
     homes = homes[homes["patient_id"].duplicated(keep=False)].fillna({"split": ""})
@@ -192,8 +190,3 @@ def _numbers(column: pd.Series | None, length: int) -> np.ndarray:
     if column is None:
         return np.full(length, np.nan)
     return column.astype("Float64").to_numpy(dtype=float, na_value=np.nan)
-
-
-def _scanners(rows: pd.DataFrame) -> pd.Series:
-    names = (rows["vendor"].fillna("") + " " + rows["model"].fillna("")).str.strip()
-    return names.mask(names == "")

@@ -44,7 +44,6 @@ class Part:
     """One data set.
 
     Attributes:
-        dataset: Its name.
         public: Its ids are public pseudonyms; else files appear under hashed names.
         clips, patients, studies: That can be used.
         decoded: Clips that were decoded; ``grey`` and ``sector`` are theirs alone.
@@ -99,7 +98,6 @@ class Summary:
     """All of it.
 
     Attributes:
-        synthetic: Phantoms are among the data.
         parts: Data sets by name, those of which nothing can be used too.
         kinds: Worst severity first, then the most frequent.
         shared: Patients in several splits, of one data set or of two.
@@ -125,13 +123,13 @@ class Summary:
         return sum(kind.count for kind in self.kinds if kind.severity == severity.value)
 
     @property
-    def looked_at(self) -> str:
-        """How much of it was decoded, in words."""
+    def coverage(self) -> str:
+        """How many clips were decoded, in words."""
         return f"Decoded {self.decoded:,} of {many(self.clips, 'clip')}."
 
     @property
     def verdict(self) -> str:
-        """What a colleague would say first."""
+        """The result in one sentence."""
         can = f"{many(self.clips, 'clip')} can be used"
         if not self.kinds:
             return f"All {can}: nothing was wrong." if self.clips else "There are no clips."

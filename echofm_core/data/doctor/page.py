@@ -11,7 +11,7 @@ import pandas as pd
 from echofm_core.data.doctor import tables
 from echofm_core.data.doctor.charts import histograms
 from echofm_core.data.doctor.contact_sheet import draw
-from echofm_core.data.doctor.count import quantities, summary
+from echofm_core.data.doctor.count import GROUPS, quantities, summary
 from echofm_core.data.doctor.examine import Diagnosis
 from echofm_core.data.doctor.numbers import SYNTHETIC, Kind, Part, Summary
 from echofm_core.data.findings import Severity, findings_csv, places_csv
@@ -41,13 +41,7 @@ MEANING = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Listing:
-    """Findings of one kind, of all data sets.
-
-    Attributes:
-        kind: Name of the kind.
-        count: How many there are.
-        rows: (data set, item, reason) of those listed.
-    """
+    """Findings of one kind, of all data sets: ``rows`` are (data set, item, reason) of some."""
 
     kind: str
     count: int
@@ -57,17 +51,9 @@ class Listing:
 def write_page(diagnosis: Diagnosis, folder: Path) -> Path:
     """Write ``doctor.html``, ``contact_sheet.png``, ``doctor.json`` and ``findings.csv``.
 
-    And the local list of the files that findings call by a hash.
-
-    The page needs no network and no other file. Each file appears whole or not at all, the page
-    last.
-
-    Args:
-        diagnosis: What was found.
-        folder: Where to; made if need be, files of an earlier diagnosis are replaced.
-
-    Returns:
-        Path of the page.
+    And the local list of the files that findings call by a hash. The page needs no network and no
+    other file. Each file appears whole or not at all, the page last; those of an earlier diagnosis
+    are replaced.
     """
     numbers = summary(diagnosis)
     picture = png_bytes(draw(diagnosis))
@@ -76,17 +62,11 @@ def write_page(diagnosis: Diagnosis, folder: Path) -> Path:
     write_whole(folder / FINDINGS, findings_csv(diagnosis.findings))
     if local := places_csv(diagnosis.findings, diagnosis.places):
         write_whole(folder / PLACES, local)
-    context = page_context(diagnosis, numbers, picture)
-    return write_template(folder / PAGE, "echofm_core.data.doctor", "doctor.html.j2", context)
-
-
-def page_context(diagnosis: Diagnosis, numbers: Summary, picture: bytes) -> dict[str, Any]:
-    """Everything that ``doctor.html.j2`` names."""
     values = quantities(diagnosis.manifest, diagnosis.decoded)
-    return {
+    context = {
         "synthetic": SYNTHETIC if diagnosis.synthetic else "",
         "verdict": numbers.verdict,
-        "decoded": numbers.looked_at,
+        "decoded": numbers.coverage,
         "overview": tables.overview(numbers.parts),
         "shared": tables.shared(numbers),
         "shared_note": tables.SHARED_NOTE,
@@ -105,6 +85,7 @@ def page_context(diagnosis: Diagnosis, numbers: Summary, picture: bytes) -> dict
         "charts": histograms(values, synthetic=diagnosis.synthetic),
         "contact_sheet": png_uri(picture),
     }
+    return write_template(folder / PAGE, "echofm_core.data.doctor", "doctor.html.j2", context)
 
 
 def to_json(summary: Summary, findings: pd.DataFrame) -> str:
@@ -141,21 +122,21 @@ def listings(findings: pd.DataFrame, severity: Severity) -> list[Listing]:
 
 def _part(part: Part, kinds: Sequence[Kind]) -> dict[str, Any]:
     """One data set as its section names it."""
-    known = [group for group in tables.GROUPS if tables.is_known(part, group)]
-    missing = [title for group, title in tables.GROUPS.items() if group not in known]
+    known = [group for group in GROUPS if tables.is_known(part, group)]
+    missing = [title for group, (title, _) in GROUPS.items() if group not in known]
     return {
         "name": part.dataset,
         "clips": part.clips,
         "facts": _facts(part),
         "unknown": missing if part.clips else [],
         "kinds": [(k.kind, k.severity, k.count) for k in kinds if k.dataset == part.dataset],
-        "groups": [(tables.GROUPS[group], tables.top(part, group)) for group in known],
+        "groups": [(GROUPS[group][0], tables.top(part, group)) for group in known],
         "spreads": tables.spreads(part),
     }
 
 
 def _facts(part: Part) -> list[str]:
-    """Sentences."""
+    """Sentences about one data set."""
     if not part.clips:
         return ["None of its clips can be used."]
     clips, patients = many(part.clips, "clip"), many(part.patients, "patient")

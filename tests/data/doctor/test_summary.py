@@ -11,8 +11,7 @@ from rich.console import Console
 from echofm_core.data.doctor.count import count, quantities, spread, summary
 from echofm_core.data.doctor.numbers import Count, Shared, Spread
 from echofm_core.data.doctor.page import to_json
-from echofm_core.data.doctor.tables import top
-from echofm_core.data.doctor.terminal import print_summary
+from echofm_core.data.doctor.tables import print_summary, top
 from tests.data.doctor.made import COLOUR, FINDINGS, MANIFEST, SCRIPT, clip, made, nothing
 
 CAMUS, LOST, NORTH = range(3)
