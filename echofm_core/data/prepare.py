@@ -8,7 +8,7 @@ import pandas as pd
 
 from echofm_core.data.config import DataConfig
 from echofm_core.data.findings import Findings
-from echofm_core.data.readers.registry import dataset_of, layouts_at, read_roots
+from echofm_core.data.readers.registry import layouts_at, read_roots
 from echofm_core.data.splits import fill_splits
 from echofm_core.data.store.build import build_store
 from echofm_core.plan.machine import MachineConfig
@@ -95,7 +95,8 @@ def read(
     check_words(machine)
     roots = [Path(root) for root in machine.roots]
     if datasets:
-        check_names(datasets, {dataset_of(*layout) for layout in layouts_at(roots)})
+        there = {reader.source(place).dataset for reader, place in layouts_at(roots)}
+        check_names(datasets, there)
     manifest, findings = read_roots(roots, data)
     if datasets:
         manifest = manifest[manifest["dataset"].isin(datasets)]

@@ -32,13 +32,20 @@ RAISED = {
 }
 #: Calls whose kind is no literal, by file and expression, and what it can be there.
 COMPUTED: dict[str, set[tuple[str, str]]] = {
-    # of a Refusal, an Outcome or a _note, which are collected where they are made
+    # of a Refusal, an Outcome or a note, which are collected where they are made
     "_dicom.py found.kind": set(),
     "_source.py found.kind": set(),
     "generic.py found.kind": set(),
     "build.py outcome.kind": set(),
     "checks.py kind": set(),
-    "echonet_dynamic.py kind": set(),
+    # of tables of names of videos
+    "echonet_dynamic.py kind": {
+        ("odd_tracing_rows", "repaired"),
+        ("tracing_outside_frame", "repaired"),
+        ("tracing_without_frame", "repaired"),
+        ("tracing_without_video", "repaired"),
+        ("video_without_tracing", "repaired"),
+    },
     # of what a decoder raises, and of what it notes
     "parts.py error.kind": RAISED,
     "_dicom.py error.kind": RAISED,
@@ -54,19 +61,14 @@ COMPUTED: dict[str, set[tuple[str, str]]] = {
     },
     "_source.py kind": {("label_out_of_range", "repaired"), ("looks_like_fraction", "repaired")},
     "own_table.py LIKE_A_FRACTION": {("looks_like_fraction", "repaired")},
-    "mimic_lvvol_a4c.py kind": {("rows_disagree", "repaired")},
-    # of a loop over two
-    "echonet_pediatric.py kind": {
-        ("tracing_without_frame", "repaired"),
-        ("tracing_without_video", "repaired"),
-    },
+    # of a column
     "generic.py f'unknown_{column}'": {
         ("unknown_view", "repaired"),
         ("unknown_split", "repaired"),
     },
 }
 #: ``_note`` functions, by file: where the kind stands, and the severity that they give.
-NOTES = {"checks.py": (2, "noted"), "echonet_dynamic.py": (1, "repaired")}
+NOTES = {"checks.py": (2, "noted")}
 
 
 def kinds_in_code() -> dict[str, set[str]]:
@@ -88,6 +90,8 @@ def kinds_of(call: ast.Call, file: str) -> Iterator[tuple[str, str]]:
         written = arguments[4] if len(arguments) > 4 else written
         severity = "quarantined" if written is None else ast.unparse(written).split(".")[-1].lower()
         kind = arguments[1]
+    elif name.endswith((".quarantined", ".repaired", ".noted")) and len(arguments) == 3:
+        kind, severity = arguments[0], name.rpartition(".")[2]
     elif name == "Refusal":
         kind = arguments[0]
     elif name == "Outcome":

@@ -1,17 +1,19 @@
 """What readers of DICOM share: a file's header as the columns of a manifest row.
 
-Looking is apart from noting, so that many files can be looked at in parallel and what is found be
+Headers are read apart from noting, so that many files can be read in parallel and what is found be
 noted in their order.
 """
 
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from echofm_core.data.colour import ColourFlowError
 from echofm_core.data.dicom.frames import shows_colour
 from echofm_core.data.dicom.header import Header, ObjectKind, read_header
-from echofm_core.data.findings import Findings, Severity
-from echofm_core.data.readers._source import Refusal, file_at
+from echofm_core.data.readers._files import over_files
+from echofm_core.data.readers._source import Refusal, Row, Source, file_at
 from echofm_core.runtime.errors import UnreadableFileError
 
 REASONS = {
@@ -21,7 +23,7 @@ REASONS = {
     ObjectKind.CONTRAST: "The cine was recorded with a contrast agent.",
     ObjectKind.OTHER: "The object is not a two-dimensional ultrasound image.",
 }
-#: What stands for a look that took its process down.
+#: What stands for a file that took its process down.
 DIED = Refusal(
     "decoder_died",
     "A process died while it read the file's header, and again with nothing else running.",
@@ -52,31 +54,34 @@ def look(relative: str, root: Path) -> Look | Refusal:
     return Look(str(path), header)
 
 
-def cine_columns(
-    found: Look | Refusal, dataset: str, item: str, findings: Findings
-) -> dict[str, object] | None:
-    """Path, length, timing, size and scanner of a grey cine; None, and noted, for anything else.
+def headers_of(source: Source, files: Sequence[str]) -> Iterator[Row | None]:
+    """:func:`cine_columns` of many files, named as they lie below the root.
 
-    Args:
-        found: What :func:`look` saw of the file.
-        dataset, item: How findings name it.
-        findings: Where what is wrong goes.
+    Raises:
+        DataRootError: A process cannot be started.
     """
+    looks = over_files(partial(look, root=source.root), files, "reading headers", DIED)
+    for item, found in zip(files, looks, strict=True):
+        yield cine_columns(found, source, item)
+
+
+def cine_columns(found: Look | Refusal, source: Source, item: str) -> Row | None:
+    """Path, length, timing, size and scanner of a grey cine; None, and noted, for anything else."""
     if isinstance(found, Refusal):
-        findings.add(dataset, found.kind, item, found.reason)
+        source.quarantined(found.kind, item, found.reason)
         return None
     path, header = found
     if header.kind is not ObjectKind.CINE:
-        findings.add(dataset, header.kind.value, item, REASONS[header.kind])
+        source.quarantined(header.kind.value, item, REASONS[header.kind])
         return None
     if header.region is None:
         reason = "No image region is declared; the sector is found from the frames alone."
-        findings.add(dataset, "no_region", item, reason, Severity.REPAIRED)
+        source.repaired("no_region", item, reason)
     if header.fps is None:
         reason = "No element gives the frame rate; times are taken from the frame index."
-        findings.add(dataset, "no_timing", item, reason, Severity.REPAIRED)
+        source.repaired("no_timing", item, reason)
     return {
-        "dataset": dataset,
+        "dataset": source.dataset,
         "path": path,
         "n_frames": header.n_frames,
         "fps": header.fps,

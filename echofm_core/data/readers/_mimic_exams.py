@@ -15,9 +15,8 @@ from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 
-from echofm_core.data.findings import Findings, Severity
-from echofm_core.data.readers._stream import stream_columns
-from echofm_core.data.readers._tables import read_table
+from echofm_core.data.readers._source import Source
+from echofm_core.data.readers._tables import read_table, stream_columns
 from echofm_core.runtime.errors import DataRootError
 from echofm_core.tasks import Task
 
@@ -117,14 +116,14 @@ class StudyList:
 
 
 def exams_of(
-    table: Path, studies: StudyList, dataset: str, findings: Findings, tally: Tally
+    table: Path, studies: StudyList, source: Source, tally: Tally
 ) -> tuple[dict[str, ExamId], dict[ExamId, Results]]:
     """Exam of each study that has one, and the results of those exams.
 
     Args:
         table: Structured measurements, read once.
         studies: What is sought.
-        dataset, findings: Where damage goes; what was read before it counts.
+        source: Where damage is noted; what was read before it counts.
         tally: Gets what was left.
     """
     exams: dict[ExamId, Results] = defaultdict(lambda: defaultdict(set))
@@ -149,7 +148,7 @@ def exams_of(
                 if len(tally.names) < MOST:
                     tally.names.add(name)
     except DataRootError as error:
-        findings.add(dataset, "bad_table", table.name, str(error), Severity.REPAIRED)
+        source.repaired("bad_table", table.name, str(error))
     chosen = _nearest(studies, times) if by_date else studies.exams
     counts["joined_by_date"] += len(chosen) if by_date else 0
     for who in exams.keys() - set(chosen.values()):

@@ -25,7 +25,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from echofm_core.data.findings import Findings, Severity
+from echofm_core.data.findings import Severity
 from echofm_core.data.readers._mimic_exams import (
     STUDIES,
     Key,
@@ -36,6 +36,7 @@ from echofm_core.data.readers._mimic_exams import (
     exams_of,
 )
 from echofm_core.data.readers._results import Form, Result, read_result
+from echofm_core.data.readers._source import Source
 from echofm_core.runtime.errors import DataRootError
 from echofm_core.tasks import TASKS, Task
 
@@ -71,33 +72,31 @@ REASONS: dict[str, tuple[Severity, str]] = {
 }
 
 
-def study_labels(
-    root: Path, patients: Mapping[str, str], dataset: str, findings: Findings
-) -> dict[str, dict[str, float]]:
+def study_labels(source: Source, patients: Mapping[str, str]) -> dict[str, dict[str, float]]:
     """Labels ``ef``, ``edv``, ``esv`` of the studies whose exam has them.
 
     Args:
-        root: The data root; without a table of measurements there are no labels.
+        source: Without a table of measurements there are no labels. What is wrong is one finding
+            a kind, with a count.
         patients: Study -> patient, of the studies that have a cine.
-        dataset, findings: Where what is wrong goes: one finding a kind, with a count.
     """
-    table = next((root / name for name in TABLES if (root / name).is_file()), None)
+    table = next(filter(Path.is_file, map(source.root.joinpath, TABLES)), None)
     if table is None:
         return {}
     tally = Tally()
     try:
-        studies = StudyList.read(root / STUDIES, patients, tally)
+        studies = StudyList.read(source.root / STUDIES, patients, tally)
     except DataRootError as error:
-        reason = f"{error} No measurement is joined."
-        findings.add(dataset, "bad_table", STUDIES, reason, Severity.REPAIRED)
+        source.repaired("bad_table", STUDIES, f"{error} No measurement is joined.")
         return {}
-    chosen, exams = exams_of(table, studies, dataset, findings, tally)
+    chosen, exams = exams_of(table, studies, source, tally)
     labels = {who: labels_of(results, tally) for who, results in exams.items()}
     for kind, (severity, what) in REASONS.items():
         if count := tally.counts[kind]:
             names = f" ({', '.join(sorted(tally.names))})" if kind == UNKNOWN else ""
             item = STUDIES if kind in OF_STUDIES else table.name
-            findings.add(dataset, kind, item, f"{what}: {count}{names}.", severity)
+            reason = f"{what}: {count}{names}."
+            source.findings.add(source.dataset, kind, item, reason, severity)
     return {study: labels[who] for study, who in chosen.items() if who in labels}
 
 

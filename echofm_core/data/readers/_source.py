@@ -1,14 +1,19 @@
-"""What every reader needs: paths that may lie, numbers that may be off, labels that disagree."""
+"""A data set while it is read: paths that may lie, numbers that may be off, rows that disagree."""
 
 import os
 import re
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from echofm_core.data.findings import Findings, Severity
 from echofm_core.data.limits import believable_rate
+from echofm_core.data.manifest import Split
 from echofm_core.data.readers._results import Form, Result, read_result
+from echofm_core.data.readers._tables import Table, read_table
+from echofm_core.runtime.errors import UnreadableFileError
 from echofm_core.tasks import TASKS, Task
 
 #: Numbers from here on, and their inverses, do not fit a column of 32 bits.
@@ -17,7 +22,175 @@ LARGEST = 1e30
 LIKE_A_FRACTION = "looks_like_fraction"
 #: Unit -> how it is written behind a number.
 SPELT = {"%": ("%",), "ml": ("ml", "cc", "cm3", "cm^3")}
+#: Names of splits in public tables, in lower case, by how much is held out.
+SPLITS = {split.value: split for split in (Split.TRAIN, Split.VALIDATION, Split.TEST)}
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+
+#: A row of the manifest that is made; what it lacks is null.
+Row = dict[str, object]
+
+
+class Refusal(NamedTuple):
+    """Why a file cannot be used: kind and reason of the finding."""
+
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One data set's folder, and what is wrong with it.
+
+    In all methods, ``item`` is how a finding names a file or a row.
+
+    Attributes:
+        root: Data root that no path may leave.
+    """
+
+    dataset: str
+    root: Path
+    findings: Findings = field(default_factory=Findings)
+
+    def quarantined(self, kind: str, item: str | Path, reason: str) -> None:
+        """Note what is not used."""
+        self.findings.add(self.dataset, kind, item, reason)
+
+    def repaired(self, kind: str, item: str | Path, reason: str) -> None:
+        """Note what is used after a correction."""
+        self.findings.add(self.dataset, kind, item, reason, Severity.REPAIRED)
+
+    def noted(self, kind: str, item: str | Path, reason: str) -> None:
+        """Note what is used as it is, and a person should look at."""
+        self.findings.add(self.dataset, kind, item, reason, Severity.NOTED)
+
+    def row(self, patient: str, clip: str, **columns: object) -> Row:
+        """A clip; a patient is one study where ``study_id`` is not given."""
+        ids = {"patient_id": patient, "study_id": patient, "clip_id": clip}
+        return {"dataset": self.dataset, **ids, **columns}
+
+    def usable_file(self, relative: str, item: str | None = None) -> Path | None:
+        """The file at ``relative`` where it is there and holds something; else noted and None."""
+        found = file_at(self.root, relative)
+        if isinstance(found, Path):
+            return found
+        self.quarantined(found.kind, item or relative, found.reason)
+        return None
+
+    def sequence(
+        self, relative: str, shape: Callable[[Path], tuple[int, int, int]], item: str | None = None
+    ) -> Row | None:
+        """Path, length and size of a file whose ``shape`` (frames, height, width) can be read."""
+        path = self.usable_file(relative, item)
+        if path is None:
+            return None
+        try:
+            n_frames, height, width = shape(path)
+        except UnreadableFileError as error:
+            self.quarantined("undecodable", item or relative, str(error))
+            return None
+        return {"path": str(path), "n_frames": n_frames, "height": height, "width": width}
+
+    def split_table(
+        self, relative: str, columns: Sequence[str], split: str, train: str = "train"
+    ) -> Table:
+        """A table of clips; where it lacks the column ``split``, all of them train, and noted.
+
+        Raises:
+            DataRootError: As of :func:`~echofm_core.data.readers._tables.read_table`.
+        """
+        table = read_table(self.root / relative, columns, (split,))
+        if table.rows and split not in table.rows[0]:
+            for row in table.rows:
+                row[split] = train
+            reason = f"The table has no column `{split}`; all its clips are for training."
+            self.repaired("no_split_column", table.name, reason)
+        return table
+
+    def label(
+        self, text: str | None, task: Task, item: str, *, in_unit: bool = False
+    ) -> float | None:
+        """A label in its legal range; anything else that is written there is dropped and noted.
+
+        Args:
+            text: A number, with a decimal point or comma, with its unit or without.
+            task: Whose label it is.
+            item: See the class.
+            in_unit: The numbers are known to be in the task's unit; otherwise an EF from 0 to 1
+                without a percent sign may be a fraction, and is not used.
+        """
+        spec = TASKS[task]
+        written = (text or "").strip()
+        if written.lower() in ("", "na", "n/a", "none"):
+            return None
+        plain = number(written)  # read as Python would, else as in a report
+        result = read_result(written) if plain is None else Result(Form.NUMBER, plain, plain)
+        kind, value, wrong = "label_out_of_range", result.low, _trouble(result, spec.unit)
+        if wrong:
+            pass
+        elif value is None or not spec.low <= value <= spec.high:
+            wrong = f"is not in [{spec.low:g}, {spec.high:g}] {spec.unit}".rstrip()
+        elif task is Task.EF and value <= 1 and not (in_unit or result.unit):
+            kind = LIKE_A_FRACTION
+            wrong = "is between 0 and 1: that looks like a fraction, not like %"
+        else:
+            return value
+        self.repaired(kind, item, f"`{spec.column}` {wrong}; the clip is used without this label.")
+        return None
+
+    def labels(self, texts: Mapping[Task, str | None], item: str, *, in_unit: bool = False) -> Row:
+        """Labels ``ef``, ``edv``, ``esv``, all dropped and noted where ESV exceeds EDV."""
+        labels = {
+            task: self.label(texts.get(task), task, item, in_unit=in_unit)
+            for task in (Task.EF, Task.EDV, Task.ESV)
+        }
+        edv, esv = labels[Task.EDV], labels[Task.ESV]
+        if edv is not None and esv is not None and esv > edv:
+            reason = "ESV exceeds EDV; the clip is used without volumes and EF."
+            self.repaired("label_out_of_range", item, reason)
+            return {}
+        return {task.value: value for task, value in labels.items()}
+
+    def settle(
+        self,
+        first: dict[str, Any],
+        again: Mapping[str, Any],
+        item: str,
+        columns: Iterable[str] = ("ef", "edv", "esv"),
+        what: str = "file",
+    ) -> None:
+        """Of two rows about one file, keep the first, without the labels that they disagree about.
+
+        Args:
+            first: The row that is kept; changed in place.
+            again: The later one.
+            item: See the class.
+            columns: Those that count.
+            what: The rows are about.
+        """
+        differ = [name for name in columns if first.get(name) != again.get(name)]
+        if differ:
+            first.update(dict.fromkeys(differ))
+            self.repaired("rows_disagree", item, disagreement(differ))
+        else:
+            reason = f"The {what} is listed twice; the first row is used."
+            self.quarantined("duplicate_row", item, reason)
+
+    def one_split_a_patient(self, rows: Iterable[Row]) -> list[Row]:
+        """Rows in which every patient has one split: of several, the one that is held out most.
+
+        A row without a path only says a split, and is left out.
+        """
+        rows = list(rows)
+        found: dict[object, set[str]] = defaultdict(set)
+        for row in rows:
+            if row.get("split") is not None:
+                found[row["patient_id"]].add(str(row["split"]))
+        taken = {patient: max(splits, key=[*SPLITS].index) for patient, splits in found.items()}
+        for patient, splits in found.items():
+            if len(splits) > 1:
+                reason = f"The patient is in more than one split; taken as {taken[patient]}."
+                self.repaired("patient_in_two_splits", str(patient), reason)
+        return [{**row, "split": taken.get(row["patient_id"])} for row in rows if "path" in row]
 
 
 def inside(root: Path, relative: str) -> Path | None:
@@ -64,49 +237,6 @@ def integer(text: str | None) -> int | None:
     return int(value) if value is not None and value == int(value) and abs(value) < 2**31 else None
 
 
-def label(
-    text: str | None,
-    task: Task,
-    dataset: str,
-    item: str,
-    findings: Findings,
-    *,
-    in_unit: bool = False,
-) -> float | None:
-    """A label in its legal range; anything else that is written there is dropped and noted.
-
-    Args:
-        text: A number, with a decimal point or comma, with its unit or without.
-        task: Whose label it is.
-        dataset, item, findings: Where what is wrong goes.
-        in_unit: The numbers are known to be in the task's unit; otherwise an EF from 0 to 1
-            without a percent sign may be a fraction, and is not used.
-    """
-    spec = TASKS[task]
-    written = (text or "").strip()
-    if written.lower() in ("", "na", "n/a", "none"):
-        return None
-    result = _result(written)
-    kind, value, wrong = "label_out_of_range", result.low, _trouble(result, spec.unit)
-    if wrong:
-        pass
-    elif value is None or not spec.low <= value <= spec.high:
-        wrong = f"is not in [{spec.low:g}, {spec.high:g}] {spec.unit}".rstrip()
-    elif task is Task.EF and value <= 1 and not (in_unit or result.unit):
-        kind, wrong = LIKE_A_FRACTION, "is between 0 and 1: that looks like a fraction, not like %"
-    else:
-        return value
-    reason = f"`{spec.column}` {wrong}; the clip is used without this label."
-    findings.add(dataset, kind, item, reason, Severity.REPAIRED)
-    return None
-
-
-def _result(written: str) -> Result:
-    """What is written, read as a number where Python would, else as in a report."""
-    plain = number(written)
-    return read_result(written) if plain is None else Result(Form.NUMBER, plain, plain)
-
-
 def _trouble(result: Result, unit: str) -> str:
     """Why a result is no number in a unit; empty: it is one."""
     if result.form is Form.OPEN:
@@ -120,37 +250,13 @@ def _trouble(result: Result, unit: str) -> str:
     return ""
 
 
-def usable_file(
-    root: Path, relative: str, dataset: str, findings: Findings, item: str | None = None
-) -> Path | None:
-    """The file at ``root / relative`` where it is there and holds something; else noted and None.
-
-    Args:
-        root: Data root that no path may leave.
-        relative: As a table has it.
-        dataset, findings: Where what is wrong goes.
-        item: How a finding names it where that is not ``relative``.
-    """
-    found = file_at(root, relative)
-    if isinstance(found, Path):
-        return found
-    findings.add(dataset, found.kind, item or relative, found.reason)
-    return None
-
-
-class Refusal(NamedTuple):
-    """Why a file cannot be used: kind and reason of the finding."""
-
-    kind: str
-    reason: str
-
-
 def file_at(root: Path, relative: str) -> Path | Refusal:
     """The file at ``root / relative`` where it is there and holds something."""
     path = inside(root, relative)
     if path is None:
         return Refusal("bad_path", "The path leaves the data root.")
-    if not _is_text(str(path)):
+    # No text that a table can hold: not Unicode, or not on one line.
+    if any(char in "\r\n" or "\ud800" <= char <= "\udfff" for char in str(path)):
         return Refusal("bad_name", "The file's name is no text that a table can hold; rename it.")
     if not os.path.exists(path) and os.path.exists(  # noqa: PTH110
         capitals := path.with_name(path.stem + path.suffix.upper())
@@ -159,12 +265,7 @@ def file_at(root: Path, relative: str) -> Path | Refusal:
     # Path.is_file raises where a name is too long.
     if not os.path.isfile(path):  # noqa: PTH113
         return Refusal("missing_file", "Listed, not there.")
-    return Refusal("empty_file", "The file is empty.") if is_empty(path) else path
-
-
-def _is_text(name: str) -> bool:
-    """Is a name Unicode, and on one line?"""
-    return not any(char in "\r\n" or "\ud800" <= char <= "\udfff" for char in name)
+    return path if path.stat().st_size else Refusal("empty_file", "The file is empty.")
 
 
 def sex_of(text: str | None) -> str | None:
@@ -173,51 +274,10 @@ def sex_of(text: str | None) -> str | None:
     return letter if letter in ("F", "M") else None
 
 
-def settle(
-    first: dict[str, object],
-    again: dict[str, object],
-    dataset: str,
-    item: str,
-    findings: Findings,
-) -> None:
-    """Of two rows about one file, keep the first, without the labels that they disagree about.
-
-    Args:
-        first: The row that is kept; changed in place.
-        again: The later one.
-        dataset, item, findings: Where it is noted.
-    """
-    labels = [task.value for task in (Task.EF, Task.EDV, Task.ESV)]
-    differ = [name for name in labels if first.get(name) != again.get(name)]
-    if not differ:
-        reason = "The file is listed twice; the first row is used."
-        findings.add(dataset, "duplicate_row", item, reason)
-        return
-    first.update(dict.fromkeys(differ))
-    findings.add(dataset, "rows_disagree", item, disagreement(differ), Severity.REPAIRED)
-
-
 def disagreement(columns: Sequence[str]) -> str:
     """Reason of a finding on rows about one file that differ in columns."""
     names = ", ".join(f"`{name}`" for name in columns)
     return f"Rows about one file disagree in {names}; the clip is used without."
-
-
-def volumes_in_order(
-    labels: dict[str, float | None], dataset: str, item: str, findings: Findings
-) -> dict[str, float | None]:
-    """Labels ``ef``, ``edv``, ``esv``, all dropped and noted where ESV exceeds EDV."""
-    edv, esv = labels["edv"], labels["esv"]
-    if edv is None or esv is None or esv <= edv:
-        return labels
-    reason = "ESV exceeds EDV; the clip is used without volumes and EF."
-    findings.add(dataset, "label_out_of_range", item, reason, Severity.REPAIRED)
-    return dict.fromkeys(labels)
-
-
-def is_empty(file: Path) -> bool:
-    """Is the file there, but without a byte?"""
-    return file.stat().st_size == 0
 
 
 def safe_name(text: str) -> str:

@@ -1,4 +1,7 @@
-"""Tables as people export them: separators, encodings and packing are found out, not assumed."""
+"""Tables as people export them: separators, encodings and packing are found out, not assumed.
+
+:func:`read_table` holds a whole table; :func:`stream_columns` reads one of any length, row by row.
+"""
 
 import csv
 import gzip
@@ -6,18 +9,22 @@ import io
 import re
 import unicodedata
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
-from echofm_core.data.findings import Findings, Severity
+from echofm_core.runtime.console import progress
 from echofm_core.runtime.errors import DataRootError
 
 #: What a table may have: bytes, bytes for each one packed unless it has only a few, and cells,
 #: where a row by itself takes the memory of ``PER_ROW`` cells.
 MOST_BYTES, PER_BYTE, FEW_BYTES = 2**28, 64, 2**24
 MOST_CELLS, PER_ROW = 2**23, 8
+#: From this size on, in MB on disk, reading row by row takes seconds and shows its progress, once
+#: in so many lines.
+LARGE, LINES = 32, 100_000
 #: What stands between cells, the usual one first, and how it is called.
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 #: What a spreadsheet writes into the first line to say which one it is.
@@ -72,17 +79,6 @@ def read_table(file: Path, columns: Sequence[str], maybe: Sequence[str] = ()) ->
     return parse_table(file.name, text, columns, encoding, maybe)
 
 
-def all_train_without(
-    table: Table, column: str, train: str, dataset: str, findings: Findings
-) -> None:
-    """Put every row of a table that has no column for the split into training, and say so."""
-    if table.rows and column not in table.rows[0]:
-        for row in table.rows:
-            row[column] = train
-        reason = f"The table has no column `{column}`; all its clips are for training."
-        findings.add(dataset, "no_split_column", table.name, reason, Severity.REPAIRED)
-
-
 def _content(file: Path) -> bytes:
     """The file, unpacked where it is gzip, whatever its name says.
 
@@ -91,9 +87,7 @@ def _content(file: Path) -> bytes:
     """
     most = min(MOST_BYTES, max(FEW_BYTES, PER_BYTE * file.stat().st_size))
     with file.open("rb") as raw:
-        packed = raw.read(2) == b"\x1f\x8b"
-        raw.seek(0)
-        data = (gzip.GzipFile(fileobj=raw) if packed else raw).read(most + 1)
+        data = _unpacked(raw).read(most + 1)
     if len(data) > most:
         raise DataRootError(
             f"table {file.name} unpacks to more than {most >> 20} MiB, which is read at most."
@@ -197,3 +191,51 @@ def _lines(name: str, text: str, separator: str, wanted: int | None = None) -> l
             "most."
         )
     return lines
+
+
+def stream_columns(file: Path, columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Columns of a CSV, gzipped or not, whatever their order.
+
+    Args:
+        file: The table.
+        columns: Which; names are compared without case and blanks.
+
+    Yields:
+        One text a column, "" where a row is too short to have it.
+
+    Raises:
+        DataRootError: The table lacks a column, or cannot be read (on), maybe after some rows.
+    """
+    try:
+        rows = filter(None, csv.reader(_streamed(file)))
+        names = [name.strip().lower() for name in next(rows, [])]
+        if missing := [column for column in columns if column.lower() not in names]:
+            raise DataRootError(f"table {file.name} lacks the columns {missing}.")
+        found = [names.index(column.lower()) for column in columns]
+        for row in rows:
+            yield tuple(row[index].strip() if index < len(row) else "" for index in found)
+    except (OSError, EOFError, zlib.error, csv.Error) as error:  # a bad gzip file is an OSError
+        raise DataRootError(f"table {file.name} cannot be read ({type(error).__name__}).") from None
+
+
+def _streamed(file: Path) -> Iterator[str]:
+    size = file.stat().st_size >> 20
+    with file.open("rb") as raw:
+        text = io.TextIOWrapper(_unpacked(raw), "utf-8-sig", errors="replace", newline="")
+        if size < LARGE:
+            yield from (line.replace("\0", "") for line in text)
+            return
+        with progress(f"reading {file.name} (MB)", size) as meter:
+            for number, line in enumerate(text):
+                if number % LINES == 0 and (more := (raw.tell() >> 20) - meter.done):
+                    meter.advance(more)
+                yield line.replace("\0", "")
+            if meter.done < size:
+                meter.advance(size - meter.done)
+
+
+def _unpacked(raw: BinaryIO) -> BinaryIO | gzip.GzipFile:
+    """An open file, unpacked where it is gzip, whatever its name says."""
+    packed = raw.read(2) == b"\x1f\x8b"
+    raw.seek(0)
+    return gzip.GzipFile(fileobj=raw) if packed else raw

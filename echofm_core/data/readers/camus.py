@@ -9,23 +9,12 @@ turns them round.
 """
 
 import re
-from pathlib import Path
+from collections.abc import Iterator
 
-import pandas as pd
-
-from echofm_core.data.findings import Findings, Severity
 from echofm_core.data.formats.nifti import read_settings, read_text, sequence_shape, systole_first
-from echofm_core.data.manifest import Split, manifest_from_rows
-from echofm_core.data.readers._source import (
-    frame_rate,
-    label,
-    number,
-    positive,
-    sex_of,
-    usable_file,
-    volumes_in_order,
-)
-from echofm_core.runtime.errors import UnreadableFileError
+from echofm_core.data.manifest import Split
+from echofm_core.data.readers._api import Reader
+from echofm_core.data.readers._source import Row, Source, frame_rate, number, positive, sex_of
 from echofm_core.tasks import Task
 
 VIEWS = {"2CH": "A2C", "4CH": "A4C"}
@@ -39,134 +28,92 @@ LABEL_KEYS = {Task.EF: ("EF", "LVef"), Task.EDV: ("LVedv",), Task.ESV: ("LVesv",
 _PATIENT = re.compile(r"patient\d+")
 
 
-class CamusReader:
+class CamusReader(Reader):
     """Reads the release as downloaded, both views."""
 
     dataset = "camus"
-    public = True
+    layout = ("database_nifti/",)
 
-    def find(self, root: Path) -> bool:
-        """Is this layout at ``root``?"""
-        return (root / "database_nifti").is_dir()
-
-    def read(self, root: Path) -> tuple[pd.DataFrame, Findings]:
-        """Manifest of the sequences that are there."""
-        findings = Findings()
-        splits = self._splits(root, findings)
-        database = root / "database_nifti"
-        folders = sorted(item for item in database.iterdir() if _PATIENT.fullmatch(item.name))
-        rows: list[dict[str, object]] = []
-        for position, folder in enumerate(folders):
-            if folder.name not in splits and splits:
+    def rows(self, source: Source) -> Iterator[Row]:
+        """The sequences that are there."""
+        splits = _splits(source)
+        database = source.root / "database_nifti"
+        names = sorted(item.name for item in database.iterdir() if _PATIENT.fullmatch(item.name))
+        for position, name in enumerate(names):
+            if name not in splits and splits:
                 reason = "The patient is in no split file; the clips are used without a split."
-                findings.add(self.dataset, "not_in_split", folder.name, reason, Severity.REPAIRED)
-            for chamber in VIEWS:
-                row = self._row(root, folder, chamber, findings)
-                if row is not None:
-                    split = splits.get(folder.name)
-                    rows.append({**row, "split": split, "source_row": position})
-        names = {folder.name for folder in folders}
-        for patient in sorted(set(splits) - names):
+                source.repaired("not_in_split", name, reason)
+            for chamber, view in VIEWS.items():
+                if (columns := _sequence(source, name, chamber)) is not None:
+                    more: Row = {"view": view, "split": splits.get(name), "source_row": position}
+                    yield source.row(name, f"{name}_{chamber}", **columns, **more)
+        for patient in sorted(set(splits) - set(names)):
             reason = "The patient is in a split file and has no folder."
-            findings.add(self.dataset, "missing_file", f"database_nifti/{patient}", reason)
-        return manifest_from_rows(rows), findings
-
-    def _splits(self, root: Path, findings: Findings) -> dict[str, Split]:
-        """Official split by patient; a patient in two lists goes to the later, held-out one."""
-        splits: dict[str, Split] = {}
-        for name, split in SPLIT_FILES.items():
-            file = root / "database_split" / name
-            if not file.is_file():
-                reason = "The split list is missing; its patients have no official split."
-                findings.add(self.dataset, "no_split_file", name, reason, Severity.REPAIRED)
-                continue
-            for patient in parse_split(read_text(file)):
-                if patient in splits:
-                    reason = f"The patient is in two split lists; taken as {split.value}."
-                    findings.add(
-                        self.dataset, "patient_in_two_splits", patient, reason, Severity.REPAIRED
-                    )
-                splits[patient] = split
-        return splits
-
-    def _row(
-        self, root: Path, folder: Path, chamber: str, findings: Findings
-    ) -> dict[str, object] | None:
-        clip_id = f"{folder.name}_{chamber}"
-        item = f"database_nifti/{folder.name}/{clip_id}_half_sequence.nii.gz"
-        path = next(
-            (
-                file
-                for suffix in (".nii.gz", ".nii")
-                if (file := folder / f"{clip_id}_half_sequence{suffix}").is_file()
-            ),
-            None,
-        )
-        if path is None:
-            findings.add(self.dataset, "missing_file", item, "The view has no sequence.")
-            return None
-        path = usable_file(root, path.relative_to(root).as_posix(), self.dataset, findings, item)
-        if path is None:
-            return None
-        try:
-            n_frames, height, width = sequence_shape(path)
-        except UnreadableFileError as error:
-            findings.add(self.dataset, "undecodable", item, str(error))
-            return None
-        return {
-            "dataset": self.dataset,
-            "patient_id": folder.name,
-            "study_id": folder.name,
-            "clip_id": clip_id,
-            "path": str(path),
-            "view": VIEWS[chamber],
-            "n_frames": n_frames,
-            "height": height,
-            "width": width,
-            **settings_columns(
-                folder / f"Info_{chamber}.cfg", self.dataset, item, n_frames, findings
-            ),
-        }
+            source.quarantined("missing_file", f"database_nifti/{patient}", reason)
 
 
-def settings_columns(
-    file: Path, dataset: str, item: str, n_frames: int, findings: Findings
-) -> dict[str, object]:
-    """Frame rate, quality, person and labels of one view, from its ``Info_*.cfg``.
+def _splits(source: Source) -> dict[str, Split]:
+    """Official split by patient; a patient in two lists goes to the later, held-out one."""
+    splits: dict[str, Split] = {}
+    for name, split in SPLIT_FILES.items():
+        file = source.root / "database_split" / name
+        if not file.is_file():
+            reason = "The split list is missing; its patients have no official split."
+            source.repaired("no_split_file", name, reason)
+            continue
+        for patient in parse_split(read_text(file)):
+            if patient in splits:
+                reason = f"The patient is in two split lists; taken as {split.value}."
+                source.repaired("patient_in_two_splits", patient, reason)
+            splits[patient] = split
+    return splits
+
+
+def _sequence(source: Source, patient: str, chamber: str) -> Row | None:
+    folder = f"database_nifti/{patient}"
+    item = f"{folder}/{patient}_{chamber}_half_sequence.nii.gz"
+    files = [name for name in (item, item.removesuffix(".gz")) if (source.root / name).is_file()]
+    if not files:
+        source.quarantined("missing_file", item, "The view has no sequence.")
+        return None
+    columns = source.sequence(files[0], sequence_shape, item)
+    return columns and with_settings(columns, f"{folder}/Info_{chamber}.cfg", source, item)
+
+
+def with_settings(columns: Row, settings_file: str, source: Source, item: str) -> Row:
+    """A sequence's columns with frame rate, quality, person and labels of its ``Info_*.cfg``.
 
     What contradicts itself or the ``n_frames`` that are there is noted.
     """
+    file = source.root / settings_file
     try:
         settings = read_settings(file)
     except OSError:
         reason = f"{file.name} is missing; the clip is used without labels."
-        findings.add(dataset, "no_settings", item, reason, Severity.REPAIRED)
-        return {}
+        source.repaired("no_settings", item, reason)
+        return columns
     if systole_first(settings):
         reason = "End-systole comes before end-diastole; the frames are turned round."
-        findings.add(dataset, "es_before_ed", item, reason, Severity.REPAIRED)
+        source.repaired("es_before_ed", item, reason)
     declared = number(settings.get("NbFrame"))
-    if declared is not None and declared != n_frames:
-        reason = f"{file.name} says {declared:g} frames, the sequence holds {n_frames}."
-        findings.add(dataset, "frame_count", item, reason, Severity.REPAIRED)
-    labels = {
-        task.value: label(_either(settings, keys), task, dataset, item, findings)
+    if declared is not None and declared != columns["n_frames"]:
+        there = columns["n_frames"]
+        reason = f"{file.name} says {declared:g} frames, the sequence holds {there}."
+        source.repaired("frame_count", item, reason)
+    texts = {
+        task: next((settings[key] for key in keys if key in settings), None)
         for task, keys in LABEL_KEYS.items()
     }
     return {
+        **columns,
         "fps": frame_rate(settings.get("FrameRate")),
         "quality": settings.get("ImageQuality") or None,
         "sex": sex_of(settings.get("Sex")),
         "age": positive(settings.get("Age")),
-        **volumes_in_order(labels, dataset, item, findings),
+        **source.labels(texts, item),
     }
-
-
-def _either(settings: dict[str, str], keys: tuple[str, ...]) -> str | None:
-    return next((settings[key] for key in keys if key in settings), None)
 
 
 def parse_split(text: str) -> list[str]:
     """Patient ids of a split list, one a line; blank lines and others are ignored."""
-    lines = (line.strip() for line in text.splitlines())
-    return [line for line in lines if _PATIENT.fullmatch(line)]
+    return [line for line in map(str.strip, text.splitlines()) if _PATIENT.fullmatch(line)]

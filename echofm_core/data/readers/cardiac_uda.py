@@ -9,15 +9,13 @@ no hospital and may repeat the others' videos: it is left out, and counted. Mask
 """
 
 import re
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
-import pandas as pd
-
-from echofm_core.data.findings import Findings
 from echofm_core.data.formats.nifti import sequence_shape
-from echofm_core.data.manifest import manifest_from_rows
-from echofm_core.data.readers._source import safe_name, usable_file
-from echofm_core.runtime.errors import UnreadableFileError
+from echofm_core.data.readers._api import Reader
+from echofm_core.data.readers._source import Row, Source, safe_name
 
 _SITE = re.compile(r"Site_(?P<hospital>[A-Za-z]+)_\d+")
 _IMAGE = re.compile(r"(?P<patient>patient-?\d+)-(?P<view>\d+)_image\.nii(\.gz)?")
@@ -25,62 +23,45 @@ _MASK = re.compile(r".*_label\.nii(\.gz)?")
 VIEWS = {"4": "A4C", "2": "A2C"}
 
 
-class CardiacUdaReader:
+class CardiacUdaReader(Reader):
     """Reads the release as downloaded."""
 
     dataset = "cardiac_uda"
-    public = True
 
     def find(self, root: Path) -> bool:
         """Is this layout at ``root``?"""
         return bool(_site_folders(root))
 
-    def read(self, root: Path) -> tuple[pd.DataFrame, Findings]:
-        """Manifest of the sequences, ``site`` set to the hospital."""
-        findings = Findings()
-        rows: list[dict[str, object]] = []
-        for folder in _site_folders(root):
+    def rows(self, source: Source) -> Iterator[Row]:
+        """The sequences, ``site`` set to the hospital."""
+        number = count()
+        for folder in _site_folders(source.root):
             for path in sorted(folder.iterdir()):
-                row = self._row(root, path, findings)
-                if row is not None:
-                    rows.append({**row, "source_row": len(rows)})
-        for path in sorted((root / "label_all_frame").glob("*_image.nii*")):
+                if (row := _row(source, path)) is not None:
+                    yield {**row, "source_row": next(number)}
+        for path in sorted((source.root / "label_all_frame").glob("*_image.nii*")):
             reason = "Its folder names no hospital, and it may repeat another's video."
-            findings.add(self.dataset, "no_site", path.relative_to(root), reason)
-        return manifest_from_rows(rows), findings
+            source.quarantined("no_site", path.relative_to(source.root), reason)
 
-    def _row(self, root: Path, path: Path, findings: Findings) -> dict[str, object] | None:
-        folder, item = path.parent.name, path.relative_to(root).as_posix()
-        match, site = _IMAGE.fullmatch(path.name), _SITE.fullmatch(folder)
-        if match is None or site is None:
-            if not _MASK.fullmatch(path.name):
-                reason = "The file is neither an image nor a mask of this data set."
-                findings.add(self.dataset, "stray_file", item, reason)
-            return None
-        file = usable_file(root, item, self.dataset, findings)
-        if file is None:
-            return None
-        try:
-            n_frames, height, width = sequence_shape(file)
-        except UnreadableFileError as error:
-            findings.add(self.dataset, "undecodable", item, str(error))
-            return None
-        if n_frames < 2:
-            findings.add(self.dataset, "still", item, "The sequence has one frame.")
-            return None
-        patient = safe_name(f"{folder}_{match['patient']}")
-        return {
-            "dataset": self.dataset,
-            "site": f"{self.dataset}_{site['hospital'].lower()}",
-            "patient_id": patient,
-            "study_id": patient,
-            "clip_id": f"{patient}-{match['view']}",
-            "path": str(file),
-            "view": VIEWS.get(match["view"], "OTHER"),
-            "n_frames": n_frames,
-            "height": height,
-            "width": width,
-        }
+
+def _row(source: Source, path: Path) -> Row | None:
+    folder, item = path.parent.name, path.relative_to(source.root).as_posix()
+    match, site = _IMAGE.fullmatch(path.name), _SITE.fullmatch(folder)
+    if match is None or site is None:
+        if not _MASK.fullmatch(path.name):
+            reason = "The file is neither an image nor a mask of this data set."
+            source.quarantined("stray_file", item, reason)
+        return None
+    columns = source.sequence(item, sequence_shape)
+    if columns is None:
+        return None
+    if columns["n_frames"] == 1:
+        source.quarantined("still", item, "The sequence has one frame.")
+        return None
+    patient = safe_name(f"{folder}_{match['patient']}")
+    columns["site"] = f"{source.dataset}_{site['hospital'].lower()}"
+    columns["view"] = VIEWS.get(match["view"], "OTHER")
+    return source.row(patient, f"{patient}-{match['view']}", **columns)
 
 
 def _site_folders(root: Path) -> list[Path]:

@@ -7,106 +7,70 @@ Wall thickness is no task here, so the clips come without labels: they serve pre
 task ``view``. One video is one patient.
 """
 
-from pathlib import Path
+from collections.abc import Iterator
 
-import pandas as pd
-
-from echofm_core.data.findings import Findings, Severity
-from echofm_core.data.manifest import Split, manifest_from_rows
-from echofm_core.data.readers._source import count, frame_rate, safe_name, usable_file
-from echofm_core.data.readers._splits import most_held_out
-from echofm_core.data.readers._tables import all_train_without, read_table
+from echofm_core.data.readers._api import Reader
+from echofm_core.data.readers._source import SPLITS, Row, Source, count, frame_rate
+from echofm_core.data.readers.echonet_dynamic import video_name
 
 TABLE = "MeasurementsList.csv"
-SPLITS = {"train": Split.TRAIN, "val": Split.VALIDATION, "test": Split.TEST}
 
 
-class EchoNetLvhReader:
+class EchoNetLvhReader(Reader):
     """Reads the release as downloaded."""
 
     dataset = "echonet_lvh"
-    public = True
+    layout = (TABLE,)
 
-    def find(self, root: Path) -> bool:
-        """Is this layout at ``root``?"""
-        return (root / TABLE).is_file()
+    def rows(self, source: Source) -> list[Row]:
+        """The measured videos that are there."""
+        return source.one_split_a_patient(_rows(source))
 
-    def read(self, root: Path) -> tuple[pd.DataFrame, Findings]:
-        """Manifest of the measured videos that are there."""
-        findings = Findings()
-        videos = self._videos(root, findings)
-        table = read_table(root / TABLE, ("HashedFileName",), ("split",))
-        all_train_without(table, "split", "train", self.dataset, findings)
-        rows: list[dict[str, object]] = []
-        listed: set[str] = set()
-        for index, values in enumerate(table.rows):
-            name = values["HashedFileName"].removesuffix(".avi")
-            split = SPLITS.get(values["split"].lower())
-            if not name or name != safe_name(name):
-                reason = "The row names no video."
-                findings.add(self.dataset, "bad_path", table.item(index), reason)
-                continue
-            if split is None:
-                reason = "`split` is none of train, val, test; the row's split is not used."
-                findings.add(
-                    self.dataset, "unknown_split", table.item(index), reason, Severity.REPAIRED
-                )
-            if name in listed:  # one more measurement of the same video
-                rows.append({"patient_id": name, "split": split})
-                continue
-            listed.add(name)
-            row = self._row(root, name, videos.get(name), values, findings)
-            if row is not None:
-                rows.append({**row, "split": split, "source_row": index})
-        self._check_unlisted(root, videos, listed, findings)
-        rows = most_held_out(rows, self.dataset, findings)
-        return manifest_from_rows(row for row in rows if "path" in row), findings
 
-    def _videos(self, root: Path, findings: Findings) -> dict[str, Path]:
-        """Videos by name; of two with one name, the first batch's."""
-        videos: dict[str, Path] = {}
-        for folder in ("Batch*", "Batch*/*", "videos", "Videos"):
-            pattern = f"{folder}/*.[aA][vV][iI]"
-            for path in sorted(root.glob(pattern)):
-                if path.stem in videos:
-                    item = path.relative_to(root).as_posix()
-                    reason = "A video of this name is in an earlier batch, which is used."
-                    findings.add(self.dataset, "duplicate_file", item, reason)
-                else:
-                    videos[path.stem] = path
-        return videos
+def _rows(source: Source) -> Iterator[Row]:
+    """A row a measurement; a video's second ones say a patient's split alone."""
+    videos = _videos(source)
+    listed: set[str] = set()
+    table = source.split_table(TABLE, ("HashedFileName",), "split")
+    for index, values in enumerate(table.rows):
+        name, split = video_name(values["HashedFileName"]), SPLITS.get(values["split"].lower())
+        if not name:
+            source.quarantined("bad_path", table.item(index), "The row names no video.")
+            continue
+        if split is None:
+            reason = "`split` is none of train, val, test; the row's split is not used."
+            source.repaired("unknown_split", table.item(index), reason)
+        if name in listed:  # one more measurement of the same video
+            yield {"patient_id": name, "split": split}
+            continue
+        listed.add(name)
+        if name not in videos:
+            source.quarantined("missing_file", f"{name}.avi", "Measured, in no batch.")
+        elif path := source.usable_file(videos[name]):
+            yield source.row(
+                name,
+                name,
+                path=str(path),
+                view="PLAX",
+                split=split,
+                n_frames=count(values.get("Frames")),
+                fps=frame_rate(values.get("FPS")),
+                height=count(values.get("Height")),
+                width=count(values.get("Width")),
+                source_row=index,
+            )
+    for name in sorted(set(videos) - listed):
+        reason = f"The file is not in {TABLE}, so it has no split."
+        source.quarantined("unlisted_file", videos[name], reason)
 
-    def _row(
-        self,
-        root: Path,
-        name: str,
-        video: Path | None,
-        values: dict[str, str],
-        findings: Findings,
-    ) -> dict[str, object] | None:
-        if video is None:
-            findings.add(self.dataset, "missing_file", f"{name}.avi", "Measured, in no batch.")
-            return None
-        path = usable_file(root, video.relative_to(root).as_posix(), self.dataset, findings)
-        if path is None:
-            return None
-        return {
-            "dataset": self.dataset,
-            "patient_id": name,
-            "study_id": name,
-            "clip_id": name,
-            "path": str(path),
-            "view": "PLAX",
-            "n_frames": count(values.get("Frames")),
-            "fps": frame_rate(values.get("FPS")),
-            "height": count(values.get("Height")),
-            "width": count(values.get("Width")),
-        }
 
-    def _check_unlisted(
-        self, root: Path, videos: dict[str, Path], listed: set[str], findings: Findings
-    ) -> None:
-        for name in sorted(set(videos) - listed):
-            item = videos[name].relative_to(root).as_posix()
-            reason = f"The file is not in {TABLE}, so it has no split."
-            findings.add(self.dataset, "unlisted_file", item, reason)
+def _videos(source: Source) -> dict[str, str]:
+    """Videos, relative to the root, by name; of two with one name, the first batch's."""
+    videos: dict[str, str] = {}
+    for folder in ("Batch*", "Batch*/*", "videos", "Videos"):
+        for path in sorted(source.root.glob(f"{folder}/*.[aA][vV][iI]")):
+            item = path.relative_to(source.root).as_posix()
+            if videos.setdefault(path.stem, item) != item:
+                reason = "A video of this name is in an earlier batch, which is used."
+                source.quarantined("duplicate_file", item, reason)
+    return videos

@@ -7,7 +7,7 @@ folders of a hospital's files may tell who was examined.
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,24 +18,24 @@ import pandas as pd
 from echofm_core.data.dicom.header import ObjectKind
 from echofm_core.data.dicom.identity import Identity, read_identity
 from echofm_core.data.file_kinds import CINES, CINES_NAMED, Kind, kind_of
-from echofm_core.data.findings import Findings, Severity
+from echofm_core.data.findings import Findings
 from echofm_core.data.formats.video_probe import Probe, probe_video
 from echofm_core.data.manifest import Split, manifest_from_rows
 from echofm_core.data.patients import new_secret, pseudonym, read_secret
+from echofm_core.data.readers import mapping as mapping_file
+from echofm_core.data.readers._api import Reader
 from echofm_core.data.readers._dicom import DIED, Look, cine_columns, look
 from echofm_core.data.readers._files import files_below, over_files
 from echofm_core.data.readers._source import (
     Refusal,
+    Row,
+    Source,
     file_at,
     frame_rate,
     integer,
-    label,
     positive,
     sex_of,
-    volumes_in_order,
 )
-from echofm_core.data.readers._splits import most_held_out
-from echofm_core.data.readers.mapping import NAME, Mapping, load_mapping
 from echofm_core.data.readers.own_table import Entry, read_entries
 from echofm_core.runtime.errors import UnreadableFileError
 from echofm_core.tasks import VIEWS, Task
@@ -45,20 +45,25 @@ LOOSE = "own_files"
 OLDEST = 90.0
 
 
-class GenericReader:
-    """Reads folders with a mapping file."""
+class GenericReader(Reader):
+    """Reads folders with a mapping file, which names the data set."""
 
     dataset = "generic"
     public = False
+    layout = (mapping_file.NAME,)
 
-    def find(self, root: Path) -> bool:
-        """Is there a mapping file at ``root``?"""
-        return (root / NAME).is_file()
+    def source(self, root: Path) -> Source:
+        """The data set at ``root``.
 
-    def read(self, root: Path) -> tuple[pd.DataFrame, Findings]:
-        """Manifest of what the mapping file names."""
-        mapping = load_mapping(root)
-        return _Reading(root, mapping, read_secret(root / mapping.secret)).run()
+        Raises:
+            DataRootError: Its mapping file is not valid.
+        """
+        return Source(mapping_file.load_mapping(root).dataset, root)
+
+    def rows(self, source: Source) -> Iterator[Row]:
+        """What the mapping file names."""
+        mapping = mapping_file.load_mapping(source.root)
+        yield from _Reading(source, mapping, read_secret(source.root / mapping.secret)).rows()
 
 
 def read_loose(place: Path) -> tuple[pd.DataFrame, Findings]:
@@ -67,9 +72,11 @@ def read_loose(place: Path) -> tuple[pd.DataFrame, Findings]:
     Args:
         place: A folder, or one file.
     """
-    mapping = Mapping(dataset=LOOSE, secret="-")
     root, only = (place, None) if place.is_dir() else (place.parent, place.name)
-    return _Reading(root.resolve(), mapping, new_secret(), only).run()
+    source = Source(LOOSE, root.resolve())
+    mapping = mapping_file.Mapping(dataset=LOOSE, secret="-")
+    rows = _Reading(source, mapping, new_secret(), only).rows()
+    return manifest_from_rows(rows), source.findings
 
 
 def has_loose_files(place: Path) -> bool:
@@ -117,117 +124,103 @@ def _see(relative: str, root: Path, identify: bool) -> _Seen | Refusal:
 class _Reading:
     """One read: what it needs everywhere."""
 
-    root: Path
-    mapping: Mapping
+    source: Source
+    mapping: mapping_file.Mapping
     secret: bytes
     only: str | None = None
 
-    @property
-    def dataset(self) -> str:
-        return self.mapping.dataset
-
-    def run(self) -> tuple[pd.DataFrame, Findings]:
-        findings = Findings()
-        entries = self._entries(findings)
-        see = partial(_see, root=self.root, identify=not self.mapping.table)
+    def rows(self) -> list[Row]:
+        root = self.source.root
+        entries = self._entries()
+        see = partial(_see, root=root, identify=not self.mapping.table)
         files = [entry.relative for entry in entries]
-        named = {*files, *(() if self.only else files_below(self.root, CINES))}
-        findings.places = {self._id("clip", name): str(self.root / name) for name in named}
+        named = {*files, *(() if self.only else files_below(root, CINES))}
+        places = {self._id("clip", name): str(root / name) for name in named}
+        self.source.findings.places.update(places)
         seen = over_files(see, files, "reading headers", DIED)
-        rows: list[dict[str, object]] = []
-        for entry, found in zip(entries, seen, strict=True):
-            row = self._row(entry.relative, found, entry.values, findings)
-            if row is not None:
-                rows.append({**row, "source_row": entry.row})
-        rows = most_held_out(rows, self.dataset, findings)
-        return manifest_from_rows(rows), findings
+        rows = map(self._row, entries, seen)
+        return self.source.one_split_a_patient(row for row in rows if row is not None)
 
     def _id(self, kind: str, text: str) -> str:
-        name = pseudonym(self.secret, f"{self.dataset}/{kind}", text)
-        return f"{self.dataset}-{name}" if kind == "clip" else name
+        name = pseudonym(self.secret, f"{self.source.dataset}/{kind}", text)
+        return f"{self.source.dataset}-{name}" if kind == "clip" else name
 
-    def _entries(self, findings: Findings) -> list[Entry]:
+    def _entries(self) -> list[Entry]:
         """Every file with what the table says of it."""
         if self.only is not None:
             return [Entry(self.only, {})]
-        there = files_below(self.root, CINES)
+        there = files_below(self.source.root, CINES)
         if not self.mapping.table:
             return [Entry(relative, {}) for relative in there]
-        return read_entries(self.root, self.mapping, there, partial(self._id, "clip"), findings)
+        return read_entries(self.source, self.mapping, there, partial(self._id, "clip"))
 
-    def _row(
-        self, relative: str, found: _Seen | Refusal, values: dict[str, str], findings: Findings
-    ) -> dict[str, object] | None:
-        item = self._id("clip", relative)
+    def _row(self, entry: Entry, found: _Seen | Refusal) -> Row | None:
+        item = self._id("clip", entry.relative)
         if isinstance(found, Refusal):
-            findings.add(self.dataset, found.kind, item, found.reason)
+            self.source.quarantined(found.kind, item, found.reason)
             return None
-        columns: dict[str, object] | None
-        columns = {"dataset": self.dataset, "path": found.path}
-        if found.sight is not None:
-            _, frames, height, width, fps, _ = found.sight
-            columns |= {"n_frames": frames, "fps": fps, "height": height, "width": width}
+        columns: Row | None = {"path": found.path}
         if found.header is not None:
-            columns = cine_columns(found.header, self.dataset, item, findings)
+            columns = cine_columns(found.header, self.source, item)
+        elif found.sight is not None:
+            _, frames, height, width, fps, _ = found.sight
+            sizes = {"n_frames": frames, "fps": fps, "height": height, "width": width}
+            columns = {"path": found.path, **sizes}
         if columns is None:
             return None
-        patient, study, person = self._who(relative, found, item, values, findings)
+        patient, study, person = self._who(entry, found, item)
+        stated = frame_rate(entry.values.get("fps"))
         return {
             **columns,
             **person,
+            "dataset": self.source.dataset,
             "clip_id": item,
             "patient_id": self._id("patient", patient),
             "study_id": self._id("study", study),
-            **self._labels(item, values, findings),
-            **({"fps": fps} if (fps := frame_rate(values.get("fps"))) is not None else {}),
+            "source_row": entry.row,
+            **self._labels(entry.values, item),
+            **({} if stated is None else {"fps": stated}),
         }
 
-    def _who(
-        self, relative: str, found: _Seen, item: str, values: dict[str, str], findings: Findings
-    ) -> tuple[str, str, dict[str, object]]:
+    def _who(self, entry: Entry, found: _Seen, item: str) -> tuple[str, str, Row]:
         """Patient and study, not yet hashed, and sex and age."""
-        folder = Path(found.path).parent.relative_to(self.root.resolve()).as_posix()
-        person: dict[str, object] = {"sex": sex_of(values.get("sex")), "age": values.get("age")}
+        values = entry.values
+        folder = Path(found.path).parent.relative_to(self.source.root.resolve()).as_posix()
         patient, study = values.get("patient_id", ""), values.get("study_id", "")
+        sex, age = values.get("sex"), values.get("age")
         if (identity := found.identity) is not None:
             patient, study = identity.patient, identity.study
-            person = {"sex": sex_of(identity.sex), "age": identity.age}
+            sex, age = identity.sex, str(identity.age)
         if self.mapping.patient:
-            match = re.search(self.mapping.patient, relative)
+            match = re.search(self.mapping.patient, entry.relative)
             patient = match["patient"] if match else ""
         if not patient:
             patient = folder
             reason = "Nothing says who was examined; the files of its folder are one patient."
-            findings.add(self.dataset, "no_patient", item, reason, Severity.REPAIRED)
-        age = positive(str(person["age"] or ""))
-        person["age"] = None if age is None else min(age, OLDEST)
+            self.source.repaired("no_patient", item, reason)
+        years = positive(age)
+        person: Row = {"sex": sex_of(sex), "age": None if years is None else min(years, OLDEST)}
         return patient, study or f"{patient}/{folder}", person
 
-    def _labels(self, item: str, values: dict[str, str], findings: Findings) -> dict[str, object]:
-        labels = {
-            task.value: label(
-                values.get(task.value), task, self.dataset, item, findings,
-                in_unit=self.mapping.units.ef is not None,
-            )
-            for task in (Task.EF, Task.EDV, Task.ESV)
-        }  # fmt: skip
-        grade = label(values.get("as_grade"), Task.AS_GRADE, self.dataset, item, findings)
+    def _labels(self, values: Mapping[str, str], item: str) -> Row:
+        texts = {task: values.get(task.value) for task in (Task.EF, Task.EDV, Task.ESV)}
+        grade = self.source.label(values.get("as_grade"), Task.AS_GRADE, item)
+        views, splits = self.mapping.views, self.mapping.splits
         return {
-            **volumes_in_order(labels, self.dataset, item, findings),
+            **self.source.labels(texts, item, in_unit=self.mapping.units.ef is not None),
             "as_grade": integer(str(grade)),
             "quality": values.get("quality") or None,
-            "view": self._word("view", VIEWS, self.mapping.views, values, item, findings),
-            "split": self._word("split", list(Split), self.mapping.splits, values, item, findings),
+            "view": self._word("view", values, VIEWS, views, item),
+            "split": self._word("split", values, list(Split), splits, item),
         }
 
     def _word(
         self,
         column: str,
+        values: Mapping[str, str],
         legal: Sequence[str],
-        words: dict[str, list[str]],
-        values: dict[str, str],
+        words: Mapping[str, list[str]],
         item: str,
-        findings: Findings,
     ) -> str | None:
         """Our word for the table's; a word that the mapping does not know is noted."""
         written = values.get(column, "").strip().lower()
@@ -237,5 +230,5 @@ class _Reading:
             if written in [word.strip().lower() for word in (ours, *words.get(ours, ()))]:
                 return str(ours)
         reason = f"The mapping has no entry for this word of `{column}`; it is left empty."
-        findings.add(self.dataset, f"unknown_{column}", item, reason, Severity.REPAIRED)
+        self.source.repaired(f"unknown_{column}", item, reason)
         return None

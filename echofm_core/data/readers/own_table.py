@@ -10,10 +10,8 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from echofm_core.data.findings import Findings, Severity
-from echofm_core.data.readers._source import LIKE_A_FRACTION, disagreement, number
+from echofm_core.data.readers._source import LIKE_A_FRACTION, Source, disagreement, number
 from echofm_core.data.readers._tables import read_table
 from echofm_core.data.readers.mapping import Fractions, Mapping
 from echofm_core.runtime.text import many
@@ -39,53 +37,46 @@ class Entry:
 
 
 def read_entries(
-    root: Path,
-    mapping: Mapping,
-    there: Sequence[str],
-    item: Callable[[str], str],
-    findings: Findings,
+    source: Source, mapping: Mapping, there: Sequence[str], item: Callable[[str], str]
 ) -> list[Entry]:
     """Files of the table in its order, and findings on what it says.
 
     Args:
-        root: The data root.
+        source: The data set.
         mapping: Names table, columns and units.
         there: Recordings below the root, relative to it.
         item: How findings name a file.
-        findings: Where what is wrong goes.
 
     Raises:
         DataRootError: The table cannot be read, or lacks a mapped column.
     """
-    table = read_table(root / mapping.table, tuple(mapping.columns.values()))
+    table = read_table(source.root / mapping.table, tuple(mapping.columns.values()))
     rows = [{ours: row[theirs] for ours, theirs in mapping.columns.items()} for row in table.rows]
     commas = [name for name in NUMBERS if _with_points(rows, name)]
     form = [*table.form, *(f"decimal commas in `{name}`" for name in commas)]
     if form:
         reason = f"The table was read as having {', '.join(form)}."
-        findings.add(mapping.dataset, "table_form", TABLE, reason, Severity.NOTED)
-    _in_percent(rows, mapping, findings)
-    named = _named(rows, there, mapping.dataset, findings)
+        source.noted("table_form", TABLE, reason)
+    _in_percent(rows, mapping.units.ef, source)
+    named = _named(rows, there, source)
     entries = []
     for relative, numbers in named.items():
         values = _agreed([rows[number] for number in numbers])
-        dataset, name = mapping.dataset, item(relative)
         differ = sorted({column for number in numbers for column in _differ(values, rows[number])})
         if "patient_id" in differ:
             reason = "Rows about one file name different patients; the clip is not used."
-            findings.add(dataset, "rows_disagree", name, reason)
+            source.quarantined("rows_disagree", item(relative), reason)
             continue
         if differ:
-            reason = disagreement(differ)
-            findings.add(dataset, "rows_disagree", name, reason, Severity.REPAIRED)
+            source.repaired("rows_disagree", item(relative), disagreement(differ))
         elif len(numbers) > 1:
             reason = "The file is listed twice, and the rows agree; it is used once."
-            findings.add(dataset, "duplicate_row", name, reason)
+            source.quarantined("duplicate_row", item(relative), reason)
         entries.append(Entry(relative, {**values, **dict.fromkeys(differ, "")}, numbers[0]))
     for relative in there:
         if relative not in named:
             reason = "The file is not in the table, so it has no patient."
-            findings.add(mapping.dataset, "unlisted_file", item(relative), reason)
+            source.quarantined("unlisted_file", item(relative), reason)
     return entries
 
 
@@ -104,13 +95,13 @@ def _with_points(rows: list[Row], column: str) -> bool:
     return changed
 
 
-def _in_percent(rows: list[Row], mapping: Mapping, findings: Findings) -> None:
+def _in_percent(rows: list[Row], unit: Fractions | None, source: Source) -> None:
     """Turn fractions into percent where the mapping says so; guess of no column that it is %."""
     cells = [(row, value) for row in rows if (value := number(row.get("ef"))) is not None]
-    if mapping.units.ef is Fractions.FRACTION:
+    if unit is Fractions.FRACTION:
         for row, value in cells:
             row["ef"] = f"{100 * value:.10g}"
-    elif mapping.units.ef is None and cells and all(0 <= value <= 1 for _, value in cells):
+    elif unit is None and cells and all(0 <= value <= 1 for _, value in cells):
         for row, _ in cells:
             row["ef"] = ""
         reason = (
@@ -118,12 +109,10 @@ def _in_percent(rows: list[Row], mapping: Mapping, findings: Findings) -> None:
             "fractions, not like %. The clips are used without EF; say "
             '`ef = "fraction"` or `ef = "percent"` under [units] in echofm.toml.'
         )
-        findings.add(mapping.dataset, LIKE_A_FRACTION, TABLE, reason, Severity.REPAIRED)
+        source.repaired(LIKE_A_FRACTION, TABLE, reason)
 
 
-def _named(
-    rows: list[Row], there: Sequence[str], dataset: str, findings: Findings
-) -> dict[str, list[int]]:
+def _named(rows: list[Row], there: Sequence[str], source: Source) -> dict[str, list[int]]:
     """File -> numbers of the rows that are about it, in the order of the table.
 
     Spreadsheets and file systems change capitals and Unicode forms; where one file alone fits, it
@@ -143,10 +132,9 @@ def _named(
     if respelt:
         reason = (
             f"{many(respelt, 'row writes', 'rows write')} a path in other capitals or another "
-            "Unicode form than the file "
-            "has; the one file that fits was taken."
+            "Unicode form than the file has; the one file that fits was taken."
         )
-        findings.add(dataset, "path_spelling", TABLE, reason, Severity.REPAIRED)
+        source.repaired("path_spelling", TABLE, reason)
     return named
 
 

@@ -20,7 +20,6 @@ from echofm_core.data.readers.echonet_lvh import EchoNetLvhReader
 from echofm_core.data.readers.echonet_pediatric import EchoNetPediatricReader
 from echofm_core.data.readers.generic import GenericReader
 from echofm_core.data.readers.hmc_qu import HmcQuReader
-from echofm_core.data.readers.mapping import load_mapping
 from echofm_core.data.readers.mimic_iv_echo import MimicIvEchoReader
 from echofm_core.data.readers.mimic_lvvol_a4c import MimicLvvolA4cReader
 from echofm_core.data.readers.private_names import secret_at, without_names
@@ -135,16 +134,6 @@ def layouts_at(
         for reader, place in layouts:
             found.setdefault(place.resolve(), (reader, place))
     return list(found.values())
-
-
-def dataset_of(reader: Reader, place: Path) -> str:
-    """Name of the data set that a reader finds at a place.
-
-    Raises:
-        DataRootError: An institution's own mapping file, which names it, is not valid.
-    """
-    own = isinstance(reader, GenericReader)
-    return load_mapping(place).dataset if own else reader.dataset
 
 
 def read_layout(reader: Reader, place: Path, secret: bytes | None = None) -> Reading:

@@ -26,15 +26,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pandas as pd
-
 from echofm_core.data.config import Development, Tmed2Config, Tmed2Form
-from echofm_core.data.findings import Findings, Severity
 from echofm_core.data.formats.stills import is_readable
-from echofm_core.data.manifest import Split, manifest_from_rows
+from echofm_core.data.manifest import Split
+from echofm_core.data.readers._api import Reader
 from echofm_core.data.readers._files import over_files
-from echofm_core.data.readers._source import inside
-from echofm_core.data.readers._splits import HELD_OUT
+from echofm_core.data.readers._source import SPLITS, Row, Source, inside
 from echofm_core.data.readers._tables import Table, read_table
 from echofm_core.runtime.errors import DataRootError
 from echofm_core.runtime.text import many
@@ -45,14 +42,7 @@ SETS = ("view_and_diagnosis_labeled_set", "view_labeled_set")
 GRADES = {"no_AS": 0, "mild_AS": 1, "mildtomod_AS": 2, "moderate_AS": 3, "severe_AS": 4}
 NO_GRADE = "Not_Provided"
 IRRELEVANT_VIEW = "A4CorA2CorOther"
-SPLIT_COLUMNS = (
-    "query_key",
-    "SourceFolder",
-    "view_classifier_split",
-    "diagnosis_classifier_split",
-)
-#: Split names of the source.
-SPLITS = {"train": Split.TRAIN, "val": Split.VALIDATION, "test": Split.TEST}
+_SPLIT_COLUMNS = ("diagnosis_classifier_split", "view_classifier_split")
 _IMAGE = re.compile(r"(?P<patient>\d+)s(?P<study>\d+)_(?P<image>\d+)\.(?i:png)")
 
 
@@ -76,11 +66,10 @@ class _Study:
     splits: set[Split] = field(default_factory=set)
 
 
-class Tmed2Reader:
+class Tmed2Reader(Reader):
     """Reads the release as downloaded, as the plan's table ``[data.tmed2]`` says."""
 
     dataset = "tmed2"
-    public = True
 
     def __init__(self, config: Tmed2Config | None = None) -> None:
         self.config = config or Tmed2Config()
@@ -89,57 +78,85 @@ class Tmed2Reader:
         """Is this layout at ``root``?"""
         return (root / LABELS).is_file() and any((root / name).is_dir() for name in SETS)
 
-    def read(self, root: Path) -> tuple[pd.DataFrame, Findings]:
-        """Manifest of the studies with at least one relevant, readable image."""
-        findings = Findings()
-        files = self._files(root, findings)
-        studies: dict[str, _Study] = {}
-        table = read_table(root / LABELS, ("query_key", "view_label", "diagnosis_label"))
-        for index, values in enumerate(table.rows):
-            self._collect(table, index, values, files, studies, findings)
-        self._drop_unreadable(studies, findings)
-        self._add_splits(root, studies, findings)
-        self._one_split_a_patient(studies, findings)
-        rows = [row for name in studies for row in self._rows(name, studies[name], findings)]
-        return manifest_from_rows(rows), findings
+    def rows(self, source: Source) -> list[Row]:
+        """The studies with at least one relevant, readable image."""
+        studies = _studies(source)
+        _drop_unreadable(source, studies)
+        table = self._split_table(source)
+        if table is not None:
+            _add_splits(source, table, studies)
+        return source.one_split_a_patient(
+            row for name, study in studies.items() for row in self._rows(source, name, study)
+        )
 
-    def _files(self, root: Path, findings: Findings) -> dict[str, Path]:
-        """Labelled images by name; ``labeled/`` may be there twice over, one in the other."""
-        files: dict[str, Path] = {}
-        for path in sorted(self._labelled(root)):
-            if not path.is_file():
-                continue
-            item = path.relative_to(root).as_posix()
-            if _IMAGE.fullmatch(path.name) is None:
-                reason = "The file is not an image of this data set."
-                findings.add(self.dataset, "stray_file", item, reason)
-            elif inside(root, item) is None:
-                findings.add(self.dataset, "bad_path", item, "The file is a link out of the root.")
-            else:
-                files.setdefault(path.name.lower(), path.resolve())
-        return files
+    def _split_table(self, source: Source) -> Table | None:
+        """The chosen fold's table; the default one may be missing, and that is noted.
 
-    def _labelled(self, root: Path) -> Iterator[Path]:
-        for name in SETS:
-            yield from (root / name / "labeled").glob("*")
-            yield from (root / name / "labeled" / "labeled").glob("*")
+        Raises:
+            DataRootError: A fold was chosen that is not there, or the table is damaged.
+        """
+        development, fold = self.config.development, self.config.fold
+        name = f"{development.value}/TMED2_fold{fold}_labeledpart.csv"
+        file = source.root / name
+        if file.is_file():
+            return read_table(file, ("query_key", "SourceFolder", *_SPLIT_COLUMNS))
+        if development is not Development.DEV479 or fold:
+            raise DataRootError(
+                f"data.tmed2 asks for fold {fold} of {development.value}, but {file} is not "
+                "there; download it, or choose another."
+            )
+        reason = "The split table is missing; studies have no official split."
+        source.repaired("no_split_file", name, reason)
+        return None
 
-    def _collect(
-        self,
-        table: Table,
-        index: int,
-        values: dict[str, str],
-        files: dict[str, Path],
-        studies: dict[str, _Study],
-        findings: Findings,
-    ) -> None:
-        """Add one labelled image to its study."""
-        key, view = values["query_key"].lower(), values["view_label"]
+    def _rows(self, source: Source, name: str, study: _Study) -> Iterator[Row]:
+        for split in study.splits:
+            yield {"patient_id": study.patient, "split": split}
+        if not study.images:
+            reason = "The study has no readable image of a relevant view."
+            source.quarantined("no_relevant_view", name, reason)
+            return
+        if len(study.grades) > 1:
+            reason = "The images of the study have different grades; none is used."
+            source.repaired("grades_differ", name, reason)
+        grade = next(iter(study.grades)) if len(study.grades) == 1 else None
+        common: Row = {"study_id": name, "as_grade": grade}
+        images = dict(sorted(study.images.items()))
+        if self.config.form is Tmed2Form.IMAGES:
+            for number, image in images.items():
+                yield source.row(
+                    study.patient,
+                    f"{name}_{number}",
+                    **common,
+                    path=str(image.path),
+                    view=image.view,
+                    n_frames=1,
+                    source_row=image.source_row,
+                )
+            return
+        views = {image.view for image in images.values()}
+        yield source.row(
+            study.patient,
+            name,
+            **common,
+            path=os.pathsep.join(str(image.path) for image in images.values()),
+            view=next(iter(views)) if len(views) == 1 else None,
+            n_frames=len(images),
+            source_row=study.source_row,
+        )
+
+
+def _studies(source: Source) -> dict[str, _Study]:
+    """Studies with their images and grades, as the table of labels has them."""
+    files = _files(source)
+    studies: dict[str, _Study] = {}
+    table = read_table(source.root / LABELS, ("query_key", "view_label", "diagnosis_label"))
+    for index, values in enumerate(table.rows):
+        item, key, view = table.item(index), values["query_key"].lower(), values["view_label"]
         match = _IMAGE.fullmatch(key)
         if match is None:
-            reason = "The row names no image of the form 5269s1_0.png."
-            findings.add(self.dataset, "bad_path", table.item(index), reason)
-            return
+            source.quarantined("bad_path", item, "The row names no image of the form 5269s1_0.png.")
+            continue
         name = f"{match['patient']}s{match['study']}"
         study = studies.setdefault(name, _Study(match["patient"], index))
         grade = values["diagnosis_label"]
@@ -147,130 +164,71 @@ class Tmed2Reader:
             study.grades.add(GRADES[grade])
         elif grade not in ("", NO_GRADE):
             reason = "The diagnosis is none of the five grades; it is not used."
-            findings.add(
-                self.dataset, "label_out_of_range", table.item(index), reason, Severity.REPAIRED
-            )
+            source.repaired("label_out_of_range", item, reason)
         if view == IRRELEVANT_VIEW:
-            return  # two images in five, as published: nothing is wrong with them
-        if view not in VIEWS:
-            findings.add(
-                self.dataset, "unknown_view", table.item(index), "The view is not a known one."
-            )
+            pass  # two images in five, as published: nothing is wrong with them
+        elif view not in VIEWS:
+            source.quarantined("unknown_view", item, "The view is not a known one.")
         elif key not in files:
-            findings.add(self.dataset, "missing_file", key, "Listed, not there.")
+            source.quarantined("missing_file", key, "Listed, not there.")
         else:
             study.images[int(match["image"])] = _Image(files[key], view, index)
+    return studies
 
-    def _drop_unreadable(self, studies: dict[str, _Study], findings: Findings) -> None:
-        listed = [(study, number) for study in studies.values() for number in study.images]
-        files = [study.images[number].path for study, number in listed]
-        readable = over_files(is_readable, files, "checking images", died=False)
-        for (study, number), file, sound in zip(listed, files, readable, strict=True):
-            if not sound:
-                findings.add(self.dataset, "undecodable", file.name, "The image cannot be decoded.")
-                del study.images[number]
 
-    def _split_table(self, root: Path, findings: Findings) -> Table | None:
-        """The chosen fold's table; the default one may be missing, and that is noted.
+def _files(source: Source) -> dict[str, Path]:
+    """Labelled images by name; ``labeled/`` may be there twice over, one in the other."""
+    files: dict[str, Path] = {}
+    folders = [f"{name}/{labeled}" for name in SETS for labeled in ("labeled", "labeled/labeled")]
+    for path in sorted(path for folder in folders for path in source.root.glob(f"{folder}/*")):
+        if not path.is_file():
+            continue
+        item = path.relative_to(source.root).as_posix()
+        if _IMAGE.fullmatch(path.name) is None:
+            source.quarantined("stray_file", item, "The file is not an image of this data set.")
+        elif inside(source.root, item) is None:
+            source.quarantined("bad_path", item, "The file is a link out of the root.")
+        else:
+            files.setdefault(path.name.lower(), path.resolve())
+    return files
 
-        Raises:
-            DataRootError: A fold was chosen that is not there, or the table is damaged.
-        """
-        development, fold = self.config.development, self.config.fold
-        file = f"{development.value}/TMED2_fold{fold}_labeledpart.csv"
-        if (root / file).is_file():
-            return read_table(root / file, SPLIT_COLUMNS)
-        if development is not Development.DEV479 or fold:
-            raise DataRootError(
-                f"data.tmed2 asks for fold {fold} of {development.value}, but {root / file} is not "
-                "there; download it, or choose another."
-            )
-        reason = "The split table is missing; studies have no official split."
-        findings.add(self.dataset, "no_split_file", file, reason, Severity.REPAIRED)
-        return None
 
-    def _add_splits(self, root: Path, studies: dict[str, _Study], findings: Findings) -> None:
-        """Official split of each study: that for diagnosis, else that for views."""
-        table = self._split_table(root, findings)
-        if table is None:
-            return
-        by_view: dict[str, set[Split]] = defaultdict(set)
-        for index, values in enumerate(table.rows):
-            folder = values["SourceFolder"]
-            if folder.startswith("/"):
-                reason = "SourceFolder starts with a slash, which is dropped."
-                item = table.item(index)
-                findings.add(self.dataset, "leading_slash", item, reason, Severity.REPAIRED)
-            name = values["query_key"].partition("_")[0]
-            if name not in studies:
-                continue
-            if inside(root, f"{folder.lstrip('/')}/{values['query_key']}") is None:
-                reason = "The path leaves the data root."
-                findings.add(self.dataset, "bad_path", table.item(index), reason)
-            elif split := SPLITS.get(values["diagnosis_classifier_split"].lower()):
-                studies[name].splits.add(split)
-            elif split := SPLITS.get(values["view_classifier_split"].lower()):
-                by_view[name].add(split)
-        outside = [study for study in studies.values() if study.grades and not study.splits]
-        for study in outside:
-            study.grades.clear()
-        if outside:
-            reason = (
-                f"{many(len(outside), 'graded study is', 'graded studies are')} not in this split, "
-                "and used without a grade."
-            )
-            findings.add(self.dataset, "outside_split", table.name, reason, Severity.NOTED)
-        for name, splits in by_view.items():
-            studies[name].splits = studies[name].splits or splits
+def _drop_unreadable(source: Source, studies: dict[str, _Study]) -> None:
+    listed = [(study, number) for study in studies.values() for number in study.images]
+    files = [study.images[number].path for study, number in listed]
+    readable = over_files(is_readable, files, "checking images", died=False)
+    for (study, number), file, sound in zip(listed, files, readable, strict=True):
+        if not sound:
+            source.quarantined("undecodable", file.name, "The image cannot be decoded.")
+            del study.images[number]
 
-    def _one_split_a_patient(self, studies: dict[str, _Study], findings: Findings) -> None:
-        splits: dict[str, set[Split]] = defaultdict(set)
-        for study in studies.values():
-            splits[study.patient] |= study.splits
-        for patient, found in splits.items():
-            if len(found) > 1:
-                most = max(found, key=HELD_OUT.index)
-                reason = f"The patient is in more than one split; taken as {most.value}."
-                findings.add(
-                    self.dataset, "patient_in_two_splits", patient, reason, Severity.REPAIRED
-                )
-        for study in studies.values():
-            if found := splits[study.patient]:
-                study.splits = {max(found, key=HELD_OUT.index)}
 
-    def _rows(self, name: str, study: _Study, findings: Findings) -> Iterator[dict[str, object]]:
-        if not study.images:
-            reason = "The study has no readable image of a relevant view."
-            findings.add(self.dataset, "no_relevant_view", name, reason)
-            return
-        if len(study.grades) > 1:
-            reason = "The images of the study have different grades; none is used."
-            findings.add(self.dataset, "grades_differ", name, reason, Severity.REPAIRED)
-        common = {
-            "dataset": self.dataset,
-            "patient_id": study.patient,
-            "study_id": name,
-            "split": next(iter(study.splits), None),
-            "as_grade": next(iter(study.grades)) if len(study.grades) == 1 else None,
-        }
-        images = dict(sorted(study.images.items()))
-        if self.config.form is Tmed2Form.IMAGES:
-            for number, image in images.items():
-                yield {
-                    **common,
-                    "clip_id": f"{name}_{number}",
-                    "path": str(image.path),
-                    "view": image.view,
-                    "n_frames": 1,
-                    "source_row": image.source_row,
-                }
-            return
-        views = {image.view for image in images.values()}
-        yield {
-            **common,
-            "clip_id": name,
-            "path": os.pathsep.join(str(image.path) for image in images.values()),
-            "view": next(iter(views)) if len(views) == 1 else None,
-            "n_frames": len(images),
-            "source_row": study.source_row,
-        }
+def _add_splits(source: Source, table: Table, studies: dict[str, _Study]) -> None:
+    """Official split of each study: that for diagnosis, else that for views."""
+    by_view: dict[str, set[Split]] = defaultdict(set)
+    for index, values in enumerate(table.rows):
+        folder, item = values["SourceFolder"], table.item(index)
+        if folder.startswith("/"):
+            reason = "SourceFolder starts with a slash, which is dropped."
+            source.repaired("leading_slash", item, reason)
+        name = values["query_key"].partition("_")[0]
+        if name not in studies:
+            continue
+        diagnosis, view = (SPLITS.get(values[column].lower()) for column in _SPLIT_COLUMNS)
+        if inside(source.root, f"{folder.lstrip('/')}/{values['query_key']}") is None:
+            source.quarantined("bad_path", item, "The path leaves the data root.")
+        elif diagnosis:
+            studies[name].splits.add(diagnosis)
+        elif view:
+            by_view[name].add(view)
+    outside = [study for study in studies.values() if study.grades and not study.splits]
+    for study in outside:
+        study.grades.clear()
+    if outside:
+        reason = (
+            f"{many(len(outside), 'graded study is', 'graded studies are')} not in this split, "
+            "and used without a grade."
+        )
+        source.noted("outside_split", table.name, reason)
+    for name, splits in by_view.items():
+        studies[name].splits = studies[name].splits or splits

@@ -13,10 +13,10 @@ import pandas as pd
 import pytest
 
 from echofm_core.data.config import MimicConfig
-from echofm_core.data.findings import Findings
 from echofm_core.data.manifest import validate
 from echofm_core.data.readers._mimic_exams import is_alike, key_of
 from echofm_core.data.readers._mimic_measurements import TABLES, study_labels
+from echofm_core.data.readers._source import Source
 from echofm_core.data.readers.mimic_iv_echo import MimicIvEchoReader
 from tests.data.files import speckle, write_jpeg_cine
 
@@ -45,9 +45,9 @@ def write(root: Path, rows: Sequence[Row], *, name: str = TABLES[0], studies: st
 
 def found(root: Path) -> tuple[dict[str, dict[str, float]], dict[str, int]]:
     """Labels by study; by kind, the count at the end of its one finding's reason."""
-    findings = Findings()
-    labels = study_labels(root, PATIENTS, "mimic_iv_echo", findings)
-    table = findings.table()
+    source = Source("mimic_iv_echo", root)
+    labels = study_labels(source, PATIENTS)
+    table = source.findings.table()
     assert table["kind"].is_unique
     counts = table["reason"].str.extract(r": (\d+)(?: \(.*\))?\.$")[0].fillna("1").astype(int)
     return labels, dict(zip(table["kind"], counts, strict=True))

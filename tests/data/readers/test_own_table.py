@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from echofm_core.data.findings import Finding, Findings
+from echofm_core.data.findings import Finding
+from echofm_core.data.readers._source import Source
 from echofm_core.data.readers.mapping import Mapping
 from echofm_core.data.readers.own_table import Entry, read_entries
 
@@ -27,9 +28,9 @@ def read(
     mapping = Mapping.model_validate(
         {"dataset": "north", "secret": "-", "table": "list.csv", "columns": COLUMNS, **more}
     )
-    findings = Findings()
-    entries = read_entries(folder, mapping, there, lambda path: f"file {len(path)}", findings)
-    return entries, findings.items
+    source = Source("north", folder)
+    entries = read_entries(source, mapping, there, lambda path: f"file {len(path)}")
+    return entries, source.findings.items
 
 
 def kinds(findings: list[Finding]) -> list[str]:

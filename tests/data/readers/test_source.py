@@ -7,15 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from echofm_core.data.findings import Findings
 from echofm_core.data.readers._source import (
+    Source,
     inside,
     integer,
-    label,
     number,
     positive,
     safe_name,
-    settle,
 )
 from echofm_core.data.readers.camus import parse_split
 from echofm_core.tasks import Task
@@ -53,10 +51,10 @@ def test_numbers(text: str, value: float | None) -> None:
 
 @given(st.text(max_size=12) | st.floats().map(str))
 def test_a_label_is_legal_or_null(text: str) -> None:
-    findings = Findings()
-    value = label(text, Task.EF, "d", "row", findings)
+    source = Source("d", Path())
+    value = source.label(text, Task.EF, "row")
     assert value is None or 0 <= value <= 100
-    assert len(findings.items) <= (value is None)
+    assert len(source.findings.items) <= (value is None)
 
 
 @pytest.mark.parametrize(
@@ -73,9 +71,9 @@ def test_a_label_is_legal_or_null(text: str) -> None:
     ],
 )
 def test_an_illegal_label_is_noted_in_words(text: str, words: str) -> None:
-    findings = Findings()
-    assert label(text, Task.EF, "d", "t.csv:3", findings) is None
-    (found,) = findings.items
+    source = Source("d", Path())
+    assert source.label(text, Task.EF, "t.csv:3") is None
+    (found,) = source.findings.items
     assert (found.kind, found.item) == ("label_out_of_range", "t.csv:3")
     assert words in found.reason
     assert text not in found.reason
@@ -86,24 +84,24 @@ def test_an_illegal_label_is_noted_in_words(text: str, words: str) -> None:
     [("55.5", 55.5), ("55,5", 55.5), ("55.5%", 55.5), ("55,5 %", 55.5), ("5.55e1", 55.5)],
 )
 def test_a_label_is_read_as_people_write_it(text: str, value: float) -> None:
-    findings = Findings()
-    assert label(text, Task.EF, "d", "row", findings) == pytest.approx(value)
-    assert not findings.items
+    source = Source("d", Path())
+    assert source.label(text, Task.EF, "row") == pytest.approx(value)
+    assert not source.findings.items
 
 
 def test_volumes_come_with_their_unit_or_without() -> None:
-    findings = Findings()
+    source = Source("d", Path())
     for text in ("120", "120 ml", "120,0 mL", "120 cc"):
-        assert label(text, Task.EDV, "d", "row", findings) == 120
-    assert not findings.items
+        assert source.label(text, Task.EDV, "row") == 120
+    assert not source.findings.items
 
 
 @pytest.mark.parametrize("text", ["0.555", "0,555", "1", "0"])
 def test_an_ejection_fraction_up_to_one_is_not_taken_for_percent(text: str) -> None:
-    findings = Findings()
-    assert label(text, Task.EF, "d", "row", findings) is None
-    assert [item.kind for item in findings.items] == ["looks_like_fraction"]
-    said = label(text, Task.EF, "d", "row", findings, in_unit=True)
+    source = Source("d", Path())
+    assert source.label(text, Task.EF, "row") is None
+    assert [item.kind for item in source.findings.items] == ["looks_like_fraction"]
+    said = source.label(text, Task.EF, "row", in_unit=True)
     assert said == pytest.approx(float(text.replace(",", ".")))
 
 
@@ -127,12 +125,12 @@ def test_split_list_as_published() -> None:
 
 def test_of_rows_that_disagree_only_what_they_agree_about_stays() -> None:
     """The first says EF 60 of 100 to 40 ml; a second row says 12 of the same volumes."""
-    findings = Findings()
+    source = Source("d", Path())
     first: dict[str, object] = {"ef": 60.0, "edv": 100.0, "esv": 40.0, "split": "train"}
-    settle(first, {**first, "ef": 12.0}, "d", "t.csv:7", findings)
+    source.settle(first, {**first, "ef": 12.0}, "t.csv:7")
     assert first == {"ef": None, "edv": 100.0, "esv": 40.0, "split": "train"}
-    settle(first, dict(first), "d", "t.csv:8", findings)
-    assert [(item.kind, item.item) for item in findings.items] == [
+    source.settle(first, dict(first), "t.csv:8")
+    assert [(item.kind, item.item) for item in source.findings.items] == [
         ("rows_disagree", "t.csv:7"),
         ("duplicate_row", "t.csv:8"),
     ]
