@@ -65,8 +65,7 @@ def decode_clip(path: str, dataset: str, side: int | None = None) -> Decoded:
     """Decode a clip.
 
     Args:
-        path: The manifest's ``path``: one file, or stills joined by ``os.pathsep``.
-        dataset: The manifest's ``dataset``, for messages.
+        path, dataset: As in the manifest.
         side: See :func:`echofm_core.data.formats.video.read_grey`.
 
     Raises:
@@ -95,7 +94,7 @@ def _decode(path: str, side: int | None, *, published: bool) -> Decoded:
         if shows_colour(Path(path)):
             raise ColourFlowError
         cine = read_cine(Path(path))
-    elif kind in (Kind.NIFTI, Kind.NIFTI_PACKED, Kind.MHD):
+    elif kind in RESEARCH:
         file = Path(path)
         if nifti.is_mask(file):
             raise UnreadableFileError("the file is named as a mask (_gt), which is no cine.")

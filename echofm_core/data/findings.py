@@ -24,17 +24,15 @@ class Severity(StrEnum):
     NOTED = "noted"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Finding:
     """One thing that was wrong.
 
     Attributes:
-        dataset: Data set it was found in.
         kind: Short stable name of the error, e.g. ``truncated_video``; reports count by it.
         item: File relative to the data root, or a row such as ``FileList.csv:17``. Hospitals'
             own files appear under a hashed name.
         reason: One sentence for a person.
-        severity: Whether the clip is still used.
     """
 
     dataset: str
@@ -75,9 +73,7 @@ class Findings:
     ) -> None:
         """Note one finding; a name that is no Unicode text is written with its bytes escaped."""
         name = str(item).encode("utf-8", errors="backslashreplace").decode()
-        self.items.append(
-            Finding(dataset=dataset, kind=kind, item=name, reason=reason, severity=severity)
-        )
+        self.items.append(Finding(dataset, kind, name, reason, severity))
 
     def extend(self, other: Findings) -> None:
         """Append another read's findings."""
@@ -91,10 +87,7 @@ class Findings:
     def table(self) -> pd.DataFrame:
         """One row a finding: dataset, kind, item, reason, severity."""
         columns = ["dataset", "kind", "item", "reason", "severity"]
-        rows = [
-            [item.dataset, item.kind, item.item, item.reason, item.severity.value]
-            for item in self.items
-        ]
+        rows = ((i.dataset, i.kind, i.item, i.reason, i.severity.value) for i in self.items)
         return pd.DataFrame(rows, columns=columns, dtype="string")
 
 

@@ -26,7 +26,7 @@ def check_pixels(frames: int, height: int, width: int, *, size: int) -> None:
 
     Args:
         frames, height, width: As declared, or as decoded so far.
-        size: Bytes of the file.
+        size: Of the file, in bytes.
 
     Raises:
         UnreadableFileError: A count below 1, or too many pixels.

@@ -87,10 +87,6 @@ def manifest_from_rows(rows: Iterable[dict[str, object]]) -> pd.DataFrame:
 def validate(manifest: pd.DataFrame, source: str = "manifest") -> pd.DataFrame:
     """Check the contract and return the manifest, columns ordered and typed.
 
-    Args:
-        manifest: Any frame with the manifest's columns.
-        source: What it is, for the message.
-
     Raises:
         ManifestError: A column is missing or unknown, a required value is null, a clip id is
             twice there, a label is outside its legal range, a view or split is not a known one,

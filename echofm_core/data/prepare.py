@@ -24,17 +24,13 @@ ONE_SITE = "institution"
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Prepared:
-    """What a model is trained or tested on.
-
-    Attributes:
-        manifest: Clips that are in a store, each with a site and a split.
-        findings: What the readers and the decoder could not use.
-        stores: Folder with one clip store a data set.
-    """
+    """What a model is trained or tested on, and what the readers and the decoder could not use."""
 
     manifest: pd.DataFrame
+    """Clips that are in a store, each with a site and a split."""
     findings: Findings
     stores: Path
+    """Folder with one clip store a data set."""
 
     def site_names(self) -> list[str]:
         """Names in the order that everything else follows."""
@@ -46,17 +42,15 @@ def prepare(
     machine: MachineConfig,
     datasets: Sequence[str],
     cache: Path,
-    place: Callable[[pd.DataFrame], pd.DataFrame],
+    assign: Callable[[pd.DataFrame], pd.DataFrame],
     check: Callable[[pd.DataFrame], None],
 ) -> Prepared:
     """Read, decode and split all that ``machine.roots`` hold.
 
     Args:
-        data: How clips are read and decoded.
-        machine: Uses ``roots`` and ``workers``.
-        datasets: See :func:`read`.
+        data, machine, datasets: See :func:`read`.
         cache: See :func:`decode`.
-        place: Gives each clip of a manifest a site and a split.
+        assign: Gives each clip of a manifest a site and a split.
         check: May refuse what was read, before anything is decoded, which takes longest.
 
     Raises:
@@ -65,7 +59,7 @@ def prepare(
     """
     manifest, findings = read(data, machine, datasets)
     check(manifest)
-    manifest = place(decode(manifest, findings, data, machine, cache))
+    manifest = assign(decode(manifest, findings, data, machine, cache))
     return Prepared(manifest=manifest, findings=findings, stores=cache / "stores")
 
 
@@ -77,12 +71,7 @@ def as_one_site(manifest: pd.DataFrame, config: ProtocolConfig, seed: int) -> pd
 def read(
     data: DataConfig, machine: MachineConfig, datasets: Sequence[str] = ()
 ) -> tuple[pd.DataFrame, Findings]:
-    """Read what ``machine.roots`` hold; nothing is decoded.
-
-    Args:
-        data: How single data sets are read.
-        machine: Uses ``roots`` and ``device``.
-        datasets: Those that take part; all where none is named.
+    """Read what ``machine.roots`` hold, of some data sets or of all; nothing is decoded.
 
     Returns:
         The manifest of the clips that may be used, and what cannot be.
@@ -124,30 +113,21 @@ def decode(
     machine: MachineConfig,
     cache: Path,
 ) -> pd.DataFrame:
-    """Decode clips into ``cache/stores``, one store a data set.
-
-    Args:
-        manifest: What to decode.
-        findings: Gets what cannot be decoded.
-        data: What of each clip is stored.
-        machine: Uses ``workers``.
-        cache: Shared by runs; rebuilt only where a source changed.
+    """Decode clips into ``cache/stores``, one store a data set, rebuilt where a source changed.
 
     Returns:
-        The manifest of the clips that are in a store.
+        The manifest of the clips that are in a store; ``findings`` gets what cannot be decoded.
 
     Raises:
-        EmptySiteError: None is.
+        EmptySiteError: None is in a store.
+        StoreError: The disk is too small or cannot be written, or no decoder can be started.
     """
     usable = []
     for dataset, rows in manifest.groupby("dataset", observed=True):
+        folder, clips = cache / "stores" / str(dataset), rows.reset_index(drop=True)
         with progress(f"decoding {dataset}", len(rows)) as meter:
             store, undecodable = build_store(
-                rows.reset_index(drop=True),
-                cache / "stores" / str(dataset),
-                data,
-                workers=machine.workers,
-                meter=meter,
+                clips, folder, data, workers=machine.workers, meter=meter
             )
         findings.extend(undecodable)
         usable.append(rows[[clip in store for clip in rows["clip_id"]]])

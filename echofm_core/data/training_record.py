@@ -37,17 +37,13 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Record:
-    """Whom one model was trained on.
-
-    Attributes:
-        plan_hash: Of the plan that trained it, which is in the model's own header too.
-        parts: Its patients; those of the weights that it began with have a key of their own.
-        start_unknown: It began with weights of which no record says whom they were trained on.
-    """
+    """Whom one model was trained on, by the plan whose hash is in the model's own header too."""
 
     plan_hash: str
     parts: tuple[Part, ...]
+    """Its patients; those of the weights that it began with have a key of their own."""
     start_unknown: bool = False
+    """It began with weights of which no record says whom they were trained on."""
 
 
 _RECORD = TypeAdapter(Record)
@@ -69,7 +65,7 @@ def record_training(
     Args:
         folder: Of the training; it stays where the data are.
         manifest: Its clips; patients for training and for validation count.
-        plan_hash: Of the plan that it is trained by.
+        plan_hash: See :class:`Record`.
         secret: File that `echofm data secret` wrote; without one, a key is made in ``folder``.
         start: Weights that it begins with, a file or a folder; their record is taken over.
         pinned: It begins with weights that the plan names by their digest, wherever they are.
@@ -89,7 +85,7 @@ def record_training(
     record = Record(
         plan_hash=plan_hash,
         parts=(Part(key=key, patients=tuple(sorted(hashes))), *inherited),
-        start_unknown=lost or _unknown(before, began=start is not None or pinned),
+        start_unknown=lost or (before[1].start_unknown if before else bool(start) or pinned),
     )
     content = json.dumps(asdict(record), indent=1).encode()
     if not (folder / RECORD).exists() or (folder / RECORD).read_bytes() != content:
@@ -121,14 +117,9 @@ def count_trained_on(manifest: pd.DataFrame, folder: Path, record: Record) -> in
     """
     found: set[str] = set()
     for part in record.parts:
-        hashes = _hashes(manifest, read_secret(folder / part.key))
-        named = set(part.patients)
+        hashes, named = _hashes(manifest, read_secret(folder / part.key)), set(part.patients)
         found |= {person for person, name in hashes.items() if name in named}
     return len(found)
-
-
-def _unknown(before: tuple[Path, Record] | None, *, began: bool) -> bool:
-    return before[1].start_unknown if before else began
 
 
 def _kept(folder: Path, plan_hash: str, key: str) -> tuple[str, ...]:

@@ -62,11 +62,7 @@ class ClipWindows:
     Args:
         store: Decoded clips.
         manifest: Rows to serve; those that are not in the store are left out.
-        config: Frames, duration and number of test windows.
-
-    Attributes:
-        store: As given.
-        manifest: Rows that are served, from 0.
+        config: Uses frames, duration and number of test windows.
 
     Raises:
         StoreError: The store holds frames of another size than the plan asks for.

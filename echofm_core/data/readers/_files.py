@@ -1,7 +1,7 @@
 """One pure function over very many files: in parallel, with progress, results in order."""
 
 import os
-from collections.abc import Callable, Generator, Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -31,7 +31,7 @@ def over_files(function: Callable[[F], R], files: Sequence[F], title: str, died:
         function: Picklable, as its results are, of which none is None; it never raises, whatever a
             file holds.
         files: What it is called with, paths as a rule.
-        title: What the progress display says, e.g. ``reading headers``.
+        title: Of the progress display.
         died: What stands for the result of a file on which processes died.
 
     Raises:
@@ -42,7 +42,10 @@ def over_files(function: Callable[[F], R], files: Sequence[F], title: str, died:
     chunks = [files[start : start + CHUNK] for start in range(0, len(files), CHUNK)]
     results: list[R | D] = []
     try:
-        with progress(title, len(files)) as meter, closing(_parts(function, chunks)) as parts:
+        workers = min(cores(), len(chunks), MOST_WORKERS)
+        mapped = parallel_map(partial(_each, function), chunks, workers)
+        # A part is None where two processes died on its chunk.
+        with progress(title, len(files)) as meter, closing(mapped) as parts:
             for chunk, part in zip(chunks, parts, strict=True):
                 results += _one_by_one(function, chunk, died) if part is None else part
                 meter.advance(len(chunk))
@@ -57,10 +60,6 @@ def over_files(function: Callable[[F], R], files: Sequence[F], title: str, died:
 def files_below(root: Path, kinds: Set[Kind]) -> list[str]:
     """Files of some kinds below a folder, in one listing, sorted; linked folders are not entered.
 
-    Args:
-        root: The folder.
-        kinds: See :func:`~echofm_core.data.file_kinds.kind_of`.
-
     Returns:
         Paths relative to ``root``, with forward slashes: text takes a third of a ``Path``.
     """
@@ -71,11 +70,6 @@ def files_below(root: Path, kinds: Set[Kind]) -> list[str]:
         wanted = [name for name in names if kind_of(f"{folder}{os.sep}{name}") in kinds]
         found += [f"{below}{name}".replace(os.sep, "/") for name in wanted]
     return sorted(found, key=lambda path: path.split("/"))
-
-
-def _parts(function: Callable[[F], R], chunks: Sequence[Sequence[F]]) -> Generator[list[R] | None]:
-    """Results of each chunk, in order; None where two processes died on it."""
-    return parallel_map(partial(_each, function), chunks, min(cores(), len(chunks), MOST_WORKERS))
 
 
 def _one_by_one(function: Callable[[F], R], files: Sequence[F], died: D) -> list[R | D]:

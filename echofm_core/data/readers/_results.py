@@ -34,7 +34,6 @@ class Result:
     """One result.
 
     Attributes:
-        form: What it is.
         low, high: Ends of a range, equal for a number; None where there is no number.
         unit: As written behind the number, lower case; "" where there is none.
     """
@@ -53,19 +52,12 @@ def read_result(text: str) -> Result:
     text = text.strip().lower()
     if not text:
         return Result(Form.BLANK)
-    if len(text) > LONGEST:
-        return Result(Form.WORDS)
-    if _BOUND.fullmatch(text):
+    if len(text) <= LONGEST and _BOUND.fullmatch(text):
         return Result(Form.OPEN)
-    low_text, low_unit, high_text, high_unit = "", "", "", ""
-    if match := _EXACT.fullmatch(text):
-        low_text, low_unit = high_text, high_unit = match.groups()
-    elif match := _RANGE.fullmatch(text):
-        low_text, low_unit, high_text, high_unit = match.groups()
-    else:
-        return Result(Form.WORDS)
-    low, high = (float(end.replace(",", ".")) for end in (low_text, high_text))
-    units = {low_unit, high_unit} - {""}
-    if not (math.isfinite(high) and low <= high and len(units) <= 1):
-        return Result(Form.WORDS)
-    return Result(Form.NUMBER, low, high, "".join(units))
+    match = (_EXACT.fullmatch(text) or _RANGE.fullmatch(text)) if len(text) <= LONGEST else None
+    if match is not None:
+        low, high = (float(end.replace(",", ".")) for end in (match[1], match[match.re.groups - 1]))
+        units = {*match.groups()[1::2]} - {""}
+        if math.isfinite(high) and low <= high and len(units) <= 1:
+            return Result(Form.NUMBER, low, high, "".join(units))
+    return Result(Form.WORDS)

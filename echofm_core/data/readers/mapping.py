@@ -3,11 +3,12 @@
 import re
 import tomllib
 import warnings
+from collections.abc import Collection
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, ValidationError, field_validator
+from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator
 
 from echofm_core.data.manifest import Split
 from echofm_core.plan.section import Section
@@ -18,21 +19,14 @@ NAME = "echofm.toml"
 #: Bytes of it: more are no mapping.
 LONGEST = 2**20
 #: Manifest columns that a table may fill; the others are read from the files.
-MAPPED = (
-    "path",
-    "patient_id",
-    "study_id",
-    "view",
-    "split",
-    "fps",
-    "quality",
-    "sex",
-    "age",
-    "ef",
-    "edv",
-    "esv",
-    "as_grade",
-)
+_IDS = ("path", "patient_id", "study_id")
+MAPPED = (*_IDS, "view", "split", "fps", "quality", "sex", "age", "ef", "edv", "esv", "as_grade")
+#: Key of the mapping -> words that it may explain, and what messages say of others.
+_LEGAL: dict[str, tuple[Collection[str], str, str]] = {
+    "columns": (MAPPED, "cannot be mapped", str(list(MAPPED))),
+    "views": (VIEWS, "are no views", str(list(VIEWS))),
+    "splits": ([*Split], "are no splits", "train, val, test"),
+}
 
 
 def _printable(text: str) -> str:
@@ -81,26 +75,13 @@ class Mapping(Section):
     units: Units = Units()
     """What the numbers of `ef` are, where it is not plain."""
 
-    @field_validator("columns")
+    @field_validator("columns", "views", "splits")
     @classmethod
-    def _known_columns(cls, columns: dict[str, str]) -> dict[str, str]:
-        if unknown := sorted(set(columns) - set(MAPPED)):
-            raise ValueError(f"{unknown} cannot be mapped; choose among {list(MAPPED)}")
-        return columns
-
-    @field_validator("views")
-    @classmethod
-    def _known_views(cls, views: dict[str, list[str]]) -> dict[str, list[str]]:
-        if unknown := sorted(set(views) - set(VIEWS)):
-            raise ValueError(f"{unknown} are no views; choose among {list(VIEWS)}")
-        return views
-
-    @field_validator("splits")
-    @classmethod
-    def _known_splits(cls, splits: dict[str, list[str]]) -> dict[str, list[str]]:
-        if unknown := sorted(set(splits) - {split.value for split in Split}):
-            raise ValueError(f"{unknown} are no splits; choose among train, val, test")
-        return splits
+    def _known(cls, words: dict[str, object], info: ValidationInfo) -> dict[str, object]:
+        legal, what, choice = _LEGAL[str(info.field_name)]
+        if unknown := sorted(set(words) - set(legal)):
+            raise ValueError(f"{unknown} {what}; choose among {choice}")
+        return words
 
     @field_validator("patient")
     @classmethod

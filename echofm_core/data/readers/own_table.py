@@ -42,8 +42,6 @@ def read_entries(
     """Files of the table in its order, and findings on what it says.
 
     Args:
-        source: The data set.
-        mapping: Names table, columns and units.
         there: Recordings below the root, relative to it.
         item: How findings name a file.
 
@@ -157,7 +155,5 @@ def _differ(values: Row, row: Row) -> list[str]:
 
 
 def _equal(one: str, other: str) -> bool:
-    if one.lower() == other.lower():
-        return True
-    first, second = number(one), number(other)
-    return first is not None and first == second
+    value = number(one)
+    return one.lower() == other.lower() or (value is not None and value == number(other))

@@ -55,12 +55,6 @@ def without_names(
 ) -> tuple[pd.DataFrame, Findings]:
     """A published reader's manifest and findings without names that are not the publisher's.
 
-    Args:
-        dataset: Of :data:`~echofm_core.data.patients.PUBLISHED`.
-        place: Of the layout.
-        manifest, findings: As read.
-        secret: The institution's.
-
     Raises:
         DataRootError: Ids are to be hashed, and there is no secret.
     """

@@ -57,14 +57,7 @@ OPEN, FEW = 2, 64
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Reading:
-    """What one reader made of one folder.
-
-    Attributes:
-        place: The folder.
-        public: Are its file names public pseudonyms?
-        manifest: Usable clips; may be empty.
-        findings: What was wrong.
-    """
+    """What one reader made of one folder; ``public``: its file names are public pseudonyms."""
 
     place: Path
     public: bool
@@ -90,23 +83,12 @@ def read_roots(
     Raises:
         DataRootError: A root is missing or holds no known layout, or a layout cannot be read.
     """
-    readings = list(read_each(roots, config, secret))
-    findings = Findings()
-    for reading in readings:
-        findings.extend(reading.findings)
-    return joined([reading.manifest for reading in readings], findings), findings
-
-
-def read_each(
-    roots: Sequence[Path], config: DataConfig | None = None, secret: bytes | None = None
-) -> Iterator[Reading]:
-    """As :func:`read_roots`, one by one; a folder that two roots hold is read once.
-
-    Raises:
-        DataRootError: A root is missing or holds no known layout, or a layout cannot be read.
-    """
+    findings, manifests = Findings(), []
     for reader, place in layouts_at(roots, readers(config) if config else READERS):
-        yield read_layout(reader, place, secret)
+        reading = read_layout(reader, place, secret)
+        findings.extend(reading.findings)
+        manifests.append(reading.manifest)
+    return joined(manifests, findings), findings
 
 
 def layouts_at(
@@ -124,8 +106,7 @@ def layouts_at(
         if not layouts:
             if not any(root.iterdir()):
                 raise DataRootError(f"data root {root} is empty; point at a folder of data.")
-            public = [reader for reader in READERS if not isinstance(reader, GenericReader)]
-            names = ", ".join(reader.dataset for reader in public)
+            names = ", ".join(reader.dataset for reader in READERS if reader.public)
             raise DataRootError(
                 f"data root {root} holds none of the known layouts ({names}) at its top or "
                 f"{DEPTH} folders below; point at the folder that was downloaded, or write "

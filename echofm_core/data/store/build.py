@@ -61,7 +61,7 @@ def build_store(
 
     Args:
         manifest: Clips, of one data set or several.
-        folder: The store's folder; made where it is missing.
+        folder: Of the store; made where it is missing.
         config: Uses ``size`` and ``min_clip_frames``.
         workers: Processes that decode; 0: this one does, and a clip that takes too much memory
             ends it. Otherwise it ends a decoder, and is quarantined.
@@ -93,27 +93,24 @@ def _build(
     previous = previous_store(folder, config)
     parts = folder / PARTS
     parts.mkdir(exist_ok=True)
-    jobs = (_job(row, config, parts) for row in _rows(manifest, previous))
+    jobs = (
+        Job(row.path, row.dataset, config.square, parts, row.stamp or "", row.source_hash or "")
+        for row in _rows(manifest, previous)
+    )
     findings = Findings()
     ready: list[Ready] = []
-    with closing(_outcomes(jobs, workers)) as outcomes:
+    decoded: Generator[Outcome | None] = (
+        parallel_map(prepare, jobs, workers) if workers else (prepare(job) for job in jobs)
+    )
+    with closing(decoded) as outcomes:
         for row, outcome in zip(_rows(manifest, previous), outcomes, strict=True):
-            clip = _accept(row, outcome, config, findings)
+            clip = _accept(row, outcome or DIED, config, findings)
             if clip is not None:
                 ready.append(clip)
             if meter is not None:
                 meter.advance()
     install(ready, folder, config.square, form_of(config), previous)
     return findings
-
-
-def _outcomes(jobs: Iterator[Job], workers: int) -> Generator[Outcome]:
-    if workers == 0:
-        yield from map(prepare, jobs)
-        return
-    with closing(parallel_map(prepare, jobs, workers)) as outcomes:
-        for outcome in outcomes:
-            yield outcome or DIED
 
 
 def _rows(manifest: pd.DataFrame, previous: ClipStore | None) -> Iterator[Row]:
@@ -124,17 +121,6 @@ def _rows(manifest: pd.DataFrame, previous: ClipStore | None) -> Iterator[Row]:
         part = manifest[asked].iloc[start : start + SLICE].join(index, on="clip_id")
         part = part.astype(object).where(part.notna(), None)
         yield from map(Row._make, part.itertuples(index=False, name=None))
-
-
-def _job(row: Row, config: DataConfig, parts: Path) -> Job:
-    return Job(
-        path=row.path,
-        dataset=row.dataset,
-        square=config.square,
-        parts=parts,
-        known_stamp=row.stamp or "",
-        known_hash=row.source_hash or "",
-    )
 
 
 def _accept(row: Row, outcome: Outcome, config: DataConfig, findings: Findings) -> Ready | None:
@@ -148,11 +134,8 @@ def _accept(row: Row, outcome: Outcome, config: DataConfig, findings: Findings) 
         findings.add(row.dataset, "too_few_frames", row.clip_id, reason)
         return None
     notes = read_notes(part.notes)
-    if (
-        row.n_frames is not None
-        and part.length < row.n_frames
-        and TRUNCATED not in [note.kind for note in notes]
-    ):
+    short = row.n_frames is not None and part.length < row.n_frames
+    if short and TRUNCATED not in [note.kind for note in notes]:
         reason = f"The file holds {many(part.length, 'frame')}, its source says {row.n_frames}."
         notes.append(Note(TRUNCATED, reason, Severity.REPAIRED))
     for note in notes:

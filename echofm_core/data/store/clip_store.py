@@ -48,9 +48,7 @@ class ClipStore:
         folders: Store folders, each written by :func:`build_store`, all of one frame size.
 
     Attributes:
-        folder: What messages name.
-        folders: As given.
-        square: What its frames are.
+        folder: The one that messages name.
         size: Side S of a frame, in pixels.
         index: One row a clip, by clip id: ``INDEX_COLUMNS`` and the store's number.
 
@@ -74,11 +72,10 @@ class ClipStore:
         self.folders = tuple(folders)
         self._frames = [frames for _, _, frames, _ in parts]
         self._sectors = [sectors for *_, sectors in parts]
-        tables = [
+        self.index = pd.concat(
             index.assign(store=number, row=range(len(index)))
             for number, (_, index, _, _) in enumerate(parts)
-        ]
-        self.index = pd.concat(tables)
+        )
         if count := int(self.index.index.duplicated().sum()):
             raise StoreError(
                 f"{many(count, 'clip is', 'clips are')} in more than one store beside {folders[0]}."
@@ -206,9 +203,7 @@ def read_meta(folder: Path) -> dict[str, Any]:
         ) from None
 
 
-def _open_one(
-    folder: Path,
-) -> tuple[Square, pd.DataFrame, NDArray[np.uint8], NDArray[np.bool_]]:
+def _open_one(folder: Path) -> tuple[Square, pd.DataFrame, NDArray[np.uint8], NDArray[np.bool_]]:
     """Square, index, frames and sectors of one store folder."""
     meta = read_meta(folder)
     data = folder / Path(meta["data"]).name

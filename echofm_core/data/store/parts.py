@@ -29,35 +29,24 @@ PREPROCESSING = 6
 PARTS = "parts"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Job:
-    """What a decoding process is told.
-
-    Attributes:
-        path, dataset: Of the manifest row.
-        square: What the stored frames are.
-        parts: Folder of part files.
-        known_stamp, known_hash: Of the clip in the store being replaced; empty: not there.
-    """
+    """What a decoding process needs of a manifest row, and the folder of part files."""
 
     path: str
     dataset: str
     square: Square
     parts: Path
     known_stamp: str
+    """Of the clip in the store being replaced, as is its hash; empty: not there."""
     known_hash: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Part:
-    """A decoded clip, but for its pixels.
+    """A decoded clip, but for its pixels: columns of the same names in ``INDEX_COLUMNS``.
 
-    Attributes:
-        length: Frames.
-        fps: As the container says, None where it does not.
-        content_hash: SHA-256 of frames and sector.
-        times: See ``INDEX_COLUMNS``.
-        notes: What was found out on the way, as :func:`write_notes` does.
+    ``fps`` is the container's. Notes are as :func:`write_notes` writes them.
     """
 
     length: int

@@ -37,8 +37,8 @@ def check_disk(folder: Path, builds: Mapping[Path, pd.DataFrame], config: DataCo
     too, and the store that it replaces; so all stores and the parts of the largest must fit.
 
     Args:
-        folder: The disk in question; made where it is missing.
-        builds: Manifest of each store by the store's folder.
+        folder: On the disk in question; made where it is missing.
+        builds: Store folder -> manifest of the store.
         config: Uses ``size``.
 
     Raises:

@@ -14,8 +14,7 @@ import pytest
 
 from echofm_core.data.config import MimicConfig
 from echofm_core.data.manifest import validate
-from echofm_core.data.readers._mimic_exams import is_alike, key_of
-from echofm_core.data.readers._mimic_measurements import TABLES, study_labels
+from echofm_core.data.readers._mimic_measurements import TABLES, is_alike, key_of, study_labels
 from echofm_core.data.readers._source import Source
 from echofm_core.data.readers.mimic_iv_echo import MimicIvEchoReader
 from tests.data.files import speckle, write_jpeg_cine
