@@ -35,6 +35,12 @@ _Plan = Annotated[
     Path | None,
     typer.Option("--plan", help="Read TMED-2 and MIMIC-IV-ECHO as this plan's [data] says."),
 ]
+_Findings = Annotated[
+    Path | None, typer.Option(help="CSV to write with everything that was wrong.")
+]
+_Workers = Annotated[
+    int | None, typer.Option(min=1, help="Processes that decode; default: all cores.")
+]
 
 data = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help=_HELP)
 
@@ -51,9 +57,7 @@ def index(
         typer.Argument(help="Folders of data sets as downloaded, or folders that hold such."),
     ],
     out: Annotated[Path, typer.Option(help="Manifest to write, Parquet.")],
-    findings: Annotated[
-        Path | None, typer.Option(help="CSV to write with everything that was wrong.")
-    ] = None,
+    findings: _Findings = None,
     plan: _Plan = None,
     secret: Annotated[
         Path | None,
@@ -78,13 +82,18 @@ def index(
     """
     config = _asked_for(plan)  # before anything that takes long to import
 
+    from echofm_core.data.findings import places_csv
     from echofm_core.data.manifest import save_manifest
     from echofm_core.data.patients import read_secret
     from echofm_core.data.readers.registry import read_roots
 
     key = None if secret is None else read_secret(secret)
     manifest, found = read_roots(roots, config, key)
-    _write_places(found, out)
+    if local := places_csv(found.table(), found.places):
+        file = out.with_name(f"{out.stem}.files-stay-here.csv")
+        with writing(file):
+            write_whole(file, local)
+        typer.echo(f"which files the findings are about, for this institution alone: {file}")
     if manifest.empty:
         _print_findings(found, findings)
         raise NothingUsableError(
@@ -108,9 +117,7 @@ def doctor(
     decode: Annotated[
         int, typer.Option(min=0, help="Clips of each data set to decode, drawn; 0: all.")
     ] = 1000,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes that decode; default: all cores.")
-    ] = None,
+    workers: _Workers = None,
     plan: _Plan = None,
 ) -> None:
     """Say what a careful colleague would say of data, before anyone trains on them.
@@ -171,12 +178,8 @@ def store(
     size: Annotated[
         int | None, typer.Option(help="Side of the stored frames, in pixels; default: 112.")
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes that decode; default: all cores.")
-    ] = None,
-    findings: Annotated[
-        Path | None, typer.Option(help="CSV to write with everything that was wrong.")
-    ] = None,
+    workers: _Workers = None,
+    findings: _Findings = None,
     plan: Annotated[
         Path | None, typer.Option(help="Store what this plan's \\[data] wants, instead of --size.")
     ] = None,
@@ -214,10 +217,8 @@ def store(
     usable = 0
     for folder, rows in builds.items():
         with progress(f"decoding {folder.name}", len(rows)) as meter:
-            built, refused = build_store(
-                rows, folder, config, workers=workers or cores(), meter=meter
-            )
-        found.extend(refused)
+            built, bad = build_store(rows, folder, config, workers=workers or cores(), meter=meter)
+        found.extend(bad)
         usable += len(built)
         typer.echo(f"{folder.name}: {many(len(built), 'clip')}, digest {built.digest()[:16]}")
     _print_findings(found, findings)
@@ -228,20 +229,12 @@ def store(
 
 
 def _asked_for(plan: Path | None) -> DataConfig:
-    """The table `[data]` of a plan; without one, its defaults.
-
-    Raises:
-        PlanError: The plan is missing or not valid.
-    """
+    """The table `[data]` of a plan; without one, its defaults."""
     return DataConfig() if plan is None else load_plan(plan).data
 
 
 def _data_config(size: int | None, plan: Path | None) -> DataConfig:
-    """What to store, by a plan or by a size, for which the plan's rules hold too.
-
-    Raises:
-        PlanError: Both, or the size is not one that a plan may ask for.
-    """
+    """What to store, by a plan or by a size, for which the plan's rules hold too."""
     if size is None:
         return _asked_for(plan)
     if plan is not None:
@@ -280,17 +273,6 @@ def _print_findings(found: Findings, out: Path | None) -> None:
     ]
     _print_table(("data set", "kind", "then", "count", "for instance"), rows, numbers=(3,))
     typer.echo(reasons(zip(table["kind"], table["reason"], strict=True)))
-
-
-def _write_places(found: Findings, manifest: Path) -> None:
-    """The local list of files that findings call by a hash, beside the manifest."""
-    from echofm_core.data.findings import places_csv
-
-    if local := places_csv(found.table(), found.places):
-        file = manifest.with_name(f"{manifest.stem}.files-stay-here.csv")
-        with writing(file):
-            write_whole(file, local)
-        typer.echo(f"which files the findings are about, for this institution alone: {file}")
 
 
 def _print_table(

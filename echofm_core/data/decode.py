@@ -29,15 +29,13 @@ MOST_BLACKED_OUT = 0.08
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decoded:
-    """A decoded clip, at the source's resolution or half of it, cropped to the sector where small.
+    """A clip at the source's resolution or half of it, cropped to the sector where small.
 
     Attributes:
         frames: ``(N, H, W)`` uint8, zero outside the sector.
-        fps: Frames a second as the container says, None where it does not.
         sector: ``(H, W)`` bool.
-        times: ``(N,)`` float64, seconds from the first frame; None where they are even or unknown.
-        notes: What was found out on the way.
-        pixel: Size of a pixel of these frames; None where nothing believable says.
+        fps, times, notes, pixel: See :class:`~echofm_core.data.cine.Cine`; the pixel is of these
+            frames.
     """
 
     frames: NDArray[np.uint8]

@@ -6,6 +6,7 @@ last number looks like one. Only such files are opened, for as many bytes as it 
 
 import os
 import struct
+from collections.abc import Set
 from enum import StrEnum
 from pathlib import Path
 
@@ -75,3 +76,18 @@ def begins_with_element(start: bytes) -> bool:
     if group not in (0x0002, 0x0008) or element > _HIGHEST:
         return False
     return start[4:6] in _LETTERS or (group == 0x0008 and length <= _SHORT and length % 2 == 0)
+
+
+def files_below(root: Path, kinds: Set[Kind]) -> list[str]:
+    """Files of some kinds below a folder, in one listing, sorted; linked folders are not entered.
+
+    Returns:
+        Paths relative to ``root``, with forward slashes: text takes a third of a ``Path``.
+    """
+    found: list[str] = []
+    for folder, _, names in os.walk(root):
+        below = "" if (relative := os.path.relpath(folder, root)) == "." else f"{relative}/"
+        # Plain text, not paths: half a million of those take seconds.
+        wanted = [name for name in names if kind_of(f"{folder}{os.sep}{name}") in kinds]
+        found += [f"{below}{name}".replace(os.sep, "/") for name in wanted]
+    return sorted(found, key=lambda path: path.split("/"))

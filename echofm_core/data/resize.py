@@ -24,8 +24,8 @@ def in_square(
     Args:
         frames: ``(N, H, W)``.
         sector: ``(H, W)``.
-        pixel: Size of a pixel; None where unknown.
-        square: What to fit them into.
+        pixel: None where unknown.
+        square: See there.
 
     Returns:
         ``(N, S, S)``, zero outside the sector, and ``(S, S)``.

@@ -78,7 +78,9 @@ def record_training(
         folder.mkdir(parents=True, exist_ok=True)
         write_secret(folder / KEY)
     used = manifest[manifest["split"].isin([Split.TRAIN.value, Split.VALIDATION.value])]
-    hashes = {*_hashes(used, read_secret(folder / key)).values(), *_kept(folder, plan_hash, key)}
+    hashes = set(_hashes(used, read_secret(folder / key)).values())
+    if (found := _open(folder)) is not None and found[1].plan_hash == plan_hash:
+        hashes.update(*(part.patients for part in found[1].parts if part.key == key))
     before = None if start is None else _beside(start)
     inherited = () if before is None else tuple(_taken_over(folder, *before))
     lost = before is not None and len(inherited) < len(before[1].parts)
@@ -120,14 +122,6 @@ def count_trained_on(manifest: pd.DataFrame, folder: Path, record: Record) -> in
         hashes, named = _hashes(manifest, read_secret(folder / part.key)), set(part.patients)
         found |= {person for person, name in hashes.items() if name in named}
     return len(found)
-
-
-def _kept(folder: Path, plan_hash: str, key: str) -> tuple[str, ...]:
-    """Hashes that this very training has written before, with the same key."""
-    found = _open(folder)
-    if found is None or found[1].plan_hash != plan_hash:
-        return ()
-    return next((part.patients for part in found[1].parts if part.key == key), ())
 
 
 def _hashes(manifest: pd.DataFrame, secret: bytes) -> Mapping[str, str]:

@@ -12,7 +12,7 @@ from pydicom.data import get_testdata_file
 from typer.testing import CliRunner
 
 from echofm_core.data import commands
-from echofm_core.data.file_kinds import Kind, kind_of
+from echofm_core.data.file_kinds import Kind, files_below, kind_of
 from echofm_core.data.patients import write_secret
 from echofm_core.data.store.clip_store import open_stores
 from tests.data.files import speckle, write_avi, write_jpeg_cine
@@ -136,3 +136,14 @@ def test_a_table_names_them_as_they_are(export: Path, tmp_path: Path) -> None:
     kinds = pd.read_csv(tmp_path / "f.csv")["kind"].value_counts().to_dict()
     assert kinds == {"stray_file": 2, "unlisted_file": 3, "no_region": 1}
     assert len(pd.read_parquet(tmp_path / "m.parquet")) == 1
+
+
+def test_files_of_a_kind_below_a_folder(tmp_path: Path) -> None:
+    """In the order of folders, not of text: `/` would come after `-`. Links are not entered."""
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b-c").mkdir()
+    for name in ("z.dcm", "b/1.DCM", "b-c/2.dcm", "b/no.txt"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    assert files_below(tmp_path, {Kind.DICOM}) == ["b/1.DCM", "b-c/2.dcm", "z.dcm"]
+    assert files_below(tmp_path / "none", {Kind.DICOM}) == []

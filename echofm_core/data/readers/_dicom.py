@@ -12,7 +12,7 @@ from typing import NamedTuple
 from echofm_core.data.colour import ColourFlowError
 from echofm_core.data.dicom.frames import shows_colour
 from echofm_core.data.dicom.header import Header, ObjectKind, read_header
-from echofm_core.data.readers._files import over_files
+from echofm_core.data.parallel import over_files
 from echofm_core.data.readers._source import Refusal, Row, Source, file_at
 from echofm_core.runtime.errors import UnreadableFileError
 
@@ -30,17 +30,17 @@ DIED = Refusal(
 )
 
 
-class Look(NamedTuple):
+class FileHeader(NamedTuple):
     """A file that is there and has a header."""
 
     path: str
     header: Header
 
 
-def look(relative: str, root: Path) -> Look | Refusal:
-    """Open one file for its header; for :func:`~echofm_core.data.readers._files.over_files`.
+def read_file_header(relative: str, root: Path) -> FileHeader | Refusal:
+    """Open one file for its header; for :func:`~echofm_core.data.parallel.over_files`.
 
-    Of a cine, a few frames are looked at too. Nothing is raised: a refusal is returned.
+    A few frames of a cine are checked for colour flow. A refusal is returned, nothing is raised.
     """
     path = file_at(root, relative)
     if isinstance(path, Refusal):
@@ -51,7 +51,7 @@ def look(relative: str, root: Path) -> Look | Refusal:
             raise ColourFlowError
     except UnreadableFileError as error:
         return Refusal(error.kind, str(error))
-    return Look(str(path), header)
+    return FileHeader(str(path), header)
 
 
 def headers_of(source: Source, files: Sequence[str]) -> Iterator[Row | None]:
@@ -60,12 +60,13 @@ def headers_of(source: Source, files: Sequence[str]) -> Iterator[Row | None]:
     Raises:
         DataRootError: A process cannot be started.
     """
-    looks = over_files(partial(look, root=source.root), files, "reading headers", DIED)
-    for item, found in zip(files, looks, strict=True):
+    read = partial(read_file_header, root=source.root)
+    headers = over_files(read, files, "reading headers", DIED)
+    for item, found in zip(files, headers, strict=True):
         yield cine_columns(found, source, item)
 
 
-def cine_columns(found: Look | Refusal, source: Source, item: str) -> Row | None:
+def cine_columns(found: FileHeader | Refusal, source: Source, item: str) -> Row | None:
     """Path, length, timing, size and scanner of a grey cine; None, and noted, for anything else."""
     if isinstance(found, Refusal):
         source.quarantined(found.kind, item, found.reason)

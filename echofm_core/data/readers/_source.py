@@ -111,12 +111,9 @@ class Source:
     ) -> float | None:
         """A label in its legal range; anything else that is written there is dropped and noted.
 
-        Args:
-            text: A number, with a decimal point or comma, with its unit or without.
-            task: Whose label it is.
-            item: See the class.
-            in_unit: The numbers are known to be in the task's unit; otherwise an EF from 0 to 1
-                without a percent sign may be a fraction, and is not used.
+        The text is a number, with a decimal point or comma, with its unit or without. Where the
+        numbers are not known to be ``in_unit``, an EF from 0 to 1 without a percent sign may be a
+        fraction, and is not used.
         """
         spec = TASKS[task]
         written = (text or "").strip()
@@ -160,12 +157,7 @@ class Source:
     ) -> None:
         """Of two rows about one file, keep the first, without the labels that they disagree about.
 
-        Args:
-            first: The row that is kept; changed in place.
-            again: The later one.
-            item: See the class.
-            columns: Those that count.
-            what: The rows are about.
+        Of the ``columns`` that count, those that differ are emptied in ``first``.
         """
         differ = [name for name in columns if first.get(name) != again.get(name)]
         if differ:

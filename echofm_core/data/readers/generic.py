@@ -17,15 +17,15 @@ import pandas as pd
 
 from echofm_core.data.dicom.header import ObjectKind
 from echofm_core.data.dicom.identity import Identity, read_identity
-from echofm_core.data.file_kinds import CINES, CINES_NAMED, Kind, kind_of
+from echofm_core.data.file_kinds import CINES, CINES_NAMED, Kind, files_below, kind_of
 from echofm_core.data.findings import Findings
 from echofm_core.data.formats.video_probe import Probe, probe_video
 from echofm_core.data.manifest import Split, manifest_from_rows
+from echofm_core.data.parallel import over_files
 from echofm_core.data.patients import new_secret, pseudonym, read_secret
 from echofm_core.data.readers import mapping as mapping_file
 from echofm_core.data.readers._api import Reader
-from echofm_core.data.readers._dicom import DIED, Look, cine_columns, look
-from echofm_core.data.readers._files import files_below, over_files
+from echofm_core.data.readers._dicom import DIED, FileHeader, cine_columns, read_file_header
 from echofm_core.data.readers._source import (
     Refusal,
     Row,
@@ -67,11 +67,7 @@ class GenericReader(Reader):
 
 
 def read_loose(place: Path) -> tuple[pd.DataFrame, Findings]:
-    """Manifest of files that no mapping describes; ids are good for this one call.
-
-    Args:
-        place: A folder, or one file.
-    """
+    """Manifest of a file, or of those in a folder, without a mapping; ids hold for this call."""
     root, only = (place, None) if place.is_dir() else (place.parent, place.name)
     source = Source(LOOSE, root.resolve())
     mapping = mapping_file.Mapping(dataset=LOOSE, secret="-")
@@ -88,16 +84,16 @@ def has_loose_files(place: Path) -> bool:
     )
 
 
-class _Seen(NamedTuple):
-    """A file that is there; what its header says where it is DICOM, what is seen of a video."""
+class _Opened(NamedTuple):
+    """A file that is there: a DICOM file by its header, a video by a probe."""
 
     path: str
-    header: Look | None = None
-    sight: Probe | None = None
+    header: FileHeader | None = None
+    probe: Probe | None = None
     identity: Identity | None = None
 
 
-def _see(relative: str, root: Path, identify: bool) -> _Seen | Refusal:
+def _open(relative: str, root: Path, identify: bool) -> _Opened | Refusal:
     """Open one file, where it is DICOM, for its header and maybe for who was examined."""
     path = file_at(root, relative)
     if isinstance(path, Refusal):
@@ -107,15 +103,15 @@ def _see(relative: str, root: Path, identify: bool) -> _Seen | Refusal:
         return Refusal("stray_file", f"The file is none of {CINES_NAMED}.")
     if kind is not Kind.DICOM:
         try:
-            return _Seen(str(path), sight=probe_video(path))
+            return _Opened(str(path), probe=probe_video(path))
         except UnreadableFileError as error:
             return Refusal(error.kind, str(error))
-    header = look(relative, root)
+    header = read_file_header(relative, root)
     if isinstance(header, Refusal):
         return header
     identify = identify and header.header.kind is ObjectKind.CINE
     try:
-        return _Seen(str(path), header, identity=read_identity(path) if identify else None)
+        return _Opened(str(path), header, identity=read_identity(path) if identify else None)
     except UnreadableFileError as error:
         return Refusal("undecodable", str(error))
 
@@ -132,13 +128,13 @@ class _Reading:
     def rows(self) -> list[Row]:
         root = self.source.root
         entries = self._entries()
-        see = partial(_see, root=root, identify=not self.mapping.table)
+        read = partial(_open, root=root, identify=not self.mapping.table)
         files = [entry.relative for entry in entries]
         named = {*files, *(() if self.only else files_below(root, CINES))}
         places = {self._id("clip", name): str(root / name) for name in named}
         self.source.findings.places.update(places)
-        seen = over_files(see, files, "reading headers", DIED)
-        rows = map(self._row, entries, seen)
+        opened = over_files(read, files, "reading headers", DIED)
+        rows = map(self._row, entries, opened)
         return self.source.one_split_a_patient(row for row in rows if row is not None)
 
     def _id(self, kind: str, text: str) -> str:
@@ -154,7 +150,7 @@ class _Reading:
             return [Entry(relative, {}) for relative in there]
         return read_entries(self.source, self.mapping, there, partial(self._id, "clip"))
 
-    def _row(self, entry: Entry, found: _Seen | Refusal) -> Row | None:
+    def _row(self, entry: Entry, found: _Opened | Refusal) -> Row | None:
         item = self._id("clip", entry.relative)
         if isinstance(found, Refusal):
             self.source.quarantined(found.kind, item, found.reason)
@@ -162,8 +158,8 @@ class _Reading:
         columns: Row | None = {"path": found.path}
         if found.header is not None:
             columns = cine_columns(found.header, self.source, item)
-        elif found.sight is not None:
-            _, frames, height, width, fps, _ = found.sight
+        elif found.probe is not None:
+            _, frames, height, width, fps, _ = found.probe
             sizes = {"n_frames": frames, "fps": fps, "height": height, "width": width}
             columns = {"path": found.path, **sizes}
         if columns is None:
@@ -182,7 +178,7 @@ class _Reading:
             **({} if stated is None else {"fps": stated}),
         }
 
-    def _who(self, entry: Entry, found: _Seen, item: str) -> tuple[str, str, Row]:
+    def _who(self, entry: Entry, found: _Opened, item: str) -> tuple[str, str, Row]:
         """Patient and study, not yet hashed, and sex and age."""
         values = entry.values
         folder = Path(found.path).parent.relative_to(self.source.root.resolve()).as_posix()

@@ -17,12 +17,11 @@ from pathlib import Path
 import pandas as pd
 
 from echofm_core.data.config import MimicConfig
-from echofm_core.data.file_kinds import Kind
+from echofm_core.data.file_kinds import Kind, files_below
 from echofm_core.data.findings import Findings
 from echofm_core.data.manifest import manifest_from_rows
 from echofm_core.data.readers._api import Reader
 from echofm_core.data.readers._dicom import headers_of
-from echofm_core.data.readers._files import files_below
 from echofm_core.data.readers._mimic_measurements import study_labels
 from echofm_core.data.readers._source import Row, Source, safe_name
 from echofm_core.data.readers._tables import stream_columns

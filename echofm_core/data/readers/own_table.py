@@ -59,8 +59,10 @@ def read_entries(
     named = _named(rows, there, source)
     entries = []
     for relative, numbers in named.items():
-        values = _agreed([rows[number] for number in numbers])
-        differ = sorted({column for number in numbers for column in _differ(values, rows[number])})
+        mine = [rows[number] for number in numbers]
+        # The first value that is written, of each column.
+        values = {name: next(filter(None, (row[name] for row in mine)), "") for name in mine[0]}
+        differ = sorted({column for row in mine for column in _differ(values, row)})
         if "patient_id" in differ:
             reason = "Rows about one file name different patients; the clip is not used."
             source.quarantined("rows_disagree", item(relative), reason)
@@ -138,11 +140,6 @@ def _named(rows: list[Row], there: Sequence[str], source: Source) -> dict[str, l
 
 def _key(path: str) -> str:
     return unicodedata.normalize("NFC", posixpath.normpath(path)).casefold()
-
-
-def _agreed(rows: Sequence[Row]) -> Row:
-    """The first value that is written, of each column."""
-    return {column: next(filter(None, (row[column] for row in rows)), "") for column in rows[0]}
 
 
 def _differ(values: Row, row: Row) -> list[str]:

@@ -52,8 +52,10 @@ def is_published(dataset: str, item: str) -> bool:
 
 def without_names(
     dataset: str, place: Path, manifest: pd.DataFrame, findings: Findings, secret: bytes | None
-) -> tuple[pd.DataFrame, Findings]:
-    """A published reader's manifest and findings without names that are not the publisher's.
+) -> pd.DataFrame:
+    """A published reader's manifest without names that are not the publisher's.
+
+    In ``findings`` they are replaced.
 
     Raises:
         DataRootError: Ids are to be hashed, and there is no secret.
@@ -75,14 +77,12 @@ def without_names(
         if values:
             hashed = _hashed(key, dataset, name.removesuffix("_id"), values)
             manifest = manifest.assign(**{name: manifest[name].replace(hashed)})
-    kept = Findings(places=dict(findings.places))
-    for item in findings.items:
+    for index, item in enumerate(findings.items):
         if not is_published(dataset, item.item):
             called = _hashed(key, dataset, "clip", [item.item])[item.item]
-            kept.places[called] = str(place / item.item)
-            item = replace(item, item=called)
-        kept.items.append(item)
-    return manifest, kept
+            findings.places[called] = str(place / item.item)
+            findings.items[index] = replace(item, item=called)
+    return manifest
 
 
 def _hashed(secret: bytes, dataset: str, kind: str, values: Iterable[str]) -> dict[str, str]:

@@ -68,11 +68,11 @@ class Reading:
 def read_roots(
     roots: Sequence[Path], config: DataConfig | None = None, secret: bytes | None = None
 ) -> tuple[pd.DataFrame, Findings]:
-    """Read every known layout at each root or up to ``DEPTH`` folders below.
+    """Read every known layout at each root or up to ``DEPTH`` folders below, each folder once.
 
     Args:
         roots: Folders of data sets as downloaded, or folders that hold such.
-        config: Uses the tables of single data sets; default: their defaults.
+        config: Uses the tables of single data sets.
         secret: The institution's, for names in published layouts that their publishers did not
             give; default: that at the layout's top.
 
@@ -126,7 +126,7 @@ def read_layout(reader: Reader, place: Path, secret: bytes | None = None) -> Rea
     manifest, findings = reader.read(place)
     if reader.public:
         key = secret or secret_at(place)
-        manifest, findings = without_names(reader.dataset, place, manifest, findings, key)
+        manifest = without_names(reader.dataset, place, manifest, findings, key)
     return Reading(place=place, public=reader.public, manifest=manifest, findings=findings)
 
 

@@ -29,8 +29,8 @@ from pathlib import Path
 from echofm_core.data.config import Development, Tmed2Config, Tmed2Form
 from echofm_core.data.formats.stills import is_readable
 from echofm_core.data.manifest import Split
+from echofm_core.data.parallel import over_files
 from echofm_core.data.readers._api import Reader
-from echofm_core.data.readers._files import over_files
 from echofm_core.data.readers._source import SPLITS, Row, Source, inside
 from echofm_core.data.readers._tables import Table, read_table
 from echofm_core.runtime.errors import DataRootError

@@ -1,6 +1,5 @@
 """How much disk a clip store takes while it is built, and whether that is there."""
 
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -77,12 +76,5 @@ def _space(manifest: pd.DataFrame, folder: Path, config: DataConfig) -> tuple[in
     if known.all():
         return 0, 0
     area = config.size**2
-    there = _bytes_in(folder / PARTS)  # decoded by a build that was killed
+    there = sum(file.stat().st_size for file in (folder / PARTS).glob("*"))  # of a killed build
     return int(lengths.sum()) * area, max(0, int(lengths[~known].sum()) * area - there)
-
-
-def _bytes_in(folder: Path) -> int:
-    if not folder.is_dir():
-        return 0
-    with os.scandir(folder) as entries:
-        return sum(entry.stat().st_size for entry in entries)

@@ -22,7 +22,7 @@ from echofm_core.data.decode import decode_clip
 from echofm_core.data.dicom import codecs
 from echofm_core.data.dicom.frames import shows_colour
 from echofm_core.data.dicom.header import ObjectKind, read_header
-from echofm_core.data.readers._dicom import Look, look
+from echofm_core.data.readers._dicom import FileHeader, read_file_header
 from echofm_core.data.readers._source import Refusal
 from echofm_core.phantom.overlay import burn_in, colour_flow
 from echofm_core.phantom.scanners import MIMIC
@@ -59,9 +59,9 @@ def test_a_coloured_overlay_is_no_colour_flow(
     path = claiming(tmp_path / "a.dcm", colour, declared=declared)
     assert read_header(path).kind is ObjectKind.CINE
     assert shows_colour(path) is expected
-    found = look("a.dcm", tmp_path)
+    found = read_file_header("a.dcm", tmp_path)
     if not expected:
-        assert isinstance(found, Look)
+        assert isinstance(found, FileHeader)
         return
     assert isinstance(found, Refusal)
     assert found.kind == "colour_doppler"
@@ -196,7 +196,7 @@ def test_a_syntax_without_decoder_is_named_at_the_first_look(tmp_path: Path) -> 
         GREY,
         UltrasoundColorDataPresent=1,
     )
-    found = look("a.dcm", tmp_path)
+    found = read_file_header("a.dcm", tmp_path)
     assert isinstance(found, Refusal)
     assert found.kind == "undecodable"
     assert "JPEG 2000 Part 2" in found.reason
@@ -209,7 +209,7 @@ def test_a_syntax_of_an_extra_names_it(tmp_path: Path, monkeypatch: pytest.Monke
         tmp_path / "a.dcm", [b"\xff\xd8\xff\xf7"] * 9, JPEGLSLossless, GREY,
         UltrasoundColorDataPresent=1,
     )  # fmt: skip
-    found = look("a.dcm", tmp_path)
+    found = read_file_header("a.dcm", tmp_path)
     assert isinstance(found, Refusal)
     assert found.kind == "undecodable"
     assert "JPEG-LS Lossless" in found.reason

@@ -9,11 +9,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from echofm_core.data import parallel
 from echofm_core.data.findings import Findings, Severity
 from echofm_core.data.patients import pseudonym, write_secret
-from echofm_core.data.readers import _files, generic
+from echofm_core.data.readers import generic
 from echofm_core.data.readers._source import Refusal
-from echofm_core.data.readers.generic import GenericReader, _see, _Seen, read_loose
+from echofm_core.data.readers.generic import GenericReader, _open, _Opened, read_loose
 from echofm_core.runtime.errors import DataRootError
 from tests.data.files import header, speckle, write_avi, write_jpeg_cine
 
@@ -134,18 +135,18 @@ def test_loose_files_get_ids_for_one_call_only(root: Path) -> None:
     assert len(read_loose(root / "c.avi")[0]) == 1
 
 
-def see_or_die(relative: str, root: Path, identify: bool) -> _Seen | Refusal:
+def open_or_die(relative: str, root: Path, identify: bool) -> _Opened | Refusal:
     """As the reader sees a file, but for one that takes its process down."""
     if relative == "c.avi":
         os.kill(os.getpid(), signal.SIGKILL)
-    return _see(relative, root, identify)
+    return _open(relative, root, identify)
 
 
 def test_a_file_that_kills_its_process_is_quarantined_and_counted(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_files, "MANY", 2)
-    monkeypatch.setattr(generic, "_see", see_or_die)
+    monkeypatch.setattr(parallel, "MANY", 2)
+    monkeypatch.setattr(generic, "_open", open_or_die)
     manifest, findings = read(root, "", 'dataset = "north"\nsecret = "site.secret"\n')
     assert {Path(path).name for path in manifest["path"]} == {"a.avi", "b.avi"}
     (died,) = [item for item in findings.items if item.kind == "decoder_died"]

@@ -9,7 +9,7 @@ import pytest
 
 from echofm_core.data.config import DataConfig, Development, Tmed2Config, Tmed2Form
 from echofm_core.data.findings import Findings
-from echofm_core.data.readers._files import MANY
+from echofm_core.data.parallel import MANY
 from echofm_core.data.readers.registry import read_roots
 from echofm_core.data.readers.tmed2 import Tmed2Reader
 from echofm_core.data.store.build import build_store
