@@ -63,7 +63,7 @@ def histograms(values: pd.DataFrame, *, synthetic: bool) -> Chart | None:
 
 def _known(values: pd.Series) -> np.ndarray:
     every = values.to_numpy(dtype=float)
-    return every[np.isfinite(every)]
+    return np.asarray(every[np.isfinite(every)])
 
 
 def _bars(axis: Axes, known: np.ndarray, edges: np.ndarray) -> None:

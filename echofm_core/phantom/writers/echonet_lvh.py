@@ -30,8 +30,8 @@ def write(site: Institution) -> Path:
         heart = draw_heart(rng, EF_MEAN, EF_SD)
         exam = examine(heart, View.PLAX, SCANNER, FRAMES, rng)
         name = f"0X{int(rng.integers(2**63)):016X}"
-        batch = root / f"Batch{1 + patient % BATCHES}"
-        write_avi(batch / f"{name}.avi", exam.clip.frames, SCANNER.fps)
+        folder = root / f"Batch{1 + patient % BATCHES}"
+        write_avi(folder / f"{name}.avi", exam.clip.frames, SCANNER.fps)
         site.truth.append(exam.truth(name))
         rows += _rows(name, heart, SPLITS[patient % len(SPLITS)])
     if site.errors:
