@@ -1,16 +1,14 @@
 """Running Flower's SuperNode for a site from its settings file."""
 
 import json
-import os
-import shutil
-import sys
 import tomllib
 from pathlib import Path
 
 from pydantic import Field, ValidationError, field_validator
 
 from echofm_core.plan.complaints import complaint
-from echofm_core.runtime.errors import EnvironmentClashError, PlanError
+from echofm_core.runtime.child_process import flower_environment, tool
+from echofm_core.runtime.errors import PlanError
 from echofm_core.runtime.names import site_name_fault
 from echofm_core.training.config import ExecutionConfig
 from echofm_core.training.execution.devices import check_device_word
@@ -84,26 +82,16 @@ def command(folder: Path, runtime_port: int = 9094) -> list[str]:
     """The ``flower-supernode`` command of a site.
 
     Raises:
-        EnvironmentClashError: It is not installed.
+        PlanError, EnvironmentClashError: As of :func:`load_site`, or Flower is not installed.
     """
     site = load_site(folder)
-    beside = Path(sys.executable).with_name("flower-supernode")
-    found = str(beside) if beside.exists() else shutil.which("flower-supernode")
-    if not found:
-        raise EnvironmentClashError("flower-supernode is not installed beside this Python.")
-    config = {
-        "site": site.name,
-        "manifest": site.manifest,
-        "store": site.store,
-        "state": site.state,
-        **({"secret": site.secret} if site.secret else {}),
-        **site.settings(),
-    }
+    named = ("manifest", "store", "state", *(("secret",) if site.secret else ()))
+    config = {"site": site.name, **{key: getattr(site, key) for key in named}, **site.settings()}
     text = " ".join(
         f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in config.items()
     )
     return [
-        found,
+        tool("flower-supernode"),
         *("--superlink", site.server, "--root-certificates", str(folder / "ca.crt")),
         *("--auth-supernode-private-key", str(folder / "node.key")),
         *("--node-config", text),
@@ -112,14 +100,7 @@ def command(folder: Path, runtime_port: int = 9094) -> list[str]:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Environment of the SuperNode: a home of its own, nothing sent to anyone else."""
+    """Environment of the SuperNode, with a home of its own."""
     home = folder / "flwr"
     home.mkdir(exist_ok=True)
-    return {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
-        "FLWR_HOME": str(home.resolve()),
-        "FLWR_TELEMETRY_ENABLED": "0",
-        "FLWR_DISABLE_UPDATE_CHECK": "1",
-        "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
-    }
+    return flower_environment(home.resolve())

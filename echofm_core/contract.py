@@ -59,6 +59,8 @@ HEADS = "heads"
 #: Low-rank adapters of the encoder, in fine-tuning with ``mode = "lora"``.
 LORA_A = "lora_a"
 LORA_B = "lora_b"
+#: What all tasks share in fine-tuning.
+TRUNK = (ENCODER, LORA_A, LORA_B, STF_NET)
 
 #: Number of an instruction: weight of FedProx's term.
 PROXIMAL_MU = "proximal_mu"

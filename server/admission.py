@@ -13,9 +13,7 @@ from numpy.typing import NDArray
 
 from echofm_core.contract import Phase, Update, Weights, group_of
 from echofm_core.runtime.errors import RefusedUpdateError
-
-#: Elements of one pass, as in the fold.
-CHUNK = 1 << 17
+from server.aggregation._api import CHUNK, changes, chunks
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,8 +21,7 @@ class Expected:
     """What an update must be to count.
 
     Attributes:
-        site: Who was asked.
-        phase, round, plan_hash: What was asked.
+        site, phase, round, plan_hash: Who was asked for what.
         sent: What the site started from, in wire precision.
         most: Parameter group -> most clips that the site can have behind it; empty: not checked.
         max_norm: Largest L2 norm of the whole change; 0: no bound.
@@ -55,8 +52,12 @@ def admit(update: Update, expected: Expected) -> None:
     check_arrays(update.weights, update.counts, expected.sent)
     match_arrays(update.extra, _of_groups(expected.extra, update.counts))
     check_values({**update.weights, **update.extra}, update.checksum)
-    if expected.max_norm:
-        check_norm(distance(update.weights, expected.sent), expected.max_norm)
+    if (bound := expected.max_norm) and not (
+        (norm := distance(update.weights, expected.sent)) <= bound  # NaN is not
+    ):
+        raise RefusedUpdateError(
+            f"the update is {norm:.4g} away from the global model, the bound is {bound:.4g}."
+        )
 
 
 def check_identity(update: Update, expected: Expected) -> None:
@@ -65,17 +66,35 @@ def check_identity(update: Update, expected: Expected) -> None:
     Raises:
         RefusedUpdateError: Site, phase, round or plan differ.
     """
-    pairs = {
-        "site": (update.site, expected.site),
-        "phase": (update.phase.value, expected.phase.value),
-        "round": (update.round, expected.round),
-        "plan hash": (update.plan_hash[:12], expected.plan_hash[:12]),
-    }
-    for what, (found, wanted) in pairs.items():
-        if found != wanted:
-            raise RefusedUpdateError(f"{what} is {found!r}, expected {wanted!r}.")
+    check_same("site", update.site, expected.site)
+    check_same("phase", update.phase.value, expected.phase.value)
+    check_same("round", update.round, expected.round)
+    check_same("plan hash", update.plan_hash[:12], expected.plan_hash[:12])
     if update.plan_hash != expected.plan_hash:
         raise RefusedUpdateError("plan hash differs from the one that was sent.")
+
+
+def check_same(what: str, found: str | int, wanted: str | int) -> None:
+    """What came back is what was asked for.
+
+    Raises:
+        RefusedUpdateError: It differs.
+    """
+    if found != wanted:
+        short = found[:64] if isinstance(found, str) else found
+        raise RefusedUpdateError(f"{what} is {short!r}, expected {wanted!r}.")
+
+
+def check_names(what: str, found: Collection[str], wanted: Collection[str]) -> None:
+    """Exactly the wanted names are there.
+
+    Raises:
+        RefusedUpdateError: One is missing, or was not asked for.
+    """
+    if unexpected := sorted(set(found) - set(wanted)):
+        raise RefusedUpdateError(f"{what} {unexpected[0]} was not asked for.")
+    if missing := sorted(set(wanted) - set(found)):
+        raise RefusedUpdateError(f"{what} {missing[0]} is missing.")
 
 
 def check_counts(counts: Mapping[str, int], expected: Expected) -> None:
@@ -113,10 +132,7 @@ def match_arrays(found: Weights, wanted: Weights) -> None:
     Raises:
         RefusedUpdateError: An array is missing, was not asked for, or has another shape or type.
     """
-    if unexpected := sorted(set(found) - set(wanted)):
-        raise RefusedUpdateError(f"array {unexpected[0]} was not asked for.")
-    if missing := sorted(set(wanted) - set(found)):
-        raise RefusedUpdateError(f"array {missing[0]} is missing.")
+    check_names("array", found, wanted)
     for name, array in found.items():
         base = wanted[name]
         if array.shape != base.shape:
@@ -137,13 +153,10 @@ def check_numbers(numbers: Mapping[str, float], wanted: Collection[str]) -> None
     Raises:
         RefusedUpdateError: One is missing, was not asked for, or is not finite.
     """
-    if unexpected := sorted(set(numbers) - set(wanted)):
-        raise RefusedUpdateError(f"number {unexpected[0]} was not asked for.")
-    for name in sorted(wanted):
-        if name not in numbers:
-            raise RefusedUpdateError(f"number {name} is missing.")
-        if not math.isfinite(numbers[name]):
-            raise RefusedUpdateError(f"number {name} is {numbers[name]}.")
+    check_names("number", numbers, wanted)
+    for name, number in numbers.items():
+        if not math.isfinite(number):
+            raise RefusedUpdateError(f"number {name} is {number}.")
 
 
 def check_values(weights: Weights, written: int) -> None:
@@ -157,24 +170,12 @@ def check_values(weights: Weights, written: int) -> None:
         part, part_finite = _scan(weights[name])
         total += position * part
         finite = finite and part_finite
-    if total % 2**63 != written:
+    if (found := total % 2**63) != written:
         raise RefusedUpdateError(
-            f"checksum is {total % 2**63}, the site wrote {written}: the update was damaged."
+            f"checksum is {found}, the site wrote {written}: the update was damaged."
         )
     if not finite:
         raise RefusedUpdateError("the update holds values that are not finite.")
-
-
-def check_norm(norm: float, bound: float) -> None:
-    """The change is within the bound.
-
-    Raises:
-        RefusedUpdateError: It is not.
-    """
-    if not norm <= bound:
-        raise RefusedUpdateError(
-            f"the update is {norm:.4g} away from the global model, the bound is {bound:.4g}."
-        )
 
 
 def distance(weights: Weights, sent: Weights) -> float:
@@ -182,10 +183,7 @@ def distance(weights: Weights, sent: Weights) -> float:
     squares = 0.0
     with np.errstate(over="ignore", invalid="ignore"):
         for name, array in weights.items():
-            flat, base = array.reshape(-1), sent[name].reshape(-1)
-            for start in range(0, flat.size, CHUNK):
-                part = slice(start, start + CHUNK)
-                change = np.subtract(flat[part], base[part], dtype=np.float32)
+            for _, change in changes(array, sent[name]):
                 squares += float(np.einsum("i,i->", change, change))
     return math.sqrt(squares)
 
@@ -195,8 +193,8 @@ def _scan(array: NDArray[np.floating]) -> tuple[int, bool]:
     flat = np.ascontiguousarray(array).reshape(-1)
     words, tail, finite = 0, 0, True
     with np.errstate(over="ignore", invalid="ignore"):
-        for start in range(0, flat.size, CHUNK):
-            part = flat[start : start + CHUNK]
+        for piece in chunks(flat.size, CHUNK):
+            part = flat[piece]
             finite = finite and bool(np.isfinite(np.add.reduce(part, dtype=np.float32)))
             raw = part.view(np.uint8)
             whole = raw[: raw.size // 8 * 8].view(np.uint64)

@@ -114,10 +114,10 @@ def status(folder: Folder) -> None:
 
     Example: `echofm server status fed`.
     """
+    from server.flower import superlink_status
     from server.provision import Kit
-    from server.status import look
 
-    for line in look(Kit(folder.resolve())):
+    for line in superlink_status(Kit(folder.resolve())):
         typer.echo(line)
 
 

@@ -4,22 +4,46 @@ import math
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 
 import pandas as pd
 from flwr.serverapp import Grid
 
-from echofm_core.contract import SiteDescription, SiteResult, Weights
+from echofm_core.contract import Phase, SiteDescription, SiteResult, Weights
 from echofm_core.models.saved import save_model, trained_tasks
 from echofm_core.plan.document import Plan
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.files import write_whole
 from server.evaluation import evaluate
 from server.events import Event, EventKind, OnEvent
-from server.journal import Entry, write_json
+from server.handover import chosen_rounds
+from server.journal import Entry, Journal, write_json
 from server.metrics import metrics_table
 from server.sites import Site
+from server.unlearned import unseen_clips
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunOptions:
+    """How a federation is begun, shown and ended; a plan says what it trains.
+
+    Attributes:
+        arm: Name of this model in ``metrics.parquet``.
+        expected_sites: Sites to wait for; without names, ``federation.min_sites`` of any name.
+        wait_seconds: How long to wait for them.
+        tracking_store: Folder of the local MLflow store, where several runs share one.
+        floor: Have each site score what needs no network beside the model.
+        start: Weights that the first phase begins with, whole groups, in place of those that the
+            plan starts from.
+    """
+
+    arm: str = "federated"
+    expected_sites: Sequence[str] = ()
+    wait_seconds: float = 600.0
+    tracking_store: Path | None = None
+    floor: bool = False
+    start: Weights = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,7 +56,7 @@ class FederationResult:
         digest: Their digest.
         site_results: Test scores, in site order.
         failed: Site -> why its test did not count.
-        sites: Site -> what it said of itself.
+        sites: What each site reported of itself, by name.
         metrics: Columns arm, phase, round, site, metric, value.
         warnings: A sentence for each site with a task hardly learnt, or with clips never seen.
         notes: A sentence for each phase that ended with another round than its last.
@@ -48,81 +72,57 @@ class FederationResult:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Ending:
-    """How a federation ends.
-
-    Attributes:
-        folder: Run folder.
-        run: Name of the state folder where each site keeps its predictions.
-        arm: Name of the model in ``metrics.parquet``.
-        warnings, notes: What to tell with the result.
-        floor: Have each site score what needs no network beside the model.
-        tell: Hears of the test.
-    """
-
-    folder: Path
-    run: str
-    arm: str
-    warnings: tuple[str, ...]
-    notes: tuple[str, ...]
-    floor: bool
-    tell: OnEvent
+def run_name(plan: Plan) -> str:
+    """Name of a plan's state folder at each site: two plans never share one."""
+    return f"{plan.name}-{plan.digest()[:8]}"
 
 
 def finish(
     grid: Grid,
     plan: Plan,
+    folder: Path,
     weights: Weights,
+    journal: Journal,
     sites: Mapping[str, Site],
-    entries: Sequence[Entry],
-    end: Ending,
+    options: RunOptions,
+    on_event: OnEvent,
 ) -> FederationResult:
-    """Test the final model at the sites, and write it with its metrics into the run folder.
+    """Test the final model, without adapters, and write it and its metrics into the run folder.
 
-    Args:
-        grid: Where the sites are.
-        plan: What was run; without fine-tuning there is nothing to test.
-        weights: The final model, without adapters.
-        sites: From ``gather_sites``.
-        entries: All rounds, in order.
-        end: What else is to be known.
+    A site whose test fails is named, and its row is missing; without fine-tuning there is no test.
     """
+    entries, about = journal.entries(), {name: site.about for name, site in sites.items()}
+    found = [entry.warnings for entry in entries] + [unseen_clips(about, plan.finetune)]
+    for each in filter(None, found):
+        on_event(Event(kind=EventKind.WARNED, phase=Phase.FINETUNE.value, warnings=each))
     results: list[SiteResult] = []
     failed: dict[str, str] = {}
     if plan.finetune.rounds:
-        results, failed = _test(grid, plan, weights, sites, end)
-    metrics = metrics_table(end.arm, entries, results)
-    _write(end.folder, plan, weights, entries, metrics)
-    shutil.rmtree(end.folder / "scratch", ignore_errors=True)
+        started, run, scratch = time.monotonic(), run_name(plan), folder / "scratch"
+        results, failed = evaluate(grid, plan, weights, sites, run, scratch, floor=options.floor)
+        seconds = round(time.monotonic() - started, 3)
+        rows = [_as_json(result) for result in results]
+        outcome = {"sites": rows, "failed": failed, "plan_hash": plan.digest()}
+        write_json(folder / "evaluation.json", outcome)
+        names = tuple(result.site for result in results)
+        on_event(Event(kind=EventKind.EVALUATED, sites=names, refused=failed, seconds=seconds))
+    metrics = metrics_table(options.arm, entries, results)
+    save_model(folder / "model", weights, plan, trained_tasks(_groups(entries)))
+    write_whole(folder / "metrics.parquet", metrics.to_parquet(index=False))
+    shutil.rmtree(folder / "scratch", ignore_errors=True)
     return FederationResult(
         weights=weights,
         digest=digest(weights),
         site_results=tuple(results),
         failed=failed,
-        sites={site: found.about for site, found in sites.items()},
+        sites=about,
         metrics=metrics,
-        warnings=end.warnings,
-        notes=end.notes,
+        warnings=tuple(f"{site}: {what}" for each in found for site, what in each.items()),
+        notes=chosen_rounds(journal, plan.federation.select),
     )
 
 
-def _test(
-    grid: Grid, plan: Plan, weights: Weights, sites: Mapping[str, Site], end: Ending
-) -> tuple[list[SiteResult], dict[str, str]]:
-    """Test the final model; a site that fails is named, and its row is missing."""
-    started = time.monotonic()
-    scratch = end.folder / "scratch"
-    results, failed = evaluate(grid, plan, weights, sites, end.run, scratch, floor=end.floor)
-    seconds = round(time.monotonic() - started, 3)
-    outcome = {"sites": [_told(result) for result in results], "failed": failed}
-    write_json(end.folder / "evaluation.json", {**outcome, "plan_hash": plan.digest()})
-    names = tuple(result.site for result in results)
-    end.tell(Event(kind=EventKind.EVALUATED, sites=names, refused=failed, seconds=seconds))
-    return results, failed
-
-
-def _told(result: SiteResult) -> dict[str, object]:
+def _as_json(result: SiteResult) -> dict[str, object]:
     """A result for a JSON file, which knows no NaN: not defined is null."""
     scores = {
         name: [value if math.isfinite(value) else None for value in astuple(score)]
@@ -131,10 +131,6 @@ def _told(result: SiteResult) -> dict[str, object]:
     return {**asdict(result), "scores": scores}
 
 
-def _write(
-    folder: Path, plan: Plan, weights: Weights, entries: Sequence[Entry], metrics: pd.DataFrame
-) -> None:
-    """Write the final model and the table of metrics."""
-    groups = {group for entry in entries for site in entry.sites.values() for group in site.counts}
-    save_model(folder / "model", weights, plan, trained_tasks(groups))
-    write_whole(folder / "metrics.parquet", metrics.to_parquet(index=False))
+def _groups(entries: Sequence[Entry]) -> set[str]:
+    """Parameter groups that any site trained."""
+    return {group for entry in entries for site in entry.sites.values() for group in site.counts}

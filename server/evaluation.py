@@ -3,6 +3,7 @@
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,10 @@ from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import FederationError, RefusedUpdateError
 from echofm_core.runtime.text import many
 from server.events import ignore
-from server.phase import GRACE
 from server.replies import open_replies
 from server.result_admission import ExpectedResult, admit_result
 from server.sites import Site, gather_sites
-from server.wire import read_reply, sentence, to_message, wired
+from server.wire import read_reply, reasons, sentence, to_message, wired
 
 
 def evaluate(
@@ -47,10 +47,9 @@ def evaluate(
         Admitted results in site order, and site -> reason for those without one.
     """
     tasks = [task.value for task in plan.finetune.tasks]
-    tested = {
-        name: site
+    labels = {
+        name: {task: site.about.test_labels.get(task, 0) for task in tasks}
         for name, site in sites.items()
-        if any(site.about.test_labels.get(task, 0) for task in tasks)
     }
     question = Instruction(
         action=Action.EVALUATE,
@@ -60,47 +59,34 @@ def evaluate(
         run=run,
         settings={"floor": float(floor)},
     )
-    model = wired(
-        {name: array.astype(np.float32, copy=False) for name, array in weights.items()},
-        post_processing(plan.federation),
-    )
-    sent = digest(model.sent)
-    seconds = plan.federation.deadline_seconds
+    ready = {name: array.astype(np.float32, copy=False) for name, array in weights.items()}
+    model = wired(ready, post_processing(plan.federation))
+    sent, seconds = digest(model.sent), plan.federation.deadline_seconds
     messages = {
-        name: to_message(question, model.record, site.node, seconds + GRACE)
-        for name, site in tested.items()
+        name: to_message(question, model.record, site.node, seconds)
+        for name, site in sites.items()
+        if any(labels[name].values())
     }
     results: list[SiteResult] = []
     failed: dict[str, str] = {}
-    replies = open_replies(grid, scratch)
-    for name, reply in replies.collect(messages, time.monotonic() + seconds):
-        if reply is None:
-            failed[name] = f"no reply within {seconds:g} s."
-            continue
-        try:
-            result = read_reply(reply, SiteResult)
-            labels = {task: tested[name].about.test_labels.get(task, 0) for task in tasks}
-            admit_result(
-                result,
-                ExpectedResult(
-                    site=name, plan_hash=question.plan_hash, digest=sent, most_patients=labels
-                ),
+    with closing(open_replies(grid, scratch)) as replies:
+        for name, reply in replies.collect(messages, time.monotonic() + seconds):
+            expected = ExpectedResult(
+                site=name, plan_hash=question.plan_hash, digest=sent, most_patients=labels[name]
             )
-            results.append(result)
-        except RefusedUpdateError as error:
-            failed[name] = sentence(error)
-    replies.close()
+            try:
+                result = read_reply(reply, SiteResult, seconds)
+                admit_result(result, expected)
+                results.append(result)
+            except RefusedUpdateError as error:
+                failed[name] = sentence(error)
     return results, failed
 
 
 def evaluate_sites(grid: Grid, plan: Plan, weights: Weights, *, run: str) -> list[SiteResult]:
     """Test a model at every site of a grid that has test labels for a planned task.
 
-    Args:
-        grid: Any sites, whether they trained the model or not.
-        plan: What the model is, and which tasks count.
-        weights: Encoder, STF-Net and heads.
-        run: Each site keeps its predictions in this folder of its state folder.
+    Args as of :func:`evaluate`; the sites need not have trained the model.
 
     Raises:
         FederationError: A site could not answer.
@@ -109,6 +95,7 @@ def evaluate_sites(grid: Grid, plan: Plan, weights: Weights, *, run: str) -> lis
         sites = gather_sites(grid, plan, run, Path(scratch), ignore, least=1)
         results, failed = evaluate(grid, plan, weights, sites, run, Path(scratch))
     if failed:
-        reasons = "; ".join(f"{site}: {why.rstrip('.')}" for site, why in failed.items())
-        raise FederationError(f"{many(len(failed), 'site')} could not be evaluated ({reasons}).")
+        raise FederationError(
+            f"{many(len(failed), 'site')} could not be evaluated ({reasons(failed)})."
+        )
     return results

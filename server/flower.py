@@ -1,46 +1,39 @@
-"""Flower's command line tools, as the coordinator uses them."""
+"""Flower's command line tools and its health service, as the coordinator uses them.
+
+The health service knows no TLS, so it listens on loopback alone; nobody else is to ask it.
+"""
 
 import json
-import os
-import shutil
 import subprocess
-import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from echofm_core.runtime.errors import EnvironmentClashError, FederationError
+from echofm_core.runtime.child_process import flower_environment, tool
+from echofm_core.runtime.errors import FederationError
 from echofm_core.runtime.text import many
 from server.provision import CONNECTION, Kit
 
 #: Seconds that a tool has to answer.
 PATIENCE = 60.0
+#: The only address that the health service is ever bound to.
+LOOPBACK = "127.0.0.1"
 
 
-def environment(kit: Kit) -> dict[str, str]:
-    """Environment of every Flower process: our home, nothing sent anywhere, nothing installed."""
-    return {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
-        "FLWR_HOME": str(kit.home),
-        "FLWR_TELEMETRY_ENABLED": "0",
-        "FLWR_DISABLE_UPDATE_CHECK": "1",
-        "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
-    }
+def serving(port: int, seconds: float = 2.0) -> bool:
+    """Does the health service at this port answer in that time that it serves?"""
+    import grpc
+    from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+    from grpc_health.v1.health_pb2_grpc import HealthStub
 
-
-def tool(name: str) -> str:
-    """Path of a Flower command of this environment.
-
-    Raises:
-        EnvironmentClashError: It is not installed beside this Python.
-    """
-    beside = Path(sys.executable).with_name(name)
-    found = str(beside) if beside.exists() else shutil.which(name)
-    if not found:
-        raise EnvironmentClashError(
-            f"{name} is not installed beside this Python; install flwr there."
-        )
-    return found
+    # Never by way of a proxy that the environment names.
+    options = [("grpc.enable_http_proxy", 0)]
+    with grpc.insecure_channel(f"{LOOPBACK}:{port}", options=options) as channel:
+        try:
+            answer = HealthStub(channel).Check(HealthCheckRequest(), timeout=seconds)
+        except grpc.RpcError:
+            return False
+    return bool(answer.status == HealthCheckResponse.SERVING)
 
 
 def ask(kit: Kit, *words: str) -> dict[str, Any]:
@@ -53,7 +46,7 @@ def ask(kit: Kit, *words: str) -> dict[str, Any]:
     try:
         done = subprocess.run(
             command,
-            env=environment(kit),
+            env=flower_environment(kit.home),
             capture_output=True,
             text=True,
             timeout=PATIENCE,
@@ -89,12 +82,12 @@ def run_status(kit: Kit, run_id: str) -> tuple[str, str]:
 def plain(text: str) -> str:
     """The last words of a tool, without the box that it draws around errors."""
     lines = [line.strip("╭╮╰╯─│ ") for line in text.splitlines()]
-    told = [line for line in lines if line and line != "Error"]
-    return " ".join(told[-3:]).rstrip(".") or "it said nothing"
+    words = [line for line in lines if line and line != "Error"]
+    return " ".join(words[-3:]).rstrip(".") or "it said nothing"
 
 
 def last_words(log: Path, offset: int = 0) -> str:
-    """The last lines of a log, from a place on."""
+    """The last lines of a log, from a byte on."""
     try:
         with log.open("rb") as file:
             file.seek(offset)
@@ -102,3 +95,30 @@ def last_words(log: Path, offset: int = 0) -> str:
     except OSError:
         return "there is none"
     return " | ".join(line.strip() for line in text.splitlines()[-3:] if line.strip()) or "empty"
+
+
+def superlink_status(kit: Kit) -> list[str]:
+    """Lines to show: whether the SuperLink serves, its sites, and its last run.
+
+    Raises:
+        FederationError: It does not serve.
+    """
+    ports = kit.ports()
+    if not ports.health or not serving(ports.health):
+        raise FederationError(
+            f"the SuperLink of {kit.folder} does not serve; start it with `echofm server start`, "
+            f"or see {kit.log('superlink')}."
+        )
+    lines = [
+        f"SuperLink serves on port {ports.local} (health service on {LOOPBACK}:{ports.health}); "
+        f"sites connect to port {ports.public}"
+    ]
+    nodes = ask(kit, "supernode", "list", CONNECTION)["nodes"]
+    counts = Counter(str(node["status"]) for node in nodes)
+    listed = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+    lines.append(
+        f"sites: {len(kit.site_names())} with a kit; keys at the SuperLink: {listed or 'none'}"
+    )
+    runs = ask(kit, "list", CONNECTION, "--limit", "1")["runs"]
+    lines += [f"last run: {run['run-id']}, {run['status']}" for run in runs]
+    return lines

@@ -2,17 +2,7 @@
 
 import warnings
 
-from echofm_core.contract import (
-    DECODER,
-    ENCODER,
-    HEADS,
-    LORA_A,
-    LORA_B,
-    STF_NET,
-    Phase,
-    Weights,
-    group_of,
-)
+from echofm_core.contract import DECODER, ENCODER, HEADS, TRUNK, Phase, Weights, group_of
 from echofm_core.models.build import build_autoencoder, build_tuned_model
 from echofm_core.models.lora import untrained_notes
 from echofm_core.models.saved import start_weights
@@ -23,7 +13,7 @@ from echofm_core.runtime.errors import CheckpointError
 from echofm_core.runtime.text import many
 from echofm_core.training.objectives.phases import Model
 from server.journal import Journal
-from server.validation import Losses, Validation
+from server.validation import Validation
 
 
 def first_weights(plan: Plan, phase: Phase, journal: Journal, given: Weights) -> Weights:
@@ -41,7 +31,7 @@ def first_weights(plan: Plan, phase: Phase, journal: Journal, given: Weights) ->
         before = given or start_weights(plan, shared)
     else:
         model = build_tuned_model(plan)
-        shared = [ENCODER, LORA_A, LORA_B, STF_NET, HEADS]
+        shared = [*TRUNK, HEADS]
         before = result_of(journal, plan, Phase.PRETRAIN)[1] or given or start_weights(plan)
         for note in untrained_notes(plan) if not before else ():
             warnings.warn(note, RuntimeWarning, stacklevel=2)
@@ -68,26 +58,17 @@ def result_of(journal: Journal, plan: Plan, phase: Phase) -> tuple[int, Weights]
     last, weights = journal.last(phase, plan.rounds_of(phase))
     if plan.federation.select is Select.LAST:
         return last, weights
-    best = Validation(losses=losses_of(journal, phase, last)).best() or last
+    best = Validation(losses=journal.losses(phase, last)).best() or last
     return best, weights if best == last else journal.weights(phase, best)
 
 
-def losses_of(journal: Journal, phase: Phase, done: int) -> dict[int, Losses]:
-    """Round -> what sites found of its result, of the first rounds of a phase."""
-    return {
-        entry.round: entry.validation
-        for entry in journal.entries()
-        if entry.phase is phase and entry.round <= done and entry.validation
-    }
-
-
-def chosen_rounds(journal: Journal, plan: Plan) -> tuple[str, ...]:
+def chosen_rounds(journal: Journal, select: Select) -> tuple[str, ...]:
     """A sentence for each phase that another round was chosen of than the last."""
     found = []
-    for phase in Phase:
+    for phase in Phase if select is Select.BEST else ():
         done = max((entry.round for entry in journal.entries() if entry.phase is phase), default=0)
-        best = Validation(losses=losses_of(journal, phase, done)).best() or done
-        if plan.federation.select is Select.BEST and best != done:
+        best = Validation(losses=journal.losses(phase, done)).best() or done
+        if best != done:
             found.append(
                 f"Of the {many(done, 'round')} of {phase.value}, round {best} is kept: it has the "
                 "least loss on the validation patients."

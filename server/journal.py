@@ -9,6 +9,7 @@ is as if it had not happened.
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -42,8 +43,6 @@ class Entry:
     """One finished round.
 
     Attributes:
-        phase, round: Which.
-        plan_hash: Of the plan that it belongs to.
         sites: Site -> its part, for the sites that counted.
         refused: Site -> why it did not count: refused, in error, late, or still busy.
         digest: Of the new global weights.
@@ -75,7 +74,7 @@ class Journal:
         self._plan_hash = plan_hash
 
     def open(self, *, resume: bool) -> None:
-        """Claim the folder, new or for going on.
+        """Take the folder, new or for going on.
 
         Raises:
             ResumeError: It holds rounds and ``resume`` is false, or rounds of another plan.
@@ -112,7 +111,7 @@ class Journal:
 
         Args:
             entry: Of a finished round.
-            weights: The new global weights.
+            weights: The new global ones.
             state: What the aggregation rule remembers, part by part; one is in memory at a time.
             best: Round of the phase whose checkpoint is kept beside the newest ones; 0: none.
 
@@ -155,28 +154,19 @@ class Journal:
         return weights
 
     def last(self, phase: Phase, rounds: int) -> tuple[int, Weights]:
-        """The newest round of a phase that can be continued, and its weights.
-
-        Args:
-            phase: Which phase.
-            rounds: Rounds that the plan has; nothing beyond is looked at.
+        """The newest of the first ``rounds`` of a phase that can be continued, and its weights.
 
         Returns:
             (0, {}) where there is none.
         """
         for number in range(rounds, 0, -1):
-            entry = self._read(self._entry(phase, number))
-            if entry is None:
+            if (entry := self._read(self._entry(phase, number))) is None:
                 continue
-            try:
-                whole = all(
-                    digest(arrays) == entry.state[part] for part, arrays in self._parts(entry)
-                )
+            with suppress(CheckpointError):
+                parts = {part: digest(arrays) for part, arrays in self._parts(entry)}
                 weights = files.load(self._checkpoint(phase, number))
-            except CheckpointError:
-                continue
-            if whole and digest(weights) == entry.digest:
-                return number, weights
+                if parts == entry.state and digest(weights) == entry.digest:
+                    return number, weights
         return 0, {}
 
     def state(self, phase: Phase, number: int) -> Iterator[tuple[str, Weights]]:
@@ -196,18 +186,21 @@ class Journal:
 
     def entries(self) -> list[Entry]:
         """All readable entries, in the order of the run."""
-        found = []
-        for phase in Phase:
-            paths = sorted(self._entries.glob(f"{phase.value}-*.json"))
-            found += [entry for path in paths if (entry := self._read(path)) is not None]
-        return found
+        paths = [path for phase in Phase for path in sorted(self._entries.glob(f"{phase}-*.json"))]
+        return [entry for path in paths if (entry := self._read(path)) is not None]
+
+    def losses(self, phase: Phase, done: int) -> dict[int, Mapping[str, float]]:
+        """Round -> what sites found of its result, of the first ``done`` rounds of a phase."""
+        return {
+            entry.round: entry.validation
+            for entry in self.entries()
+            if entry.phase is phase and entry.round <= done and entry.validation
+        }
 
     def _write(self, entry: Entry) -> None:
         """Write an entry; JSON knows no NaN: a loss that is not finite is null."""
-        losses = {
-            site: loss if math.isfinite(loss) else None for site, loss in entry.validation.items()
-        }
-        write_json(self._entry(entry.phase, entry.round), {**asdict(entry), "validation": losses})
+        finite = {site: x if math.isfinite(x) else None for site, x in entry.validation.items()}
+        write_json(self._entry(entry.phase, entry.round), {**asdict(entry), "validation": finite})
 
     def _entry(self, phase: Phase, number: int) -> Path:
         return self._entries / f"{phase.value}-{number:04d}.json"

@@ -7,17 +7,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from echofm_core.runtime.child_process import start, stop
+from echofm_core.runtime.child_process import flower_environment, start, stop, tool
 from echofm_core.runtime.errors import FederationError
 from echofm_core.runtime.file_lock import file_lock
-from server.flower import ask, environment, last_words, tool
+from server.flower import LOOPBACK, ask, last_words, serving
 from server.provision import CONNECTION, Kit
-from server.status import LOOPBACK, serving
 
 #: Seconds that the SuperLink has to start.
 PATIENCE = 60.0
-#: What Flower says of a key that it knows.
-KNOWN = "Public key already in use"
 
 
 @contextmanager
@@ -26,8 +23,7 @@ def superlink(kit: Kit, host: str, port: int) -> Iterator[list[subprocess.Popen[
 
     Args:
         kit: The provisioned federation; its own commands find the SuperLink from now on.
-        host: Address to bind; keep it on loopback and expose only ``/v1/fleet/`` by a proxy.
-        port: Port to bind.
+        host, port: What to bind; keep it on loopback and expose only ``/v1/fleet/`` by a proxy.
 
     Raises:
         FederationError: It does not start, or runs already.
@@ -41,10 +37,11 @@ def superlink(kit: Kit, host: str, port: int) -> Iterator[list[subprocess.Popen[
         kit.registered.unlink(missing_ok=True)  # of one that was killed
         kit.keep_ports(local=port, health=_free_port())
         processes: list[subprocess.Popen[bytes]] = []
+        env = flower_environment(kit.home)
         try:
-            processes.append(start(_link(kit, host, port), environment(kit), kit.log("superlink")))
+            processes.append(start(_link(kit, host, port), env, kit.log("superlink")))
             _await(kit, processes[0])
-            processes.append(start(_launcher(kit, port), environment(kit), kit.log("superexec")))
+            processes.append(start(_launcher(kit, port), env, kit.log("superexec")))
             yield processes
         finally:
             stop(processes)
@@ -74,20 +71,17 @@ def _await(kit: Kit, process: subprocess.Popen[bytes]) -> None:
     """Wait until the SuperLink says that it serves, and answers at its port."""
     deadline = time.monotonic() + PATIENCE
     while process.poll() is None and time.monotonic() < deadline:
-        if serving(kit.ports().health) and _answers(kit.ports().local):
-            return
+        if serving(kit.ports().health):
+            with socket.socket() as probe:
+                probe.settimeout(1.0)
+                if probe.connect_ex((LOOPBACK, kit.ports().local)) == 0:
+                    return
         time.sleep(0.2)
     log = kit.log("superlink")
     raise FederationError(
         f"the SuperLink did not start; is port {kit.ports().local} taken? {log} ends with: "
         f"{last_words(log)}"
     )
-
-
-def _answers(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(1.0)
-        return probe.connect_ex((LOOPBACK, port)) == 0
 
 
 def _free_port() -> int:
@@ -102,31 +96,21 @@ def register(kit: Kit) -> None:
     Raises:
         FederationError: One of them could not be.
     """
-    known = _registered(kit)
+    # What was noted of the SuperLink that runs: it keeps keys as long as it lives.
+    noted = kit.registered.exists() and serving(kit.ports().health)
+    known = kit.registered.read_text(encoding="utf-8").splitlines() if noted else []
     for site in kit.site_names():
-        if (line := _line(kit, site)) in known:
+        public = kit.site(site) / "node.pub"
+        key = public.read_bytes() if public.exists() else b""
+        if (line := f"{hashlib.sha256(key).hexdigest()} {site}") in known:
             continue
         try:
-            ask(kit, "supernode", "register", str(kit.site(site) / "node.pub"), CONNECTION)
+            ask(kit, "supernode", "register", str(public), CONNECTION)
         except FederationError as error:
-            if KNOWN not in str(error):
+            if "Public key already in use" not in str(error):  # then it is known
                 raise FederationError(
                     f"the key of site {site} could not be registered ({error}); is `echofm server "
-                    f"start` running, and {kit.site(site) / 'node.pub'} whole?"
+                    f"start` running, and {public} whole?"
                 ) from None
         with kit.registered.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
-
-
-def _registered(kit: Kit) -> set[str]:
-    """What was noted of the SuperLink that runs: it keeps keys as long as it lives."""
-    if not kit.registered.exists() or not serving(kit.ports().health):
-        return set()
-    return set(kit.registered.read_text(encoding="utf-8").splitlines())
-
-
-def _line(kit: Kit, site: str) -> str:
-    """A site and a hash of its public key."""
-    public = kit.site(site) / "node.pub"
-    key = public.read_bytes() if public.exists() else b""
-    return f"{hashlib.sha256(key).hexdigest()} {site}"

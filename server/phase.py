@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -31,19 +32,22 @@ from server.admission import Expected, admit, check_identity
 from server.aggregation import build_algorithm
 from server.aggregation._api import Algorithm, Fold
 from server.events import Event, EventKind, OnEvent, ignore, round_event
-from server.frozen import FrozenPart, split_frozen
 from server.journal import Entry, SiteEntry
 from server.replies import Replies, open_replies
 from server.validation import Validation, mean
-from server.wire import WiredModel, read_reply, sentence, to_message, wired
-
-#: Seconds that a message outlives its round, for clocks that differ.
-GRACE = 60.0
+from server.wire import (
+    FrozenPart,
+    WiredModel,
+    read_reply,
+    reasons,
+    sentence,
+    split_frozen,
+    to_message,
+    wired,
+)
 
 #: Called after each round with its entry and the new global weights, before the next begins.
 OnRound = Callable[[Entry, Weights], None]
-
-ACTIONS = {Phase.PRETRAIN: Action.PRETRAIN, Phase.FINETUNE: Action.FINETUNE}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,7 +70,7 @@ class PhaseRun:
     Attributes:
         phase, rounds: What to run, how often.
         first: First round to run; greater than 1 when resuming.
-        participants: Site name -> participant.
+        participants: By site name.
         federation: Aggregation rule, weights, quorum, deadline, wire precision, norm bound.
         plan, plan_hash, run: Passed on to the sites, see :class:`Instruction`.
         scratch: Folder where early replies wait.
@@ -114,51 +118,37 @@ def train_phase(
     Raises:
         FederationError: A round ended with fewer than ``min_sites`` usable updates.
     """
-    algorithm = algorithm or algorithm_of(spec)
     steps = post_processing(spec.federation)
     frozen, moving = split_frozen(weights, spec.frozen, steps)
     model = wired(dict(moving), steps)
     del weights, moving
     validation, done = validation or Validation(), spec.first - 1
-    replies = open_replies(grid, spec.scratch)
-    try:
-        for number in range(spec.first, spec.rounds + 1):
-            if validation.exhausted(done):
-                break
-            started, ask = time.monotonic(), validation.due(done)
-            state = _run_round(replies, algorithm, model, frozen, spec, number, started, ask)
-            validation.add(done, state.validation)
-            model = wired(state.weights, steps)
+    with closing(open_replies(grid, spec.scratch)) as replies:
+        loop = _Loop(spec, algorithm or algorithm_of(spec), replies, frozen)
+        while done < spec.rounds and not validation.exhausted(done):
+            started, number = time.monotonic(), done + 1
+            found = loop.run(model, number, started, validate=validation.due(done))
+            validation.add(done, found.validation)
+            model = wired(found.weights, steps)
             whole = {**frozen.current, **model.current}
             entry = Entry(
                 phase=spec.phase,
                 round=number,
                 plan_hash=spec.plan_hash,
-                sites=state.sites,
-                refused=state.refused,
+                sites=found.sites,
+                refused=found.refused,
                 digest=digest(whole) if on_round else "",
                 seconds=round(time.monotonic() - started, 3),
             )
             if on_round:
                 on_round(entry, whole)
-            on_event(round_event(entry, spec.rounds, validation=mean(state.validation)))
+            on_event(round_event(entry, spec.rounds, validation=mean(found.validation)))
             done = number
-        if validation.due(done, last=True):
-            losses = _validate(replies, model, frozen, spec, done + 1)
+        if validation.due(done, last=True) and (losses := loop.validate(model, done + 1)):
             validation.add(done, losses)
-            if losses:
-                on_event(
-                    Event(
-                        kind=EventKind.VALIDATED,
-                        phase=spec.phase.value,
-                        round=done,
-                        rounds=spec.rounds,
-                        sites=tuple(losses),
-                        validation=mean(losses),
-                    )
-                )
-    finally:
-        replies.close()
+            event = Event(kind=EventKind.VALIDATED, phase=spec.phase.value, sites=tuple(losses))
+            shown = replace(event, round=done, rounds=spec.rounds, validation=mean(losses))
+            on_event(shown)
     return {**frozen.current, **model.current}
 
 
@@ -170,10 +160,7 @@ def algorithm_of(spec: PhaseRun) -> Algorithm:
 
 @dataclass(slots=True)
 class _Round:
-    """A round while it runs: who counted, who did not, and at its end the new weights.
-
-    ``validation`` is what sites found of the weights that the round began with.
-    """
+    """Who counted, who did not, the new weights, and what sites found of those it began with."""
 
     sites: dict[str, SiteEntry] = field(default_factory=dict)
     validation: dict[str, float] = field(default_factory=dict)
@@ -181,150 +168,133 @@ class _Round:
     weights: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
-def _run_round(
-    replies: Replies,
-    algorithm: Algorithm,
-    model: WiredModel,
-    frozen: FrozenPart,
-    spec: PhaseRun,
-    number: int,
-    started: float,
-    validate: bool,
-) -> _Round:
-    """One round, from sending to the new weights."""
-    config = spec.federation
-    deadline = started + config.deadline_seconds
-    state = _Round()
-    free = _free_sites(replies, spec, deadline, state)
-    settings = {site: {**algorithm.instruct(site), VALIDATE: float(validate)} for site in free}
-    messages = _messages(settings, model, frozen, spec, number, algorithm.arrays())
-    fold = algorithm.start(model.sent, model.current)
-    for site, reply in replies.collect(messages, deadline):
-        if reply is None:
-            state.refused[site] = f"no reply within {config.deadline_seconds:g} s."
-            frozen.record_reply(site, counted=False)
-            continue
-        try:
-            expected = _expected(site, model.sent, spec, number)
-            own = algorithm.reply_arrays(model.sent)
-            expected = replace(expected, extra=own, numbers=algorithm.reply_numbers)
-            state.sites[site], loss = _take(reply, expected, fold)
-            if validate and loss is not None:
-                state.validation[site] = loss
-        except RefusedUpdateError as error:
-            state.refused[site] = sentence(error)
-        frozen.record_reply(site, counted=site in state.sites)
-        # The bytes of this reply are not needed while the next one is made.
-        del reply
-    _check_quorum(state, spec, number)
-    state.weights = fold.finish()
-    return state
+@dataclass(frozen=True, slots=True)
+class _Loop:
+    """What the rounds of a phase share."""
 
+    spec: PhaseRun
+    algorithm: Algorithm
+    replies: Replies
+    frozen: FrozenPart
 
-def _messages(
-    settings: Mapping[str, Mapping[str, float]],
-    model: WiredModel,
-    frozen: FrozenPart,
-    spec: PhaseRun,
-    number: int,
-    extra: Weights = MappingProxyType({}),
-) -> dict[str, Message]:
-    """The instruction of a round, for each site that has settings; ``extra`` is the rule's own."""
-    arrays = wired(dict(extra), ()).record if extra else None
-    instruction = Instruction(
-        action=ACTIONS[spec.phase],
-        round=number,
-        plan=spec.plan,
-        plan_hash=spec.plan_hash,
-        run=spec.run,
-        frozen_digest=frozen.digest,
-    )
-    return {
-        site: to_message(
-            replace(instruction, settings=numbers),
-            model.record,
-            spec.participants[site].node,
-            spec.federation.deadline_seconds + GRACE,
-            frozen.record_for(site),
-            arrays,
+    def run(self, model: WiredModel, number: int, started: float, *, validate: bool) -> _Round:
+        """One round, from sending to the new weights."""
+        algorithm, seconds, state = self.algorithm, self.spec.federation.deadline_seconds, _Round()
+        free = self._free_sites(started + seconds)
+        for site in sorted(set(self.spec.participants) - free):
+            state.refused[site] = "still busy with an earlier round."
+        settings = {
+            site: {**algorithm.instruct(site), VALIDATE: float(validate)} for site in sorted(free)
+        }
+        messages = self._messages(settings, model, number, algorithm.arrays())
+        fold = algorithm.start(model.sent, model.current)
+        own = algorithm.reply_arrays(model.sent)
+        for site, reply in self.replies.collect(messages, started + seconds):
+            try:
+                expected = self._expected(site, model.sent, number, own)
+                state.sites[site], loss = _take(reply, expected, fold, seconds)
+                if validate and loss is not None:
+                    state.validation[site] = loss
+            except RefusedUpdateError as error:
+                state.refused[site] = sentence(error)
+            self.frozen.record_reply(site, counted=site in state.sites)
+            # The bytes of this reply are not needed while the next one is made.
+            del reply
+        self._check_quorum(state, number)
+        state.weights = fold.finish()
+        return state
+
+    def validate(self, model: WiredModel, number: int) -> dict[str, float]:
+        """What sites find of the phase's last result, which no further round would tell.
+
+        A site that is busy, late or in error is left out: its absence costs no round.
+        """
+        free = set(self.spec.participants) - self.replies.busy()
+        settings = {site: {VALIDATE: 1.0, TRAIN: 0.0} for site in free}
+        messages = self._messages(settings, model, number)
+        deadline = time.monotonic() + self.spec.federation.deadline_seconds
+        losses: dict[str, float] = {}
+        for site, reply in self.replies.collect(messages, deadline):
+            with suppress(RefusedUpdateError):
+                update = read_reply(reply, Update)
+                if VALIDATION in update.metrics:
+                    check_identity(update, self._expected(site, model.sent, number))
+                    losses[site] = update.metrics[VALIDATION]
+        return losses
+
+    def _messages(
+        self,
+        settings: Mapping[str, Mapping[str, float]],
+        model: WiredModel,
+        number: int,
+        extra: Weights = MappingProxyType({}),
+    ) -> dict[str, Message]:
+        """A round's instruction for each site that has settings; ``extra`` is the rule's own."""
+        spec = self.spec
+        arrays = wired(dict(extra), ()).record if extra else None
+        instruction = Instruction(
+            action=Action.PRETRAIN if spec.phase is Phase.PRETRAIN else Action.FINETUNE,
+            round=number,
+            plan=spec.plan,
+            plan_hash=spec.plan_hash,
+            run=spec.run,
+            frozen_digest=self.frozen.digest,
         )
-        for site, numbers in settings.items()
-    }
+        return {
+            site: to_message(
+                replace(instruction, settings=numbers),
+                model.record,
+                spec.participants[site].node,
+                spec.federation.deadline_seconds,
+                self.frozen.record_for(site),
+                arrays,
+            )
+            for site, numbers in settings.items()
+        }
+
+    def _free_sites(self, deadline: float) -> set[str]:
+        """Sites that are not still busy with a closed round; waits for a quorum of them."""
+        every = set(self.spec.participants)
+        needed = min(self.spec.federation.min_sites, len(every))
+        while len(free := every - self.replies.busy()) < needed and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return free
+
+    def _expected(
+        self, site: str, sent: Weights, number: int, own: Weights = MappingProxyType({})
+    ) -> Expected:
+        return Expected(
+            site=site,
+            phase=self.spec.phase,
+            round=number,
+            plan_hash=self.spec.plan_hash,
+            sent=sent,
+            most=self.spec.participants[site].most,
+            max_norm=self.spec.federation.max_update_norm,
+            extra=own,
+            numbers=self.algorithm.reply_numbers,
+        )
+
+    def _check_quorum(self, state: _Round, number: int) -> None:
+        needed = self.spec.federation.min_sites
+        if len(state.sites) < needed:
+            raise FederationError(
+                f"{self.spec.phase.value} round {number} has "
+                f"{many(len(state.sites), 'usable update')}, federation.min_sites is {needed} "
+                f"({reasons(state.refused) or 'no site was asked'}); mend the sites and go on with "
+                "--resume.",
+                state.refused,
+            )
 
 
-def _validate(
-    replies: Replies, model: WiredModel, frozen: FrozenPart, spec: PhaseRun, number: int
-) -> dict[str, float]:
-    """What sites find of the phase's last result, which no further round would tell.
-
-    A site that is busy, late or in error is left out: its absence costs no round.
-    """
-    free = set(spec.participants) - replies.busy()
-    settings = {site: {VALIDATE: 1.0, TRAIN: 0.0} for site in free}
-    messages = _messages(settings, model, frozen, spec, number)
-    deadline = time.monotonic() + spec.federation.deadline_seconds
-    losses: dict[str, float] = {}
-    for site, reply in replies.collect(messages, deadline):
-        try:
-            update = read_reply(reply, Update) if reply else None
-            if update and VALIDATION in update.metrics:
-                check_identity(update, _expected(site, model.sent, spec, number))
-                losses[site] = update.metrics[VALIDATION]
-        except RefusedUpdateError:
-            continue
-    return losses
-
-
-def _free_sites(replies: Replies, spec: PhaseRun, deadline: float, state: _Round) -> list[str]:
-    """Participants that are not still busy with a closed round; waits for a quorum of them."""
-    while True:
-        busy = replies.busy()
-        free = [site for site in sorted(spec.participants) if site not in busy]
-        if len(free) >= min(spec.federation.min_sites, len(spec.participants)):
-            break
-        if time.monotonic() >= deadline:
-            break
-        time.sleep(0.1)
-    for site in sorted(set(spec.participants) - set(free)):
-        state.refused[site] = "still busy with an earlier round."
-    return free
-
-
-def _expected(site: str, sent: Weights, spec: PhaseRun, number: int) -> Expected:
-    """What an update of a site must be."""
-    return Expected(
-        site=site,
-        phase=spec.phase,
-        round=number,
-        plan_hash=spec.plan_hash,
-        sent=sent,
-        most=spec.participants[site].most,
-        max_norm=spec.federation.max_update_norm,
-    )
-
-
-def _take(reply: Message, expected: Expected, fold: Fold) -> tuple[SiteEntry, float | None]:
+def _take(
+    reply: Message | None, expected: Expected, fold: Fold, seconds: float
+) -> tuple[SiteEntry, float | None]:
     """Admit one reply and fold it in; its validation loss, if it has one, is another model's."""
-    update = read_reply(reply, Update)
+    update = read_reply(reply, Update, seconds)
     admit(update, expected)
     norm = fold.add(update.weights, update.counts, update)
-    metrics = {
-        name: value
-        for name, value in update.metrics.items()
-        if math.isfinite(value) and name != VALIDATION
-    }
-    part = SiteEntry(counts=dict(update.counts), metrics={**metrics, "update_norm": norm})
-    return part, update.metrics.get(VALIDATION)
-
-
-def _check_quorum(state: _Round, spec: PhaseRun, number: int) -> None:
-    needed = spec.federation.min_sites
-    if len(state.sites) >= needed:
-        return
-    reasons = "; ".join(f"{site}: {why.rstrip('.')}" for site, why in state.refused.items())
-    raise FederationError(
-        f"{spec.phase.value} round {number} has {many(len(state.sites), 'usable update')}, "
-        f"federation.min_sites is {needed} ({reasons or 'no site was asked'}); mend the sites and "
-        "go on with --resume.",
-        state.refused,
-    )
+    finite = {name: value for name, value in update.metrics.items() if math.isfinite(value)}
+    loss = update.metrics.get(VALIDATION)
+    finite.pop(VALIDATION, None)
+    return SiteEntry(counts=dict(update.counts), metrics={**finite, "update_norm": norm}), loss

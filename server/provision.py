@@ -14,8 +14,14 @@ from pathlib import Path
 
 import tomli_w
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 from cryptography.x509.oid import NameOID
 
 from echofm_core import __version__
@@ -29,6 +35,25 @@ from echofm_core.training.config import ExecutionConfig
 VALID_DAYS = 365
 #: Connection name in Flower's own configuration.
 CONNECTION = "federation"
+#: The thin app: it names the installed package, and holds no code.
+BUNDLE = f"""\
+[project]
+name = "echofm-federated"
+version = "{__version__}"
+dependencies = []
+
+[tool.flwr.app]
+publisher = "echofm"
+components = {{ serverapp = "server.app:app", clientapp = "client.app:app" }}
+
+[tool.flwr.app.config]
+plan = ""
+run-folder = ""
+resume = false
+sites = ""
+wait-seconds = 600.0
+watch = ""
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,50 +71,25 @@ class Ports:
     health: int = 0
 
 
-@dataclass(frozen=True, slots=True)
 class Kit:
     """Where everything of a provisioned federation is.
 
-    Attributes:
+    Args:
         folder: Of the coordinator; nothing in it but ``sites/NAME`` leaves the machine.
     """
 
-    folder: Path
-
-    @property
-    def authority(self) -> Path:
-        """Certificate that sites trust."""
-        return self.folder / "ca.crt"
-
-    @property
-    def certificate(self) -> Path:
-        """Server certificate."""
-        return self.folder / "server.pem"
-
-    @property
-    def key(self) -> Path:
-        """Server key."""
-        return self.folder / "server.key"
-
-    @property
-    def secret(self) -> Path:
-        """Shared by SuperLink and the process that starts ServerApps."""
-        return self.folder / "superexec.secret"
-
-    @property
-    def registered(self) -> Path:
-        """Which keys the SuperLink that runs knows."""
-        return self.folder / "registered.txt"
-
-    @property
-    def home(self) -> Path:
-        """Flower's own configuration folder, ours alone."""
-        return self.folder / "flwr"
-
-    @property
-    def bundle(self) -> Path:
-        """The thin app: names the installed package and holds no code."""
-        return self.folder / "bundle" / "echofm-federated"
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        #: Certificate that sites trust.
+        self.authority = folder / "ca.crt"
+        self.certificate, self.key = folder / "server.pem", folder / "server.key"
+        #: Shared by SuperLink and the process that starts ServerApps.
+        self.secret = folder / "superexec.secret"
+        #: Which keys the SuperLink that runs knows.
+        self.registered = folder / "registered.txt"
+        #: Flower's own configuration folder, ours alone.
+        self.home = folder / "flwr"
+        self.bundle = folder / "bundle" / "echofm-federated"
 
     def log(self, name: str) -> Path:
         """Log of a process of ours."""
@@ -111,15 +111,10 @@ class Kit:
 
     def keep_ports(self, **changes: int) -> None:
         """Write what has changed where our commands, and Flower's, look for it."""
-        self.write_ports(replace(self.ports(), **changes))
-
-    def write_ports(self, ports: Ports) -> None:
-        """Write all of them."""
+        ports = replace(self.ports(), **changes)
         write_whole(self.folder / "server.toml", tomli_w.dumps(asdict(ports)).encode())
-        connection = {
-            "address": f"127.0.0.1:{ports.local}",
-            "root-certificates": str(self.authority),
-        }
+        address, trusted = f"127.0.0.1:{ports.local}", str(self.authority)
+        connection = {"address": address, "root-certificates": trusted}
         settings = {"superlink": {"default": CONNECTION, CONNECTION: connection}}
         write_whole(self.home / "config.toml", tomli_w.dumps(settings).encode())
 
@@ -156,7 +151,7 @@ def provision(
         port: Port that they connect to: the proxy's where there is one. None for the one that the
             folder has, or else 8000.
         local_port: Port of the SuperLink on this machine; None as above.
-        sites: Site names.
+        sites: Their names.
 
     Raises:
         PlanError: A site cannot be called that.
@@ -166,125 +161,84 @@ def provision(
             raise PlanError(f"site name {name[:80]!r} {fault}; choose another.")
     kit = Kit(folder.resolve())
     kit.folder.mkdir(parents=True, exist_ok=True)
-    _make_certificates(kit, host)
+    if not kit.certificate.exists():
+        _make_certificates(kit, host)
     if not kit.secret.exists():
         write_whole(kit.secret, secrets.token_bytes(32), private=True)
-    _write_settings(kit, port, local_port)
+    if not (kit.folder / "server.toml").exists():
+        write_whole(kit.folder / "server.toml", b"")  # the defaults
+    chosen = {"public": port, "local": local_port}
+    kit.keep_ports(**{name: number for name, number in chosen.items() if number is not None})
+    write_whole(kit.bundle / "pyproject.toml", BUNDLE.encode())
     for name in sites:
-        _make_site(kit, name, host, kit.ports().public)
+        _make_site(kit, name, f"{host}:{kit.ports().public}")
     return kit
 
 
 def _make_certificates(kit: Kit, host: str) -> None:
-    if kit.certificate.exists():
-        return
-    authority_key = ec.generate_private_key(ec.SECP384R1())
-    issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "EchoFM federation")])
-    authority = (
-        _builder(issuer, issuer, authority_key.public_key())
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(authority_key, hashes.SHA384())
-    )
-    server_key = ec.generate_private_key(ec.SECP384R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
-    certificate = (
-        _builder(subject, issuer, server_key.public_key())
-        .add_extension(x509.SubjectAlternativeName(_names(host)), critical=False)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .sign(authority_key, hashes.SHA384())
-    )
-    pem = serialization.Encoding.PEM
-    private = server_key.private_bytes(
-        pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    write_whole(kit.key, private, private=True)
-    write_whole(kit.authority, authority.public_bytes(pem))
+    authority_key, key = (ec.generate_private_key(ec.SECP384R1()) for _ in range(2))
+    authority = _certificate("EchoFM federation", authority_key, authority_key, ca=True)
+    certificate = _certificate(host, key, authority_key, ca=False)
+    write_whole(kit.key, _private_bytes(key, PrivateFormat.PKCS8), private=True)
+    write_whole(kit.authority, authority.public_bytes(Encoding.PEM))
     # Last: its presence says that all three are there. The authority's key is not kept.
-    write_whole(kit.certificate, certificate.public_bytes(pem))
+    write_whole(kit.certificate, certificate.public_bytes(Encoding.PEM))
 
 
-def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey
-) -> x509.CertificateBuilder:
+def _certificate(
+    subject: str, key: ec.EllipticCurvePrivateKey, signer: ec.EllipticCurvePrivateKey, *, ca: bool
+) -> x509.Certificate:
+    """Of the authority itself, or of the server by the name ``subject``."""
     now = datetime.datetime.now(datetime.UTC)
-    return (
+    builder = (
         x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key)
+        .subject_name(_common_name(subject))
+        .issuer_name(_common_name("EchoFM federation"))
+        .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(minutes=5))
         .not_valid_after(now + datetime.timedelta(days=VALID_DAYS))
+        .add_extension(x509.BasicConstraints(ca=ca, path_length=0 if ca else None), critical=True)
     )
+    if not ca:
+        names = x509.SubjectAlternativeName(_names(subject))
+        builder = builder.add_extension(names, critical=False)
+    return builder.sign(signer, hashes.SHA384())
+
+
+def _common_name(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
 
 def _names(host: str) -> list[x509.GeneralName]:
     """Every name that is used, loopback included: the ServerApp's launcher comes that way."""
-    names: list[x509.GeneralName] = [
-        x509.DNSName("localhost"),
-        x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
-    ]
+    loopback = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    names: list[x509.GeneralName] = [x509.DNSName("localhost"), loopback]
     try:
-        address = x509.IPAddress(ipaddress.ip_address(host))
-        return [*names, address] if address not in names else names
+        own: x509.GeneralName = x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
-        return [*names, x509.DNSName(host)] if host != "localhost" else names
+        own = x509.DNSName(host)
+    return names if own in names else [*names, own]
 
 
-def _write_settings(kit: Kit, port: int | None, local_port: int | None) -> None:
-    if not (kit.folder / "server.toml").exists():
-        kit.write_ports(Ports())
-    chosen = {"public": port, "local": local_port}
-    kit.keep_ports(**{name: value for name, value in chosen.items() if value is not None})
-    bundle = {
-        "project": {"name": "echofm-federated", "version": __version__, "dependencies": []},
-        "tool": {
-            "flwr": {
-                "app": {
-                    "publisher": "echofm",
-                    "components": {"serverapp": "server.app:app", "clientapp": "client.app:app"},
-                    "config": {
-                        "plan": "",
-                        "run-folder": "",
-                        "resume": False,
-                        "sites": "",
-                        "wait-seconds": 600.0,
-                        "watch": "",
-                    },
-                }
-            }
-        },
-    }
-    write_whole(kit.bundle / "pyproject.toml", tomli_w.dumps(bundle).encode())
+def _private_bytes(key: ec.EllipticCurvePrivateKey, form: PrivateFormat) -> bytes:
+    return key.private_bytes(Encoding.PEM, form, NoEncryption())
 
 
-def _make_site(kit: Kit, name: str, host: str, port: int) -> None:
+def _make_site(kit: Kit, name: str, server: str) -> None:
     folder = kit.site(name)
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
     write_whole(folder / "ca.crt", kit.authority.read_bytes())
     if not (folder / "node.key").exists():
         key = ec.generate_private_key(ec.SECP384R1())
-        public = key.public_key().public_bytes(
-            serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
-        )
+        public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
         write_whole(folder / "node.pub", public)
-        private = key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.OpenSSH,
-            serialization.NoEncryption(),
-        )
         # Last: its presence says that both are there.
-        write_whole(folder / "node.key", private, private=True)
-    settings = folder / "site.toml"
-    if not settings.exists():
-        values = {
-            "name": name,
-            "server": f"{host}:{port}",
-            "manifest": "manifest.parquet",
-            "store": "stores",
-            "state": "state",
-        }
+        write_whole(folder / "node.key", _private_bytes(key, PrivateFormat.OpenSSH), private=True)
+    if not (folder / "site.toml").exists():
+        paths = {"manifest": "manifest.parquet", "store": "stores", "state": "state"}
+        values = tomli_w.dumps({"name": name, "server": server, **paths})
         head = "# How this machine trains. Remove a # to change a default."
-        text = f"{tomli_w.dumps(values)}\n{head}\n{as_comments(ExecutionConfig)}"
-        write_whole(settings, text.encode())
+        text = f"{values}\n{head}\n{as_comments(ExecutionConfig)}"
+        write_whole(folder / "site.toml", text.encode())

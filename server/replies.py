@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from flwr.app import Message
 from flwr.serverapp import Grid
@@ -28,34 +27,6 @@ from server.parking import scratch_path, swap_arrays
 POLL = 0.5
 #: Seconds after which a download no longer holds up the others.
 COURTESY = 20.0
-
-
-class Replies(Protocol):
-    """The replies of one phase; closing it leaves late sites to themselves."""
-
-    def busy(self) -> frozenset[str]:
-        """Sites that still work on an instruction whose round is over."""
-
-    def collect(
-        self, messages: Mapping[str, Message], deadline: float
-    ) -> Iterator[tuple[str, Message | None]]:
-        """Send one message a site, then yield each site's reply in name order.
-
-        Args:
-            messages: Site name -> instruction.
-            deadline: ``time.monotonic()`` at which the round closes; a site without a reply then
-                yields None, and its reply is thrown away whenever it comes.
-        """
-
-    def close(self) -> None:
-        """Stop waiting for anyone."""
-
-
-def open_replies(grid: Grid, folder: Path) -> Replies:
-    """The way that fits the grid; early replies wait in ``folder``."""
-    if getattr(grid, "keeps_replies", False):
-        return OrderedReplies(grid)
-    return PulledReplies(grid, folder)
 
 
 def _looker(grid: Grid, folder: Path) -> Callable[[str], Message | None]:
@@ -75,7 +46,7 @@ def _looker(grid: Grid, folder: Path) -> Callable[[str], Message | None]:
 
 
 class OrderedReplies:
-    """For a grid that keeps replies until they are pulled."""
+    """The replies of one phase, from a grid that keeps them until they are pulled."""
 
     def __init__(self, grid: Grid) -> None:
         self._grid = grid
@@ -91,7 +62,13 @@ class OrderedReplies:
     def collect(
         self, messages: Mapping[str, Message], deadline: float
     ) -> Iterator[tuple[str, Message | None]]:
-        """Pull in name order; see :class:`Replies`."""
+        """Send one message a site, then yield each site's reply in name order.
+
+        Args:
+            messages: Site name -> instruction.
+            deadline: ``time.monotonic()`` at which the round closes; a site without a reply then
+                yields None, and its reply is thrown away whenever it comes.
+        """
         ids = push(self._grid, messages)
         for site in sorted(ids):
             while True:
@@ -109,7 +86,7 @@ class OrderedReplies:
 
 
 class PulledReplies:
-    """For a grid over a network: one thread a site."""
+    """The same from a grid over a network: one thread a site."""
 
     def __init__(self, grid: Grid, folder: Path) -> None:
         self._grid = grid
@@ -129,16 +106,14 @@ class PulledReplies:
     def collect(
         self, messages: Mapping[str, Message], deadline: float
     ) -> Iterator[tuple[str, Message | None]]:
-        """Pull all at once, hand out in name order; see :class:`Replies`."""
+        """As of :class:`OrderedReplies`; all are pulled at once."""
         with self._changed:
             self._round += 1
             self._arrived.clear()
             self._pulling.update(messages)
-        for site, message_id in push(self._grid, messages).items():
-            thread = threading.Thread(
-                target=self._pull, args=(site, message_id, self._round), daemon=True
-            )
-            thread.start()
+        for task in push(self._grid, messages).items():
+            args = (*task, self._round)
+            threading.Thread(target=self._pull, args=args, daemon=True).start()
         for site in sorted(messages):
             yield site, self._take(site, deadline)
 
@@ -214,3 +189,12 @@ def push(grid: Grid, messages: Mapping[str, Message]) -> dict[str, str]:
     send = partial(push_objects, grid) if isinstance(grid, HttpGrid) else grid.push_messages
     ids: Iterable[str] = send([messages[site] for site in sites])
     return dict(zip(sites, ids, strict=True))
+
+
+Replies = OrderedReplies | PulledReplies
+
+
+def open_replies(grid: Grid, folder: Path) -> Replies:
+    """The way that fits the grid; early replies wait in ``folder``, late sites end with close."""
+    keeps = getattr(grid, "keeps_replies", False)
+    return OrderedReplies(grid) if keeps else PulledReplies(grid, folder)

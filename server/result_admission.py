@@ -15,6 +15,7 @@ from echofm_core.evaluation.metrics import task_metrics
 from echofm_core.runtime.errors import RefusedUpdateError
 from echofm_core.runtime.text import many
 from echofm_core.tasks import TASKS, Task
+from server.admission import check_names, check_same
 
 #: Metrics with legal ends; the others may be any number.
 ENDS: Mapping[str, tuple[float, float]] = {
@@ -40,8 +41,7 @@ class ExpectedResult:
     """What a result must be to count.
 
     Attributes:
-        site: Who was asked.
-        plan_hash: What was asked.
+        site, plan_hash: Who was asked for what.
         digest: Of the weights that were sent, in wire precision.
         most_patients: Planned task -> test clips with its label that the site described; a
             patient has at least one.
@@ -59,16 +59,22 @@ def admit_result(result: SiteResult, expected: ExpectedResult) -> None:
     Raises:
         RefusedUpdateError: What is wrong, what was expected and what was found.
     """
-    pairs = {
-        "site": (result.site, expected.site),
-        "plan hash": (result.plan_hash, expected.plan_hash),
-        "digest of the tested weights": (result.digest, expected.digest),
-    }
-    for what, (found, wanted) in pairs.items():
-        if found != wanted:
-            raise RefusedUpdateError(f"{what} is {found[:64]!r}, expected {wanted[:64]!r}.")
+    check_same("site", result.site, expected.site)
+    check_same("plan hash", result.plan_hash, expected.plan_hash)
+    check_same("digest of the tested weights", result.digest, expected.digest)
     _check_patients(result.patients, expected.most_patients)
-    _check_names(result)
+    known = {
+        tested: {
+            score_name(tested, task, metric)
+            for task in result.patients
+            for metric in metric_names(Task(task))
+        }
+        for tested in Scored
+    }
+    # The tested model has every score, floor and difference as many as the site sends.
+    others = set(result.scores) & set[str]().union(*known.values())
+    wanted = [repr(name) for name in known[Scored.MODEL] | others]
+    check_names("score", [repr(name[:80]) for name in result.scores], wanted)
     for name, score in result.scores.items():
         _check_score(name, score)
 
@@ -92,23 +98,6 @@ def _check_patients(patients: Mapping[str, int], most: Mapping[str, int]) -> Non
                 f"it has {many(count, 'test patient')} for {task}, but described "
                 f"{many(most[task], 'clip')}."
             )
-
-
-def _check_names(result: SiteResult) -> None:
-    """Known metrics of the tasks that have patients; of the tested model every one."""
-    known = {
-        tested: {
-            score_name(tested, task, metric)
-            for task in result.patients
-            for metric in metric_names(Task(task))
-        }
-        for tested in Scored
-    }
-    strangers = set(result.scores) - set[str]().union(*known.values())
-    if strangers:
-        raise RefusedUpdateError(f"score {min(strangers)[:80]!r} was not asked for.")
-    if missing := known[Scored.MODEL] - set(result.scores):
-        raise RefusedUpdateError(f"score {min(missing)!r} is missing.")
 
 
 def _check_score(name: str, score: Score) -> None:

@@ -6,10 +6,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from echofm_core.runtime.errors import FederationError
-from server.flower import ask, last_words, run_status
+from server.flower import ask, last_words, run_status, serving
 from server.launch import register
 from server.provision import CONNECTION, Kit
-from server.status import serving
 from server.watch import LOOK, Watcher, watch
 
 #: Seconds that a ServerApp has to begin.

@@ -1,7 +1,7 @@
 """The server's side of the wire: instructions to Flower messages, replies to typed records."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import flwr.app
@@ -9,14 +9,25 @@ import numpy as np
 from flwr.app import ArrayRecord, Message
 from numpy.typing import NDArray
 
-from echofm_core.contract import Instruction, Record, SiteDescription, SiteResult, Update, Weights
+from echofm_core.contract import (
+    Instruction,
+    Record,
+    SiteDescription,
+    SiteResult,
+    Update,
+    Weights,
+    group_of,
+)
 from echofm_core.data.formats.npy import unpack
 from echofm_core.post_processing import Steps, from_server
+from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import RefusedUpdateError
 from echofm_core.wire import decode, encode, from_records, to_array, to_records
 
 #: Longest sentence of a site that is kept.
 LONGEST_REASON = 300
+#: Seconds that a message outlives its round, for clocks that differ.
+GRACE = 60.0
 
 Reply = TypeVar("Reply", SiteDescription, Update, SiteResult)
 
@@ -49,6 +60,44 @@ def wired(weights: dict[str, NDArray[np.float32]], steps: Steps) -> WiredModel:
     return WiredModel(record, sent, sent if unchanged else weights)
 
 
+@dataclass(frozen=True, slots=True)
+class FrozenPart:
+    """What a phase leaves as it is: each site gets it once, and then only its digest.
+
+    Attributes:
+        current: In float32.
+        record: As it is sent; None where nothing is frozen.
+        digest: Of what is sent; "" where nothing is.
+        holders: Sites whose last reply counted, and so has it. A site that was late or in error
+            gets it again: it may be new, or have lost its disk.
+    """
+
+    current: Weights = field(default_factory=dict)
+    record: ArrayRecord | None = None
+    digest: str = ""
+    holders: set[str] = field(default_factory=set)
+
+    def record_for(self, site: str) -> ArrayRecord | None:
+        """What a site has to be sent now."""
+        return None if site in self.holders else self.record
+
+    def record_reply(self, site: str, *, counted: bool) -> None:
+        """Take note of whether a site's reply counted."""
+        (self.holders.add if counted else self.holders.discard)(site)
+
+
+def split_frozen(
+    weights: Weights, groups: Collection[str], steps: Steps
+) -> tuple[FrozenPart, Weights]:
+    """The frozen groups of a float32 model after the steps of the wire, and what is to train."""
+    still = {name: array for name, array in weights.items() if group_of(name) in groups}
+    rest = {name: array for name, array in weights.items() if name not in still}
+    if not still:
+        return FrozenPart(), rest
+    model = wired(still, steps)
+    return FrozenPart(model.current, model.record, digest(model.sent)), rest
+
+
 def to_message(
     instruction: Instruction,
     arrays: ArrayRecord | None,
@@ -64,43 +113,39 @@ def to_message(
             which the messages of a round share.
         arrays: From :func:`wired`.
         node: Flower's node id.
-        seconds: Time after which nobody waits for the answer.
+        seconds: Time after which nobody waits for the answer, but for :data:`GRACE`.
         frozen: What the node has to keep; None where it has, or there is nothing.
         extra: The algorithm's own arrays; None where it has none.
     """
-    packed: Mapping[Record, ArrayRecord | None] = {
-        Record.ARRAYS: arrays,
-        Record.FROZEN: frozen,
-        Record.EXTRA: extra,
-    }
-    ready = {name.value: record for name, record in packed.items() if record is not None}
+    packed = {Record.ARRAYS: arrays, Record.FROZEN: frozen, Record.EXTRA: extra}
+    ready: Mapping[str, ArrayRecord] = {name: it for name, it in packed.items() if it is not None}
     return Message(
         to_records(encode(instruction), flwr.app, ready),
         node,
         instruction.action.value,
         group_id=str(instruction.round),
-        ttl=seconds,
+        ttl=seconds + GRACE,
     )
 
 
-def read_reply(reply: Message, kind: type[Reply]) -> Reply:
+def read_reply(reply: Message | None, kind: type[Reply], seconds: float = 0.0) -> Reply:
     """Read a site's reply.
 
     Args:
-        reply: From the grid.
+        reply: From the grid; None where none came in time.
         kind: The record that was asked for.
+        seconds: The time that the site had.
 
     Raises:
-        RefusedUpdateError: The site answered with an error, or not with such a record.
+        RefusedUpdateError: There is none, or the site answered with an error, or not with such a
+            record.
     """
+    if reply is None:
+        raise RefusedUpdateError(f"no reply within {seconds:g} s.")
     if reply.has_error():
-        raise RefusedUpdateError(f"the site answered with an error: {error_of(reply)}")
+        reason = sentence(reply.error.reason or f"error {reply.error.code} without a reason")
+        raise RefusedUpdateError(f"the site answered with an error: {reason}")
     return decode(from_records(reply.content, kind, flwr.app), kind)
-
-
-def error_of(reply: Message) -> str:
-    """The sentence of an error reply, shortened to something a journal can hold."""
-    return sentence(reply.error.reason or f"error {reply.error.code} without a reason")
 
 
 def sentence(words: object) -> str:
@@ -108,3 +153,8 @@ def sentence(words: object) -> str:
     text = " ".join(str(words)[: 10 * LONGEST_REASON].split())
     text = "".join(letter if letter.isprintable() else "?" for letter in text)
     return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]} ..."
+
+
+def reasons(refused: Mapping[str, str]) -> str:
+    """Why sites did not count, as the part of a sentence."""
+    return "; ".join(f"{site}: {why.rstrip('.')}" for site, why in refused.items())

@@ -12,6 +12,7 @@ started in sessions of their own stays.
 import ctypes
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+
+from echofm_core.runtime.errors import EnvironmentClashError
 
 #: Seconds that a program and its children have to end by themselves.
 GRACE = 2.0
@@ -70,6 +73,33 @@ def child_process(
         yield process
     finally:
         stop([process])
+
+
+def tool(name: str) -> str:
+    """Path of a program of this Python's environment.
+
+    Raises:
+        EnvironmentClashError: It is not installed beside this Python.
+    """
+    beside = Path(sys.executable).with_name(name)
+    found = str(beside) if beside.exists() else shutil.which(name)
+    if not found:
+        raise EnvironmentClashError(
+            f"{name} is not installed beside this Python; install flwr there."
+        )
+    return found
+
+
+def flower_environment(home: Path) -> dict[str, str]:
+    """Environment of a Flower process: its own home, nothing sent anywhere, nothing installed."""
+    return {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        "FLWR_HOME": str(home),
+        "FLWR_TELEMETRY_ENABLED": "0",
+        "FLWR_DISABLE_UPDATE_CHECK": "1",
+        "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+    }
 
 
 def descendants() -> set[int]:

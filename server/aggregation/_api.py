@@ -1,24 +1,21 @@
-"""What an aggregation algorithm is: short hooks around the round loop.
+"""What an aggregation rule is: short hooks around the round loop of ``server/phase.py``.
 
-*Abstract*: nothing; :class:`server.aggregation.fedavg.FedAvg` is the base of all rules. A rule
-overrides what it does differently: what travels to sites beside the model
-(:meth:`Algorithm.instruct`, :meth:`Algorithm.arrays`) and back (:meth:`Algorithm.reply_arrays`,
-``reply_numbers``), how replies become the next model (:meth:`Algorithm.start`), and what it
-remembers between rounds (:meth:`Algorithm.state`, :meth:`Algorithm.restore`). A round is a
-:class:`WeightedMean`, or ``EveryReply`` (``on_disk``) where a rule needs all replies at once.
-*Inherited*: the loop itself, which lives in ``server/phase.py``, and the journal, which keeps the
-state with each round. *Elsewhere*: what a site does with what it receives, in
-``client/training.py``.
+A rule is a subclass of :class:`server.aggregation.fedavg.FedAvg` that overrides what it does
+differently. Its round is a :class:`WeightedMean`, or ``EveryReply`` (``on_disk``) where it needs
+all replies at once. The journal keeps its state with each round; what a site does with what it
+receives is in ``client/training.py``.
 """
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from echofm_core.contract import Update, Weights, group_of
+from echofm_core.plan.federation import FederationConfig
 from server.aggregation.shares import Shares
 
 #: Elements of one pass: small enough that its scratch stays in the processor's cache.
@@ -49,20 +46,30 @@ class Fold(Protocol):
         """The next global model; called once, and not at all where a round fails."""
 
 
-class Algorithm(Protocol):
-    """How a federation turns local models into a global one.
+class Algorithm:
+    """How a federation turns local models into a global one; its defaults are federated averaging.
 
-    Attributes:
-        reply_numbers: Names of its own numbers that each reply holds.
+    Args:
+        config: The plan's table.
+        shares: Weights of the sites.
+        folder: Where a rule may put what is too large for memory; None: in the system's.
     """
 
-    reply_numbers: tuple[str, ...]
+    #: Names of its own numbers that each reply holds.
+    reply_numbers: tuple[str, ...] = ()
+
+    def __init__(self, config: FederationConfig, shares: Shares, folder: Path | None) -> None:
+        self.config = config
+        self.shares = shares
+        self.folder = folder
 
     def instruct(self, site: str = "") -> Mapping[str, float]:
         """Numbers that a site receives with its instruction, by name."""
+        return {}
 
     def arrays(self) -> Weights:
         """What every site receives beside the model, ``PREFIX/PARAMETER``; asked once a round."""
+        return {}
 
     def reply_arrays(self, sent: Weights) -> Weights:
         """Its own arrays that each reply holds for the groups that were trained.
@@ -73,6 +80,7 @@ class Algorithm(Protocol):
         Returns:
             By name, ``PREFIX/PARAMETER``; only shapes and types are read.
         """
+        return {}
 
     def start(self, sent: Weights, current: Weights) -> Fold:
         """Begin a round.
@@ -81,9 +89,11 @@ class Algorithm(Protocol):
             sent: What the sites start from, in wire precision.
             current: The global model in float32; the same numbers where the wire is fp32.
         """
+        return WeightedMean(sent, current, self.shares)
 
     def state(self) -> State:
         """What the next round needs beside the model, after ``finish``."""
+        return ()
 
     def restore(self, state: State) -> None:
         """Go on from what :meth:`state` gave after an earlier round."""
@@ -108,10 +118,8 @@ class WeightedMean:
         shares: Shares,
         step: Callable[[str, NDArray[np.float32]], None] | None = None,
     ) -> None:
-        self._sent = sent
-        self._current = current
-        self._shares = shares
-        self._step = step
+        self._sent, self._current = sent, current
+        self._shares, self._step = shares, step
         self._sums: dict[str, NDArray[np.float32]] = {}
         self._totals: dict[str, float] = {}
 

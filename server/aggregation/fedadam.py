@@ -41,16 +41,15 @@ class FedAdam(FedAvg):
     def restore(self, state: State) -> None:
         """Take both moments up again."""
         for part, arrays in state:
-            for name, array in arrays.items():
-                self._moments.put(part, name, array)
+            self._moments.put(part, arrays)
 
     def _step(self, name: str, change: NDArray[np.float32]) -> None:
         """Update the moments of an array, and turn its mean change into Adam's step, in place."""
         tau = np.float32(self.config.server_tau)
         beta1, beta2 = np.float32(self.config.server_beta1), np.float32(self.config.server_beta2)
         if not self._moments.has(FIRST, name):
-            self._moments.put(FIRST, name, np.zeros_like(change))
-            self._moments.put(SECOND, name, np.full_like(change, tau * tau))
+            self._moments.reserve(FIRST, name, change.shape)
+            self._moments.put(SECOND, {name: np.full_like(change, tau * tau)})
         flat = change.reshape(-1)
         for piece in chunks(flat.size):
             part = flat[piece]

@@ -40,12 +40,13 @@ class DiskArrays:
             self._end += 4 * math.prod(shape)
             os.ftruncate(self._file.fileno(), self._end)
 
-    def put(self, part: str, name: str, array: NDArray[np.floating]) -> None:
-        """Write an array, in place of one of that name and shape."""
-        self.reserve(part, name, array.shape)
-        flat = array.reshape(-1)
-        for piece in chunks(flat.size):
-            self.write(part, name, piece, flat[piece].astype(np.float32, copy=False))
+    def put(self, part: str, arrays: Weights) -> None:
+        """Write arrays, in place of those of that name and shape."""
+        for name, array in arrays.items():
+            self.reserve(part, name, array.shape)
+            flat = array.reshape(-1)
+            for piece in chunks(flat.size):
+                self.write(part, name, piece, flat[piece].astype(np.float32, copy=False))
 
     def has(self, part: str, name: str) -> bool:
         """Is there such an array?"""
@@ -93,9 +94,7 @@ class EveryReply:
         combine: Callable[[NDArray[np.float32]], NDArray[np.float32]],
         folder: Path | None,
     ) -> None:
-        self._sent = sent
-        self._current = current
-        self._combine = combine
+        self._sent, self._current, self._combine = sent, current, combine
         self._disk = DiskArrays(folder)
         self._replies = 0
 

@@ -62,9 +62,8 @@ class Scaffold(FedAvg):
         for part, arrays in state:
             if part == COUNTED:
                 self._counted = {site: int(number[0]) for site, number in arrays.items()}
-                continue
-            for name, array in arrays.items():
-                self._control.put(CONTROL, name, array)
+            else:
+                self._control.put(CONTROL, arrays)
 
     def count(self, update: Update) -> None:
         """Move ``c`` by a site's part of the change of its control variate.

@@ -15,10 +15,9 @@ from echofm_core.runtime.errors import FederationError, ResumeError
 from echofm_core.runtime.file_lock import is_locked, role_lock
 from server import launch as launching
 from server import submit as submitting
-from server.flower import ask
+from server.flower import ask, serving
 from server.launch import register, stop, superlink
 from server.provision import Kit, provision
-from server.status import serving
 from server.submit import submit
 from simulations.engine import SiteSettings
 from tests.federation.small import small_plan, with_states

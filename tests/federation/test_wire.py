@@ -23,7 +23,7 @@ from echofm_core.post_processing import Quantise
 from echofm_core.runtime.checksum import checksum, digest
 from echofm_core.runtime.errors import FederationError, RefusedUpdateError
 from server import wire as server
-from server.frozen import split_frozen
+from server.wire import split_frozen
 from simulations.flower_private import become_server, deliver
 
 WEIGHTS = {

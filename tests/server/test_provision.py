@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from echofm_core.runtime.errors import DataRootError
+from server.flower import serving
 from server.provision import Kit, Ports, provision
-from server.status import serving
 
 
 def address(kit: Kit) -> str:
