@@ -26,7 +26,11 @@ def answered(handler: Handler) -> Handler:
         try:
             return handler(message, context)
         except Exception as error:
-            _log(context, message.metadata.message_type)
+            from client.state import site_log
+
+            if state := context.node_config.get("state"):
+                action = message.metadata.message_type
+                site_log(Path(str(state))).exception("%s failed", action)
             return Message(Error(RAISED, reason_of(error, context)), reply_to=message)
 
     return safe
@@ -40,19 +44,7 @@ def reason_of(error: Exception, context: Context) -> str:
     for key in ("manifest", "store", "state"):
         if place := str(context.node_config.get(key, "")):
             text = text.replace(place, f"<{key}>")
-    words = (_safe_word(word) for word in text.split())
+    # A word that looks like a path on this machine; a lone slash is none.
+    paths = {word for word in text.split() if word != "/" and ("/" in word or "\\" in word)}
+    words = ("[path]" if word in paths else word for word in text.split())
     return f"{type(error).__name__}: {' '.join(words)}"
-
-
-def _safe_word(word: str) -> str:
-    """A word, or ``[path]`` where it looks like a place on this machine; a lone slash is none."""
-    return "[path]" if word != "/" and ("/" in word or "\\" in word) else word
-
-
-def _log(context: Context, action: str) -> None:
-    """Write the current traceback to the site's log, if the site has a place for one."""
-    from client.state import site_log
-
-    state = context.node_config.get("state")
-    if state:
-        site_log(Path(str(state))).exception("%s failed", action)

@@ -63,14 +63,14 @@ def evaluate(message: Message, context: Context) -> Message:
 
 
 def _train(message: Message, context: Context, phase: Phase) -> Message:
-    from client.training import TRAINERS
+    from client.training import train
     from echofm_core.data.training_record import record_training
 
     instruction, plan, site, state = _open(message, context)
     secret = str(context.node_config.get("secret", ""))
     pinned = bool(plan.model.start)
     record_training(state.folder, site.manifest, plan.digest(), secret=secret, pinned=pinned)
-    return to_reply(TRAINERS[phase](site, plan, instruction, state), message)
+    return to_reply(train(site, plan, phase, instruction, state), message)
 
 
 def _open(message: Message, context: Context) -> tuple[Instruction, Plan, Site, SiteState]:

@@ -20,6 +20,7 @@ from echofm_core.data.store.clip_store import ClipStore, open_stores
 from echofm_core.data.windows import ClipWindows
 from echofm_core.plan.document import Plan
 from echofm_core.runtime.errors import FederationError
+from echofm_core.tasks import Task
 from echofm_core.training.config import ExecutionConfig, FinetuneConfig
 from echofm_core.training.objectives.targets import labels_of
 
@@ -31,11 +32,8 @@ class Site:
     """One institution's side of a run.
 
     Attributes:
-        name: Site name.
         manifest: Its clips, each with a split and a site.
         store: Its decoded clips.
-        data: How the plan cuts windows.
-        finetune: The plan's tasks.
         views: Views that fine-tuning and tests take; empty means all.
         execution: How this machine trains.
     """
@@ -59,13 +57,15 @@ class Site:
             FederationError: A key is missing from the node config.
             ManifestError, StoreError: The data are not as they must be.
         """
-        name = setting(config, "site")
+        name, folder = setting(config, "site"), Path(setting(config, "store"))
         manifest = _manifest(*_versions([Path(setting(config, "manifest"))]))
         manifest = manifest.assign(site=manifest["site"].fillna(name))
+        # It passes over what vanishes meanwhile: somebody may be building a store.
+        files = (Path(place) / name for place, _, names in os.walk(folder) for name in names)
         return cls(
             name=name,
             manifest=fill_splits(manifest, plan.protocol, plan.seed),
-            store=_stores(Path(setting(config, "store"))),
+            store=_opened(folder, _versions(sorted(files))),
             data=plan.data,
             finetune=plan.finetune,
             views=plan.protocol.views,
@@ -93,19 +93,18 @@ class Site:
             site=self.name,
             train_clips=len(train),
             train_patients=patients(train),
-            labels=self._label_counts(self.train_clips(Phase.FINETUNE).manifest),
-            test_labels=self._label_counts(self.test_clips().manifest),
+            labels=self._label_counts(self.train_clips(Phase.FINETUNE)),
+            test_labels=self._label_counts(self.test_clips()),
             quarantined=sum(str(clip) not in self.store for clip in self.manifest["clip_id"]),
         )
 
     def patients_by_phase(self) -> dict[Phase, int]:
         """Training patients whom each phase may draw; what the privacy accounting counts."""
-        finetune = self.train_clips(Phase.FINETUNE).manifest
-        labels = self._labels(finetune)
-        labelled = np.isfinite(list(labels.values())).any(axis=0)
+        finetune = self.train_clips(Phase.FINETUNE)
+        labelled = np.isfinite(list(self._labels(finetune).values())).any(axis=0)
         return {
             Phase.PRETRAIN: patients(self.train_clips(Phase.PRETRAIN).manifest),
-            Phase.FINETUNE: patients(finetune.iloc[np.flatnonzero(labelled)]),
+            Phase.FINETUNE: patients(finetune.manifest.iloc[np.flatnonzero(labelled)]),
         }
 
     def _clips(self, split: Split, phase: Phase) -> ClipWindows:
@@ -114,14 +113,14 @@ class Site:
             rows = rows[rows["view"].isin(list(self.views))]
         return ClipWindows(self.store, rows, self.data)
 
-    def _labels(self, rows: pd.DataFrame) -> dict[str, np.ndarray]:
-        found = labels_of(rows, self.finetune.tasks, self.finetune.reduced_ef_threshold)
-        return {task.value: values for task, values in found.items()}
+    def _labels(self, clips: ClipWindows) -> Mapping[Task, np.ndarray]:
+        config = self.finetune
+        return labels_of(clips.manifest, config.tasks, config.reduced_ef_threshold)
 
-    def _label_counts(self, rows: pd.DataFrame) -> dict[str, int]:
+    def _label_counts(self, clips: ClipWindows) -> dict[str, int]:
         """Task -> clips with its label; tasks without any are left out."""
-        labels = self._labels(rows)
-        counts = {task: int(np.isfinite(values).sum()) for task, values in labels.items()}
+        labels = self._labels(clips).items()
+        counts = {task.value: int(np.isfinite(values).sum()) for task, values in labels}
         return {task: count for task, count in counts.items() if count}
 
 
@@ -159,13 +158,6 @@ def _versions(paths: Iterable[Path]) -> tuple[_Version, ...]:
         except OSError:
             found.append((path, None))
     return tuple(found)
-
-
-def _stores(folder: Path) -> ClipStore:
-    """All stores in a folder."""
-    # It passes over what vanishes meanwhile: somebody may be building a store.
-    files = (Path(place) / name for place, _, names in os.walk(folder) for name in names)
-    return _opened(folder, _versions(sorted(files)))
 
 
 # A simulated site answers many messages in one process, and short rounds are of many messages.

@@ -19,12 +19,8 @@ from echofm_core.training.steps.kept import RoundFiles
 class SiteState:
     """The folder of one run in a site's state folder.
 
-    Args:
-        state: The site's state folder.
-        run: Run name, as the server says it.
-
     Raises:
-        FederationError: The run name is not a plain name.
+        FederationError: The run name, which the server gives, is not a plain name.
     """
 
     def __init__(self, state: Path, run: str) -> None:

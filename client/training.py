@@ -1,7 +1,6 @@
 """A round at a site: put the global weights in, train, take the shared groups out."""
 
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from client.site import Site
@@ -18,7 +17,6 @@ from echofm_core.contract import (
     Instruction,
     Phase,
     Update,
-    Weights,
     group_of,
 )
 from echofm_core.models.build import build_autoencoder, build_tuned_model
@@ -33,9 +31,23 @@ from echofm_core.training.steps.control import ControlFiles
 from echofm_core.training.steps.job import LocalContext, RoundReport
 
 
-def pretrain(site: Site, plan: Plan, instruction: Instruction, state: SiteState) -> Update:
-    """One round of masked auto-encoding; a decoder that is not shared stays here."""
-    work = _LocalRound(site, plan, Phase.PRETRAIN, instruction, state)
+def train(
+    site: Site, plan: Plan, phase: Phase, instruction: Instruction, state: SiteState
+) -> Update:
+    """One round, of masked auto-encoding or of training on this site's own labels.
+
+    In pre-training a decoder that is not shared stays here.
+    """
+    work = _LocalRound(site, plan, phase, instruction, state)
+    if phase is Phase.FINETUNE:
+        model: Model = build_tuned_model(plan)
+        load_arrays(model, instruction.weights)
+        load_arrays(model, state.frozen(instruction.frozen, instruction.frozen_digest))
+        report = work.train(model)
+        validates = plan.validates and len(site.validation_clips(phase))
+        if not report.counts or (instruction.round == plan.finetune.rounds and not validates):
+            state.forget_frozen()
+        return work.update(model, report)
     model = build_autoencoder(plan)
     load_arrays(model, instruction.weights)
     own_decoder = DECODER not in work.shared
@@ -45,26 +57,6 @@ def pretrain(site: Site, plan: Plan, instruction: Instruction, state: SiteState)
     if own_decoder and report.counts:
         state.keep_decoder(to_arrays(model, [DECODER]), instruction.round)
     return work.update(model, report)
-
-
-def finetune(site: Site, plan: Plan, instruction: Instruction, state: SiteState) -> Update:
-    """One round of supervised training on this site's own labels."""
-    work = _LocalRound(site, plan, Phase.FINETUNE, instruction, state)
-    model = build_tuned_model(plan)
-    load_arrays(model, instruction.weights)
-    load_arrays(model, state.frozen(instruction.frozen, instruction.frozen_digest))
-    report = work.train(model)
-    validates = plan.validates and len(site.validation_clips(Phase.FINETUNE))
-    if not report.counts or (instruction.round == plan.finetune.rounds and not validates):
-        state.forget_frozen()
-    return work.update(model, report)
-
-
-#: What each phase does.
-TRAINERS: Mapping[Phase, Callable[[Site, Plan, Instruction, SiteState], Update]] = {
-    Phase.PRETRAIN: pretrain,
-    Phase.FINETUNE: finetune,
-}
 
 
 class _LocalRound:
@@ -95,10 +87,24 @@ class _LocalRound:
             metrics |= {} if loss is None else {VALIDATION: loss}
         if not instruction.settings.get(TRAIN, 1.0):
             return RoundReport(counts={}, metrics=metrics)
-        clips = site.train_clips(self.phase)
         if self.control:
-            self.control.begin(_below(CONTROL, instruction.extra), instruction.weights)
-        report = train_round(model, clips, plan, self._context())
+            start = f"{CONTROL}/"
+            extra = instruction.extra.items()
+            own = {name.removeprefix(start): it for name, it in extra if name.startswith(start)}
+            self.control.begin(own, instruction.weights)
+        context = LocalContext(
+            seed=plan.seed,
+            site=site.name,
+            round=instruction.round,
+            rounds=plan.rounds_of(self.phase),
+            execution=site.execution,
+            proximal_mu=instruction.settings.get(PROXIMAL_MU, 0.0),
+            control=self.control is not None,
+            state=self.state.folder,
+            privacy=plan.privacy,
+            noise_multiplier=self._noise(),
+        )
+        report = train_round(model, site.train_clips(self.phase), plan, context)
         return replace(report, metrics={**report.metrics, **metrics})
 
     def update(self, model: Model, report: RoundReport) -> Update:
@@ -117,32 +123,12 @@ class _LocalRound:
             extra={f"{CONTROL}/{name}": array for name, array in changes.items()},
         )
 
-    def _context(self) -> LocalContext:
-        return LocalContext(
-            seed=self.plan.seed,
-            site=self.site.name,
-            round=self.instruction.round,
-            rounds=self.plan.rounds_of(self.phase),
-            execution=self.site.execution,
-            proximal_mu=self.instruction.settings.get(PROXIMAL_MU, 0.0),
-            control=self.control is not None,
-            state=self.state.folder,
-            privacy=self.plan.privacy,
-            noise_multiplier=self._noise(),
-        )
-
     def _noise(self) -> float:
         """Noise of DP-SGD, which this site works out for itself; 0 without privacy."""
-        if self.plan.privacy.kind is PrivacyKind.NONE:
+        plan = self.plan
+        if plan.privacy.kind is PrivacyKind.NONE:
             return 0.0
         from echofm_core.privacy.accounting import resolve_noise
 
-        plan = self.plan
         tables = {phase: plan.table_of(phase) for phase in Phase}
         return resolve_noise(plan.privacy, tables, self.site.patients_by_phase())
-
-
-def _below(prefix: str, arrays: Weights) -> Weights:
-    """Arrays ``PREFIX/PARAMETER`` of one prefix, by parameter."""
-    start = f"{prefix}/"
-    return {n.removeprefix(start): array for n, array in arrays.items() if n.startswith(start)}

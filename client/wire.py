@@ -1,21 +1,14 @@
 """The site's side of the wire: Flower messages to instructions, typed records to replies."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import flwr.app
 from flwr.app import Message
 
-from echofm_core.contract import (
-    Action,
-    Instruction,
-    Phase,
-    SiteDescription,
-    SiteResult,
-    Update,
-    Weights,
-)
+from echofm_core.contract import Action, Instruction, Phase, Update, Weights
 from echofm_core.runtime.checksum import checksum
-from echofm_core.wire import decode, encode, from_records, to_records
+from echofm_core.wire import AnyRecord, decode, encode, from_records, to_records
 
 
 def to_instruction(message: Message) -> Instruction:
@@ -28,7 +21,7 @@ def to_instruction(message: Message) -> Instruction:
     return decode(content, Instruction, action=Action(message.metadata.message_type))
 
 
-def to_reply(record: SiteDescription | Update | SiteResult, message: Message) -> Message:
+def to_reply(record: AnyRecord, message: Message) -> Message:
     """Answer a message."""
     return Message(to_records(encode(record), flwr.app), reply_to=message)
 
@@ -41,17 +34,13 @@ def make_update(
     weights: Weights,
     counts: Mapping[str, int],
     metrics: Mapping[str, float],
-    extra: Weights | None = None,
-    numbers: Mapping[str, float] | None = None,
+    extra: Weights = MappingProxyType({}),
+    numbers: Mapping[str, float] = MappingProxyType({}),
 ) -> Update:
-    """Put together what leaves the site, with a checksum of its arrays.
+    """What leaves the site in answer to an instruction, with a checksum of its arrays.
 
-    Args:
-        site, phase, weights, counts, metrics: As in :class:`Update`; weights as they travel.
-        instruction: What this answers.
-        extra, numbers: As in :class:`Update`.
+    Args as of :class:`Update`; weights as they travel.
     """
-    extra = extra or {}
     return Update(
         site=site,
         phase=phase,
@@ -63,5 +52,5 @@ def make_update(
         metrics={**metrics, "num-examples": float(max(counts.values(), default=0))},
         checksum=checksum({**weights, **extra}),
         extra=extra,
-        numbers=numbers or {},
+        numbers=numbers,
     )

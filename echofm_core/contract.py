@@ -86,7 +86,6 @@ class Instruction:
     """Server to site: do this with these weights.
 
     Attributes:
-        action: What to do.
         round: Global round within the phase, from 1; 0 outside of training.
         plan: The plan as canonical JSON (``Plan.to_json``).
         plan_hash: Its digest; a site checks both.
@@ -115,7 +114,6 @@ class SiteDescription:
     """Site to server, once: who I am and how much I can train on. Counts only.
 
     Attributes:
-        site: Site name.
         train_clips, train_patients: What pre-training sees.
         labels: Task name -> training clips with that label.
         test_labels: Task name -> test clips with that label.
@@ -135,7 +133,6 @@ class Update:
     """Site to server: the result of a round.
 
     Attributes:
-        site: Site name.
         phase, round, plan_hash: What this answers.
         weights: Shared groups after local training (not a difference), in wire precision.
         counts: Parameter group -> training clips behind it (``heads.ef``: clips with an EF).
@@ -188,7 +185,6 @@ class SiteResult:
     """Site to server: scores of the site's test split; never a prediction of one patient.
 
     Attributes:
-        site: Site name.
         plan_hash: Of the plan that this answers.
         digest: :func:`echofm_core.runtime.checksum.digest` of the weights that were tested.
         patients: Task name -> test patients with its label; tasks without any are absent.

@@ -28,11 +28,11 @@ class Quantise:
     wire: Wire
 
     def from_site(self, trained: Weights, sent: Weights) -> Weights:
-        """Rounded; arrays of that format already are not copied."""
+        """As :meth:`from_server`."""
         return self.from_server(trained)
 
     def from_server(self, weights: Weights) -> Weights:
-        """As :meth:`from_site`."""
+        """Rounded; arrays of that format already are not copied."""
         dtype = self.wire.dtype
         return {name: array.astype(dtype, copy=False) for name, array in weights.items()}
 

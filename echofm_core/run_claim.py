@@ -5,7 +5,7 @@ nor does a run of which no round was finished, as there is nothing to lose.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -41,8 +41,7 @@ def look(run: Path, plan: Plan, *, resume: bool, begun: Mapping[str, str] | None
     """Refuse a folder that holds something else; nothing is written.
 
     Args:
-        run: Run folder.
-        plan: What shall be trained there.
+        run, plan: The folder, and what shall be trained there.
         resume: Go on with what is there.
         begun: What else the run begins with, by name; a run that goes on has begun with the same.
 
@@ -59,8 +58,8 @@ def look(run: Path, plan: Plan, *, resume: bool, begun: Mapping[str, str] | None
         return
     if not has_rounds(run):
         return
-    words = dict(begun or {})
-    if others := _differences(_read(run / BEGUN), words, load_plan(kept).digest(), plan.digest()):
+    plans = load_plan(kept).digest(), plan.digest()
+    if others := _differences((_begun_with(run / BEGUN), begun or {}), plans):
         raise ResumeError(
             f"{run} holds a run with {' and '.join(others)}; go on with what it was begun with, or "
             "choose another --out."
@@ -96,11 +95,8 @@ def claim(run: Path, plan: Plan, *, resume: bool, begun: Mapping[str, str] | Non
 
 def has_rounds(run: Path) -> bool:
     """Is a round finished, of the run's own model or of one that it is compared with?"""
-    return any(
-        item.name[0] != "."
-        for pattern in ("journal/*.json", "baselines/*/journal/*.json")
-        for item in run.glob(pattern)
-    )
+    paths = [*run.glob("journal/*.json"), *run.glob("baselines/*/journal/*.json")]
+    return any(path.name[0] != "." for path in paths)
 
 
 @contextmanager
@@ -117,23 +113,22 @@ def held(run: Path) -> Iterator[None]:
         yield
 
 
-def _differences(
-    theirs: Mapping[str, object], ours: Mapping[str, str], their_plan: str, our_plan: str
-) -> list[str]:
-    """What a kept run was begun with that is not what we have, in words."""
+def _differences(begun: Sequence[Mapping[str, object]], plans: Sequence[str]) -> list[str]:
+    """How a kept run, the first of each pair, and ours were begun otherwise, in words."""
     found = []
-    if theirs.get("phase") != ours.get("phase"):
-        phases = [words.get("phase") or "a federation" for words in (theirs, ours)]
+    phases = [str(words.get("phase") or "a federation") for words in begun]
+    starts = [str(words.get("start") or "none") for words in begun]
+    if phases[0] != phases[1]:
         found.append(f"another phase ({phases[0]}, not {phases[1]})")
-    elif their_plan != our_plan:  # of another phase it always is
-        found.append(f"another plan (hash {their_plan[:12]}, not {our_plan[:12]})")
-    if theirs.get("start") != ours.get("start"):
-        digests = [str(words.get("start") or "none")[:12] for words in (theirs, ours)]
-        found.append(f"other weights to --start from (digest {digests[0]}, not {digests[1]})")
+    elif plans[0] != plans[1]:  # of another phase it always is
+        found.append(f"another plan (hash {plans[0][:12]}, not {plans[1][:12]})")
+    if starts[0] != starts[1]:
+        digests = f"digest {starts[0][:12]}, not {starts[1][:12]}"
+        found.append(f"other weights to --start from ({digests})")
     return found
 
 
-def _read(path: Path) -> dict[str, object]:
+def _begun_with(path: Path) -> dict[str, object]:
     """What a run was begun with; empty where that is its plan alone."""
     if not path.exists():
         return {}

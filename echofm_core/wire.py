@@ -37,28 +37,18 @@ from echofm_core.runtime.errors import EchoFMError, FederationError, RefusedUpda
 MOST_NUMBERS = 10_000
 #: Names of numbers, such as ``loss`` or ``federated/ef/mae/low``.
 NUMBER_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}(/[A-Za-z0-9_.-]{1,64}){0,3}")
-#: What a score has beside its value, in the order of its fields.
-SCORE_ENDS = ("/low", "/high", "/p")
+#: Ends of the names of a score's numbers, in the order of its fields.
+SCORE_ENDS = ("", "/low", "/high", "/p")
 
 AnyRecord = TypeVar("AnyRecord", Instruction, SiteDescription, Update, SiteResult)
 
 
-@dataclass(frozen=True, slots=True)
-class _Origin:
-    """What a record is called in errors, who writes and reads it, and the error of a bad one."""
-
-    noun: str
-    writer: str
-    reader: str
-    error: type[EchoFMError]
-
-
-_FROM_SITE = ("the site", "the server", RefusedUpdateError)
-_ORIGINS: Mapping[type, _Origin] = {
-    Instruction: _Origin("instruction", "the server", "this site", FederationError),
-    SiteDescription: _Origin("description", *_FROM_SITE),
-    Update: _Origin("reply", *_FROM_SITE),
-    SiteResult: _Origin("result", *_FROM_SITE),
+#: What a record is called in errors.
+_NOUNS: Mapping[type, str] = {
+    Instruction: "instruction",
+    SiteDescription: "description",
+    Update: "reply",
+    SiteResult: "result",
 }
 
 
@@ -86,38 +76,33 @@ _FORMS: Mapping[Any, _Form] = {
 
 @dataclass(frozen=True, slots=True)
 class _Field:
+    """A field of a record, and its key in the config or the name of its record of arrays."""
+
     name: str
+    key: str
     form: _Form
     hint: Any
     required: bool
 
-    @property
-    def key(self) -> str:
-        """Key in the config, or name of the record of arrays."""
-        if self.form is _Form.ARRAYS and self.name == "weights":
-            return Record.ARRAYS.value  # where stock strategies look
-        return self.name.replace("_", "-")
 
-
-def _fields(kind: type) -> tuple[_Field, ...]:
+def _fields(kind: type) -> Iterator[_Field]:
     """Fields of a record that are keys of a message."""
     hints = get_type_hints(kind)
-    found = []
     for item in dataclasses.fields(kind):
         if (kind, item.name) == (Instruction, "action"):
             continue
-        hint = hints[item.name]
+        hint, key = hints[item.name], item.name.replace("_", "-")
         choice = isinstance(hint, type) and issubclass(hint, StrEnum)
         form = _Form.TEXT if choice else _FORMS[hint]
-        if item.name == Record.METRICS.value:
+        if key == "weights":
+            key = Record.ARRAYS.value  # where stock strategies look
+        elif key == Record.METRICS:
             form = _Form.METRICS
-        required = item.default_factory is dataclasses.MISSING
-        found.append(_Field(item.name, form, hint, required))
-    return tuple(found)
+        yield _Field(item.name, key, form, hint, item.default_factory is dataclasses.MISSING)
 
 
 #: Record -> its fields; a field of a type that cannot travel is an error at import.
-_FIELDS: Mapping[type, tuple[_Field, ...]] = {kind: _fields(kind) for kind in _ORIGINS}
+_FIELDS: Mapping[type, tuple[_Field, ...]] = {kind: tuple(_fields(kind)) for kind in _NOUNS}
 
 
 @dataclass(kw_only=True, slots=True)
@@ -150,9 +135,7 @@ def encode(record: Instruction | SiteDescription | Update | SiteResult) -> Conte
                 content.metrics = {
                     f"{name}{end}": float(number)
                     for name, score in value.items()
-                    for end, number in zip(
-                        ("", *SCORE_ENDS), dataclasses.astuple(score), strict=True
-                    )
+                    for end, number in zip(SCORE_ENDS, dataclasses.astuple(score), strict=True)
                 }
             case _Form.COUNTS | _Form.SETTINGS:
                 number = int if item.form is _Form.COUNTS else float
@@ -178,13 +161,13 @@ def decode(content: Content, kind: type[AnyRecord], **given: Any) -> AnyRecord:
             holds what is not of its type.
         RefusedUpdateError: The same of what a site sent.
     """
-    origin = _ORIGINS[kind]
     if not content.config:
-        raise origin.error(f"the {origin.noun} lacks the record `{Record.CONFIG}`.")
+        raise _bad(kind, f"lacks the record `{Record.CONFIG}`")
     if (schema := content.config.get("schema")) != SCHEMA_VERSION:
-        raise origin.error(
-            f"{origin.writer} speaks schema {schema!r}, {origin.reader} {SCHEMA_VERSION}; install "
-            "the same version of echofm-federated on both."
+        ends = ("the server", "this site") if kind is Instruction else ("the site", "the server")
+        raise _error(kind)(
+            f"{ends[0]} speaks schema {schema!r}, {ends[1]} {SCHEMA_VERSION}; install the same "
+            "version of echofm-federated on both."
         )
     wanted = [item for item in _FIELDS[kind] if item.name not in given]
     needed = [item.key for item in wanted if item.form is _Form.ARRAYS and item.required]
@@ -194,7 +177,7 @@ def decode(content: Content, kind: type[AnyRecord], **given: Any) -> AnyRecord:
         lacks |= content.metrics is None
     if lacks:
         names = " and ".join(f"`{name}`" for name in needed)
-        raise origin.error(f"the {origin.noun} lacks the record{'s' * (len(needed) > 1)} {names}.")
+        raise _bad(kind, f"lacks the record{'s' * (len(needed) > 1)} {names}")
     with _well_formed(kind):
         return kind(**given, **{item.name: _read(content, item) for item in wanted})
 
@@ -226,8 +209,7 @@ def to_records(
         records[name] = types.ArrayRecord()
         for key, array in weights.items():
             records[name][key] = to_array(array, types)
-    for name, record in (packed or {}).items():
-        records[name] = record
+    records.update(packed or {})
     return records
 
 
@@ -268,8 +250,15 @@ def _well_formed(kind: type) -> Iterator[None]:
         yield
     except (KeyError, ValueError, TypeError) as error:
         why = f"no {error}" if isinstance(error, KeyError) else str(error)
-        origin = _ORIGINS[kind]
-        raise origin.error(f"the {origin.noun} is malformed: {why}.") from None
+        raise _bad(kind, f"is malformed: {why}") from None
+
+
+def _error(kind: type) -> type[EchoFMError]:
+    return FederationError if kind is Instruction else RefusedUpdateError
+
+
+def _bad(kind: type, why: str) -> EchoFMError:
+    return _error(kind)(f"the {_NOUNS[kind]} {why}.")
 
 
 def _read(content: Content, item: _Field) -> Any:
@@ -330,7 +319,7 @@ def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
 
 def _scores(numbers: Mapping[str, float]) -> dict[str, Score]:
     """Four numbers a score: ``NAME``, ``NAME/low``, ``NAME/high`` and ``NAME/p``."""
-    names = [name for name in numbers if not name.endswith(SCORE_ENDS)]
-    if len(numbers) != (1 + len(SCORE_ENDS)) * len(names):
+    names = [name for name in numbers if not name.endswith(SCORE_ENDS[1:])]
+    if len(numbers) != len(SCORE_ENDS) * len(names):
         raise ValueError("its scores do not come as value, low, high and p")
-    return {name: Score(*(numbers[f"{name}{end}"] for end in ("", *SCORE_ENDS))) for name in names}
+    return {name: Score(*(numbers[f"{name}{end}"] for end in SCORE_ENDS)) for name in names}

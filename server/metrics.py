@@ -29,10 +29,10 @@ Row = tuple[str, str, int, str, str, float]
 def metrics_table(
     arm: str, entries: Sequence[Entry], results: Sequence[SiteResult]
 ) -> pd.DataFrame:
-    """Columns arm, phase, round, site, metric, value.
+    """Columns arm (the model's name), phase, round, site, metric, value.
 
     Args:
-        arm: Name of the model that was trained.
+        arm: As above.
         entries: Rounds; each site gives its metrics and ``clips``, a refused one ``refused`` = 1;
             ``validation`` is of the global model after the round.
         results: Test metrics, as phase ``evaluate``, round 0, e.g. ``ef/mae``.

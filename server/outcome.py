@@ -4,12 +4,10 @@ Scores come with intervals that each site computed over its own patients. Nothin
 single patients, so there is no interval over all sites together, and no picture of patients.
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import astuple
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -21,9 +19,7 @@ from echofm_core.runtime.errors import FederationError
 from echofm_core.runtime.files import write_whole
 from echofm_core.runtime.text import many
 from server.ending import FederationResult
-
-if TYPE_CHECKING:
-    import pandas as pd
+from server.wire import reasons
 
 #: Part of the report -> why a run between hospitals has none.
 ABSENT = {
@@ -31,21 +27,16 @@ ABSENT = {
     "is no scatter, no ROC curve, nothing by stratum and no interval over all sites together",
     "findings": "which files a site could not use is known there alone; their number is in the "
     "table of sites",
-    "contact_sheets": "frames stay at the sites",
-    "reconstruction": "frames stay at the sites",
+    **dict.fromkeys(("contact_sheets", "reconstruction"), "frames stay at the sites"),
 }
-
-_SCORES = ["model", "site", "task", "metric", "value", "low", "high", "patients"]
 
 
 def conclude(plan: Plan, folder: Path, result: FederationResult, seconds: float) -> Path:
     """Write scores, counts, summary, card and report into a finished run's folder.
 
     Args:
-        plan: What was run.
         folder: Run folder; weights and ``metrics.parquet`` are there.
-        result: What the run ended with.
-        seconds: How long it took, over all its sessions.
+        seconds: How long the run took, over all its sessions.
 
     Returns:
         Path of ``report.html``.
@@ -80,11 +71,10 @@ def conclude(plan: Plan, folder: Path, result: FederationResult, seconds: float)
     write_card(folder, plan, counts, own, summary, summary["notes"], words)
     report = write_report(folder)
     if result.failed and not result.site_results:
-        reasons = "; ".join(f"{site}: {why.rstrip('.')}" for site, why in result.failed.items())
         raise FederationError(
             "the model was trained, and could not be tested at any of "
-            f"{many(len(result.failed), 'site')} ({reasons}); mend the sites and go on with "
-            "--resume."
+            f"{many(len(result.failed), 'site')} ({reasons(result.failed)}); mend the sites and go "
+            "on with --resume."
         )
     return report
 
@@ -94,8 +84,8 @@ def score_table(results: tuple[SiteResult, ...]) -> pd.DataFrame:
 
     Columns model, site, task, metric, value, low, high, patients.
     """
-    rows = _rows(results)
-    return rows[rows["model"] != Scored.DIFFERENCE.value][_SCORES].reset_index(drop=True)
+    rows = _rows(results).drop(columns="p")
+    return rows[rows["model"] != Scored.DIFFERENCE.value].reset_index(drop=True)
 
 
 def paired_table(results: tuple[SiteResult, ...], plan: Plan) -> pd.DataFrame:
@@ -113,11 +103,12 @@ def paired_table(results: tuple[SiteResult, ...], plan: Plan) -> pd.DataFrame:
 
 def _rows(results: tuple[SiteResult, ...]) -> pd.DataFrame:
     rows = [
-        (*name.split("/"), result.site, result.patients[name.split("/")[1]], *astuple(score))
+        (model, result.site, task, metric, *astuple(score), result.patients[task])
         for result in results
         for name, score in result.scores.items()
+        for model, task, metric in [name.split("/")]
     ]
-    columns = ["model", "task", "metric", "site", "patients", "value", "low", "high", "p"]
+    columns = ["model", "site", "task", "metric", "value", "low", "high", "p", "patients"]
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -1,5 +1,6 @@
 """What a site hardly learns: tasks whose loss stays where it began, clips that it never sees."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from echofm_core.contract import HEADS, Phase, SiteDescription
@@ -24,20 +25,21 @@ def unlearned_tasks(entries: Sequence[Entry]) -> dict[str, str]:
     Args:
         entries: Rounds in order, of any phase.
     """
-    losses: dict[str, dict[str, list[float]]] = {}
+    losses = defaultdict[tuple[str, str], list[float]](list)
     for entry in entries:
-        for site, part in entry.sites.items():
-            for task, loss in _losses(part).items() if entry.phase is Phase.FINETUNE else ():
-                losses.setdefault(site, {}).setdefault(task, []).append(loss)
-    found = {
-        site: [_words(task, values) for task, values in tasks.items() if _stayed(values)]
-        for site, tasks in losses.items()
-    }
+        for site, part in entry.sites.items() if entry.phase is Phase.FINETUNE else ():
+            for task, loss in _losses(part).items():
+                losses[site, task].append(loss)
+    found = defaultdict[str, list[str]](list)
+    for (site, task), values in losses.items():
+        first, last = values[0], values[-1]
+        if len(values) >= LEAST_ROUNDS and last > NEAR * first:
+            words = f"the training loss of {task} began at {first:.2f} and ended at {last:.2f}"
+            found[site].append(words)
     return {
         site: f"{'; '.join(tasks)}: hardly learnt there. More finetune.local_steps, or another "
         "federation.trunk_weights, may help."
         for site, tasks in sorted(found.items())
-        if tasks
     }
 
 
@@ -67,11 +69,3 @@ def _losses(part: SiteEntry) -> Mapping[str, float]:
     if not named and len(tasks) == 1 and "loss" in part.metrics:
         return {tasks[0]: part.metrics["loss"]}
     return named
-
-
-def _stayed(losses: Sequence[float]) -> bool:
-    return len(losses) >= LEAST_ROUNDS and losses[-1] > NEAR * losses[0]
-
-
-def _words(task: str, losses: Sequence[float]) -> str:
-    return f"the training loss of {task} began at {losses[0]:.2f} and ended at {losses[-1]:.2f}"

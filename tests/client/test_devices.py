@@ -14,7 +14,7 @@ from flwr.common.config import parse_config_args
 from client.launch import command, load_site, log_settings
 from client.site import Site
 from client.state import SiteState
-from client.training import TRAINERS
+from client.training import train
 from echofm_core.contract import ENCODER, HEADS, STF_NET, Action, Instruction, Phase
 from echofm_core.models.build import build_echo_model
 from echofm_core.models.weights import to_arrays
@@ -55,7 +55,7 @@ def test_a_round_asks_for_them(tmp_path: Path) -> None:
             settings={},
         )
         with pytest.raises(EnvironmentClashError, match="asks for 4 GPUs, but this machine has 0"):
-            TRAINERS[phase](site, plan, instruction, state)
+            train(site, plan, phase, instruction, state)
 
 
 def test_every_setting_of_a_site_reaches_its_rounds(tmp_path: Path) -> None:

@@ -39,5 +39,5 @@ def test_a_loss_without_a_private_site_says_so() -> None:
 
 def test_no_loss_at_all_is_never_nan() -> None:
     line = round_event(entry(a={}), 4).line()
-    assert "no site told its loss" in line and "nan" not in line
+    assert "no site reported its loss" in line and "nan" not in line
     assert "nan" not in Event(kind=EventKind.ROUND).line()
