@@ -10,6 +10,7 @@ import typer
 
 from echofm_core.run_claim import load_runnable, look
 from echofm_core.runtime.errors import FederationError, PlanError
+from echofm_core.tracking.listener import require_trackers
 
 if TYPE_CHECKING:
     from echofm_core.plan.document import Plan
@@ -95,7 +96,6 @@ def run(
     from echofm_core.report.run_files import read_run
     from echofm_core.report.words import print_run
     from echofm_core.runtime.console import console
-    from echofm_core.tracking.listener import require_trackers
     from server.provision import Kit
     from server.submit import submit
 

@@ -19,7 +19,7 @@ from echofm_core.runtime.file_lock import role_lock
 from echofm_core.runtime.files import write_whole
 from echofm_core.tracking._api import TrackedRound
 from echofm_core.tracking.listener import Tracking, require_trackers
-from echofm_core.training.config import frozen_groups
+from echofm_core.training.objectives.finetune import frozen_groups
 from server.ending import FederationResult, RunOptions, finish, run_name
 from server.events import Event, EventKind, OnEvent, ignore, round_event
 from server.handover import first_weights, result_of

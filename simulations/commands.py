@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from echofm_core.contract import Phase
 from echofm_core.data.commands import data
 from echofm_core.plan.preflight import check_words
 from echofm_core.run_claim import load_runnable, look
@@ -126,7 +127,6 @@ def _alone(phase: str, file: Path, out: Path, start: Path | None, resume: bool) 
     plan = load_runnable(file)  # before anything that takes long to import
     check_words(plan.machine)
 
-    from echofm_core.contract import Phase
     from echofm_core.report.run_files import read_run
     from echofm_core.report.words import print_run
     from simulations.alone import train_alone

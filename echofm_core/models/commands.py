@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from echofm_core.contract import DECODER, ENCODER, HEADS, STF_NET
 from echofm_core.models.config import ImportOptions, InputScale, ModelSize, StfNetForm
 from echofm_core.plan.load import plan_from_mapping
 
@@ -156,8 +157,6 @@ def show(
 def _groups_table(anatomy: Anatomy, size: ModelSize, stf_net: StfNetForm) -> Table:
     """Parameters and payload of each group, and of what each phase sends by default."""
     from rich.table import Table
-
-    from echofm_core.contract import DECODER, ENCODER, HEADS, STF_NET
 
     groups = {name: anatomy.groups.get(name, 0) for name in (ENCODER, STF_NET, HEADS, DECODER)}
     table = Table("group", title=f"{size} encoder, {stf_net} STF-Net", title_justify="left")

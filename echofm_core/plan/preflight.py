@@ -6,6 +6,7 @@ from pathlib import Path
 from echofm_core.plan.document import Plan
 from echofm_core.plan.machine import MachineConfig
 from echofm_core.runtime.errors import DataRootError
+from echofm_core.tracking.listener import require_trackers
 from echofm_core.training.execution.devices import check_device_word, find_device, find_devices
 
 
@@ -54,7 +55,6 @@ def require_machine(plan: Plan) -> None:
         EnvironmentClashError: A package that the plan asks for, or a device, is not here.
     """
     from echofm_core.models.lora import require_adapters
-    from echofm_core.tracking.listener import require_trackers
 
     require_trackers(plan.machine.track)
     require_adapters(plan.finetune)

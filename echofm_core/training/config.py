@@ -9,7 +9,6 @@ from typing import Any, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from echofm_core.contract import ENCODER, LORA_A, LORA_B, STF_NET
 from echofm_core.models.config import LoraConfig
 from echofm_core.plan.section import Section
 from echofm_core.runtime.errors import PrivacyError
@@ -209,26 +208,6 @@ class FinetuneConfig(PhaseConfig):
 def class_count(task: Task) -> int:
     """Classes of a task; 0 for a regression."""
     return len(CLASS_NAMES.get(task, ()))
-
-
-#: Groups below the heads that each mode trains.
-TRUNK = {
-    TuneMode.LINEAR: (),
-    TuneMode.STF_PROBE: (STF_NET,),
-    TuneMode.LORA: (LORA_A, LORA_B, STF_NET),
-    TuneMode.FULL: (ENCODER, STF_NET),
-}
-
-
-def trunk_of(config: FinetuneConfig) -> tuple[str, ...]:
-    """Groups below the heads that fine-tuning changes."""
-    fixed = LORA_A if config.lora.freeze_a else None
-    return tuple(group for group in TRUNK[config.mode] if group != fixed)
-
-
-def frozen_groups(config: FinetuneConfig) -> frozenset[str]:
-    """Groups below the heads that no site's fine-tuning changes."""
-    return frozenset({ENCODER, LORA_A, LORA_B, STF_NET}) - set(trunk_of(config))
 
 
 class ExecutionConfig(Section):

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from echofm_core.contract import ENCODER, HEADS, LORA_B, Phase, group_of
+from echofm_core.contract import ENCODER, HEADS, LORA_A, LORA_B, STF_NET, Phase, group_of
 from echofm_core.data.windows import ClipWindows, to_batch
 from echofm_core.models.echo_model import EchoModel
 from echofm_core.models.weights import named_weights
 from echofm_core.runtime.randomness import torch_stream
 from echofm_core.tasks import Task
 from echofm_core.training.augment import drawn_windows
-from echofm_core.training.config import AugmentationConfig, FinetuneConfig, Precision, trunk_of
+from echofm_core.training.config import AugmentationConfig, FinetuneConfig, Precision, TuneMode
 from echofm_core.training.execution.devices import autocast, find_device
 from echofm_core.training.execution.forward import (
     Compiled,
@@ -36,6 +36,25 @@ from echofm_core.training.objectives.losses import (
 from echofm_core.training.objectives.targets import Standardisation, enlarged, labelled_targets
 from echofm_core.training.steps.job import Indices, LocalContext, LocalJob, RoundReport
 from echofm_core.training.steps.loop import train
+
+#: Groups below the heads that each mode trains.
+TRUNK = {
+    TuneMode.LINEAR: (),
+    TuneMode.STF_PROBE: (STF_NET,),
+    TuneMode.LORA: (LORA_A, LORA_B, STF_NET),
+    TuneMode.FULL: (ENCODER, STF_NET),
+}
+
+
+def trunk_of(config: FinetuneConfig) -> tuple[str, ...]:
+    """Groups below the heads that fine-tuning changes."""
+    fixed = LORA_A if config.lora.freeze_a else None
+    return tuple(group for group in TRUNK[config.mode] if group != fixed)
+
+
+def frozen_groups(config: FinetuneConfig) -> frozenset[str]:
+    """Groups below the heads that no site's fine-tuning changes."""
+    return frozenset({ENCODER, LORA_A, LORA_B, STF_NET}) - set(trunk_of(config))
 
 
 @contextmanager
