@@ -1,7 +1,11 @@
 """Which updates may touch the global model: checks before anything is added.
 
-Every check is a pure function that raises :class:`RefusedUpdateError` with one sentence; the
-round then goes on without that site.
+Symptom: one site's NaN, or its wrong shape, ruins the model of all. Reason: an update is added to a
+sum, and nothing takes it out again. Protocol: who answers, counts, names, shapes, types, checksum,
+finiteness and norm, cheap checks first; each is a pure function that raises
+:class:`RefusedUpdateError` with one sentence, and the round goes on without that site. What can
+still go wrong: an update of the right form that was trained on wrong labels, or made up, within the
+norm bound; and the bound is off unless the plan sets one.
 """
 
 import math

@@ -1,9 +1,12 @@
 """What a run has done so far, on disk: one JSON a round, one checkpoint a round.
 
-Beside the checkpoint lies what the aggregation rule remembers, a file a part. All these files are
-written before the entry, each by rename, so an entry always speaks of arrays that are there. A run
-is continued from the last entry whose files have the digests that the entry names; anything newer
-is as if it had not happened.
+Symptom: a run that dies at round 180 begins again, or goes on from half a checkpoint. Reason: a
+kill can come between any two writes. Protocol: the rule's state, a file a part, and the checkpoint
+are written first, each by rename and fsync, and the entry last, with the digest of each; so an
+entry speaks only of arrays that are there. A run goes on from the last entry whose files have these
+digests; anything newer is as if it had not happened. What can still go wrong: both kept checkpoints
+of a phase are damaged, and the phase begins again; a validation loss is added to an entry one round
+late, and a kill in between loses that number alone.
 """
 
 import json

@@ -1,4 +1,12 @@
-"""The round loop of one phase: send, take replies in order, fold, write down, go on."""
+"""The round loop of one phase: send, take replies in order, fold, write down, go on.
+
+Symptom: a sum that depends on who answered first, or a round that one dead site holds up for ever.
+Reason: floats add up differently in another order, and a network gives no sign of an end. Protocol:
+every free site gets the same model; replies are admitted and folded in the order of site names, one
+in memory at a time; at the deadline a site that has not answered is left out and named. With too
+few usable updates the phase ends, and nothing of the round is written. What can still go wrong: a
+site that answers after the deadline stays busy, and misses the next round too.
+"""
 
 import math
 import time

@@ -1,7 +1,11 @@
 """Flower without a network: an in-process Grid whose sites are played by worker processes.
 
-``ServerApp`` and ``ClientApp`` are the real ones; only the road between them is short. A site sees
-its message and its node config, and nothing that another site left behind but files.
+Symptom: Flower's own simulation copies the weights for every site and starts Ray to do it. Reason:
+it is made for many machines. Protocol: ``ServerApp`` and ``ClientApp`` are the real ones; a message
+goes to a worker (``workers.py``), or is answered in this process where there is one, and its reply
+waits in the grid until it is pulled. A site sees its message and its node config, and nothing that
+another site left behind but files. What can still go wrong: parts of Flower that are not public
+(``flower_private.py``) move; its tests fail then.
 """
 
 from __future__ import annotations

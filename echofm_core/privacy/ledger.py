@@ -1,4 +1,11 @@
-"""What a site has spent of its patients' privacy in a run; kept on the site's own disk."""
+"""What a site has spent of its patients' privacy in a run; kept on the site's own disk.
+
+Symptom: a round that is trained again after a crash costs privacy that nobody counts. Reason: each
+release of noisy gradients spends, whether or not it was used. Protocol: a round is written down,
+with fsync, before its first step; the sum over all entries is held against the budget first. What
+can still go wrong: a restored backup of the state folder forgets what was spent since; another run
+name is another ledger.
+"""
 
 import json
 from dataclasses import asdict, dataclass

@@ -1,8 +1,12 @@
 """The clip store: each clip decoded once, uint8 grey at one size, memory-mapped.
 
-On disk: ``meta.json`` names the current ``data-*`` folder, which holds ``frames.npy`` ``(N, S, S)``
-uint8, ``sectors.npy`` ``(clips, S, S)`` bool and ``index.parquet``. Replacing ``meta.json`` is what
-installs a new version, so that a reader sees the old store or the new one, never a mixture.
+Symptom: training waits for video decoders, and a reader meets a store that is half replaced.
+Reason: decoding a clip takes a hundred times as long as reading it, and a store is three files.
+Protocol: ``meta.json`` names the current ``data-*`` folder, which holds ``frames.npy``
+``(N, S, S)`` uint8, ``sectors.npy`` ``(clips, S, S)`` bool and ``index.parquet``; replacing
+``meta.json`` installs a new version, so that a reader sees the old store or the new one, never a
+mixture. What can still go wrong: a reader that keeps an old version open holds its disk space; bits
+that rot on the disk are seen by no checksum while reading.
 """
 
 from __future__ import annotations

@@ -1,7 +1,11 @@
-"""A local round on one device, or on several by Torch's elastic launcher: one process a device.
+"""Torch's elastic launcher, started where a round is trained: one process a device.
 
-Everything passes through a private folder, the processes' rendezvous too, and gradients over the
-loopback interface: no port of this machine is open to another one.
+Symptom: a process dies, and the others wait for it for ever, or all end without a reason. Reason:
+they meet in every step to sum gradients, and each then fails of the loss of another. Protocol: the
+launcher starts all, ends all when one ends, and the first that failed of itself is named. All
+passes through a private folder, the rendezvous too, and gradients over the loopback interface: no
+port of this machine is open to another one. What can still go wrong: a device that hangs without an
+error holds the round until the process group's time-out.
 """
 
 import logging
