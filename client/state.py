@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from echofm_core.contract import Weights
-from echofm_core.models import weights as files
+from echofm_core.runtime import array_files as files
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import CheckpointError, FederationError
 from echofm_core.runtime.files import write_whole

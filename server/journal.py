@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from echofm_core.contract import Phase, Weights
-from echofm_core.models import weights as files
+from echofm_core.runtime import array_files as files
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import CheckpointError, EngineError, ResumeError
 from echofm_core.runtime.files import remove, write_whole

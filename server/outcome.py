@@ -124,7 +124,7 @@ def count_table(plan: Plan, result: FederationResult) -> pd.DataFrame:
         test = {"split": "test", "clips": None, "patients": tested.get(site)}
         for counts, labels in ((train, about.labels), (test, about.test_labels)):
             reported = {task.value: labels.get(task.value, 0) for task in plan.finetune.tasks}
-            rows.append({"site": site, "dataset": "not told", **counts, **reported})
+            rows.append({"site": site, "dataset": "not reported", **counts, **reported})
         rows[-2]["unusable_files"] = about.quarantined
     whole = dict.fromkeys(("clips", "patients", "unusable_files"), "Int64")
     return pd.DataFrame(rows).astype(whole)

@@ -1,7 +1,7 @@
 """All that we take from Flower's private parts, in one place.
 
 ``tests/simulations/test_flower_private.py`` fails loudly when one of them moves. Outside of a
-Flower process nobody has told Flower who we are, and it then refuses to make messages; a
+Flower process Flower does not know who we are, and it then refuses to make messages; a
 simulation plays that process, so it says so.
 """
 

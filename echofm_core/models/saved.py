@@ -7,13 +7,14 @@ from pathlib import Path
 
 from echofm_core.contract import ENCODER, HEADS, STF_NET, Weights, group_of
 from echofm_core.data.config import DataConfig
-from echofm_core.models import weights as files
 from echofm_core.models.build import build_echo_model
 from echofm_core.models.config import ModelConfig
 from echofm_core.models.echo_model import EchoModel
 from echofm_core.models.patches import PatchGrid
+from echofm_core.models.weights import load_arrays
 from echofm_core.plan.document import Plan
 from echofm_core.plan.load import plan_from_json
+from echofm_core.runtime import array_files as files
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import CheckpointError, PlanError
 from echofm_core.tasks import Task
@@ -88,7 +89,7 @@ def load_model(path: Path) -> SavedModel:
             f"weights file {file} holds no {sorted(missing) or 'trained task'}: it is of "
             "pre-training alone; fine-tune it first."
         )
-    files.load_arrays(model, weights)
+    load_arrays(model, weights)
     trained = tuple(task for task in plan.finetune.tasks if task in tasks)
     return SavedModel(model=model.eval(), plan=plan, tasks=trained, digest=name)
 

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from client.flower_private import key_is_admitted
 from client.launch import command, environment
 from client.preflight import preflight
-from echofm_core.models.weights import load_metadata
 from echofm_core.plan.document import Plan
+from echofm_core.runtime.array_files import load_metadata
 from echofm_core.runtime.errors import FederationError, PlanError
 from echofm_core.training.config import ExecutionConfig
 from server.ending import FederationResult

@@ -14,8 +14,9 @@ from echofm_core.contract import ENCODER, HEADS, LORA_A, LORA_B, STF_NET, group_
 from echofm_core.models.build import build_tuned_model
 from echofm_core.models.lora import merged
 from echofm_core.models.saved import load_model
-from echofm_core.models.weights import load, to_arrays
+from echofm_core.models.weights import to_arrays
 from echofm_core.plan.document import Plan
+from echofm_core.runtime.array_files import load
 from echofm_core.runtime.checksum import digest
 from echofm_core.tasks import Task
 from server.ending import FederationResult

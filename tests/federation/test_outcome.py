@@ -129,7 +129,7 @@ def test_summary_and_card_are_those_of_a_simulation(done: Done) -> None:
     assert summary["seconds"] == SECONDS
     card = (folder / "run" / "model" / "README.md").read_text()
     assert "Trained between 3 sites" in card and result.digest in card
-    assert "| alpha | not told | 4 | 4 |" in card
+    assert "| alpha | not reported | 4 | 4 |" in card
 
 
 def test_a_resumed_run_counts_the_time_of_its_earlier_sessions(

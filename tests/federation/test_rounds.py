@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from echofm_core.contract import group_of
-from echofm_core.models.weights import load, load_metadata
 from echofm_core.plan.document import Plan
+from echofm_core.runtime.array_files import load, load_metadata
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import FederationError, ResumeError
 from server.ending import FederationResult

@@ -14,8 +14,8 @@ import pytest
 from client import training
 from echofm_core.contract import group_of
 from echofm_core.data.manifest import load_manifest, save_manifest
-from echofm_core.models.weights import load
 from echofm_core.plan.document import Plan
+from echofm_core.runtime.array_files import load
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import PlanError
 from server.ending import FederationResult

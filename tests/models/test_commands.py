@@ -4,9 +4,10 @@ import hashlib
 import tomllib
 from pathlib import Path
 
-from echofm_core.models import weights as files
 from echofm_core.models.build import build_autoencoder
+from echofm_core.models.weights import load_arrays
 from echofm_core.plan.load import load_plan
+from echofm_core.runtime import array_files as files
 from tests.models.checkpoints.made import pretrained
 from tests.support.commands import Echofm
 
@@ -31,7 +32,7 @@ def test_it_writes_weights_that_its_own_lines_of_a_plan_load(
     (tmp_path / "plan.toml").write_text(f"[data]{lines}")
     plan = load_plan(tmp_path / "plan.toml")
     assert (plan.data.size, plan.model.position_grid) == (64, (4, 4, 4))
-    files.load_arrays(build_autoencoder(plan), files.load(out / "model.safetensors"))
+    load_arrays(build_autoencoder(plan), files.load(out / "model.safetensors"))
 
 
 def test_the_card_holds_what_a_reader_needs(echofm: Echofm, tmp_path: Path) -> None:

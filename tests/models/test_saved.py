@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from echofm_core.models import weights as files
 from echofm_core.models.build import build_echo_model
 from echofm_core.models.checkpoints.importer import import_checkpoint
 from echofm_core.models.saved import save_model, start_weights
-from echofm_core.models.weights import to_arrays
+from echofm_core.models.weights import load_arrays, to_arrays
 from echofm_core.plan.document import Plan
 from echofm_core.plan.load import plan_from_json
 from echofm_core.run_claim import load_runnable
+from echofm_core.runtime import array_files as files
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import CheckpointError, PlanError
 from tests.models.checkpoints.made import SEEN, pretrained, write
@@ -57,7 +57,7 @@ def test_the_arrays_of_the_groups_that_are_asked_for(weights: Path, tmp_path: Pa
     encoder = start_weights(plan)
     assert digest(encoder) == digest({k: v for k, v in whole.items() if k.startswith("encoder.")})
     assert digest(start_weights(plan, ["encoder", "decoder"])) == digest(whole)
-    files.load_arrays(build_echo_model(plan), encoder)
+    load_arrays(build_echo_model(plan), encoder)
 
 
 def test_a_plan_without_a_start_has_none() -> None:

@@ -9,7 +9,8 @@ import torch
 from echofm_core.contract import Weights, group_of
 from echofm_core.models.build import build_autoencoder, build_echo_model
 from echofm_core.models.echo_model import EchoModel
-from echofm_core.models.weights import load, load_arrays, load_metadata, save, to_arrays
+from echofm_core.models.weights import load_arrays, to_arrays
+from echofm_core.runtime.array_files import load, load_metadata, save
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import CheckpointError
 from tests.models.small import small_plan

@@ -20,7 +20,7 @@ WRITER = """
 import os, resource, signal, sys
 from pathlib import Path
 import numpy as np
-from echofm_core.models import weights
+from echofm_core.runtime import array_files
 from echofm_core.runtime.files import whole_file, whole_folder, write_whole
 kind, path, end = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
 signal.signal(signal.SIGXFSZ, signal.SIG_DFL if end == "killed" else signal.SIG_IGN)
@@ -35,7 +35,7 @@ elif kind == "stream":
         file.write(content[:4000])
         file.write(content[4000:])
 elif kind == "arrays":
-    weights.save({"encoder.norm.bias": np.zeros(3000, np.float32)}, path, {})
+    array_files.save({"encoder.norm.bias": np.zeros(3000, np.float32)}, path, {})
 else:
     with whole_folder(path) as partial:
         (partial / "first").write_bytes(b"whole")

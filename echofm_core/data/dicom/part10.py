@@ -2,8 +2,8 @@
 
 pydicom reads the elements before the pixels; where the pixels end is read here, because a file
 that was cut in transfer still holds the frames before the cut. So is encapsulated pixel data
-(PS3.5 A.4): frames are told by how their images begin. Offset tables are not read: they may be
-empty, and where a file was rewritten they are often wrong. Nor is the declared number of frames.
+(PS3.5 A.4): frames are recognised by how their images begin. Offset tables are not read: they may
+be empty, and where a file was rewritten they are often wrong. Nor is the number of frames.
 """
 
 import logging

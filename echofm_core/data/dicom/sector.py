@@ -2,7 +2,7 @@
 
 Speckle flickers from frame to frame; text and bars never change, and an ECG only where its sweep
 passes. Where something flickers over an area, and not in thin strokes, there is sector; a wedge
-fitted to that area is its shape. What a machine draws inside it is told by ``dicom/text.py``.
+fitted to that area is its shape. What a machine draws inside it is found by ``dicom/text.py``.
 """
 
 from collections.abc import Iterator

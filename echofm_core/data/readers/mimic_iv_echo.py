@@ -2,7 +2,7 @@
 
 Layout: ``files/pNN/pSUBJECT/sSTUDY/STUDY_NNNN.dcm`` and ``echo-record-list.csv``; from 1.0 on also
 ``structured-measurement.csv.gz`` with ``echo-study-list.csv``. The archive also holds stills,
-spectral and M-mode objects (45 %), told apart by their headers alone: no pixel is read here. Colour
+spectral and M-mode objects (45 %), recognised by their headers alone: no pixel is read here. Colour
 Doppler cines are left out too, because colour on grey is no anatomy. Dates are shifted for each
 patient and are not kept.
 

@@ -9,12 +9,12 @@ from echofm_core.contract import Phase, Weights, group_of
 from echofm_core.data.manifest import load_manifest, save_manifest
 from echofm_core.data.store.clip_store import ClipStore
 from echofm_core.data.windows import ClipWindows
-from echofm_core.models import weights as files
 from echofm_core.models.build import build_autoencoder, build_tuned_model
 from echofm_core.models.weights import load_arrays, named_weights, to_arrays
 from echofm_core.plan.document import Plan
 from echofm_core.plan.load import plan_from_json
 from echofm_core.privacy.config import PrivacyConfig
+from echofm_core.runtime import array_files as files
 from echofm_core.runtime import errors
 from echofm_core.runtime.errors import EchoFMError
 from echofm_core.runtime.files import write_whole

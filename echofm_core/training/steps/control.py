@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from echofm_core.contract import Phase, Weights
-from echofm_core.models import weights
+from echofm_core.runtime import array_files
 from echofm_core.runtime.errors import CheckpointError, FederationError
 from echofm_core.training.steps.kept import RoundFiles
 
@@ -65,7 +65,7 @@ class ControlFiles:
             name: server.get(name, np.zeros(array.shape, np.float32)) - own.get(name, np.float32(0))
             for name, array in shared.items()
         }
-        weights.save(correction, self._correction, {})
+        array_files.save(correction, self._correction, {})
 
     def correction(self) -> Weights:
         """What :meth:`begin` wrote.
@@ -73,11 +73,11 @@ class ControlFiles:
         Raises:
             CheckpointError: It is damaged, or gone.
         """
-        return weights.load(self._correction)
+        return array_files.load(self._correction)
 
     def keep_mean(self, mean: Weights) -> None:
         """Write the mean gradients of the round."""
-        weights.save(mean, self._mean, {})
+        array_files.save(mean, self._mean, {})
 
     def end(self, sent: Weights) -> dict[str, NDArray[np.float32]]:
         """Keep the new ``c_i`` and return its change from that of round ``base``.
@@ -91,8 +91,8 @@ class ControlFiles:
         Raises:
             CheckpointError, FederationError: A file of this round, or of ``base``, is gone.
         """
-        own, mean = self._own(), weights.load(self._mean)
-        weights.save({**own, **mean}, self.files.path(self.round), {})
+        own, mean = self._own(), array_files.load(self._mean)
+        array_files.save({**own, **mean}, self.files.path(self.round), {})
         self.files.keep_only((self.round, self.base, self.files.before(self.base)))
         return {
             name: np.asarray(mean[name] - own.get(name, np.float32(0)), np.float32)
@@ -105,7 +105,7 @@ class ControlFiles:
         if not self.base:
             return {}
         try:
-            return weights.load(self.files.path(self.base))
+            return array_files.load(self.files.path(self.base))
         except CheckpointError:
             raise FederationError(
                 f"this site does not hold its control variate of {self.phase} round {self.base}, "

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from echofm_core.contract import Phase, Weights
-from echofm_core.models import weights
+from echofm_core.runtime import array_files
 from echofm_core.runtime.checksum import checksum
 from echofm_core.runtime.errors import CheckpointError
 from echofm_core.runtime.files import remove
@@ -106,7 +106,7 @@ class KeptMoments:
         if source is None:
             return
         try:
-            give_moments(model, optimizer, weights.load(source))
+            give_moments(model, optimizer, array_files.load(source))
         except (KeyError, RuntimeError):
             raise CheckpointError(
                 f"kept optimizer moments {source} do not fit the model; remove the file to start "
@@ -115,7 +115,7 @@ class KeptMoments:
 
     def save(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Write this round's file whole, then forget all but it and the one before it."""
-        weights.save(moments_of(model, optimizer), self.files.path(self.round), {})
+        array_files.save(moments_of(model, optimizer), self.files.path(self.round), {})
         self.files.keep_only((self.round, self.files.before(self.round)))
 
 
@@ -138,15 +138,15 @@ class RoundProgress:
     def save(self, arrays: Weights, numbers: dict[str, Any]) -> None:
         """Write the file whole, in place of the one before; ``numbers`` as JSON knows them."""
         header = {"round": self.key, "numbers": json.dumps(numbers)}
-        weights.save(arrays, self.path, {**header, "checksum": str(checksum(arrays))})
+        array_files.save(arrays, self.path, {**header, "checksum": str(checksum(arrays))})
 
     def load(self) -> tuple[Weights, dict[str, Any]] | None:
         """Arrays and numbers to go on from, if there are any of this very round."""
         try:
-            header = weights.load_metadata(self.path)
+            header = array_files.load_metadata(self.path)
             if header.get("round") != self.key:
                 return None
-            arrays, numbers = weights.load(self.path), json.loads(header["numbers"])
+            arrays, numbers = array_files.load(self.path), json.loads(header["numbers"])
             whole = header["checksum"] == str(checksum(arrays))
         except (CheckpointError, KeyError, ValueError):
             return None

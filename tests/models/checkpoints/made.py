@@ -14,12 +14,13 @@ from transformers import (
 )
 
 from echofm_core.data.windows import MEAN, SD
-from echofm_core.models import weights as files
 from echofm_core.models.build import build_autoencoder
 from echofm_core.models.checkpoints.importer import import_checkpoint
 from echofm_core.models.config import ImportOptions
 from echofm_core.models.masked_autoencoder import MaskedAutoencoder
+from echofm_core.models.weights import load_arrays
 from echofm_core.plan.load import plan_from_json
+from echofm_core.runtime import array_files as files
 from tests.models.small import FRAMES, PATCH, SIZE, TUBELET, generator
 
 State = dict[str, Tensor]
@@ -129,7 +130,7 @@ def imported(path: Path, out: Path, options: ImportOptions = SEEN) -> MaskedAuto
     whole = {"decode_fraction": 1.0, "mask_ratio": 0.75}
     pretrain = plan.pretrain.model_copy(update=whole)
     model = build_autoencoder(plan.model_copy(update={"pretrain": pretrain}))
-    files.load_arrays(model, files.load(file))
+    load_arrays(model, files.load(file))
     return model.eval()
 
 

@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import save_file
 from transformers import VideoMAEForPreTraining, VideoMAEModel
 
-from echofm_core.models import weights as files
 from echofm_core.models.checkpoints.importer import Imported, import_checkpoint
 from echofm_core.models.checkpoints.layouts import Layout
 from echofm_core.models.config import ImportOptions, InputScale
 from echofm_core.plan.load import plan_from_json
+from echofm_core.runtime import array_files as files
 from echofm_core.runtime.checksum import digest
 from tests.models.checkpoints.made import (
     SEEN,

@@ -9,9 +9,9 @@ from typing import Any
 
 from echofm_core.contract import Phase, Weights
 from echofm_core.data.prepare import Prepared, as_one_site, prepare
-from echofm_core.models.weights import load
 from echofm_core.plan.document import Plan
 from echofm_core.plan.load import plan_from_mapping
+from echofm_core.runtime.array_files import load
 from server.ending import FederationResult
 from server.events import Event
 from simulations.alone import federate_one, plan_of_one

@@ -16,9 +16,9 @@ from echofm_core.contract import ENCODER, Phase, Weights, group_of
 from echofm_core.data.prepare import Prepared
 from echofm_core.data.store.clip_store import open_stores
 from echofm_core.models.saved import load_model, load_weights
-from echofm_core.models.weights import load_metadata, save
 from echofm_core.plan.document import Plan
 from echofm_core.plan.load import load_plan
+from echofm_core.runtime.array_files import load_metadata, save
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import CheckpointError, PlanError, PrivacyError, ResumeError
 from echofm_core.training.objectives.phases import validation_loss

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from echofm_core.contract import Phase
-from echofm_core.models import weights
+from echofm_core.runtime import array_files
 from echofm_core.runtime.errors import FederationError, TrainingError
 from echofm_core.training.steps.control import ControlFiles, ControlVariate
 from echofm_core.training.steps.loop import train
@@ -120,7 +120,7 @@ def corrected(state: Path, correction: float, **changes: object) -> tuple[float,
     made = ControlFiles(state, Phase.PRETRAIN, 1)
     made.begin({"weight": np.array([[correction]], np.float32)}, {"weight": np.zeros((1, 1))})
     train(work)
-    mean = weights.load(state / "control" / "pretrain.mean.safetensors")
+    mean = array_files.load(state / "control" / "pretrain.mean.safetensors")
     return work.model.weight.item(), mean["weight"].item()
 
 
@@ -164,7 +164,7 @@ def test_a_round_that_was_saved_goes_on_to_the_same_bits(tmp_path: Path) -> None
             train(replace(work, objective=objective))
         except KilledError:
             return run(folder, 100)
-        mean = weights.load(folder / "control" / "pretrain.mean.safetensors")["weight"].item()
+        mean = array_files.load(folder / "control" / "pretrain.mean.safetensors")["weight"].item()
         return work.model.weight.item(), mean
 
     whole = run(tmp_path / "whole", 100)
