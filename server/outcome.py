@@ -44,13 +44,15 @@ def conclude(plan: Plan, folder: Path, result: FederationResult, seconds: float)
     Raises:
         FederationError: Sites were to be tested, and none could be; the files are there.
     """
-    from echofm_core.evaluation.card import write_card
+    from echofm_core.report.card import write_card
     from echofm_core.report.page import write_report
     from echofm_core.report.run_files import read_run
-    from echofm_core.report.words import words_of
 
-    scores, counts = score_table(result.site_results), count_table(plan, result)
-    paired = paired_table(result.site_results, plan)
+    tables = {
+        "scores": score_table(result.site_results),
+        "paired": paired_table(result.site_results, plan),
+        "sites": count_table(plan, result),
+    }
     summary: dict[str, Any] = {
         "name": plan.name,
         "plan_hash": plan.digest(),
@@ -63,12 +65,10 @@ def conclude(plan: Plan, folder: Path, result: FederationResult, seconds: float)
         "privacy": spent(result.metrics, plan.privacy.delta),
         "absent": ABSENT,
     }
-    for name, table in (("scores", scores), ("paired", paired), ("sites", counts)):
+    for name, table in tables.items():
         write_whole(folder / f"{name}.parquet", table.to_parquet(index=False))
     write_whole(folder / "summary.json", json.dumps(summary, indent=1).encode())
-    own = scores[scores["model"] == Scored.MODEL.value]
-    words = words_of(read_run(folder)).sentences
-    write_card(folder, plan, counts, own, summary, summary["notes"], words)
+    write_card(read_run(folder), Scored.MODEL.value)
     report = write_report(folder)
     if result.failed and not result.site_results:
         raise FederationError(

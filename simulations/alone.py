@@ -98,7 +98,6 @@ def train_alone(
         return conclude(
             plan,
             run,
-            prepared,
             result,
             model=ALONE,
             origin="Trained on the data of one institution.",

@@ -53,7 +53,6 @@ def run_experiment(plan: Plan, run: Path, *, resume: bool = False) -> Outcome:
         return conclude(
             plan,
             run,
-            prepared,
             result,
             model=FEDERATED,
             origin="Trained on public data, split by site on one machine.",

@@ -12,20 +12,18 @@ import pandas as pd
 from client.site import Site
 from echofm_core import __version__
 from echofm_core.contract import Phase
-from echofm_core.data.label_counts import label_counts
 from echofm_core.data.manifest import load_manifest
 from echofm_core.data.prepare import Prepared
 from echofm_core.data.store.clip_store import open_stores
-from echofm_core.evaluation.card import write_card
 from echofm_core.evaluation.floor import floor_predictions
 from echofm_core.evaluation.model_names import FLOOR
 from echofm_core.phantom.patients import is_phantom
 from echofm_core.plan.document import Plan
 from echofm_core.privacy.config import spent
+from echofm_core.report.card import write_card
 from echofm_core.report.page import write_report
 from echofm_core.report.run_files import read_run
-from echofm_core.report.run_scores import score_run
-from echofm_core.report.words import words_of
+from echofm_core.report.run_scores import score_models
 from echofm_core.runtime.files import write_whole
 from server.ending import FederationResult
 from simulations.prepare import site_manifest
@@ -53,7 +51,6 @@ class Outcome:
 def conclude(
     plan: Plan,
     run: Path,
-    prepared: Prepared,
     result: FederationResult,
     *,
     model: str,
@@ -65,15 +62,14 @@ def conclude(
 
     Args:
         plan: What was run.
-        run: Its folder; predictions and ``model/`` are there.
-        prepared: Its sites.
+        run: Its folder; tables, predictions and ``model/`` are there.
         result: Of the model that the run is about.
         model: That model's name in the table of scores.
         origin: What the card says of the data.
         seconds: How long the run took, over all its sessions.
         notes: What a reader of the numbers must know.
     """
-    scores, all_notes = score_run(run, plan), [*notes, *result.notes, *result.warnings]
+    scores = score_models(read_run(run).predictions, plan, run)
     summary = {
         "name": plan.name,
         "plan_hash": plan.digest(),
@@ -82,13 +78,11 @@ def conclude(
         "origin": origin,
         "synthetic": any(is_phantom(Path(root)) for root in plan.machine.roots),
         "versions": _versions(),
-        "notes": all_notes,
+        "notes": [*notes, *result.notes, *result.warnings],
         "privacy": spent(pd.read_parquet(run / "metrics.parquet"), plan.privacy.delta),
     }
     write_whole(run / "summary.json", json.dumps(summary, indent=1).encode())
-    own, words = scores[scores["model"] == model], words_of(read_run(run))
-    counts = label_counts(prepared.manifest, plan.finetune.tasks, plan.protocol.views)
-    write_card(run, plan, counts, own, summary, [*words.table_notes, *all_notes], words.sentences)
+    write_card(read_run(run), model)
     report = write_report(run)
     return Outcome(run=run, scores=scores, digest=result.digest, report=report, notes=tuple(notes))
 

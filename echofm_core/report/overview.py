@@ -1,9 +1,7 @@
 """The first screen of the page: what was asked, what was found, how sure, what is dangerous."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-
-import pandas as pd
 
 from echofm_core.data.manifest import Split
 from echofm_core.evaluation.decisions import Confusion, confusion
@@ -14,41 +12,11 @@ from echofm_core.evaluation.reported import ReportedMetric
 from echofm_core.evaluation.score import ALL_SITES, study_cases
 from echofm_core.evaluation.score_table import TOO_FEW, ScoreTable, at
 from echofm_core.evaluation.strata import STRATA, shown_models, stratum_words
-from echofm_core.evaluation.verdict import (
-    BEST_SITE,
-    RIVALS,
-    Comparison,
-    Level,
-    against,
-    comparisons,
-    level,
-)
+from echofm_core.evaluation.verdict import RIVALS, Comparison, Level, against, comparisons, level
 from echofm_core.pages.grid import Grid
+from echofm_core.report.run_files import RunFiles
 from echofm_core.report.words import Words
-from echofm_core.tasks import CLASS_NAMES, Task
-
-#: Style of each finding.
-STYLES = {
-    Finding.BETTER: "better",
-    Finding.WORSE: "worse",
-    Finding.EQUAL: "unclear",
-    Finding.UNCLEAR: "unclear",
-}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Answer:
-    """One comparison in a cell.
-
-    Attributes:
-        word: The finding.
-        style: One of :data:`STYLES`.
-        detail: Where, against whom, by how much, on how many.
-    """
-
-    word: str
-    style: str
-    detail: str
+from echofm_core.tasks import CLASS_NAMES
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,32 +34,24 @@ class FoundRow:
 
     title: str
     numbers: tuple[tuple[str, str], ...] = ()
-    answers: Mapping[str, tuple[Answer, ...]] = field(default_factory=dict)
+    answers: dict[str, list[Comparison]] = field(default_factory=dict)
     reason: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Matrix:
-    """A confusion matrix with its title."""
-
-    title: str
-    table: Confusion
-
-
-def asked(census: pd.DataFrame, tasks: Sequence[Task]) -> Grid | None:
+def asked(run: RunFiles) -> Grid | None:
     """Sites, patients to train and to test on, and the tasks they have labels for."""
-    if census.empty:
+    if run.sites.empty:
         return None
     rows = []
-    for site in sorted({str(name) for name in census["site"]}):
-        mine = census[census["site"] == site]
+    for site in run.site_names:
+        mine = run.sites[run.sites["site"] == site]
         patients = [
             str(int(mine.loc[mine["split"] == split.value, "patients"].sum()))
             for split in (Split.TRAIN, Split.TEST)
         ]
         labels = [
             TASK_TITLES[task]
-            for task in tasks
+            for task in run.plan.finetune.tasks
             if any(sites_having(mine, task, split) for split in Split)
         ]
         rows.append((site, *patients, ", ".join(labels) or "none"))
@@ -99,17 +59,12 @@ def asked(census: pd.DataFrame, tasks: Sequence[Task]) -> Grid | None:
     return Grid(columns=columns, rows=tuple(rows), numbers=frozenset({1, 2}))
 
 
-def found_rows(
-    scores: pd.DataFrame,
-    paired: pd.DataFrame,
-    census: pd.DataFrame,
-    tasks: Sequence[Task],
-    few: int,
-) -> list[FoundRow]:
-    """A row a task, planned tasks without labels included; arguments as of ``verdict``."""
-    table, every = ScoreTable(scores, few), comparisons(paired)
+def found_rows(run: RunFiles) -> list[FoundRow]:
+    """A row a task, planned tasks without labels included."""
+    table = ScoreTable(run.scores, run.plan.evaluation.min_patients)
+    every = comparisons(run.paired)
     rows = [_found(table, every, metric) for metric in table.metrics if metric.verdict]
-    reasons = unlabelled(census, tasks, set(scores["task"]))
+    reasons = unlabelled(run.sites, run.plan.finetune.tasks, set(run.scores["task"]))
     return rows + [FoundRow(title=TASK_TITLES[task], reason=why) for task, why in reasons.items()]
 
 
@@ -145,15 +100,15 @@ def error_table(words: Words, threshold: str, *, whole: bool) -> Grid | None:
     return Grid(columns=("reference", *titles), rows=tuple(rows))
 
 
-def matrices(predictions: Mapping[str, pd.DataFrame], tasks: Sequence[Task]) -> list[Matrix]:
-    """Confusion matrices over all sites, of the models that are looked at."""
-    return [
-        Matrix(title=f"{TASK_TITLES[task]}, {model_title(model)}", table=table)
-        for task in tasks
+def matrices(run: RunFiles) -> dict[str, Confusion]:
+    """Title -> confusion matrix over all sites, of the models that are looked at."""
+    return {
+        f"{TASK_TITLES[task]}, {model_title(model)}": table
+        for task in run.plan.finetune.tasks
         if task in CLASS_NAMES
-        for model in shown_models(predictions)
-        if (table := confusion(study_cases(predictions[model], task), task))
-    ]
+        for model in shown_models(run.predictions)
+        if (table := confusion(study_cases(run.predictions[model], task), task))
+    }
 
 
 def _found(table: ScoreTable, every: Sequence[Comparison], metric: ReportedMetric) -> FoundRow:
@@ -162,7 +117,7 @@ def _found(table: ScoreTable, every: Sequence[Comparison], metric: ReportedMetri
     return FoundRow(
         title=metric.heading,
         numbers=(_mean(ours), _worst(ours), _mean(unseen)),
-        answers={rival: _answers(against(rival, table, every, metric), rival) for rival in RIVALS},
+        answers={rival: _shown(against(rival, table, every, metric)) for rival in RIVALS},
     )
 
 
@@ -185,18 +140,11 @@ def _worst(found: Level) -> tuple[str, str]:
     return (worst.number, f"{detail}; {gap}" if len(found.sites) > 1 else detail)
 
 
-def _answers(found: list[Comparison], rival: str) -> tuple[Answer, ...]:
+def _shown(found: list[Comparison]) -> list[Comparison]:
     """Over all sites, and where the federation is worse than that says; else at each site."""
-    if found and found[0].site == ALL_SITES:
-        whole = found[0]
-        found = [whole, *(one for one in found[1:] if one.finding is Finding.WORSE)]
-        found = [whole] if whole.finding is Finding.WORSE else found
-    names = [f" ({model_title(one.rival)})" if rival == BEST_SITE else "" for one in found]
-    return tuple(
-        Answer(
-            word=one.finding.value,
-            style=STYLES[one.finding],
-            detail=f"{at(one.site)}{name}, {one.difference}, n {one.patients}",
-        )
-        for one, name in zip(found, names, strict=True)
-    )
+    if not found or found[0].site != ALL_SITES:
+        return found
+    whole, *each = found
+    if whole.finding is Finding.WORSE:
+        return [whole]
+    return [whole, *(one for one in each if one.finding is Finding.WORSE)]

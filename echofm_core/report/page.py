@@ -8,19 +8,27 @@ import pandas as pd
 
 from echofm_core.evaluation.labels import TASK_TITLES
 from echofm_core.evaluation.model_names import model_order, model_title
+from echofm_core.evaluation.paired import Finding
 from echofm_core.evaluation.score import ALL_SITES
 from echofm_core.evaluation.score_table import at
-from echofm_core.evaluation.verdict import RIVALS, comparisons
+from echofm_core.evaluation.verdict import BEST_SITE, RIVALS, comparisons
 from echofm_core.pages.grid import Grid, grid
 from echofm_core.pages.style import png_uri
 from echofm_core.pages.template import write_page
 from echofm_core.privacy.config import NO_LOSS
 from echofm_core.report.charts import ef_agreement, reduced_ef_roc, training_curves, without_loss
 from echofm_core.report.heat_map import heat_maps
-from echofm_core.report.overview import STYLES, asked, error_table, found_rows, matrices
+from echofm_core.report.overview import asked, error_table, found_rows, matrices
 from echofm_core.report.run_files import DAMAGED_PREDICTIONS, RunFiles, read_run
 from echofm_core.report.words import words_of
 
+#: CSS class of each finding.
+STYLES = {
+    Finding.BETTER: "better",
+    Finding.WORSE: "worse",
+    Finding.EQUAL: "unclear",
+    Finding.UNCLEAR: "unclear",
+}
 #: With fewer test patients than this at every site, the page warns of small-run numbers.
 SMALL = 200
 
@@ -47,6 +55,10 @@ def write_report(run: Path) -> Path:
 def page_context(run: RunFiles) -> dict[str, Any]:
     """Everything that ``report.html.j2`` names."""
     return {
+        "at": at,
+        "best_site": BEST_SITE,
+        "model_title": model_title,
+        "styles": STYLES,
         "title": run.summary.get("name", run.folder.name),
         "facts": _facts(run),
         "synthetic": bool(run.summary.get("synthetic")),
@@ -63,13 +75,11 @@ def page_context(run: RunFiles) -> dict[str, Any]:
 
 def _overview(run: RunFiles) -> dict[str, Any]:
     """The first screen, and the sentences of the verdict."""
-    plan, words = run.settings, words_of(run)
-    few, tasks = plan.evaluation.min_patients, plan.finetune.tasks
-    found = found_rows(run.scores, run.paired, run.sites, tasks, few)
+    plan, words, found = run.plan, words_of(run), found_rows(run)
     threshold = f"{plan.finetune.reduced_ef_threshold:g}"
     return {
-        "tasks": [TASK_TITLES[task] for task in tasks],
-        "asked": asked(run.sites, tasks),
+        "tasks": [TASK_TITLES[task] for task in plan.finetune.tasks],
+        "asked": asked(run),
         "subject": model_title(model_order(run.scores["model"])[0]) if len(run.scores) else "",
         "rivals": {r: title for r, title in RIVALS.items() if any(x.answers.get(r) for x in found)},
         "found": found,
@@ -78,8 +88,8 @@ def _overview(run: RunFiles) -> dict[str, Any]:
         "errors_by_site": error_table(words, threshold, whole=False),
         "by_stratum": bool(words.strata),
         "largest": words.largest,
-        "few": few,
-        "matrices": matrices(run.predictions, tasks),
+        "few": plan.evaluation.min_patients,
+        "matrices": matrices(run),
         "verdict": words.verdict,
         "published": words.published,
         "table_notes": words.table_notes,
@@ -89,30 +99,18 @@ def _overview(run: RunFiles) -> dict[str, Any]:
 
 def _results(run: RunFiles) -> dict[str, Any]:
     """Tables and comparisons."""
-    config = run.settings.evaluation
+    config = run.plan.evaluation
     return {
         "heat_maps": heat_maps(run.scores, run.site_names, config.min_patients),
         "confidence": f"{config.confidence:.0%}",
         "resamples": config.bootstrap,
-        "differences": [
-            {
-                "metric": one.metric.title,
-                "site": at(one.site),
-                "model": model_title(one.model),
-                "rival": model_title(one.rival),
-                "value": one.difference,
-                "patients": one.patients,
-                "finding": one.finding.value,
-                "style": STYLES[one.finding],
-            }
-            for one in comparisons(run.paired)
-        ],
+        "differences": comparisons(run.paired),
     }
 
 
 def _details(run: RunFiles) -> dict[str, Any]:
     """Pictures, and what stands behind the numbers."""
-    plan = run.settings
+    plan = run.plan
     return {
         "curves": training_curves(run.metrics),
         "silent": without_loss(run.metrics),
@@ -120,8 +118,8 @@ def _details(run: RunFiles) -> dict[str, Any]:
         "agreement": ef_agreement(run.predictions, plan.finetune.reduced_ef_threshold),
         "roc": reduced_ef_roc(run.predictions),
         "mask_ratio": f"{plan.pretrain.mask_ratio:.0%}",
-        "reconstruction": _png(run.reconstruction),
-        "contact_sheets": {site: _png(png) for site, png in run.contact_sheets.items()},
+        "reconstruction": run.reconstruction and png_uri(run.reconstruction),
+        "contact_sheets": {site: png_uri(png) for site, png in run.contact_sheets.items()},
         "sites": grid(run.sites),
         "finding_counts": _finding_counts(run.findings),
         "findings": grid(run.findings.head(LISTED_FINDINGS)),
@@ -189,7 +187,3 @@ def _privacy(rows: Sequence[dict[str, Any]]) -> Grid | None:
         ),
         numbers=frozenset({1, 2, 3}),
     )
-
-
-def _png(content: bytes | None) -> str:
-    return png_uri(content) if content else ""

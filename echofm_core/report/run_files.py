@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pandas as pd
 from echofm_core.evaluation.paired import PAIRED_COLUMNS
 from echofm_core.plan.document import Plan
 from echofm_core.plan.load import load_plan
+from echofm_core.plan.machine import MachineConfig
 from echofm_core.runtime.errors import PlanError
 
 #: Files of the run folder with the columns that the report needs of each.
@@ -25,7 +26,6 @@ PREDICTIONS: tuple[str, ...] = (
     "dataset", "site", "patient_id", "study_id", "clip_id", "task", "truth", "prediction",
 )  # fmt: skip
 
-
 #: The folders of an absolute path in a TOML string.
 _FOLDERS = re.compile(r'"(?:/|[A-Za-z]:\\)[^"\n]*[/\\](?=[^"\n]*")')
 
@@ -39,7 +39,7 @@ class RunFiles:
 
     Attributes:
         folder: The run folder.
-        plan: The resolved plan, None if absent or not valid.
+        plan: The resolved plan; the defaults if absent or not valid.
         plan_text: The resolved plan; of folders the last name only, since reports are passed on.
         summary: ``summary.json``; empty if absent.
         metrics, scores, paired, findings, sites: Tables; empty, with their columns, if absent.
@@ -50,7 +50,7 @@ class RunFiles:
     """
 
     folder: Path
-    plan: Plan | None
+    plan: Plan
     plan_text: str
     summary: dict[str, Any]
     metrics: pd.DataFrame
@@ -61,12 +61,7 @@ class RunFiles:
     predictions: dict[str, pd.DataFrame]
     reconstruction: bytes | None
     contact_sheets: dict[str, bytes]
-    missing: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def settings(self) -> Plan:
-        """The plan; the defaults where there is none."""
-        return self.plan or Plan()
+    missing: dict[str, str]
 
     @property
     def site_names(self) -> list[str]:
@@ -93,7 +88,7 @@ def read_run(folder: Path) -> RunFiles:
     if not sheets:
         missing["contact_sheets"] = f"{pictures.name}/ holds no contact sheet"
     summary = _summary(folder / "summary.json", missing)
-    predictions = read_predictions(folder / "predictions", missing)
+    predictions = _predictions(folder / "predictions", missing)
     # A run between hospitals says why it cannot have a part.
     missing |= {part: why for part, why in summary.get("absent", {}).items() if part in missing}
     return RunFiles(
@@ -114,28 +109,20 @@ def _table(
 ) -> pd.DataFrame:
     try:
         table = pd.read_parquet(path)
+        absent = [column for column in columns if column not in table.columns]
+        if not absent:
+            return table
+        why = f"lacks the columns {absent}"
     except FileNotFoundError:
-        missing[name] = f"{path.name} is not in the run folder"
-        return pd.DataFrame(columns=list(columns))
+        why = "is not in the run folder"
     except Exception as error:  # pyarrow raises many kinds for a damaged file
-        missing[name] = f"{path.name} cannot be read ({type(error).__name__})"
-        return pd.DataFrame(columns=list(columns))
-    if absent := [column for column in columns if column not in table.columns]:
-        missing[name] = f"{path.name} lacks the columns {absent}"
-        return pd.DataFrame(columns=list(columns))
-    return table
+        why = f"cannot be read ({type(error).__name__})"
+    missing[name] = f"{path.name} {why}"
+    return pd.DataFrame(columns=list(columns))
 
 
-def read_predictions(
-    folder: Path, missing: dict[str, str] | None = None
-) -> dict[str, pd.DataFrame]:
-    """Rows by model; the files of the leave-one-out arms are one model, by their column.
-
-    Args:
-        folder: ``predictions/`` of a run.
-        missing: Gets the names of what cannot be read, with the reasons.
-    """
-    missing = {} if missing is None else missing
+def _predictions(folder: Path, missing: dict[str, str]) -> dict[str, pd.DataFrame]:
+    """Rows by model; the files of the leave-one-out arms are one model, by their column."""
     parts: dict[str, list[pd.DataFrame]] = {}
     for path in sorted(folder.glob("*.parquet")):
         rows = _table(path, f"{DAMAGED_PREDICTIONS}{path.stem}", PREDICTIONS, missing)
@@ -148,23 +135,21 @@ def read_predictions(
     return {model: pd.concat(frames, ignore_index=True) for model, frames in parts.items()}
 
 
-def _plan(path: Path, missing: dict[str, str]) -> tuple[Plan | None, str]:
+def _plan(path: Path, missing: dict[str, str]) -> tuple[Plan, str]:
     try:
         plan = load_plan(path)
     except PlanError as error:
         missing["plan"] = str(error).replace(str(path), path.name)
         text = path.read_text(encoding="utf-8") if path.is_file() else ""
-        return None, _FOLDERS.sub('"', text)
-    return plan, _without_places(plan).to_toml()
+        return Plan(), _FOLDERS.sub('"', text)
+    return plan, plan.model_copy(update={"machine": _without_places(plan.machine)}).to_toml()
 
 
-def _without_places(plan: Plan) -> Plan:
-    """The plan with the last name of each folder: where they lie is this machine's affair."""
-    machine = plan.machine
+def _without_places(machine: MachineConfig) -> MachineConfig:
+    """Of each folder the last name: where they lie is this machine's affair."""
     places = {key: Path(getattr(machine, key)).name for key in ("cache", "secret", "start")}
     roots = tuple(Path(root).name for root in machine.roots)
-    machine = machine.model_copy(update={"roots": roots, **places})
-    return plan.model_copy(update={"machine": machine})
+    return machine.model_copy(update={"roots": roots, **places})
 
 
 def _summary(path: Path, missing: dict[str, str]) -> dict[str, Any]:

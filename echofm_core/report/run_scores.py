@@ -1,4 +1,4 @@
-"""From the predictions of a run folder to its scores and comparisons."""
+"""From the predictions of a run to its scores and comparisons."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,14 +9,8 @@ from echofm_core.evaluation.model_names import model_order
 from echofm_core.evaluation.paired import paired_table
 from echofm_core.evaluation.score import COLUMNS, score
 from echofm_core.plan.document import Plan
-from echofm_core.report.run_files import read_predictions
 from echofm_core.runtime.files import write_whole
 from echofm_core.runtime.randomness import stream
-
-
-def score_run(run: Path, plan: Plan) -> pd.DataFrame:
-    """Score all models of the folder's ``predictions/``; as :func:`score_models`."""
-    return score_models(read_predictions(run / "predictions"), plan, run)
 
 
 def score_models(predictions: Mapping[str, pd.DataFrame], plan: Plan, run: Path) -> pd.DataFrame:

@@ -53,7 +53,7 @@ class Words:
 
 def words_of(run: RunFiles) -> Words:
     """The sentences of a run folder, from its tables."""
-    plan = run.settings
+    plan = run.plan
     few, tasks = plan.evaluation.min_patients, plan.finetune.tasks
     strata, decided = ef_strata(run.predictions), decisions(run.scores, few)
     left_out = (run.scores["model"] == LEAVE_ONE_OUT).any()
@@ -72,7 +72,7 @@ def words_of(run: RunFiles) -> Words:
 
 def print_run(run: RunFiles, console: Console = terminal) -> None:
     """Print the tables of a run folder and their verdict, in the words of its page."""
-    words, few = words_of(run), run.settings.evaluation.min_patients
+    words, few = words_of(run), run.plan.evaluation.min_patients
     print_site_by_model(run.scores, console, run.site_names, few)
     for note in words.table_notes:
         console.print(f"note: {note}", markup=False)

@@ -5,10 +5,10 @@ import io
 import pandas as pd
 from rich.console import Console
 
-from echofm_core.evaluation.card import site_by_model
 from echofm_core.evaluation.decisions import published_convention
 from echofm_core.evaluation.reported import reported_metrics
 from echofm_core.evaluation.score_table import ScoreTable
+from echofm_core.report.card import site_by_model
 from echofm_core.report.words import print_site_by_model
 
 COLUMNS = ["model", "site", "task", "metric", "value", "low", "high", "patients"]

@@ -15,7 +15,8 @@ from echofm_core.data.store.clip_store import ClipStore
 from echofm_core.evaluation.config import EvaluationConfig
 from echofm_core.plan.document import Plan
 from echofm_core.report.pictures import HIDDEN, contact_sheet, reconstruction_strip
-from echofm_core.report.run_scores import score_run
+from echofm_core.report.run_files import read_run
+from echofm_core.report.run_scores import score_models
 from echofm_core.tasks import Task
 from tests.evaluation.made import prediction_rows
 
@@ -62,7 +63,7 @@ def write_made_run(folder: Path, *, patients: int = 1, small: bool = False) -> P
         rows = pd.concat([table for table in tables if len(table)], ignore_index=True)
         path = folder / "predictions" / f"{model.replace(':', '-')}.parquet"
         rows.assign(model=model).to_parquet(path)
-    score_run(folder, plan)
+    score_models(read_run(folder).predictions, plan, folder)
     metric_rows().to_parquet(folder / "metrics.parquet")
     finding_table().to_parquet(folder / "findings.parquet")
     site_table().to_parquet(folder / "sites.parquet")

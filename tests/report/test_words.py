@@ -7,13 +7,12 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from echofm_core.evaluation.card import write_card
-from echofm_core.plan.load import load_plan
+from echofm_core.report.card import write_card
 from echofm_core.report.page import write_report
 from echofm_core.report.run_files import read_run
 from echofm_core.report.words import print_run, words_of
 from tests.pages.html import words_of as visible
-from tests.report.made_run import summary, write_made_run
+from tests.report.made_run import write_made_run
 
 
 @pytest.fixture(scope="module")
@@ -24,12 +23,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def said(run: Path) -> dict[str, str]:
     """What each of the three shows, as a person reads it: tags dropped, lines joined."""
-    files, plan = read_run(run), load_plan(run / "plan.toml")
+    files = read_run(run)
     out = io.StringIO()
     print_run(files, Console(file=out, width=400))
     (run / "model").mkdir()
-    own = files.scores[files.scores["model"] == "federated"]
-    write_card(run, plan, files.sites, own, summary(plan), [], words_of(files).sentences)
+    write_card(files, "federated")
     page = visible(write_report(run).read_text())
     entities = (("&#34;", '"'), ("&#39;", "'"), ("&lt;", "<"), ("&gt;", ">"))
     for entity, character in entities:

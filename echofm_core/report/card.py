@@ -1,44 +1,35 @@
 """The model card beside the weights: what they are, who trained them, how they did."""
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
-
 import pandas as pd
 
 from echofm_core.data.windows import MEAN, SD
-from echofm_core.evaluation.config import EvaluationConfig
 from echofm_core.evaluation.score_table import FEW, ScoreTable
-from echofm_core.plan.document import Plan
+from echofm_core.report.run_files import RunFiles
+from echofm_core.report.words import words_of
 from echofm_core.runtime.files import write_whole
 
 
-def write_card(
-    run: Path,
-    plan: Plan,
-    census: pd.DataFrame,
-    scores: pd.DataFrame,
-    summary: dict[str, Any],
-    notes: Sequence[str],
-    verdict: Sequence[str] = (),
-) -> None:
-    """Write ``model/README.md``.
+def write_card(run: RunFiles, model: str) -> None:
+    """Write ``model/README.md`` beside a run's weights.
 
     Args:
-        run: Run folder; the weights are in ``model/model.safetensors``.
-        plan: What was run.
-        census: Clips, patients and label counts by site and split.
-        scores: Scores of this model, in long form; empty where no task was trained.
-        summary: As in ``summary.json``: synthetic, origin, plan_hash, digest, privacy.
-        notes: What a reader of the numbers must know.
-        verdict: Findings and dangers, in the words of its report.
+        run: The run folder's files; all but the predictions are needed.
+        model: Name in the table of scores of the model that the card is about.
     """
-    training = census[census["split"] == "train"].drop(columns=["split"])
-    synthetic = "**Trained on SYNTHETIC data (phantoms). Of no use on patients.**"
+    plan, summary, words, scores = run.plan, run.summary, words_of(run), run.scores
     spent = pd.DataFrame(summary["privacy"])
+    results = "No task was trained, or there was nothing to test on."
+    if len(own := scores[scores["model"] == model]):
+        table = site_by_model(own, few=plan.evaluation.min_patients).T.reset_index()
+        results = (
+            f"{_markdown(table)}\n\nIntervals: {plan.evaluation.confidence:.0%}, percentile "
+            "bootstrap over patients."
+        )
     parts = [
         f"# {plan.name}",
-        synthetic if summary["synthetic"] else str(summary["origin"]),
+        "**Trained on SYNTHETIC data (phantoms). Of no use on patients.**"
+        if summary["synthetic"]
+        else str(summary["origin"]),
         "## Weights",
         f"`model.safetensors`: float32, encoder size `{plan.model.size.value}`, STF-Net "
         f"`{plan.model.stf_net.value}`, input (B, {plan.data.frames}, 1, {plan.data.size}, "
@@ -46,25 +37,16 @@ def write_card(
         f"{plan.data.window_seconds:g} s (0: the whole clip).\n\n"
         f"- plan hash `{summary['plan_hash']}`\n- weights digest `{summary['digest']}`",
         "## Training sites",
-        _markdown(training),
+        _markdown(run.sites[run.sites["split"] == "train"].drop(columns=["split"])),
         "## Test results",
-        _results(scores, verdict, plan.evaluation),
+        results,
+        *filter(None, [_items(words.sentences)]),
         "## Privacy",
         "No differential privacy was applied." if spent.empty else _markdown(spent),
         "## Read with care",
-        "\n".join(f"- {note}" for note in [*notes, "Not a medical device."]),
+        _items([*words.table_notes, *summary["notes"], "Not a medical device."]),
     ]
-    write_whole(run / "model" / "README.md", ("\n\n".join(parts) + "\n").encode())
-
-
-def _results(scores: pd.DataFrame, verdict: Sequence[str], config: EvaluationConfig) -> str:
-    parts = ["No task was trained, or there was nothing to test on."]
-    if not scores.empty:
-        parts = [
-            _markdown(site_by_model(scores, few=config.min_patients).T.reset_index()),
-            f"Intervals: {config.confidence:.0%}, percentile bootstrap over patients.",
-        ]
-    return "\n\n".join([*parts, *["\n".join(f"- {line}" for line in verdict)] * bool(verdict)])
+    write_whole(run.folder / "model" / "README.md", ("\n\n".join(parts) + "\n").encode())
 
 
 def site_by_model(scores: pd.DataFrame, few: int = FEW) -> pd.DataFrame:
@@ -79,6 +61,10 @@ def site_by_model(scores: pd.DataFrame, few: int = FEW) -> pd.DataFrame:
     titles = [(site, metric.title) for site, metric in columns]
     names = pd.MultiIndex.from_tuples(titles, names=["site", "metric"])
     return pd.DataFrame(rows, index=pd.Index(table.models, name="model"), columns=names)
+
+
+def _items(lines: list[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
 
 
 def _markdown(table: pd.DataFrame) -> str:
