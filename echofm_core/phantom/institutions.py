@@ -39,19 +39,19 @@ class Layout(StrEnum):
     OWN_FILES = "own_files"
 
 
-#: Each writes its layout below the institution's folder and returns the data root.
-WRITERS: Mapping[Layout, Callable[[Institution], Path]] = {
-    Layout.ECHONET_DYNAMIC: echonet_dynamic.write,
-    Layout.CAMUS: camus.write,
-    Layout.MIMIC_IV_ECHO: mimic_iv_echo.write,
-    Layout.TMED2: tmed2.write,
-    Layout.MIMIC_LVVOL_A4C: mimic_lvvol_a4c.write,
-    Layout.ECHONET_PEDIATRIC: echonet_pediatric.write,
-    Layout.ECHONET_LVH: echonet_lvh.write,
-    Layout.HMC_QU: hmc_qu.write,
-    Layout.CARDIAC_UDA: cardiac_uda.write,
-    Layout.CAMUS_MHD: camus.write_mhd,
-    Layout.OWN_FILES: own_files.write,
+#: Data root of each layout, below the folder, and what writes it.
+WRITERS: Mapping[Layout, tuple[str, Callable[[Institution], None]]] = {
+    Layout.ECHONET_DYNAMIC: ("EchoNet-Dynamic", echonet_dynamic.write),
+    Layout.CAMUS: ("CAMUS_public", camus.write),
+    Layout.MIMIC_IV_ECHO: ("mimic-iv-echo/1.0", mimic_iv_echo.write),
+    Layout.TMED2: ("approved_users_only", tmed2.write),
+    Layout.MIMIC_LVVOL_A4C: ("mimic-iv-echo-ext-lvvol-a4c/1.0.0", mimic_lvvol_a4c.write),
+    Layout.ECHONET_PEDIATRIC: ("pediatric_echo_avi/pediatric_echo_avi", echonet_pediatric.write),
+    Layout.ECHONET_LVH: ("EchoNet-LVH", echonet_lvh.write),
+    Layout.HMC_QU: ("HMC-QU", hmc_qu.write),
+    Layout.CARDIAC_UDA: ("cardiacUDC_dataset", cardiac_uda.write),
+    Layout.CAMUS_MHD: ("CAMUS", camus.write_mhd),
+    Layout.OWN_FILES: ("hospital-export", own_files.write),
 }
 
 
@@ -82,17 +82,19 @@ def write_institutions(
     if folder.exists() and any(folder.iterdir()):
         raise DataRootError(f"{folder} is not empty; phantoms are only written to a new folder.")
     unfinished.mkdir(parents=True)
+
+    def write(layout: Layout) -> Path:
+        root, writer = WRITERS[layout]
+        site = Institution(layout.value, unfinished / root, patients[layout], seed, errors, meter)
+        writer(site)
+        site.close()
+        return folder / root
+
     # Threads: NumPy, OpenCV and zlib let go of the interpreter where the time is spent.
     with thread_pool(workers) as pool:
-        futures = [
-            pool.submit(
-                WRITERS[layout], Institution(layout.value, unfinished, count, seed, errors, meter)
-            )
-            for layout, count in patients.items()
-            if count
-        ]
+        futures = [pool.submit(write, layout) for layout, count in patients.items() if count]
         roots = [future.result() for future in futures]
     for part in unfinished.iterdir():
         part.rename(folder / part.name)
     unfinished.rmdir()
-    return [folder / root.relative_to(unfinished) for root in roots]
+    return roots

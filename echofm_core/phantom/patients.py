@@ -27,6 +27,7 @@ class Institution:
     """What a writer is given, and what it records.
 
     Attributes:
+        root: Data root to write.
         patients: How many, at least one.
         errors: Plant errors.
         truth: One row a clip or study: what it was drawn from.
@@ -34,7 +35,7 @@ class Institution:
     """
 
     name: str
-    folder: Path
+    root: Path
     patients: int
     seed: int
     errors: bool
@@ -57,12 +58,11 @@ class Institution:
         """Note an oddity that is written on purpose."""
         self.planted.append({"kind": kind, "item": item})
 
-    def close(self, root: Path) -> Path:
-        """Write ``<root>.truth.csv`` and ``<root>.planted.csv`` beside the data; returns root."""
-        columns = dict.fromkeys(name for row in self.truth for name in row)
-        write_table(root.with_name(f"{root.name}.truth.csv"), self.truth, columns)
-        write_table(root.with_name(f"{root.name}.planted.csv"), self.planted, ("kind", "item"))
-        return root
+    def close(self) -> None:
+        """Write ``<root>.truth.csv`` and ``<root>.planted.csv`` beside the data."""
+        columns, beside = dict.fromkeys(name for row in self.truth for name in row), self.root.name
+        write_table(self.root.with_name(f"{beside}.truth.csv"), self.truth, columns)
+        write_table(self.root.with_name(f"{beside}.planted.csv"), self.planted, ("kind", "item"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,6 +1,6 @@
 """Scanner profiles: why the same heart looks different in another hospital."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -69,16 +69,16 @@ ECHONET = Scanner(
 )  # fmt: skip
 #: GE Vivid E95 in St-Etienne: fine speckle, dark background, narrow sector; pixels not square,
 #: and not the same for every patient.
+_VIVID = Scanner(
+    height=272, width=208, apex=(104, 8), radius=258, depth=16.5, half_angle=0.66, fps=48.4,
+    squeeze=0.65, gain=-2, dynamic_range=60, gamma=1.7, axial=0.7, lateral=1.0,
+    attenuation=9, haze=0.07, noise=0.004, drop_out=0.1,
+)  # fmt: skip
 CAMUS = (
-    Scanner(
-        height=272, width=208, apex=(104, 8), radius=258, depth=16.5, half_angle=0.66, fps=48.4,
-        squeeze=0.65, gain=-2, dynamic_range=60, gamma=1.7, axial=0.7, lateral=1.0,
-        attenuation=9, haze=0.07, noise=0.004, drop_out=0.1,
-    ),
-    Scanner(
-        height=240, width=232, apex=(116, 8), radius=228, depth=15.5, half_angle=0.7, fps=51.2,
-        squeeze=0.75, gain=-2, dynamic_range=60, gamma=1.7, axial=0.7, lateral=1.0,
-        attenuation=9, haze=0.07, noise=0.004, drop_out=0.1,
+    _VIVID,
+    replace(
+        _VIVID, height=240, width=232, apex=(116, 8), radius=228, depth=15.5, half_angle=0.7,
+        fps=51.2, squeeze=0.75,
     ),
 )  # fmt: skip
 #: Boston, two machines: a wide bright sector, and a coarse one with much haze.

@@ -14,7 +14,7 @@ from echofm_core.phantom.heart import Heart, draw_heart
 from echofm_core.phantom.patients import Exam, Institution, Row, examine
 from echofm_core.phantom.scanners import CAMUS, Scanner
 from echofm_core.phantom.views import View
-from echofm_core.phantom.writers.files import write_nifti
+from echofm_core.phantom.writers.files import cut_short, write_nifti
 
 EF_MEAN, EF_SD = 52.0, 12.5
 VIEWS = {"2CH": View.A2C, "4CH": View.A4C}
@@ -28,9 +28,8 @@ TURNED, TURNED_MHD = 3, "training/patient0002"
 NEEDED = 3
 
 
-def write(site: Institution) -> Path:
-    """Write ``CAMUS_public/`` with its truth and planted errors beside it; returns the root."""
-    root = site.folder / "CAMUS_public"
+def write(site: Institution) -> None:
+    """Write ``CAMUS_public/``, the present release."""
     for patient, rng in site.each():
         name, turned = f"patient{patient + 1:04d}", site.errors and patient == TURNED
         heart = draw_heart(rng, EF_MEAN, EF_SD)
@@ -39,23 +38,21 @@ def write(site: Institution) -> Path:
         for chamber, view in VIEWS.items():
             stem = f"database_nifti/{name}/{name}_{chamber}"
             exam = examine(heart, view, scanner, 0, rng, half_cycle=True)
-            _write_nifti_view(root, stem, exam, turned)
+            _write_nifti_view(site.root / stem, exam, turned)
             settings |= {"EF": round(heart.ef), "FrameRate": exam.scanner.fps}
-            _write_settings(root / stem, exam, turned, settings)
+            _write_settings(site.root / stem, exam, turned, settings)
             site.truth.append({**exam.truth(f"{name}_{chamber}"), "quality": quality})
             if turned:
                 site.plant("es_before_ed", f"{stem}_half_sequence.nii.gz")
-    _write_splits(root / "database_split", site.patients, site.rng(0, "splits"))
+    _write_splits(site)
     if site.errors:
         item = "database_nifti/patient0001/patient0001_2CH_half_sequence.nii.gz"
-        (root / item).write_bytes((root / item).read_bytes()[:200])
+        cut_short(site.root / item, 200)
         site.plant("undecodable", item)
-    return site.close(root)
 
 
-def write_mhd(site: Institution) -> Path:
-    """Write ``CAMUS/``; returns the root. Every fifth patient is in ``testing/``."""
-    root = site.folder / "CAMUS"
+def write_mhd(site: Institution) -> None:
+    """Write ``CAMUS/``, the earlier release. Every fifth patient is in ``testing/``."""
     testing = site.patients // 5
     for patient, rng in site.each():
         part = "testing" if patient < testing else "training"
@@ -67,16 +64,15 @@ def write_mhd(site: Institution) -> Path:
         for chamber, view in VIEWS.items():
             exam = examine(heart, view, scanner, 0, rng, half_cycle=True)
             stem = f"{part}/{name}/{name}_{chamber}"
-            (root / stem).parent.mkdir(parents=True, exist_ok=True)
+            (site.root / stem).parent.mkdir(parents=True, exist_ok=True)
             for moment, frames in _sequences(exam.clip.frames, turned).items():
-                _save_mhd(root / f"{stem}_{moment.removeprefix('half_')}.mhd", frames, scanner)
-            _write_settings(root / stem, exam, turned, settings)
+                _save_mhd(site.root / f"{stem}_{moment.removeprefix('half_')}.mhd", frames, scanner)
+            _write_settings(site.root / stem, exam, turned, settings)
             site.truth.append(exam.truth(f"{part}_{name}_{chamber}"))
             if turned:
                 site.plant("es_before_ed", f"{stem}_sequence.mhd")
     if site.errors and site.patients - testing >= NEEDED:
-        _plant_mhd(root, site)
-    return site.close(root)
+        _plant_mhd(site)
 
 
 def _draw_person(rng: np.random.Generator) -> Row:
@@ -104,15 +100,15 @@ def _sequences(frames: NDArray[np.uint8], turned: bool) -> dict[str, NDArray[np.
     return {"half_sequence": frames[::-1] if turned else frames, **ends}
 
 
-def _write_nifti_view(root: Path, stem: str, exam: Exam, turned: bool) -> None:
+def _write_nifti_view(stem: Path, exam: Exam, turned: bool) -> None:
     """The sequences, and a mask for each frame; spacing in mm."""
     u, v = exam.pose.to_heart(*exam.scanner.pixel_grid())
     masks = np.stack([chamber_labels(moment, u, v) for moment in exam.clip.moments])
     across, down = exam.scanner.pixels_per_cm
-    (root / stem).parent.mkdir(parents=True, exist_ok=True)
+    stem.parent.mkdir(parents=True, exist_ok=True)
     for suffix, values in (("", exam.clip.frames), ("_gt", masks)):
         for moment, frames in _sequences(values, turned).items():
-            path = root / f"{stem}_{moment}{suffix}.nii.gz"
+            path = stem.with_name(f"{stem.name}_{moment}{suffix}.nii.gz")
             write_nifti(path, frames, np.diag([10 / across, 10 / down, 1.0, 1.0]))
 
 
@@ -141,24 +137,24 @@ def _save_mhd(path: Path, frames: NDArray[np.uint8], scanner: Scanner) -> None:
     )
 
 
-def _write_splits(folder: Path, patients: int, rng: np.random.Generator) -> None:
+def _write_splits(site: Institution) -> None:
     """Scattered ids, as the official lists have them: never assume the last patients."""
-    folder.mkdir(parents=True)
-    order = rng.permutation(patients) + 1
-    test, validation = round(patients * 0.25), round(patients * 0.06)
+    (site.root / "database_split").mkdir(parents=True)
+    order = site.rng(0, "splits").permutation(site.patients) + 1
+    test, validation = round(site.patients * 0.25), round(site.patients * 0.06)
     parts = np.split(order, [test, test + validation])
     for part, ids in zip(("testing", "validation", "training"), parts, strict=True):
         lines = "".join(f"patient{number:04d}\n" for number in sorted(ids))
-        (folder / f"subgroup_{part}.txt").write_text(lines, encoding="utf-8")
+        file = site.root / f"database_split/subgroup_{part}.txt"
+        file.write_text(lines, encoding="utf-8")
 
 
-def _plant_mhd(root: Path, site: Institution) -> None:
+def _plant_mhd(site: Institution) -> None:
     """No raw file for one view of the first patient, half of it for the other, no settings."""
     first = "training/patient0001/patient0001"
-    (root / f"{first}_2CH_sequence.raw").unlink()
+    (site.root / f"{first}_2CH_sequence.raw").unlink()
     site.plant("undecodable", f"{first}_2CH_sequence.mhd")
-    raw = root / f"{first}_4CH_sequence.raw"
-    raw.write_bytes(raw.read_bytes()[:-1])
+    cut_short(site.root / f"{first}_4CH_sequence.raw", -1)
     site.plant("truncated_clip", f"{first}_4CH_sequence.mhd")
-    (root / "training/patient0003/Info_4CH.cfg").unlink()
+    (site.root / "training/patient0003/Info_4CH.cfg").unlink()
     site.plant("no_settings", "training/patient0003/patient0003_4CH_sequence.mhd")

@@ -1,7 +1,6 @@
 """CardiacUDA as downloaded: NIfTI sequences of two hospitals with sparse masks."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
@@ -10,7 +9,7 @@ from echofm_core.phantom.heart import draw_heart
 from echofm_core.phantom.patients import Institution, examine
 from echofm_core.phantom.scanners import ECHONET
 from echofm_core.phantom.views import View
-from echofm_core.phantom.writers.files import write_nifti
+from echofm_core.phantom.writers.files import cut_short, write_nifti
 
 EF_MEAN, EF_SD = 58.0, 9.0
 FRAMES, MASKED = 36, 5
@@ -23,12 +22,11 @@ HOSPITALS = {
 }
 
 
-def write(site: Institution) -> Path:
-    """Write ``cardiacUDC_dataset/``; returns the root."""
-    root = site.folder / "cardiacUDC_dataset"
+def write(site: Institution) -> None:
+    """Write ``cardiacUDC_dataset/``."""
     names = list(HOSPITALS)
     for name in names:
-        (root / name).mkdir(parents=True)
+        (site.root / name).mkdir(parents=True)
     for patient, rng in site.each():
         name = names[patient % len(names)]
         exam = examine(draw_heart(rng, EF_MEAN, EF_SD), View.A4C, HOSPITALS[name], FRAMES, rng)
@@ -37,27 +35,25 @@ def write(site: Institution) -> Path:
         masks = np.zeros_like(exam.clip.frames)
         for frame in np.linspace(0, FRAMES - 1, MASKED).astype(int):
             masks[frame] = chamber_labels(exam.clip.moments[frame], u, v)
-        write_nifti(root / name / f"{stem}_image.nii.gz", exam.clip.frames, np.eye(4))
-        write_nifti(root / name / f"{stem}_label.nii.gz", masks, np.eye(4))
+        write_nifti(site.root / name / f"{stem}_image.nii.gz", exam.clip.frames, np.eye(4))
+        write_nifti(site.root / name / f"{stem}_label.nii.gz", masks, np.eye(4))
         site.truth.append(exam.truth(f"{name}_{stem}"))
     if site.errors:
-        _plant(root, site)
-    return site.close(root)
+        _plant(site)
 
 
-def _plant(root: Path, site: Institution) -> None:
+def _plant(site: Institution) -> None:
     """Half a file, a single frame, what is no image, and a folder of no hospital."""
     rng = site.rng(0, "planted")
     exam = examine(draw_heart(rng, EF_MEAN, EF_SD), View.A4C, _WIDE, 12, rng)
-    folder = root / "Site_R_52"
-    cut = folder / "patient-90-4_image.nii.gz"
-    write_nifti(cut, exam.clip.frames, np.eye(4))
-    cut.write_bytes(cut.read_bytes()[:300])
+    frames, folder = exam.clip.frames, site.root / "Site_R_52"
+    write_nifti(folder / "patient-90-4_image.nii.gz", frames, np.eye(4))
+    cut_short(folder / "patient-90-4_image.nii.gz", 300)
     site.plant("undecodable", "Site_R_52/patient-90-4_image.nii.gz")
-    write_nifti(folder / "patient-91-4_image.nii.gz", exam.clip.frames[:1], np.eye(4))
+    write_nifti(folder / "patient-91-4_image.nii.gz", frames[:1], np.eye(4))
     site.plant("still", "Site_R_52/patient-91-4_image.nii.gz")
     (folder / ".DS_Store").write_bytes(b"\0\0\0\1Bud1")
     site.plant("stray_file", "Site_R_52/.DS_Store")
-    (root / "label_all_frame").mkdir()
-    write_nifti(root / "label_all_frame/patient-1-4_image.nii.gz", exam.clip.frames, np.eye(4))
+    (site.root / "label_all_frame").mkdir()
+    write_nifti(site.root / "label_all_frame/patient-1-4_image.nii.gz", frames, np.eye(4))
     site.plant("no_site", "label_all_frame/patient-1-4_image.nii.gz")

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
-from pydicom.sequence import Sequence
 from pydicom.uid import (
     UID,
     ExplicitVRLittleEndian,
@@ -28,6 +27,8 @@ DEVICES = (
     ("GE Vingmed Ultrasound", "Vivid E95", "Vivid E95:201.61.0"),
     ("Philips Medical Systems", "EPIQ 7C", "EPIQ 7C_1.8.5"),
 )
+#: Bytes that begin like DICOM and are none.
+NO_DICOM = b"\0" * 128 + b"DICM" + bytes(range(256))
 #: RegionSpatialFormat and RegionDataType: 2D tissue, 2D colour flow, pulsed-wave spectrum.
 TISSUE, COLOUR_FLOW, SPECTRUM = (1, 1), (1, 2), (3, 3)
 
@@ -56,7 +57,7 @@ def cine_header(scanner: Scanner, machine: int, frames: int, rate: float, identi
     dataset.Rows, dataset.Columns = scanner.height, scanner.width
     dataset.HeartRate = str(round(rate))
     dataset.UltrasoundColorDataPresent = 0
-    dataset.SequenceOfUltrasoundRegions = Sequence([region(scanner, TISSUE)])
+    dataset.SequenceOfUltrasoundRegions = [region(scanner, TISSUE)]
     step = f"{1000 / scanner.fps:.4f}"
     if machine == 1:
         dataset.FrameTimeVector = ["0", *[step] * (frames - 1)]

@@ -1,7 +1,7 @@
 """EchoNet-Dynamic as downloaded: MJPG AVI, FileList.csv and VolumeTracings.csv."""
 
+import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from echofm_core.phantom.heart import draw_heart
 from echofm_core.phantom.patients import Exam, Institution, Row, Rows, as_row, examine, write_table
 from echofm_core.phantom.scanners import ECHONET, Scanner
 from echofm_core.phantom.views import View
-from echofm_core.phantom.writers.files import NO_VIDEO, write_avi
+from echofm_core.phantom.writers.files import NO_VIDEO, cut_short, write_avi
 
 EF_MEAN, EF_SD = 56.0, 13.0
 #: Frames a second: mostly 50, as published.
@@ -24,25 +24,23 @@ FILES = ("FileName", "EF", "ESV", "EDV", "FrameHeight", "FrameWidth", "FPS", "Nu
 TRACINGS = ("FileName", "X1", "Y1", "X2", "Y2", "Frame")
 
 
-def write(site: Institution) -> Path:
-    """Write ``EchoNet-Dynamic/`` with its truth and planted errors beside it; returns the root."""
-    root = site.folder / "EchoNet-Dynamic"
-    (root / "Videos").mkdir(parents=True)
+def write(site: Institution) -> None:
+    """Write ``EchoNet-Dynamic/``."""
+    (site.root / "Videos").mkdir(parents=True)
     files, tracings = Rows(), Rows()
     for patient, rng in site.each():
         name = f"0X{int(rng.integers(2**63)):016X}"
         scanner = replace(ECHONET, fps=FRAME_RATES[int(rng.integers(len(FRAME_RATES)))])
         exam = _record(scanner, rng)
         split = "TEST" if patient % 4 == 3 else ("VAL" if patient % 16 == 5 else "TRAIN")
-        files.append(_add_video(root, site, name, exam, split))
+        files.append(_add_video(site, name, exam, split))
         filling = np.array([moment.filling for moment in exam.clip.moments])
         for frame in (int(filling.argmax()), int(filling.argmin())):
             tracings += _trace(f"{name}.avi", frame, exam)
     if site.errors:
-        _plant(root, site, files, tracings)
-    write_table(root / "FileList.csv", files)
-    write_table(root / "VolumeTracings.csv", tracings)
-    return site.close(root)
+        _plant(site, files, tracings)
+    write_table(site.root / "FileList.csv", files)
+    write_table(site.root / "VolumeTracings.csv", tracings)
 
 
 def _record(scanner: Scanner, rng: np.random.Generator) -> Exam:
@@ -52,10 +50,10 @@ def _record(scanner: Scanner, rng: np.random.Generator) -> Exam:
     return examine(heart, View.A4C, scanner, frames, rng)
 
 
-def _add_video(root: Path, site: Institution, name: str, exam: Exam, split: str) -> Row:
+def _add_video(site: Institution, name: str, exam: Exam, split: str) -> Row:
     """Write a video and its truth; returns its row of FileList.csv."""
     heart, scanner, frames = exam.heart, exam.scanner, exam.clip.frames
-    write_avi(root / "Videos" / f"{name}.avi", frames, scanner.fps)
+    write_avi(site.root / f"Videos/{name}.avi", frames, scanner.fps)
     site.truth.append(exam.truth(name))
     size = (scanner.height, scanner.width, int(scanner.fps), len(frames))
     return as_row(FILES, name, heart.ef, heart.esv, heart.edv, *size, split)
@@ -75,8 +73,9 @@ def _trace(name: str, frame: int, exam: Exam) -> Rows:
     return [as_row(TRACINGS, name, *points[a], *points[b], frame) for a, b in pairs]
 
 
-def _plant(root: Path, site: Institution, files: Rows, tracings: Rows) -> None:
+def _plant(site: Institution, files: Rows, tracings: Rows) -> None:
     """A sample of the published set's known errors, and three kinds of damage."""
+    videos = site.root / "Videos"
     names = [str(row["FileName"]) for row in files]
     _plant_tracings(site, tracings)
     template = dict(files[0])
@@ -84,28 +83,26 @@ def _plant(root: Path, site: Institution, files: Rows, tracings: Rows) -> None:
     for kind, name in zip(kinds, (f"0X{0:015X}{letter}" for letter in "ABC"), strict=True):
         files.append({**template, "FileName": name, "Split": "TRAIN"})
         site.plant(kind, f"Videos/{name}.avi")
-    (root / "Videos/0X000000000000000B.avi").touch()
-    (root / "Videos/0X000000000000000C.avi").write_bytes(NO_VIDEO)
+    (videos / "0X000000000000000B.avi").touch()
+    (videos / "0X000000000000000C.avi").write_bytes(NO_VIDEO)
     site.plant("video_without_tracing", "Videos/0X000000000000000C.avi")
-    _plant_twins(root, site, files, template)
+    _plant_twins(site, files, template)
     if len(names) > 2:
-        video = root / f"Videos/{names[2]}.avi"
-        whole = video.read_bytes()
-        video.write_bytes(whole[: len(whole) * 2 // 3])
+        video = videos / f"{names[2]}.avi"
+        cut_short(video, video.stat().st_size * 2 // 3)
         site.plant("truncated_clip", f"Videos/{names[2]}.avi")
     large = replace(ECHONET, height=768, width=1024, apex=(512, 40), radius=700, fps=30)
-    files.append(_add_video(root, site, LARGE, _record(large, site.rng(0, "large")), "TRAIN"))
+    files.append(_add_video(site, LARGE, _record(large, site.rng(0, "large")), "TRAIN"))
     for kind in ("odd_size", "video_without_tracing"):
         site.plant(kind, f"Videos/{LARGE}.avi")
 
 
-def _plant_twins(root: Path, site: Institution, files: Rows, template: Row) -> None:
+def _plant_twins(site: Institution, files: Rows, template: Row) -> None:
     """The same picture under two names, and an EF that its volumes do not give."""
-    first = (root / f"Videos/{template['FileName']}.avi").read_bytes()
-    again, wrong = "0X000000000000000D", "0X000000000000000E"
-    (root / f"Videos/{again}.avi").write_bytes(first)
+    again, wrong, videos = "0X000000000000000D", "0X000000000000000E", site.root / "Videos"
+    shutil.copyfile(videos / f"{template['FileName']}.avi", videos / f"{again}.avi")
     files.append({**template, "FileName": again, "Split": "TRAIN"})
-    row = _add_video(root, site, wrong, _record(ECHONET, site.rng(0, "wrong")), "TRAIN")
+    row = _add_video(site, wrong, _record(ECHONET, site.rng(0, "wrong")), "TRAIN")
     site.truth.pop()
     files.append({**row, "EF": float(str(row["EF"])) / 2})
     site.plant("duplicate_content", f"Videos/{again}.avi")

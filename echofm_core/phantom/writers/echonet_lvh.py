@@ -1,10 +1,8 @@
 """EchoNet-LVH as downloaded: long-axis videos in batches, several measurements each."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from echofm_core.phantom.heart import Heart, draw_heart
 from echofm_core.phantom.patients import Institution, Rows, as_row, examine, write_table
@@ -20,25 +18,23 @@ COLUMNS = ("HashedFileName", "Calc", "CalcValue", "Frame", "X1", "X2", "Y1", "Y2
            "Width", "Height", "split")  # fmt: skip
 
 
-def write(site: Institution) -> Path:
-    """Write ``EchoNet-LVH/``; returns the root."""
-    root = site.folder / "EchoNet-LVH"
+def write(site: Institution) -> None:
+    """Write ``EchoNet-LVH/``."""
     for batch in range(BATCHES):
-        (root / f"Batch{batch + 1}").mkdir(parents=True)
+        (site.root / f"Batch{batch + 1}").mkdir(parents=True)
     rows: Rows = []
     for patient, rng in site.each():
         heart = draw_heart(rng, EF_MEAN, EF_SD)
         exam = examine(heart, View.PLAX, SCANNER, FRAMES, rng)
         name = f"0X{int(rng.integers(2**63)):016X}"
-        folder = root / f"Batch{1 + patient % BATCHES}"
-        write_avi(folder / f"{name}.avi", exam.clip.frames, SCANNER.fps)
+        video = site.root / f"Batch{1 + patient % BATCHES}/{name}.avi"
+        write_avi(video, exam.clip.frames, SCANNER.fps)
         site.truth.append(exam.truth(name))
         rows += _rows(name, heart, SPLITS[patient % len(SPLITS)])
     if site.errors:
-        _plant(root, site, rows)
+        _plant(site, rows)
     rows = [{"": number, **row} for number, row in enumerate(rows)]
-    write_table(root / "MeasurementsList.csv", rows)
-    return site.close(root)
+    write_table(site.root / "MeasurementsList.csv", rows)
 
 
 def _rows(name: str, heart: Heart, split: str) -> Rows:
@@ -50,27 +46,25 @@ def _rows(name: str, heart: Heart, split: str) -> Rows:
     ]
 
 
-def _plant(root: Path, site: Institution, rows: Rows) -> None:
+def _plant(site: Institution, rows: Rows) -> None:
     """One name in two batches, one video in two splits, one that stands still, and no file."""
     rng = site.rng(0, "planted")
     heart = draw_heart(rng, EF_MEAN, EF_SD)
 
-    def frames() -> NDArray[np.uint8]:
-        return examine(heart, View.PLAX, SCANNER, FRAMES, rng).clip.frames
+    def record(video: str, *, still: bool = False) -> str:
+        frames = examine(heart, View.PLAX, SCANNER, FRAMES, rng).clip.frames
+        shown = np.repeat(frames[:1], FRAMES, axis=0) if still else frames
+        write_avi(site.root / video, shown, SCANNER.fps)
+        return video
 
-    first = str(rows[0]["HashedFileName"])
-    write_avi(root / "Batch4" / f"{first}.avi", frames(), SCANNER.fps)
-    site.plant("duplicate_file", f"Batch4/{first}.avi")
+    site.plant("duplicate_file", record(f"Batch4/{rows[0]['HashedFileName']}.avi"))
     rows += _rows("0X00000000000000A0", heart, "train")
     site.plant("missing_file", "0X00000000000000A0.avi")
     torn = _rows("0X00000000000000A1", heart, "train")
     torn[1]["split"] = "test"
     rows += torn
-    write_avi(root / "Batch1/0X00000000000000A1.avi", frames(), SCANNER.fps)
+    record("Batch1/0X00000000000000A1.avi")
     site.plant("patient_in_two_splits", "0X00000000000000A1")
     rows += _rows("0X00000000000000A2", heart, "train")
-    still = np.repeat(frames()[:1], FRAMES, axis=0)
-    write_avi(root / "Batch2/0X00000000000000A2.avi", still, SCANNER.fps)
-    site.plant("frozen_clip", "Batch2/0X00000000000000A2.avi")
-    write_avi(root / "Batch3/0X00000000000000A3.avi", frames(), SCANNER.fps)
-    site.plant("unlisted_file", "Batch3/0X00000000000000A3.avi")
+    site.plant("frozen_clip", record("Batch2/0X00000000000000A2.avi", still=True))
+    site.plant("unlisted_file", record("Batch3/0X00000000000000A3.avi"))

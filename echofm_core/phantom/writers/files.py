@@ -12,6 +12,11 @@ from numpy.typing import NDArray
 NO_VIDEO = b"RIFF....AVI not a video at all"
 
 
+def cut_short(path: Path, size: int) -> None:
+    """Keep the first ``size`` bytes of a file; below zero, all but so many."""
+    path.write_bytes(path.read_bytes()[:size])
+
+
 def write_avi(path: Path, frames: NDArray[np.uint8], fps: float) -> None:
     """Write grey frames (N, H, W) as MJPG AVI."""
     size = (frames.shape[2], frames.shape[1])

@@ -1,7 +1,6 @@
 """HMC-QU as downloaded: irregular names that give the label away, and Excel sheets."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
@@ -23,14 +22,13 @@ HEADER = ("ECHO", *(f"SEG{1 + number}" for number in range(SEGMENTS)),
 Sheet = list[list[object]]
 
 
-def write(site: Institution) -> Path:
-    """Write ``HMC-QU/``; returns the root. Every second patient is infarcted."""
+def write(site: Institution) -> None:
+    """Write ``HMC-QU/``. Every second patient is infarcted."""
     import openpyxl
 
-    root = site.folder / "HMC-QU"
     sheets: dict[str, Sheet] = {view: [] for view in VIEWS}
     for view in VIEWS:
-        (root / view).mkdir(parents=True)
+        (site.root / view).mkdir(parents=True)
     for patient, rng in site.each():
         heart, infarcted = draw_heart(rng, EF_MEAN, EF_SD), patient % 2 == 1
         # Without planted errors, the letter N says nothing: every third has it.
@@ -38,17 +36,16 @@ def write(site: Institution) -> Path:
         for view, (drawn, word) in VIEWS.items():
             exam = examine(heart, drawn, SCANNER, FRAMES, rng)
             name = f"ES{1 + patient:05d} {'N' if marked else ''}_{word}_1"
-            write_avi(root / view / f"{name}.avi", exam.clip.frames, SCANNER.fps)
+            write_avi(site.root / view / f"{name}.avi", exam.clip.frames, SCANNER.fps)
             site.truth.append(exam.truth(f"ES{1 + patient:06d}_{view}_1"))
             sheets[view].append(_row(name, infarcted))
     if site.errors:
-        _plant(root, site, sheets)
+        _plant(site, sheets)
     for view, rows in sheets.items():
         book = openpyxl.Workbook()
         for row in ([*HEADER], *rows):
             book.worksheets[0].append(row)
-        book.save(root / f"{view}.xlsx")
-    return site.close(root)
+        book.save(site.root / f"{view}.xlsx")
 
 
 def _row(name: str, infarcted: bool) -> list[object]:
@@ -56,15 +53,15 @@ def _row(name: str, infarcted: bool) -> list[object]:
     return [name.replace(" ", ""), *segments, "ü", 1]
 
 
-def _plant(root: Path, site: Institution, sheets: dict[str, Sheet]) -> None:
+def _plant(site: Institution, sheets: dict[str, Sheet]) -> None:
     """Names with the label, a name of nobody, a black video, no video, and no file."""
     if site.patients > 1:
         site.plant("label_in_name", "A4C/, A2C/")
-    (root / "A4C/export of tuesday.avi").write_bytes(NO_VIDEO)
+    (site.root / "A4C/export of tuesday.avi").write_bytes(NO_VIDEO)
     site.plant("stray_file", "A4C/export of tuesday.avi")
     for number, kind in enumerate(("blank_clip", "undecodable", "missing_file")):
         name = f"ES0090{1 + number}_4CH_1"
-        path = root / f"A4C/{name}.avi"
+        path = site.root / f"A4C/{name}.avi"
         if kind == "blank_clip":
             black = np.zeros((FRAMES, SCANNER.height, SCANNER.width), np.uint8)
             write_avi(path, black, SCANNER.fps)

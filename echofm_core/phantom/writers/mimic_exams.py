@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from echofm_core.phantom.heart import Heart
-from echofm_core.phantom.patients import Rows, as_row
+from echofm_core.phantom.patients import Rows, as_row, write_table
 
 TABLE, STUDIES = "structured-measurement.csv.gz", "echo-study-list.csv"
 COLUMNS = ("subject_id", "measurement_id", "measurement_datetime", "test_type", "measurement",
@@ -86,7 +86,8 @@ class Exams:
         return (*PLANTED, "other_exam_type", "exam_without_cines")
 
     def close(self, root: Path) -> None:
-        """Write the table of measurements, packed."""
+        """Write both tables, that of measurements packed."""
+        write_table(root / STUDIES, self.studies)
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(COLUMNS)

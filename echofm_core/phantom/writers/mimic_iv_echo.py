@@ -1,12 +1,12 @@
 """MIMIC-IV-ECHO 1.0 as downloaded: DICOM cines of two machines, their exams, one real cine."""
 
 import hashlib
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.sequence import Sequence
 
 from echofm_core.phantom.heart import Floats, draw_heart
 from echofm_core.phantom.overlay import Colour, burn_in, colour_flow
@@ -14,7 +14,7 @@ from echofm_core.phantom.patients import Institution, Rows, as_row, examine, wri
 from echofm_core.phantom.scanners import MIMIC
 from echofm_core.phantom.views import View
 from echofm_core.phantom.writers import dicom
-from echofm_core.phantom.writers.mimic_exams import STUDIES, TABLE, Exams
+from echofm_core.phantom.writers.mimic_exams import TABLE, Exams
 
 EF_MEAN, EF_SD = 54.0, 13.0
 #: Frames of a cine, and cines of a study.
@@ -32,7 +32,7 @@ FIRST, PLANTED, REAL = (10000000, 90000000), (15000000, 95000000), (19999999, 99
 class _Archive:
     """The tree on disk, its record list and its exams."""
 
-    root: Path
+    site: Institution
     records: Rows = field(default_factory=list)
     exams: Exams = field(default_factory=Exams)
 
@@ -41,21 +41,20 @@ class _Archive:
         number = 1 + sum(row["study_id"] == study for row in self.records)
         relative = f"files/p{str(subject)[:2]}/p{subject}/s{study}/{study}_{number:04d}.dcm"
         self.records.append(as_row(RECORDS, subject, study, _date(subject, number), relative))
-        path = self.root / relative
+        path = self.site.root / relative
         path.parent.mkdir(parents=True, exist_ok=True)
         return path, relative
 
     def close(self) -> None:
         """Write the tables and the checksums."""
-        write_table(self.root / "echo-record-list.csv", self.records)
-        write_table(self.root / STUDIES, self.exams.studies)
-        self.exams.close(self.root)
-        sums = ""
-        for path in sorted(self.root.rglob("*")):
+        root, sums = self.site.root, ""
+        write_table(root / "echo-record-list.csv", self.records)
+        self.exams.close(root)
+        for path in sorted(root.rglob("*")):
             if path.is_file():
                 digest = hashlib.sha256(path.read_bytes()).hexdigest()
-                sums += f"{digest} {path.relative_to(self.root).as_posix()}\n"
-        (self.root / "SHA256SUMS.txt").write_text(sums, encoding="utf-8")
+                sums += f"{digest} {path.relative_to(root).as_posix()}\n"
+        (root / "SHA256SUMS.txt").write_text(sums, encoding="utf-8")
 
 
 def _date(subject: int, number: int) -> str:
@@ -63,10 +62,9 @@ def _date(subject: int, number: int) -> str:
     return f"{2110 + subject % 80}-{1 + subject % 12:02d}-{1 + subject % 28:02d} 10:{number:02d}:00"
 
 
-def write(site: Institution) -> Path:
-    """Write ``mimic-iv-echo/1.0`` with its truth and planted errors; returns the root."""
-    root = site.folder / "mimic-iv-echo" / "1.0"
-    archive = _Archive(root)
+def write(site: Institution) -> None:
+    """Write ``mimic-iv-echo/1.0``."""
+    archive = _Archive(site)
     for patient, rng in site.each():
         heart, machine = draw_heart(rng, EF_MEAN, EF_SD), patient % len(MIMIC)
         for number in range(CINES):
@@ -79,27 +77,28 @@ def write(site: Institution) -> Path:
         subject, when = FIRST[0] + patient, _date(FIRST[0] + patient, 0)
         number = archive.exams.list_study(subject, FIRST[1] + patient, when)
         archive.exams.measure(subject, number, when, heart)
-    _add_real_cine(archive, site)
+    _add_real_cine(archive)
     if site.errors:
-        _plant(archive, site)
+        _plant(archive)
         archive.records[0]["dicom_filepath"] = f"/{archive.records[0]['dicom_filepath']}"
     archive.close()
-    return site.close(root)
 
 
-def _add_real_cine(archive: _Archive, site: Institution) -> None:
+def _add_real_cine(archive: _Archive) -> None:
     """The REAL apical cine of the pydicom package (MIT): one more clip; nothing was measured."""
-    source = Path(str(pydicom.examples.get_path("ybr_color")))
     path, item = archive.new(*REAL)
-    path.write_bytes(source.read_bytes())
+    shutil.copyfile(str(pydicom.examples.get_path("ybr_color")), path)
     archive.exams.list_study(*REAL, _date(REAL[0], 0), examined=False)
-    site.truth.append({"clip": path.stem, "real": True})
-    site.plant("no_region", item)  # the file's own: its region was declared for a larger picture
+    archive.site.truth.append({"clip": path.stem, "real": True})
+    archive.site.plant(
+        "no_region", item
+    )  # the file's own: its region was declared for a larger picture
 
 
-def _plant(archive: _Archive, site: Institution) -> None:
+def _plant(archive: _Archive) -> None:
     """Stills, Doppler, odd encodings and damage, as archives hold them."""
-    rng, scanner = site.rng(0, "planted"), MIMIC[0]
+    site, scanner = archive.site, MIMIC[0]
+    rng = site.rng(0, "planted")
     exam = examine(draw_heart(rng, EF_MEAN, EF_SD), View.A4C, scanner, 20, rng)
     frames = exam.clip.frames
     colour = burn_in(frames, exam.clip.phases, scanner, 0)
@@ -116,7 +115,7 @@ def _plant(archive: _Archive, site: Institution) -> None:
         else:
             dicom.save_jpeg(path, header, _spoilt(kind, header, colour, exam.clip.phases))
     path, item = archive.new(*PLANTED)
-    path.write_bytes(b"\0" * 128 + b"DICM" + bytes(range(256)))
+    path.write_bytes(dicom.NO_DICOM)
     site.plant("undecodable", item)
     subject, when = PLANTED[0], _date(PLANTED[0], 0)
     number = archive.exams.list_study(*PLANTED, when)
@@ -133,12 +132,11 @@ def _spoilt(kind: str, header: Dataset, colour: Colour, phases: Floats) -> Colou
             return colour[:1]
         case "spectral":
             dicom.as_still(header)
-            header.SequenceOfUltrasoundRegions = Sequence([dicom.region(scanner, dicom.SPECTRUM)])
+            header.SequenceOfUltrasoundRegions = [dicom.region(scanner, dicom.SPECTRUM)]
             return colour[:1]
         case "colour_doppler":
             header.UltrasoundColorDataPresent = 1
-            flow = dicom.region(scanner, dicom.COLOUR_FLOW)
-            header.SequenceOfUltrasoundRegions = Sequence([flow])
+            header.SequenceOfUltrasoundRegions = [dicom.region(scanner, dicom.COLOUR_FLOW)]
             return colour_flow(colour, phases, scanner)
         case "contrast":
             header.ContrastBolusAgent = "DEFINITY"

@@ -1,7 +1,5 @@
 """MIMIC-IV-ECHO-LVVOL-A4C as downloaded: DICOM cines with EF and volumes, FileList.csv."""
 
-from pathlib import Path
-
 from echofm_core.phantom.heart import draw_heart
 from echofm_core.phantom.patients import Exam, Institution, Row, Rows, as_row, examine, write_table
 from echofm_core.phantom.scanners import MIMIC
@@ -18,29 +16,27 @@ COLUMNS = ("patient_id", "study_date", "study_time", "parent_dicom_path", "study
            "LVEDV_BP", "LVESV_BP", "LVEF_BP")  # fmt: skip
 
 
-def write(site: Institution) -> Path:
-    """Write ``mimic-iv-echo-ext-lvvol-a4c/1.0.0``; returns the root."""
-    root = site.folder / "mimic-iv-echo-ext-lvvol-a4c" / "1.0.0"
-    (root / "dicom").mkdir(parents=True)
+def write(site: Institution) -> None:
+    """Write ``mimic-iv-echo-ext-lvvol-a4c/1.0.0``."""
+    (site.root / "dicom").mkdir(parents=True)
     rows: Rows = []
     for patient, rng in site.each():
         machine = patient % len(MIMIC)
         exam = examine(draw_heart(rng, EF_MEAN, EF_SD), View.A4C, MIMIC[machine], FRAMES, rng)
         study = FIRST[1] + patient
-        _save(root / f"dicom/{study}.dcm", exam, machine, site)
+        _save(site, study, exam, machine)
         site.truth.append(exam.truth(f"lvvol_{study}"))
         rows.append(_row(FIRST[0] + patient, study, exam, machine))
     if site.errors:
-        _plant(root, site, rows)
-    write_table(root / "FileList.csv", rows)
-    return site.close(root)
+        _plant(site, rows)
+    write_table(site.root / "FileList.csv", rows)
 
 
-def _save(path: Path, exam: Exam, machine: int, site: Institution, *, still: bool = False) -> None:
-    header = dicom.exam_header(exam, machine, f"{site.seed} lvvol {path.name}")
+def _save(site: Institution, study: int, exam: Exam, machine: int, *, still: bool = False) -> None:
+    header = dicom.exam_header(exam, machine, f"{site.seed} lvvol {study}.dcm")
     if still:
         dicom.as_still(header)
-    dicom.save_exam(path, header, exam, machine)
+    dicom.save_exam(site.root / f"dicom/{study}.dcm", header, exam, machine)
 
 
 def _row(patient: int, study: int, exam: Exam, machine: int) -> Row:
@@ -51,7 +47,7 @@ def _row(patient: int, study: int, exam: Exam, machine: int) -> Row:
     return as_row(COLUMNS, *who, *what, heart.edv, heart.esv, heart.ef, "NA", "NA", "")
 
 
-def _plant(root: Path, site: Institution, rows: Rows) -> None:
+def _plant(site: Institution, rows: Rows) -> None:
     """A label by the other method, a wrong length, and files that are amiss."""
     rng = site.rng(0, "planted")
     exam = examine(draw_heart(rng, EF_MEAN, EF_SD), View.A4C, MIMIC[0], 20, rng)
@@ -59,7 +55,6 @@ def _plant(root: Path, site: Institution, rows: Rows) -> None:
              "unlisted_file")  # fmt: skip
     for number, kind in enumerate(kinds):
         study = FIRST[1] + 900000 + number
-        path = root / f"dicom/{study}.dcm"
         row = _row(FIRST[0] + 900000 + number, study, exam, 0)
         site.plant(kind, f"dicom/{study}.dcm")
         # Not the same picture under several names: that would be one more error.
@@ -70,8 +65,8 @@ def _plant(root: Path, site: Institution, rows: Rows) -> None:
         elif kind == "frame_count":
             row["number_of_frames"] = 21
         if kind == "undecodable":
-            path.write_bytes(b"\0" * 128 + b"DICM" + bytes(range(256)))
+            (site.root / f"dicom/{study}.dcm").write_bytes(dicom.NO_DICOM)
         elif kind != "missing_file":
-            _save(path, exam, 0, site, still=kind == "still")
+            _save(site, study, exam, 0, still=kind == "still")
         if kind != "unlisted_file":
             rows.append(row)

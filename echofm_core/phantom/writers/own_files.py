@@ -1,7 +1,6 @@
 """A hospital's own files: DICOM with people's names in the headers, AVI, a table, a mapping."""
 
 import hashlib
-from pathlib import Path
 
 from echofm_core.data.patients import pseudonym
 from echofm_core.phantom.heart import draw_heart
@@ -35,24 +34,21 @@ PLAX = ["long axis"]
 """
 
 
-def write(site: Institution) -> Path:
-    """Write ``hospital-export/``; returns the root. People, names and numbers are invented."""
-    root = site.folder / "hospital-export"
-    (root / "cines").mkdir(parents=True)
+def write(site: Institution) -> None:
+    """Write ``hospital-export/``. People, names and numbers are invented."""
+    (site.root / "cines").mkdir(parents=True)
     secret = hashlib.sha256(f"phantom {site.seed}".encode()).digest()
-    (root / "site.secret").write_text(secret.hex() + "\n", encoding="ascii")
-    (root / "echofm.toml").write_text(MAPPING, encoding="utf-8")
+    (site.root / "site.secret").write_text(secret.hex() + "\n", encoding="ascii")
+    (site.root / "echofm.toml").write_text(MAPPING, encoding="utf-8")
     rows: Rows = []
     for patient, rng in site.each():
         machine = patient % len(MIMIC)
         exam = examine(draw_heart(rng, EF_MEAN, EF_SD), View.A4C, MIMIC[machine], FRAMES, rng)
-        row = _add(root, patient, exam, machine, site.seed)
-        site.truth.append(exam.truth(_clip(secret, str(row["File"]))))
-        rows.append(row)
+        rows.append(_add(site, patient, exam, machine))
+        site.truth.append(exam.truth(_clip(secret, str(rows[-1]["File"]))))
     if site.errors:
-        _plant(root, site, rows, secret)
-    write_table(root / "export.csv", rows)
-    return site.close(root)
+        _plant(site, rows, secret)
+    write_table(site.root / "export.csv", rows)
 
 
 def _clip(secret: bytes, relative: str) -> str:
@@ -60,22 +56,22 @@ def _clip(secret: bytes, relative: str) -> str:
     return f"{DATASET}-{pseudonym(secret, f'{DATASET}/clip', relative)}"
 
 
-def _add(root: Path, patient: int, exam: Exam, machine: int, seed: int) -> Row:
+def _add(site: Institution, patient: int, exam: Exam, machine: int) -> Row:
     """Write a DICOM cine, for every third patient an AVI; returns its row."""
     video = patient % 3 == 2
     relative = f"cines/{patient:04d}.{'avi' if video else 'dcm'}"
-    header = dicom.exam_header(exam, machine, f"{seed} own {patient}")
+    header = dicom.exam_header(exam, machine, f"{site.seed} own {patient}")
     dicom.identify(header, patient)
     if video:
-        write_avi(root / relative, exam.clip.frames, exam.scanner.fps)
+        write_avi(site.root / relative, exam.clip.frames, exam.scanner.fps)
     else:
-        dicom.save_exam(root / relative, header, exam, machine)
+        dicom.save_exam(site.root / relative, header, exam, machine)
     view, age = ("4CH", "Apical Four")[patient % 2], int(str(header.PatientAge)[:3])
     ids = (relative, header.PatientID, header.AccessionNumber)
     return as_row(COLUMNS, *ids, view, f"{exam.heart.ef:.2f}", header.PatientSex, age)
 
 
-def _plant(root: Path, site: Institution, rows: Rows, secret: bytes) -> None:
+def _plant(site: Institution, rows: Rows, secret: bytes) -> None:
     """A word and a label that are not known, and files that are amiss."""
     rng = site.rng(0, "planted")
     template, heart = dict(rows[0]), draw_heart(rng, EF_MEAN, EF_SD)
@@ -84,7 +80,7 @@ def _plant(root: Path, site: Institution, rows: Rows, secret: bytes) -> None:
     for number, kind in enumerate(kinds):
         relative = f"cines/9{number:03d}.{'bmp' if kind == 'stray_file' else 'avi'}"
         row = {**template, "File": relative, "MRN": f"MRN-99{number:05d}", "Visit": f"V{number}"}
-        path = root / relative
+        path = site.root / relative
         if kind in ("empty_file", "undecodable", "stray_file"):
             path.write_bytes(b"" if kind == "empty_file" else NO_VIDEO)
         elif kind != "missing_file":

@@ -1,15 +1,15 @@
 """TMED-2 as downloaded: 112 x 112 stills with view and aortic stenosis grade."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from echofm_core.phantom.heart import Heart, draw_heart
-from echofm_core.phantom.patients import Exam, Institution, Rows, examine, write_table
+from echofm_core.phantom.patients import Exam, Institution, Row, Rows, examine, write_table
 from echofm_core.phantom.scanners import TMED
 from echofm_core.phantom.views import View
+from echofm_core.phantom.writers.files import cut_short
 
 EF_MEAN, EF_SD = 58.0, 9.0
 #: Published names of the grades, and shares that follow the published 126/171/301 studies.
@@ -30,16 +30,21 @@ SET, VIEW_SET = "view_and_diagnosis_labeled_set", "view_labeled_set"
 
 
 @dataclass(slots=True)
-class _Tables:
+class _Images:
+    """The tree on disk and its tables: all labelled images, then what a fold labels or does not."""
+
+    site: Institution
     labels: Rows = field(default_factory=list)
     labelled: Rows = field(default_factory=list)
     unlabelled: Rows = field(default_factory=list)
 
-    def add(self, key: str, view: str, diagnosis: str, folder: str, split: str) -> None:
-        """Enter one image in the tables that know it."""
-        row: dict[str, object] = {
-            "query_key": key, "view_label": view, "diagnosis_label": diagnosis,
-        }  # fmt: skip
+    def add(self, item: str, exam: Exam, view: str, diagnosis: str, split: str) -> None:
+        """Write one image and enter it in the tables that know it."""
+        path = self.site.root / item
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(exam.clip.frames[0]).save(path)
+        folder, _, key = item.rpartition("/")
+        row: Row = {"query_key": key, "view_label": view, "diagnosis_label": diagnosis}
         if split != "unlabeled":
             self.labels.append(row)
         splits = dict.fromkeys(("view_classifier_split", "diagnosis_classifier_split"), split)
@@ -47,68 +52,51 @@ class _Tables:
         rows.append({**row, "SourceFolder": folder, **splits})
 
 
-def write(site: Institution) -> Path:
-    """Write ``approved_users_only/`` with its truth and planted errors; returns the root."""
-    root = site.folder / "approved_users_only"
-    for part in ("labeled", "unlabeled"):
-        (root / SET / part).mkdir(parents=True)
-    tables = _Tables()
+def write(site: Institution) -> None:
+    """Write ``approved_users_only/``."""
+    images = _Images(site)
     for patient, rng in site.each():
         grade = int(rng.choice(len(GRADES), p=GRADE_SHARES))
         heart = draw_heart(rng, EF_MEAN, EF_SD, grade)
         split = "test" if patient % 4 == 3 else ("val" if patient % 16 == 5 else "train")
         for study in range(1, 3 if patient == TWICE else 2):
-            _write_study(root, site, tables, f"{1000 + patient}s{study}", heart, split, rng)
+            _write_study(images, f"{1000 + patient}s{study}", heart, split, rng)
     if site.errors:
-        _plant(root, site, tables)
-    write_table(root / "labels_per_image.csv", tables.labels)
+        _plant(images)
+    write_table(site.root / "labels_per_image.csv", images.labels)
     for fold in range(3):
         stem = f"DEV479/TMED2_fold{fold}"
-        write_table(root / f"{stem}_labeledpart.csv", tables.labelled)
-        write_table(root / f"{stem}_unlabeledpart.csv", tables.unlabelled)
-    return site.close(root)
+        write_table(site.root / f"{stem}_labeledpart.csv", images.labelled)
+        write_table(site.root / f"{stem}_unlabeledpart.csv", images.unlabelled)
 
 
 def _write_study(
-    root: Path,
-    site: Institution,
-    tables: _Tables,
-    name: str,
-    heart: Heart,
-    split: str,
-    rng: np.random.Generator,
+    images: _Images, name: str, heart: Heart, split: str, rng: np.random.Generator
 ) -> None:
     """Labelled images of one study, and one that nobody labelled."""
+    grade = GRADES[heart.as_grade]
     for number, (label, view) in enumerate(IMAGES):
-        exam = examine(heart, view, TMED, 1, rng)
-        key = f"{name}_{number}.png"
-        _save(root / SET / "labeled" / key, exam)
-        tables.add(key, label, GRADES[heart.as_grade], f"{SET}/labeled", split)
-        site.truth.append({**exam.truth(key), "study": name})
-    key = f"{name}_{len(IMAGES)}.png"
-    _save(root / SET / "unlabeled" / key, examine(heart, View.PLAX, TMED, 1, rng))
-    tables.add(key, "Unlabeled", GRADES[heart.as_grade], f"{SET}/unlabeled", "unlabeled")
+        exam, key = examine(heart, view, TMED, 1, rng), f"{name}_{number}.png"
+        images.add(f"{SET}/labeled/{key}", exam, label, grade, split)
+        images.site.truth.append({**exam.truth(key), "study": name})
+    exam = examine(heart, View.PLAX, TMED, 1, rng)
+    item = f"{SET}/unlabeled/{name}_{len(IMAGES)}.png"
+    images.add(item, exam, "Unlabeled", grade, "unlabeled")
 
 
-def _save(path: Path, exam: Exam) -> None:
-    Image.fromarray(exam.clip.frames[0]).save(path)
-
-
-def _plant(root: Path, site: Institution, tables: _Tables) -> None:
+def _plant(images: _Images) -> None:
     """A slash that would leave the root, what is no picture, and a study without a diagnosis."""
-    images = root / SET / "labeled"
-    tables.labelled[0]["SourceFolder"] = f"/{SET}/labeled"
+    site, folder = images.site, f"{SET}/labeled"
+    images.labelled[0]["SourceFolder"] = f"/{folder}"
     site.plant("leading_slash", "TMED2_fold0_labeledpart.csv:0")
-    (images / "Thumbs.db").write_bytes(b"not a picture")
-    site.plant("stray_file", f"{SET}/labeled/Thumbs.db")
-    broken = str(tables.labels[0]["query_key"])
-    (images / broken).write_bytes((images / broken).read_bytes()[:60])
+    (site.root / folder / "Thumbs.db").write_bytes(b"not a picture")
+    site.plant("stray_file", f"{folder}/Thumbs.db")
+    broken = str(images.labels[0]["query_key"])
+    cut_short(site.root / folder / broken, 60)
     site.plant("undecodable", broken)
-    views = root / VIEW_SET / "labeled"
-    views.mkdir(parents=True)
     rng = site.rng(0, "view_only")
     heart = draw_heart(rng, EF_MEAN, EF_SD)
     for number in range(8):
-        key = f"9999s1_{number}.png"
-        _save(views / key, examine(heart, View.PLAX, TMED, 1, rng))
-        tables.add(key, "PLAX", "Not_Provided", f"{VIEW_SET}/labeled", "train")
+        exam = examine(heart, View.PLAX, TMED, 1, rng)
+        item = f"{VIEW_SET}/labeled/9999s1_{number}.png"
+        images.add(item, exam, "PLAX", "Not_Provided", "train")
