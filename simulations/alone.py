@@ -14,10 +14,10 @@ import typer
 
 from echofm_core.contract import Phase, Weights
 from echofm_core.data.findings import Severity
-from echofm_core.data.label_counts import label_count, labelled_sites, unlabelled_notes
 from echofm_core.data.manifest import Split
 from echofm_core.data.patients import patient_keys
 from echofm_core.data.prepare import ONE_SITE, Prepared, as_one_site, prepare
+from echofm_core.data.splits import label_count, labelled_sites, unlabelled_notes
 from echofm_core.evaluation.model_names import ALONE
 from echofm_core.models.saved import check_start, load_weights
 from echofm_core.plan.document import Plan

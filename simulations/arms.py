@@ -14,9 +14,9 @@ import pandas as pd
 from flwr.serverapp import Grid
 
 from echofm_core.contract import Phase, Weights
-from echofm_core.data.label_counts import label_count
 from echofm_core.data.manifest import Split
 from echofm_core.data.prepare import Prepared
+from echofm_core.data.splits import label_count
 from echofm_core.data.training_record import record_training
 from echofm_core.evaluation.config import Baseline
 from echofm_core.evaluation.model_names import ALONE, FEDERATED, LEAVE_ONE_OUT, LOCAL, POOLED

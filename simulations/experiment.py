@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from echofm_core.data.label_counts import unlabelled_notes
 from echofm_core.data.prepare import Prepared
+from echofm_core.data.splits import unlabelled_notes
 from echofm_core.evaluation.model_names import FEDERATED
 from echofm_core.models.lora import untrained_notes
 from echofm_core.plan.document import Plan

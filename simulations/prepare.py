@@ -5,9 +5,9 @@ from pathlib import Path
 import pandas as pd
 
 from echofm_core.data.config import DataConfig
-from echofm_core.data.label_counts import label_counts, labelled_sites
 from echofm_core.data.manifest import save_manifest
 from echofm_core.data.prepare import Prepared, prepare
+from echofm_core.data.splits import label_counts, labelled_sites
 from echofm_core.data.store.clip_store import open_stores
 from echofm_core.data.windows import ClipWindows
 from echofm_core.plan.document import Plan

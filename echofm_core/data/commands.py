@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -120,7 +119,7 @@ def doctor(
     workers: _Workers = None,
     plan: _Plan = None,
 ) -> None:
-    """Say what a careful colleague would say of data, before anyone trains on them.
+    """Say what is in data and what is wrong with them, before anyone trains on them.
 
     Counts by view, split, label, vendor and frame rate; every file that cannot be used and why;
     labels that contradict each other, patients in two splits, clips that are there twice, black or
@@ -138,16 +137,16 @@ def doctor(
     config = _asked_for(plan)  # before anything that takes long to import
 
     from echofm_core.data.doctor.count import summary
-    from echofm_core.data.doctor.examine import Round, examine
+    from echofm_core.data.doctor.examine import examine
     from echofm_core.data.doctor.page import write_page
     from echofm_core.data.doctor.tables import print_summary
+    from echofm_core.data.parallel import cores
     from echofm_core.runtime.console import console
 
-    how = Round(decode=decode, workers=workers or os.cpu_count() or 1, data=config)
     check_places(places)  # and no report folder for a mistyped place
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)  # refused before anything is read
-    diagnosis = examine(places, out / ".decoded", how)
+    diagnosis = examine(places, out / ".decoded", config, decode=decode, workers=workers or cores())
     with writing(out):
         page = write_page(diagnosis, out)
     print_summary(summary(diagnosis), console)
@@ -203,10 +202,9 @@ def store(
     from echofm_core.data.findings import Findings
     from echofm_core.data.manifest import load_manifest
     from echofm_core.data.parallel import cores
-    from echofm_core.data.store.build import build_store
+    from echofm_core.data.store.build import build_stores
     from echofm_core.data.store.install import make_room
     from echofm_core.data.store.space import check_disk
-    from echofm_core.runtime.console import progress
 
     found, clips = Findings(), load_manifest(manifest)
     builds = {out / str(dataset): rows for dataset, rows in clips.groupby("dataset", observed=True)}
@@ -215,12 +213,11 @@ def store(
             make_room(folder)
         check_disk(out, builds, config)
     usable = 0
-    for folder, rows in builds.items():
-        with progress(f"decoding {folder.name}", len(rows)) as meter:
-            built, bad = build_store(rows, folder, config, workers=workers or cores(), meter=meter)
+    for _, built, bad in build_stores(clips, out, config, workers or cores()):
         found.extend(bad)
         usable += len(built)
-        typer.echo(f"{folder.name}: {many(len(built), 'clip')}, digest {built.digest()[:16]}")
+        name, digest = built.folder.name, built.digest()[:16]
+        typer.echo(f"{name}: {many(len(built), 'clip')}, digest {digest}")
     _print_findings(found, findings)
     if not usable:
         raise NothingUsableError(

@@ -10,11 +10,10 @@ from echofm_core.data.config import DataConfig
 from echofm_core.data.findings import Findings
 from echofm_core.data.readers.registry import layouts_at, read_roots
 from echofm_core.data.splits import fill_splits
-from echofm_core.data.store.build import build_store
+from echofm_core.data.store.build import build_stores
 from echofm_core.plan.machine import MachineConfig
 from echofm_core.plan.preflight import check_words
 from echofm_core.plan.protocol import ProtocolConfig
-from echofm_core.runtime.console import progress
 from echofm_core.runtime.errors import DataRootError, EmptySiteError
 from echofm_core.runtime.text import did_you_mean, many
 
@@ -123,12 +122,7 @@ def decode(
         StoreError: The disk is too small or cannot be written, or no decoder can be started.
     """
     usable = []
-    for dataset, rows in manifest.groupby("dataset", observed=True):
-        folder, clips = cache / "stores" / str(dataset), rows.reset_index(drop=True)
-        with progress(f"decoding {dataset}", len(rows)) as meter:
-            store, undecodable = build_store(
-                clips, folder, data, workers=machine.workers, meter=meter
-            )
+    for rows, store, undecodable in build_stores(manifest, cache / "stores", data, machine.workers):
         findings.extend(undecodable)
         usable.append(rows[[clip in store for clip in rows["clip_id"]]])
     return _some(pd.concat(usable, ignore_index=True), findings, machine)

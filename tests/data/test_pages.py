@@ -38,13 +38,11 @@ COMPUTED: dict[str, set[tuple[str, str]]] = {
     "generic.py found.kind": set(),
     "build.py outcome.kind": set(),
     "checks.py kind": set(),
-    # of tables of names of videos
+    # of dictionaries of names of videos, by kind
     "echonet_dynamic.py kind": {
-        ("odd_tracing_rows", "repaired"),
-        ("tracing_outside_frame", "repaired"),
-        ("tracing_without_frame", "repaired"),
-        ("tracing_without_video", "repaired"),
-        ("video_without_tracing", "repaired"),
+        (kind, "repaired")
+        for file in sorted((ROOT / "echofm_core/data/readers").glob("echonet_*.py"))
+        for kind in re.findall(r'"(\w*tracing\w*)"[:\]]', file.read_text(encoding="utf-8"))
     },
     # of what a decoder raises, and of what it notes
     "parts.py error.kind": RAISED,

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from echofm_core.data.decode import decode_clip
-from echofm_core.data.doctor.examine import Round, examine
+from echofm_core.data.doctor.examine import examine
 from echofm_core.data.readers.registry import read_roots
 from echofm_core.phantom.institutions import Layout, write_institutions
 from echofm_core.phantom.scanners import ECHONET
@@ -64,7 +64,7 @@ def test_nothing_is_wrong_where_nothing_was_planted(tmp_path: Path) -> None:
     What is planted is compared with what is found in tests/data/readers/test_contract.py.
     """
     write_institutions(tmp_path / "data", dict.fromkeys(Layout, 3), seed=3, errors=False)
-    diagnosis = examine([tmp_path / "data"], tmp_path / "scratch", Round())
+    diagnosis = examine([tmp_path / "data"], tmp_path / "scratch")
     found = diagnosis.findings
     assert list(zip(found["kind"], found["item"], strict=True)) == [("no_region", REAL)]
     for planted in (tmp_path / "data").rglob("*.planted.csv"):

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from echofm_core.data.label_counts import label_counts
 from echofm_core.data.manifest import manifest_from_rows
+from echofm_core.data.splits import label_counts
 from echofm_core.plan.document import Plan
 from echofm_core.plan.load import plan_from_mapping
 from echofm_core.tasks import Task

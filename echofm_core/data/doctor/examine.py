@@ -1,4 +1,4 @@
-"""The doctor's round: read, decode, check. Page, terminal and JSON say what it found."""
+"""The doctor reads, decodes and checks; page, terminal and JSON say what it found."""
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,11 +18,10 @@ from echofm_core.data.readers._api import Reader
 from echofm_core.data.readers.generic import LOOSE, has_loose_files, read_loose
 from echofm_core.data.readers.private_names import is_published, secret_at
 from echofm_core.data.readers.registry import Reading, find_layouts, joined, read_layout, readers
-from echofm_core.data.store.build import build_store
+from echofm_core.data.store.build import build_stores
 from echofm_core.data.store.clip_store import ClipStore
 from echofm_core.phantom.patients import is_phantom
 from echofm_core.plan.preflight import check_places
-from echofm_core.runtime.console import progress
 from echofm_core.runtime.errors import DataRootError
 from echofm_core.runtime.randomness import stream
 
@@ -30,24 +29,9 @@ from echofm_core.runtime.randomness import stream
 SIZE = 112
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Round:
-    """How thorough the doctor is.
-
-    Attributes:
-        decode: Clips of each data set that are decoded, drawn at random; 0 means all.
-        workers: Processes that decode.
-        data: As a plan asks for it; clips are looked at in ``SIZE``, whatever it says.
-    """
-
-    decode: int = 1000
-    workers: int = 1
-    data: DataConfig = field(default_factory=DataConfig)
-
-
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Diagnosis:
-    """What a careful colleague found in data folders.
+    """What was found in data folders.
 
     Attributes:
         manifest: One row a usable clip, as the readers gave it.
@@ -71,19 +55,29 @@ class Diagnosis:
     places: Mapping[str, str] = field(default_factory=dict)
 
 
-def examine(places: Sequence[Path], scratch: Path, how: Round) -> Diagnosis:
+def examine(
+    places: Sequence[Path],
+    scratch: Path,
+    config: DataConfig | None = None,
+    *,
+    decode: int = 1000,
+    workers: int = 1,
+) -> Diagnosis:
     """Look at data folders, or single files, as they lie; nothing in them is changed.
 
     Args:
         places: Folders that hold known layouts, folders of loose AVI, MP4 and DICOM, or such files.
         scratch: Folder for decoded clips; removed at the end, gone on with after a kill.
-        how: Thoroughness.
+        config: As a plan asks for it; clips are looked at in ``SIZE``, whatever it says.
+        decode: Clips of each data set that are decoded, drawn at random; 0 means all.
+        workers: Processes that decode.
 
     Raises:
         DataRootError: A place is missing.
     """
     check_places(places)
-    known = readers(how.data)
+    config = (config or DataConfig()).model_copy(update={"size": SIZE})
+    known = readers(config)
     readings = [reading for place in places for reading in _read(place, known)]
     findings = Findings()
     for reading in readings:
@@ -92,7 +86,10 @@ def examine(places: Sequence[Path], scratch: Path, how: Round) -> Diagnosis:
     items = _items(manifest, readings)
     checks.check_labels(manifest, items, findings)
     checks.check_frame_rates(manifest, items, findings)
-    store, lost = _decode(manifest, scratch, how, items, findings)
+    store, found = _decode(_draw(manifest, decode), scratch, config, workers)
+    lost = {item.item for item in found.items if item.severity is Severity.QUARANTINED}
+    # What the decoder says is named as the readers name it.
+    findings.items += [replace(item, item=items[item.item]) for item in found.items]
     manifest = manifest[~manifest["clip_id"].isin(lost)].reset_index(drop=True)
     if store is not None:
         checks.check_pictures(manifest, store, items, findings)
@@ -171,37 +168,25 @@ def _paths(manifest: pd.DataFrame) -> dict[str, str]:
     }
 
 
-def _decode(
-    manifest: pd.DataFrame, scratch: Path, how: Round, items: checks.Items, findings: Findings
-) -> tuple[ClipStore | None, set[str]]:
-    """The drawn clips, decoded, and those that could not be.
-
-    What the decoder says is named as the readers name it.
-    """
-    folders: list[Path] = []
-    lost: set[str] = set()
+def _draw(manifest: pd.DataFrame, most: int) -> pd.DataFrame:
+    """At most so many clips of each data set, in their order; 0: all."""
+    drawn = [manifest[:0]]
     for dataset, rows in manifest.groupby("dataset", observed=True):
-        drawn = rows.iloc[_draw(len(rows), how.decode, str(dataset))].reset_index(drop=True)
-        with progress(f"looking at {dataset}", len(drawn)) as meter:
-            _, found = build_store(
-                drawn,
-                scratch / str(dataset),
-                how.data.model_copy(update={"size": SIZE}),
-                workers=how.workers,
-                meter=meter,
-            )
-        folders.append(scratch / str(dataset))
-        lost |= {item.item for item in found.items if item.severity is Severity.QUARANTINED}
-        findings.items += [replace(item, item=items[item.item]) for item in found.items]
-    return ClipStore(folders) if folders else None, lost
+        places = np.arange(len(rows))
+        if 0 < most < len(rows):
+            places = stream(0, str(dataset), 0, "doctor.draw").choice(places, most, replace=False)
+        drawn.append(rows.iloc[np.sort(places)])
+    return pd.concat(drawn)
 
 
-def _draw(count: int, most: int, dataset: str) -> NDArray[np.int64]:
-    """Positions of the clips to decode, in order."""
-    if most == 0 or count <= most:
-        return np.arange(count)
-    rng = stream(0, dataset, 0, "doctor.draw")
-    return np.sort(rng.choice(count, most, replace=False))
+def _decode(
+    manifest: pd.DataFrame, scratch: Path, config: DataConfig, workers: int
+) -> tuple[ClipStore | None, Findings]:
+    folders, findings = list[Path](), Findings()
+    for _, store, found in build_stores(manifest, scratch, config, workers):
+        folders.append(store.folder)
+        findings.extend(found)
+    return ClipStore(folders) if folders else None, findings
 
 
 def _facts(manifest: pd.DataFrame, store: ClipStore | None) -> pd.DataFrame:

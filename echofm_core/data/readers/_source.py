@@ -12,7 +12,6 @@ from echofm_core.data.findings import Findings, Severity
 from echofm_core.data.limits import believable_rate
 from echofm_core.data.manifest import Split
 from echofm_core.data.readers._results import Form, Result, read_result
-from echofm_core.data.readers._tables import Table, read_table
 from echofm_core.runtime.errors import UnreadableFileError
 from echofm_core.tasks import TASKS, Task
 
@@ -89,22 +88,6 @@ class Source:
             self.quarantined("undecodable", item or relative, str(error))
             return None
         return {"path": str(path), "n_frames": n_frames, "height": height, "width": width}
-
-    def split_table(
-        self, relative: str, columns: Sequence[str], split: str, train: str = "train"
-    ) -> Table:
-        """A table of clips; where it lacks the column ``split``, all of them train, and noted.
-
-        Raises:
-            DataRootError: As of :func:`~echofm_core.data.readers._tables.read_table`.
-        """
-        table = read_table(self.root / relative, columns, (split,))
-        if table.rows and split not in table.rows[0]:
-            for row in table.rows:
-                row[split] = train
-            reason = f"The table has no column `{split}`; all its clips are for training."
-            self.repaired("no_split_column", table.name, reason)
-        return table
 
     def label(
         self, text: str | None, task: Task, item: str, *, in_unit: bool = False

@@ -1,11 +1,14 @@
 """EchoNet-Dynamic (Stanford): apical four-chamber AVI videos with EF and volumes.
 
-Layout: ``FileList.csv``, ``VolumeTracings.csv``, ``Videos/*.avi``. Source: Ouyang 2020.
+Layout: ``FileList.csv``, ``VolumeTracings.csv``, ``Videos/*.avi``. Source: Ouyang 2020. The other
+EchoNet releases have tables of the same kind, which are read by the functions below.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
+from echofm_core.data.manifest import Split
 from echofm_core.data.readers._api import Reader
 from echofm_core.data.readers._source import (
     SPLITS,
@@ -25,6 +28,10 @@ SIDE = 112
 #: Rows of a well-formed tracing of one frame: the long axis and twenty discs.
 TRACING_ROWS = 21
 
+#: Video -> its row of the manifest; video and cells of each row of a table of tracings.
+Videos = Mapping[str, Row]
+Tracings = Sequence[tuple[str, dict[str, str]]]
+
 
 class EchoNetDynamicReader(Reader):
     """Reads the release as downloaded. One video is one patient."""
@@ -34,76 +41,38 @@ class EchoNetDynamicReader(Reader):
 
     def rows(self, source: Source) -> list[Row]:
         """The listed videos that are there."""
-        columns = ("FileName", "EF", "ESV", "EDV")
-        table = source.split_table("FileList.csv", columns, "Split")
-        seen: dict[str, Row] = {}
-        for index, values in enumerate(table.rows):
-            row = _row(source, values, table.item(index))
-            if row is not None:
-                row["source_row"] = index
-                first = seen.setdefault(str(row["clip_id"]), row)
-                if first is not row:
-                    source.settle(first, row, table.item(index))
-        note_unlisted(source, "Videos", {video_name(values["FileName"]) for values in table.rows})
-        _check_tracings(source, seen)
-        return list(seen.values())
+        videos = read_videos(source, "", ("EF", "ESV", "EDV"), SPLITS, partial(_row, source))
+        check_tracings(source, "", ("X1", "Y1", "X2", "Y2"), videos, _wrong_tracings)
+        return list(videos.values())
 
 
-def _row(source: Source, values: dict[str, str], item: str) -> Row | None:
-    name = video_name(values["FileName"])
-    if not name:
-        source.quarantined("bad_path", item, "The row names no file in Videos/.")
-        return None
-    path = source.usable_file(f"Videos/{name}.avi")
-    if path is None:
-        return None
-    split = SPLITS.get(values["Split"].lower())
-    if split is None:
-        reason = "`Split` is none of TRAIN, VAL, TEST; the clip is used without one."
-        source.repaired("unknown_split", item, reason)
+def _row(source: Source, name: str, values: dict[str, str], item: str) -> Row:
     height, width = count(values.get("FrameHeight")), count(values.get("FrameWidth"))
     if (height, width) not in ((SIDE, SIDE), (None, None)):
         reason = f"The video is {width} x {height}, not {SIDE} x {SIDE}; it is resized."
         source.repaired("odd_size", f"Videos/{name}.avi", reason)
+    texts = {task: values[task.upper()] for task in (Task.EF, Task.EDV, Task.ESV)}
     return source.row(
         name,
         name,
-        path=str(path),
         view="A4C",
-        split=split,
         n_frames=count(values.get("NumberOfFrames")),
         fps=frame_rate(values.get("FPS")),
         height=height,
         width=width,
-        **source.labels(
-            {task: values[task.upper()] for task in (Task.EF, Task.EDV, Task.ESV)}, item
-        ),
+        **source.labels(texts, item),
     )
 
 
-def _check_tracings(source: Source, known: Mapping[str, Row]) -> None:
-    """Note what is wrong with the tracings; the clip and its labels do not depend on them."""
-    file, columns = "VolumeTracings.csv", ("FileName", "X1", "Y1", "X2", "Y2", "Frame")
-    try:
-        table = read_table(source.root / file, columns)
-    except DataRootError as error:
-        source.repaired("no_tracings", file, str(error))
-        return
-    names = [video_name(row["FileName"]) for row in table.rows]
-    listed = Counter(zip(names, (row["Frame"] for row in table.rows), strict=True))
-    odd = {name for (name, _), rows in listed.items() if rows != TRACING_ROWS and name in known}
-    outside = {
-        name
-        for name, row in zip(names, table.rows, strict=True)
-        if name in known and _is_outside(row, known[name])
+def _wrong_tracings(tracings: Tracings, videos: Videos) -> dict[str, set[str]]:
+    rows = Counter((name, values["Frame"]) for name, values in tracings)
+    return {
+        "video_without_tracing": set(videos) - {name for name, _ in tracings},
+        "odd_tracing_rows": {name for (name, _), many in rows.items() if many != TRACING_ROWS},
+        "tracing_outside_frame": {
+            name for name, values in tracings if _is_outside(values, videos[name])
+        },
     }
-    wrong = {
-        "tracing_without_video": set(names) - set(known),
-        "video_without_tracing": set(known) - set(names),
-        "odd_tracing_rows": odd,
-        "tracing_outside_frame": outside,
-    }
-    note_tracings(source, "Videos", wrong)
 
 
 def _is_outside(row: dict[str, str], video: Row) -> bool:
@@ -114,21 +83,85 @@ def _is_outside(row: dict[str, str], video: Row) -> bool:
 
 def video_name(text: str) -> str:
     """A video without its suffix, which only some tables write; "" where it is no plain name."""
-    name = text.strip().removesuffix(".avi").removesuffix(".AVI")
+    name = text.removesuffix(".avi").removesuffix(".AVI")
     return name if name == safe_name(name) else ""
 
 
-def note_unlisted(source: Source, folder: str, listed: Collection[str]) -> None:
-    """Quarantine the videos of a folder that its table does not name."""
-    for path in sorted((source.root / folder).iterdir()):
-        if path.stem not in listed and path.is_file():
+def listed(
+    source: Source, table: str, columns: Sequence[str], split: str, words: Mapping[str, Split]
+) -> Iterator[tuple[int, str, dict[str, str], Split | None]]:
+    """Number, item, cells and split of each row of a table of videos.
+
+    ``words`` gives the split of what is written in the column ``split``, in lower case; where the
+    table lacks that column, all rows train.
+
+    Raises:
+        DataRootError: As of :func:`~echofm_core.data.readers._tables.read_table`.
+    """
+    rows = read_table(source.root / table, columns, (split,)).rows
+    if rows and split not in rows[0]:
+        reason = f"The table has no column `{split}`; all its clips are for training."
+        source.repaired("no_split_column", table, reason)
+    for index, values in enumerate(rows):
+        item, word = f"{table}:{index}", values.get(split)
+        part = Split.TRAIN if word is None else words.get(word.lower().removesuffix(".0"))
+        if part is None:
+            reason = f"`{split}` is none of {', '.join(words)}; the row gives no split."
+            source.repaired("unknown_split", item, reason)
+        yield index, item, values, part
+
+
+def read_videos(
+    source: Source,
+    folder: str,
+    columns: Sequence[str],
+    words: Mapping[str, Split],
+    make: Callable[[str, dict[str, str], str], Row],
+) -> dict[str, Row]:
+    """Videos that ``FileList.csv`` names and that are there; others are noted.
+
+    Args:
+        folder: Of the table and of ``Videos/``; empty, or it ends in a slash.
+        columns, words: See :func:`listed`.
+        make: Row of a video from its name, the table's cells, and how findings name these.
+    """
+    videos, named = dict[str, Row](), set[str]()
+    table, columns = f"{folder}FileList.csv", ("FileName", *columns)
+    for index, item, values, split in listed(source, table, columns, "Split", words):
+        named.add(name := video_name(values["FileName"]))
+        if not name:
+            source.quarantined("bad_path", item, "The row names no file in Videos/.")
+        elif path := source.usable_file(f"{folder}Videos/{name}.avi"):
+            found: Row = {"path": str(path), "split": split, "source_row": index}
+            row = make(name, values, item) | found
+            if (first := videos.setdefault(name, row)) is not row:
+                source.settle(first, row, item)
+    for path in sorted((source.root / folder / "Videos").iterdir()):
+        if path.stem not in named and path.is_file():
             reason = "The file is not in FileList.csv, so it has no split and no label."
-            source.quarantined("unlisted_file", f"{folder}/{path.name}", reason)
+            source.quarantined("unlisted_file", f"{folder}Videos/{path.name}", reason)
+    return videos
 
 
-def note_tracings(source: Source, folder: str, wrong: Mapping[str, Iterable[str]]) -> None:
-    """Note what is wrong with tracings: kind -> names of videos."""
-    for kind, names in wrong.items():
+def check_tracings(
+    source: Source,
+    folder: str,
+    columns: Sequence[str],
+    videos: Videos,
+    wrong: Callable[[Tracings, Videos], dict[str, set[str]]],
+) -> None:
+    """Note tracings of no video, and kind -> videos that ``wrong`` finds; no clip needs them."""
+    table = f"{folder}VolumeTracings.csv"
+    try:
+        rows = read_table(source.root / table, ("FileName", "Frame", *columns)).rows
+    except DataRootError as error:
+        source.repaired("no_tracings", table, str(error))
+        return
+    named = [(row["FileName"], row) for row in rows]
+    tracings = [(video_name(text) or safe_name(text), row) for text, row in named]
+    found = wrong([row for row in tracings if row[0] in videos], videos)
+    found["tracing_without_video"] = {name for name, _ in tracings} - set(videos)
+    for kind, names in found.items():
         for name in sorted(names):
             reason = f"VolumeTracings.csv: {kind.replace('_', ' ')}; tracings are not used."
-            source.repaired(kind, f"{folder}/{name}.avi", reason)
+            source.repaired(kind, f"{folder}Videos/{name}.avi", reason)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from echofm_core.data.readers._api import Reader
 from echofm_core.data.readers._source import SPLITS, Row, Source, count, frame_rate
-from echofm_core.data.readers.echonet_dynamic import video_name
+from echofm_core.data.readers.echonet_dynamic import listed, video_name
 
 TABLE = "MeasurementsList.csv"
 
@@ -29,22 +29,14 @@ class EchoNetLvhReader(Reader):
 
 def _rows(source: Source) -> Iterator[Row]:
     """A row a measurement; a video's second ones say a patient's split alone."""
-    videos = _videos(source)
-    listed: set[str] = set()
-    table = source.split_table(TABLE, ("HashedFileName",), "split")
-    for index, values in enumerate(table.rows):
-        name, split = video_name(values["HashedFileName"]), SPLITS.get(values["split"].lower())
+    videos, seen = _videos(source), set[str]()
+    for index, item, values, split in listed(source, TABLE, ("HashedFileName",), "split", SPLITS):
+        name = video_name(values["HashedFileName"])
         if not name:
-            source.quarantined("bad_path", table.item(index), "The row names no video.")
-            continue
-        if split is None:
-            reason = "`split` is none of train, val, test; the row's split is not used."
-            source.repaired("unknown_split", table.item(index), reason)
-        if name in listed:  # one more measurement of the same video
+            source.quarantined("bad_path", item, "The row names no video.")
+        elif name in seen:  # one more measurement of the same video
             yield {"patient_id": name, "split": split}
-            continue
-        listed.add(name)
-        if name not in videos:
+        elif name not in videos:
             source.quarantined("missing_file", f"{name}.avi", "Measured, in no batch.")
         elif path := source.usable_file(videos[name]):
             yield source.row(
@@ -59,7 +51,8 @@ def _rows(source: Source) -> Iterator[Row]:
                 width=count(values.get("Width")),
                 source_row=index,
             )
-    for name in sorted(set(videos) - listed):
+        seen.add(name)
+    for name in sorted(set(videos) - seen):
         reason = f"The file is not in {TABLE}, so it has no split."
         source.quarantined("unlisted_file", videos[name], reason)
 

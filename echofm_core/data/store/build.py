@@ -15,7 +15,7 @@ from echofm_core.data.store.clip_store import ClipStore
 from echofm_core.data.store.install import Ready, install, sole_builder, tidy
 from echofm_core.data.store.parts import PARTS, Job, Outcome, Part, prepare, read_notes
 from echofm_core.data.store.space import check_disk, form_of, previous_store
-from echofm_core.runtime.console import Meter
+from echofm_core.runtime.console import Meter, progress
 from echofm_core.runtime.errors import StoreError
 from echofm_core.runtime.text import many
 
@@ -85,6 +85,21 @@ def build_store(
             "disk and run the same command again: what is decoded is kept."
         ) from error
     return ClipStore.open(folder), findings
+
+
+def build_stores(
+    manifest: pd.DataFrame, folder: Path, config: DataConfig, workers: int
+) -> Iterator[tuple[pd.DataFrame, ClipStore, Findings]]:
+    """Decode a manifest into one store a data set below ``folder``, and show the progress.
+
+    Yields:
+        Rows of a data set, and what :func:`build_store`, which raises, made of them.
+    """
+    for dataset, rows in manifest.groupby("dataset", observed=True):
+        rows, place = rows.reset_index(drop=True), folder / str(dataset)
+        with progress(f"decoding {dataset}", len(rows)) as meter:
+            built = build_store(rows, place, config, workers=workers, meter=meter)
+        yield rows, *built
 
 
 def _build(

@@ -1,4 +1,4 @@
-"""The round as a whole: single files, loose folders, caps, layouts that cannot be read."""
+"""The doctor as a whole: single files, loose folders, caps, layouts that cannot be read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from pydicom.data import get_testdata_file
 from pydicom.examples import get_path
 
-from echofm_core.data.doctor.examine import Diagnosis, Round, examine
+from echofm_core.data.doctor.examine import Diagnosis, examine
 from echofm_core.phantom.institutions import Layout, write_institutions
 from echofm_core.runtime.errors import DataRootError
 from tests.data.files import speckle, write_avi
@@ -30,7 +30,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def look(tmp_path: Path, *places: Path, decode: int = 0) -> Diagnosis:
-    diagnosis = examine(places, tmp_path / "scratch", Round(decode=decode))
+    diagnosis = examine(places, tmp_path / "scratch", decode=decode)
     assert not (tmp_path / "scratch").exists()
     return diagnosis
 

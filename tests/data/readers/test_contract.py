@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from echofm_core.data.config import DataConfig
-from echofm_core.data.doctor.examine import Diagnosis, Round, examine
+from echofm_core.data.doctor.examine import Diagnosis, examine
 from echofm_core.data.findings import Findings
 from echofm_core.data.manifest import COLUMNS, validate
 from echofm_core.data.readers._api import Reader
@@ -55,7 +55,7 @@ def all_of_them(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Instituti
         (reader,) = [reader for reader in READERS if reader.find(root)]
         manifest, findings = reader.read(root)
         store, refused = build_store(manifest, folder / reader.dataset, DataConfig())
-        diagnosis = examine([root], folder / "scratch", Round())
+        diagnosis = examine([root], folder / "scratch")
         made[reader.dataset] = Institution(
             reader, root, manifest, findings, store, refused, diagnosis
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from echofm_core.data.doctor.examine import Round, examine
+from echofm_core.data.doctor.examine import examine
 from echofm_core.data.findings import places_csv
 from echofm_core.data.patients import pseudonym, write_secret
 from echofm_core.data.readers.private_names import SECRET, is_published
@@ -57,7 +57,7 @@ def test_ids_and_findings_are_hashed_with_the_institutions_secret(root: Path) ->
 
 def test_a_first_look_takes_a_secret_for_one_call(root: Path, tmp_path: Path) -> None:
     (root / f"Videos/{NAME}_again.avi").write_bytes((root / f"Videos/{NAME}.avi").read_bytes())
-    looks = [examine([root], tmp_path / "scratch", Round()) for _ in range(2)]
+    looks = [examine([root], tmp_path / "scratch") for _ in range(2)]
     for look in looks:
         assert len(look.manifest) == 3
         text = look.manifest.drop(columns="path").to_csv() + look.findings.to_csv()
@@ -68,7 +68,7 @@ def test_a_first_look_takes_a_secret_for_one_call(root: Path, tmp_path: Path) ->
 
 
 def test_the_owner_can_trace_every_hashed_finding(root: Path, tmp_path: Path) -> None:
-    look = examine([root], tmp_path / "scratch", Round())
+    look = examine([root], tmp_path / "scratch")
     hashed = look.findings["item"][look.findings["kind"] == "unlisted_file"].item()
     assert look.places[hashed] == str(root / f"Videos/{NAME}_stray.avi")
     local = places_csv(look.findings, look.places).decode()
