@@ -14,7 +14,6 @@ from echofm_core import __version__
 from echofm_core.contract import Phase
 from echofm_core.data.manifest import load_manifest
 from echofm_core.data.prepare import Prepared
-from echofm_core.data.splits import label_counts
 from echofm_core.data.store.clip_store import open_stores
 from echofm_core.evaluation.floor import floor_predictions
 from echofm_core.evaluation.model_names import FLOOR
