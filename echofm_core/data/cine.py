@@ -1,5 +1,6 @@
 """What every container of a cine decodes to, before the sector is cut out."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -49,53 +50,44 @@ def times_of(text: str) -> NDArray[np.float64]:
     return np.array(text.split(), np.float64) / 1000
 
 
-class Assembly:
+def assemble(
+    pictures: Iterable[Frames | None], most: int
+) -> tuple[Frames, slice, tuple[Note, ...]]:
     """Frames as they decode: a damaged one in the middle is the one before it once more.
 
     So the later ones keep their time. Damaged ones at either end are left out.
 
     Args:
-        count: Frames at most.
+        pictures: Each ``(H, W)``; None where it is damaged, and so is one of another size.
+        most: How many they are at most.
+
+    Returns:
+        Frames, which of the pictures they are, and what was mended.
+
+    Raises:
+        ValueError: Not one is whole.
     """
-
-    def __init__(self, count: int) -> None:
-        self._count = count
-        self._frames: Frames | None = None
-        self._places: list[int] = []  # of those added so far, damaged ones too
-        self._good = 0
-        self._damaged: list[int] = []
-        self._number = -1
-
-    def add(self, frame: Frames | None) -> None:
-        """The next frame ``(H, W)``; None where it is damaged, and so is one of another size."""
-        self._number += 1
-        if self._frames is None:
-            if frame is None:
-                return
-            self._frames = np.empty((self._count, *frame.shape), np.uint8)
-        length = len(self._places)
-        if frame is None or frame.shape != self._frames.shape[1:]:
-            self._frames[length] = self._frames[length - 1]
-            self._damaged.append(length)
+    frames: Frames | None = None
+    damaged: list[int] = []
+    first = length = 0
+    for number, picture in enumerate(pictures):
+        if frames is None:
+            if picture is None:
+                continue
+            frames, first = np.empty((most, *picture.shape), np.uint8), number
+        place = number - first
+        if picture is None or picture.shape != frames.shape[1:]:
+            frames[place] = frames[place - 1]
+            damaged.append(place)
         else:
-            self._frames[length] = frame
-            self._good = length + 1
-        self._places.append(self._number)
-
-    def end(self) -> tuple[Frames, slice, tuple[Note, ...]]:
-        """Frames, which they are of those that were added, and what was mended.
-
-        Raises:
-            ValueError: Not one was whole.
-        """
-        if self._frames is None:
-            raise ValueError("not one whole frame")
-        length = self._good
-        damaged = [place for place in self._damaged if place < length]
-        if len(damaged) > MOST_DAMAGED * length:
-            length, damaged = damaged[0], []
-        first = self._places[0]
-        return self._frames[:length], slice(first, first + length), _mended(damaged, length)
+            frames[place] = picture
+            length = place + 1
+    if frames is None:
+        raise ValueError("not one whole frame")
+    damaged = [place for place in damaged if place < length]
+    if len(damaged) > MOST_DAMAGED * length:
+        length, damaged = damaged[0], []
+    return frames[:length], slice(first, first + length), _mended(damaged, length)
 
 
 def _mended(damaged: list[int], length: int) -> tuple[Note, ...]:
@@ -109,14 +101,14 @@ def _mended(damaged: list[int], length: int) -> tuple[Note, ...]:
     return (Note("damaged_frames", reason, Severity.REPAIRED),)
 
 
-def pace(
+def timing_of(
     times: NDArray[np.float64], fps: float | None
 ) -> tuple[float | None, NDArray[np.float64] | None]:
     """Frames a second, and the times where they are uneven.
 
     Args:
-        times: Presentation times as a container has them, in seconds; believed where they rise.
-        fps: What it states.
+        times: Presentation times of the frames in seconds; believed where they rise.
+        fps: What the container states.
     """
     steps = np.diff(times)
     stated = believable_rate(fps)

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from echofm_core.runtime.errors import UnreadableFileError
 
-#: Frames looked at, spread over a cine: a jet is gone for half of the beat.
+#: Frames that are checked, spread over a cine: a jet is gone for half of the beat.
 FRAMES = 8
-#: Longer side, in pixels, at which a picture is looked at: means of blocks close the gaps that a
+#: Longer side, in pixels, at which a picture is checked: means of blocks close the gaps that a
 #: jet's noise leaves, and thin strokes fade.
 SIDE = 320
 #: Distance of a pixel's chroma (Cb and Cr, 0 to 255) from what is usual at its brightness, above
@@ -41,7 +41,7 @@ class ColourFlowError(UnreadableFileError):
 
 
 def spread(count: int) -> list[int]:
-    """Which of a cine's frames are looked at, in order.
+    """Numbers of the frames of a cine that are checked for colour flow, in order.
 
     Raises:
         ValueError: It has none.
@@ -49,6 +49,14 @@ def spread(count: int) -> list[int]:
     if count < 1:
         raise ValueError("no whole frame")
     return sorted({round(place) for place in np.linspace(0, count - 1, FRAMES)})
+
+
+def jpeg_to_rgb(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8] | None:
+    """A JPEG as RGB ``(H, W, 3)``, half as large where it is large; None where it is damaged."""
+    half = max(height, width) >= 2 * SIDE
+    flags = cv2.IMREAD_REDUCED_COLOR_2 if half else cv2.IMREAD_COLOR
+    picture = cv2.imdecode(image, flags | cv2.IMREAD_IGNORE_ORIENTATION)
+    return None if picture is None else np.ascontiguousarray(picture[..., ::-1])
 
 
 def is_coloured(picture: NDArray[np.uint8], box: tuple[int, int, int, int] | None = None) -> bool:

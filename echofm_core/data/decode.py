@@ -16,6 +16,7 @@ from echofm_core.data.findings import Note, Severity
 from echofm_core.data.formats import mhd, nifti, stills, video
 from echofm_core.data.limits import PixelSize
 from echofm_core.data.manifest import files_of
+from echofm_core.data.opening import refusing
 from echofm_core.data.patients import PUBLISHED
 from echofm_core.runtime.errors import UnreadableFileError
 
@@ -70,15 +71,9 @@ def decode_clip(path: str, dataset: str, side: int | None = None) -> Decoded:
         UnreadableFileError: Nothing here can decode it, it is damaged beyond one frame, its pixels
             show colour flow, or it may tell of a person and shows no ultrasound sector.
     """
-    try:
+    # A damaged file can raise anything in five decoders; one file never ends a build.
+    with refusing(f"a {dataset} clip ({clip_kind(path)}) cannot be decoded"):
         return _decode(path, side, published=dataset in PUBLISHED)
-    except UnreadableFileError:
-        raise
-    except Exception as error:
-        # A damaged file can raise anything in five decoders; one file never ends a build.
-        raise UnreadableFileError(
-            f"a {dataset} clip ({clip_kind(path)}) cannot be decoded ({type(error).__name__})."
-        ) from error
 
 
 def _decode(path: str, side: int | None, *, published: bool) -> Decoded:
@@ -98,7 +93,7 @@ def _decode(path: str, side: int | None, *, published: bool) -> Decoded:
             raise UnreadableFileError("the file is named as a mask (_gt), which is no cine.")
         form = mhd if kind is Kind.MHD else nifti
         frames = nifti.in_order(form.read_sequence(file), file)
-        cine = Cine(frames, nifti.stated_rate(file), pixel=form.pixel_size(file))
+        cine = Cine(frames, nifti.stated_rate(file), pixel=form.read_header(file).pixel)
     else:
         ending = Path(files_of(path)[0]).suffix.lower()
         raise UnreadableFileError(f"`{ending or 'no ending'}` is not a known clip format.")

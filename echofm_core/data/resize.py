@@ -5,6 +5,9 @@ sector's top at its top: the same heart is then as large whatever the depth, and
 whatever the scanner's pixels. Else the picture is letterboxed: aspect kept, black border.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -22,24 +25,25 @@ def in_square(
     """Frames and their sector as a store holds them.
 
     Args:
-        frames: ``(N, H, W)``.
-        sector: ``(H, W)``.
+        frames, sector: ``(N, H, W)`` and ``(H, W)``.
         pixel: None where unknown.
-        square: See there.
+        square: Its side, and how many centimetres it shows.
 
     Returns:
         ``(N, S, S)``, zero outside the sector, and ``(S, S)``.
     """
+    fit: Callable[[Frames], Frames]
     if pixel is None or not square.field_cm:
-        mask = letterbox_mask(sector, square.size)
-        return np.ascontiguousarray(letterbox(frames, square.size) * mask), mask
-    rows, columns = (max(1, round(square.field_cm / cm)) for cm in (pixel.down, pixel.across))
-    inside = np.flatnonzero(sector.any(axis=0))
-    top = int(sector.any(axis=1).argmax())
-    left = round((inside[0] + inside[-1] + 1 - columns) / 2)
-    grey = _cut(sector[None].astype(np.uint8) * 255, top, left, (rows, columns), square.size)
-    mask = grey[0] >= 128
-    return _cut(frames, top, left, (rows, columns), square.size) * mask, mask
+        fit = partial(letterbox, size=square.size)
+    else:
+        rows, columns = (max(1, round(square.field_cm / cm)) for cm in (pixel.down, pixel.across))
+        inside = np.flatnonzero(sector.any(axis=0))
+        top = int(sector.any(axis=1).argmax())
+        left = round((inside[0] + inside[-1] + 1 - columns) / 2)
+        fit = partial(_cut, top=top, left=left, shape=(rows, columns), size=square.size)
+    # A pixel is in where half of it or more is.
+    mask = fit(sector[None].astype(np.uint8) * 255)[0] >= 128
+    return np.ascontiguousarray(fit(frames) * mask), mask
 
 
 def letterbox(frames: Frames, size: int) -> Frames:
@@ -81,9 +85,3 @@ def _cut(frames: Frames, top: int, left: int, shape: tuple[int, int], size: int)
         box[put] = source[taken]
         target[:] = cv2.resize(box, (size, size), interpolation=method)
     return square
-
-
-def letterbox_mask(mask: Mask, size: int) -> Mask:
-    """:func:`letterbox` for a mask ``(H, W)``; a pixel is in where half of it or more is."""
-    grey = letterbox(mask[None].astype(np.uint8) * 255, size)[0]
-    return np.asarray(grey >= 128, dtype=bool)

@@ -3,7 +3,8 @@
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 _lock = threading.Lock()
 _inside = 0
@@ -20,7 +21,10 @@ def silenced() -> Iterator[None]:
     global _inside, _stderr  # noqa: PLW0603 - there is one standard error
     with _lock:
         if _inside == 0:
-            _stderr = _redirect()
+            with suppress(OSError):  # it was closed already
+                _stderr = os.dup(2)
+                with Path(os.devnull).open("wb") as nowhere:
+                    os.dup2(nowhere.fileno(), 2)
         _inside += 1
     try:
         yield
@@ -30,15 +34,4 @@ def silenced() -> Iterator[None]:
             if _inside == 0 and _stderr >= 0:
                 os.dup2(_stderr, 2)
                 os.close(_stderr)
-
-
-def _redirect() -> int:
-    """Point descriptor 2 to nowhere; a copy of what it was, or -1 where it was closed already."""
-    try:
-        kept = os.dup(2)
-    except OSError:
-        return -1
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
-    return kept
+                _stderr = -1

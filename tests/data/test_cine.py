@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from echofm_core.data.cine import Assembly, pace, text_of, times_of
+from echofm_core.data.cine import assemble, text_of, times_of, timing_of
 
 
 def frame(value: int, side: int = 4) -> np.ndarray:
@@ -13,10 +13,8 @@ def frame(value: int, side: int = 4) -> np.ndarray:
 
 
 def assembled(values: list[int | None]) -> tuple[list[int], slice, int]:
-    assembly = Assembly(len(values))
-    for value in values:
-        assembly.add(None if value is None else frame(value))
-    frames, which, notes = assembly.end()
+    pictures = (None if value is None else frame(value) for value in values)
+    frames, which, notes = assemble(pictures, len(values))
     return frames[:, 0, 0].tolist(), which, len(notes)
 
 
@@ -43,15 +41,15 @@ def test_not_one_whole_frame() -> None:
 
 def test_even_times_are_none() -> None:
     """29.97 a second, written in whole milliseconds."""
-    assert pace(np.round(np.arange(60) / 29.97, 3), 29.97) == (29.97, None)
-    assert pace(np.array([]), 30.0) == (30.0, None)
-    assert pace(np.zeros(9), 30.0) == (30.0, None)
-    assert pace(np.array([0.0, 0.1, 0.05, 0.2]), 30.0) == (30.0, None)  # they do not rise
+    assert timing_of(np.round(np.arange(60) / 29.97, 3), 29.97) == (29.97, None)
+    assert timing_of(np.array([]), 30.0) == (30.0, None)
+    assert timing_of(np.zeros(9), 30.0) == (30.0, None)
+    assert timing_of(np.array([0.0, 0.1, 0.05, 0.2]), 30.0) == (30.0, None)  # they do not rise
 
 
 def test_uneven_times_give_the_mean_rate() -> None:
     """Steps of 20 and 60 ms, four of each: 8 in 320 ms."""
-    fps, times = pace(np.cumsum([7.0, *[0.02, 0.06] * 4]), 50.0)
+    fps, times = timing_of(np.cumsum([7.0, *[0.02, 0.06] * 4]), 50.0)
     assert fps == pytest.approx(25)
     assert times is not None
     np.testing.assert_allclose(times, np.cumsum([0, *[0.02, 0.06] * 4]))

@@ -8,16 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from echofm_core.data.config import Square
 from echofm_core.data.decode import decode_clip, sources
 from echofm_core.data.formats.nifti import (
     in_order,
     parse_settings,
+    read_header,
     read_sequence,
-    sequence_shape,
     systole_first,
 )
 from echofm_core.data.formats.video import read_grey
-from echofm_core.data.resize import letterbox, letterbox_mask
+from echofm_core.data.resize import in_square, letterbox
 from echofm_core.runtime.errors import UnreadableFileError
 from tests.data.files import (
     damage,
@@ -97,7 +98,7 @@ def test_nifti_axes_are_turned(tmp_path: Path, singleton: bool) -> None:
     frames = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
     file = write_nifti(tmp_path / "a.nii.gz", frames, singleton)
     np.testing.assert_array_equal(read_sequence(file), frames)
-    assert sequence_shape(file) == (2, 3, 4)
+    assert read_header(file).shape == (2, 3, 4)
 
 
 @pytest.mark.parametrize(("ed", "es", "turned"), [(1, 5, False), (5, 1, True)])
@@ -136,12 +137,12 @@ def test_stills_are_stacked_in_order(tmp_path: Path) -> None:
 
 def test_letterbox_keeps_the_aspect_and_centres() -> None:
     """By hand: 40 x 80 into 20 x 20 is scaled by 1/4 to 10 x 20, five black rows on each side."""
-    square = letterbox(np.full((2, 40, 80), 200, np.uint8), 20)
+    frames, whole = np.full((2, 40, 80), 200, np.uint8), np.ones((40, 80), bool)
+    square, mask = in_square(frames, whole, None, Square(20, 0))
     assert square.shape == (2, 20, 20)
     assert (square[:, 5:15] == 200).all()
     assert (square[:, :5] == 0).all()
     assert (square[:, 15:] == 0).all()
-    mask = letterbox_mask(np.ones((40, 80), bool), 20)
     assert mask[5:15].all()
     assert mask.sum() == 200
 

@@ -1,4 +1,4 @@
-"""A DICOM cine decoded to grey, and a look at a few of its frames for colour flow.
+"""A DICOM cine decoded to grey, and a few of its frames checked for colour flow.
 
 Grey comes straight from the luminance where the coding allows it. Colour conversion of YBR JPEG is
 the bulk of pydicom's time and would be thrown away again: libjpeg hands over the Y channel alone, 5
@@ -6,14 +6,14 @@ to 15 times faster. How many frames there are, and their size, is taken from wha
 from the header.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from echofm_core.data.cine import Assembly, Cine
+from echofm_core.data.cine import Cine, assemble
 from echofm_core.data.colour import is_coloured, spread
 from echofm_core.data.dicom.codecs import (
     NATIVE,
@@ -28,8 +28,8 @@ from echofm_core.data.dicom.part10 import Object, images_of, open_object, stream
 from echofm_core.data.dicom.samples import Photometric, read_native
 from echofm_core.data.dicom.streams import read_stream, some_colours
 from echofm_core.data.limits import check_pixels
+from echofm_core.data.opening import refusing
 from echofm_core.data.silence import silenced
-from echofm_core.runtime.errors import UnreadableFileError
 
 #: Bytes of a file that are read to look for colour flow; a second or two of most cines.
 READ = 4 * 2**20
@@ -42,7 +42,7 @@ def read_cine(file: Path) -> Cine:
         UnreadableFileError: Damaged, or in a coding that nothing installed decodes (named).
     """
     opened = open_object(file)
-    with _damage_named(opened):
+    with _refusing(opened):
         cine = _decode(opened)
     height, width = cine.frames.shape[1:]
     fps, times = timing(opened.dataset, len(cine.frames))
@@ -65,22 +65,13 @@ def shows_colour(file: Path) -> bool:
         return _shows_colour(open_object(file, READ))
     except Exception:  # what is read was not one frame, or not a video's index
         opened = open_object(file)
-    with _damage_named(opened):
+    with _refusing(opened):
         return _shows_colour(opened)
 
 
-@contextmanager
-def _damage_named(opened: Object) -> Iterator[None]:
-    """Decoders raise their own kinds of error: here they refuse a file."""
-    try:
-        yield
-    except UnreadableFileError:
-        raise
-    except Exception as error:
-        raise UnreadableFileError(
-            f"a DICOM cine in transfer syntax {syntax_name(opened.syntax)} is damaged "
-            f"({type(error).__name__})."
-        ) from None
+def _refusing(opened: Object) -> AbstractContextManager[None]:
+    name = syntax_name(opened.syntax)
+    return refusing(f"a DICOM cine in transfer syntax {name} is damaged")
 
 
 def _decode(opened: Object) -> Cine:
@@ -90,25 +81,40 @@ def _decode(opened: Object) -> Cine:
     if opened.syntax in NATIVE:
         return Cine(meaning.grey(read_native(opened)), None)
     decode, images = decoder_of(opened.syntax), images_of(opened.pixels)
-    assembly, first = Assembly(len(images)), True
-    bad: Exception = ValueError("no image")
+
+    def grey(image: bytes) -> NDArray[np.uint8]:
+        picture = decode(image, opened.dataset)
+        values = picture.values[None]
+        frame: NDArray[np.uint8] = meaning.grey(values, picture.bits, picture.signed)[0]
+        check_pixels(len(images), *frame.shape, size=len(opened.pixels))
+        return frame
+
     with silenced():
-        for image in images:
-            try:
-                picture = decode(image, opened.dataset)
-                grey = meaning.grey(picture.values[None], picture.bits, picture.signed)[0]
-            except Exception as error:  # one damaged frame is not the cine
-                bad = error
-                assembly.add(None)
-                continue
-            if first:
-                check_pixels(len(images), *grey.shape, size=len(opened.pixels))
-                first = False
-            assembly.add(grey)
-    if first:
-        raise bad
-    frames, _, notes = assembly.end()
+        frames, _, notes = assemble(_each(images, grey), len(images))
     return Cine(frames, None, notes=notes)
+
+
+def _each(
+    images: Sequence[bytes], decode: Callable[[bytes], NDArray[np.uint8] | None]
+) -> Iterator[NDArray[np.uint8] | None]:
+    """What each image decodes to, None where it is damaged: one damaged frame is not the cine.
+
+    Raises:
+        Exception: Of the last one, where all are damaged.
+    """
+    whole = False
+    bad: Exception = ValueError("no image")
+    for image in images:
+        try:
+            decoded = decode(image)
+        except Exception as error:
+            bad = error
+            yield None
+        else:
+            whole = True
+            yield decoded
+    if not whole:
+        raise bad
 
 
 def _shows_colour(opened: Object) -> bool:
@@ -126,28 +132,22 @@ def _pictures(opened: Object) -> Iterator[NDArray[np.uint8]]:
         yield from some_colours(stream_of(opened.pixels))
         return
     meaning, dataset = Photometric.of(opened.dataset), opened.dataset
+    pictures: Iterator[NDArray[np.uint8] | None]
     if opened.syntax in NATIVE:
         frames = read_native(opened)
-        pictures = (meaning.colour(frames[number]) for number in spread(len(frames)))
-        yield from (picture for picture in pictures if picture is not None)
-        return
-    decode = decoder_of(opened.syntax)
-    jpeg = is_jpeg(opened.syntax) and meaning.palette is None
-    if not jpeg and meaning.palette is None and dataset.get("SamplesPerPixel") == 1:
-        return
-    images, bad = images_of(opened.pixels), list[Exception]()
-    chosen = spread(len(images))
-    for number in chosen:
-        try:
+        pictures = map(meaning.colour, (frames[number] for number in spread(len(frames))))
+    else:
+        decode = decoder_of(opened.syntax)
+        jpeg = is_jpeg(opened.syntax) and meaning.palette is None
+        if not jpeg and meaning.palette is None and dataset.get("SamplesPerPixel") == 1:
+            return
+
+        def colour(image: bytes) -> NDArray[np.uint8] | None:
             if jpeg:
-                picture = jpeg_colour(images[number])
-            else:
-                decoded = decode(images[number], dataset)
-                picture = meaning.colour(decoded.values, decoded.bits)
-        except Exception as error:  # one damaged frame is not the cine
-            bad.append(error)
-            continue
-        if picture is not None:
-            yield picture
-    if len(bad) == len(chosen):
-        raise bad[0]
+                return jpeg_colour(image)
+            decoded = decode(image, dataset)
+            return meaning.colour(decoded.values, decoded.bits)
+
+        images = images_of(opened.pixels)
+        pictures = _each([images[number] for number in spread(len(images))], colour)
+    yield from (picture for picture in pictures if picture is not None)

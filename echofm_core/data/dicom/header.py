@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from echofm_core.data.cine import pace
+from echofm_core.data.cine import timing_of
 from echofm_core.data.dicom.part10 import header_elements
 from echofm_core.data.dicom.sector import Box
 from echofm_core.data.limits import PixelSize, believable_rate, believable_size
@@ -187,7 +187,7 @@ def timing(dataset: Dataset, length: int) -> tuple[float | None, NDArray[np.floa
     used = _points_at_vector(dataset) or "FrameTime" not in dataset
     if not used or len(steps) != length:
         return fps, None
-    return pace(np.cumsum([0.0, *steps[1:]]) / 1000, fps)
+    return timing_of(np.cumsum([0.0, *steps[1:]]) / 1000, fps)
 
 
 def _points_at_vector(dataset: Dataset) -> bool:

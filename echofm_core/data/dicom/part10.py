@@ -29,6 +29,7 @@ from pydicom.uid import (
 )
 
 from echofm_core.data.file_kinds import begins_with_element
+from echofm_core.data.opening import refusing
 from echofm_core.runtime.errors import UnreadableFileError
 
 # pydicom names files, and quotes what it finds odd when an element is read: so, maybe, a patient.
@@ -71,7 +72,7 @@ def header_elements(file: Path, tags: list[str]) -> Iterator[Dataset]:
         UnreadableFileError: The file cannot be opened, is no DICOM, or is damaged: an element can
             raise anything when it is accessed first.
     """
-    with _reading(file, "has no readable header") as stream:
+    with refusing("a DICOM file has no readable header"), file.open("rb") as stream:
         yield _elements(stream, tags)[0]
 
 
@@ -85,25 +86,12 @@ def open_object(file: Path, most: int = -1) -> Object:
     Raises:
         UnreadableFileError: The file cannot be opened, is no DICOM, or holds no pixels.
     """
-    with _reading(file, "cannot be read") as opened:
+    with refusing("a DICOM file cannot be read"), file.open("rb") as opened:
         dataset, stream = _elements(BytesIO(opened.read(most)))
         pixels, vr = _pixels(dataset, stream)
     if not pixels:
         raise UnreadableFileError("a DICOM file holds no pixels.")
     return Object(dataset, _syntax(dataset, pixels), pixels, vr)
-
-
-@contextmanager
-def _reading(file: Path, failure: str) -> Iterator[BinaryIO]:
-    try:
-        with file.open("rb") as stream:
-            yield stream
-    except UnreadableFileError:
-        raise
-    except OSError as error:
-        raise UnreadableFileError(f"a DICOM file cannot be opened ({error.strerror}).") from None
-    except Exception as error:  # a damaged file can raise anything
-        raise UnreadableFileError(f"a DICOM file {failure} ({type(error).__name__}).") from None
 
 
 def _syntax(dataset: Dataset, pixels: memoryview) -> str:

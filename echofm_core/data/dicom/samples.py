@@ -7,6 +7,7 @@ lossless (PS3.5 annex G) has byte planes, each packed in runs.
 
 import struct
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple, Self
 
 import cv2
@@ -60,10 +61,10 @@ def read_native(opened: Object) -> Samples:
         ValueError: There is not one whole frame.
     """
     form = form_of(opened.dataset)
-    if form.samples == 1:
-        return _frames(_samples(opened, form), (form.height, form.width))
     height, width = form.height, form.width
     values = _samples(opened, form)
+    if form.samples == 1:
+        return _frames(values, (height, width))
     if _is_halved(opened, form, values.size):  # Y Y Cb Cr for two pixels
         return _frames(values, (height, width // 2, 4))[..., :2].reshape(-1, height, width)
     if opened.dataset.get("PlanarConfiguration") == 1:
@@ -111,18 +112,14 @@ def decode_run_length(image: bytes, form: Form) -> Samples:
     count, *offsets = struct.unpack_from("<16I", image)
     if count != samples * bytes_each:
         raise ValueError(f"{count} planes, not {samples * bytes_each}")
-    bounds = [*offsets[:count], len(image)]
     size = height * width
-    planes = np.empty((samples, bytes_each, size), np.uint8)
-    for number in range(count):
-        plane = _unpack(image[bounds[number] : bounds[number + 1]], size)
-        if len(plane) < size:
-            raise ValueError("a plane is cut short")
-        # The most significant byte comes first in the file, the least in memory.
-        planes[number // bytes_each, bytes_each - 1 - number % bytes_each] = np.frombuffer(
-            plane, np.uint8, size
-        )
-    pixels = np.ascontiguousarray(planes.transpose(2, 0, 1))
+    planes = [
+        np.frombuffer(_unpack(image[start:end], size), np.uint8, size)
+        for start, end in pairwise([*offsets[:count], len(image)])
+    ]
+    # The most significant byte comes first in the file, the least in memory.
+    planes_last = np.stack(planes, axis=-1).reshape(size, samples, bytes_each)[..., ::-1]
+    pixels = np.ascontiguousarray(planes_last)
     values: Samples = pixels.view(np.uint16) if bytes_each == 2 else pixels
     return values.reshape((height, width, samples) if samples > 1 else (height, width))
 

@@ -1,6 +1,5 @@
 """MetaImage sequences: a text header and a raw file, as the earlier CAMUS release has them."""
 
-import os
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from echofm_core.data.formats.nifti import as_grey, parse_settings
+from echofm_core.data.formats.nifti import as_grey, parse_settings, read_text
 from echofm_core.data.limits import PixelSize, believable_size, check_pixels
+from echofm_core.data.opening import refusing
 from echofm_core.runtime.errors import UnreadableFileError
 
 TYPES = {
@@ -21,8 +21,6 @@ TYPES = {
     "MET_FLOAT": "f4",
     "MET_DOUBLE": "f8",
 }
-#: Bytes of a header: more is no header.
-LONGEST = 65536
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,21 +47,14 @@ def read_header(file: Path) -> MetaHeader:
     Raises:
         UnreadableFileError: Not a header of a sequence, or its raw file is missing or elsewhere.
     """
-    try:
-        with file.open("rb") as stream:
-            text = stream.read(LONGEST).decode("ascii", errors="replace")
-        values = parse_settings(text, "=")
+    with refusing("an MHD file has no readable header"):
+        values = parse_settings(read_text(file), "=")
         sizes = [int(word) for word in values["DimSize"].split()]
         kind, name = TYPES[values["ElementType"]], values["ElementDataFile"]
-    except (OSError, KeyError, ValueError) as error:
-        raise UnreadableFileError(
-            f"an MHD file has no readable header ({type(error).__name__})."
-        ) from None
-    width, height, frames = (*sizes, 1)[:3] if len(sizes) in (2, 3) else (0, 0, 0)
-    raw = file.parent / Path(name).name
-    # Path.is_file raises where a name is too long.
-    if raw.name != name or not os.path.isfile(raw):  # noqa: PTH113
-        raise UnreadableFileError("the raw file of an MHD header is not beside it.")
+        width, height, frames = (*sizes, 1)[:3] if len(sizes) in (2, 3) else (0, 0, 0)
+        raw = file.parent / Path(name).name
+        if raw.name != name or not raw.is_file():
+            raise UnreadableFileError("the raw file of an MHD header is not beside it.")
     check_pixels(frames, height, width, size=raw.stat().st_size)
     big = values.get("BinaryDataByteOrderMSB", values.get("ElementByteOrderMSB", "")) == "True"
     return MetaHeader(
@@ -83,22 +74,13 @@ def read_sequence(file: Path) -> NDArray[np.uint8]:
     """
     header = read_header(file)
     frames, whole = np.empty(header.shape, np.uint8), 0
-    try:
+    with refusing("the raw file of an MHD header cannot be read"):
         for data in _frames(header):
             frames[whole] = as_grey(np.frombuffer(data, header.dtype).reshape(frames.shape[1:]))
             whole += 1
-    except (OSError, zlib.error) as error:
-        raise UnreadableFileError(
-            f"the raw file of an MHD header cannot be read ({type(error).__name__})."
-        ) from None
     if not whole:
         raise UnreadableFileError("an MHD sequence holds no whole frame.")
     return frames[:whole]
-
-
-def pixel_size(file: Path) -> PixelSize | None:
-    """Size of a pixel by the header; see :func:`read_header`."""
-    return read_header(file).pixel
 
 
 def _pixel_size(spacing: str, height: int, width: int) -> PixelSize | None:

@@ -5,7 +5,8 @@ decoder makes colours of it first: that is three times the work, and grey made o
 half a level too dark, because each of them was rounded down.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,8 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from echofm_core.data.cine import Assembly, Cine, pace
-from echofm_core.data.colour import SIDE, ColourFlowError, is_coloured, spread
+from echofm_core.data.cine import Cine, assemble, timing_of
+from echofm_core.data.colour import ColourFlowError, is_coloured, jpeg_to_rgb, spread
+from echofm_core.data.formats.capture import CODED, opened, pictures_of
 from echofm_core.data.limits import check_pixels
 from echofm_core.data.silence import silenced
 
@@ -24,8 +26,31 @@ AMPLE = 4
 #: What every JPEG picture begins with.
 START = b"\xff\xd8\xff"
 
-_GREY = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
-_HALF = cv2.IMREAD_REDUCED_GRAYSCALE_2 | cv2.IMREAD_IGNORE_ORIENTATION
+
+class Coded(NamedTuple):
+    """A motion JPEG as it is stored.
+
+    Attributes:
+        pictures: Bytes of each.
+        times: Of each, in seconds.
+        shape: Height and width.
+        fps: As the container states it.
+        half: Pictures are to be decoded at half size.
+    """
+
+    pictures: list[NDArray[np.uint8]]
+    times: list[float]
+    shape: tuple[int, int]
+    fps: float
+    half: bool
+
+    def some_colours(self) -> Iterator[NDArray[np.uint8]]:
+        """The pictures that are checked for colour flow, ``(H, W, 3)`` RGB uint8, maybe halved."""
+        with silenced():
+            for number in spread(len(self.pictures)):
+                picture = jpeg_to_rgb(self.pictures[number], *self.shape)
+                if picture is not None:
+                    yield picture
 
 
 def read_luminance(file: Path, side: int | None) -> Cine | None:
@@ -41,90 +66,49 @@ def read_luminance(file: Path, side: int | None) -> Cine | None:
     Raises:
         UnreadableFileError: The clip is too long to be held in memory, or shows colour flow.
     """
-    pictures = coded_pictures(file, side)
-    if pictures is None:
+    coded = coded_pictures(file, side)
+    if coded is None:
         return None
-    coded, times, (height, width), fps = pictures
-    half = _is_ample(height, width, side)
-    if any(map(is_coloured, some_colours(coded, (height, width)))):
+    if any(map(is_coloured, coded.some_colours())):
         raise ColourFlowError
-    assembly = Assembly(len(coded))
     with silenced():
-        for data in coded:
-            picture = cv2.imdecode(data, _HALF if half else _GREY)
-            assembly.add(None if picture is None else np.asarray(picture, np.uint8))
-    frames, which, notes = assembly.end()
-    rate, uneven = pace(np.array(times[which]), fps)
+        pictures = (_luminance(data, coded.half) for data in coded.pictures)
+        frames, which, notes = assemble(pictures, len(coded.pictures))
+    rate, uneven = timing_of(np.array(coded.times[which]), coded.fps)
     return Cine(frames, rate, times=uneven, notes=notes)
-
-
-class Coded(NamedTuple):
-    """A motion JPEG as it is stored: pictures, times in seconds, height and width, stated rate."""
-
-    pictures: list[NDArray[np.uint8]]
-    times: list[float]
-    shape: tuple[int, int]
-    fps: float
 
 
 def coded_pictures(file: Path, side: int | None = None) -> Coded | None:
     """The pictures without decoding them, but for the first; None where this is no motion JPEG."""
-    size = file.stat().st_size
-    # The FFmpeg backend by name: OpenCV's own AVI parser prints its complaints.
-    capture = cv2.VideoCapture(str(file), cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
-    try:
-        first, shape = _next_coded(capture), _declared_shape(capture)
+    coded, times, size = list[NDArray[np.uint8]](), list[float](), file.stat().st_size
+    with opened(file, CODED) as capture:
+        packets = pictures_of(capture)
+        first = next(packets, None)
+        height = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        width = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
         # A frame in two interlaced pictures, for instance, is the video decoder's business.
-        if first is None or _shape(first) != shape:
+        if first is None or not _is_jpeg(first[0].reshape(-1), height, width):
             return None
-        half = _is_ample(*shape, side)
-        height, width = ((length + half) // (1 + half) for length in shape)
-        coded, times = [first], [_time(capture)]
-        while (data := _next_coded(capture)) is not None:
-            coded.append(data)
-            times.append(_time(capture))
-            check_pixels(len(coded), height, width, size=size)
-        return Coded(coded, times, shape, float(capture.get(cv2.CAP_PROP_FPS)))
-    finally:
-        capture.release()
+        half = side is not None and min(height, width) >= AMPLE * side
+        decoded = [(length + half) // (1 + half) for length in (height, width)]
+        for data, time in chain([first], packets):
+            coded.append(data.reshape(-1))
+            times.append(time)
+            check_pixels(len(coded), *decoded, size=size)
+        return Coded(coded, times, (height, width), float(capture.get(cv2.CAP_PROP_FPS)), half)
 
 
-def some_colours(
-    coded: Sequence[NDArray[np.uint8]], shape: tuple[int, int]
-) -> Iterator[NDArray[np.uint8]]:
-    """The pictures that are looked at for colour flow, RGB; half as large where they are large."""
-    half = max(shape) >= 2 * SIDE
-    flags = cv2.IMREAD_REDUCED_COLOR_2 if half else cv2.IMREAD_COLOR
+def _is_jpeg(data: NDArray[np.uint8], height: int, width: int) -> bool:
+    """Is it a whole JPEG picture of this size?"""
+    if data[: len(START)].tobytes() != START:
+        return False
     with silenced():
-        for place in spread(len(coded)):
-            picture = cv2.imdecode(coded[place], flags | cv2.IMREAD_IGNORE_ORIENTATION)
-            if picture is not None:
-                yield np.ascontiguousarray(picture[..., ::-1])
+        picture = _luminance(data, half=False)
+    return picture is not None and picture.shape == (height, width)
 
 
-def _is_ample(height: int, width: int, side: int | None) -> bool:
-    return side is not None and min(height, width) >= AMPLE * side
-
-
-def _time(capture: cv2.VideoCapture) -> float:
-    """Presentation time of the picture just read, in seconds."""
-    return float(capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
-
-
-def _next_coded(capture: cv2.VideoCapture) -> NDArray[np.uint8] | None:
-    there, data = capture.read()
-    return np.asarray(data, dtype=np.uint8).reshape(-1) if there else None
-
-
-def _declared_shape(capture: cv2.VideoCapture) -> tuple[int, int]:
-    height, width = cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_WIDTH
-    return int(capture.get(height)), int(capture.get(width))
-
-
-def _shape(coded: NDArray[np.uint8]) -> tuple[int, ...] | None:
-    """Height and width of a picture; None where it is no JPEG, or a damaged one."""
-    if coded[: len(START)].tobytes() != START:
-        return None
-    with silenced():
-        picture = cv2.imdecode(coded, _GREY)
-    return None if picture is None else picture.shape
+def _luminance(data: NDArray[np.uint8], half: bool) -> NDArray[np.uint8] | None:
+    """None where it is damaged."""
+    flags = cv2.IMREAD_REDUCED_GRAYSCALE_2 if half else cv2.IMREAD_GRAYSCALE
+    picture = cv2.imdecode(data, flags | cv2.IMREAD_IGNORE_ORIENTATION)
+    return None if picture is None else np.asarray(picture, np.uint8)

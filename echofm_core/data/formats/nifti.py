@@ -8,7 +8,6 @@ import gzip
 import math
 import re
 import struct
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echofm_core.data.limits import PixelSize, believable_rate, believable_size, check_pixels
+from echofm_core.data.opening import refusing, unpacked
 from echofm_core.runtime.errors import UnreadableFileError
 
 Stream = BinaryIO | gzip.GzipFile
@@ -74,25 +74,22 @@ def read_sequence(file: Path) -> NDArray[np.uint8]:
         frames = np.empty(header.shape, np.uint8)
         for number in range(count):
             data = stream.read(height * width * header.dtype.itemsize)
-            values = np.frombuffer(data, header.dtype).reshape(height, width)
-            frames[number] = as_grey(_scaled(values, header))
+            values: NDArray[Any] = np.frombuffer(data, header.dtype).reshape(height, width)
+            if (header.slope, header.intercept) != (1.0, 0.0):
+                with np.errstate(all="ignore"):  # what is no number afterwards is black
+                    values = values * header.slope + header.intercept
+            frames[number] = as_grey(values)
     return frames
 
 
-def sequence_shape(file: Path) -> tuple[int, int, int]:
-    """Frames, height and width by the header alone.
+def read_header(file: Path) -> NiftiHeader:
+    """The header alone.
 
     Raises:
-        UnreadableFileError: The header cannot be read or is not that of a sequence.
+        UnreadableFileError: It cannot be read or is not that of a sequence.
     """
     with _reading(file) as stream:
-        return _header(stream, file).shape
-
-
-def pixel_size(file: Path) -> PixelSize | None:
-    """Size of a pixel by the header; see :func:`sequence_shape`."""
-    with _reading(file) as stream:
-        return _header(stream, file).pixel
+        return _header(stream, file)
 
 
 def as_grey(values: NDArray[Any]) -> NDArray[np.uint8]:
@@ -104,35 +101,21 @@ def as_grey(values: NDArray[Any]) -> NDArray[np.uint8]:
 
 def in_order(frames: NDArray[np.uint8], file: Path) -> NDArray[np.uint8]:
     """Frames from end-diastole to end-systole, as the settings beside a CAMUS sequence say."""
-    settings = settings_beside(file)
-    if settings is not None and systole_first(read_settings(settings)):
-        frames = frames[::-1]
-    return np.ascontiguousarray(frames)
+    return np.ascontiguousarray(frames[::-1] if systole_first(_settings_of(file)) else frames)
 
 
 def stated_rate(file: Path) -> float | None:
     """Frames a second, as the settings beside a CAMUS sequence say; None where there are none."""
-    settings = settings_beside(file)
-    if settings is None:
-        return None
     try:
-        return believable_rate(float(read_settings(settings).get("FrameRate", "")))
+        return believable_rate(float(_settings_of(file).get("FrameRate", "")))
     except ValueError:
         return None
 
 
 @contextmanager
 def _reading(file: Path) -> Iterator[Stream]:
-    """The file, unpacked where it is packed, whatever its name says; damage is one error."""
-    try:
-        with file.open("rb") as raw:
-            packed = raw.read(2) == b"\x1f\x8b"
-            raw.seek(0)
-            yield gzip.GzipFile(fileobj=raw) if packed else raw
-    except (OSError, EOFError, zlib.error, ValueError, struct.error, OverflowError) as error:
-        raise UnreadableFileError(
-            f"a NIfTI file cannot be read ({type(error).__name__})."
-        ) from None
+    with refusing("a NIfTI file cannot be read"), file.open("rb") as raw:
+        yield unpacked(raw)
 
 
 def _header(stream: Stream, file: Path) -> NiftiHeader:
@@ -167,13 +150,6 @@ def _header(stream: Stream, file: Path) -> NiftiHeader:
     )
 
 
-def _scaled(values: NDArray[Any], header: NiftiHeader) -> NDArray[Any]:
-    if (header.slope, header.intercept) == (1.0, 0.0):
-        return values
-    with np.errstate(all="ignore"):  # what is no number afterwards is black
-        return values * header.slope + header.intercept
-
-
 def settings_beside(file: Path) -> Path | None:
     """The ``Info_4CH.cfg`` that belongs to a CAMUS sequence, if this is one."""
     match = _SEQUENCE_NAME.fullmatch(file.name)
@@ -181,6 +157,11 @@ def settings_beside(file: Path) -> Path | None:
         return None
     settings = file.with_name(f"Info_{match.group(1)}.cfg")
     return settings if settings.is_file() else None
+
+
+def _settings_of(sequence: Path) -> dict[str, str]:
+    file = settings_beside(sequence)
+    return {} if file is None else read_settings(file)
 
 
 def read_settings(file: Path) -> dict[str, str]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from echofm_core.data.limits import check_pixels
+from echofm_core.data.opening import refusing
 from echofm_core.data.resize import letterbox
 from echofm_core.runtime.errors import UnreadableFileError
 
@@ -40,16 +41,11 @@ def _opened(file: Path) -> Iterator[Image.Image]:
     By the one format expected: Pillow would also hand a PostScript file of that name to an
     interpreter.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a picture's size, which is checked here
-            with Image.open(file, formats=("PNG",)) as image:
-                check_pixels(1, image.height, image.width, size=file.stat().st_size)
-                yield image
-    except UnreadableFileError:
-        raise
-    except Exception as error:  # Pillow raises many kinds for a damaged image
-        raise UnreadableFileError(f"an image cannot be read ({type(error).__name__}).") from None
+    with refusing("an image cannot be read"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a picture's size, which is checked here
+        with Image.open(file, formats=("PNG",)) as image:
+            check_pixels(1, image.height, image.width, size=file.stat().st_size)
+            yield image
 
 
 def _shape(file: Path) -> tuple[int, int]:

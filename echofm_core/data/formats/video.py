@@ -1,6 +1,6 @@
 """Video files to grey frames: motion JPEG by its pictures, everything else by OpenCV's FFmpeg.
 
-Whole clips not by decord, which takes twice as long; it serves a look at a few frames
+Whole clips not by decord, which takes twice as long; it serves to check a few frames
 (``video_probe.py``). What FFmpeg may open is in ``echofm_core/__init__.py``.
 """
 
@@ -10,11 +10,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from echofm_core.data.cine import TRUNCATED, Cine, pace
-from echofm_core.data.colour import ColourFlowError, is_coloured, spread
+from echofm_core.data.cine import TRUNCATED, Cine, timing_of
+from echofm_core.data.colour import spread
 from echofm_core.data.findings import Note, Severity
+from echofm_core.data.formats.capture import CODED, ONE_THREAD, grey_frames, opened, time_of
 from echofm_core.data.formats.motion_jpeg import read_luminance
-from echofm_core.data.limits import check_pixels
+from echofm_core.data.opening import refusing
 from echofm_core.runtime.errors import UnreadableFileError
 from echofm_core.runtime.text import many
 
@@ -31,11 +32,10 @@ def read_grey(file: Path, side: int | None = None) -> Cine:
         UnreadableFileError: Missing, empty, junk, without one whole frame, too long for memory, or
             its kind is ``colour_doppler``.
     """
-    try:
+    with refusing("a video cannot be decoded"):
         cine = read_luminance(file, side) or _read(file)
-        declared = _declared(file)
-    except (OSError, RuntimeError, ValueError, cv2.error) as error:
-        raise UnreadableFileError(f"a video cannot be decoded ({type(error).__name__}).") from None
+        with opened(file, CODED) as capture:
+            declared = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     if not len(cine.frames):
         raise UnreadableFileError(without_frames(file))
     return cine._replace(notes=cine.notes + _missing(cine, declared))
@@ -50,15 +50,6 @@ def without_frames(file: Path) -> str:
     if start[:4] != b"RIFF" and start[4:8] != b"ftyp":
         return "a file named as a video is neither AVI nor MP4."
     return "a video holds no whole frame."
-
-
-def _declared(file: Path) -> int:
-    """Frames that the container says it has."""
-    capture = cv2.VideoCapture(str(file), cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
-    try:
-        return int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-    finally:
-        capture.release()
 
 
 def _missing(cine: Cine, declared: int) -> tuple[Note, ...]:
@@ -76,38 +67,18 @@ def _missing(cine: Cine, declared: int) -> tuple[Note, ...]:
 
 
 def _read(file: Path) -> Cine:
-    """Frames up to the first that does not decode: those before a cut are sound."""
-    size, frames, times = file.stat().st_size, list[NDArray[np.uint8]](), list[float]()
-    chosen = set(spread(max(1, len(packet_times(file)))))
-    capture = opened(file)
-    try:
+    checked = set(spread(max(1, len(packet_times(file)))))
+    with opened(file, ONE_THREAD) as capture:
         fps = float(capture.get(cv2.CAP_PROP_FPS))
-        while (step := capture.read())[0]:
-            picture = np.asarray(step[1], np.uint8)
-            if len(frames) in chosen and is_coloured(picture[..., ::-1]):
-                raise ColourFlowError
-            frames.append(np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), np.uint8))
-            times.append(float(capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000)
-            check_pixels(len(frames), *frames[0].shape, size=size)
-    finally:
-        capture.release()
-    whole = np.stack(frames) if frames else np.empty((0, 0, 0), np.uint8)
-    rate, uneven = pace(np.array(times), fps)
-    return Cine(whole, rate, times=uneven)
-
-
-def opened(file: Path) -> cv2.VideoCapture:
-    """A decoder of a video, by FFmpeg: OpenCV's own AVI parser prints its complaints."""
-    return cv2.VideoCapture(str(file), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+        frames, times = grey_frames(capture, file.stat().st_size, checked)
+    rate, uneven = timing_of(times, fps)
+    return Cine(frames, rate, times=uneven)
 
 
 def packet_times(file: Path) -> NDArray[np.float64]:
     """Presentation times ``(N,)`` of all frames in seconds, in order; nothing is decoded."""
-    capture = cv2.VideoCapture(str(file), cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
     times = []
-    try:
+    with opened(file, CODED) as capture:
         while capture.grab():
-            times.append(float(capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000)
-    finally:
-        capture.release()
+            times.append(time_of(capture))
     return np.sort(np.array(times))

@@ -1,4 +1,4 @@
-"""A look at a video: frames, size, rate, and whether there is colour flow; never all of it decoded.
+"""Facts of a video: frames, size, rate, and whether there is colour flow; never all is decoded.
 
 Motion JPEG by some of its pictures. Of other codings, whose frames build on each other, large files
 by decord: it goes to frames all over a video in less time than OpenCV takes, and in more where
@@ -15,10 +15,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from echofm_core.data.cine import pace
+from echofm_core.data.cine import timing_of
 from echofm_core.data.colour import ColourFlowError, is_coloured, spread
-from echofm_core.data.formats.motion_jpeg import coded_pictures, some_colours
-from echofm_core.data.formats.video import opened, packet_times, without_frames
+from echofm_core.data.formats.capture import ONE_THREAD, opened
+from echofm_core.data.formats.motion_jpeg import coded_pictures
+from echofm_core.data.formats.video import packet_times, without_frames
 from echofm_core.data.limits import check_pixels
 from echofm_core.data.silence import silenced
 from echofm_core.runtime.errors import UnreadableFileError
@@ -29,10 +30,10 @@ LARGE = 2**20
 
 
 class Probe(NamedTuple):
-    """What is seen of a video.
+    """What is known of a video.
 
     Attributes:
-        decoder: What looked.
+        decoder: Its name.
         frames: How many are there, whatever the header says.
         height, width: In pixels.
         fps: Frames a second, the mean where times are uneven; None where nothing says.
@@ -48,25 +49,25 @@ class Probe(NamedTuple):
 
 
 def probe_video(file: Path) -> Probe:
-    """Look at an AVI or MP4 file.
+    """Probe an AVI or MP4 file.
 
     Raises:
         UnreadableFileError: Not one frame can be read, or there is colour flow; it names the
             decoder.
     """
-    for look in (by_pictures, by_decord, by_opencv):
+    for probe in (by_pictures, by_decord, by_opencv):
         try:
-            if look is by_decord and not (will_be_retried() and file.stat().st_size >= LARGE):
+            if probe is by_decord and not (will_be_retried() and file.stat().st_size >= LARGE):
                 continue
             with silenced():
-                sight = look(file)
+                found = probe(file)
         except Exception:  # decoders raise their own kinds
             continue
-        if sight.coloured:
+        if found.coloured:
             raise ColourFlowError(
-                f"The cine shows colour flow over the grey image (decoder: {sight.decoder})."
+                f"The cine shows colour flow over the grey image (decoder: {found.decoder})."
             )
-        return sight
+        return found
     try:
         reason = without_frames(file)
     except OSError as error:
@@ -75,11 +76,7 @@ def probe_video(file: Path) -> Probe:
 
 
 def by_decord(file: Path) -> Probe:
-    """In a process that may die alone.
-
-    Raises:
-        Exception: Of many kinds, where it cannot.
-    """
+    """By decord, in a process that may die; raises any exception where it cannot."""
     import decord  # it starts threads
 
     decord.logging.set_level(decord.logging.QUIET)
@@ -87,37 +84,27 @@ def by_decord(file: Path) -> Probe:
     count = len(reader)
     times = np.asarray(reader.get_frame_timestamp(range(count)), np.float64)[:, 0]
     pictures = reader.get_batch(spread(count)).asnumpy()
-    return _sight("decord", pictures, np.sort(times), float(reader.get_avg_fps()), file)
+    return _probe("decord", pictures, np.sort(times), float(reader.get_avg_fps()), file)
 
 
 def by_pictures(file: Path) -> Probe:
-    """Anywhere, of motion JPEG alone.
-
-    Raises:
-        Exception: Of many kinds, where it cannot.
-    """
+    """By libjpeg, of motion JPEG alone; raises any exception where it cannot."""
     coded = coded_pictures(file)
     if coded is None:
         raise ValueError("no motion JPEG")
-    pictures, times = some_colours(coded.pictures, coded.shape), np.array(coded.times)
-    return _sight("libjpeg", pictures, times, coded.fps, file, coded.shape)
+    times = np.array(coded.times)
+    return _probe("libjpeg", coded.some_colours(), times, coded.fps, file, coded.shape)
 
 
 def by_opencv(file: Path) -> Probe:
-    """Anywhere, of any coding.
-
-    Raises:
-        Exception: Of many kinds, where it cannot.
-    """
-    times, capture = packet_times(file), opened(file)
-    try:
+    """By OpenCV, of any coding; raises any exception where it cannot."""
+    times = packet_times(file)
+    with opened(file, ONE_THREAD) as capture:
         fps = float(capture.get(cv2.CAP_PROP_FPS))
-        return _sight("OpenCV", _chosen(capture, len(times)), times, fps, file)
-    finally:
-        capture.release()
+        return _probe("OpenCV", _chosen(capture, len(times)), times, fps, file)
 
 
-def _sight(
+def _probe(
     decoder: str,
     pictures: Iterable[NDArray[np.uint8]],
     times: NDArray[np.float64],
@@ -125,26 +112,25 @@ def _sight(
     file: Path,
     shape: tuple[int, int] | None = None,
 ) -> Probe:
-    """What the chosen pictures, in RGB, and the times of all tell."""
+    """What the chosen pictures, ``(H, W, 3)`` RGB, and the times of all tell."""
     coloured = False
     for picture in pictures:
         shape = shape or (picture.shape[0], picture.shape[1])
-        if is_coloured(picture):
-            coloured = True
+        if coloured := is_coloured(picture):
             break
     if shape is None:
         raise ValueError("no whole frame")
     check_pixels(len(times), *shape, size=file.stat().st_size)
-    return Probe(decoder, len(times), *shape, pace(times, fps)[0], coloured)
+    return Probe(decoder, len(times), *shape, timing_of(times, fps)[0], coloured)
 
 
 def _chosen(capture: cv2.VideoCapture, count: int) -> Iterator[NDArray[np.uint8]]:
     """Some frames in RGB; those between them are decoded, but not turned to colours."""
     wanted = set(spread(count))
-    for place in range(count):
+    for number in range(count):
         if not capture.grab():
             return
-        if place in wanted:
+        if number in wanted:
             there, picture = capture.retrieve()
             if there:
                 yield np.ascontiguousarray(np.asarray(picture, np.uint8)[..., ::-1])

@@ -4,7 +4,6 @@
 """
 
 import csv
-import gzip
 import io
 import re
 import unicodedata
@@ -13,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
 
+from echofm_core.data.opening import unpacked
 from echofm_core.runtime.console import progress
 from echofm_core.runtime.errors import DataRootError
 
@@ -87,7 +86,7 @@ def _content(file: Path) -> bytes:
     """
     most = min(MOST_BYTES, max(FEW_BYTES, PER_BYTE * file.stat().st_size))
     with file.open("rb") as raw:
-        data = _unpacked(raw).read(most + 1)
+        data = unpacked(raw).read(most + 1)
     if len(data) > most:
         raise DataRootError(
             f"table {file.name} unpacks to more than {most >> 20} MiB, which is read at most."
@@ -221,7 +220,7 @@ def stream_columns(file: Path, columns: Sequence[str]) -> Iterator[tuple[str, ..
 def _streamed(file: Path) -> Iterator[str]:
     size = file.stat().st_size >> 20
     with file.open("rb") as raw:
-        text = io.TextIOWrapper(_unpacked(raw), "utf-8-sig", errors="replace", newline="")
+        text = io.TextIOWrapper(unpacked(raw), "utf-8-sig", errors="replace", newline="")
         if size < LARGE:
             yield from (line.replace("\0", "") for line in text)
             return
@@ -232,10 +231,3 @@ def _streamed(file: Path) -> Iterator[str]:
                 yield line.replace("\0", "")
             if meter.done < size:
                 meter.advance(size - meter.done)
-
-
-def _unpacked(raw: BinaryIO) -> BinaryIO | gzip.GzipFile:
-    """An open file, unpacked where it is gzip, whatever its name says."""
-    packed = raw.read(2) == b"\x1f\x8b"
-    raw.seek(0)
-    return gzip.GzipFile(fileobj=raw) if packed else raw

@@ -11,7 +11,7 @@ turns them round.
 import re
 from collections.abc import Iterator
 
-from echofm_core.data.formats.nifti import read_settings, read_text, sequence_shape, systole_first
+from echofm_core.data.formats.nifti import read_header, read_settings, read_text, systole_first
 from echofm_core.data.manifest import Split
 from echofm_core.data.readers._api import Reader
 from echofm_core.data.readers._source import Row, Source, frame_rate, number, positive, sex_of
@@ -76,7 +76,7 @@ def _sequence(source: Source, patient: str, chamber: str) -> Row | None:
     if not files:
         source.quarantined("missing_file", item, "The view has no sequence.")
         return None
-    columns = source.sequence(files[0], sequence_shape, item)
+    columns = source.sequence(files[0], lambda path: read_header(path).shape, item)
     return columns and with_settings(columns, f"{folder}/Info_{chamber}.cfg", source, item)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
-from echofm_core.data.formats.nifti import sequence_shape
+from echofm_core.data.formats.nifti import read_header
 from echofm_core.data.readers._api import Reader
 from echofm_core.data.readers._source import Row, Source, safe_name
 
@@ -52,7 +52,7 @@ def _row(source: Source, path: Path) -> Row | None:
             reason = "The file is neither an image nor a mask of this data set."
             source.quarantined("stray_file", item, reason)
         return None
-    columns = source.sequence(item, sequence_shape)
+    columns = source.sequence(item, lambda path: read_header(path).shape)
     if columns is None:
         return None
     if columns["n_frames"] == 1:

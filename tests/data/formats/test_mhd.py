@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from echofm_core.data.decode import sources
-from echofm_core.data.formats.mhd import pixel_size, read_header, read_sequence
+from echofm_core.data.formats.mhd import read_header, read_sequence
 from echofm_core.runtime.errors import UnreadableFileError
 
 VALUES = np.arange(2 * 3 * 4).reshape(2, 3, 4)  # (frames, height, width)
@@ -44,7 +44,7 @@ def test_the_spacing_is_in_millimetres(
     tmp_path: Path, spacing: str, expected: tuple[float, float] | None
 ) -> None:
     file = write(tmp_path, VALUES.astype(np.uint8).tobytes(), ElementSpacing=spacing)
-    assert pixel_size(file) == expected
+    assert read_header(file).pixel == expected
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from echofm_core.data.formats.nifti import pixel_size, read_sequence, sequence_shape
+from echofm_core.data.formats.nifti import read_header, read_sequence
 from echofm_core.runtime.errors import UnreadableFileError
 from tests.data.files import speckle, write_nifti
 
@@ -34,7 +34,7 @@ def test_frames_are_nibabels(tmp_path: Path, kind: str, suffix: str) -> None:
     np.testing.assert_array_equal(
         read_sequence(tmp_path / f"a{suffix}"), expected.transpose(2, 1, 0)
     )
-    assert sequence_shape(tmp_path / f"a{suffix}") == (4, 5, 6)
+    assert read_header(tmp_path / f"a{suffix}").shape == (4, 5, 6)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_pixels_have_nibabels_size_in_centimetres(
     image.header.set_zooms(zooms)
     image.header.set_xyzt_units(unit, "sec")
     image.to_filename(tmp_path / "a.nii.gz")
-    found = pixel_size(tmp_path / "a.nii.gz")
+    found = read_header(tmp_path / "a.nii.gz").pixel
     assert found == (None if expected is None else pytest.approx(expected, rel=1e-6))
 
 

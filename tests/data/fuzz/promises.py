@@ -7,11 +7,12 @@ import math
 import numpy as np
 import pandas as pd
 
+from echofm_core.data.config import Square
 from echofm_core.data.decode import Decoded, decode_clip, sources
 from echofm_core.data.findings import Findings, Severity
 from echofm_core.data.formats.timeline import Timeline
 from echofm_core.data.manifest import COLUMNS, validate
-from echofm_core.data.resize import letterbox, letterbox_mask
+from echofm_core.data.resize import in_square
 from echofm_core.runtime.errors import DataRootError, UnreadableFileError
 from tests.data.fuzz.harness import Format, Seed
 
@@ -98,9 +99,9 @@ def _check_clip(clip: Decoded) -> None:
         raise Hurt(f"the sector is {clip.sector.dtype} {clip.sector.shape}")
     if clip.fps is not None and not (math.isfinite(clip.fps) and clip.fps > 0):
         raise Hurt(f"fps is {clip.fps}")
-    if letterbox(clip.frames, SIZE).shape != (count, SIZE, SIZE):
+    frames, mask = in_square(clip.frames, clip.sector, None, Square(SIZE, 0))
+    if (frames.shape, mask.shape) != ((count, SIZE, SIZE), (SIZE, SIZE)):
         raise Hurt("the clip does not fit the store")
-    letterbox_mask(clip.sector, SIZE)
     _check_windows(count, clip.fps)
 
 
