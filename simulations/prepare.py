@@ -77,7 +77,7 @@ def check_sites(manifest: pd.DataFrame, plan: Plan) -> None:
 def mirrored_notes(prepared: Prepared, config: DataConfig) -> list[str]:
     """A sentence a site where clips hold less than a window and are mirrored in time."""
     windows = ClipWindows(open_stores(prepared.stores), prepared.manifest, config)
-    short = pd.Series([windows.mirrored(index) for index in range(len(windows))])
+    short = pd.Series([timeline.mirrored for timeline in windows.timelines])
     counts = short.groupby(windows.manifest["site"]).agg(["sum", "count"])
     return [
         f"{site}: {row['sum']} of {row['count']} clips hold less than "

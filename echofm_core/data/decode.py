@@ -51,7 +51,7 @@ def sources(path: str) -> list[Path]:
     """Every file that decides how a clip decodes, in order: its content is what is hashed."""
     files = files_of(path)
     settings = nifti.settings_beside(files[0])
-    raw = [mhd.read_header(files[0]).raw] if clip_kind(path) is Kind.MHD else []
+    raw = [mhd.read_header(files[0]).file] if clip_kind(path) is Kind.MHD else []
     return [*files, *raw] if settings is None else [*files, *raw, settings]
 
 

@@ -80,10 +80,6 @@ class Findings:
         self.items.extend(other.items)
         self.places.update(other.places)
 
-    def quarantined(self) -> int:
-        """How many files or rows are not used."""
-        return sum(item.severity is Severity.QUARANTINED for item in self.items)
-
     def table(self) -> pd.DataFrame:
         """One row a finding: dataset, kind, item, reason, severity."""
         columns = ["dataset", "kind", "item", "reason", "severity"]
@@ -93,8 +89,12 @@ class Findings:
 
 def findings_csv(findings: pd.DataFrame) -> bytes:
     """Every finding as CSV; what a spreadsheet would take for a formula gets a quote before it."""
-    shown = findings.astype(object).map(lambda value: _no_formula(printable(str(value))))
-    return shown.to_csv(index=False).encode()
+
+    def shown(value: object) -> str:
+        text = printable(str(value))
+        return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+
+    return findings.astype(object).map(shown).to_csv(index=False).encode()
 
 
 def places_csv(findings: pd.DataFrame, places: Mapping[str, str]) -> bytes:
@@ -105,7 +105,3 @@ def places_csv(findings: pd.DataFrame, places: Mapping[str, str]) -> bytes:
     named = [item for item in findings["item"].unique() if item in places]
     rows = {"item": named, "path (stays at this institution)": [places[item] for item in named]}
     return findings_csv(pd.DataFrame(rows)) if named else b""
-
-
-def _no_formula(text: str) -> str:
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text

@@ -78,7 +78,7 @@ class ClipWindows:
         self.manifest = manifest[present].reset_index(drop=True)
         self.store = store
         self._clips = [str(clip) for clip in self.manifest["clip_id"]]
-        self._timelines = [
+        self.timelines = [
             Timeline(
                 length=store.length(clip),
                 fps=store.fps(clip),
@@ -93,17 +93,9 @@ class ClipWindows:
     def __len__(self) -> int:
         return len(self._clips)
 
-    def draw(self, index: int, rng: np.random.Generator) -> Pick:
-        """Frames of a window with a random start; nothing is read."""
-        return self._timelines[index].draw(rng)
-
     def test_windows(self, index: int) -> list[Window]:
         """At most ``config.test_windows`` windows that cover the clip evenly; at least one."""
-        return [self.cut(index, pick) for pick in self._timelines[index].cover(self._test_windows)]
-
-    def mirrored(self, index: int) -> bool:
-        """Is the clip shorter than a window, and so mirrored in time?"""
-        return self._timelines[index].mirrored
+        return [self.cut(index, pick) for pick in self.timelines[index].cover(self._test_windows)]
 
     def cut(self, index: int, pick: Pick) -> Window:
         """The window of these frames."""

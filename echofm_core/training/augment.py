@@ -40,7 +40,7 @@ def drawn_windows(
 
     All of the batch's rows (B,) are drawn, but only the windows of ``own`` are read and returned.
     """
-    picks = [clips.draw(int(row), rng) for row in rows]
+    picks = [clips.timelines[row].draw(rng) for row in rows]
     draws = [Draws.of(config, rng) for _ in rows] if config else []
     windows = [clips.cut(int(row), pick) for row, pick in zip(rows[own], picks[own], strict=True)]
     if config is None:

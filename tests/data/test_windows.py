@@ -46,7 +46,7 @@ def test_windows_hold_the_frames_of_their_times(served: tuple[ClipStore, pd.Data
 def test_short_clips_are_mirrored_and_say_so(served: tuple[ClipStore, pd.DataFrame]) -> None:
     store, manifest = served
     clips = ClipWindows(store, manifest, CONFIG)
-    assert [clips.mirrored(i) for i in range(2)] == [False, True]
+    assert [timeline.mirrored for timeline in clips.timelines] == [False, True]
     (window,) = clips.test_windows(1)
     # By hand: steps 0 4 7 11 14 18 21 25; past frame 11 they fold: 14 -> 8, 18 -> 4, 21 -> 1,
     # and 25 -> 3, on the way forth again.
@@ -58,9 +58,9 @@ def test_training_windows_repeat_with_their_generator(
     served: tuple[ClipStore, pd.DataFrame],
 ) -> None:
     clips = ClipWindows(*served, CONFIG)
-    first = clips.cut(0, clips.draw(0, np.random.default_rng(5)))
-    again = clips.cut(0, clips.draw(0, np.random.default_rng(5)))
-    other = clips.cut(0, clips.draw(0, np.random.default_rng(6)))
+    first = clips.cut(0, clips.timelines[0].draw(np.random.default_rng(5)))
+    again = clips.cut(0, clips.timelines[0].draw(np.random.default_rng(5)))
+    other = clips.cut(0, clips.timelines[0].draw(np.random.default_rng(6)))
     np.testing.assert_array_equal(first.frames, again.frames)
     assert not np.array_equal(first.frames, other.frames)
 

@@ -165,7 +165,7 @@ def write_made_store(folder: Path, clips: int = 14) -> tuple[ClipStore, pd.DataF
         )  # fmt: skip
     manifest = manifest_from_rows(rows)
     store, findings = build_store(manifest, folder / "store", DataConfig(size=64))
-    assert not findings.quarantined()
+    assert Severity.QUARANTINED not in [item.severity for item in findings.items]
     return store, manifest
 
 

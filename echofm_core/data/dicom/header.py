@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -225,8 +226,7 @@ def _largest(
     regions: Iterable[Dataset], height: int, width: int
 ) -> tuple[Box | None, Dataset | None]:
     """Largest believable 2D region: its box, clipped to the frame, and itself."""
-    best, most = None, 0
-    chosen: Box | None = None
+    found: list[tuple[int, Box, Dataset]] = []
     for region in regions:
         left, top, right, bottom = (
             _integer(region, f"RegionLocation{corner}", NOWHERE)
@@ -234,15 +234,14 @@ def _largest(
         )
         if right >= width * (1 + OVERSHOOT) or bottom >= height * (1 + OVERSHOOT):
             continue
-        if _integer(region, "RegionSpatialFormat") != SPATIAL_2D:
-            continue
         # Declared corners are inclusive.
         box = (max(0, left), max(0, top), min(width, right + 1), min(height, bottom + 1))
-        area = (box[2] - box[0]) * (box[3] - box[1])
-        large = box[2] - box[0] > SMALLEST * width and box[3] - box[1] > SMALLEST * height
-        if large and area > most:
-            best, most, chosen = region, area, box
-    return chosen, best
+        across, down = box[2] - box[0], box[3] - box[1]
+        large = across > SMALLEST * width and down > SMALLEST * height
+        if large and _integer(region, "RegionSpatialFormat") == SPATIAL_2D:
+            found.append((across * down, box, region))
+    largest = max(found, key=itemgetter(0), default=None)
+    return largest[1:] if largest else (None, None)
 
 
 def _get(dataset: Dataset, keyword: str) -> Any:

@@ -18,9 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pydicom
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.filereader import read_dataset as read_elements
-from pydicom.tag import Tag
+from pydicom.dataset import Dataset
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -38,12 +36,11 @@ warnings.filterwarnings("ignore", module=r"pydicom\.")
 
 #: Bytes that a deflated file may inflate to, of each byte unless it has only a few.
 INFLATED, PER_BYTE, FEW_INFLATED = 2**29, 64, 2**26
-#: Start of the file meta information, and of its first element's value: its own length.
+#: Where the file meta information begins, and the value of its first element: its own length.
 _META, _META_LENGTH = 132, 140
-_PIXEL_DATA = 0x7FE00010
 _UNDEFINED = 0xFFFFFFFF
 _ITEM = b"\xfe\xff\x00\xe0"  # tag (FFFE,E000), in the order of its bytes
-#: Bytes at the end of an image among which its end is looked for, before padding.
+#: Bytes at the end of an image among which its end may stand, before padding.
 _PADDED = 16
 
 
@@ -66,7 +63,7 @@ class Object:
 
 @contextmanager
 def header_elements(file: Path, tags: list[str]) -> Iterator[Dataset]:
-    """Some elements of a header, for as long as they are looked at; the pixels are not read.
+    """Some elements of a header, for as long as they are used; the pixels are not read.
 
     Raises:
         UnreadableFileError: The file cannot be opened, is no DICOM, or is damaged: an element can
@@ -118,33 +115,26 @@ def _elements(stream: BinaryIO, tags: list[str] | None = None) -> tuple[Dataset,
             "a DICOM file has no DICM marker, and does not begin with an element either; most "
             "likely it is another kind of file, or its start is lost."
         )
-    if bare or DeflatedExplicitVRLittleEndian.encode() not in start:
-        found = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=tags, force=bare)
-        return found, stream
-    (length,) = struct.unpack_from("<I", start, _META_LENGTH)
-    end = _META_LENGTH + 4 + length
-    meta = read_elements(BytesIO(start[_META:end]), False, True)
-    stream.seek(end)
-    inflated = BytesIO(_inflate(stream.read()))
-    dataset = read_elements(
-        inflated,
-        False,
-        True,
-        stop_when=lambda tag, *_: tag == _PIXEL_DATA,
-        specific_tags=None if tags is None else [Tag(tag) for tag in tags],
-    )
-    dataset.file_meta = FileMetaDataset(meta)
-    return dataset, inflated
+    if not bare and DeflatedExplicitVRLittleEndian.encode() in start:
+        stream = BytesIO(_inflated(stream.read()))
+    found = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=tags, force=bare)
+    return found, stream
 
 
-def _inflate(data: bytes) -> bytes:
-    """As far as it goes; pydicom's own would take what memory a small file asks for."""
+def _inflated(data: bytes) -> bytes:
+    """A deflated file as a plain one; pydicom's own would take what memory a small file asks for.
+
+    The meta information is as it was, but for the transfer syntax, padded to the same length.
+    """
+    (length,) = struct.unpack_from("<I", data, _META_LENGTH)
+    start = _META_LENGTH + 4 + length
+    plain = ExplicitVRLittleEndian.encode().ljust(len(DeflatedExplicitVRLittleEndian), b"\0")
     stream = zlib.decompressobj(-zlib.MAX_WBITS)
     most = min(INFLATED, max(FEW_INFLATED, PER_BYTE * len(data)))
-    inflated = stream.decompress(data, most)
+    elements = stream.decompress(data[start:], most)
     if stream.unconsumed_tail:
         raise ValueError("inflates to more than a cine")
-    return inflated
+    return data[:start].replace(DeflatedExplicitVRLittleEndian.encode(), plain) + elements
 
 
 def _pixels(dataset: Dataset, stream: BinaryIO) -> tuple[memoryview, str]:

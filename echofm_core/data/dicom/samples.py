@@ -188,8 +188,7 @@ class Photometric:
         if values.ndim == 3:
             return _look_up(self._grey_of(values, bits, signed), values)
         if self.photometric.startswith("YBR"):
-            values = values[..., 0]
-            return _look_up(self._level_of(values, bits, False), values)
+            return self._levels(values[..., 0], bits)
         count, height, width, _ = values.shape
         pixels = self._levels(values, bits).reshape(count * height, width, 3)
         grey = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8)

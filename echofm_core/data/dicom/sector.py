@@ -12,12 +12,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from echofm_core.data.dicom.text import LIT, is_text
+from echofm_core.data.dicom.text import LIT, Mask, disc, is_text, some
 from echofm_core.data.dicom.wedge import fit_wedge
 from echofm_core.runtime.errors import UnreadableFileError
 
-#: At most so many frames, and a picture of about so many pixels on its longer side, are looked at.
-FRAMES, SIDE = 32, 640
+#: Pixels on the longer side of the picture in which a sector is searched, about.
+SIDE = 640
 #: Share of frames in which a place must change, and mean grey level that it must have, to be alive:
 #: in the open; and where a sector is so dark that few echoes reach the first grey level.
 ALIVE, BLACK = 0.3, 0.75
@@ -43,7 +43,6 @@ CROP_BELOW = 0.8
 
 #: Left, top, right, bottom in pixels; right and bottom exclusive.
 Box = tuple[int, int, int, int]
-Mask = NDArray[np.bool_]
 
 
 class NoSectorError(UnreadableFileError):
@@ -76,7 +75,7 @@ def find_sector(
 def _find(frames: NDArray[np.uint8], region: Box | None) -> Mask | None:
     height, width = frames.shape[1:]
     step, rows, columns = _thinned(height, width)
-    few = frames[:: -(-len(frames) // FRAMES), rows, columns]
+    few = some(frames)[:, rows, columns]
     inside = np.ones((height, width), dtype=bool)
     if region is not None:
         left, top, right, bottom = region
@@ -86,11 +85,11 @@ def _find(frames: NDArray[np.uint8], region: Box | None) -> Mask | None:
     change, brightness = _activity(few) * within, few.mean(axis=0, dtype=np.float32) * within
     alive = _area(change, brightness, ALIVE, BLACK)
     hull = _hull(alive)
-    looked_at = [(_area(change, brightness, FAINT_ALIVE, FAINT_BLACK), alive), (alive, alive)]
+    seen_as = [(_area(change, brightness, FAINT_ALIVE, FAINT_BLACK), alive), (alive, alive)]
     if hull is None:  # nothing moves
         lit = _without_strokes((few.max(axis=0) >= LIT) & within)
-        looked_at.append((lit, lit))
-    for area, seen, kept in _candidates(looked_at):
+        seen_as.append((lit, lit))
+    for area, seen, kept in _candidates(seen_as):
         wedge = fit_wedge(area)
         if wedge is not None:
             sector = wedge.mask(height, width, step) & inside
@@ -117,7 +116,7 @@ def crop(frames: NDArray[np.uint8], sector: Mask) -> tuple[NDArray[np.uint8], Ma
 
 
 def _thinned(height: int, width: int) -> tuple[int, slice, slice]:
-    """The step between rows and columns that are looked at, and which; at least one of each."""
+    """The step between rows and columns that are used, and which; at least one of each."""
     step = max(1, round(max(height, width) / SIDE))
     rows, columns = (slice(min(step // 2, side - 1), None, step) for side in (height, width))
     return step, rows, columns
@@ -131,9 +130,9 @@ def _grown(mask: Mask, height: int, width: int) -> Mask:
     return grown.astype(bool)
 
 
-def _candidates(looked_at: list[tuple[Mask, Mask]]) -> Iterator[tuple[Mask, Mask, float]]:
+def _candidates(seen_as: list[tuple[Mask, Mask]]) -> Iterator[tuple[Mask, Mask, float]]:
     """Areas to fit a wedge to, best first, with what it must hold and how much of that."""
-    for area, seen in looked_at:
+    for area, seen in seen_as:
         strip = STRIP * max(area.shape)
         yield _largest(area), seen, KEPT
         yield _largest(_morph(area, cv2.MORPH_OPEN, strip)), seen, KEPT_OPENED
@@ -150,7 +149,7 @@ def _fits(sector: Mask, seen: Mask, kept: float) -> bool:
 
 def _activity(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Share of frames that differ from the one before, ``(H, W)``."""
-    total = np.zeros(frames.shape[1:], dtype=np.uint8)  # of FRAMES at most
+    total = np.zeros(frames.shape[1:], dtype=np.uint8)  # of some() frames
     for before, after in pairwise(frames):
         total += before != after
     return np.asarray(total / max(1, len(frames) - 1), np.float32)
@@ -177,9 +176,7 @@ def _without_strokes(area: Mask) -> Mask:
 
 
 def _morph(area: Mask, kind: int, radius: float) -> Mask:
-    side = 2 * max(1, round(radius)) + 1
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-    return cv2.morphologyEx(area.astype(np.uint8), kind, disc).astype(bool)
+    return cv2.morphologyEx(area.astype(np.uint8), kind, disc(radius)).astype(bool)
 
 
 def _largest(area: Mask) -> Mask:

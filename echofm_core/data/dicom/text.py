@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-#: At most so many frames are looked at.
+#: Frames that are used, at most.
 FRAMES = 32
 #: A step between neighbours is sharp from this share of the clip's brightest levels on, and from so
 #: many levels on. Sharp steps are this share of a sector at most. On two real cines they are under
@@ -38,9 +38,14 @@ RIM = 0.008
 Mask = NDArray[np.bool_]
 
 
+def some(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """At most ``FRAMES`` of the frames ``(N, H, W)``, evenly taken."""
+    return frames[:: -(-len(frames) // FRAMES)]
+
+
 def is_text(frames: NDArray[np.uint8], area: Mask) -> bool:
     """Has an area ``(H, W)`` of frames ``(N, H, W)`` more sharp edges than ultrasound has?"""
-    few = frames[:: -(-len(frames) // FRAMES)]
+    few = some(frames)
     lit = few[:, area]
     lit = lit[lit >= LIT]
     if not lit.size:
@@ -62,19 +67,19 @@ def burnt_in(frames: NDArray[np.uint8], sector: Mask) -> Mask:
     """
     longest = max(sector.shape)
     strokes = _strokes(frames, sector)
-    near = _disc(NEAR * longest)
+    near = disc(NEAR * longest)
     count, groups = cv2.connectedComponents(cv2.dilate(strokes.astype(np.uint8), near))
     sizes = np.bincount(groups[strokes], minlength=count)
     words = strokes & (sizes >= FEWEST * longest)[groups]
     if not words.any():
         return np.asarray(words)
-    whole = cv2.morphologyEx(words.astype(np.uint8), cv2.MORPH_CLOSE, _disc(2 * NEAR * longest))
-    return np.asarray(cv2.dilate(whole, _disc(RIM * longest)).astype(bool) & sector)
+    whole = cv2.morphologyEx(words.astype(np.uint8), cv2.MORPH_CLOSE, disc(2 * NEAR * longest))
+    return np.asarray(cv2.dilate(whole, disc(RIM * longest)).astype(bool) & sector)
 
 
 def _strokes(frames: NDArray[np.uint8], sector: Mask) -> Mask:
     """Bright pixels with an edge that stand still among pixels that do not."""
-    few = frames[:: -(-len(frames) // FRAMES)]
+    few = some(frames)
     height, width = sector.shape
     change = np.zeros((height, width), np.float32)
     for before, after in pairwise(few):
@@ -95,7 +100,8 @@ def _steps(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(cv2.absdiff(frame[:, 1:], frame[:, :-1]))
 
 
-def _disc(radius: float) -> NDArray[np.uint8]:
+def disc(radius: float) -> NDArray[np.uint8]:
+    """A disc to widen or narrow a mask by, in pixels."""
     side = 2 * max(1, round(radius)) + 1
     return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)), np.uint8)
 

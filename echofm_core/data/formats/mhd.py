@@ -1,14 +1,18 @@
 """MetaImage sequences: a text header and a raw file, as the earlier CAMUS release has them."""
 
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from echofm_core.data.formats.nifti import as_grey, parse_settings, read_text
+from echofm_core.data.formats.nifti import (
+    SequenceHeader,
+    parse_settings,
+    read_frames,
+    read_text,
+)
 from echofm_core.data.limits import PixelSize, believable_size, check_pixels
 from echofm_core.data.opening import refusing
 from echofm_core.runtime.errors import UnreadableFileError
@@ -23,25 +27,7 @@ TYPES = {
 }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class MetaHeader:
-    """What an ``.mhd`` file says.
-
-    Attributes:
-        shape: Frames, height and width.
-        dtype: Of an element.
-        raw, compressed: The file that holds the elements.
-        pixel: Size of a pixel; None where nothing believable says.
-    """
-
-    shape: tuple[int, int, int]
-    dtype: np.dtype[np.generic]
-    raw: Path
-    compressed: bool
-    pixel: PixelSize | None
-
-
-def read_header(file: Path) -> MetaHeader:
+def read_header(file: Path) -> SequenceHeader:
     """Parse a header.
 
     Raises:
@@ -57,11 +43,11 @@ def read_header(file: Path) -> MetaHeader:
             raise UnreadableFileError("the raw file of an MHD header is not beside it.")
     check_pixels(frames, height, width, size=raw.stat().st_size)
     big = values.get("BinaryDataByteOrderMSB", values.get("ElementByteOrderMSB", "")) == "True"
-    return MetaHeader(
+    return SequenceHeader(
         shape=(frames, height, width),
         dtype=np.dtype((">" if big else "<") + kind),
-        raw=raw,
-        compressed=values.get("CompressedData", "") == "True",
+        file=raw,
+        zlib=values.get("CompressedData", "") == "True",
         pixel=_pixel_size(values.get("ElementSpacing", ""), height, width),
     )
 
@@ -73,14 +59,11 @@ def read_sequence(file: Path) -> NDArray[np.uint8]:
         UnreadableFileError: Damaged, or without one whole frame.
     """
     header = read_header(file)
-    frames, whole = np.empty(header.shape, np.uint8), 0
-    with refusing("the raw file of an MHD header cannot be read"):
-        for data in _frames(header):
-            frames[whole] = as_grey(np.frombuffer(data, header.dtype).reshape(frames.shape[1:]))
-            whole += 1
-    if not whole:
+    with refusing("the raw file of an MHD header cannot be read"), header.file.open("rb") as raw:
+        frames = read_frames(_inflating(raw.read()) if header.zlib else raw.read, header)
+    if not len(frames):
         raise UnreadableFileError("an MHD sequence holds no whole frame.")
-    return frames[:whole]
+    return frames
 
 
 def _pixel_size(spacing: str, height: int, width: int) -> PixelSize | None:
@@ -92,18 +75,14 @@ def _pixel_size(spacing: str, height: int, width: int) -> PixelSize | None:
     return believable_size(across, down, height, width)
 
 
-def _frames(header: MetaHeader) -> Iterator[bytes]:
-    """The raw bytes of each frame that is whole; no more than one is unpacked at a time."""
-    count, height, width = header.shape
-    size = height * width * header.dtype.itemsize
-    with header.raw.open("rb") as stream:
-        unpacker, packed = zlib.decompressobj(), stream.read() if header.compressed else b""
-        for _ in range(count):
-            if header.compressed:
-                data = unpacker.decompress(packed, size)
-                packed = unpacker.unconsumed_tail
-            else:
-                data = stream.read(size)
-            if len(data) < size:
-                return
-            yield data
+def _inflating(packed: bytes) -> Callable[[int], bytes]:
+    """Reads a zlib stream; no more is unpacked at a time than is asked for."""
+    unpacker = zlib.decompressobj()
+
+    def read(size: int) -> bytes:
+        nonlocal packed
+        data = unpacker.decompress(packed, size)
+        packed = unpacker.unconsumed_tail
+        return data
+
+    return read

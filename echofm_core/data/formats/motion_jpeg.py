@@ -28,15 +28,7 @@ START = b"\xff\xd8\xff"
 
 
 class Coded(NamedTuple):
-    """A motion JPEG as it is stored.
-
-    Attributes:
-        pictures: Bytes of each.
-        times: Of each, in seconds.
-        shape: Height and width.
-        fps: As the container states it.
-        half: Pictures are to be decoded at half size.
-    """
+    """Pictures as stored, times in seconds, height and width, stated rate, decode at half size?"""
 
     pictures: list[NDArray[np.uint8]]
     times: list[float]

@@ -8,7 +8,7 @@ import gzip
 import math
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,21 +41,25 @@ LONGEST = 65536
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class NiftiHeader:
-    """What a header says.
+class SequenceHeader:
+    """What the header of a sequence says, NIfTI or MetaImage.
 
     Attributes:
         shape: Frames, height and width.
-        dtype, offset: Number format of the pixels, and where they begin.
+        dtype: Number format of an element.
+        file, offset: What holds the elements, and where they begin in it, unpacked.
+        zlib: They are packed in that form; gzip is recognised by itself.
         slope, intercept: Grey level of a number.
         pixel: Size of a pixel; None where nothing believable says.
     """
 
     shape: tuple[int, int, int]
     dtype: np.dtype[np.generic]
-    offset: int
-    slope: float
-    intercept: float
+    file: Path
+    offset: int = 0
+    zlib: bool = False
+    slope: float = 1.0
+    intercept: float = 0.0
     pixel: PixelSize | None
 
 
@@ -70,19 +74,13 @@ def read_sequence(file: Path) -> NDArray[np.uint8]:
     with _reading(file) as stream:
         header = _header(stream, file)
         stream.seek(header.offset)
-        count, height, width = header.shape
-        frames = np.empty(header.shape, np.uint8)
-        for number in range(count):
-            data = stream.read(height * width * header.dtype.itemsize)
-            values: NDArray[Any] = np.frombuffer(data, header.dtype).reshape(height, width)
-            if (header.slope, header.intercept) != (1.0, 0.0):
-                with np.errstate(all="ignore"):  # what is no number afterwards is black
-                    values = values * header.slope + header.intercept
-            frames[number] = as_grey(values)
+        frames = read_frames(stream.read, header)
+        if len(frames) < header.shape[0]:
+            raise EOFError
     return frames
 
 
-def read_header(file: Path) -> NiftiHeader:
+def read_header(file: Path) -> SequenceHeader:
     """The header alone.
 
     Raises:
@@ -92,11 +90,24 @@ def read_header(file: Path) -> NiftiHeader:
         return _header(stream, file)
 
 
-def as_grey(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Grey levels 0 to 255 as uint8, whatever number format holds them."""
-    if values.dtype != np.uint8:
-        values = np.clip(np.nan_to_num(values), 0, 255)
-    return np.ascontiguousarray(values, dtype=np.uint8)
+def read_frames(read: Callable[[int], bytes], header: SequenceHeader) -> NDArray[np.uint8]:
+    """Frames ``(N, H, W)`` uint8 up to the first that is cut, whatever number format holds them.
+
+    Args:
+        read: Gives so many bytes, fewer at the end.
+        header: Of the sequence.
+    """
+    frames = np.empty(header.shape, np.uint8)
+    size = frames[0].size * header.dtype.itemsize
+    for number, frame in enumerate(frames):
+        if len(data := read(size)) < size:
+            return frames[:number]
+        values: NDArray[Any] = np.frombuffer(data, header.dtype).reshape(frame.shape)
+        if (header.slope, header.intercept) != (1.0, 0.0):
+            with np.errstate(all="ignore"):  # what is no number afterwards is black
+                values = values * header.slope + header.intercept
+        frame[:] = values if values.dtype == np.uint8 else np.nan_to_num(values).clip(0, 255)
+    return frames
 
 
 def in_order(frames: NDArray[np.uint8], file: Path) -> NDArray[np.uint8]:
@@ -118,7 +129,7 @@ def _reading(file: Path) -> Iterator[Stream]:
         yield unpacked(raw)
 
 
-def _header(stream: Stream, file: Path) -> NiftiHeader:
+def _header(stream: Stream, file: Path) -> SequenceHeader:
     """Parse the header. Source: nifti1.h (https://nifti.nimh.nih.gov)."""
     data = stream.read(HEADER)
     order = "<" if data[:4] == struct.pack("<i", HEADER) else ">"
@@ -140,9 +151,10 @@ def _header(stream: Stream, file: Path) -> NiftiHeader:
     unit = None if length == 0 and (across, down) == UNSET else CENTIMETRES.get(length)
     if slope == 0 or not math.isfinite(slope) or not math.isfinite(intercept):
         slope, intercept = 1.0, 0.0
-    return NiftiHeader(
+    return SequenceHeader(
         shape=shape,
         dtype=np.dtype(order + TYPES[code]),
+        file=file,
         offset=max(EARLIEST, int(offset)),
         slope=slope,
         intercept=intercept,

@@ -28,7 +28,12 @@ def read_sheet(file: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     try:
         with warnings.catch_warnings(), file.open("rb") as stream:
             warnings.simplefilter("ignore")
-            _check_size(file)
+            with zipfile.ZipFile(stream) as archive:  # no more than declared is unpacked
+                if sum(member.file_size for member in archive.infolist()) > MOST_BYTES:
+                    raise DataRootError(
+                        f"sheet {file.name} unpacks to more than {MOST_BYTES >> 20} MiB, which no "
+                        "sheet of this data set does; download it again."
+                    )
             book = openpyxl.load_workbook(stream, read_only=True, data_only=True)
             sheet = book.worksheets[0]
             lines = [
@@ -45,13 +50,3 @@ def read_sheet(file: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     if missing := [column for column in columns if column not in header]:
         raise DataRootError(f"sheet {file.name} lacks the columns {missing}.")
     return [dict(zip(header, line, strict=False)) for line in lines[1:]]
-
-
-def _check_size(file: Path) -> None:
-    """Refuse a workbook that unpacks to more than a sheet is; no more than declared is unpacked."""
-    with zipfile.ZipFile(file) as archive:
-        if sum(member.file_size for member in archive.infolist()) > MOST_BYTES:
-            raise DataRootError(
-                f"sheet {file.name} unpacks to more than {MOST_BYTES >> 20} MiB, which no sheet "
-                "of this data set does; download it again."
-            )

@@ -151,7 +151,8 @@ def test_a_file_that_kills_its_process_is_quarantined_and_counted(
     assert {Path(path).name for path in manifest["path"]} == {"a.avi", "b.avi"}
     (died,) = [item for item in findings.items if item.kind == "decoder_died"]
     assert died.item == "north-" + pseudonym(secret(root), "north/clip", "c.avi")
-    assert (findings.quarantined(), died.severity) == (1, Severity.QUARANTINED)
+    severities = [item.severity for item in findings.items]
+    assert (severities.count(Severity.QUARANTINED), died.severity) == (1, Severity.QUARANTINED)
 
 
 @pytest.mark.parametrize(

@@ -176,7 +176,7 @@ def test_an_image_is_played_as_equal_frames(root: Path, tmp_path: Path) -> None:
     windows = ClipWindows(store, manifest, config)
     assert len(windows) == 6
     for index in range(6):
-        drawn = windows.cut(index, windows.draw(index, np.random.default_rng(0)))
+        drawn = windows.cut(index, windows.timelines[index].draw(np.random.default_rng(0)))
         for window in (drawn, *windows.test_windows(index)):
             assert window.frames.shape == (4, 32, 32) and window.frames.any()
             assert (window.frames == window.frames[0]).all() and not window.times.any()
