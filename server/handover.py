@@ -28,11 +28,15 @@ def first_weights(plan: Plan, phase: Phase, journal: Journal, given: Weights) ->
     if phase is Phase.PRETRAIN:
         model: Model = build_autoencoder(plan)
         shared = [ENCODER, DECODER] if plan.pretrain.share_decoder else [ENCODER]
-        before = given or start_weights(plan, shared)
+        before = given or start_weights(plan.model, plan.machine, shared)
     else:
         model = build_tuned_model(plan)
         shared = [*TRUNK, HEADS]
-        before = result_of(journal, plan, Phase.PRETRAIN)[1] or given or start_weights(plan)
+        before = (
+            result_of(journal, plan, Phase.PRETRAIN)[1]
+            or given
+            or start_weights(plan.model, plan.machine)
+        )
         for note in untrained_notes(plan) if not before else ():
             warnings.warn(note, RuntimeWarning, stacklevel=2)
     here = {group_of(name) for name in named_weights(model)}

@@ -59,7 +59,7 @@ def train_alone(
     """
     plan = plan_of_one(plan, phase)
     require_machine(plan)
-    name = "" if start is None else check_start(start, plan)
+    name = "" if start is None else check_start(start, plan.model, plan.data)
     weights: Weights = {} if start is None else load_weights(start)
     begun = {"phase": phase.value, "start": name}
     look(run, plan, resume=resume, begun=begun)

@@ -13,7 +13,6 @@ from echofm_core.models.lora import adapter_parameters, add_adapters
 from echofm_core.models.masked_autoencoder import MaskedAutoencoder
 from echofm_core.models.masking import hidden_count
 from echofm_core.models.patches import PatchGrid
-from echofm_core.models.stf_published import published_parameters
 from echofm_core.plan.document import Plan
 from echofm_core.runtime.randomness import torch_stream
 from echofm_core.training.config import TuneMode
@@ -94,14 +93,12 @@ class Anatomy:
     Attributes:
         groups: Parameter group -> parameters; all heads are one group here.
         forms: STF-Net form -> parameters at this width and grid.
-        published: The released STF-Net's before correction, layer by layer from its shapes.
         hidden: Space positions that pre-training hides, in each time slot.
         adapters: Parameters of the adapters of ``finetune.lora``, whatever the mode.
     """
 
     groups: dict[str, int]
     forms: dict[StfNetForm, int]
-    published: int
     grid: PatchGrid
     hidden: int
     adapters: int
@@ -119,11 +116,9 @@ def anatomy_of(plan: Plan) -> Anatomy:
             for form in StfNetForm
         }
     decoder = {DECODER: parameters_by_group(autoencoder)[DECODER]}
-    width = models[StfNetForm.PUBLISHED].encoder.width
     return Anatomy(
         groups=parameters_by_group(models[plan.model.stf_net]) | decoder,
         forms={form: count(model.stf_net) for form, model in models.items()},
-        published=published_parameters(width, grid.rows, grid.cols),
         grid=grid,
         hidden=hidden_count(grid.positions, plan.pretrain.mask_ratio),
         adapters=adapter_parameters(models[plan.model.stf_net].encoder, plan.finetune.lora),

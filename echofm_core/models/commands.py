@@ -71,12 +71,7 @@ def import_model(
     * `echofm model import videomae-base/ --out weights/videomae --pixels 112`
     * `echofm model import checkpoint.pth --out weights/videomae --size base`
     """
-    from echofm_core.models.checkpoints.importer import (
-        LICENCE,
-        import_checkpoint,
-        plan_lines,
-        steps,
-    )
+    from echofm_core.models.checkpoints import importer
     from echofm_core.runtime.console import console
 
     options = ImportOptions(
@@ -89,19 +84,19 @@ def import_model(
         trained_frames=trained_frames,
         input=scale,
     )
-    done = import_checkpoint(file, out, options, ignore_config=ignore_config)
-    conversion = done.conversion
+    conversion, digest = importer.import_checkpoint(file, out, options, ignore_config=ignore_config)
+    used, unused = conversion.used, len(conversion.ignored)
     console.print(
         f"{file.name}: {conversion.layout}, {conversion.plan.model.size} encoder; "
-        f"{conversion.used} of {len(done.source.tensors)} tensors used"
+        f"{used} of {used + unused} tensors used"
     )
     for why, count in Counter(conversion.ignored.values()).items():
         console.print(f"- {count} not used: {why}")
-    for line in steps(conversion):
+    for line in importer.steps(conversion):
         console.print(f"- {line}")
-    console.print(LICENCE.replace("**", ""))
-    console.print(f"{out} holds weights {done.digest[:12]}; in a plan:\n")
-    typer.echo(plan_lines(conversion.plan.model, conversion.plan.data, str(out)))
+    console.print(importer.LICENCE.replace("**", ""))
+    console.print(f"{out} holds weights {digest[:12]}; in a plan:\n")
+    typer.echo(importer.plan_lines(conversion.plan.model, conversion.plan.data, str(out)))
 
 
 model = typer.Typer(invoke_without_command=True, rich_markup_mode="markdown")
@@ -191,13 +186,13 @@ def _forms_table(anatomy: Anatomy) -> Table:
 
     table = Table("STF-Net", title="Forms of STF-Net at this width and grid", title_justify="left")
     table.add_column("parameters", justify="right")
-    table.add_row("as published, before correction", f"{anatomy.published / 1e6:.1f} M")
-    names = {
-        StfNetForm.PUBLISHED: "published, axes and norms corrected (these hold no weights)",
-        StfNetForm.COMPACT: "compact (default)",
-        StfNetForm.MEAN_POOL: "mean_pool (none: for comparison)",
-        StfNetForm.BAG: "bag (attention over frames encoded one by one)",
-    }
-    for form, name in names.items():
+    rows = (
+        ("as published, before correction", StfNetForm.PUBLISHED),  # which changes no parameter
+        ("published, axes and norms corrected (these hold no weights)", StfNetForm.PUBLISHED),
+        ("compact (default)", StfNetForm.COMPACT),
+        ("mean_pool (none: for comparison)", StfNetForm.MEAN_POOL),
+        ("bag (attention over frames encoded one by one)", StfNetForm.BAG),
+    )
+    for name, form in rows:
         table.add_row(name, f"{anatomy.forms[form] / 1e6:.1f} M")
     return table

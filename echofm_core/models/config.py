@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from types import MappingProxyType
 
 from pydantic import Field, field_validator
 
@@ -28,7 +27,7 @@ class StfNetForm(StrEnum):
     BAG = "bag"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class EncoderShape:
     """Width, depth and heads of the encoder, and of the decoder that serves it in pre-training."""
 
@@ -40,25 +39,15 @@ class EncoderShape:
     decoder_heads: int
 
 
-#: base and large follow VideoMAE (Tong 2022); decoder of base: 384 wide, 4 deep, 6 heads. Of tiny
-#: too it is 4 deep: where it is less, the encoder's last blocks do the decoder's work, and their
-#: features say less of the patient (He 2022, table 1a).
-ENCODER_SHAPES: Mapping[ModelSize, EncoderShape] = MappingProxyType(
-    {
-        ModelSize.TINY: EncoderShape(
-            width=128, depth=4, heads=4, decoder_width=64, decoder_depth=4, decoder_heads=2
-        ),
-        ModelSize.SMALL: EncoderShape(
-            width=384, depth=12, heads=6, decoder_width=192, decoder_depth=4, decoder_heads=3
-        ),
-        ModelSize.BASE: EncoderShape(
-            width=768, depth=12, heads=12, decoder_width=384, decoder_depth=4, decoder_heads=6
-        ),
-        ModelSize.LARGE: EncoderShape(
-            width=1024, depth=24, heads=16, decoder_width=512, decoder_depth=8, decoder_heads=8
-        ),
-    }
-)
+#: base and large follow VideoMAE (Tong 2022). The decoder of tiny too is 4 deep: where it is less,
+#: the encoder's last blocks do its work, and their features say less of the patient (He 2022,
+#: table 1a).
+ENCODER_SHAPES: Mapping[ModelSize, EncoderShape] = {
+    ModelSize.TINY: EncoderShape(128, 4, 4, 64, 4, 2),
+    ModelSize.SMALL: EncoderShape(384, 12, 6, 192, 4, 3),
+    ModelSize.BASE: EncoderShape(768, 12, 12, 384, 4, 6),
+    ModelSize.LARGE: EncoderShape(1024, 24, 16, 512, 8, 8),
+}
 
 
 class ModelConfig(Section):

@@ -98,7 +98,6 @@ class EchoModel(nn.Module):
         self.encoder = VideoEncoder(model, data)
         levels = 1 + len(self.encoder.blocks)
         self.stf_net = build_stf_net(model.stf_net, self.encoder.grid, self.encoder.width, levels)
-        self.patch = model.patch
         compact = isinstance(self.stf_net, CompactStfNet)
         self.reading_grey = frozenset(
             task for task in tasks if compact and TASKS[task].family is TaskFamily.VENTRICLE
@@ -116,7 +115,7 @@ class EchoModel(nn.Module):
         Args:
             video: Float (B, T, 1, H, W), normalised grey.
             times: Float (B, T), seconds from the window's start.
-            region: Space positions to see, of :meth:`region`; None is all of them.
+            region: Space positions to see, of :meth:`VideoEncoder.region`; None is all of them.
 
         Returns:
             Task -> float (B, outputs): standardised units for regression, else logits.
@@ -130,13 +129,9 @@ class EchoModel(nn.Module):
 
     def inputs(self, batch: Batch, device: torch.device) -> tuple[Tensor, Tensor, Subset | None]:
         """Windows as :meth:`forward` takes them, on a device."""
-        region = self.region(batch.sector)
+        region = self.encoder.region(batch.sector)
         moved = None if region is None else region.to(device)
         return batch.video.to(device), batch.times.to(device), moved
-
-    def region(self, sector: Tensor) -> Subset | None:
-        """What to see of windows with these sectors, bool (B, H, W); None is all of the square."""
-        return self.encoder.region(sector)
 
     def features(self, video: Tensor, times: Tensor, region: Subset | None) -> Tensor:
         """Fused features (B, ``stf_net.out_width``); arguments as in :meth:`forward`."""
@@ -169,7 +164,7 @@ class EchoModel(nn.Module):
 
     def _grey(self, video: Tensor, region: Subset | None) -> Tensor:
         """Grey levels of the region's cells, position by position: (B, width); zero elsewhere."""
-        grey = grey_cells(video, self.patch)
+        grey = grey_cells(video, self.encoder.patches.patch)
         if region is not None:
             grey = region.put(region.take(grey), grey.shape[1])
         return grey.flatten(1)

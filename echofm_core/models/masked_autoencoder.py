@@ -66,10 +66,6 @@ class MaskedAutoencoder(nn.Module):
         self.decoder = Decoder(model, self.encoder.patches)
 
     def forward(self, video: Tensor, sector: Tensor, generator: torch.Generator) -> Tensor:
-        """Same as :meth:`loss`, for wrappers that call the module."""
-        return self.loss(video, sector, generator)
-
-    def loss(self, video: Tensor, sector: Tensor, generator: torch.Generator) -> Tensor:
         """Squared error on the decoded hidden patches, for each sample.
 
         Args:
@@ -82,12 +78,20 @@ class MaskedAutoencoder(nn.Module):
         """
         return self.loss_at(video, *self.draw(sector, generator).tokens(video.device))
 
-    def draw(self, sector: Tensor, generator: torch.Generator) -> Masks:
-        """Draw what is seen and what is predicted of each sample; arguments as of :meth:`loss`.
+    def draw(
+        self, sector: Tensor, generator: torch.Generator, fraction: float | None = None
+    ) -> Masks:
+        """Draw what is seen and what is predicted of each sample; arguments as of :meth:`forward`.
 
-        What is drawn of one sample depends on no other's sector.
+        What is drawn of one sample depends on no other's sector. ``fraction`` is the share of the
+        hidden patches that is predicted, in (0, 1]; by default the plan's.
         """
-        return self._draw(sector, generator, self.pretrain_config.decode_fraction)
+        grid, config = self.encoder.patches, self.pretrain_config
+        seen = self.encoder.seen(sector.cpu())
+        hidden = tube_mask(seen, config.mask_ratio, generator)
+        share = config.decode_fraction if fraction is None else fraction
+        wanted = decoded_mask(hidden.repeat(1, grid.slots), share, generator)
+        return Masks(seen & ~hidden, wanted, grid.slots)
 
     def loss_at(self, video: Tensor, visible: Subset, wanted: Subset) -> Tensor:
         """The loss at positions that are already drawn; it draws nothing, so it can be compiled."""
@@ -108,14 +112,14 @@ class MaskedAutoencoder(nn.Module):
         The decoder predicts patches of zero mean and unit variance. Their brightness and contrast
         are interpolated from visible patches, never read from the hidden truth.
 
-        Arguments as of :meth:`loss`; outside the sector the video is left as it is.
+        Arguments as of :meth:`forward`; outside the sector the video is left as it is.
 
         Returns:
             The filled video (B, T, 1, H, W), and bool (B, T, 1, H, W), True where hidden.
         """
         grid = self.encoder.patches
         patches = grid.cut(video)
-        visible, hidden = self._draw(sector, generator, 1.0).tokens(video.device)
+        visible, hidden = self.draw(sector, generator, 1.0).tokens(video.device)
         predicted = self.decoder(self.encoder.encode(patches, visible), visible, hidden)
         mean, deviation = interpolate_statistics(patches, visible, hidden, grid)
         filled = hidden.put((predicted * deviation + mean).to(patches.dtype), grid.tokens)
@@ -123,13 +127,6 @@ class MaskedAutoencoder(nn.Module):
         inside = sector[:, None, None].expand_as(video)
         whole = grid.join(torch.where(mask, filled, patches))
         return torch.where(inside, whole, video), grid.join(mask)
-
-    def _draw(self, sector: Tensor, generator: torch.Generator, fraction: float) -> Masks:
-        grid = self.encoder.patches
-        seen = self.encoder.seen(sector.cpu())
-        hidden = tube_mask(seen, self.pretrain_config.mask_ratio, generator)
-        wanted = decoded_mask(hidden.repeat(1, grid.slots), fraction, generator)
-        return Masks(seen & ~hidden, wanted, grid.slots)
 
 
 def normalise(patches: Tensor) -> Tensor:

@@ -94,13 +94,3 @@ def in_grid(tokens: Tensor, region: Subset | None, grid: tuple[int, int, int]) -
     _, rows, cols = grid
     whole = tokens if region is None else region.put(tokens, rows * cols, dim=2)
     return torch.unflatten(whole, 2, (rows, cols))
-
-
-def channels_first(grid: Tensor) -> Tensor:
-    """(B, slots, rows, cols, D) to (B, D, slots, rows, cols); axes move, nothing is re-cut."""
-    return torch.movedim(grid, -1, 1)
-
-
-def channels_last(grid: Tensor) -> Tensor:
-    """Inverse of :func:`channels_first`."""
-    return torch.movedim(grid, 1, -1)

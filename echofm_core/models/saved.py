@@ -14,6 +14,7 @@ from echofm_core.models.patches import PatchGrid
 from echofm_core.models.weights import load_arrays
 from echofm_core.plan.document import Plan
 from echofm_core.plan.load import plan_from_json
+from echofm_core.plan.machine import MachineConfig
 from echofm_core.runtime import array_files as files
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import CheckpointError, PlanError
@@ -69,15 +70,8 @@ def load_model(path: Path) -> SavedModel:
         CheckpointError: Missing or damaged, changed since it was written, or an encoder alone.
     """
     file = find_weights(path)
-    header, weights = files.load_metadata(file), files.load(file)
-    try:
-        plan, name = plan_from_json(header["plan"], f"of {file}"), header["digest"]
-        tasks = tuple(Task(task) for task in json.loads(header["tasks"]))
-    except (KeyError, ValueError, PlanError) as error:
-        raise CheckpointError(
-            f"weights file {file} does not say how it was made ({type(error).__name__}); use a "
-            "model that this version of EchoFM Federated wrote."
-        ) from None
+    plan, name, tasks = _origin(file)
+    weights = files.load(file)
     if digest(weights) != name:
         raise CheckpointError(f"weights file {file} was changed after it was written.")
     model = build_echo_model(plan)
@@ -100,7 +94,7 @@ def load_weights(path: Path) -> Weights:
     Raises:
         CheckpointError: Missing or damaged.
     """
-    return files.load(path if path.suffix == ".safetensors" else find_weights(path))
+    return files.load(find_weights(path))
 
 
 def trained_tasks(groups: Iterable[str]) -> tuple[Task, ...]:
@@ -116,18 +110,30 @@ def find_weights(path: Path) -> Path:
     Raises:
         CheckpointError: There is none.
     """
-    return _find(
-        path,
-        f"there is no model at {path}; give a {WEIGHTS}, the folder that holds it, or a run "
-        "folder.",
-    )
-
-
-def _find(path: Path, otherwise: str) -> Path:
     for found in (path, path / WEIGHTS, path / "model" / WEIGHTS):
         if found.is_file():
             return found
-    raise CheckpointError(otherwise)
+    raise CheckpointError(
+        f"there are no weights at {path}; give a {WEIGHTS}, the folder that holds it (`echofm "
+        "model import` writes one), or a run folder."
+    )
+
+
+def _origin(file: Path) -> tuple[Plan, str, tuple[Task, ...]]:
+    """What a weights file says of itself: its plan, its digest and the tasks that were trained.
+
+    Raises:
+        CheckpointError: It does not.
+    """
+    header = files.load_metadata(file)
+    try:
+        plan, tasks = plan_from_json(header["plan"], f"of {file}"), json.loads(header["tasks"])
+        return plan, header["digest"], tuple(map(Task, tasks))
+    except (KeyError, ValueError, PlanError) as error:
+        raise CheckpointError(
+            f"weights file {file} does not say how it was made ({type(error).__name__}); give what "
+            "`echofm model import` or a run of this version wrote."
+        ) from None
 
 
 def pin_start(plan: Plan) -> Plan:
@@ -142,7 +148,7 @@ def pin_start(plan: Plan) -> Plan:
     """
     if not plan.machine.start or (plan.model.start and not Path(plan.machine.start).exists()):
         return plan
-    name = check_start(Path(plan.machine.start), plan)
+    name = check_start(Path(plan.machine.start), plan.model, plan.data)
     if plan.model.start not in ("", name):
         raise PlanError(
             f"the plan starts from weights {plan.model.start[:12]}, but machine.start holds "
@@ -151,29 +157,31 @@ def pin_start(plan: Plan) -> Plan:
     return plan.model_copy(update={"model": plan.model.model_copy(update={"start": name})})
 
 
-def start_weights(plan: Plan, groups: Collection[str] = (ENCODER,)) -> Weights:
+def start_weights(
+    model: ModelConfig, machine: MachineConfig, groups: Collection[str] = (ENCODER,)
+) -> Weights:
     """Arrays of these groups that training starts from; empty where the plan names none.
 
     Raises:
         CheckpointError: They are not there, or are others than the plan names.
     """
-    if not plan.model.start:
+    if not model.start:
         return {}
-    if not plan.machine.start:
+    if not machine.start:
         raise CheckpointError(
-            f"the plan starts from weights {plan.model.start[:12]}; say where they lie with "
+            f"the plan starts from weights {model.start[:12]}; say where they lie with "
             "machine.start."
         )
-    arrays = files.load(_find_start(Path(plan.machine.start)))
-    if digest(arrays) != plan.model.start:
+    arrays = load_weights(Path(machine.start))
+    if digest(arrays) != model.start:
         raise CheckpointError(
-            f"the weights in {plan.machine.start} are not those that the plan starts from "
-            f"({plan.model.start[:12]}); import them again."
+            f"the weights in {machine.start} are not those that the plan starts from "
+            f"({model.start[:12]}); import them again."
         )
     return {name: array for name, array in arrays.items() if group_of(name) in groups}
 
 
-def check_start(path: Path, plan: Plan) -> str:
+def check_start(path: Path, model: ModelConfig, data: DataConfig) -> str:
     """Digest of weights, after a check that a plan's encoder can begin with them.
 
     Positions are no weights: an encoder with others would load and read nonsense. The path is of
@@ -182,26 +190,15 @@ def check_start(path: Path, plan: Plan) -> str:
     Raises:
         CheckpointError: No weights, nothing about how they were made, or another encoder's.
     """
-    file = _find_start(path)
-    header = files.load_metadata(file)
-    try:
-        theirs, name = plan_from_json(header["plan"], f"of {file}"), header["digest"]
-    except (KeyError, PlanError):
-        raise CheckpointError(
-            f"weights file {file} does not say how it was made; give what `echofm model import` "
-            "or a run of this version wrote."
-        ) from None
-    ours, made = (_encoder(each.model, each.data) for each in (plan, theirs))
+    file = find_weights(path)
+    theirs, name, _ = _origin(file)
+    ours, made = _encoder(model, data), _encoder(theirs.model, theirs.data)
     differ = [
         f"model.{key} = {made[key]}, the plan {ours[key]}" for key in ours if ours[key] != made[key]
     ]
     if differ:
         raise CheckpointError(f"weights file {file} has {'; '.join(differ)}: change the plan.")
     return name
-
-
-def _find_start(path: Path) -> Path:
-    return _find(path, f"there are no weights at {path}; write them with `echofm model import`.")
 
 
 def _encoder(model: ModelConfig, data: DataConfig) -> dict[str, object]:

@@ -10,8 +10,6 @@ from echofm_core.models.masking import Subset
 from echofm_core.models.pooling import (
     GatedAttentionPool,
     TimeCode,
-    channels_first,
-    channels_last,
     in_grid,
     log_deviation_over_time,
 )
@@ -79,7 +77,7 @@ class JointPathway(nn.Module):
         """Tokens before pooling, (B, slots, p, D / 2)."""
         reduced = self.reduce(self.norm(tokens))
         grid = in_grid(reduced, region, self.grid)
-        mixed = channels_last(self.mix(channels_first(grid))).flatten(2, 3)
+        mixed = self.mix(grid.movedim(-1, 1)).movedim(1, -1).flatten(2, 3)
         if region is not None:
             mixed = region.take(mixed, dim=2)
         body: Tensor = reduced + self.expand(self.act(self.mix_norm(mixed)))

@@ -5,36 +5,10 @@ from torch import Tensor, nn
 
 from echofm_core.models.masking import Subset
 from echofm_core.models.patches import sinusoid
-from echofm_core.models.pooling import (
-    GatedAttentionPool,
-    TimeCode,
-    channels_first,
-    channels_last,
-    in_grid,
-)
+from echofm_core.models.pooling import GatedAttentionPool, TimeCode, in_grid
 
 #: Hidden length L of the released gated-attention pools.
 POOL_HIDDEN = 1024
-
-
-def published_parameters(width: int, rows: int, cols: int) -> int:
-    """Parameters of the released STF-Net before correction, layer by layer: 126.4 M at base.
-
-    Corrected axes move values and hold none, and GroupNorm has the affine pair that BatchNorm has:
-    after correction the count is the same.
-
-    Args:
-        width: Length D of a token (released: 768).
-        rows, cols: Height and width of the token grid (released: 14).
-    """
-    inner = width // 2
-    norms = 2 * (inner + inner + width)
-    bottleneck_3d = width * inner + inner * inner * 27 + inner * width + norms
-    bottleneck_2d = width * inner + inner * inner * 9 + inner * width + norms
-    slot_convolution = rows * cols * width * width + width
-    pool = 2 * width * POOL_HIDDEN + POOL_HIDDEN
-    time_code = 2 * (width * width + width)
-    return bottleneck_3d + bottleneck_2d + slot_convolution + 2 * pool + time_code
 
 
 class ResidualBottleneck(nn.Module):
@@ -68,7 +42,7 @@ class ResidualBottleneck(nn.Module):
 
 
 class PublishedStfNet(nn.Module):
-    """Joint and disjoint pathway of the released code.
+    """Joint and disjoint pathway of the released code, with as many parameters: 126.4 M at base.
 
     Args:
         grid: (slots, rows, cols) of the encoder.
@@ -113,11 +87,11 @@ class PublishedStfNet(nn.Module):
     def joint(self, grid: Tensor) -> Tensor:
         """Joint pathway before pooling, (B, slots, rows, cols, D)."""
         coded = grid + self.position.to(grid.dtype)
-        return channels_last(self.joint_body(channels_first(coded)))
+        return torch.movedim(self.joint_body(coded.movedim(-1, 1)), 1, -1)
 
     def space(self, grid: Tensor) -> Tensor:
         """Disjoint pathway before the slot's merge, (B, slots, rows, cols, D)."""
-        return channels_last(self.slot_body(channels_first(grid)))
+        return torch.movedim(self.slot_body(grid.movedim(-1, 1)), 1, -1)
 
 
 def _groups(channels: int) -> int:

@@ -42,7 +42,7 @@ def test_probing_leaves_the_imported_encoder_as_it_is(
 ) -> None:
     """Without pre-training, and with heads alone trained, bit for bit."""
     plan = started(weights, pretrain={"rounds": 0}, finetune={"rounds": 1, "mode": "linear"})
-    final, start = federated(plan, built_sites, tmp_path), start_weights(plan)
+    final, start = federated(plan, built_sites, tmp_path), start_weights(plan.model, plan.machine)
     assert len(start) == 4 + 4 * 12
     assert all(np.array_equal(final[name], array) for name, array in start.items())
 
@@ -55,7 +55,7 @@ def test_pretraining_begins_at_the_imported_encoder_and_decoder(
     plan = started(weights, pretrain=tiny, finetune={"rounds": 0})
     final, start = (
         federated(plan, built_sites, tmp_path),
-        start_weights(plan, ["encoder", "decoder"]),
+        start_weights(plan.model, plan.machine, ["encoder", "decoder"]),
     )
     assert set(final) == set(start)
     for name, array in start.items():

@@ -82,7 +82,7 @@ def test_it_gives_what_predict_gives(
     ]  # fmt: skip
     reading = read_file(model, write_avi(tmp_path / "a.avi", speckle(20, 48, 48)), "cpu")
     assert len(reading.windows[Task.EF]) == 1
-    region = model.model.region(torch.from_numpy(reading.first.sector[None]))
+    region = model.model.encoder.region(torch.from_numpy(reading.first.sector[None]))
     assert (region is not None) is sector_only
     session = onnxruntime.InferenceSession(tmp_path / "out" / ONNX)
     fed = {

@@ -63,7 +63,7 @@ def test_heads_of_the_ventricle_alone_see_grey_and_only_inside_the_region() -> N
     without[:, :8, 24:] = False
     with torch.no_grad():
         for sector, seen in ((inside, True), (without, False)):
-            region = model.region(sector)
+            region = model.encoder.region(sector)
             one, other = (model(video, times(1), region) for video in (dark, lit))
             assert torch.equal(one[Task.AS_GRADE], other[Task.AS_GRADE])
             assert torch.equal(one[Task.EF], other[Task.EF]) is not seen
@@ -171,11 +171,11 @@ def test_unlike_sectors_in_a_batch_give_what_each_gives_alone(form: StfNetForm) 
     sector = sectors(3)
     everything = Subset.masked(model.encoder.seen(sector))
     with torch.no_grad():
-        together = model(video, seconds, model.region(sector))
+        together = model(video, seconds, model.encoder.region(sector))
         masked = model(video, seconds, everything)
         for i in range(3):
             one = slice(i, i + 1)
-            alone = model(video[one], seconds[one], model.region(sector[one]))
+            alone = model(video[one], seconds[one], model.encoder.region(sector[one]))
             for task, predicted in alone.items():
                 torch.testing.assert_close(predicted[0], together[task][i], atol=1e-6, rtol=1e-4)
                 torch.testing.assert_close(predicted[0], masked[task][i], atol=1e-6, rtol=1e-4)
@@ -194,7 +194,7 @@ def test_what_lies_outside_the_sector_is_read_only_if_the_plan_says_so(
     for sample in range(3):
         touched[sample, PATCH * sample :, PATCH * sample :] = True
     changed = torch.where(touched[:, None, None], video, video + 1)
-    region = model.region(sector)
+    region = model.encoder.region(sector)
     with torch.no_grad():
         before, after = (model.features(each, seconds, region) for each in (video, changed))
     assert torch.equal(before, after) is sector_only
@@ -206,7 +206,7 @@ def test_attention_lies_where_something_is_seen(form: StfNetForm) -> None:
     """It sums to 1; the published form also weighs the zeros outside the sector."""
     model = build_echo_model(small_plan(form)).eval()
     with torch.no_grad():
-        weights = model.attention(videos(3), model.region(sectors(3)))
+        weights = model.attention(videos(3), model.encoder.region(sectors(3)))
     assert weights is not None
     torch.testing.assert_close(weights.sum(dim=(1, 2, 3)), torch.ones(3))
     unseen = ~model.encoder.seen(sectors(3)).reshape(3, 1, 4, 4).expand_as(weights)

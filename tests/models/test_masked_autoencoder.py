@@ -47,7 +47,7 @@ def test_the_loss_is_what_numpy_computes() -> None:
     model, video = build_autoencoder(small_plan()), videos(3)
     visible, _, wanted = drawn(model, everywhere(3), seed=5)
     with torch.no_grad():
-        loss = model.loss(video, everywhere(3), generator(5))
+        loss = model(video, everywhere(3), generator(5))
         predicted = model.decoder(model.encoder(video, visible), visible, wanted)
     for sample in range(3):
         errors = []
@@ -63,7 +63,7 @@ def test_the_loss_is_what_numpy_computes() -> None:
 def gradient(model: MaskedAutoencoder, video: Tensor, sector: Tensor, seed: int) -> Tensor:
     """Size of the loss's gradient in each token's pixels, (B, tokens)."""
     video = video.clone().requires_grad_()
-    model.loss(video, sector, generator(seed)).sum().backward()
+    model(video, sector, generator(seed)).sum().backward()
     assert video.grad is not None
     return model.encoder.patches.cut(video.grad).abs().sum(dim=2)
 
@@ -118,8 +118,8 @@ def test_pixels_outside_the_sector_change_nothing() -> None:
     model, video, sector = build_autoencoder(small_plan()), videos(2), left_half(2)
     changed = torch.where(sector[:, None, None], video, videos(2, seed=9))
     with torch.no_grad():
-        before = model.loss(video, sector, generator(9))
-        after = model.loss(changed, sector, generator(9))
+        before = model(video, sector, generator(9))
+        after = model(changed, sector, generator(9))
     assert torch.equal(before, after)
 
 
@@ -142,18 +142,18 @@ def test_a_sample_costs_what_it_costs_alone_whatever_sectors_stand_beside_it(
 def test_a_sample_without_sector_is_read_whole() -> None:
     model, sector = build_autoencoder(small_plan()), everywhere(2)
     sector[1] = False
-    loss = model.loss(videos(2), sector, generator())
-    assert torch.equal(loss, model.loss(videos(2), everywhere(2), generator()))
+    loss = model(videos(2), sector, generator())
+    assert torch.equal(loss, model(videos(2), everywhere(2), generator()))
 
 
 def test_a_sample_of_one_place_has_nothing_to_hide_and_costs_nothing() -> None:
     model, sector = build_autoencoder(small_plan()), everywhere(2)
     sector[1] = False
     sector[1, 5, 5] = True
-    loss = model.loss(videos(2), sector, generator())
+    loss = model(videos(2), sector, generator())
     assert loss[0] > 0
     assert loss[1] == 0
-    assert model.loss(videos(1), sector[1:], generator()).tolist() == [0]
+    assert model(videos(1), sector[1:], generator()).tolist() == [0]
     loss.sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
 
@@ -161,12 +161,12 @@ def test_a_sample_of_one_place_has_nothing_to_hide_and_costs_nothing() -> None:
 def test_flat_patches_give_a_finite_loss() -> None:
     """A constant patch has target zero, so the loss is the mean square of the prediction."""
     model = build_autoencoder(small_plan())
-    assert model.loss(torch.full_like(videos(1), -1.0), everywhere(1), generator()).isfinite()
+    assert model(torch.full_like(videos(1), -1.0), everywhere(1), generator()).isfinite()
 
 
 def test_an_empty_batch_gives_an_empty_loss() -> None:
     """Poisson sampling for private training draws one now and then."""
-    assert build_autoencoder(small_plan()).loss(videos(0), everywhere(0), generator()).shape == (0,)
+    assert build_autoencoder(small_plan())(videos(0), everywhere(0), generator()).shape == (0,)
 
 
 def test_batch_of_one_equals_batch_of_many() -> None:
@@ -183,9 +183,9 @@ def test_batch_of_one_equals_batch_of_many() -> None:
 
 def test_bfloat16_stays_close_to_float32() -> None:
     model, video = build_autoencoder(small_plan()), videos(2)
-    full = model.loss(video, everywhere(2), generator(4))
+    full = model(video, everywhere(2), generator(4))
     with torch.autocast("cpu", torch.bfloat16):
-        half = model.loss(video, everywhere(2), generator(4))
+        half = model(video, everywhere(2), generator(4))
     assert half.dtype is torch.float32
     torch.testing.assert_close(half, full, atol=0.05, rtol=0.05)
 

@@ -52,7 +52,7 @@ def test_fine_tuning(form: StfNetForm, sector: Tensor) -> None:
     model, video, seconds = build_echo_model(small_plan(form)), videos(BATCH), times(BATCH)
 
     def losses(part: slice) -> Tensor:
-        predicted = model(video[part], seconds[part], model.region(sector[part])).values()
+        predicted = model(video[part], seconds[part], model.encoder.region(sector[part])).values()
         return torch.cat([(out - 1).square() for out in predicted], dim=1).sum(dim=1)
 
     check(model, losses)
@@ -95,6 +95,6 @@ def test_pre_training() -> None:
 
     def losses(part: slice) -> Tensor:
         model.part = part
-        return model.loss(video[part], sector[part], generator())
+        return model(video[part], sector[part], generator())
 
     check(model, losses)

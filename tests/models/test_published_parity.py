@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from benchmarks.peers import stff_net
 from echofm_core.models import pooling
-from echofm_core.models.stf_published import PublishedStfNet, published_parameters
+from echofm_core.models.build import count
+from echofm_core.models.stf_published import PublishedStfNet
 from tests.models.released_stff_net import Attention, Bottleneck, Weights, frame_code, fused
 from tests.models.small import generator
 
@@ -131,7 +132,7 @@ def test_both_have_the_parameters_of_the_release(width: int, rows: int, cols: in
     + 1,181,184 + 3,147,776, counted layer by layer."""
     with torch.device("meta"):
         peer = stff_net.StffNet((8, rows, cols), width)
-    count = sum(parameter.numel() for parameter in peer.parameters())
-    assert published_parameters(width, rows, cols) == count
+        ours = PublishedStfNet((8, rows, cols), width)
+    assert count(ours) == count(peer)
     if width == 768:
-        assert count == 126_429_440
+        assert count(peer) == 126_429_440

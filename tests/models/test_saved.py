@@ -54,14 +54,15 @@ def test_where_the_weights_lie_is_not(weights: Path, tmp_path: Path) -> None:
 def test_the_arrays_of_the_groups_that_are_asked_for(weights: Path, tmp_path: Path) -> None:
     plan = plan_of(tmp_path, str(weights))
     whole = files.load(weights / "model.safetensors")
-    encoder = start_weights(plan)
+    encoder = start_weights(plan.model, plan.machine)
     assert digest(encoder) == digest({k: v for k, v in whole.items() if k.startswith("encoder.")})
-    assert digest(start_weights(plan, ["encoder", "decoder"])) == digest(whole)
+    assert digest(start_weights(plan.model, plan.machine, ["encoder", "decoder"])) == digest(whole)
     load_arrays(build_echo_model(plan), encoder)
 
 
 def test_a_plan_without_a_start_has_none() -> None:
-    assert start_weights(small_plan()) == {}
+    plan = small_plan()
+    assert start_weights(plan.model, plan.machine) == {}
 
 
 @pytest.mark.parametrize(
@@ -101,11 +102,12 @@ def test_a_finished_run_can_be_read_without_its_start(weights: Path, tmp_path: P
     plan = plan_of(tmp_path, "gone", pinned)
     assert plan.model.start == "a" * 64
     with pytest.raises(CheckpointError, match=r"no weights at .*gone"):
-        start_weights(plan)
+        start_weights(plan.model, plan.machine)
     with pytest.raises(CheckpointError, match=r"no weights at .*gone"):
         plan_of(tmp_path, "gone")
+    nowhere = plan_of(tmp_path, "", pinned)
     with pytest.raises(CheckpointError, match=r"say where they lie with machine\.start"):
-        start_weights(plan_of(tmp_path, "", pinned))
+        start_weights(nowhere.model, nowhere.machine)
 
 
 def test_weights_that_were_changed_are_noticed(weights: Path, tmp_path: Path) -> None:
@@ -115,7 +117,7 @@ def test_weights_that_were_changed_are_noticed(weights: Path, tmp_path: Path) ->
     files.save(arrays, tmp_path / "in" / "model.safetensors", header)
     plan = plan_of(tmp_path, "in")
     with pytest.raises(CheckpointError, match="are not those that the plan starts from"):
-        start_weights(plan)
+        start_weights(plan.model, plan.machine)
 
 
 def test_weights_that_do_not_say_what_they_are(tmp_path: Path) -> None:
@@ -131,4 +133,6 @@ def test_a_model_of_an_earlier_run_will_do(tmp_path: Path) -> None:
     save_model(tmp_path / "run" / "model", arrays, plan, plan.finetune.tasks)
     mine = plan_of(tmp_path, "run", "size = 'tiny'\npatch = 8\n", size=32)
     assert mine.model.start == digest(arrays)
-    assert {name.partition(".")[0] for name in start_weights(mine)} == {"encoder"}
+    assert {name.partition(".")[0] for name in start_weights(mine.model, mine.machine)} == {
+        "encoder"
+    }

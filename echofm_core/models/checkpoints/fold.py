@@ -3,8 +3,6 @@
 import re
 from collections import defaultdict
 from collections.abc import Mapping
-from types import MappingProxyType
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,21 +11,12 @@ from echofm_core.data.windows import MEAN, SD
 from echofm_core.models.config import InputScale
 from echofm_core.runtime.errors import CheckpointError
 
-
-class Normalisation(NamedTuple):
-    """Mean and standard deviation of each channel."""
-
-    mean: tuple[float, ...]
-    sd: tuple[float, ...]
-
-
-#: VideoMAE used ImageNet's statistics of R, G and B; Echo-Vision-FM fed [0, 1] as it is.
-NORMALISATIONS: Mapping[InputScale, Normalisation] = MappingProxyType(
-    {
-        InputScale.IMAGENET: Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-        InputScale.UNIT: Normalisation((0.0,), (1.0,)),
-    }
-)
+#: Means and standard deviations of the channels: VideoMAE used ImageNet's of R, G and B;
+#: Echo-Vision-FM fed [0, 1] as it is.
+NORMALISATIONS: Mapping[InputScale, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    InputScale.IMAGENET: ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    InputScale.UNIT: ((0.0,), (1.0,)),
+}
 
 
 def fold_patch_embedding(weight: Tensor, bias: Tensor, scale: InputScale) -> tuple[Tensor, Tensor]:

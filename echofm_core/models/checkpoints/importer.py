@@ -2,13 +2,12 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from echofm_core.data.config import DataConfig
 from echofm_core.data.windows import MEAN, SD
 from echofm_core.models.checkpoints.convert import Conversion, convert
-from echofm_core.models.checkpoints.files import Source, read_source
+from echofm_core.models.checkpoints.files import read_source
 from echofm_core.models.checkpoints.layouts import Layout
 from echofm_core.models.config import ImportOptions, InputScale, ModelConfig
 from echofm_core.models.patches import PatchGrid
@@ -29,15 +28,17 @@ _ORIGINS = {
 }
 
 
-def card(conversion: Conversion, source: Source, digest: str, folder: str) -> str:
-    """Markdown card of weights with this digest, in a folder of this name."""
-    files = "\n".join(f"- `{name}`: SHA-256 `{of}`" for name, of in source.files.items())
+def card(conversion: Conversion, files: Mapping[str, str], digest: str, folder: str) -> str:
+    """Markdown card of weights with this digest, in a folder of this name.
+
+    ``files``: name -> SHA-256 of each that they came from.
+    """
     parts = [
         "# Imported weights",
         f"{_ORIGINS[conversion.layout]}.",
         LICENCE,
         "## Source",
-        files,
+        "\n".join(f"- `{name}`: SHA-256 `{of}`" for name, of in files.items()),
         "## What was done",
         "\n".join(f"- {line}" for line in steps(conversion)),
         "## Tensors",
@@ -106,19 +107,10 @@ def plan_lines(model: ModelConfig, data: DataConfig, folder: str) -> str:
     )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Imported:
-    """What was written, what it was made of, and the weights' digest."""
-
-    conversion: Conversion
-    source: Source
-    digest: str
-
-
 def import_checkpoint(
     path: Path, out: Path, options: ImportOptions, *, ignore_config: bool = False
-) -> Imported:
-    """Read a public checkpoint, check every tensor, and write it as ours.
+) -> tuple[Conversion, str]:
+    """Read a public checkpoint, check every tensor, and write it as ours; weights and their digest.
 
     The folder holds ``model.safetensors``, whose header says which model it is, and ``README.md``.
 
@@ -138,6 +130,6 @@ def import_checkpoint(
     with whole_folder(out) as partial:
         about = {"layout": conversion.layout.value, "source_sha256": json.dumps(source.files)}
         name = save_model(partial, conversion.arrays, conversion.plan, tasks=(), more=about)
-        text = card(conversion, source, name, out.name)
+        text = card(conversion, source.files, name, out.name)
         (partial / "README.md").write_text(text, encoding="utf-8")
-    return Imported(conversion=conversion, source=source, digest=name)
+    return conversion, name

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import VideoMAEForPreTraining, VideoMAEModel
 
-from echofm_core.models.checkpoints.importer import Imported, import_checkpoint
+from echofm_core.models.checkpoints.importer import import_checkpoint
 from echofm_core.models.checkpoints.layouts import Layout
 from echofm_core.models.config import ImportOptions, InputScale
 from echofm_core.plan.load import plan_from_json
@@ -42,7 +42,7 @@ def model() -> VideoMAEForPreTraining:
 def wanted(model: VideoMAEForPreTraining, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Digest of the plainest import; that it is right, the parity tests say."""
     folder = tmp_path_factory.mktemp("plain")
-    return import_checkpoint(write(folder / "a.pt", model.state_dict()), folder / "a", SEEN).digest
+    return import_checkpoint(write(folder / "a.pt", model.state_dict()), folder / "a", SEEN)[1]
 
 
 def prefixed(state: State, prefix: str) -> State:
@@ -140,14 +140,15 @@ def test_all_give_the_same_weights(
     wanted: str,
     tmp_path: Path,
 ) -> None:
-    done = import_checkpoint(writer(model, tmp_path / "theirs"), tmp_path / "ours", SEEN)
-    assert done.digest == wanted
+    source = writer(model, tmp_path / "theirs")
+    conversion, name = import_checkpoint(source, tmp_path / "ours", SEEN)
+    assert name == wanted
     is_original = "original" in writer.__name__ or writer is stored_positions
     layout = Layout.ORIGINAL if is_original else Layout.HUGGING_FACE
-    assert done.conversion.layout is layout
-    assert done.conversion.input is InputScale.IMAGENET
+    assert conversion.layout is layout
+    assert conversion.input is InputScale.IMAGENET
     unused = {"encoder.pos_embed"} if writer is stored_positions else set()
-    assert set(done.conversion.ignored) == unused
+    assert set(conversion.ignored) == unused
 
 
 def test_half_precision_is_read_as_what_it_holds(
@@ -158,7 +159,7 @@ def test_half_precision_is_read_as_what_it_holds(
     whole = {name: tensor.float() for name, tensor in state.items()}
     one = import_checkpoint(tmp_path / "half.safetensors", tmp_path / "one", SEEN)
     two = import_checkpoint(write(tmp_path / "whole.pt", whole), tmp_path / "two", SEEN)
-    assert one.digest == two.digest
+    assert one[1] == two[1]
 
 
 def test_biases_of_queries_and_values_are_there_and_keys_have_none(
@@ -228,16 +229,16 @@ def test_echo_vision_fm_is_read_on_its_own_input(tuned: bool, tmp_path: Path) ->
 
 def test_what_echo_vision_fm_leaves_is_named(tmp_path: Path) -> None:
     path = write(tmp_path / "a.pth", predictor_state(echo_vision_fm()))
-    done = import_checkpoint(path, tmp_path / "ours", SEEN)
-    assert done.conversion.layout is Layout.ECHO_VISION_FM
-    assert done.conversion.input is InputScale.UNIT
+    conversion, _ = import_checkpoint(path, tmp_path / "ours", SEEN)
+    assert conversion.layout is Layout.ECHO_VISION_FM
+    assert conversion.input is InputScale.UNIT
     card = (tmp_path / "ours" / "README.md").read_text()
-    assert set(done.conversion.ignored) == {
+    assert set(conversion.ignored) == {
         "stff_net.conv_spatial.weight",
         "regressor.0.0.weight",
         "regressor.0.1.running_mean",
     }
-    assert all(f"`{name}`: " in card for name in done.conversion.ignored)
+    assert all(f"`{name}`: " in card for name in conversion.ignored)
     assert "scrambled axes" in card and "no LayerNorm after the encoder" in card
 
 
@@ -253,10 +254,10 @@ def test_a_fine_tuned_classifier_gives_its_encoder(names: str, tmp_path: Path) -
         state = {name.replace("classifier.", "head."): tensor for name, tensor in state.items()}
         assert "blocks.3.attn.v_bias" in state and "head.weight" in state
     path = write(tmp_path / "a.pth", {"module": state})
-    done: Imported = import_checkpoint(path, tmp_path / "one", SEEN)
-    assert done.conversion.layout == names
-    assert {name.partition(".")[0] for name in done.conversion.arrays} == {"encoder"}
-    assert {name.partition(".")[0] for name in done.conversion.ignored} <= {
+    conversion, _ = import_checkpoint(path, tmp_path / "one", SEEN)
+    assert conversion.layout == names
+    assert {name.partition(".")[0] for name in conversion.arrays} == {"encoder"}
+    assert {name.partition(".")[0] for name in conversion.ignored} <= {
         "head",
         "classifier",
         "fc_norm",
@@ -292,8 +293,8 @@ def test_a_decoder_of_another_depth_stays_out_and_is_named(tmp_path: Path) -> No
     """Hugging Face's large model has 12 decoder blocks where ours has 8."""
     model = pretrained(decoder_num_hidden_layers=2)
     path = write(tmp_path / "a.pt", model.state_dict())
-    done = import_checkpoint(path, tmp_path / "ours", SEEN)
-    assert {name.partition(".")[0] for name in done.conversion.arrays} == {"encoder"}
-    assert "encoder_to_decoder.weight" in done.conversion.ignored
-    reason = done.conversion.ignored["mask_token"]
+    conversion, _ = import_checkpoint(path, tmp_path / "ours", SEEN)
+    assert {name.partition(".")[0] for name in conversion.arrays} == {"encoder"}
+    assert "encoder_to_decoder.weight" in conversion.ignored
+    reason = conversion.ignored["mask_token"]
     assert reason == "decoder of 64 width, 2 blocks and 2 heads; ours has 64, 4 and 2"

@@ -94,7 +94,7 @@ def test_the_loss_is_theirs_less_the_variance_of_their_channels(pair: Pair) -> N
     levels = grey(BATCH)
     out = theirs(as_theirs(levels), bool_masked_pos=hidden_mask(hidden.items, TOKENS))
     spread = out.logits.unflatten(-1, (-1, 3)).var(dim=-1, unbiased=False).mean()
-    found = ours.loss(as_ours(levels), everywhere(BATCH), generator(SEED)).mean()
+    found = ours(as_ours(levels), everywhere(BATCH), generator(SEED)).mean()
     assert spread > 0.01
     torch.testing.assert_close(found, out.loss - spread, **CLOSE)
 
@@ -109,7 +109,7 @@ def test_the_loss_is_theirs_where_their_channels_agree(tmp_path: Path) -> None:
     ours = imported(write(tmp_path / "a.pt", theirs.state_dict()), tmp_path / "a")
     levels, (_, hidden) = grey(BATCH), masks(ours)
     wanted = theirs(as_theirs(levels), bool_masked_pos=hidden_mask(hidden.items, TOKENS)).loss
-    found = ours.loss(as_ours(levels), everywhere(BATCH), generator(SEED)).mean()
+    found = ours(as_ours(levels), everywhere(BATCH), generator(SEED)).mean()
     torch.testing.assert_close(found, wanted, **CLOSE)
 
 

@@ -61,7 +61,7 @@ def test_pre_training_gradients_are_the_same_to_the_bit() -> None:
     found = []
     for wanted in (False, True):
         with recomputed(model, wanted):
-            found.append(gradients(model, model.loss(videos(2), everywhere(2), generator()).sum()))
+            found.append(gradients(model, model(videos(2), everywhere(2), generator()).sum()))
     assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
 
 
@@ -137,7 +137,7 @@ def test_numbers_of_tokens_that_come_again_are_not_compiled_again() -> None:
     loss_at = torch.compile(masked.loss_at, backend=counter, fullgraph=True)
     counts = []
     for columns in (2, 3, 4, 2, 3, 4):
-        region = tuned.region(narrow(columns))
+        region = tuned.encoder.region(narrow(columns))
         places = masked.draw(narrow(columns), generator()).tokens(cpu)
         with torch.no_grad():
             found = forward(videos(3), times(3), region)

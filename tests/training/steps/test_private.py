@@ -91,7 +91,7 @@ def test_one_patient_moves_the_sum_by_at_most_the_clipping_norm(clips: ClipWindo
             mask = torch.Generator().manual_seed(1)
             losses = torch.cat(
                 [
-                    model.loss(batch.video[i : i + 1], batch.sector[i : i + 1], mask)
+                    model(batch.video[i : i + 1], batch.sector[i : i + 1], mask)
                     for i in range(len(rows))
                 ]
             )
