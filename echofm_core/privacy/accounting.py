@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
 
 from opacus.accountants import PRVAccountant, RDPAccountant
 from scipy.optimize import brentq
@@ -19,6 +18,7 @@ from scipy.optimize import brentq
 from echofm_core.contract import Phase
 from echofm_core.privacy.config import PrivacyConfig
 from echofm_core.runtime.errors import PrivacyError
+from echofm_core.training.config import PhaseConfig
 
 #: Outside this range the Renyi bound is returned. Above, no promise is left to sharpen, and the
 #: numerical accountant's memory grows with epsilon; below, its own error of 0.01 is too large.
@@ -67,18 +67,14 @@ def compose(parts: Iterable[tuple[float, Steps]], delta: float) -> float:
     return _bound(tuple((*kind, steps) for kind, steps in sorted(counts.items()) if steps), delta)
 
 
-def calibrate(epsilon_target: float, phases: Sequence[Steps], delta: float) -> float:
+def calibrate(target: float, phases: Sequence[Steps], delta: float) -> float:
     """Least noise multiplier, within 0.1 %, whose epsilon over all steps is at most the target.
+
+    Epsilon falls almost as a power of the noise, so the root is sought in logarithms.
 
     Raises:
         PrivacyError: No noise is enough.
     """
-    return _calibrate(epsilon_target, tuple(phases), delta)
-
-
-@lru_cache(maxsize=256)
-def _calibrate(target: float, phases: tuple[Steps, ...], delta: float) -> float:
-    """Epsilon falls almost as a power of the noise, so the root is sought in logarithms."""
 
     def excess(log_noise: float) -> float:
         return math.log(max(epsilon(math.exp(log_noise), phases, delta), 1e-9) / target)
@@ -125,49 +121,24 @@ def _bound(history: tuple[tuple[float, float, int], ...], delta: float) -> float
 Patients = int | Mapping[Phase, int]
 
 
-class LocalWork(Protocol):
-    """Work of one phase at a site, as the phase's table of a plan names it."""
-
-    @property
-    def rounds(self) -> int:
-        """Global rounds."""
-
-    @property
-    def batch_size(self) -> int:
-        """Expected patients of a step."""
-
-    @property
-    def local_steps(self) -> int:
-        """Steps of a round; 0: as many as ``local_epochs`` take."""
-
-    @property
-    def local_epochs(self) -> int:
-        """Passes over the patients in a round."""
+def steps_of_round(config: PhaseConfig, patients: int) -> Steps:
+    """Private steps of one round, at each of which ``batch_size`` patients are expected."""
+    return Steps(min(1.0, config.batch_size / patients), config.steps_of_round(patients))
 
 
-def steps_of_round(work: LocalWork, patients: int) -> Steps:
-    """Private steps of one round: the plan's, or as many as passes over the patients would take.
-
-    At least one patient can be drawn.
-    """
-    rate = min(1.0, work.batch_size / patients)
-    passes = math.ceil(patients / work.batch_size) * work.local_epochs
-    return Steps(rate, work.local_steps or passes)
-
-
-def planned_steps(phases: Mapping[Phase, LocalWork], patients: Patients) -> list[Steps]:
+def planned_steps(phases: Mapping[Phase, PhaseConfig], patients: Patients) -> list[Steps]:
     """Steps of all rounds of both phases at one site; a phase without patients takes none."""
     planned = []
-    for phase, work in phases.items():
+    for phase, config in phases.items():
         count = patients if isinstance(patients, int) else patients.get(phase, 0)
-        if count and work.rounds:
-            once = steps_of_round(work, count)
-            planned.append(Steps(once.rate, once.steps * work.rounds))
+        if count and config.rounds:
+            once = steps_of_round(config, count)
+            planned.append(Steps(once.rate, once.steps * config.rounds))
     return planned
 
 
 def resolve_noise(
-    privacy: PrivacyConfig, phases: Mapping[Phase, LocalWork], patients: Patients
+    privacy: PrivacyConfig, phases: Mapping[Phase, PhaseConfig], patients: Patients
 ) -> float:
     """Noise multiplier of a private plan: the one it names, or the one for the epsilon it names.
 

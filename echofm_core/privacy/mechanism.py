@@ -2,8 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -14,46 +13,36 @@ from torch import Tensor, nn
 from echofm_core.privacy.config import PrivacyConfig
 from echofm_core.runtime.errors import PrivacyError
 
-
-class NoiseSource(Protocol):
-    """Draws standard normal noise."""
-
-    def normal(self, like: Tensor) -> Tensor:
-        """Independent standard normal numbers, of the shape, type and device of ``like``."""
-        ...
+#: Independent standard normal numbers of the shape, type and device of a tensor.
+NoiseSource = Callable[[Tensor], Tensor]
 
 
-class StreamNoise:
+def stream_noise(generator: torch.Generator) -> NoiseSource:
     """Repeatable noise, for simulations: whoever knows the seed can take it away again.
 
     The generator is on the CPU, so that noise is the same on any device.
     """
 
-    def __init__(self, generator: torch.Generator) -> None:
-        self.generator = generator
-
-    def normal(self, like: Tensor) -> Tensor:
-        """See :class:`NoiseSource`."""
-        drawn = torch.randn(like.shape, generator=self.generator, dtype=torch.float32)
+    def normal(like: Tensor) -> Tensor:
+        drawn = torch.randn(like.shape, generator=generator, dtype=torch.float32)
         return drawn.to(like.device, like.dtype)
 
+    return normal
 
-class SystemNoise:
+
+def system_noise(like: Tensor) -> Tensor:
     """Noise from the operating system's generator: what a hospital needs.
 
     The Box-Muller transform in float64 of 53-bit uniform numbers.
     """
-
-    def normal(self, like: Tensor) -> Tensor:
-        """See :class:`NoiseSource`."""
-        count = like.numel()
-        pairs = (count + 1) // 2
-        words = np.frombuffer(os.urandom(16 * pairs), dtype=np.uint64).reshape(2, pairs)
-        uniform = ((words >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
-        radius = np.sqrt(-2.0 * np.log(uniform[0]))
-        angle = 2 * math.pi * uniform[1]
-        both = np.concatenate((radius * np.cos(angle), radius * np.sin(angle)))
-        return torch.from_numpy(both[:count]).reshape(like.shape).to(like.device, like.dtype)
+    count = like.numel()
+    pairs = (count + 1) // 2
+    words = np.frombuffer(os.urandom(16 * pairs), dtype=np.uint64).reshape(2, pairs)
+    uniform = ((words >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+    radius = np.sqrt(-2.0 * np.log(uniform[0]))
+    angle = 2 * math.pi * uniform[1]
+    both = np.concatenate((radius * np.cos(angle), radius * np.sin(angle)))
+    return torch.from_numpy(both[:count]).reshape(like.shape).to(like.device, like.dtype)
 
 
 Indices = NDArray[np.int64]

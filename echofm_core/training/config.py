@@ -4,6 +4,7 @@ Counted in global rounds, so that a federation is one run. Apart from what does 
 load quickly.
 """
 
+import math
 from enum import StrEnum
 from typing import Any, Self
 
@@ -107,6 +108,10 @@ class PhaseConfig(Section):
                 "how long a site trains in a round: keep one of them"
             )
         return self
+
+    def steps_of_round(self, samples: int) -> int:
+        """Optimizer steps of a round over so many clips, or patients, of a site."""
+        return self.local_steps or math.ceil(samples / self.batch_size) * self.local_epochs
 
 
 class PretrainConfig(PhaseConfig):

@@ -3,18 +3,18 @@ import pytest
 import torch
 from scipy.stats import kstest
 
-from echofm_core.privacy.mechanism import NoiseSource, StreamNoise, SystemNoise
+from echofm_core.privacy.mechanism import NoiseSource, stream_noise, system_noise
 from echofm_core.runtime.randomness import torch_stream
 
 
-def stream_noise() -> StreamNoise:
-    return StreamNoise(torch_stream(0, "here", 1, "noise"))
+def repeated() -> NoiseSource:
+    return stream_noise(torch_stream(0, "here", 1, "noise"))
 
 
-@pytest.mark.parametrize("source", [stream_noise(), SystemNoise()])
+@pytest.mark.parametrize("source", [repeated(), system_noise])
 def test_noise_is_standard_normal(source: NoiseSource) -> None:
     """Kolmogorov-Smirnov; a sound generator fails one run in a million."""
-    drawn = source.normal(torch.empty(301, 99))
+    drawn = source(torch.empty(301, 99))
     assert drawn.shape == (301, 99)
     assert drawn.dtype is torch.float32
     assert kstest(drawn.flatten().numpy(), "norm").pvalue > 1e-6
@@ -24,5 +24,5 @@ def test_noise_is_standard_normal(source: NoiseSource) -> None:
 
 def test_a_stream_repeats_and_the_system_does_not() -> None:
     like = torch.empty(5)
-    assert torch.equal(stream_noise().normal(like), stream_noise().normal(like))
-    assert not torch.equal(SystemNoise().normal(like), SystemNoise().normal(like))
+    assert torch.equal(repeated()(like), repeated()(like))
+    assert not torch.equal(system_noise(like), system_noise(like))

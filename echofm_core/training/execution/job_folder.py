@@ -13,7 +13,6 @@ from echofm_core.models.build import build_autoencoder, build_tuned_model
 from echofm_core.models.weights import load_arrays, named_weights, to_arrays
 from echofm_core.plan.document import Plan
 from echofm_core.plan.load import plan_from_json
-from echofm_core.privacy.config import PrivacyConfig
 from echofm_core.runtime import array_files as files
 from echofm_core.runtime import errors
 from echofm_core.runtime.errors import EchoFMError
@@ -26,6 +25,8 @@ from echofm_core.training.steps.job import LocalContext, RoundReport
 #: Where the processes find each other, and what all but the first print.
 MEETING, LOGS = "meeting", "logs"
 JOB, REPORT, MANIFEST = "job.json", "report.json", "manifest.parquet"
+#: What of a context is written as it is.
+PLAIN = ("seed", "site", "round", "rounds", "proximal_mu", "control")
 #: Weights before and after the round.
 GIVEN, TRAINED = "given.safetensors", "trained.safetensors"
 
@@ -62,7 +63,10 @@ class JobFolder:
             "phase": phase_of(model).value,
             "plan": plan.to_json(),
             "stores": [str(folder.resolve()) for folder in clips.store.folders],
-            "context": _context_to_json(context),
+            # Of a round that is not private; its device is the process's own.
+            "context": {name: getattr(context, name) for name in PLAIN},
+            "state": str(context.state.resolve()) if context.state else None,
+            "execution": context.execution.settings(),
             "terms": asdict(terms),
         }
         write_whole(self.path / JOB, json.dumps(job).encode(), durable=False)
@@ -80,7 +84,14 @@ class JobFolder:
         load_arrays(model, files.load(self.path / GIVEN))
         store = ClipStore([Path(folder) for folder in job["stores"]])
         clips = ClipWindows(store, load_manifest(self.path / MANIFEST), plan.data)
-        return model, clips, plan, _context_from_json(job["context"], ranks)
+        context = LocalContext(
+            **job["context"],
+            state=Path(job["state"]) if job["state"] else None,
+            privacy=plan.privacy,
+            execution=ExecutionConfig(**{**job["execution"], "device": str(ranks.device)}),
+            ranks=ranks,
+        )
+        return model, clips, plan, context
 
     def write_result(self, model: Model, report: RoundReport) -> None:
         """Write what came of the round; the report, which says that all is there, comes last."""
@@ -118,25 +129,3 @@ class JobFolder:
 def all_arrays(model: Model) -> Weights:
     """Every parameter of a model."""
     return to_arrays(model, {group_of(name) for name in named_weights(model)})
-
-
-def _context_to_json(context: LocalContext) -> dict[str, Any]:
-    """What decides a round that is not private; its device is the process's own."""
-    plain = ("seed", "site", "round", "rounds", "proximal_mu", "control")
-    return {name: getattr(context, name) for name in plain} | {
-        "state": str(context.state.resolve()) if context.state else None,
-        "privacy": context.privacy.model_dump(mode="json"),
-        "execution": context.execution.settings(),
-    }
-
-
-def _context_from_json(values: dict[str, Any], ranks: Ranks) -> LocalContext:
-    state, privacy = values.pop("state"), values.pop("privacy")
-    execution = {**values.pop("execution"), "device": str(ranks.device)}
-    return LocalContext(
-        **values,
-        state=Path(state) if state else None,
-        privacy=PrivacyConfig.model_validate(privacy),
-        execution=ExecutionConfig.model_validate(execution),
-        ranks=ranks,
-    )

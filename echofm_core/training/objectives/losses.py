@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -133,55 +132,36 @@ class Tally:
     """Mean losses of a round, each task over its labelled clips.
 
     Args:
-        names: K task names.
-        totals: Float64 (2, K) on the CPU, sums of losses and how many they are of; None before the
-            first batch.
+        sums: Task name -> sum of its losses, and of how many clips; kept as JSON to the bit.
     """
 
-    def __init__(self, names: tuple[str, ...] = (), totals: Tensor | None = None) -> None:
-        self.names, self.totals = names, totals
+    def __init__(self, sums: Mapping[str, Sequence[float]] | None = None) -> None:
+        self.sums = dict(sums or {})
 
     def add(self, losses: Losses) -> None:
         """Count one batch, or one part of it."""
         sums, counts = losses.values.detach().double().sum(dim=0), losses.counted.sum(dim=0)
-        new = torch.stack((sums, counts.double())).cpu()
-        self.names = losses.names
-        self.totals = new if self.totals is None else self.totals + new
+        new = torch.stack((sums, counts.double()), dim=1).tolist()
+        for name, (loss, clips) in zip(losses.names, new, strict=True):
+            before = self.sums.get(name, (0.0, 0.0))
+            self.sums[name] = before[0] + loss, before[1] + clips
 
     def over(self, ranks: Ranks) -> Tally:
         """What all processes of the round counted together; all ask for it."""
-        if self.totals is None:
+        if not self.sums:
             return self  # without a usable batch no process has counted anything
-        return Tally(self.names, ranks.total(self.totals.clone()))
+        totals = ranks.total(torch.tensor([*self.sums.values()], dtype=torch.float64))
+        return Tally(dict(zip(self.sums, totals.tolist(), strict=True)))
 
     def emptied(self) -> Tally:
         """The same tasks, and nothing counted."""
-        return Tally(self.names, None if self.totals is None else torch.zeros_like(self.totals))
+        return Tally(dict.fromkeys(self.sums, (0.0, 0.0)))
 
     def metrics(self) -> dict[str, float]:
         """``loss``, the sum over tasks, and ``loss/<task>`` where there are several."""
-        if self.totals is None:
-            return {}
-        means = (self.totals[0] / self.totals[1].clamp(min=1)).tolist()
-        total = {"loss": float(sum(means))}
-        if len(means) == 1:
-            return total
-        return total | {f"loss/{name}": mean for name, mean in zip(self.names, means, strict=True)}
-
-    def to_json(self) -> dict[str, Any]:
-        """All of it; numbers come back to the bit."""
-        if self.totals is None:
-            return {}
-        sums, counts = self.totals.tolist()
-        return {"names": list(self.names), "sums": sums, "counts": counts}
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Tally:
-        """What :meth:`to_json` gave."""
-        if not values:
-            return cls()
-        totals = torch.tensor([values["sums"], values["counts"]], dtype=torch.float64)
-        return cls(tuple(values["names"]), totals)
+        means = {f"loss/{name}": loss / max(clips, 1) for name, (loss, clips) in self.sums.items()}
+        total = {"loss": sum(means.values())} if means else {}
+        return total | means if len(means) > 1 else total
 
 
 #: Overlap of clips: n of them count as (1 - beta ** n) / (1 - beta), at most 1000 (Cui 2019).

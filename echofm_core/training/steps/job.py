@@ -104,6 +104,10 @@ class LocalJob:
         clips: Rows that take part, (N,).
         manifest: All of the site's rows for this phase.
         generators: What the objective draws from beside the generator that it is given, by name.
+
+    Raises:
+        EmptySiteError: There are no clips.
+        TrainingError: Something shall be kept, but the site has no state folder.
     """
 
     phase: Phase
@@ -121,6 +125,16 @@ class LocalJob:
                 f"site {self.context.site} has no clip to train on in phase {self.phase}; leave "
                 "it out of this phase, or check its labels and views."
             )
+        keeping = {
+            f"{self.phase}.keep_optimizer": self.config.keep_optimizer,
+            "federation.aggregation": self.context.control,
+            "save_every": self.context.execution.save_every,
+        }
+        if self.context.state is None and (settings := [key for key in keeping if keeping[key]]):
+            raise TrainingError(
+                f"site {self.context.site} shall keep files of its own ({', '.join(settings)}), "
+                "but has no state folder; give it one."
+            )
 
     def stream(self, purpose: str, number: int | None = None) -> np.random.Generator:
         """Random stream of this site and phase, and of this round or what else is numbered."""
@@ -137,37 +151,19 @@ class LocalJob:
         return schedule.of_step(self.context.round, step, steps)
 
     def moments(self) -> KeptMoments | None:
-        """Where AdamW's moments are kept; None when each round starts afresh.
-
-        Raises:
-            TrainingError: They shall be kept, but the site has no state folder.
-        """
-        if not self.config.keep_optimizer:
-            return None
-        why = f"shall keep its optimizer between rounds ({self.phase}.keep_optimizer)"
-        return KeptMoments(self._state(why), self.phase, self.context.round)
+        """Where AdamW's moments are kept; None when each round starts afresh."""
+        state = self.context.state if self.config.keep_optimizer else None
+        return KeptMoments(state, self.phase, self.context.round) if state else None
 
     def control(self) -> ControlFiles | None:
-        """Where the control variate is; None where the aggregation rule has none.
-
-        Raises:
-            TrainingError: There is one, but the site has no state folder.
-        """
-        if not self.context.control:
-            return None
-        folder = self._state("shall keep a control variate (federation.aggregation)")
-        return ControlFiles(folder, self.phase, self.context.round)
+        """Where the control variate is; None where the aggregation rule has none."""
+        state = self.context.state if self.context.control else None
+        return ControlFiles(state, self.phase, self.context.round) if state else None
 
     def progress(self) -> RoundProgress | None:
-        """Where the unfinished round is saved; None where it is not. Ask before the first step.
-
-        Raises:
-            TrainingError: It shall be saved, but the site has no state folder.
-        """
-        if not self.context.execution.save_every:
-            return None
-        folder = self._state("shall save unfinished rounds (save_every)")
-        return RoundProgress(folder, self.phase, self.fingerprint())
+        """Where the unfinished round is saved; None where it is not. Ask before the first step."""
+        state = self.context.state if self.context.execution.save_every else None
+        return RoundProgress(state, self.phase, self.fingerprint()) if state else None
 
     def fingerprint(self) -> str:
         """SHA-256, in hex, of all that decides the round's result; ask before the first step."""
@@ -189,13 +185,6 @@ class LocalJob:
         for part in parts:
             state.update(part.encode() if isinstance(part, str) else part)
         return state.hexdigest()
-
-    def _state(self, purpose: str) -> Path:
-        if self.context.state is None:
-            raise TrainingError(
-                f"site {self.context.site} {purpose}, but has no state folder; give it one."
-            )
-        return self.context.state
 
 
 def _table_text(config: PhaseConfig) -> str:

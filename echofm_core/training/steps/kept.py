@@ -120,7 +120,7 @@ class KeptMoments:
 
 
 #: Raised whenever what a file holds changes its meaning.
-FORMAT = 1
+FORMAT = 2
 
 
 class RoundProgress:

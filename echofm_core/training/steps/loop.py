@@ -7,7 +7,6 @@ from itertools import count, islice
 import numpy as np
 
 from echofm_core.privacy.config import PrivacyKind
-from echofm_core.training.config import PhaseConfig
 from echofm_core.training.steps.job import Indices, LocalJob
 from echofm_core.training.steps.trainer import Trainer
 
@@ -24,13 +23,8 @@ def train(job: LocalJob) -> dict[str, float]:
         from echofm_core.training.steps.private import train_private  # Opacus is slow to import
 
         return train_private(job)
-    steps = steps_of_round(len(job.clips), job.config)
+    steps = job.config.steps_of_round(len(job.clips))
     return Trainer(job).run(batches(job), steps, job.stream("windows"))
-
-
-def steps_of_round(clips: int, config: PhaseConfig) -> int:
-    """Optimizer steps of a round; none is larger than ``batch_size``."""
-    return config.local_steps or math.ceil(clips / config.batch_size) * config.local_epochs
 
 
 def batches(job: LocalJob) -> Iterator[Indices]:

@@ -26,10 +26,10 @@ from echofm_core.privacy.ledger import SYSTEM, Entry, Ledger
 from echofm_core.privacy.mechanism import (
     NoiseSource,
     PatientSampler,
-    StreamNoise,
-    SystemNoise,
     check_delta,
     check_model,
+    stream_noise,
+    system_noise,
 )
 from echofm_core.runtime.errors import PrivacyError
 from echofm_core.runtime.randomness import stream, torch_stream
@@ -122,7 +122,7 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]
     def add_noise(self) -> None:
         """Add noise to the clipped sum."""
         for p in self.params:
-            noise = self.source.normal(p.summed_grad)
+            noise = self.source(p.summed_grad)
             p.grad = p.summed_grad + noise * (self.noise_multiplier * self.max_grad_norm)
 
 
@@ -189,10 +189,10 @@ def _spend(job: LocalJob, noise: float, steps: Steps, randomness: str) -> dict[s
 def _randomness(job: LocalJob, randomness: str) -> tuple[NoiseSource, np.random.Generator]:
     """Noise, and the choice of patients and windows: amplification needs that secret too."""
     if randomness == SYSTEM:
-        return SystemNoise(), np.random.Generator(np.random.PCG64())  # seeded by the system
+        return system_noise, np.random.Generator(np.random.PCG64())  # seeded by the system
     context = job.context
     key = (context.seed, context.site, context.round)
-    noise = StreamNoise(torch_stream(*key, f"{job.phase}.noise.{randomness}"))
+    noise = stream_noise(torch_stream(*key, f"{job.phase}.noise.{randomness}"))
     return noise, stream(*key, f"{job.phase}.patients.{randomness}")
 
 

@@ -135,7 +135,7 @@ class Trainer:
             "skipped": self.skipped,
             "averaged": self.average.steps,
             "control": self.control.steps,
-            "tally": tally.to_json(),
+            "tally": tally.sums,
             "windows": windows.bit_generator.state,
             "generators": {
                 name: generator.get_state().numpy().tobytes().hex()
@@ -154,9 +154,9 @@ class Trainer:
             kept = {name.removeprefix("moments/"): item for name, item in kept.items()}
             give_moments(self.job.model, self.optimizer, kept)
             self.average.steps = numbers["averaged"]
-            self.control.steps = numbers.get("control", {})
+            self.control.steps = numbers["control"]
             self.steps, self.skipped = numbers["steps"], numbers["skipped"]
-            tally = Tally.from_json(numbers["tally"])
+            tally = Tally(numbers["tally"])
             self.tally = tally if self.ranks.first else tally.emptied()
             windows.bit_generator.state = numbers["windows"]
             for name, generator in self.job.generators.items():

@@ -17,7 +17,7 @@ from echofm_core.training.config import PhaseConfig
 from echofm_core.training.execution.ranks import ALONE, Ranks, slices
 from echofm_core.training.objectives.losses import Losses, unsupervised
 from echofm_core.training.steps.job import Indices, LocalContext, LocalJob, patient_numbers
-from echofm_core.training.steps.loop import batches, steps_of_round, train
+from echofm_core.training.steps.loop import batches, train
 from echofm_core.training.steps.trainer import Trainer
 from tests.training.site import context
 
@@ -65,7 +65,7 @@ def test_every_clip_once_a_pass_in_batches_of_even_size() -> None:
     first, second = np.concatenate(found[:3]), np.concatenate(found[3:])
     assert sorted(first) == sorted(second) == list(range(7))
     assert list(first) != list(second)
-    assert steps_of_round(7, work.config) == 6
+    assert work.config.steps_of_round(7) == 6
 
 
 def test_steps_go_on_over_rounds_pass_after_pass() -> None:
@@ -77,7 +77,7 @@ def test_steps_go_on_over_rounds_pass_after_pass() -> None:
     found = []
     for round_ in (1, 2, 3):
         work = job([1.0] * 7, config, context(round=round_))
-        assert steps_of_round(7, config) == 4
+        assert config.steps_of_round(7) == 4
         found += list(islice(batches(work), 4))
     passes = [np.concatenate(found[start : start + 3]) for start in range(0, 12, 3)]
     assert [len(rows) for rows in found] == [3, 2, 2] * 4

@@ -14,6 +14,7 @@ from echofm_core.models.build import build_autoencoder, build_echo_model
 from echofm_core.models.config import ModelConfig, StfNetForm
 from echofm_core.privacy.accounting import resolve_noise
 from echofm_core.privacy.ledger import Ledger
+from echofm_core.privacy.mechanism import NoiseSource, stream_noise
 from echofm_core.runtime.errors import PrivacyError
 from echofm_core.tasks import Task
 from echofm_core.training.objectives.finetune import finetune_round
@@ -22,19 +23,15 @@ from echofm_core.training.objectives.pretrain import pretrain_round
 from echofm_core.training.steps.private import PrivateOptimizer, per_sample_gradients
 from tests.training.site import PATIENTS, PLAN, changed, private, snapshot
 
-
-class Silence:
-    """No noise at all, to see what lies under it."""
-
-    def normal(self, like: Tensor) -> Tensor:
-        return torch.zeros_like(like)
+#: No noise at all, to see what lies under it.
+SILENCE: NoiseSource = torch.zeros_like
 
 
 def sgd(model: nn.Module, clip: float, expected: float) -> PrivateOptimizer:
     """Plain descent with rate 1: the change of the weights is minus the noised gradient."""
     return PrivateOptimizer(
         torch.optim.SGD(model.parameters(), lr=1.0),
-        source=Silence(),
+        source=SILENCE,
         noise_multiplier=1.0,
         max_grad_norm=clip,
         expected_batch_size=expected,
@@ -136,13 +133,9 @@ def test_an_empty_step_is_noise_of_the_stated_size() -> None:
     layer = nn.Linear(200, 200, bias=False)
     nn.init.zeros_(layer.weight)
 
-    class Real:
-        def normal(self, like: Tensor) -> Tensor:
-            return torch.randn(like.shape, generator=torch.Generator().manual_seed(0))
-
     optimizer = PrivateOptimizer(
         torch.optim.SGD(layer.parameters(), lr=1.0),
-        source=Real(),
+        source=stream_noise(torch.Generator().manual_seed(0)),
         noise_multiplier=3.0,
         max_grad_norm=2.0,
         expected_batch_size=5.0,
