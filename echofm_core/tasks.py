@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from types import MappingProxyType
 
 
 class Task(StrEnum):
@@ -42,17 +41,15 @@ AS_CLASS_OF_GRADE = (0, 1, 1, 2, 2)
 #: Views a manifest may name; the label of the task ``view`` is the index.
 VIEWS = ("A4C", "A2C", "PLAX", "PSAX", "OTHER")
 #: Class names of each task that has classes, in the order of their labels.
-CLASS_NAMES: Mapping[Task, tuple[str, ...]] = MappingProxyType(
-    {
-        Task.REDUCED_EF: ("not reduced", "reduced"),
-        Task.AS_GRADE: AS_GRADES,
-        Task.AS_CLASS: AS_CLASSES,
-        Task.VIEW: VIEWS,
-    }
-)
+CLASS_NAMES: Mapping[Task, tuple[str, ...]] = {
+    Task.REDUCED_EF: ("not reduced", "reduced"),
+    Task.AS_GRADE: AS_GRADES,
+    Task.AS_CLASS: AS_CLASSES,
+    Task.VIEW: VIEWS,
+}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class TaskSpec:
     """Fixed facts of one task.
 
@@ -81,48 +78,24 @@ class TaskSpec:
 
 def _volume(column: str, mean: float, sd: float) -> TaskSpec:
     """A volume of the left ventricle, in ml; mean and deviation are of its logarithm."""
-    return TaskSpec(
-        kind=TaskKind.REGRESSION,
-        family=TaskFamily.VENTRICLE,
-        column=column,
-        low=1,
-        high=1000,
-        unit="ml",
-        log=True,
-        mean=mean,
-        sd=sd,
-    )
+    kind, family = TaskKind.REGRESSION, TaskFamily.VENTRICLE
+    return TaskSpec(kind, family, column, low=1, high=1000, unit="ml", log=True, mean=mean, sd=sd)
 
 
 def _classes(family: TaskFamily, column: str, names: tuple[str, ...]) -> TaskSpec:
     """A classification, whose labels are indices of the names."""
-    return TaskSpec(
-        kind=TaskKind.MULTICLASS,
-        family=family,
-        column=column,
-        outputs=len(names),
-        high=len(names) - 1,
-    )
+    outputs = len(names)
+    return TaskSpec(TaskKind.MULTICLASS, family, column, outputs=outputs, high=outputs - 1)
 
 
-TASKS: Mapping[Task, TaskSpec] = MappingProxyType(
-    {
-        Task.EF: TaskSpec(
-            kind=TaskKind.REGRESSION,
-            family=TaskFamily.VENTRICLE,
-            column="ef",
-            high=100,
-            unit="%",
-            mean=55.8,
-            sd=12.4,
-        ),
-        Task.ESV: _volume("esv", mean=3.57, sd=0.60),
-        Task.EDV: _volume("edv", mean=4.41, sd=0.44),
-        Task.REDUCED_EF: TaskSpec(
-            kind=TaskKind.BINARY, family=TaskFamily.VENTRICLE, column="ef", high=100
-        ),
-        Task.AS_GRADE: _classes(TaskFamily.AORTIC_STENOSIS, "as_grade", AS_GRADES),
-        Task.AS_CLASS: _classes(TaskFamily.AORTIC_STENOSIS, "as_grade", AS_CLASSES),
-        Task.VIEW: _classes(TaskFamily.VIEW, "view", VIEWS),
-    }
-)
+TASKS: Mapping[Task, TaskSpec] = {
+    Task.EF: TaskSpec(
+        TaskKind.REGRESSION, TaskFamily.VENTRICLE, "ef", high=100, unit="%", mean=55.8, sd=12.4
+    ),
+    Task.ESV: _volume("esv", mean=3.57, sd=0.60),
+    Task.EDV: _volume("edv", mean=4.41, sd=0.44),
+    Task.REDUCED_EF: TaskSpec(TaskKind.BINARY, TaskFamily.VENTRICLE, "ef", high=100),
+    Task.AS_GRADE: _classes(TaskFamily.AORTIC_STENOSIS, "as_grade", AS_GRADES),
+    Task.AS_CLASS: _classes(TaskFamily.AORTIC_STENOSIS, "as_grade", AS_CLASSES),
+    Task.VIEW: _classes(TaskFamily.VIEW, "view", VIEWS),
+}

@@ -58,7 +58,7 @@ def train_alone(
         EchoFMError: Anything else that the plan, the data or a round can get wrong.
     """
     plan = plan_of_one(plan, phase)
-    require_machine(plan)
+    require_machine(plan.machine, plan.finetune)
     name = "" if start is None else check_start(start, plan.model, plan.data)
     weights: Weights = {} if start is None else load_weights(start)
     begun = {"phase": phase.value, "start": name}

@@ -34,7 +34,7 @@ def run_experiment(plan: Plan, run: Path, *, resume: bool = False) -> Outcome:
     """
     sessions = Sessions(run)
     look(run, plan, resume=resume)
-    require_machine(plan)
+    require_machine(plan.machine, plan.finetune)
     prepared = prepare_sites(plan, cache_of(plan, run))
     with held(run):
         claim(run, plan, resume=resume)

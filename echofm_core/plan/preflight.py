@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from echofm_core.plan.document import Plan
 from echofm_core.plan.machine import MachineConfig
 from echofm_core.runtime.errors import DataRootError
 from echofm_core.tracking.listener import require_trackers
+from echofm_core.training.config import FinetuneConfig
 from echofm_core.training.execution.devices import check_device_word, find_device, find_devices
 
 
@@ -48,7 +48,7 @@ def check_places(places: Iterable[Path]) -> None:
             raise DataRootError(f"{place} does not exist; name files, or folders with files.")
 
 
-def require_machine(plan: Plan) -> None:
+def require_machine(machine: MachineConfig, finetune: FinetuneConfig) -> None:
     """Refuse a plan that this machine cannot train.
 
     Raises:
@@ -56,9 +56,9 @@ def require_machine(plan: Plan) -> None:
     """
     from echofm_core.models.lora import require_adapters
 
-    require_trackers(plan.machine.track)
-    require_adapters(plan.finetune)
-    if plan.machine.devices > 1:
-        find_devices(plan.machine.device, plan.machine.devices)
+    require_trackers(machine.track)
+    require_adapters(finetune)
+    if machine.devices > 1:
+        find_devices(machine.device, machine.devices)
     else:
-        find_device(plan.machine.device)
+        find_device(machine.device)

@@ -47,17 +47,9 @@ def drawn_windows(
         return Drawn(windows, np.zeros(len(windows), np.float32))
     pairs = list(zip(windows, draws[own], strict=True))
     return Drawn(
-        [_changed(window, config, drawn) for window, drawn in pairs],
+        [changed(window, config, drawn) for window, drawn in pairs],
         np.array([drawn.volume(config) for _, drawn in pairs], np.float32),
     )
-
-
-def augment(window: Window, config: AugmentationConfig, rng: np.random.Generator) -> Window:
-    """Changed copy of a window; what comes in from outside the picture is black.
-
-    A change that is switched off by default and stays off draws nothing from ``rng``.
-    """
-    return _changed(window, config, Draws.of(config, rng))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +76,10 @@ class Draws:
 
     @classmethod
     def of(cls, config: AugmentationConfig, rng: np.random.Generator) -> Draws:
-        """Draw; the order is part of the plan's bits."""
+        """Draw; the order is part of the plan's bits.
+
+        A change that is switched off by default and stays off draws nothing.
+        """
         return replace(
             cls(*rng.uniform(-1.0, 1.0, size=6).tolist()),
             crop=(rng.random(), *rng.random(2).tolist()) if config.crop else (0.0, 0.0, 0.0),
@@ -104,8 +99,8 @@ class Draws:
         return 3 * grown + math.log1p(config.depth * self.depth)
 
 
-def _changed(window: Window, config: AugmentationConfig, drawn: Draws) -> Window:
-    """See :func:`augment`."""
+def changed(window: Window, config: AugmentationConfig, drawn: Draws) -> Window:
+    """Changed copy of a window; what comes in from outside the picture is black."""
     table = _grey_table(1 + config.gain * drawn.gain, float(np.exp(config.gamma * drawn.gamma)))
     # OpenCV wants channels last: the T frames are warped as channels of one picture.
     picture = np.ascontiguousarray(window.frames.transpose(1, 2, 0))

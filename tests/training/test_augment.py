@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from echofm_core.data.windows import ClipWindows, Window
-from echofm_core.training.augment import Draws, augment, drawn_windows
+from echofm_core.training.augment import Draws, changed, drawn_windows
 from echofm_core.training.config import AugmentationConfig
 
 STILL = dict.fromkeys(AugmentationConfig.model_fields, 0.0)
@@ -24,6 +24,10 @@ def only(**changes: float) -> AugmentationConfig:
 
 def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
+
+
+def augment(given: Window, config: AugmentationConfig, source: np.random.Generator) -> Window:
+    return changed(given, config, Draws.of(config, source))
 
 
 def rest(seed: int = 0) -> np.random.Generator:

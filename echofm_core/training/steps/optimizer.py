@@ -5,7 +5,6 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +14,10 @@ from echofm_core.models.weights import named_weights
 from echofm_core.training.config import PhaseConfig
 
 #: AdamW's averaging constants: VideoMAE's in pre-training, torch's own in fine-tuning.
-BETAS: Mapping[Phase, tuple[float, float]] = MappingProxyType(
-    {Phase.PRETRAIN: (0.9, 0.95), Phase.FINETUNE: (0.9, 0.999)}
-)
+BETAS: Mapping[Phase, tuple[float, float]] = {
+    Phase.PRETRAIN: (0.9, 0.95),
+    Phase.FINETUNE: (0.9, 0.999),
+}
 #: Parameters below the top of the encoder, adapters too; the group is a block's number.
 _DEEP = re.compile(rf"(?:{ENCODER}|{LORA_A}|{LORA_B})\.(?:patch_embed|blocks\.(\d+))\.")
 

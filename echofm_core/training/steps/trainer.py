@@ -126,10 +126,8 @@ class Trainer:
         tally = self.tally.over(self.ranks)
         if not (self.progress and self.ranks.first):
             return
+        arrays: Weights = {name: item.cpu().numpy() for name, item in self._tensors().items()}
         moments = moments_of(self.job.model, self.optimizer)
-        arrays: Weights = {name: item.cpu().numpy() for name, item in self._tensors().items()} | {
-            f"moments/{name}": array for name, array in moments.items()
-        }
         numbers: dict[str, Any] = {
             "steps": self.steps,
             "skipped": self.skipped,
@@ -142,7 +140,7 @@ class Trainer:
                 for name, generator in self.job.generators.items()
             },
         }
-        self.progress.save(arrays, numbers)
+        self.progress.save({**arrays, **moments}, numbers)
 
     def _resume(self, windows: np.random.Generator) -> None:
         """Go on where this very round was saved, if it was; ``windows`` goes on too."""
@@ -150,9 +148,7 @@ class Trainer:
             arrays, numbers = saved
             for name, tensor in self._tensors().items():
                 tensor.copy_(torch.from_numpy(arrays[name]))
-            kept = {name: item for name, item in arrays.items() if name.startswith("moments/")}
-            kept = {name.removeprefix("moments/"): item for name, item in kept.items()}
-            give_moments(self.job.model, self.optimizer, kept)
+            give_moments(self.job.model, self.optimizer, arrays)
             self.average.steps = numbers["averaged"]
             self.control.steps = numbers["control"]
             self.steps, self.skipped = numbers["steps"], numbers["skipped"]
