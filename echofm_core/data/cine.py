@@ -75,16 +75,16 @@ def assemble(
             if picture is None:
                 continue
             frames, first = np.empty((most, *picture.shape), np.uint8), number
-        place = number - first
+        index = number - first
         if picture is None or picture.shape != frames.shape[1:]:
-            frames[place] = frames[place - 1]
-            damaged.append(place)
+            frames[index] = frames[index - 1]
+            damaged.append(index)
         else:
-            frames[place] = picture
-            length = place + 1
+            frames[index] = picture
+            length = index + 1
     if frames is None:
         raise ValueError("not one whole frame")
-    damaged = [place for place in damaged if place < length]
+    damaged = [index for index in damaged if index < length]
     if len(damaged) > MOST_DAMAGED * length:
         length, damaged = damaged[0], []
     return frames[:length], slice(first, first + length), _mended(damaged, length)
@@ -93,7 +93,7 @@ def assemble(
 def _mended(damaged: list[int], length: int) -> tuple[Note, ...]:
     if not damaged:
         return ()
-    which = ", ".join(str(place + 1) for place in damaged[:5]) + ", ..." * (len(damaged) > 5)
+    which = ", ".join(str(index + 1) for index in damaged[:5]) + ", ..." * (len(damaged) > 5)
     reason = (
         f"{len(damaged)} of {length} frames are damaged (number {which}); the one before is shown "
         "in their place, so that the others keep their time."

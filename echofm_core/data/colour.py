@@ -48,7 +48,7 @@ def spread(count: int) -> list[int]:
     """
     if count < 1:
         raise ValueError("no whole frame")
-    return sorted({round(place) for place in np.linspace(0, count - 1, FRAMES)})
+    return sorted({round(number) for number in np.linspace(0, count - 1, FRAMES)})
 
 
 def jpeg_to_rgb(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8] | None:

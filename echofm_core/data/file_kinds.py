@@ -42,7 +42,7 @@ def kind_of(file: str | Path) -> Kind | None:
 
     A file whose name ends in no letters after a dot is opened; one that cannot be is none.
     """
-    name = os.path.basename(file).lower()  # noqa: PTH119 - half a million names are looked at
+    name = os.path.basename(file).lower()  # noqa: PTH119 - half a million names pass here
     if name.endswith(Kind.NIFTI_PACKED):
         return Kind.NIFTI_PACKED
     ending = os.path.splitext(name)[1]  # noqa: PTH122

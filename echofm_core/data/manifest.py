@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from echofm_core.data.opening import refusing
 from echofm_core.data.patients import patient_keys
 from echofm_core.runtime.errors import ManifestError
 from echofm_core.runtime.files import write_whole
@@ -166,10 +167,6 @@ def load_manifest(path: Path) -> pd.DataFrame:
     Raises:
         ManifestError: Missing file, not Parquet, or a broken contract.
     """
-    try:
+    with refusing(f"manifest {path} cannot be read", ManifestError):
         frame = pd.read_parquet(path)
-    except FileNotFoundError:
-        raise ManifestError(f"manifest {path} does not exist.") from None
-    except Exception as error:  # pyarrow raises many kinds for a damaged file
-        raise ManifestError(f"manifest {path} cannot be read ({type(error).__name__}).") from None
     return validate(frame, str(path))

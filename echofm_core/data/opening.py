@@ -1,30 +1,39 @@
-"""Files that may be packed or damaged: opened whole, or refused with one sentence."""
+"""Files that may be packed or damaged: refused with one sentence, and nothing on the terminal."""
 
 import gzip
+import os
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import BinaryIO
 
-from echofm_core.runtime.errors import UnreadableFileError
+from echofm_core.runtime.errors import EchoFMError, UnreadableFileError
+
+# Standard error's copy, and how many are within silenced() meanwhile.
+_lock = threading.Lock()
+_inside = 0
+_stderr = -1
 
 
 @contextmanager
-def refusing(what: str) -> Iterator[None]:
+def refusing(what: str, kind: type[EchoFMError] = UnreadableFileError) -> Iterator[None]:
     """Make one error of all that a decoder raises; its own text may quote the file.
 
     Args:
         what: Which file, and what cannot be done; the start of the message.
+        kind: Of the one error.
 
     Raises:
-        UnreadableFileError: As it was raised within, or made of any other error.
+        EchoFMError: Of that kind, as it was raised within or made of any other.
     """
     try:
         yield
-    except UnreadableFileError:
+    except kind:
         raise
     except Exception as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
-        raise UnreadableFileError(f"{what} ({reason}).") from None
+        raise kind(f"{what} ({reason}).") from None
 
 
 def unpacked(raw: BinaryIO) -> BinaryIO | gzip.GzipFile:
@@ -32,3 +41,29 @@ def unpacked(raw: BinaryIO) -> BinaryIO | gzip.GzipFile:
     packed = raw.read(2) == b"\x1f\x8b"
     raw.seek(0)
     return gzip.GzipFile(fileobj=raw) if packed else raw
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Keep what libjpeg says about damage off the terminal; it has no other switch.
+
+    The whole process's standard error is closed meanwhile, so stay inside for one clip at most.
+    Threads may overlap.
+    """
+    global _inside, _stderr  # noqa: PLW0603 - there is one standard error
+    with _lock:
+        if _inside == 0:
+            with suppress(OSError):  # it was closed already
+                _stderr = os.dup(2)
+                with Path(os.devnull).open("wb") as nowhere:
+                    os.dup2(nowhere.fileno(), 2)
+        _inside += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if _inside == 0 and _stderr >= 0:
+                os.dup2(_stderr, 2)
+                os.close(_stderr)
+                _stderr = -1

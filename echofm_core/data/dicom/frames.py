@@ -19,8 +19,8 @@ from echofm_core.data.dicom.codecs import (
     NATIVE,
     VIDEO,
     decoder_of,
-    is_jpeg,
     jpeg_colour,
+    jpeg_grey,
     syntax_name,
 )
 from echofm_core.data.dicom.header import pixel_size_of, region_of, timing
@@ -28,10 +28,9 @@ from echofm_core.data.dicom.part10 import Object, images_of, open_object, stream
 from echofm_core.data.dicom.samples import Photometric, read_native
 from echofm_core.data.dicom.streams import read_stream, some_colours
 from echofm_core.data.limits import check_pixels
-from echofm_core.data.opening import refusing
-from echofm_core.data.silence import silenced
+from echofm_core.data.opening import refusing, silenced
 
-#: Bytes of a file that are read to look for colour flow; a second or two of most cines.
+#: Bytes of a file that are read to check for colour flow; a second or two of most cines.
 READ = 4 * 2**20
 
 
@@ -138,7 +137,7 @@ def _pictures(opened: Object) -> Iterator[NDArray[np.uint8]]:
         pictures = map(meaning.colour, (frames[number] for number in spread(len(frames))))
     else:
         decode = decoder_of(opened.syntax)
-        jpeg = is_jpeg(opened.syntax) and meaning.palette is None
+        jpeg = decode is jpeg_grey and meaning.palette is None
         if not jpeg and meaning.palette is None and dataset.get("SamplesPerPixel") == 1:
             return
 

@@ -129,24 +129,23 @@ def header_of(dataset: Dataset) -> Header:
     that can do colour write it for grey images too, and others leave it out; the pixels decide
     (:func:`echofm_core.data.dicom.frames.shows_colour`).
     """
-    regions = _regions(dataset)
     height, width = _integer(dataset, "Rows"), _integer(dataset, "Columns")
     n_frames = _integer(dataset, "NumberOfFrames")
     return Header(
-        kind=_kind(dataset, regions, n_frames),
+        kind=_kind(dataset, n_frames),
         n_frames=n_frames if n_frames > 0 else None,
         height=height,
         width=width,
         fps=frame_rate(dataset),
         vendor=_scanner(dataset, "Manufacturer"),
         model=_scanner(dataset, "ManufacturerModelName"),
-        region=_largest(regions, height, width)[0],
+        region=region_of(dataset, height, width),
     )
 
 
 def region_of(dataset: Dataset, height: int, width: int) -> Box | None:
     """The declared image region in a frame of this size, as in :class:`Header`."""
-    return _largest(_regions(dataset), height, width)[0]
+    return _largest(dataset, height, width)[0]
 
 
 def pixel_size_of(dataset: Dataset, height: int, width: int) -> PixelSize | None:
@@ -155,7 +154,7 @@ def pixel_size_of(dataset: Dataset, height: int, width: int) -> PixelSize | None
     A cine that was scaled down on export often keeps the deltas of the larger one; its Rows and
     Columns, or its region, then tell.
     """
-    _, region = _largest(_regions(dataset), height, width)
+    _, region = _largest(dataset, height, width)
     declared = (_integer(dataset, "Rows"), _integer(dataset, "Columns"))
     if region is None or (height, width) != declared:
         return None
@@ -196,10 +195,11 @@ def _points_at_vector(dataset: Dataset) -> bool:
     return FRAME_TIME_VECTOR in [_get(dataset, name), *_values(dataset, name)]
 
 
-def _kind(dataset: Dataset, regions: list[Dataset], n_frames: int) -> ObjectKind:
+def _kind(dataset: Dataset, n_frames: int) -> ObjectKind:
     sop_class = _text(dataset, "SOPClassUID") or ""
     if sop_class not in STILL_CLASSES | CINE_CLASSES:
         return ObjectKind.OTHER
+    regions = _regions(dataset)
     spatial = {_integer(region, "RegionSpatialFormat") for region in regions}
     data = {_integer(region, "RegionDataType") for region in regions}
     code = "".join(str(value).strip() for value in _values(dataset, "ImageType")[3:4])
@@ -222,12 +222,10 @@ def _regions(dataset: Dataset) -> list[Dataset]:
     return [item for item in items if isinstance(item, Dataset)]
 
 
-def _largest(
-    regions: Iterable[Dataset], height: int, width: int
-) -> tuple[Box | None, Dataset | None]:
+def _largest(dataset: Dataset, height: int, width: int) -> tuple[Box | None, Dataset | None]:
     """Largest believable 2D region: its box, clipped to the frame, and itself."""
     found: list[tuple[int, Box, Dataset]] = []
-    for region in regions:
+    for region in _regions(dataset):
         left, top, right, bottom = (
             _integer(region, f"RegionLocation{corner}", NOWHERE)
             for corner in ("MinX0", "MinY0", "MaxX1", "MaxY1")
@@ -260,11 +258,8 @@ def _values(dataset: Dataset, keyword: str) -> list[Any]:
 
 
 def _integer(dataset: Dataset, keyword: str, missing: int = 0) -> int:
-    value = _get(dataset, keyword)
-    try:
-        return missing if value is None else int(value)
-    except (TypeError, ValueError, OverflowError):
-        return missing
+    number = _number(_get(dataset, keyword))
+    return int(number) if math.isfinite(number) else missing
 
 
 def _number(value: Any) -> float:

@@ -185,15 +185,15 @@ def stream_of(pixels: memoryview) -> bytes:
 
 def _fragments(pixels: memoryview) -> Iterator[tuple[memoryview, bool]]:
     """Fragments in order, without the offset table, and whether they are there to their end."""
-    place, first = 0, True
-    while place + 8 <= len(pixels):
-        tag, length = struct.unpack_from("<4sI", pixels, place)
-        place += 8
+    start, first = 0, True
+    while start + 8 <= len(pixels):
+        tag, length = struct.unpack_from("<4sI", pixels, start)
+        start += 8
         if tag != _ITEM:
             return
         if not first:
-            yield pixels[place : place + length], place + length <= len(pixels)
-        place, first = place + length, False
+            yield pixels[start : start + length], start + length <= len(pixels)
+        start, first = start + length, False
 
 
 def _begins_image(start: bytes) -> bool:

@@ -13,6 +13,7 @@ from typing import NamedTuple, Self
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_color_lut
 from pydicom.uid import ExplicitVRBigEndian
@@ -113,31 +114,17 @@ def decode_run_length(image: bytes, form: Form) -> Samples:
     if count != samples * bytes_each:
         raise ValueError(f"{count} planes, not {samples * bytes_each}")
     size = height * width
+    bounds = pairwise([*offsets[:count], len(image)])
+    # A plane as one row: it ends when that is full, and one that is cut is a ValueError.
     planes = [
-        np.frombuffer(_unpack(image[start:end], size), np.uint8, size)
-        for start, end in pairwise([*offsets[:count], len(image)])
+        np.asarray(Image.frombytes("L", (size, 1), image[start:end], "packbits", "L"))[0]
+        for start, end in bounds
     ]
     # The most significant byte comes first in the file, the least in memory.
-    planes_last = np.stack(planes, axis=-1).reshape(size, samples, bytes_each)[..., ::-1]
-    pixels = np.ascontiguousarray(planes_last)
+    bytes_last = np.stack(planes, axis=-1).reshape(size, samples, bytes_each)[..., ::-1]
+    pixels = np.ascontiguousarray(bytes_last)
     values: Samples = pixels.view(np.uint16) if bytes_each == 2 else pixels
     return values.reshape((height, width, samples) if samples > 1 else (height, width))
-
-
-def _unpack(packed: bytes, size: int) -> bytearray:
-    """Runs of PackBits, until ``size`` bytes are there; the last run may pass it."""
-    plain, place, end = bytearray(), 0, len(packed)
-    while place < end and len(plain) < size:
-        head = packed[place]
-        if head < 128:  # head + 1 bytes as they are
-            plain += packed[place + 1 : place + head + 2]
-            place += head + 2
-        elif head > 128:  # one byte, 257 - head times
-            plain += packed[place + 1 : place + 2] * (257 - head)
-            place += 2
-        else:  # nothing, by the standard
-            place += 1
-    return plain
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echofm_core.data.formats.capture import grey_frames, opened, pictures_of
-from echofm_core.data.silence import silenced
+from echofm_core.data.opening import silenced
 from echofm_core.runtime.errors import UnreadableFileError
 
 #: Frames that are checked for colour flow, as none can be chosen without decoding those before:

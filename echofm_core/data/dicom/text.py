@@ -54,8 +54,9 @@ def is_text(frames: NDArray[np.uint8], area: Mask) -> bool:
     # Its own border is an edge too, and most of a small picture's.
     inner = cv2.erode(area.astype(np.uint8), _square(2), borderValue=1).astype(bool)
     both = inner[:, 1:] & inner[:, :-1]
-    sharp = [int(np.count_nonzero(_steps(frame)[both] > step)) for frame in few]
-    return sum(sharp) > MOST_SHARP * len(few) * int(np.count_nonzero(both))
+    steps = (np.asarray(cv2.absdiff(frame[:, 1:], frame[:, :-1]))[both] for frame in few)
+    sharp = sum(int(np.count_nonzero(size > step)) for size in steps)
+    return sharp > MOST_SHARP * len(few) * int(np.count_nonzero(both))
 
 
 def burnt_in(frames: NDArray[np.uint8], sector: Mask) -> Mask:
@@ -94,10 +95,6 @@ def _strokes(frames: NDArray[np.uint8], sector: Mask) -> Mask:
     bright = few.min(axis=0) >= BRIGHTER * level + LEVELS
     edged = cv2.erode(mean, _square(REACH * max(height, width))) <= EDGE * mean
     return np.asarray(sector & still & bright & edged)
-
-
-def _steps(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.asarray(cv2.absdiff(frame[:, 1:], frame[:, :-1]))
 
 
 def disc(radius: float) -> NDArray[np.uint8]:

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-
 #: Distance from a line, as a share of the longer side, within which outline lies on it.
 NEAR = 0.005
 #: Outline outside counts so many times against a line as outline on it counts for it.
@@ -72,18 +70,18 @@ def fit_wedge(area: NDArray[np.bool_]) -> Wedge | None:
 
 
 def _flank(
-    rows: NDArray[np.intp], places: NDArray[np.intp], near: float
+    rows: NDArray[np.intp], outermost: NDArray[np.intp], near: float
 ) -> tuple[float, float] | None:
     """Start and slope of the line on which an outline lies.
 
     Args:
         rows: Its rows, in order.
-        places: How far out it is in each.
+        outermost: How far out it is in each.
         near: Pixels.
     """
     if len(rows) < FEWEST:
         return None
-    down, out = rows + 0.5, places.astype(np.float64)
+    down, out = rows + 0.5, outermost.astype(np.float64)
     one, other = _pairs(len(rows))
     slopes = (out[other] - out[one]) / (down[other] - down[one])
     good = (down[other] - down[one] >= 0.15 * (down[-1] - down[0])) & (slopes >= STEEPEST)
@@ -130,7 +128,7 @@ def _pairs(count: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     return some[one], some[other]
 
 
-def _consensus(off: Floats, near: float) -> int | None:
+def _consensus(off: NDArray[np.float64], near: float) -> int | None:
     """Number of the line with most outline on it and least outside; None where none is good.
 
     Args:

@@ -18,7 +18,7 @@ from echofm_core.data.cine import Cine, assemble, timing_of
 from echofm_core.data.colour import ColourFlowError, is_coloured, jpeg_to_rgb, spread
 from echofm_core.data.formats.capture import CODED, opened, pictures_of
 from echofm_core.data.limits import check_pixels
-from echofm_core.data.silence import silenced
+from echofm_core.data.opening import silenced
 
 #: Pictures with sides of this many times the wanted one are decoded at half size: the cosine
 #: transform gives that for half of the work.

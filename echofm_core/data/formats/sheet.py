@@ -5,6 +5,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from echofm_core.data.opening import refusing
 from echofm_core.runtime.errors import DataRootError
 
 #: Rows and columns beyond these are not a table of patients, but damage.
@@ -25,27 +26,20 @@ def read_sheet(file: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     """
     import openpyxl  # a quarter of a second, and only one data set comes this way
 
-    try:
-        with warnings.catch_warnings(), file.open("rb") as stream:
-            warnings.simplefilter("ignore")
-            with zipfile.ZipFile(stream) as archive:  # no more than declared is unpacked
-                if sum(member.file_size for member in archive.infolist()) > MOST_BYTES:
-                    raise DataRootError(
-                        f"sheet {file.name} unpacks to more than {MOST_BYTES >> 20} MiB, which no "
-                        "sheet of this data set does; download it again."
-                    )
-            book = openpyxl.load_workbook(stream, read_only=True, data_only=True)
-            sheet = book.worksheets[0]
-            lines = [
-                ["" if cell is None else str(cell).strip() for cell in line]
-                for line in sheet.iter_rows(
-                    values_only=True, max_row=MOST_ROWS, max_col=MOST_COLUMNS
+    with refusing(f"sheet {file.name} cannot be read", DataRootError), file.open("rb") as stream:
+        with zipfile.ZipFile(stream) as archive:  # no more than declared is unpacked
+            if sum(member.file_size for member in archive.infolist()) > MOST_BYTES:
+                raise DataRootError(
+                    f"sheet {file.name} unpacks to more than {MOST_BYTES >> 20} MiB, which no "
+                    "sheet of this data set does; download it again."
                 )
-            ]
-    except DataRootError:
-        raise
-    except Exception as error:  # zip, XML and the workbook each have their own
-        raise DataRootError(f"sheet {file.name} cannot be read ({type(error).__name__}).") from None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            book = openpyxl.load_workbook(stream, read_only=True, data_only=True)
+            rows = book.worksheets[0].iter_rows(
+                values_only=True, max_row=MOST_ROWS, max_col=MOST_COLUMNS
+            )
+            lines = [["" if cell is None else str(cell).strip() for cell in row] for row in rows]
     header = lines[0] if lines else []
     if missing := [column for column in columns if column not in header]:
         raise DataRootError(f"sheet {file.name} lacks the columns {missing}.")

@@ -117,7 +117,7 @@ def _nearest(positions: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def _nearest_of(times: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Of rising times, the places of those nearest to the wanted ones; of two, the later."""
+    """Of rising times, the indices of those nearest to the wanted ones; of two, the later."""
     after = np.searchsorted(times, wanted).clip(1, len(times) - 1)
     before = wanted - times[after - 1] < times[after] - wanted
     return np.asarray(after - before, np.int64)

@@ -7,13 +7,12 @@ import csv
 import io
 import re
 import unicodedata
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from echofm_core.data.opening import unpacked
+from echofm_core.data.opening import refusing, unpacked
 from echofm_core.runtime.console import progress
 from echofm_core.runtime.errors import DataRootError
 
@@ -66,10 +65,8 @@ def read_table(file: Path, columns: Sequence[str], maybe: Sequence[str] = ()) ->
     Raises:
         DataRootError: It cannot be read, is a workbook, or lacks a column or has it twice.
     """
-    try:
+    with refusing(f"table {file.name} cannot be read", DataRootError):
         data = _content(file)
-    except (OSError, EOFError, ValueError, zlib.error) as error:  # a bad gzip file is an OSError
-        raise DataRootError(f"table {file.name} cannot be read ({type(error).__name__}).") from None
     if data.startswith(_WORKBOOKS):
         raise DataRootError(
             f"table {file.name} is a workbook, not text; save its sheet as CSV (UTF-8)."
@@ -205,7 +202,7 @@ def stream_columns(file: Path, columns: Sequence[str]) -> Iterator[tuple[str, ..
     Raises:
         DataRootError: The table lacks a column, or cannot be read (on), maybe after some rows.
     """
-    try:
+    with refusing(f"table {file.name} cannot be read", DataRootError):
         rows = filter(None, csv.reader(_streamed(file)))
         names = [name.strip().lower() for name in next(rows, [])]
         if missing := [column for column in columns if column.lower() not in names]:
@@ -213,8 +210,6 @@ def stream_columns(file: Path, columns: Sequence[str]) -> Iterator[tuple[str, ..
         found = [names.index(column.lower()) for column in columns]
         for row in rows:
             yield tuple(row[index].strip() if index < len(row) else "" for index in found)
-    except (OSError, EOFError, zlib.error, csv.Error) as error:  # a bad gzip file is an OSError
-        raise DataRootError(f"table {file.name} cannot be read ({type(error).__name__}).") from None
 
 
 def _streamed(file: Path) -> Iterator[str]:

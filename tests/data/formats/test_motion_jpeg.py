@@ -16,7 +16,7 @@ from echofm_core.data import limits
 from echofm_core.data.decode import decode_clip
 from echofm_core.data.formats.motion_jpeg import read_luminance
 from echofm_core.data.formats.video import read_grey
-from echofm_core.data.silence import silenced
+from echofm_core.data.opening import silenced
 from echofm_core.runtime.errors import UnreadableFileError
 from tests.data.files import speckle, write_avi
 
