@@ -51,6 +51,13 @@ def spread(count: int) -> list[int]:
     return sorted({round(number) for number in np.linspace(0, count - 1, FRAMES)})
 
 
+def jpeg_to_grey(image: NDArray[np.uint8], half: bool = False) -> NDArray[np.uint8] | None:
+    """Luminance ``(H, W)`` uint8 of a JPEG, or of its half size; None where it is damaged."""
+    flags = cv2.IMREAD_REDUCED_GRAYSCALE_2 if half else cv2.IMREAD_GRAYSCALE
+    picture = cv2.imdecode(image, flags | cv2.IMREAD_IGNORE_ORIENTATION)
+    return None if picture is None else np.asarray(picture, np.uint8)
+
+
 def jpeg_to_rgb(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8] | None:
     """A JPEG as RGB ``(H, W, 3)``, half as large where it is large; None where it is damaged."""
     half = max(height, width) >= 2 * SIDE

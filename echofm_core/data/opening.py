@@ -17,12 +17,15 @@ _stderr = -1
 
 
 @contextmanager
-def refusing(what: str, kind: type[EchoFMError] = UnreadableFileError) -> Iterator[None]:
+def refusing(
+    what: str, kind: type[EchoFMError] = UnreadableFileError, advice: str = ""
+) -> Iterator[None]:
     """Make one error of all that a decoder raises; its own text may quote the file.
 
     Args:
         what: Which file, and what cannot be done; the start of the message.
         kind: Of the one error.
+        advice: What to do, from a semicolon on; the end of the message.
 
     Raises:
         EchoFMError: Of that kind, as it was raised within or made of any other.
@@ -33,7 +36,7 @@ def refusing(what: str, kind: type[EchoFMError] = UnreadableFileError) -> Iterat
         raise
     except Exception as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
-        raise kind(f"{what} ({reason}).") from None
+        raise kind(f"{what} ({reason}){advice}.") from None
 
 
 def unpacked(raw: BinaryIO) -> BinaryIO | gzip.GzipFile:

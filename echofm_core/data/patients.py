@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from echofm_core.data.opening import refusing
 from echofm_core.runtime.errors import DataRootError
 
 #: Data set -> the archive whose patients it holds, under the same numbers. Taken for two patients,
@@ -82,15 +83,11 @@ def read_secret(file: Path) -> bytes:
     Raises:
         DataRootError: Missing, not hexadecimal, or shorter than ``SECRET_BYTES``.
     """
-    advice = f"make one with `echofm data secret {file}` and keep it at the institution."
-    try:
+    advice = f"; make one with `echofm data secret {file}` and keep it at the institution"
+    with refusing(f"the secret {file} cannot be read", DataRootError, advice):
         secret = bytes.fromhex(file.read_text(encoding="ascii").strip())
-    except (OSError, ValueError) as error:
-        raise DataRootError(
-            f"the secret {file} cannot be read ({type(error).__name__}); {advice}"
-        ) from None
     if len(secret) < SECRET_BYTES:
-        raise DataRootError(f"the secret {file} has {len(secret)} bytes, not 32; {advice}")
+        raise DataRootError(f"the secret {file} has {len(secret)} bytes, not 32{advice}.")
     return secret
 
 

@@ -11,7 +11,6 @@ from importlib.util import find_spec
 from io import BytesIO
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -19,7 +18,7 @@ from pydicom import uid
 from pydicom.dataset import Dataset
 from pydicom.pixels.utils import get_j2k_parameters
 
-from echofm_core.data.colour import jpeg_to_rgb
+from echofm_core.data.colour import jpeg_to_grey, jpeg_to_rgb
 from echofm_core.data.dicom.samples import Samples, decode_run_length, form_of
 from echofm_core.data.limits import LARGEST_FRAME
 from echofm_core.runtime.errors import UnreadableFileError
@@ -98,11 +97,10 @@ def jpeg_grey(image: bytes, header: Dataset) -> Picture:
     if _check_jpeg(image).bits != 8:
         _need_extra("holds JPEG images of 12 bits")
         return _lossless_jpeg(image, header)  # its decoder has both
-    flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
-    decoded = cv2.imdecode(np.frombuffer(image, np.uint8), flags)
+    decoded = jpeg_to_grey(np.frombuffer(image, np.uint8))
     if decoded is None:
         raise ValueError("not an image")
-    return Picture(np.asarray(decoded, np.uint8), 8, signed=False)
+    return Picture(decoded, 8, signed=False)
 
 
 def _jpeg_2000(image: bytes, header: Dataset) -> Picture:

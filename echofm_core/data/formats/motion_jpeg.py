@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echofm_core.data.cine import Cine, assemble, timing_of
-from echofm_core.data.colour import ColourFlowError, is_coloured, jpeg_to_rgb, spread
+from echofm_core.data.colour import ColourFlowError, is_coloured, jpeg_to_grey, jpeg_to_rgb, spread
 from echofm_core.data.formats.capture import CODED, opened, pictures_of
 from echofm_core.data.limits import check_pixels
 from echofm_core.data.opening import silenced
@@ -64,7 +64,7 @@ def read_luminance(file: Path, side: int | None) -> Cine | None:
     if any(map(is_coloured, coded.some_colours())):
         raise ColourFlowError
     with silenced():
-        pictures = (_luminance(data, coded.half) for data in coded.pictures)
+        pictures = (jpeg_to_grey(data, coded.half) for data in coded.pictures)
         frames, which, notes = assemble(pictures, len(coded.pictures))
     rate, uneven = timing_of(np.array(coded.times[which]), coded.fps)
     return Cine(frames, rate, times=uneven, notes=notes)
@@ -95,12 +95,5 @@ def _is_jpeg(data: NDArray[np.uint8], height: int, width: int) -> bool:
     if data[: len(START)].tobytes() != START:
         return False
     with silenced():
-        picture = _luminance(data, half=False)
+        picture = jpeg_to_grey(data)
     return picture is not None and picture.shape == (height, width)
-
-
-def _luminance(data: NDArray[np.uint8], half: bool) -> NDArray[np.uint8] | None:
-    """None where it is damaged."""
-    flags = cv2.IMREAD_REDUCED_GRAYSCALE_2 if half else cv2.IMREAD_GRAYSCALE
-    picture = cv2.imdecode(data, flags | cv2.IMREAD_IGNORE_ORIENTATION)
-    return None if picture is None else np.asarray(picture, np.uint8)

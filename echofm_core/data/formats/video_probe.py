@@ -21,7 +21,7 @@ from echofm_core.data.formats.capture import ONE_THREAD, opened
 from echofm_core.data.formats.motion_jpeg import coded_pictures
 from echofm_core.data.formats.video import packet_times, without_frames
 from echofm_core.data.limits import check_pixels
-from echofm_core.data.opening import silenced
+from echofm_core.data.opening import refusing, silenced
 from echofm_core.runtime.errors import UnreadableFileError
 from echofm_core.runtime.pool import will_be_retried
 
@@ -68,10 +68,8 @@ def probe_video(file: Path) -> Probe:
                 f"The cine shows colour flow over the grey image (decoder: {found.decoder})."
             )
         return found
-    try:
+    with refusing("a video cannot be opened"):
         reason = without_frames(file)
-    except OSError as error:
-        reason = f"a video cannot be opened ({error.strerror})."
     raise UnreadableFileError(f"{reason.rstrip('.')} (decoder: OpenCV).")
 
 

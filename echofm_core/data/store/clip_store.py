@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from echofm_core.data.cine import times_of
 from echofm_core.data.config import Square
+from echofm_core.data.opening import refusing
 from echofm_core.runtime.errors import StoreError
 from echofm_core.runtime.text import many
 
@@ -211,21 +212,17 @@ def _open_one(folder: Path) -> tuple[Square, pd.DataFrame, NDArray[np.uint8], ND
     """Square, index, frames and sectors of one store folder."""
     meta = read_meta(folder)
     data = folder / Path(meta["data"]).name
-    try:
+    advice = "; remove it and run `echofm data store`"
+    with refusing(f"the clip store {folder} is damaged", StoreError, advice):
         index = pd.read_parquet(data / "index.parquet").set_index("clip_id")
         for later in LATER.difference(index):  # a store that was built before there were such
             index[later] = None
         index = index.astype(INDEX_COLUMNS)
         frames: NDArray[np.uint8] = np.load(data / "frames.npy", mmap_mode="r")
         sectors: NDArray[np.bool_] = np.load(data / "sectors.npy", mmap_mode="r")
-    except Exception as error:  # pyarrow and numpy raise many kinds for a damaged file
-        raise StoreError(
-            f"the clip store {folder} is damaged ({type(error).__name__}); remove it and run "
-            "`echofm data store`."
-        ) from None
     if int(index["length"].sum()) != len(frames) or len(index) != len(sectors):
         raise StoreError(
             f"the clip store {folder} holds {many(len(frames), 'frame')}, its index says "
-            f"{int(index['length'].sum())}; remove it and run `echofm data store`."
+            f"{int(index['length'].sum())}{advice}."
         )
     return meta["square"], index, frames, sectors
