@@ -130,13 +130,11 @@ def _differences(begun: Sequence[Mapping[str, object]], plans: Sequence[str]) ->
 
 def _begun_with(path: Path) -> dict[str, object]:
     """What a run was begun with; empty where that is its plan alone."""
-    if not path.exists():
-        return {}
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        assert isinstance(found, dict)
-    except (OSError, ValueError, AssertionError) as error:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError) as error:
         raise ResumeError(
             f"{path} cannot be read ({type(error).__name__}); choose another --out."
         ) from None
-    return found

@@ -15,7 +15,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
-from typing import Any, Protocol, TypeVar, get_type_hints
+from types import ModuleType
+from typing import Any, TypeVar, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -182,24 +183,12 @@ def decode(content: Content, kind: type[AnyRecord], **given: Any) -> AnyRecord:
         return kind(**given, **{item.name: _read(content, item) for item in wanted})
 
 
-class RecordTypes(Protocol):
-    """Flower's classes of records: the module ``flwr.app``."""
-
-    Array: Any
-    ArrayRecord: Any
-    ConfigRecord: Any
-    MetricRecord: Any
-    RecordDict: Any
-
-
-def to_records(
-    content: Content, types: RecordTypes, packed: Mapping[str, Any] | None = None
-) -> Any:
+def to_records(content: Content, types: ModuleType, packed: Mapping[str, Any] | None = None) -> Any:
     """A content as Flower's ``RecordDict``.
 
     Args:
         content: From :func:`encode`.
-        types: Flower's classes.
+        types: Flower's classes of records: the module ``flwr.app``.
         packed: Array records that are ready, by name; many messages share them.
     """
     records = types.RecordDict({Record.CONFIG.value: types.ConfigRecord(content.config)})
@@ -213,12 +202,12 @@ def to_records(
     return records
 
 
-def to_array(array: NDArray[np.floating], types: RecordTypes) -> Any:
+def to_array(array: NDArray[np.floating], types: ModuleType) -> Any:
     """An array as Flower's ``Array``, made with one copy."""
     return types.Array(str(array.dtype), array.shape, "numpy.ndarray", pack(array))
 
 
-def from_records(records: Mapping[str, Any], kind: type[AnyRecord], types: RecordTypes) -> Content:
+def from_records(records: Mapping[str, Any], kind: type[AnyRecord], types: ModuleType) -> Content:
     """The content of a message, its arrays as read-only views of the message's bytes.
 
     Args:

@@ -102,10 +102,7 @@ def _groups(channels: int) -> int:
 def _grid_code(grid: tuple[int, int, int], width: int) -> Tensor:
     """Fixed 3D code (1, slots, rows, cols, D): a third of the channels for each axis."""
     share = -(-width // 6) * 2
-    axes = [sinusoid(torch.arange(size), share, 10_000.0) for size in grid]
-    expanded = []
-    for axis, code in enumerate(axes):
-        shape = [1, 1, 1, 1, share]
-        shape[1 + axis] = grid[axis]
-        expanded.append(code.reshape(shape).expand(1, *grid, share))
-    return torch.cat(expanded, dim=-1)[..., :width].contiguous()
+    slots, rows, cols = (sinusoid(torch.arange(size), share, 10_000.0) for size in grid)
+    axes = (slots[:, None, None], rows[:, None], cols)
+    code = torch.cat([axis.expand(*grid, share) for axis in axes], dim=-1)
+    return code[None, ..., :width].contiguous()

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from echofm_core.contract import ENCODER, HEADS, LORA_A, LORA_B, STF_NET, Phase, group_of
+from echofm_core.contract import ENCODER, HEADS, LORA_A, LORA_B, STF_NET, TRUNK, Phase, group_of
 from echofm_core.data.windows import ClipWindows, to_batch
 from echofm_core.models.echo_model import EchoModel
 from echofm_core.models.weights import named_weights
@@ -38,7 +38,7 @@ from echofm_core.training.steps.job import Indices, LocalContext, LocalJob, Roun
 from echofm_core.training.steps.loop import train
 
 #: Groups below the heads that each mode trains.
-TRUNK = {
+TRAINED = {
     TuneMode.LINEAR: (),
     TuneMode.STF_PROBE: (STF_NET,),
     TuneMode.LORA: (LORA_A, LORA_B, STF_NET),
@@ -49,12 +49,12 @@ TRUNK = {
 def trunk_of(config: FinetuneConfig) -> tuple[str, ...]:
     """Groups below the heads that fine-tuning changes."""
     fixed = LORA_A if config.lora.freeze_a else None
-    return tuple(group for group in TRUNK[config.mode] if group != fixed)
+    return tuple(group for group in TRAINED[config.mode] if group != fixed)
 
 
 def frozen_groups(config: FinetuneConfig) -> frozenset[str]:
     """Groups below the heads that no site's fine-tuning changes."""
-    return frozenset({ENCODER, LORA_A, LORA_B, STF_NET}) - set(trunk_of(config))
+    return frozenset(TRUNK) - set(trunk_of(config))
 
 
 @contextmanager
