@@ -22,7 +22,8 @@ from echofm_core.plan.document import Plan
 from echofm_core.runtime.console import progress
 from echofm_core.training.config import ExecutionConfig
 from server.evaluation import evaluate_sites
-from server.rounds import run_federation, run_name
+from server.rounds import run_federation
+from server.run import run_name
 from simulations.engine import Engine, SiteSettings
 from simulations.prepare import prepare_sites, save_sites, site_manifest
 

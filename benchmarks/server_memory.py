@@ -54,6 +54,7 @@ from echofm_core.wire import encode, to_records
 from server.evaluation import evaluate
 from server.phase import Participant, PhaseRun, train_phase
 from server.result_admission import metric_names
+from server.run import Run
 from server.sites import Site
 from simulations.flower_private import become_server, empty_run
 
@@ -250,7 +251,7 @@ def models_held(
         }
         base = sum(array.nbytes for array in weights.values())
         with watch() as testing:
-            _, failed = evaluate(grid, plan, weights, tested, "memory", Path(scratch))
+            _, failed = evaluate(Run(grid, plan, "memory", Path(scratch)), weights, tested)
     if refused or failed:
         raise RuntimeError(f"not all sites counted: {refused or failed}")
     model = 4 * size * arrays

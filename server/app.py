@@ -13,9 +13,10 @@ from flwr.serverapp import Grid, ServerApp
 from echofm_core.run_claim import held, load_runnable
 from echofm_core.runtime.errors import PlanError
 from echofm_core.runtime.sessions import Sessions
+from server.ending import RunOptions
 from server.events import Event
 from server.outcome import conclude
-from server.rounds import RunOptions, run_federation
+from server.rounds import run_federation
 from server.watch import reporter
 
 app = ServerApp()

@@ -8,11 +8,9 @@ from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 
 import pandas as pd
-from flwr.serverapp import Grid
 
 from echofm_core.contract import Phase, SiteDescription, SiteResult, Weights
 from echofm_core.models.saved import save_model, trained_tasks
-from echofm_core.plan.document import Plan
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.files import write_whole
 from server.evaluation import evaluate
@@ -20,6 +18,7 @@ from server.events import Event, EventKind, OnEvent
 from server.handover import chosen_rounds
 from server.journal import Entry, Journal, write_json
 from server.metrics import metrics_table
+from server.run import Run
 from server.sites import Site
 from server.unlearned import unseen_clips
 
@@ -72,15 +71,8 @@ class FederationResult:
     notes: tuple[str, ...] = ()
 
 
-def run_name(plan: Plan) -> str:
-    """Name of a plan's state folder at each site: two plans never share one."""
-    return f"{plan.name}-{plan.digest()[:8]}"
-
-
 def finish(
-    grid: Grid,
-    plan: Plan,
-    folder: Path,
+    run: Run,
     weights: Weights,
     journal: Journal,
     sites: Mapping[str, Site],
@@ -91,6 +83,7 @@ def finish(
 
     A site whose test fails is named, and its row is missing; without fine-tuning there is no test.
     """
+    plan, folder = run.plan, run.folder
     entries, about = journal.entries(), {name: site.about for name, site in sites.items()}
     found = [entry.warnings for entry in entries] + [unseen_clips(about, plan.finetune)]
     for each in filter(None, found):
@@ -98,8 +91,8 @@ def finish(
     results: list[SiteResult] = []
     failed: dict[str, str] = {}
     if plan.finetune.rounds:
-        started, run, scratch = time.monotonic(), run_name(plan), folder / "scratch"
-        results, failed = evaluate(grid, plan, weights, sites, run, scratch, floor=options.floor)
+        started = time.monotonic()
+        results, failed = evaluate(run, weights, sites, floor=options.floor)
         seconds = round(time.monotonic() - started, 3)
         rows = [_as_json(result) for result in results]
         outcome = {"sites": rows, "failed": failed, "plan_hash": plan.digest()}
@@ -109,7 +102,7 @@ def finish(
     metrics = metrics_table(options.arm, entries, results)
     save_model(folder / "model", weights, plan, trained_tasks(_groups(entries)))
     write_whole(folder / "metrics.parquet", metrics.to_parquet(index=False))
-    shutil.rmtree(folder / "scratch", ignore_errors=True)
+    shutil.rmtree(run.scratch, ignore_errors=True)
     return FederationResult(
         weights=weights,
         digest=digest(weights),

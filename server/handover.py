@@ -32,11 +32,9 @@ def first_weights(plan: Plan, phase: Phase, journal: Journal, given: Weights) ->
     else:
         model = build_tuned_model(plan)
         shared = [*TRUNK, HEADS]
-        before = (
-            result_of(journal, plan, Phase.PRETRAIN)[1]
-            or given
-            or start_weights(plan.model, plan.machine)
-        )
+        rounds, select = plan.pretrain.rounds, plan.federation.select
+        pretrained = result_of(journal, Phase.PRETRAIN, rounds, select)
+        before = pretrained or given or start_weights(plan.model, plan.machine)
         for note in untrained_notes(plan) if not before else ():
             warnings.warn(note, RuntimeWarning, stacklevel=2)
     here = {group_of(name) for name in named_weights(model)}
@@ -50,20 +48,15 @@ def first_weights(plan: Plan, phase: Phase, journal: Journal, given: Weights) ->
     return to_arrays(model, shared)
 
 
-def result_of(journal: Journal, plan: Plan, phase: Phase) -> tuple[int, Weights]:
-    """The round that a phase ends with, the last or the best, and its weights.
-
-    Returns:
-        (0, {}) where there is none.
+def result_of(journal: Journal, phase: Phase, rounds: int, select: Select) -> Weights:
+    """Weights of the round that a phase of ``rounds`` ends with; empty where there is none.
 
     Raises:
         CheckpointError: The best round's checkpoint is damaged.
     """
-    last, weights = journal.last(phase, plan.rounds_of(phase))
-    if plan.federation.select is Select.LAST:
-        return last, weights
-    best = Validation(losses=journal.losses(phase, last)).best() or last
-    return best, weights if best == last else journal.weights(phase, best)
+    last, weights = journal.last(phase, rounds)
+    best = last if select is Select.LAST else _best(journal, phase, last)
+    return weights if best == last else journal.weights(phase, best)
 
 
 def chosen_rounds(journal: Journal, select: Select) -> tuple[str, ...]:
@@ -71,10 +64,14 @@ def chosen_rounds(journal: Journal, select: Select) -> tuple[str, ...]:
     found = []
     for phase in Phase if select is Select.BEST else ():
         done = max((entry.round for entry in journal.entries() if entry.phase is phase), default=0)
-        best = Validation(losses=journal.losses(phase, done)).best() or done
-        if best != done:
+        if (best := _best(journal, phase, done)) != done:
             found.append(
                 f"Of the {many(done, 'round')} of {phase.value}, round {best} is kept: it has the "
                 "least loss on the validation patients."
             )
     return tuple(found)
+
+
+def _best(journal: Journal, phase: Phase, done: int) -> int:
+    """Of the first ``done`` rounds the one with the least validation loss; else the last."""
+    return Validation(losses=journal.losses(phase, done)).best() or done

@@ -41,7 +41,8 @@ from server.aggregation import build_algorithm
 from server.aggregation._api import Algorithm, Fold
 from server.events import Event, EventKind, OnEvent, ignore, round_event
 from server.journal import Entry, SiteEntry
-from server.replies import Replies, open_replies
+from server.replies import Replies
+from server.run import open_replies
 from server.validation import Validation, mean
 from server.wire import (
     FrozenPart,

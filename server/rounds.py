@@ -20,28 +20,16 @@ from echofm_core.runtime.files import write_whole
 from echofm_core.tracking._api import TrackedRound
 from echofm_core.tracking.listener import Tracking, require_trackers
 from echofm_core.training.objectives.finetune import frozen_groups
-from server.ending import FederationResult, RunOptions, finish, run_name
-from server.events import Event, EventKind, OnEvent, ignore, round_event
+from server.ending import FederationResult, RunOptions, finish
+from server.events import OnEvent, ignore, round_event
 from server.handover import first_weights, result_of
 from server.journal import Entry, Journal
 from server.metrics import tracked
-from server.phase import Participant, PhaseRun, algorithm_of, train_phase
+from server.phase import PhaseRun, algorithm_of, train_phase
+from server.run import Run, run_name
 from server.sites import Site, gather_sites, participants_of
 from server.unlearned import unlearned_tasks
 from server.validation import Losses, Validation, mean
-
-__all__ = [
-    "Event",
-    "EventKind",
-    "FederationResult",
-    "Participant",
-    "PhaseRun",
-    "RunOptions",
-    "pretrained_encoder",
-    "run_federation",
-    "run_name",
-    "train_phase",
-]
 
 
 def run_federation(
@@ -81,41 +69,36 @@ def run_federation(
         journal.open(resume=resume)
         if not ((folder / PLAN).exists() and has_rounds(folder)):  # else it is that of the rounds
             write_whole(folder / PLAN, plan.to_toml().encode())
+        run = Run(grid, plan, run_name(plan), folder)
         sites = gather_sites(
-            grid,
-            plan,
-            run_name(plan),
-            folder / "scratch",
-            on_event,
-            expected=options.expected_sites,
-            wait_seconds=options.wait_seconds,
+            run, on_event, expected=options.expected_sites, wait_seconds=options.wait_seconds
         )
         if plan.finetune.rounds:  # checked before pre-training, which takes hours
-            participants_of(sites, plan, Phase.FINETUNE)
+            tasks, least = plan.finetune.tasks, plan.federation.min_sites
+            participants_of(sites, Phase.FINETUNE, tasks, least)
         weights: Weights = {}
         with Tracking(plan, folder, arm=options.arm, store=options.tracking_store) as tracking:
-            federation = _Federation(grid, plan, folder, sites, journal, tracking, on_event)
+            federation = _Federation(run, sites, journal, tracking, on_event)
             for phase in Phase:
                 if plan.rounds_of(phase):
                     # The next phase begins from the checkpoint, so that one model is in memory.
                     weights = {}
                     weights = federation.train(phase, options.start)
         weights = merged(weights, plan.finetune.lora)
-        return finish(grid, plan, folder, weights, journal, sites, options, on_event)
+        return finish(run, weights, journal, sites, options, on_event)
 
 
 def pretrained_encoder(folder: Path, plan: Plan) -> Weights:
     """Shared groups that pre-training ended with, from a run folder; empty without any."""
-    return result_of(Journal(folder, plan.digest()), plan, Phase.PRETRAIN)[1]
+    journal, rounds = Journal(folder, plan.digest()), plan.pretrain.rounds
+    return result_of(journal, Phase.PRETRAIN, rounds, plan.federation.select)
 
 
 @dataclass(frozen=True, slots=True)
 class _Federation:
     """A run whose sites are there."""
 
-    grid: Grid
-    plan: Plan
-    folder: Path
+    run: Run
     sites: Mapping[str, Site]
     journal: Journal
     tracking: Tracking
@@ -123,7 +106,8 @@ class _Federation:
 
     def train(self, phase: Phase, start: Weights) -> Weights:
         """One phase, from its beginning or from where the journal ends; what it comes to."""
-        rounds = self.plan.rounds_of(phase)
+        plan = self.run.plan
+        rounds = plan.rounds_of(phase)
         done, weights = self.journal.last(phase, rounds)
         for entry in self.journal.entries():
             if entry.phase is phase and entry.round <= done:
@@ -144,31 +128,31 @@ class _Federation:
                 self.tracking.add(tracked(entry))
 
             weights = train_phase(
-                self.grid,
-                weights if done else first_weights(self.plan, phase, self.journal, start),
+                self.run.grid,
+                weights if done else first_weights(plan, phase, self.journal, start),
                 spec,
                 on_round=keep,
                 on_event=self.on_event,
                 algorithm=algorithm,
                 validation=validation,
             )
-        if self.plan.federation.select is Select.LAST:
+        if plan.federation.select is Select.LAST:
             return weights
         del weights
-        return result_of(self.journal, self.plan, phase)[1]
+        return result_of(self.journal, phase, rounds, plan.federation.select)
 
     def _spec(self, phase: Phase, done: int) -> PhaseRun:
-        plan = self.plan
+        plan, least = self.run.plan, self.run.plan.federation.min_sites
         return PhaseRun(
             phase=phase,
             rounds=plan.rounds_of(phase),
             first=done + 1,
-            participants=participants_of(self.sites, plan, phase),
+            participants=participants_of(self.sites, phase, plan.finetune.tasks, least),
             federation=plan.federation,
             plan=plan.to_json(),
             plan_hash=plan.digest(),
-            run=run_name(plan),
-            scratch=self.folder / "scratch",
+            run=self.run.name,
+            scratch=self.run.scratch,
             frozen=frozen_groups(plan.finetune) if phase is Phase.FINETUNE else frozenset(),
         )
 
@@ -180,9 +164,10 @@ class _Federation:
             found = {VALIDATION: mean(losses)}
             self.tracking.add(TrackedRound(phase=phase, round=number, metrics=found))
 
+        plan = self.run.plan
         return Validation(
-            every=self.plan.federation.validate_every if self.plan.validates else 0,
-            patience=self.plan.table_of(phase).patience,
+            every=plan.federation.validate_every if plan.validates else 0,
+            patience=plan.table_of(phase).patience,
             losses=self.journal.losses(phase, done),
             keep=keep,
         )

@@ -26,10 +26,11 @@ from echofm_core.runtime.errors import FederationError
 from echofm_core.runtime.files import write_whole
 from echofm_core.runtime.names import EVERY_SITE
 from echofm_core.tasks import Task
-from server.ending import FederationResult
+from server.ending import FederationResult, RunOptions
 from server.evaluation import evaluate_sites
 from server.events import OnEvent
-from server.rounds import RunOptions, run_federation, run_name
+from server.rounds import run_federation
+from server.run import run_name
 from simulations.engine import Engine, SiteSettings
 from simulations.prepare import site_manifest
 

@@ -15,7 +15,8 @@ from echofm_core.models.weights import load_arrays
 from echofm_core.plan.document import Plan
 from echofm_core.report.pictures import HIDDEN, contact_sheet, reconstruction_strip
 from echofm_core.runtime.randomness import torch_stream
-from server.rounds import pretrained_encoder, run_name
+from server.rounds import pretrained_encoder
+from server.run import run_name
 
 #: Vendor of the real cine that the pydicom package ships; it is always on its site's sheet.
 REAL_CINE_VENDOR = "SonoSite"

@@ -23,7 +23,8 @@ from server.ending import FederationResult
 from server.launch import register, start, stop, superlink
 from server.outcome import score_table
 from server.provision import provision
-from server.rounds import run_federation, run_name
+from server.rounds import run_federation
+from server.run import run_name
 from server.submit import submit
 from simulations.engine import Engine, SiteSettings
 from tests.federation.small import TEST, TRAIN, small_plan, with_states

@@ -14,7 +14,8 @@ from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import FederationError
 from server.evaluation import evaluate
 from server.events import ignore
-from server.rounds import run_federation, run_name
+from server.rounds import run_federation
+from server.run import Run, run_name
 from server.sites import gather_sites
 from simulations.engine import Engine, SiteSettings
 from tests.federation.small import small_plan, with_states
@@ -100,8 +101,8 @@ def test_results_that_cannot_be_are_refused_and_the_others_count(tmp_path: Path)
     plan = small_plan(finetune={"tasks": ["ef"]})
     with Engine(1, client_app=TOY) as engine:
         grid = engine.grid(settings(names, tmp_path))
-        sites = gather_sites(grid, plan, "toy", tmp_path, ignore)
-        results, failed = evaluate(grid, plan, START, sites, "toy", tmp_path)
+        run = Run(grid, plan, "toy", tmp_path)
+        results, failed = evaluate(run, START, gather_sites(run, ignore))
     assert [result.site for result in results] == ["a", "honest"]
     assert results[0].patients == {"ef": 10} and results[0].plan_hash == plan.digest()
     assert str(results[0].scores["federated/ef/mae"]) == str(Score(value=0.5, low=0.4, high=0.6))

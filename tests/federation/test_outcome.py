@@ -22,9 +22,10 @@ from echofm_core.report.run_files import read_run
 from echofm_core.report.words import print_run
 from echofm_core.runtime.errors import FederationError
 from server.app import app
-from server.ending import FederationResult
+from server.ending import FederationResult, RunOptions
 from server.outcome import conclude, paired_table, score_table
-from server.rounds import RunOptions, run_federation
+from server.rounds import run_federation
+from server.run import Run
 from server.sites import gather_sites
 from simulations.engine import Engine, SiteSettings
 from tests.federation.small import NAMES, TEST, TRAIN, small_plan, with_states
@@ -187,7 +188,8 @@ def test_a_task_that_nobody_has_labels_for_is_said_before_training(
     lines: list[str] = []
     with Engine() as engine:
         grid = engine.grid(with_states(built_sites, tmp_path))
-        gather_sites(grid, plan, "run", tmp_path, lambda event: lines.append(event.line()))
+        run = Run(grid, plan, "run", tmp_path)
+        gather_sites(run, lambda event: lines.append(event.line()))
     assert lines[-1].startswith("3 sites: alpha, beta, gamma")
     assert lines[-1].endswith("no site has training labels for esv; not trained")
 

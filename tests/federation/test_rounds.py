@@ -12,15 +12,11 @@ from echofm_core.plan.document import Plan
 from echofm_core.runtime.array_files import load, load_metadata
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import FederationError, ResumeError
-from server.ending import FederationResult
+from server.ending import FederationResult, RunOptions
 from server.evaluation import evaluate_sites
 from server.events import Event, EventKind
-from server.rounds import (
-    RunOptions,
-    pretrained_encoder,
-    run_federation,
-    run_name,
-)
+from server.rounds import pretrained_encoder, run_federation
+from server.run import run_name
 from simulations.engine import Engine, SiteSettings
 from tests.federation.small import NAMES, TRAIN, small_plan, with_states
 

@@ -10,8 +10,8 @@ import pytest
 
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import FederationError
-from server import replies
-from server.replies import DownloadGate
+from server import pulled_replies
+from server.pulled_replies import DownloadGate
 from tests.federation.remote import RemoteGrid
 from tests.federation.toy import change
 from tests.federation.toy_phase import START, folded, train
@@ -21,7 +21,7 @@ NAMES = ("a", "b", "c")
 
 @pytest.fixture(autouse=True)
 def _look_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replies, "POLL", 0.01)
+    monkeypatch.setattr(pulled_replies, "POLL", 0.01)
 
 
 def test_replies_are_folded_in_name_order_whoever_came_first(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_a_slow_uploader_does_not_hold_up_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """a's upload blocks its pull for 1 s; b and c are pulled long before it is through."""
-    monkeypatch.setattr(replies, "COURTESY", 0.05)
+    monkeypatch.setattr(pulled_replies, "COURTESY", 0.05)
     grid = RemoteGrid(dict.fromkeys(NAMES, 0.0), uploads={"a": 1.0})
     _, entries = train(grid, NAMES, tmp_path, rounds=1, deadline_seconds=30)
     assert set(entries[0].sites) == set(NAMES)
