@@ -5,6 +5,7 @@ single patients, so there is no interval over all sites together, and no picture
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,14 @@ from typing import Any
 import pandas as pd
 
 from echofm_core.contract import Scored, SiteResult
+from echofm_core.evaluation.config import EvaluationConfig
 from echofm_core.models.lora import untrained_notes
 from echofm_core.plan.document import Plan
 from echofm_core.privacy.config import PrivacyKind, spent
 from echofm_core.runtime.errors import FederationError
 from echofm_core.runtime.files import write_whole
 from echofm_core.runtime.text import many
+from echofm_core.tasks import Task
 from server.ending import FederationResult
 from server.wire import reasons
 
@@ -50,8 +53,8 @@ def conclude(plan: Plan, folder: Path, result: FederationResult, seconds: float)
 
     tables = {
         "scores": score_table(result.site_results),
-        "paired": paired_table(result.site_results, plan),
-        "sites": count_table(plan, result),
+        "paired": paired_table(result.site_results, plan.evaluation),
+        "sites": count_table(result, plan.finetune.tasks),
     }
     summary: dict[str, Any] = {
         "name": plan.name,
@@ -88,7 +91,7 @@ def score_table(results: tuple[SiteResult, ...]) -> pd.DataFrame:
     return rows[rows["model"] != Scored.DIFFERENCE.value].reset_index(drop=True)
 
 
-def paired_table(results: tuple[SiteResult, ...], plan: Plan) -> pd.DataFrame:
+def paired_table(results: tuple[SiteResult, ...], config: EvaluationConfig) -> pd.DataFrame:
     """The model against the floor at each site, as the sites computed it; Holm's correction here.
 
     Columns of :data:`echofm_core.evaluation.paired.PAIRED_COLUMNS`.
@@ -98,7 +101,7 @@ def paired_table(results: tuple[SiteResult, ...], plan: Plan) -> pd.DataFrame:
     rows = _rows(results)
     rows = rows[rows["model"] == Scored.DIFFERENCE.value]
     rows = rows.assign(model=Scored.MODEL.value, rival=Scored.FLOOR.value)
-    return judged(rows, plan.evaluation)
+    return judged(rows, config)
 
 
 def _rows(results: tuple[SiteResult, ...]) -> pd.DataFrame:
@@ -112,7 +115,7 @@ def _rows(results: tuple[SiteResult, ...]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def count_table(plan: Plan, result: FederationResult) -> pd.DataFrame:
+def count_table(result: FederationResult, tasks: Sequence[Task]) -> pd.DataFrame:
     """Clips, patients and labels by site and split, as far as the sites reported them.
 
     Test patients are those of the task that has most of them.
@@ -123,7 +126,7 @@ def count_table(plan: Plan, result: FederationResult) -> pd.DataFrame:
         train = {"split": "train", "clips": about.train_clips, "patients": about.train_patients}
         test = {"split": "test", "clips": None, "patients": tested.get(site)}
         for counts, labels in ((train, about.labels), (test, about.test_labels)):
-            reported = {task.value: labels.get(task.value, 0) for task in plan.finetune.tasks}
+            reported = {task.value: labels.get(task.value, 0) for task in tasks}
             rows.append({"site": site, "dataset": "not reported", **counts, **reported})
         rows[-2]["unusable_files"] = about.quarantined
     whole = dict.fromkeys(("clips", "patients", "unusable_files"), "Int64")

@@ -136,22 +136,15 @@ def train_phase(
         loop = _Loop(spec, algorithm or algorithm_of(spec), replies, frozen)
         while done < spec.rounds and not validation.exhausted(done):
             started, number = time.monotonic(), done + 1
-            found = loop.run(model, number, started, validate=validation.due(done))
-            validation.add(done, found.validation)
-            model = wired(found.weights, steps)
+            entry, new, losses = loop.run(model, number, started, validate=validation.due(done))
+            validation.add(done, losses)
+            model = wired(new, steps)
             whole = {**frozen.current, **model.current}
-            entry = Entry(
-                phase=spec.phase,
-                round=number,
-                plan_hash=spec.plan_hash,
-                sites=found.sites,
-                refused=found.refused,
-                digest=digest(whole) if on_round else "",
-                seconds=round(time.monotonic() - started, 3),
-            )
+            name = digest(whole) if on_round else ""
+            entry = replace(entry, digest=name, seconds=round(time.monotonic() - started, 3))
             if on_round:
                 on_round(entry, whole)
-            on_event(round_event(entry, spec.rounds, validation=mean(found.validation)))
+            on_event(round_event(entry, spec.rounds, validation=mean(losses)))
             done = number
         if validation.due(done, last=True) and (losses := loop.validate(model, done + 1)):
             validation.add(done, losses)
@@ -167,16 +160,6 @@ def algorithm_of(spec: PhaseRun) -> Algorithm:
     return build_algorithm(spec.federation, announced, spec.phase, spec.scratch)
 
 
-@dataclass(slots=True)
-class _Round:
-    """Who counted, who did not, the new weights, and what sites found of those it began with."""
-
-    sites: dict[str, SiteEntry] = field(default_factory=dict)
-    validation: dict[str, float] = field(default_factory=dict)
-    refused: dict[str, str] = field(default_factory=dict)
-    weights: dict[str, NDArray[np.float32]] = field(default_factory=dict)
-
-
 @dataclass(frozen=True, slots=True)
 class _Loop:
     """What the rounds of a phase share."""
@@ -186,12 +169,16 @@ class _Loop:
     replies: Replies
     frozen: FrozenPart
 
-    def run(self, model: WiredModel, number: int, started: float, *, validate: bool) -> _Round:
-        """One round, from sending to the new weights."""
-        algorithm, seconds, state = self.algorithm, self.spec.federation.deadline_seconds, _Round()
+    def run(
+        self, model: WiredModel, number: int, started: float, *, validate: bool
+    ) -> tuple[Entry, dict[str, NDArray[np.float32]], dict[str, float]]:
+        """One round: its entry, the new weights, and what sites found of those it began with."""
+        algorithm, seconds = self.algorithm, self.spec.federation.deadline_seconds
         free = self._free_sites(started + seconds)
-        for site in sorted(set(self.spec.participants) - free):
-            state.refused[site] = "still busy with an earlier round."
+        sites: dict[str, SiteEntry] = {}
+        losses: dict[str, float] = {}
+        busy = sorted(set(self.spec.participants) - free)
+        refused = dict.fromkeys(busy, "still busy with an earlier round.")
         settings = {
             site: {**algorithm.instruct(site), VALIDATE: float(validate)} for site in sorted(free)
         }
@@ -201,17 +188,25 @@ class _Loop:
         for site, reply in self.replies.collect(messages, started + seconds):
             try:
                 expected = self._expected(site, model.sent, number, own)
-                state.sites[site], loss = _take(reply, expected, fold, seconds)
+                sites[site], loss = _take(reply, expected, fold, seconds)
                 if validate and loss is not None:
-                    state.validation[site] = loss
+                    losses[site] = loss
             except RefusedUpdateError as error:
-                state.refused[site] = sentence(error)
-            self.frozen.record_reply(site, counted=site in state.sites)
+                refused[site] = sentence(error)
+            self.frozen.record_reply(site, counted=site in sites)
             # The bytes of this reply are not needed while the next one is made.
             del reply
-        self._check_quorum(state, number)
-        state.weights = fold.finish()
-        return state
+        phase, needed = self.spec.phase, self.spec.federation.min_sites
+        if len(sites) < needed:
+            raise FederationError(
+                f"{phase.value} round {number} has {many(len(sites), 'usable update')}, "
+                f"federation.min_sites is {needed} ({reasons(refused) or 'no site was asked'}); "
+                "mend the sites and go on with --resume.",
+                refused,
+            )
+        plan_hash = self.spec.plan_hash
+        entry = Entry(phase=phase, round=number, plan_hash=plan_hash, sites=sites, refused=refused)
+        return entry, fold.finish(), losses
 
     def validate(self, model: WiredModel, number: int) -> dict[str, float]:
         """What sites find of the phase's last result, which no further round would tell.
@@ -283,17 +278,6 @@ class _Loop:
             extra=own,
             numbers=self.algorithm.reply_numbers,
         )
-
-    def _check_quorum(self, state: _Round, number: int) -> None:
-        needed = self.spec.federation.min_sites
-        if len(state.sites) < needed:
-            raise FederationError(
-                f"{self.spec.phase.value} round {number} has "
-                f"{many(len(state.sites), 'usable update')}, federation.min_sites is {needed} "
-                f"({reasons(state.refused) or 'no site was asked'}); mend the sites and go on with "
-                "--resume.",
-                state.refused,
-            )
 
 
 def _take(

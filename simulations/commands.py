@@ -145,4 +145,4 @@ def _show(outcome: Outcome) -> None:
     for note in outcome.notes:
         console.print(f"note: {note}", markup=False)
     console.print(f"weights digest {outcome.digest}")
-    console.print(f"report: {outcome.report}")
+    console.print(f"report: {outcome.run / 'report.html'}")

@@ -28,6 +28,9 @@ from echofm_core.runtime.files import write_whole
 from server.ending import FederationResult
 from simulations.prepare import site_manifest
 
+#: Packages whose versions a run keeps.
+PACKAGES = ("flwr", "torch", "timm", "opacus", "pydicom")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
@@ -37,14 +40,12 @@ class Outcome:
         run: The run folder.
         scores: Columns model, site, task, metric, value, low, high, patients.
         digest: Digest of the model that the run is about.
-        report: Path of ``report.html``.
         notes: What a reader of the table must know and has not read before training.
     """
 
     run: Path
     scores: pd.DataFrame
     digest: str
-    report: Path
     notes: tuple[str, ...]
 
 
@@ -77,14 +78,18 @@ def conclude(
         "seconds": seconds,
         "origin": origin,
         "synthetic": any(is_phantom(Path(root)) for root in plan.machine.roots),
-        "versions": _versions(),
+        "versions": {
+            "echofm-federated": __version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in PACKAGES},
+        },
         "notes": [*notes, *result.notes, *result.warnings],
-        "privacy": spent(pd.read_parquet(run / "metrics.parquet"), plan.privacy.delta),
+        "privacy": spent(result.metrics, plan.privacy.delta),
     }
     write_whole(run / "summary.json", json.dumps(summary, indent=1).encode())
     write_card(read_run(run), model)
-    report = write_report(run)
-    return Outcome(run=run, scores=scores, digest=result.digest, report=report, notes=tuple(notes))
+    write_report(run)
+    return Outcome(run=run, scores=scores, digest=result.digest, notes=tuple(notes))
 
 
 def write_floor(plan: Plan, run: Path, prepared: Prepared) -> None:
@@ -98,10 +103,9 @@ def write_floor(plan: Plan, run: Path, prepared: Prepared) -> None:
     store = open_stores(prepared.stores)
     parts = []
     for name in prepared.site_names():
-        rows = load_manifest(site_manifest(run, name))
         site = Site(
             name=name,
-            manifest=rows,
+            manifest=load_manifest(site_manifest(run, name)),
             store=store,
             data=plan.data,
             finetune=plan.finetune,
@@ -113,12 +117,3 @@ def write_floor(plan: Plan, run: Path, prepared: Prepared) -> None:
         out = run / "predictions" / f"{FLOOR}.parquet"
         table = pd.concat([part for part in parts if len(part)], ignore_index=True)
         write_whole(out, table.assign(model=FLOOR).to_parquet(index=False))
-
-
-def _versions() -> dict[str, str]:
-    names = ("flwr", "torch", "timm", "opacus", "pydicom")
-    return {
-        "echofm-federated": __version__,
-        "python": platform.python_version(),
-        **{name: version(name) for name in names},
-    }

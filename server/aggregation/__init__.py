@@ -8,7 +8,7 @@ from echofm_core.contract import Phase
 from echofm_core.plan.federation import Aggregation, FederationConfig
 from server.aggregation._api import Algorithm
 from server.aggregation.fedadam import FedAdam
-from server.aggregation.fedavg import FedAvg, FedProx
+from server.aggregation.fedprox import FedProx
 from server.aggregation.median import Median
 from server.aggregation.scaffold import Scaffold
 from server.aggregation.shares import Announced, Shares
@@ -16,7 +16,7 @@ from server.aggregation.shares import Announced, Shares
 #: Plan name -> rule. A new rule is one file, its name in the plan, and one line here.
 ALGORITHMS: Mapping[Aggregation, type[Algorithm]] = MappingProxyType(
     {
-        Aggregation.FEDAVG: FedAvg,
+        Aggregation.FEDAVG: Algorithm,
         Aggregation.FEDPROX: FedProx,
         Aggregation.FEDADAM: FedAdam,
         Aggregation.SCAFFOLD: Scaffold,

@@ -1,9 +1,9 @@
 """What an aggregation rule is: short hooks around the round loop of ``server/phase.py``.
 
-A rule is a subclass of :class:`server.aggregation.fedavg.FedAvg` that overrides what it does
-differently. Its round is a :class:`WeightedMean`, or ``EveryReply`` (``on_disk``) where it needs
-all replies at once. The journal keeps its state with each round; what a site does with what it
-receives is in ``client/training.py``.
+A rule is a subclass of :class:`Algorithm` that overrides what it does differently. Its round is a
+:class:`WeightedMean`, or ``EveryReply`` (``on_disk``) where it needs all replies at once. The
+journal keeps its state with each round; what a site does with what it receives is in
+``client/training.py``.
 """
 
 import math
@@ -47,12 +47,16 @@ class Fold(Protocol):
 
 
 class Algorithm:
-    """How a federation turns local models into a global one; its defaults are federated averaging.
+    """How a federation turns local models into a global one; by itself federated averaging.
+
+    That is the mean of the sites' models, each parameter group with its own weights (``Shares``).
 
     Args:
         config: The plan's table.
         shares: Weights of the sites.
         folder: Where a rule may put what is too large for memory; None: in the system's.
+
+    Source: McMahan et al. 2017, Communication-Efficient Learning, algorithm 1.
     """
 
     #: Names of its own numbers that each reply holds.

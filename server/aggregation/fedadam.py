@@ -7,8 +7,7 @@ from numpy.typing import NDArray
 
 from echofm_core.contract import Weights
 from echofm_core.plan.federation import FederationConfig
-from server.aggregation._api import Fold, State, WeightedMean, chunks
-from server.aggregation.fedavg import FedAvg
+from server.aggregation._api import Algorithm, Fold, State, WeightedMean, chunks
 from server.aggregation.on_disk import DiskArrays
 from server.aggregation.shares import Shares
 
@@ -16,7 +15,7 @@ from server.aggregation.shares import Shares
 FIRST, SECOND = "first-moment", "second-moment"
 
 
-class FedAdam(FedAvg):
+class FedAdam(Algorithm):
     """FedAvg's mean change d is a pseudo-gradient: ``w += rate * m / (sqrt(v) + tau)``.
 
     ``m = beta1 * m + (1 - beta1) * d`` from 0, and ``v = beta2 * v + (1 - beta2) * d ** 2`` from

@@ -4,12 +4,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echofm_core.contract import Weights
-from server.aggregation._api import Fold
-from server.aggregation.fedavg import FedAvg
+from server.aggregation._api import Algorithm, Fold
 from server.aggregation.on_disk import EveryReply
 
 
-class Median(FedAvg):
+class Median(Algorithm):
     """Each number of the model moves by the median change of the sites that trained it.
 
     Sites count alike, whatever ``trunk_weights`` and ``weight_exponent`` say: a site could claim

@@ -7,8 +7,7 @@ import numpy as np
 
 from echofm_core.contract import CONTROL, CONTROL_ROUND, Update, Weights, group_of
 from echofm_core.plan.federation import FederationConfig
-from server.aggregation._api import Fold, State, WeightedMean, chunks
-from server.aggregation.fedavg import FedAvg
+from server.aggregation._api import Algorithm, Fold, State, WeightedMean, chunks
 from server.aggregation.on_disk import DiskArrays
 from server.aggregation.shares import Shares
 
@@ -16,7 +15,7 @@ from server.aggregation.shares import Shares
 COUNTED = "counted-rounds"
 
 
-class Scaffold(FedAvg):
+class Scaffold(Algorithm):
     """FedAvg of the models, and a control variate ``c``: the mean of those of all sites.
 
     A site sends the change of its ``c_i`` since the last round that counted, which the server

@@ -78,9 +78,9 @@ def test_differences_have_a_table_of_their_own(done: Done) -> None:
         ["federated", "alpha", "ef", "mae", 5.0, 4.0, 6.0, TEST],
         ["no_network", "alpha", "ef", "mae", 8.0, 7.0, 9.0, TEST],
     ]
-    assert paired_table((result,), PLAN).empty, "two patients are too few to judge"
+    assert paired_table((result,), PLAN.evaluation).empty, "two patients are too few to judge"
     enough = small_plan(evaluation={"min_patients": 2})
-    assert paired_table((result,), enough).to_dict("records") == [
+    assert paired_table((result,), enough.evaluation).to_dict("records") == [
         {
             "model": "federated",
             "rival": "no_network",

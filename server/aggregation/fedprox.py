@@ -1,4 +1,4 @@
-"""Federated averaging, and FedProx, whose sites are held near the global model."""
+"""FedProx: federated averaging whose sites are held near the global model."""
 
 from collections.abc import Mapping
 
@@ -6,16 +6,7 @@ from echofm_core.contract import PROXIMAL_MU
 from server.aggregation._api import Algorithm
 
 
-class FedAvg(Algorithm):
-    """Mean of the sites' models, each parameter group with its own weights (``Shares``).
-
-    Base of all rules: nothing travels beside the model, and nothing is kept between rounds.
-
-    Source: McMahan et al. 2017, Communication-Efficient Learning, algorithm 1.
-    """
-
-
-class FedProx(FedAvg):
+class FedProx(Algorithm):
     """FedAvg whose sites add ``0.5 * mu * ||w - w_global||^2`` to their loss.
 
     Source: Li et al. 2020, Federated Optimization in Heterogeneous Networks, algorithm 2.
