@@ -15,7 +15,7 @@ from flwr.clientapp import ClientApp
 
 from client.answers import answered
 from client.wire import to_instruction, to_reply
-from echofm_core.contract import Instruction, Phase
+from echofm_core.contract import Instruction
 from echofm_core.plan.load import plan_from_json
 from echofm_core.runtime.errors import PlanError
 
@@ -39,17 +39,17 @@ def describe(message: Message, context: Context) -> Message:
 
 
 @app.train("pretrain")
-@answered
-def pretrain(message: Message, context: Context) -> Message:
-    """Train one round of masked auto-encoding."""
-    return _train(message, context, Phase.PRETRAIN)
-
-
 @app.train("finetune")
 @answered
-def finetune(message: Message, context: Context) -> Message:
-    """Train one supervised round."""
-    return _train(message, context, Phase.FINETUNE)
+def train(message: Message, context: Context) -> Message:
+    """Train one round, of masked auto-encoding or supervised."""
+    from client.training import train
+    from echofm_core.data.training_record import record_training
+
+    instruction, plan, site, state = _open(message, context)
+    secret, pinned = str(context.node_config.get("secret", "")), bool(plan.model.start)
+    record_training(state.folder, site.manifest, plan.digest(), secret=secret, pinned=pinned)
+    return to_reply(train(site, plan, instruction, state), message)
 
 
 @app.evaluate("site")
@@ -60,17 +60,6 @@ def evaluate(message: Message, context: Context) -> Message:
 
     instruction, plan, site, state = _open(message, context)
     return to_reply(test(site, plan, instruction, state), message)
-
-
-def _train(message: Message, context: Context, phase: Phase) -> Message:
-    from client.training import train
-    from echofm_core.data.training_record import record_training
-
-    instruction, plan, site, state = _open(message, context)
-    secret = str(context.node_config.get("secret", ""))
-    pinned = bool(plan.model.start)
-    record_training(state.folder, site.manifest, plan.digest(), secret=secret, pinned=pinned)
-    return to_reply(train(site, plan, phase, instruction, state), message)
 
 
 def _open(message: Message, context: Context) -> tuple[Instruction, Plan, Site, SiteState]:

@@ -4,14 +4,12 @@ import logging
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from echofm_core.contract import Weights
 from echofm_core.runtime import array_files as files
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import CheckpointError, FederationError
-from echofm_core.runtime.files import write_whole
 from echofm_core.runtime.names import name_fault
 from echofm_core.training.steps.kept import RoundFiles
 
@@ -31,6 +29,8 @@ class SiteState:
             )
         self.folder = state / run
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._frozen = self.folder / "frozen.safetensors"
+        self._decoders = RoundFiles(self.folder / "decoder", "round")
 
     def decoder(self, before_round: int) -> dict[str, NDArray[np.floating]]:
         """The site's own decoder from the newest earlier round; empty where there is none.
@@ -75,14 +75,6 @@ class SiteState:
         """The phase is over."""
         self._frozen.unlink(missing_ok=True)
 
-    @property
-    def _frozen(self) -> Path:
-        return self.folder / "frozen.safetensors"
-
-    @property
-    def _decoders(self) -> RoundFiles:
-        return RoundFiles(self.folder / "decoder", "round")
-
 
 def site_log(state: Path) -> logging.Logger:
     """The site's own log, ``site.log`` in its state folder; it never leaves the site."""
@@ -96,8 +88,3 @@ def site_log(state: Path) -> logging.Logger:
         log.setLevel(logging.INFO)
         log.propagate = False
     return log
-
-
-def write_parquet(frame: pd.DataFrame, path: Path) -> None:
-    """Write a table whole or not at all."""
-    write_whole(path, frame.to_parquet(index=False))

@@ -1,9 +1,9 @@
 """The global model on a site's own test patients: predictions stay, metrics leave."""
 
-import pandas as pd
+import numpy as np
 
 from client.site import Site
-from client.state import SiteState, write_parquet
+from client.state import SiteState
 from echofm_core.contract import Instruction, Phase, Score, Scored, SiteResult, score_name
 from echofm_core.evaluation.floor import floor_predictions
 from echofm_core.evaluation.paired import compare
@@ -13,6 +13,7 @@ from echofm_core.models.weights import load_arrays
 from echofm_core.plan.document import Plan
 from echofm_core.privacy.config import PrivacyKind
 from echofm_core.runtime.checksum import digest
+from echofm_core.runtime.files import write_whole
 from echofm_core.runtime.randomness import stream
 from echofm_core.training.predict import predict
 
@@ -32,37 +33,33 @@ def evaluate(site: Site, plan: Plan, instruction: Instruction, state: SiteState)
     clips = site.test_clips()
     device = site.execution.device
     table = predict(model, clips, plan.finetune, batch_size=plan.finetune.batch_size, device=device)
-    write_parquet(table, state.folder / "predictions.parquet")
+    write_whole(state.folder / "predictions.parquet", table.to_parquet(index=False))
     # All rows are this site's own, whatever its manifest calls the places they come from.
     own = table.assign(site=site.name)
     evaluation, threshold = plan.evaluation, plan.finetune.reduced_ef_threshold
-    # Named without the site: every model that meets these patients draws the same ones.
-    rows = score(own, evaluation, stream(plan.seed, "", 0, "bootstrap"), threshold)
-    rows = rows[rows["site"] == site.name]
-    scores = _scores(Scored.MODEL, rows)
+
+    def draws(purpose: str) -> np.random.Generator:
+        # Named without the site: every model that meets these patients draws the same ones.
+        return stream(plan.seed, "", 0, purpose)
+
+    tables = {Scored.MODEL: score(own, evaluation, draws("bootstrap"), threshold)}
     if instruction.settings.get("floor") and plan.privacy.kind is PrivacyKind.NONE:
         train = site.train_clips(Phase.FINETUNE)
-        floor = floor_predictions(train, clips, plan.finetune, seed=plan.seed, site=site.name)
-        write_parquet(floor, state.folder / "predictions-no_network.parquet")
-        floor = floor.assign(site=site.name)
-        rng = stream(plan.seed, "", 0, "bootstrap")
-        beside = score(floor, evaluation, rng, threshold)
-        scores |= _scores(Scored.FLOOR, beside[beside["site"] == site.name])
-        rng = stream(plan.seed, "", 0, "bootstrap.paired")
-        apart = compare(own, floor, evaluation, rng, threshold)
-        scores |= _scores(Scored.DIFFERENCE, apart[apart["site"] == site.name])
+        table = floor_predictions(train, clips, plan.finetune, seed=plan.seed, site=site.name)
+        write_whole(state.folder / "predictions-no_network.parquet", table.to_parquet(index=False))
+        floor, paired = table.assign(site=site.name), draws("bootstrap.paired")
+        tables[Scored.FLOOR] = score(floor, evaluation, draws("bootstrap"), threshold)
+        tables[Scored.DIFFERENCE] = compare(own, floor, evaluation, paired, threshold)
+    tables = {tested: rows[rows["site"] == site.name] for tested, rows in tables.items()}
+    by_task = tables[Scored.MODEL].groupby("task")
     return SiteResult(
         site=site.name,
         plan_hash=instruction.plan_hash,
         digest=digest(instruction.weights),
-        patients={str(task): int(part["patients"].iloc[0]) for task, part in rows.groupby("task")},
-        scores=scores,
+        patients={str(task): int(part["patients"].iloc[0]) for task, part in by_task},
+        scores={
+            score_name(tested, task, metric): Score(*map(float, numbers))
+            for tested, rows in tables.items()
+            for task, metric, *numbers in rows.reindex(columns=_SENT).itertuples(index=False)
+        },
     )
-
-
-def _scores(scored: Scored, rows: pd.DataFrame) -> dict[str, Score]:
-    """Rows of a score table as they leave the site."""
-    return {
-        score_name(scored, task, metric): Score(*map(float, numbers))
-        for task, metric, *numbers in rows.reindex(columns=_SENT).itertuples(index=False)
-    }

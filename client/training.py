@@ -31,48 +31,41 @@ from echofm_core.training.steps.control import ControlFiles
 from echofm_core.training.steps.job import LocalContext, RoundReport
 
 
-def train(
-    site: Site, plan: Plan, phase: Phase, instruction: Instruction, state: SiteState
-) -> Update:
+def train(site: Site, plan: Plan, instruction: Instruction, state: SiteState) -> Update:
     """One round, of masked auto-encoding or of training on this site's own labels.
 
     In pre-training a decoder that is not shared stays here.
     """
-    work = _LocalRound(site, plan, phase, instruction, state)
-    if phase is Phase.FINETUNE:
-        model: Model = build_tuned_model(plan)
-        load_arrays(model, instruction.weights)
-        load_arrays(model, state.frozen(instruction.frozen, instruction.frozen_digest))
-        report = work.train(model)
-        validates = plan.validates and len(site.validation_clips(phase))
-        if not report.counts or (instruction.round == plan.finetune.rounds and not validates):
-            state.forget_frozen()
-        return work.update(model, report)
-    model = build_autoencoder(plan)
+    work, number = _LocalRound(site, plan, instruction, state), instruction.round
+    tuned = instruction.phase is Phase.FINETUNE
+    model: Model = build_tuned_model(plan) if tuned else build_autoencoder(plan)
     load_arrays(model, instruction.weights)
-    own_decoder = DECODER not in work.shared
+    load_arrays(model, state.frozen(instruction.frozen, instruction.frozen_digest))
+    own_decoder = not tuned and DECODER not in work.shared
     if own_decoder:
-        load_arrays(model, state.decoder(instruction.round))
+        load_arrays(model, state.decoder(number))
     report = work.train(model)
     if own_decoder and report.counts:
-        state.keep_decoder(to_arrays(model, [DECODER]), instruction.round)
+        state.keep_decoder(to_arrays(model, [DECODER]), number)
+    if tuned:
+        validates = plan.validates and len(site.validation_clips(Phase.FINETUNE))
+        if not report.counts or (number == plan.finetune.rounds and not validates):
+            state.forget_frozen()
     return work.update(model, report)
 
 
 class _LocalRound:
     """One instruction at one site, from its weights to what leaves the site."""
 
-    def __init__(
-        self, site: Site, plan: Plan, phase: Phase, instruction: Instruction, state: SiteState
-    ) -> None:
+    def __init__(self, site: Site, plan: Plan, instruction: Instruction, state: SiteState) -> None:
         self.started = time.monotonic()
-        self.site, self.plan, self.phase = site, plan, phase
+        self.site, self.plan, self.phase = site, plan, instruction.phase
         self.instruction, self.state = instruction, state
         self.shared = {group_of(name) for name in instruction.weights}
         self.control = None
         if plan.federation.aggregation is Aggregation.SCAFFOLD:
             base = int(instruction.settings.get(CONTROL_ROUND, 0))
-            self.control = ControlFiles(state.folder, phase, instruction.round, base)
+            self.control = ControlFiles(state.folder, self.phase, instruction.round, base)
 
     def train(self, model: Model) -> RoundReport:
         """Validate the model as it came, where that is asked for and the plan has it, then train.
@@ -115,7 +108,6 @@ class _LocalRound:
         steps = post_processing(self.plan.federation)
         return make_update(
             site=self.site.name,
-            phase=self.phase,
             instruction=self.instruction,
             weights=from_site(steps, weights, self.instruction.weights),
             counts=counts,

@@ -6,7 +6,7 @@ from types import MappingProxyType
 import flwr.app
 from flwr.app import Message
 
-from echofm_core.contract import Action, Instruction, Phase, Update, Weights
+from echofm_core.contract import Action, Instruction, Update, Weights
 from echofm_core.runtime.checksum import checksum
 from echofm_core.wire import AnyRecord, decode, encode, from_records, to_records
 
@@ -29,13 +29,11 @@ def to_reply(record: AnyRecord, message: Message) -> Message:
 def make_update(
     *,
     site: str,
-    phase: Phase,
     instruction: Instruction,
     weights: Weights,
     counts: Mapping[str, int],
     metrics: Mapping[str, float],
     extra: Weights = MappingProxyType({}),
-    numbers: Mapping[str, float] = MappingProxyType({}),
 ) -> Update:
     """What leaves the site in answer to an instruction, with a checksum of its arrays.
 
@@ -43,7 +41,7 @@ def make_update(
     """
     return Update(
         site=site,
-        phase=phase,
+        phase=instruction.phase,
         round=instruction.round,
         plan_hash=instruction.plan_hash,
         weights=weights,
@@ -52,5 +50,4 @@ def make_update(
         metrics={**metrics, "num-examples": float(max(counts.values(), default=0))},
         checksum=checksum({**weights, **extra}),
         extra=extra,
-        numbers=numbers,
     )

@@ -108,6 +108,11 @@ class Instruction:
     extra: Weights = field(default_factory=dict)
     settings: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def phase(self) -> Phase:
+        """The phase that a training instruction is of."""
+        return Phase(self.action.value.rpartition(".")[2])
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SiteDescription:

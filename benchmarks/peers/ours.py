@@ -29,7 +29,6 @@ def pretrain(message: Message, context: Context) -> Message:
     return to_reply(
         make_update(
             site=site,
-            phase=Phase.PRETRAIN,
             instruction=instruction,
             weights=trained,
             counts={"encoder": 1},

@@ -55,7 +55,7 @@ def test_a_round_asks_for_them(tmp_path: Path) -> None:
             settings={},
         )
         with pytest.raises(EnvironmentClashError, match="asks for 4 GPUs, but this machine has 0"):
-            train(site, plan, phase, instruction, state)
+            train(site, plan, instruction, state)
 
 
 def test_every_setting_of_a_site_reaches_its_rounds(tmp_path: Path) -> None:

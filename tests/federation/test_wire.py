@@ -88,7 +88,6 @@ def test_an_update_arrives_whole(precision: Wire) -> None:
     message = sent(precision)
     made = client.make_update(
         site="a",
-        phase=Phase.PRETRAIN,
         instruction=client.to_instruction(message),
         weights=Quantise(precision).from_site(WEIGHTS, {}),
         counts={"encoder": 4, "heads.ef": 2},
@@ -139,7 +138,6 @@ def _broken(change: str) -> Message:
     message = sent()
     made = client.make_update(
         site="a",
-        phase=Phase.PRETRAIN,
         instruction=client.to_instruction(message),
         weights=WEIGHTS,
         counts={"encoder": 4},
