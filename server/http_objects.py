@@ -9,7 +9,6 @@ What can still go wrong: these are private parts of Flower; ``tests/server/test_
 fails where they move.
 """
 
-import mmap
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -40,6 +39,8 @@ from flwr.supercore.inflatable.inflatable_utils import (
     inflate_object_from_contents,
 )
 from flwr.superlink.grid.http_grid import HttpGrid
+
+from server.parking import mapped
 
 
 def push_objects(grid: HttpGrid, messages: Sequence[Message]) -> list[str]:
@@ -175,8 +176,7 @@ def _assembled(download: _Download) -> Message:
     message.metadata.__dict__["_message_id"] = download.message_id
     with download.file as file:
         file.flush()
-        size = file.tell()
-        view = memoryview(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) if size else b"")
+        view = mapped(file)
     if message.has_content():
         for record in message.content.array_records.values():
             for array in record.values():

@@ -8,61 +8,64 @@ import mmap
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from flwr.app import Array, ArrayRecord, RecordDict
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """Where one array lies in the file: its type, shape, first byte and length."""
+    """One array of a file: where it belongs, its type, its shape and its length in bytes."""
 
     record: str
     name: str
     dtype: str
     shape: tuple[int, ...]
-    start: int
     length: int
 
 
-def park(content: RecordDict, path: Path) -> list[Slot]:
-    """Write all arrays of a content to one file.
+@dataclass(frozen=True)
+class Parked:
+    """All arrays of a content in one file, one after the other."""
 
-    Args:
-        content: Left as it is.
-        path: New file; its bytes are the arrays', one after the other.
+    slots: list[Slot]
+    path: Path
 
-    Returns:
-        What :func:`unpark` needs.
-    """
-    slots, start = [], 0
+
+def park(content: RecordDict, path: Path) -> Parked:
+    """Write all arrays of a content, which is left as it is, to one new file."""
+    slots = []
     with path.open("wb", buffering=0) as file:
         for key, record in content.array_records.items():
             for name, array in record.items():
                 view = memoryview(array.data)
                 while view:
                     view = view[file.write(view) :]
-                length = len(array.data)
-                slots.append(Slot(key, name, array.dtype, tuple(array.shape), start, length))
-                start += length
-    return slots
+                slots.append(Slot(key, name, array.dtype, tuple(array.shape), len(array.data)))
+    return Parked(slots, path)
 
 
-def unpark(slots: list[Slot], path: Path) -> dict[str, ArrayRecord]:
-    """Array records whose bytes are a read-only memory map of a parked file.
+def unpark(parked: Parked) -> dict[str, ArrayRecord]:
+    """Array records whose bytes are a read-only memory map of the file.
 
     The file may be deleted once this returns; its bytes stay as long as the records do.
     """
-    records: dict[str, ArrayRecord] = {slot.record: ArrayRecord() for slot in slots}
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        mapped = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) if size else b""
-    view = memoryview(mapped)
-    for slot in slots:
+    records = {slot.record: ArrayRecord() for slot in parked.slots}
+    with parked.path.open("rb") as file:
+        view = mapped(file)
+    for slot in parked.slots:
         array = Array(slot.dtype, slot.shape, "numpy.ndarray", b"")
         # Every reader of Array.data takes any buffer; only its constructor insists on bytes.
-        array.data = view[slot.start : slot.start + slot.length]  # type: ignore[assignment]
+        array.data = view[: slot.length]  # type: ignore[assignment]
+        view = view[slot.length :]
         records[slot.record][slot.name] = array
     return records
+
+
+def mapped(file: IO[bytes]) -> memoryview:
+    """A whole file as a read-only memory map, which outlives the file's name."""
+    size = os.fstat(file.fileno()).st_size
+    return memoryview(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) if size else b"")
 
 
 def without_arrays(content: RecordDict) -> RecordDict:
@@ -73,8 +76,7 @@ def without_arrays(content: RecordDict) -> RecordDict:
 
 def swap_arrays(content: RecordDict, path: Path) -> RecordDict:
     """The same content with its arrays on disk; the file has no name any more."""
-    slots = park(content, path)
-    records = unpark(slots, path)
+    records = unpark(park(content, path))
     path.unlink()
     return RecordDict({**without_arrays(content), **records})
 

@@ -10,7 +10,7 @@ import shutil
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from flwr.clientapp import ClientApp
 
 from echofm_core.runtime.errors import EngineError
 from echofm_core.runtime.pool import Pool, PoolClosedError, WorkerDiedError, WorkerStartError
-from server.parking import Slot, park, scratch_path, unpark, without_arrays
+from server.parking import Parked, park, scratch_path, unpark, without_arrays
 from simulations.flower_private import (
     CLIENT_APP_CRASHED,
     CLIENT_APP_RAISED,
@@ -32,21 +32,13 @@ from simulations.flower_private import (
 from simulations.memory import SharedFolder, keep_freed_memory
 
 
-@dataclass(frozen=True)
-class ParkedArrays:
-    """Arrays of a message in a file; "" where it has none."""
-
-    slots: list[Slot]
-    path: str
-
-
 @dataclass(frozen=True, slots=True)
 class PackedMessage:
     """What goes through the pipe, both ways: a message without its arrays, and where these are."""
 
     envelope: Envelope
-    arrays: ParkedArrays
-    node_config: NodeConfig
+    arrays: Parked | None = None
+    node_config: NodeConfig = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +89,7 @@ class SitePool:
         Raises:
             EngineError: The engine was closed.
         """
-        parked: dict[tuple[int, ...], ParkedArrays] = {}
+        parked: dict[tuple[int, ...], Parked] = {}
         replies = []
         for message, node_config in zip(messages, node_configs, strict=True):
             same = tuple(
@@ -107,7 +99,7 @@ class SitePool:
             )
             if same not in parked:
                 path = scratch_path(self._shared.path, "arrays")
-                parked[same] = ParkedArrays(park(message.content, path), str(path))
+                parked[same] = park(message.content, path)
                 # In this process the file lives as long as somebody is to read it.
                 weakref.finalize(parked[same], path.unlink, missing_ok=True)
             message.content = without_arrays(message.content)
@@ -146,7 +138,7 @@ def answer(app: ClientApp, message: Message, node_config: NodeConfig) -> Message
     try:
         return app(message, fresh_context(message.metadata.dst_node_id, node_config))
     except Exception as error:
-        return Message(Error(CLIENT_APP_RAISED, type(error).__name__), reply_to=message)
+        return _failed(error, message)
 
 
 def _prepare(client_app: str, folder: Path) -> Callable[[PackedMessage], PackedMessage]:
@@ -160,26 +152,25 @@ def _play(app: ClientApp, folder: Path, packed: PackedMessage) -> PackedMessage:
     try:
         return _packed(reply, folder)
     except OSError as error:  # no room for its arrays
-        return _packed(
-            Message(Error(CLIENT_APP_RAISED, type(error).__name__), reply_to=message), folder
-        )
+        return _packed(_failed(error, message), folder)
+
+
+def _failed(error: Exception, message: Message) -> Message:
+    return Message(Error(CLIENT_APP_RAISED, type(error).__name__), reply_to=message)
 
 
 def _packed(message: Message, folder: Path) -> PackedMessage:
     if not message.has_content() or not message.content.array_records:
-        return PackedMessage(seal(message), ParkedArrays([], ""), {})
-    path = scratch_path(folder, "reply")
-    slots = park(message.content, path)
-    envelope = Envelope(message.metadata, without_arrays(message.content), None)
-    return PackedMessage(envelope, ParkedArrays(slots, str(path)), {})
+        return PackedMessage(seal(message))
+    arrays = park(message.content, scratch_path(folder, "reply"))
+    return PackedMessage(Envelope(message.metadata, without_arrays(message.content), None), arrays)
 
 
 def _unpacked(packed: PackedMessage, *, delete: bool) -> Message:
     """The message, its arrays mapped from their file."""
     message = unseal(packed.envelope)
-    if packed.arrays.slots:
-        path = Path(packed.arrays.path)
-        message.content = RecordDict({**message.content, **unpark(packed.arrays.slots, path)})
+    if packed.arrays and packed.arrays.slots:
+        message.content = RecordDict({**message.content, **unpark(packed.arrays)})
         if delete:
-            path.unlink(missing_ok=True)
+            packed.arrays.path.unlink(missing_ok=True)
     return message

@@ -11,62 +11,64 @@ from echofm_core.runtime.errors import EmptySiteError
 _WORST_FIRST = ("Poor", "Medium", "Good")
 
 
-def _merge_small(sites: pd.Series, patients: pd.Series, minimum: int) -> pd.Series:
-    """Rename sites with fewer than ``minimum`` patients to ``other``."""
-    counts = patients.groupby(sites).nunique()
-    small = counts.index[counts < minimum]
-    return sites.where(~sites.isin(small), "other")
+class _Grouped:
+    """Patients in groups by one column; groups below ``min_patients`` become ``other``."""
+
+    column: str
+    needs: str
+    """What the column holds, and where it is known."""
+    synthetic = False
+
+    def site_of(self, manifest: pd.DataFrame, config: ProtocolConfig, seed: int) -> pd.Series:
+        """Group of each row's patient; ``other`` where unknown or the group is small.
+
+        Raises:
+            EmptySiteError: No row has the column.
+        """
+        if manifest[self.column].isna().all():
+            raise EmptySiteError(
+                f'protocol "{config.name.value}" needs {self.needs}; no clip of '
+                f"{sorted(manifest['dataset'].unique())} has it: use another protocol."
+            )
+        key = patient_keys(manifest)
+        sites = self.groups(manifest, key).astype("string")
+        counts = key.groupby(sites).nunique()
+        small = counts.index[counts < config.min_patients]
+        return sites.where(~sites.isin(small), "other")
+
+    def groups(self, manifest: pd.DataFrame, key: pd.Series) -> pd.Series:
+        """Group of every row, by its patient ``key``."""
+        raise NotImplementedError
 
 
-class Quality:
-    """A patient's worst image quality (CAMUS: Good, Medium, Poor)."""
+class Quality(_Grouped):
+    """A patient's worst image quality (CAMUS: Good, Medium, Poor): ``quality-good`` and so on."""
 
     caveat = (
         "Sites are image-quality classes of one data set. Quality is confounded with EF "
         "(CAMUS means: 53.6, 51.0, 45.7 from good to poor)."
     )
-    synthetic = False
+    column, needs = "quality", "image quality, as CAMUS names it"
 
-    def site_of(self, manifest: pd.DataFrame, config: ProtocolConfig, seed: int) -> pd.Series:
-        """``quality-good`` and so on; ``other`` where no quality is given or the group is small.
-
-        Raises:
-            EmptySiteError: No row names a quality.
-        """
-        if manifest["quality"].isna().all():
-            raise EmptySiteError(
-                'protocol "quality" needs image quality, but no clip of '
-                f"{sorted(manifest['dataset'].unique())} names one; use CAMUS."
-            )
-        key = patient_keys(manifest)
+    def groups(self, manifest: pd.DataFrame, key: pd.Series) -> pd.Series:
+        """The worst of a patient's clips."""
         order = {name: rank for rank, name in enumerate(_WORST_FIRST)}
         worst = manifest["quality"].map(order).astype("Float64").groupby(key).transform("min")
         names = {float(rank): f"quality-{name.lower()}" for name, rank in order.items()}
-        sites = worst.map(names).fillna("other").astype("string")
-        return _merge_small(sites, key, config.min_patients)
+        return worst.map(names).fillna("other")
 
 
-class VendorModel:
-    """The scanner (manufacturer and model) that most of a patient's clips come from."""
+class VendorModel(_Grouped):
+    """The scanner (slug of manufacturer and model) that most of a patient's clips come from."""
 
     caveat = (
         "Sites are scanner models inside one archive: device shift, not institutional shift; "
         "MIMIC-IV-ECHO looks GE-only."
     )
-    synthetic = False
+    column, needs = "model", "device names, as MIMIC-IV-ECHO and DICOM files have them"
 
-    def site_of(self, manifest: pd.DataFrame, config: ProtocolConfig, seed: int) -> pd.Series:
-        """Slug of vendor and model; ``other`` where unknown or the group is small.
-
-        Raises:
-            EmptySiteError: No row names a device.
-        """
-        if manifest["model"].isna().all():
-            raise EmptySiteError(
-                'protocol "vendor_model" needs device names, but no clip of '
-                f"{sorted(manifest['dataset'].unique())} has one; use MIMIC-IV-ECHO or DICOM."
-            )
-        key = patient_keys(manifest)
+    def groups(self, manifest: pd.DataFrame, key: pd.Series) -> pd.Series:
+        """The commonest device of a patient's clips."""
         device = (manifest["vendor"].fillna("") + " " + manifest["model"].fillna("")).str.strip()
         counts = device.to_frame("device").assign(key=key).value_counts(["key", "device"])
         # value_counts orders by count only; the name breaks ties the same way everywhere.
@@ -74,8 +76,7 @@ class VendorModel:
             ["key", "count", "device"], ascending=[True, False, True]
         )
         home = ranked.drop_duplicates("key").set_index("key")["device"]
-        sites = key.map(home.map(_slug)).astype("string")
-        return _merge_small(sites, key, config.min_patients)
+        return key.map(home.map(_slug))
 
 
 def _slug(name: str) -> str:
