@@ -51,7 +51,8 @@ def write_and_decode(folder: Path) -> None:
     if not (folder / "data.done").exists():
         _write(folder / "data", PATIENTS, DRAWN)
         plan = _rooted(folder / "data", recipe())
-        save_sites(prepare_sites(plan, folder / "cache"), plan, folder)
+        prepared = prepare_sites(plan, folder / "cache")
+        save_sites(prepared, plan.finetune.tasks, plan.protocol.views, folder)
         (folder / "data.done").touch()
     if not (folder / "further.done").exists():
         _write(folder / ELSEWHERE, FURTHER, FURTHER_DRAWN)

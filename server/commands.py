@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from echofm_core.run_claim import load_runnable, look
 from echofm_core.runtime.errors import FederationError, PlanError
 from echofm_core.tracking.listener import require_trackers
-
-if TYPE_CHECKING:
-    from echofm_core.plan.document import Plan
 
 server = typer.Typer(no_args_is_help=True, help="Coordinate a federation of hospitals.")
 
@@ -100,7 +97,12 @@ def run(
     from server.submit import submit
 
     kit = Kit(folder.resolve())
-    _check_sites(kit.site_names(), loaded)
+    names, least = kit.site_names(), loaded.federation.min_sites
+    if len(names) < least:
+        raise PlanError(
+            f"federation.min_sites is {least}, but this federation has {len(names)} sites "
+            f"({', '.join(names)}); lower it, or provision more sites."
+        )
     require_trackers(loaded.machine.track)
     typer.echo(f"plan {loaded.name}, hash {loaded.digest()[:12]}; progress in {out}/journal")
     submit(kit, plan, out, resume=resume, show=typer.echo)
@@ -119,16 +121,3 @@ def status(folder: Folder) -> None:
 
     for line in superlink_status(Kit(folder.resolve())):
         typer.echo(line)
-
-
-def _check_sites(names: list[str], plan: Plan) -> None:
-    """Refuse a plan that wants more sites than have a kit.
-
-    Raises:
-        PlanError: With both numbers.
-    """
-    if len(names) < plan.federation.min_sites:
-        raise PlanError(
-            f"federation.min_sites is {plan.federation.min_sites}, but this federation has "
-            f"{len(names)} sites ({', '.join(names)}); lower it, or provision more sites."
-        )

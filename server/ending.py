@@ -16,7 +16,7 @@ from echofm_core.runtime.files import write_whole
 from server.evaluation import evaluate
 from server.events import Event, EventKind, OnEvent
 from server.handover import chosen_rounds
-from server.journal import Entry, Journal, write_json
+from server.journal import Journal, write_json
 from server.metrics import metrics_table
 from server.run import Run
 from server.sites import Site
@@ -99,8 +99,9 @@ def finish(
         write_json(folder / "evaluation.json", outcome)
         names = tuple(result.site for result in results)
         on_event(Event(kind=EventKind.EVALUATED, sites=names, refused=failed, seconds=seconds))
+    trained = {group for entry in entries for site in entry.sites.values() for group in site.counts}
     metrics = metrics_table(options.arm, entries, results)
-    save_model(folder / "model", weights, plan, trained_tasks(_groups(entries)))
+    save_model(folder / "model", weights, plan, trained_tasks(trained))
     write_whole(folder / "metrics.parquet", metrics.to_parquet(index=False))
     shutil.rmtree(run.scratch, ignore_errors=True)
     return FederationResult(
@@ -122,8 +123,3 @@ def _as_json(result: SiteResult) -> dict[str, object]:
         for name, score in result.scores.items()
     }
     return {**asdict(result), "scores": scores}
-
-
-def _groups(entries: Sequence[Entry]) -> set[str]:
-    """Parameter groups that any site trained."""
-    return {group for entry in entries for site in entry.sites.values() for group in site.counts}

@@ -126,7 +126,7 @@ class Journal:
         parts = {}
         for part, arrays in state:
             parts[part] = digest(arrays)
-            files.save(arrays, self._state(entry.phase, entry.round, part), {})
+            files.save(arrays, self._checkpoint(entry.phase, entry.round, f".{part}"), {})
             del arrays  # or it would stay while the next part is made
         metadata = {"plan_hash": self._plan_hash, "digest": entry.digest}
         files.save(weights, self._checkpoint(entry.phase, entry.round), metadata)
@@ -208,15 +208,12 @@ class Journal:
     def _entry(self, phase: Phase, number: int) -> Path:
         return self._entries / f"{phase.value}-{number:04d}.json"
 
-    def _checkpoint(self, phase: Phase, number: int) -> Path:
-        return self._checkpoints / f"{phase.value}-{number:04d}.safetensors"
-
-    def _state(self, phase: Phase, number: int, part: str) -> Path:
-        return self._checkpoints / f"{phase.value}-{number:04d}.{part}.safetensors"
+    def _checkpoint(self, phase: Phase, number: int, part: str = "") -> Path:
+        return self._checkpoints / f"{phase.value}-{number:04d}{part}.safetensors"
 
     def _parts(self, entry: Entry) -> Iterator[tuple[str, Weights]]:
         for part in entry.state:
-            yield part, files.load(self._state(entry.phase, entry.round, part))
+            yield part, files.load(self._checkpoint(entry.phase, entry.round, f".{part}"))
 
     def _read(self, path: Path) -> Entry | None:
         """An entry, or None where the file is missing, torn or not an entry."""

@@ -10,7 +10,6 @@ from echofm_core.runtime.errors import FederationError, RefusedUpdateError
 from echofm_core.runtime.names import EVERY_SITE, site_name_fault
 from echofm_core.runtime.text import many
 from echofm_core.tasks import Task
-from echofm_core.training.config import FinetuneConfig
 from server.events import Event, EventKind, OnEvent
 from server.phase import Participant
 from server.run import Run
@@ -72,7 +71,10 @@ def gather_sites(
         time.sleep(min(LOOK, wait_seconds))
     sites = dict(sorted(found.sites.items()))
     names, refused = tuple(sites), found.refused
-    untrained = _untrained(sites, run.plan.finetune)
+    config = run.plan.finetune
+    labelled = {task for site in sites.values() for task, n in site.about.labels.items() if n}
+    planned = [task.value for task in config.tasks if config.rounds]
+    untrained = tuple(task for task in planned if task not in labelled)
     on_event(Event(kind=EventKind.DESCRIBED, sites=names, refused=refused, untrained=untrained))
     return sites
 
@@ -190,10 +192,3 @@ class _Found:
             f"({', '.join(sorted(self.sites)) or 'none'}), {wanted}{why}; start the sites and run "
             "again."
         )
-
-
-def _untrained(sites: Mapping[str, Site], config: FinetuneConfig) -> tuple[str, ...]:
-    """Planned tasks that nobody has training labels for."""
-    planned = [task.value for task in config.tasks] if config.rounds else []
-    labelled = {task for site in sites.values() for task, n in site.about.labels.items() if n}
-    return tuple(task for task in planned if task not in labelled)

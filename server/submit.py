@@ -56,14 +56,14 @@ def submit(
             answer = ask(kit, "run", str(kit.bundle), CONNECTION, "-c", " ".join(texts))
         except FederationError as error:
             raise FederationError(f"the run was not accepted: {error}.") from None
-        _follow(_Run(kit, str(answer["run-id"]), seen, run, offset), timeout, show)
+        _Run(kit, str(answer["run-id"]), seen, run, offset).follow(timeout, show)
 
 
 class _Run:
     """A submitted run, and the ways in which it may be lost."""
 
     def __init__(self, kit: Kit, number: str, seen: Watcher, folder: Path, offset: int) -> None:
-        self.seen = seen
+        self._seen = seen
         self._kit = kit
         self._number = number
         self._folder = folder
@@ -71,17 +71,37 @@ class _Run:
         self._submitted = self._served = self._asked = time.monotonic()
         self._over = ""
 
-    def check(self) -> None:
-        """Look whether it still can come to an end.
+    def follow(self, timeout: float, show: Callable[[str], None]) -> None:
+        """Show what happens until the run ends; arguments and errors as of :func:`submit`."""
+        started = time.monotonic()
+        while True:
+            while lines := self._seen.lines():  # what ended it comes after its last line
+                for line in lines:
+                    show(line)
+            if self._seen.done:
+                return
+            self._check()
+            if timeout and time.monotonic() - started >= timeout:
+                raise FederationError(
+                    f"the run did not end within {timeout:.0f} s, and was stopped."
+                )
+            time.sleep(LOOK)
 
-        A process that has ended may have said why just before, so it gets one look more.
+    def _check(self) -> None:
+        """Check whether it still can come to an end.
+
+        A process that has ended may have given its reason just before, so it is read once more.
 
         Raises:
             FederationError: It cannot.
         """
         if self._over:
-            raise FederationError(f"{self._over}; {self._log()}; go on with --resume.")
-        if self.seen.begun and not self.seen.alive():
+            log = self._kit.log("superexec")
+            raise FederationError(
+                f"{self._over}; {log} ends with: {last_words(log, self._offset)}; go on with "
+                "--resume."
+            )
+        if self._seen.begun and not self._seen.alive():
             self._over = "the ServerApp died"
             if not serving(self._kit.ports().health):
                 self._over = "the SuperLink has gone, and the ServerApp with it: start it again"
@@ -92,7 +112,7 @@ class _Run:
         self._asked = now
         if serving(self._kit.ports().health):
             self._served = now
-            if not self.seen.begun:
+            if not self._seen.begun:
                 self._check_begin(now)
         elif now - self._served >= LOST:
             raise FederationError(
@@ -112,22 +132,3 @@ class _Run:
             with suppress(FederationError):
                 ask(self._kit, "stop", self._number, CONNECTION)
             self._over = f"the run did not begin within {START:g} s"
-
-    def _log(self) -> str:
-        log = self._kit.log("superexec")
-        return f"{log} ends with: {last_words(log, self._offset)}"
-
-
-def _follow(run: _Run, timeout: float, show: Callable[[str], None]) -> None:
-    """Show what happens until the run ends."""
-    started = time.monotonic()
-    while True:
-        while lines := run.seen.lines():  # what ended it comes after its last line
-            for line in lines:
-                show(line)
-        if run.seen.done:
-            return
-        run.check()
-        if timeout and time.monotonic() - started >= timeout:
-            raise FederationError(f"the run did not end within {timeout:.0f} s, and was stopped.")
-        time.sleep(LOOK)

@@ -59,13 +59,11 @@ def reporter(path: Path | None) -> Iterator[Reporter]:
         side.append({"begun": os.getpid()})
         try:
             yield side
-        except EchoFMError as error:
-            over.set()
-            side.append({"error": str(error), "code": error.exit_code})
-            raise
         except Exception as error:
             over.set()
-            side.append({"error": f"the ServerApp met a bug ({type(error).__name__})", "code": 0})
+            known, bug = isinstance(error, EchoFMError), type(error).__name__
+            words = str(error) if known else f"the ServerApp met a bug ({bug})"
+            side.append({"error": words, "code": getattr(error, "exit_code", 0)})
             raise
         over.set()
         side.append({"done": True})

@@ -6,6 +6,7 @@ on with, selected and tested stands there. What differs is the plan: see :func:`
 
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -30,12 +31,13 @@ from echofm_core.runtime.console import Meter, progress
 from echofm_core.runtime.errors import EchoFMError, EmptySiteError, FederationError, PlanError
 from echofm_core.runtime.sessions import Sessions
 from echofm_core.runtime.text import many
+from echofm_core.tasks import Task
 from server.ending import FederationResult
 from server.events import Event, EventKind, OnEvent, ignore
 from simulations.arms import Arm, Training
 from simulations.engine import Engine
 from simulations.outcome import Outcome, conclude, write_floor
-from simulations.prepare import cache_of, save_sites
+from simulations.prepare import save_sites
 
 
 def train_alone(
@@ -64,25 +66,30 @@ def train_alone(
     begun = {"phase": phase.value, "start": name}
     look(run, plan, resume=resume, begun=begun)
 
+    tasks, views = plan.finetune.tasks, plan.protocol.views
+
     def place(manifest: pd.DataFrame) -> pd.DataFrame:
         return as_one_site(manifest, plan.protocol, plan.seed)
+
+    def check(manifest: pd.DataFrame) -> None:
+        check_training(place(manifest), phase, tasks, views)
 
     prepared = prepare(
         plan.data,
         plan.machine,
         plan.protocol.datasets,
-        cache_of(plan, run),
+        Path(plan.machine.cache or run / "cache"),
         place,
-        lambda found: check_training(place(found), plan, phase),
+        check,
     )
-    check_training(prepared.manifest, plan, phase)
+    check_training(prepared.manifest, phase, tasks, views)
     with held(run):
         claim(run, plan, resume=resume, begun=begun)
         sessions = Sessions(run)
-        save_sites(prepared, plan, run)
-        typer.echo(f"{summary(prepared, plan, phase)} ({run / 'findings.parquet'})")
-        planned = plan.finetune.tasks if plan.finetune.rounds else ()
-        for note in unlabelled_notes(prepared.manifest, planned, plan.protocol.views):
+        save_sites(prepared, tasks, views, run)
+        typer.echo(f"{summary(prepared, phase, views)} ({run / 'findings.parquet'})")
+        planned = tasks if plan.finetune.rounds else ()
+        for note in unlabelled_notes(prepared.manifest, planned, views):
             typer.echo(f"note: {note}")
         with progress(phase.value, plan.rounds_of(phase)) as meter:
 
@@ -176,7 +183,9 @@ def federate_one(
             raise _own_error(error, run) from None
 
 
-def check_training(manifest: pd.DataFrame, plan: Plan, phase: Phase) -> None:
+def check_training(
+    manifest: pd.DataFrame, phase: Phase, tasks: Sequence[Task], views: Sequence[str]
+) -> None:
     """Refuse data that a phase has nothing to train on; nothing need be decoded for it.
 
     Raises:
@@ -187,20 +196,18 @@ def check_training(manifest: pd.DataFrame, plan: Plan, phase: Phase) -> None:
             f"none of {many(len(manifest), 'clip')} is for training; lower protocol.test_fraction, "
             "or add data."
         )
-    if phase is Phase.FINETUNE and not labelled_sites(
-        manifest, plan.finetune.tasks, plan.protocol.views
-    ):
+    if phase is Phase.FINETUNE and not labelled_sites(manifest, tasks, views):
         raise EmptySiteError(
-            f"no training clip has a label for {', '.join(plan.finetune.tasks)}; `echofm data "
+            f"no training clip has a label for {', '.join(tasks)}; `echofm data "
             "doctor` counts the labels: name other tasks or views, or pre-train."
         )
 
 
-def summary(prepared: Prepared, plan: Plan, phase: Phase) -> str:
+def summary(prepared: Prepared, phase: Phase, views: Sequence[str]) -> str:
     """One line: clips of each split for a phase, patients, and files that cannot be used."""
     rows = prepared.manifest
-    if phase is Phase.FINETUNE and plan.protocol.views:
-        rows = rows[rows["view"].isin(list(plan.protocol.views))]
+    if phase is Phase.FINETUNE and views:
+        rows = rows[rows["view"].isin(list(views))]
     train, validate, test = (int((rows["split"] == split.value).sum()) for split in Split)
     quarantined = {
         (found.dataset, found.item)

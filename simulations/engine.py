@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -27,7 +28,7 @@ from echofm_core.runtime.errors import EngineError
 from echofm_core.training.config import ExecutionConfig
 from simulations.flower_private import NodeConfig, Run, become_server, deliver, empty_run
 from simulations.memory import keep_freed_memory
-from simulations.workers import PendingReply, SitePool, answer, load_client_app
+from simulations.workers import Pending, SitePool, answer, load_client_app
 
 #: Seconds that one pull waits for a reply of a worker.
 PATIENCE = 0.2
@@ -71,14 +72,12 @@ class Engine:
     def __enter__(self) -> Self:
         become_server()
         keep_freed_memory()
-        if self._workers == 1:
-            self._runner = _Inline(self._client_app)
-        else:
-            self._runner = SitePool(self._workers, self._client_app)
+        one, app = self._workers == 1, self._client_app
+        self._runner = _Inline(app) if one else SitePool(self._workers, app)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if isinstance(self._runner, SitePool):
+        if self._runner:
             self._runner.close()
         self._runner = None
 
@@ -112,27 +111,18 @@ class _Inline:
 
     def submit(
         self, messages: Sequence[Message], node_configs: Sequence[NodeConfig]
-    ) -> list[_Lazy]:
+    ) -> list[Pending]:
         """Nothing runs yet."""
-        return [
-            _Lazy(self._app, self._turn, message, node_config)
-            for message, node_config in zip(messages, node_configs, strict=True)
-        ]
+        tasks = zip(messages, node_configs, strict=True)
+        return [partial(self._answer, *task) for task in tasks]
 
+    def close(self) -> None:
+        """Nothing to end."""
 
-@dataclass(frozen=True, slots=True)
-class _Lazy:
-    """A reply that is made when it is asked for."""
-
-    app: ClientApp
-    turn: threading.Lock
-    message: Message
-    node_config: NodeConfig
-
-    def result(self, timeout: float | None = None) -> Message:
+    def _answer(self, message: Message, node_config: NodeConfig, timeout: float) -> Message:
         """Run the site now, for as long as it takes."""
-        with self.turn:
-            return answer(self.app, self.message, self.node_config)
+        with self._turn:
+            return answer(self._app, message, node_config)
 
 
 class InProcessGrid(Grid):
@@ -144,7 +134,7 @@ class InProcessGrid(Grid):
     def __init__(self, runner: _Inline | SitePool, node_configs: Sequence[NodeConfig]) -> None:
         self._runner = runner
         self._nodes = dict(enumerate(node_configs, start=1))
-        self._replies: dict[str, PendingReply | _Lazy] = {}
+        self._replies: dict[str, Pending] = {}
         self._ids = itertools.count(1)
         self._run = empty_run()
 
@@ -195,7 +185,7 @@ class InProcessGrid(Grid):
         for message_id in message_ids:
             if reply := self._replies.get(message_id):
                 with suppress(TimeoutError):
-                    found.append(reply.result(PATIENCE))
+                    found.append(reply(PATIENCE))
                     del self._replies[message_id]
         return found
 

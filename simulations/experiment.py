@@ -19,7 +19,7 @@ from simulations.arms import Arm, Training, plan_arms
 from simulations.engine import Engine
 from simulations.outcome import Outcome, conclude, write_floor
 from simulations.pictures import draw_pictures
-from simulations.prepare import cache_of, mirrored_notes, prepare_sites, save_sites
+from simulations.prepare import mirrored_notes, prepare_sites, save_sites
 from simulations.protocols.assign import RULES
 
 
@@ -35,10 +35,10 @@ def run_experiment(plan: Plan, run: Path, *, resume: bool = False) -> Outcome:
     sessions = Sessions(run)
     look(run, plan, resume=resume)
     require_machine(plan.machine, plan.finetune)
-    prepared = prepare_sites(plan, cache_of(plan, run))
+    prepared = prepare_sites(plan, Path(plan.machine.cache or run / "cache"))
     with held(run):
         claim(run, plan, resume=resume)
-        save_sites(prepared, plan, run)
+        save_sites(prepared, plan.finetune.tasks, plan.protocol.views, run)
         arms, notes = plan_arms(prepared.manifest, plan)
         notes = [RULES[plan.protocol.name].caveat, *mirrored_notes(prepared, plan.data), *notes]
         notes += untrained_notes(plan)

@@ -1,5 +1,6 @@
 """From data folders to sites on disk: manifests, clip stores, splits. Safe to run again."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -15,12 +16,8 @@ from echofm_core.plan.protocol import ProtocolName
 from echofm_core.runtime.errors import ManifestError, PlanError
 from echofm_core.runtime.files import write_whole
 from echofm_core.runtime.names import site_name_fault
+from echofm_core.tasks import Task
 from simulations.protocols.assign import assign_sites
-
-
-def cache_of(plan: Plan, run: Path) -> Path:
-    """Folder of the decoded clips of a run."""
-    return Path(plan.machine.cache) if plan.machine.cache else run / "cache"
 
 
 def prepare_sites(plan: Plan, cache: Path) -> Prepared:
@@ -87,12 +84,12 @@ def mirrored_notes(prepared: Prepared, config: DataConfig) -> list[str]:
     ]
 
 
-def save_sites(prepared: Prepared, plan: Plan, run: Path) -> None:
+def save_sites(prepared: Prepared, tasks: Sequence[Task], views: Sequence[str], run: Path) -> None:
     """Write the run folder's ``sites.parquet``, ``findings.parquet`` and one manifest a site."""
     for site, rows in prepared.manifest.groupby("site", observed=True):
         save_manifest(rows.reset_index(drop=True), site_manifest(run, str(site)))
     save_manifest(prepared.manifest, site_manifest(run, "all"))
-    counts = label_counts(prepared.manifest, plan.finetune.tasks, plan.protocol.views)
+    counts = label_counts(prepared.manifest, tasks, views)
     write_whole(run / "sites.parquet", counts.to_parquet(index=False))
     write_whole(run / "findings.parquet", prepared.findings.table().to_parquet(index=False))
 

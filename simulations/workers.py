@@ -41,31 +41,8 @@ class PackedMessage:
     node_config: NodeConfig = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class PendingReply:
-    """The reply of a site that is being played."""
-
-    instruction: Message
-    site: str
-    future: Future[PackedMessage]
-
-    def result(self, timeout: float | None = None) -> Message:
-        """The reply, an error reply where the site's worker died; ``timeout`` in seconds.
-
-        Raises:
-            TimeoutError: It has not come by then.
-            EngineError: No worker could be started, or the engine was closed meanwhile.
-        """
-        try:
-            return _unpacked(self.future.result(timeout), delete=True)
-        except WorkerDiedError as death:
-            how = str(death)
-        except WorkerStartError as error:
-            raise EngineError(f"a simulation worker could not be started: {error}") from None
-        except PoolClosedError:  # which is no answer of the site
-            raise EngineError("the engine was closed while a site was at work.") from None
-        reason = f"the worker process of site {self.site} {how}."
-        return Message(Error(CLIENT_APP_CRASHED, reason), reply_to=self.instruction)
+#: Gives a site's reply, once it is there; waits some seconds for it, and raises TimeoutError then.
+Pending = Callable[[float], Message]
 
 
 class SitePool:
@@ -83,14 +60,14 @@ class SitePool:
 
     def submit(
         self, messages: Sequence[Message], node_configs: Sequence[NodeConfig]
-    ) -> list[PendingReply]:
+    ) -> list[Pending]:
         """Queue instructions, whose arrays are taken out of them.
 
         Raises:
             EngineError: The engine was closed.
         """
         parked: dict[tuple[int, ...], Parked] = {}
-        replies = []
+        replies = list[Pending]()
         for message, node_config in zip(messages, node_configs, strict=True):
             same = tuple(
                 id(array.data)
@@ -108,7 +85,7 @@ class SitePool:
             except PoolClosedError:
                 raise EngineError("the engine was closed.") from None
             site = str(node_config.get("site", message.metadata.dst_node_id))
-            replies.append(PendingReply(message, site, future))
+            replies.append(partial(_reply, message, site, future))
         return replies
 
     def close(self) -> None:
@@ -139,6 +116,26 @@ def answer(app: ClientApp, message: Message, node_config: NodeConfig) -> Message
         return app(message, fresh_context(message.metadata.dst_node_id, node_config))
     except Exception as error:
         return _failed(error, message)
+
+
+def _reply(
+    instruction: Message, site: str, future: Future[PackedMessage], timeout: float
+) -> Message:
+    """The reply of a site that is being played; an error reply where its worker died.
+
+    Raises:
+        TimeoutError: It has not come by then.
+        EngineError: No worker could be started, or the engine was closed meanwhile.
+    """
+    try:
+        return _unpacked(future.result(timeout), delete=True)
+    except WorkerDiedError as death:
+        error = Error(CLIENT_APP_CRASHED, f"the worker process of site {site} {death}.")
+        return Message(error, reply_to=instruction)
+    except WorkerStartError as fault:
+        raise EngineError(f"a simulation worker could not be started: {fault}") from None
+    except PoolClosedError:  # which is no answer of the site
+        raise EngineError("the engine was closed while a site was at work.") from None
 
 
 def _prepare(client_app: str, folder: Path) -> Callable[[PackedMessage], PackedMessage]:
