@@ -16,9 +16,8 @@ from echofm_core.data.findings import Note, Severity
 from echofm_core.data.formats import mhd, nifti, stills, video
 from echofm_core.data.limits import PixelSize
 from echofm_core.data.manifest import files_of
-from echofm_core.data.opening import refusing
 from echofm_core.data.patients import PUBLISHED
-from echofm_core.runtime.errors import UnreadableFileError
+from echofm_core.runtime.errors import UnreadableFileError, refusing
 
 #: Forms that only research data come in: nothing is drawn on their pictures.
 RESEARCH = frozenset({Kind.NIFTI, Kind.NIFTI_PACKED, Kind.MHD})

@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from echofm_core.data.opening import refusing
 from echofm_core.data.patients import patient_keys
-from echofm_core.runtime.errors import ManifestError
+from echofm_core.runtime.errors import ManifestError, refusing
 from echofm_core.runtime.files import write_whole
 from echofm_core.runtime.text import many
 from echofm_core.tasks import TASKS, VIEWS, Task

@@ -1,4 +1,4 @@
-"""Files that may be packed or damaged: refused with one sentence, and nothing on the terminal."""
+"""Files that may be packed or damaged: unpacked as they are read, and nothing on the terminal."""
 
 import gzip
 import os
@@ -8,35 +8,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from echofm_core.runtime.errors import EchoFMError, UnreadableFileError
-
 # Standard error's copy, and how many are within silenced() meanwhile.
 _lock = threading.Lock()
 _inside = 0
 _stderr = -1
-
-
-@contextmanager
-def refusing(
-    what: str, kind: type[EchoFMError] = UnreadableFileError, advice: str = ""
-) -> Iterator[None]:
-    """Make one error of all that a decoder raises; its own text may quote the file.
-
-    Args:
-        what: Which file, and what cannot be done; the start of the message.
-        kind: Of the one error.
-        advice: What to do, from a semicolon on; the end of the message.
-
-    Raises:
-        EchoFMError: Of that kind, as it was raised within or made of any other.
-    """
-    try:
-        yield
-    except kind:
-        raise
-    except Exception as error:
-        reason = getattr(error, "strerror", None) or type(error).__name__
-        raise kind(f"{what} ({reason}){advice}.") from None
 
 
 def unpacked(raw: BinaryIO) -> BinaryIO | gzip.GzipFile:

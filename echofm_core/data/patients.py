@@ -14,8 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from echofm_core.data.opening import refusing
-from echofm_core.runtime.errors import DataRootError
+from echofm_core.runtime.errors import DataRootError, refusing
 
 #: Data set -> the archive whose patients it holds, under the same numbers. Taken for two patients,
 #: one of them would train and the other test.

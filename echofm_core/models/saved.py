@@ -17,7 +17,7 @@ from echofm_core.plan.load import plan_from_json
 from echofm_core.plan.machine import MachineConfig
 from echofm_core.runtime import array_files as files
 from echofm_core.runtime.checksum import digest
-from echofm_core.runtime.errors import CheckpointError, PlanError
+from echofm_core.runtime.errors import CheckpointError, PlanError, refusing
 from echofm_core.tasks import Task
 
 WEIGHTS = "model.safetensors"
@@ -126,14 +126,10 @@ def _origin(file: Path) -> tuple[Plan, str, tuple[Task, ...]]:
         CheckpointError: It does not.
     """
     header = files.load_metadata(file)
-    try:
+    advice = "; give what `echofm model import` or a run of this version wrote"
+    with refusing(f"weights file {file} does not say how it was made", CheckpointError, advice):
         plan, tasks = plan_from_json(header["plan"], f"of {file}"), json.loads(header["tasks"])
         return plan, header["digest"], tuple(map(Task, tasks))
-    except (KeyError, ValueError, PlanError) as error:
-        raise CheckpointError(
-            f"weights file {file} does not say how it was made ({type(error).__name__}); give what "
-            "`echofm model import` or a run of this version wrote."
-        ) from None
 
 
 def pin_start(plan: Plan) -> Plan:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from echofm_core.privacy.accounting import Steps, compose
-from echofm_core.runtime.errors import PrivacyError
+from echofm_core.runtime.errors import PrivacyError, refusing
 from echofm_core.runtime.files import write_whole
 
 #: Randomness of rounds whose noise came from the operating system: no two of them are the same.
@@ -88,12 +88,7 @@ def _epsilon(entries: list[Entry], delta: float) -> float:
 
 
 def _read(path: Path) -> list[Entry]:
-    try:
-        return [Entry(**item) for item in json.loads(path.read_text(encoding="utf-8"))["entries"]]
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise PrivacyError(
-            f"privacy ledger {path} cannot be read ({type(error).__name__}), so what was spent is "
-            "unknown; restore it from a backup, or start a run under another name."
-        ) from None
+    advice = ", so what was spent is unknown; restore it from a backup, or start a run under another name"
+    with refusing(f"privacy ledger {path} cannot be read", PrivacyError, advice):
+        content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"entries": []}
+        return [Entry(**item) for item in content["entries"]]

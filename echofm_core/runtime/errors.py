@@ -7,10 +7,11 @@ remedies, and ``docs/reference/errors.md`` is written from the same classes.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 
 class EchoFMError(Exception):
@@ -144,3 +145,26 @@ class EnvironmentClashError(EchoFMError):
 
     exit_code = 30
     remedy = "a virtual environment of its own"
+
+
+@contextmanager
+def refusing(
+    what: str, kind: type[EchoFMError] = UnreadableFileError, advice: str = ""
+) -> Iterator[None]:
+    """Make one error of all that a decoder raises; its own text may quote the file.
+
+    Args:
+        what: Which file, and what cannot be done; the start of the message.
+        kind: Of the one error.
+        advice: What to do, from a semicolon on; the end of the message.
+
+    Raises:
+        EchoFMError: Of that kind, as it was raised within or made of any other.
+    """
+    try:
+        yield
+    except kind:
+        raise
+    except Exception as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise kind(f"{what} ({reason}){advice}.") from None

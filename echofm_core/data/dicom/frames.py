@@ -28,7 +28,8 @@ from echofm_core.data.dicom.part10 import Object, images_of, open_object, stream
 from echofm_core.data.dicom.samples import Photometric, read_native
 from echofm_core.data.dicom.streams import read_stream, some_colours
 from echofm_core.data.limits import check_pixels
-from echofm_core.data.opening import refusing, silenced
+from echofm_core.data.opening import silenced
+from echofm_core.runtime.errors import refusing
 
 #: Bytes of a file that are read to check for colour flow; a second or two of most cines.
 READ = 4 * 2**20

@@ -27,8 +27,7 @@ from pydicom.uid import (
 )
 
 from echofm_core.data.file_kinds import begins_with_element
-from echofm_core.data.opening import refusing
-from echofm_core.runtime.errors import UnreadableFileError
+from echofm_core.runtime.errors import UnreadableFileError, refusing
 
 # pydicom names files, and quotes what it finds odd when an element is read: so, maybe, a patient.
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)

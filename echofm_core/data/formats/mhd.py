@@ -14,8 +14,7 @@ from echofm_core.data.formats.nifti import (
     read_text,
 )
 from echofm_core.data.limits import PixelSize, believable_size, check_pixels
-from echofm_core.data.opening import refusing
-from echofm_core.runtime.errors import UnreadableFileError
+from echofm_core.runtime.errors import UnreadableFileError, refusing
 
 TYPES = {
     "MET_UCHAR": "u1",

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echofm_core.data.limits import PixelSize, believable_rate, believable_size, check_pixels
-from echofm_core.data.opening import refusing, unpacked
-from echofm_core.runtime.errors import UnreadableFileError
+from echofm_core.data.opening import unpacked
+from echofm_core.runtime.errors import UnreadableFileError, refusing
 
 Stream = BinaryIO | gzip.GzipFile
 

@@ -5,8 +5,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from echofm_core.data.opening import refusing
-from echofm_core.runtime.errors import DataRootError
+from echofm_core.runtime.errors import DataRootError, refusing
 
 #: Rows and columns beyond these are not a table of patients, but damage.
 MOST_ROWS, MOST_COLUMNS = 10_000, 64

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from echofm_core.data.limits import check_pixels
-from echofm_core.data.opening import refusing
 from echofm_core.data.resize import letterbox
-from echofm_core.runtime.errors import UnreadableFileError
+from echofm_core.runtime.errors import UnreadableFileError, refusing
 
 
 def read_stack(files: Sequence[Path]) -> NDArray[np.uint8]:

@@ -15,8 +15,7 @@ from echofm_core.data.colour import spread
 from echofm_core.data.findings import Note, Severity
 from echofm_core.data.formats.capture import CODED, ONE_THREAD, grey_frames, opened, time_of
 from echofm_core.data.formats.motion_jpeg import read_luminance
-from echofm_core.data.opening import refusing
-from echofm_core.runtime.errors import UnreadableFileError
+from echofm_core.runtime.errors import UnreadableFileError, refusing
 from echofm_core.runtime.text import many
 
 

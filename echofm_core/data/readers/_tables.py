@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from echofm_core.data.opening import refusing, unpacked
+from echofm_core.data.opening import unpacked
 from echofm_core.runtime.console import progress
-from echofm_core.runtime.errors import DataRootError
+from echofm_core.runtime.errors import DataRootError, refusing
 
 #: What a table may have: bytes, bytes for each one packed unless it has only a few, and cells,
 #: where a row by itself takes the memory of ``PER_ROW`` cells.

@@ -24,8 +24,7 @@ from numpy.typing import NDArray
 
 from echofm_core.data.cine import times_of
 from echofm_core.data.config import Square
-from echofm_core.data.opening import refusing
-from echofm_core.runtime.errors import StoreError
+from echofm_core.runtime.errors import StoreError, refusing
 from echofm_core.runtime.text import many
 
 META = "meta.json"
