@@ -88,7 +88,8 @@ def _epsilon(entries: list[Entry], delta: float) -> float:
 
 
 def _read(path: Path) -> list[Entry]:
-    advice = ", so what was spent is unknown; restore it from a backup, or start a run under another name"
+    advice = ", so what was spent is unknown; restore a backup, or start a run under another name"
     with refusing(f"privacy ledger {path} cannot be read", PrivacyError, advice):
-        content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"entries": []}
-        return [Entry(**item) for item in content["entries"]]
+        if not path.exists():
+            return []
+        return [Entry(**item) for item in json.loads(path.read_text(encoding="utf-8"))["entries"]]
