@@ -53,10 +53,8 @@ def bootstrap(
         rng: Draws the patients; equal generators draw equal patients, so that two models on the
             same cases can be compared.
     """
-    if not len(patients):
-        return {}
-    plain, drawn = _drawn(statistic, patients, config, rng)
-    return {name: _estimate(plain[name], drawn[name], config) for name in plain}
+    found = _drawn(statistic, patients, config, rng)
+    return {name: _estimate(value, drawn, config) for name, (value, drawn) in found.items()}
 
 
 def paired_difference(
@@ -84,11 +82,8 @@ def paired_difference(
         ours, theirs = first(weights), second(weights)
         return {name: ours[name] - theirs[name] for name in ours}
 
-    if not len(patients):
-        return {}
-    plain, drawn = _drawn(difference, patients, config, rng)
-    count = int(patients.max()) + 1
-    return {name: _difference(plain[name], drawn[name], count, config) for name in plain}
+    found, count = _drawn(difference, patients, config, rng), int(patients.max(initial=-1)) + 1
+    return {name: _difference(*both, count, config) for name, both in found.items()}
 
 
 def draw_patients(patients: int, resamples: int, rng: np.random.Generator) -> Floats:
@@ -104,8 +99,10 @@ def _drawn(
     patients: NDArray[np.int64],
     config: EvaluationConfig,
     rng: np.random.Generator,
-) -> tuple[dict[str, float], dict[str, Floats]]:
-    """Each metric on the sample as it is, and on every resample."""
+) -> dict[str, tuple[float, Floats]]:
+    """Each metric on the sample as it is, and on every resample; none of no patients."""
+    if not len(patients):
+        return {}
     cases, count = len(patients), int(patients.max()) + 1
     plain = statistic(np.ones((1, cases)))
     block = max(1, BLOCK // cases)
@@ -113,8 +110,10 @@ def _drawn(
         statistic(draw_patients(count, min(block, config.bootstrap - done), rng)[:, patients])
         for done in range(0, config.bootstrap, block)
     ]
-    values = {name: float(found[0]) for name, found in plain.items()}
-    return values, {name: np.concatenate([part[name] for part in parts]) for name in plain}
+    return {
+        name: (float(value[0]), np.concatenate([part[name] for part in parts]))
+        for name, value in plain.items()
+    }
 
 
 def _defined(value: float, drawn: Floats) -> Floats | None:

@@ -14,14 +14,13 @@ from scipy.special import ndtr, softmax
 
 from echofm_core.data.patients import patient_keys
 from echofm_core.data.windows import ClipWindows
+from echofm_core.evaluation.ranking import Floats
 from echofm_core.evaluation.score_table import LEAST_PATIENTS
 from echofm_core.runtime.randomness import stream
 from echofm_core.tasks import TASKS, Task, TaskKind
 from echofm_core.training.config import FinetuneConfig
 from echofm_core.training.objectives.targets import labels_of
-from echofm_core.training.predict import COLUMNS, IDENTITY, PROBABILITIES
-
-Floats = NDArray[np.float64]
+from echofm_core.training.predict import COLUMNS, IDENTITY, task_rows
 
 #: Most cells of the grid along each side of a frame.
 CELLS = 32
@@ -77,6 +76,7 @@ def floor_predictions(
         features, unseen = grey_statistics(train), grey_statistics(test)
         persons = pd.factorize(patient_keys(train.manifest))[0]
         folds = _folds(persons, seed, site)
+        identity = test.manifest[IDENTITY].reset_index(drop=True)
         efs = labels_of(train.manifest, (Task.EF,), threshold)[Task.EF]
         for task in config.tasks:
             label = efs if task is Task.REDUCED_EF else known[task]
@@ -85,7 +85,7 @@ def floor_predictions(
                 continue
             ridge = fit_ridge(features[rows], _targets(task, label[rows]), folds[rows])
             estimates = _natural(task, ridge(unseen), ridge.residual, threshold)
-            tables.append(_rows(test.manifest, task, asked[task], estimates))
+            tables.append(task_rows(identity, task, asked[task], estimates.astype(np.float32)))
     return pd.concat([table for table in tables if len(table)] or tables, ignore_index=True)
 
 
@@ -163,16 +163,3 @@ def _natural(task: Task, estimates: Floats, residual: float, threshold: float) -
         return np.asarray(ndtr((threshold - estimates[:, 0]) / residual))
     values = np.exp(estimates[:, 0]) if spec.log else estimates[:, 0]
     return np.asarray(values.clip(spec.low, spec.high))
-
-
-def _rows(
-    manifest: pd.DataFrame, task: Task, truth: NDArray[np.float32], estimates: Floats
-) -> pd.DataFrame:
-    """The table of one task; clips without its label are dropped."""
-    table = manifest[IDENTITY].reset_index(drop=True).assign(task=task.value, truth=truth)
-    several = estimates.ndim == 2
-    table["prediction"] = (estimates.argmax(axis=1) if several else estimates).astype(np.float32)
-    for index, name in enumerate(PROBABILITIES):
-        inside = several and index < estimates.shape[1]
-        table[name] = estimates[:, index].astype(np.float32) if inside else np.float32(np.nan)
-    return table[np.isfinite(truth)][COLUMNS]

@@ -71,16 +71,16 @@ def evaluate(
     from echofm_core.data.training_record import find_record
     from echofm_core.inference.evaluate import evaluate_model
     from echofm_core.models.saved import load_model
+    from echofm_core.plan.machine import MachineConfig
     from echofm_core.report.run_files import read_run
     from echofm_core.report.words import print_run
     from echofm_core.runtime.console import console
 
-    saved = load_model(model)
+    saved, folders = load_model(model), tuple(str(root.resolve()) for root in roots)
     plan = evaluate_model(
         saved,
-        roots,
+        MachineConfig(roots=folders, cache=str(cache or out / "cache")),
         out,
-        cache or out / "cache",
         find_record(model, saved.plan.digest(), record),
         everything=everything,
         seen=seen,
@@ -179,11 +179,9 @@ def _print(table: pd.DataFrame) -> None:
 
     from echofm_core.runtime.console import console
 
-    for file in map(str, table["file"].unique()):
-        rows = table[table["file"] == file]
-        first = rows.iloc[0]
-        console.print(f"\n{file}\n  {_line(first)}", markup=False)
-        if first["task"] == "refused":
+    for file, rows in table.groupby("file", sort=False):
+        console.print(f"\n{file}\n  {_line(rows.iloc[0])}", markup=False)
+        if rows["task"].iloc[0] == "refused":
             continue
         shown = Table("", "value", "least window", "greatest", "unit")
         for row in rows.to_dict("records"):

@@ -14,7 +14,7 @@ from echofm_core.data.training_record import Record
 from echofm_core.data.windows import ClipWindows
 from echofm_core.evaluation.floor import floor_predictions
 from echofm_core.evaluation.model_names import FLOOR
-from echofm_core.inference.unseen import overlap_of, rows_to_score
+from echofm_core.inference.unseen import Overlap, overlap_of
 from echofm_core.models.saved import SavedModel
 from echofm_core.plan.document import Plan
 from echofm_core.plan.machine import MachineConfig
@@ -31,9 +31,8 @@ MODEL = "model"
 
 def evaluate_model(
     saved: SavedModel,
-    roots: list[Path],
+    machine: MachineConfig,
     out: Path,
-    cache: Path,
     record: tuple[Path, Record] | None,
     *,
     everything: bool,
@@ -44,9 +43,8 @@ def evaluate_model(
 
     Args:
         saved: The model; its own plan says how clips are split, and which views count.
-        roots: Data folders, as downloaded, taken as one institution.
+        machine: Data folders, as downloaded, taken as one institution; folder of decoded clips.
         out: Folder to write to.
-        cache: Folder of decoded clips.
         record: Of its training, see :func:`~echofm_core.data.training_record.find_record`.
         everything: Score all clips, and not the test part alone.
         seen: Score patients whom the model was trained on, too.
@@ -60,38 +58,42 @@ def evaluate_model(
         DataRootError: A folder holds no known layout.
         EmptySiteError: No clip has a label of a trained task.
     """
-    machine = MachineConfig(roots=tuple(str(root.resolve()) for root in roots))
     protocol = saved.plan.protocol.model_copy(update={"datasets": ProtocolConfig().datasets})
     plan = saved.plan.model_copy(update={"machine": machine, "protocol": protocol})
 
     def place(manifest: pd.DataFrame) -> pd.DataFrame:
         return as_one_site(manifest, protocol, plan.seed)
 
-    def look(manifest: pd.DataFrame) -> None:
-        rows = rows_to_score(saved, place(manifest), everything)
-        say(overlap_of(rows, record, allowed=seen).note())
+    def rows(manifest: pd.DataFrame, split: Split) -> pd.DataFrame:
+        if protocol.views:
+            manifest = manifest[manifest["view"].isin(list(protocol.views))]
+        return manifest if everything else manifest[manifest["split"] == split.value]
 
-    data = prepare(plan.data, machine, protocol.datasets, cache, place, look)
-    overlap = overlap_of(rows_to_score(saved, data.manifest, everything), record, allowed=seen)
-    rows, store = data.manifest, open_stores(data.stores)
-    if plan.protocol.views:
-        rows = rows[rows["view"].isin(list(plan.protocol.views))]
+    def overlap(manifest: pd.DataFrame) -> Overlap:
+        return overlap_of(saved, rows(manifest, Split.TEST), record, allowed=seen)
+
+    data = prepare(
+        plan.data,
+        machine,
+        protocol.datasets,
+        Path(machine.cache),
+        place,
+        lambda found: say(overlap(place(found)).note()),
+    )
+    scored, store = overlap(data.manifest), open_stores(data.stores)
     train, test = (
-        ClipWindows(store, rows[rows["split"] == split.value], plan.data)
+        ClipWindows(store, rows(data.manifest, split), plan.data)
         for split in (Split.TRAIN, Split.TEST)
     )
-    if everything:
-        test_model(saved, ClipWindows(store, rows, plan.data), out)
-    else:
-        test_model(saved, test, out, train)
+    test_model(saved, test, out, None if everything else train)
     summary = {
         "name": saved.plan.name,
         "plan_hash": saved.plan.digest(),
         "digest": saved.digest,
         "version": __version__,
-        "patients": overlap.patients,
-        "patients_trained_on": overlap.seen,
-        "notes": [overlap.note()],
+        "patients": scored.patients,
+        "patients_trained_on": scored.seen,
+        "notes": [scored.note()],
     }
     write_whole(out / "summary.json", json.dumps(summary, indent=1).encode())
     return plan

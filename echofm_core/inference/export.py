@@ -84,18 +84,13 @@ def export_folder(saved: SavedModel, source: Path, out: Path, *, onnx: bool) -> 
         write_whole(out / card.name, card.read_bytes())
     if not onnx:
         return None
-    worst = write_onnx(saved, out / ONNX)
+    worst = _write_onnx(saved, out / ONNX)
     write_whole(out / f"{ONNX}.json", _interface(saved).encode())
     return worst
 
 
-def write_onnx(saved: SavedModel, path: Path) -> float:
-    """Write the file and check it; returns the largest difference found. See export_folder.
-
-    Raises:
-        EnvironmentClashError: The extra ``onnx`` is not installed.
-        CheckpointError: The file predicts otherwise than the model.
-    """
+def _write_onnx(saved: SavedModel, path: Path) -> float:
+    """Write the file and check it; returns the largest difference found."""
     try:
         import onnx  # noqa: F401
         import onnxruntime

@@ -1,6 +1,6 @@
 """Predictions on files as they lie: AVI, MP4, DICOM, NIfTI."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,7 +62,7 @@ def files_at(places: Sequence[Path]) -> list[Path]:
     found: list[Path] = []
     for place in places:
         check_places([place])
-        below = [place] if place.is_file() else sorted(_below(place))
+        below = [place] if place.is_file() else sorted(filter(_is_cine, place.rglob("*")))
         if not below:
             raise DataRootError(
                 f"{place} holds no cine: none of .nii, .nii.gz, {CINES_NAMED}; name files, or "
@@ -100,10 +100,8 @@ def read_file(saved: SavedModel, file: Path, device: str = "auto") -> Reading:
     )
 
 
-def _below(folder: Path) -> Iterator[Path]:
-    for path in folder.rglob("*"):
-        if kind_of(path) in KINDS and not is_mask(path) and path.is_file():
-            yield path
+def _is_cine(path: Path) -> bool:
+    return kind_of(path) in KINDS and not is_mask(path) and path.is_file()
 
 
 def _windows(saved: SavedModel, file: Path) -> tuple[list[Window], Timeline, Decoded]:

@@ -1,12 +1,13 @@
 """Readings as rows: one a file and task, with the range over windows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from echofm_core.evaluation.labels import TASK_TITLES
 from echofm_core.inference.attention import draw_attention
 from echofm_core.inference.files import Reading, read_file
 from echofm_core.models.saved import SavedModel
@@ -20,8 +21,6 @@ COLUMNS = [
 ]  # fmt: skip
 #: The task of a file that could not be read.
 REFUSED = "refused"
-#: What a probability is of.
-POSITIVE: Mapping[Task, str] = {Task.REDUCED_EF: "probability of reduced EF"}
 
 
 def read_files(
@@ -41,93 +40,66 @@ def read_files(
         meter: Advanced by one a file.
 
     Returns:
-        Columns ``COLUMNS``.
+        Columns ``COLUMNS``; ``value`` is the mean over the windows, ``low`` and ``high`` the least
+        and the greatest window. A task of classes has one row a class, its probability.
     """
-    tables = []
+    rows: list[dict[str, object]] = []
     for number, file in enumerate(files, start=1):
         if meter is not None:
             meter.advance()
+        about: dict[str, object] = {**dict.fromkeys(COLUMNS), "file": str(file)}
         try:
             reading = read_file(saved, file, device)
         except UnreadableFileError as error:
-            tables.append(refusal(str(file), str(error)))
+            rows.append({**about, "task": REFUSED, "note": str(error)})
             continue
-        picture = ""
+        note = " ".join(["mirrored in time"] * reading.mirrored + list(reading.notes))
+        about |= {"frames": reading.frames, "fps": reading.fps, "note": note, "picture": ""}
         if pictures is not None and reading.attention is not None:
-            picture = f"cine-{number:04d}.png"
+            about["picture"] = picture = f"cine-{number:04d}.png"
             window, title, path = reading.first, _summary(reading), pictures / picture
             draw_attention(window, reading.attention, title, path, synthetic=is_phantom(file))
-        tables.append(rows_of(str(file), reading, picture))
-    return pd.concat(tables, ignore_index=True)
-
-
-def rows_of(file: str, reading: Reading, picture: str = "") -> pd.DataFrame:
-    """Table of one reading.
-
-    Args:
-        file: How the file is named in the table.
-        reading: What was read.
-        picture: Name of its picture, if there is one.
-
-    Returns:
-        Columns ``COLUMNS``. ``value`` is the mean over the windows; ``low`` and ``high`` the least
-        and the greatest window. That is how steady the reading is over the cine, not how near it
-        is to the truth. A task of classes has one row a class, its probability.
-    """
-    rows = []
-    note = " ".join(["mirrored in time"] * reading.mirrored + list(reading.notes))
-    for task, values in reading.windows.items():
-        for name, unit, column in _columns(task, values):
-            rows.append(
-                {
-                    "file": file,
-                    "task": name,
-                    "value": float(column.mean()),
-                    "unit": unit,
-                    "low": float(column.min()),
-                    "high": float(column.max()),
-                    "windows": len(column),
-                    "frames": reading.frames,
-                    "fps": reading.fps,
-                    "note": note,
-                    "picture": picture,
-                }
-            )
+        rows += [{**about, **numbers} for numbers in _numbers(reading)]
     return pd.DataFrame(rows, columns=COLUMNS, dtype=object)
 
 
-def refusal(file: str, reason: str) -> pd.DataFrame:
-    """The row of a file that could not be read."""
-    row = {**dict.fromkeys(COLUMNS), "file": file, "task": REFUSED, "note": reason}
-    return pd.DataFrame([row], columns=COLUMNS, dtype=object)
+def _numbers(reading: Reading) -> Iterator[dict[str, object]]:
+    """What the windows say of each task; how steady that is, not how near to the truth."""
+    for task, values in reading.windows.items():
+        for name, unit, column in _columns(task, values):
+            yield {
+                "task": name,
+                "value": float(column.mean()),
+                "unit": unit,
+                "low": float(column.min()),
+                "high": float(column.max()),
+                "windows": len(column),
+            }
+
+
+def _columns(task: Task, values: NDArray[np.float32]) -> list[tuple[str, str, NDArray[np.float32]]]:
+    """Name, unit and (W,) windows of each row."""
+    match TASKS[task].kind:
+        case TaskKind.REGRESSION:
+            return [(task.value, TASKS[task].unit, values)]
+        case TaskKind.BINARY:
+            return [(task.value, f"probability of {TASK_TITLES[task]}", values)]
+        case TaskKind.MULTICLASS:
+            pairs = zip(CLASS_NAMES[task], values.T, strict=True)
+            return [(f"{task.value}: {name}", "probability", column) for name, column in pairs]
 
 
 def _summary(reading: Reading) -> str:
     """The reading in one line, for a picture."""
     parts = []
     for task, values in reading.windows.items():
+        mean = values.mean(axis=0)
         match TASKS[task].kind:
             case TaskKind.REGRESSION:
-                parts.append(f"{task.value.upper()} {values.mean():.0f} {TASKS[task].unit}")
+                parts.append(f"{task.value.upper()} {mean:.0f} {TASKS[task].unit}")
             case TaskKind.BINARY:
-                what = POSITIVE.get(task, task.value).removeprefix("probability of ")
-                parts.append(f"{what} p={values.mean():.2f}")
+                parts.append(f"{TASK_TITLES[task]} p={mean:.2f}")
             case TaskKind.MULTICLASS:
-                mean = values.mean(axis=0)
-                best = int(mean.argmax())
-                parts.append(f"{task.value} {_class(task, best)} p={mean[best]:.2f}")
+                name = CLASS_NAMES[task][int(mean.argmax())]
+                parts.append(f"{task.value} {name} p={mean.max():.2f}")
     return "   ".join(parts)
-
-
-def _columns(task: Task, values: NDArray[np.float32]) -> list[tuple[str, str, NDArray[np.float32]]]:
-    if TASKS[task].kind is TaskKind.MULTICLASS:
-        return [
-            (f"{task.value}: {_class(task, index)}", "probability", values[:, index])
-            for index in range(values.shape[1])
-        ]
-    return [(task.value, TASKS[task].unit or POSITIVE.get(task, "probability"), values)]
-
-
-def _class(task: Task, index: int) -> str:
-    names = CLASS_NAMES.get(task)
-    return names[index] if names and index < len(names) else str(index)

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from echofm_core.data.manifest import Split
 from echofm_core.data.patients import patient_keys
 from echofm_core.data.training_record import Record, count_trained_on
 from echofm_core.models.saved import SavedModel
@@ -43,22 +42,14 @@ class Overlap:
         return f"{said}."
 
 
-def rows_to_score(saved: SavedModel, manifest: pd.DataFrame, everything: bool) -> pd.DataFrame:
-    """Rows of a manifest that a test of a model looks at: split, views and labels are its own."""
-    plan = saved.plan
-    rows = manifest if everything else manifest[manifest["split"] == Split.TEST.value]
-    if plan.protocol.views:
-        rows = rows[rows["view"].isin(list(plan.protocol.views))]
-    labels = labels_of(rows, saved.tasks, plan.finetune.reduced_ef_threshold)
-    labelled = np.isfinite(list(labels.values())).any(axis=0)
-    return rows.iloc[np.flatnonzero(labelled)]
-
-
-def overlap_of(rows: pd.DataFrame, record: tuple[Path, Record] | None, *, allowed: bool) -> Overlap:
-    """Count the patients of these rows that were in training.
+def overlap_of(
+    saved: SavedModel, rows: pd.DataFrame, record: tuple[Path, Record] | None, *, allowed: bool
+) -> Overlap:
+    """Count the patients that were in training, of rows with a label of a trained task.
 
     Args:
-        rows: What shall be scored.
+        saved: The model that is tested.
+        rows: What it shall be tested on.
         record: See :func:`~echofm_core.data.training_record.find_record`.
         allowed: Score them all the same.
 
@@ -66,6 +57,8 @@ def overlap_of(rows: pd.DataFrame, record: tuple[Path, Record] | None, *, allowe
         SeenPatientsError: There are some, and it is not allowed.
         DataRootError: The record's key cannot be read.
     """
+    labels = labels_of(rows, saved.tasks, saved.plan.finetune.reduced_ef_threshold)
+    rows = rows.iloc[np.flatnonzero(np.isfinite(list(labels.values())).any(axis=0))]
     patients = int(patient_keys(rows).nunique())
     if record is None:
         return Overlap(patients=patients, seen=None)

@@ -57,13 +57,10 @@ def printable(text: str) -> str:
     File names may hold control characters, which a terminal obeys, and marks that turn the
     direction of reading, which a page obeys.
     """
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else _written(char) for char in text)
-
-
-def _written(char: str) -> str:
-    return char.encode("unicode_escape").decode("ascii")
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
+        for char in text
+    )
 
 
 def _text(value: object) -> str:

@@ -78,17 +78,12 @@ def svg_uri(figure: Figure) -> str:
     """The figure as a ``data:`` address that an ``img`` tag can show."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return data_uri(buffer.getvalue(), "image/svg+xml")
+    return data_uri(buffer.getvalue(), "svg+xml")
 
 
-def png_uri(content: bytes) -> str:
-    """The bytes of a PNG file as a ``data:`` address."""
-    return data_uri(content, "image/png")
-
-
-def data_uri(content: bytes, kind: str) -> str:
-    """Bytes as a ``data:`` address."""
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+def data_uri(content: bytes, kind: str = "png") -> str:
+    """The bytes of a picture of a kind as a ``data:`` address."""
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def line_style(number: int) -> dict[str, Any]:

@@ -64,14 +64,12 @@ def training_curves(metrics: pd.DataFrame) -> Chart | None:
 
 def without_loss(metrics: pd.DataFrame) -> list[str]:
     """Phases and sites of the federated arm that trained privately and sent no loss."""
-    keys = ["phase", "site"]
     rows = metrics[(metrics["arm"] == FEDERATED) & metrics["value"].notna()]
-    with_loss = rows.loc[rows["metric"] == "loss", keys].drop_duplicates()
-    private = rows.loc[rows["metric"] == "epsilon", keys].drop_duplicates()
-    silent = private.merge(with_loss, how="left", indicator=True)
-    silent = silent[silent["_merge"] == "left_only"].sort_values(keys)
-    pairs = zip(map(str, silent["phase"]), map(str, silent["site"]), strict=True)
-    return [f"{PHASE_TITLES.get(phase, phase)}, {site}" for phase, site in pairs]
+    loss, private = (
+        set(rows.loc[rows["metric"] == name, ["phase", "site"]].itertuples(index=False, name=None))
+        for name in ("loss", "epsilon")
+    )
+    return [f"{PHASE_TITLES.get(phase, phase)}, {site}" for phase, site in sorted(private - loss)]
 
 
 def ef_agreement(predictions: Mapping[str, pd.DataFrame], threshold: float) -> dict[str, Chart]:
@@ -98,11 +96,7 @@ def ef_agreement(predictions: Mapping[str, pd.DataFrame], threshold: float) -> d
 def reduced_ef_roc(predictions: Mapping[str, pd.DataFrame]) -> Chart | None:
     """ROC curves for reduced EF, a panel a site that has both classes; None if none has."""
     every = {m: study_cases(predictions[m], Task.REDUCED_EF) for m in model_order(predictions)}
-    sites = [
-        site
-        for site in _sites(every)
-        if any(_both_classes(cases.at(site)) for cases in every.values())
-    ]
+    sites = [s for s in _sites(every) if any(_both_classes(c.at(s)) for c in every.values())]
     if not sites:
         return None
     with look():

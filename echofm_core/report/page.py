@@ -13,7 +13,7 @@ from echofm_core.evaluation.score import ALL_SITES
 from echofm_core.evaluation.score_table import at
 from echofm_core.evaluation.verdict import BEST_SITE, RIVALS, comparisons
 from echofm_core.pages.grid import Grid, grid
-from echofm_core.pages.style import png_uri
+from echofm_core.pages.style import data_uri
 from echofm_core.pages.template import write_page
 from echofm_core.privacy.config import NO_LOSS
 from echofm_core.report.charts import ef_agreement, reduced_ef_roc, training_curves, without_loss
@@ -118,8 +118,8 @@ def _details(run: RunFiles) -> dict[str, Any]:
         "agreement": ef_agreement(run.predictions, plan.finetune.reduced_ef_threshold),
         "roc": reduced_ef_roc(run.predictions),
         "mask_ratio": f"{plan.pretrain.mask_ratio:.0%}",
-        "reconstruction": run.reconstruction and png_uri(run.reconstruction),
-        "contact_sheets": {site: png_uri(png) for site, png in run.contact_sheets.items()},
+        "reconstruction": run.reconstruction and data_uri(run.reconstruction),
+        "contact_sheets": {site: data_uri(png) for site, png in run.contact_sheets.items()},
         "sites": grid(run.sites),
         "finding_counts": _finding_counts(run.findings),
         "findings": grid(run.findings.head(LISTED_FINDINGS)),
@@ -134,10 +134,9 @@ def _facts(run: RunFiles) -> list[tuple[str, str]]:
     facts = []
     if seconds := summary.get("seconds"):
         facts.append(("took", _duration(float(seconds))))
-    if plan_hash := summary.get("plan_hash"):
-        facts.append(("plan hash", str(plan_hash)))
-    if digest := summary.get("digest"):
-        facts.append(("weights digest", str(digest)))
+    for key, title in (("plan_hash", "plan hash"), ("digest", "weights digest")):
+        if value := summary.get(key):
+            facts.append((title, str(value)))
     if versions := summary.get("versions"):
         facts.append(("versions", ", ".join(f"{name} {v}" for name, v in versions.items())))
     return facts

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from textwrap import shorten
-from types import TracebackType
 from typing import Self
 
 from echofm_core.plan.document import Plan
@@ -14,7 +13,7 @@ from echofm_core.runtime.errors import EnvironmentClashError
 from echofm_core.runtime.extras import install
 from echofm_core.tracking._api import TrackedRound, Tracker
 from echofm_core.tracking.config import TrackerName
-from echofm_core.tracking.mlflow import Mlflow
+from echofm_core.tracking.mlflow import STORE, Mlflow
 from echofm_core.tracking.redaction import redacted
 from echofm_core.tracking.tensorboard import TensorBoard
 
@@ -60,11 +59,15 @@ class Tracking:
     """
 
     def __init__(self, plan: Plan, folder: Path, *, arm: str, store: Path | None = None) -> None:
-        self._store = store or folder / "mlruns"
+        self._store = store or folder / STORE
         self._live: dict[TrackerName, Tracker] = {}
         for name in dict.fromkeys(plan.machine.track):
             with self._unharmed(name):
-                self._live[name] = self._open(name, plan, folder, arm)
+                self._live[name] = (
+                    TensorBoard(folder)
+                    if name is TrackerName.TENSORBOARD
+                    else Mlflow(folder, self._store, plan, arm)
+                )
 
     def add(self, round_: TrackedRound) -> None:
         """Show a finished round; one that a tracker has already, as on resuming, is left alone."""
@@ -76,21 +79,11 @@ class Tracking:
         """The trackers are open already."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Close them, and say whether the run came to its end."""
         for name, tracker in list(self._live.items()):
             with self._unharmed(name):
                 tracker.close(finished=kind is None)
-
-    def _open(self, name: TrackerName, plan: Plan, folder: Path, arm: str) -> Tracker:
-        if name is TrackerName.TENSORBOARD:
-            return TensorBoard(folder)
-        return Mlflow(folder, self._store, plan, arm)
 
     @contextmanager
     def _unharmed(self, name: TrackerName) -> Iterator[None]:

@@ -63,10 +63,12 @@ class Mlflow:
         self._steps: dict[str, set[int]] = {}
         with _MAKING if _is_local() else nullcontext():
             self._client = _client(store)
-            experiment = _experiment(self._client, plan, store)
-            self._run = self._find(experiment, _key(folder)) or self._begin(
-                experiment, plan, {TAG: _key(folder), ARM: arm}
-            )
+            experiment = _experiment(self._client, plan.name, store)
+            key = _key(folder)
+            found = self._client.search_runs([experiment], f"tags.`{TAG}` = '{key}'", max_results=1)
+            self._run = found[0].info.run_id if found else self._begin(experiment, plan, key, arm)
+        if found:
+            self._client.update_run(self._run, status="RUNNING")
 
     def add(self, round_: TrackedRound) -> None:
         """Log what has no step of this number yet, all at once."""
@@ -94,22 +96,13 @@ class Mlflow:
             self._steps[name] = {metric.step for metric in history}
         return self._steps[name]
 
-    def _find(self, experiment: str, key: str) -> str:
-        """Id of the MLflow run with our key, which then runs again; "" where there is none."""
-        found = self._client.search_runs([experiment], f"tags.`{TAG}` = '{key}'", max_results=1)
-        if not found:
-            return ""
-        run: str = found[0].info.run_id
-        self._client.update_run(run, status="RUNNING")
-        return run
-
-    def _begin(self, experiment: str, plan: Plan, tags: Mapping[str, str]) -> str:
+    def _begin(self, experiment: str, plan: Plan, key: str, arm: str) -> str:
+        """A new MLflow run, with the plan; its id."""
         from mlflow.entities import Param
 
-        known = {"echofm.plan_hash": plan.digest(), "echofm.version": __version__}
-        created = self._client.create_run(
-            experiment, tags={**known, **tags}, run_name=f"{plan.name} {tags[ARM]}"
-        )
+        tags = {"echofm.plan_hash": plan.digest(), "echofm.version": __version__}
+        tags |= {TAG: key, ARM: arm}
+        created = self._client.create_run(experiment, tags=tags, run_name=f"{plan.name} {arm}")
         run: str = created.info.run_id
         params = [Param(name, text[:LONGEST]) for name, text in flat(plan.decisive()).items()]
         for start in range(0, len(params), PARAMS_AT_ONCE):
@@ -158,19 +151,17 @@ def _is_local() -> bool:
     return not os.environ.get("MLFLOW_TRACKING_URI")
 
 
-def _experiment(client: MlflowClient, plan: Plan, store: Path) -> str:
+def _experiment(client: MlflowClient, plan_name: str, store: Path) -> str:
     """Id of ``MLFLOW_EXPERIMENT_NAME``, else of the experiment named as the plan; may be new."""
     from mlflow.exceptions import MlflowException
 
-    name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or plan.name
-    place = (store / "artifacts").resolve().as_uri() if _is_local() else None
-    found = client.get_experiment_by_name(name)
-    if found is None:
+    name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or plan_name
+    artifacts = (store / "artifacts").resolve().as_uri() if _is_local() else None
+    if (found := client.get_experiment_by_name(name)) is None:
         try:
-            return str(client.create_experiment(name, artifact_location=place))
+            return str(client.create_experiment(name, artifact_location=artifacts))
         except MlflowException:  # another run made it just now
-            found = client.get_experiment_by_name(name)
-            if found is None:
+            if (found := client.get_experiment_by_name(name)) is None:
                 raise
     return str(found.experiment_id)
 

@@ -52,7 +52,7 @@ def predict(
         return pd.DataFrame(columns=COLUMNS)
     means = _predict_rows(model, clips, rows, config, batch_size, find_device(device))
     identity = clips.manifest[IDENTITY].iloc[rows].reset_index(drop=True)
-    tables = [_table(identity, task, labels[task][rows], means[task]) for task in labels]
+    tables = [task_rows(identity, task, labels[task][rows], means[task]) for task in labels]
     return pd.concat(tables, ignore_index=True)
 
 
@@ -86,8 +86,11 @@ def _predict_rows(
     return means
 
 
-def _table(identity: pd.DataFrame, task: Task, truth: Array, means: Array) -> pd.DataFrame:
-    """Rows of one task; clips without its label are dropped."""
+def task_rows(identity: pd.DataFrame, task: Task, truth: Array, means: Array) -> pd.DataFrame:
+    """Rows of one task, from (N,) or (N, classes) predictions; clips without its label have none.
+
+    ``identity`` has the columns :data:`IDENTITY`, and rows numbered from 0.
+    """
     table = identity.assign(task=task.value, truth=truth)
     several = TASKS[task].kind is TaskKind.MULTICLASS
     table["prediction"] = means.argmax(axis=1).astype(np.float32) if several else means

@@ -17,7 +17,7 @@ from echofm_core.data.doctor.numbers import SYNTHETIC, Kind, Part, Summary
 from echofm_core.data.findings import Severity, findings_csv, places_csv
 from echofm_core.pages.choice import deal
 from echofm_core.pages.grid import printable
-from echofm_core.pages.style import png_uri
+from echofm_core.pages.style import data_uri
 from echofm_core.pages.template import png_bytes
 from echofm_core.pages.template import write_page as write_template
 from echofm_core.runtime.files import write_whole
@@ -83,7 +83,7 @@ def write_page(diagnosis: Diagnosis, folder: Path) -> Path:
         "open": OPEN,
         "csv": FINDINGS,
         "charts": histograms(values, synthetic=diagnosis.synthetic),
-        "contact_sheet": png_uri(picture),
+        "contact_sheet": data_uri(picture),
     }
     return write_template(folder / PAGE, "echofm_core.data.doctor", "doctor.html.j2", context)
 
