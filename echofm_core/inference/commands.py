@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from echofm_core.plan.machine import MachineConfig
 from echofm_core.plan.preflight import check_places, check_roots
 from echofm_core.run_claim import refuse_run
 from echofm_core.runtime.errors import UnreadableFileError
@@ -71,7 +72,6 @@ def evaluate(
     from echofm_core.data.training_record import find_record
     from echofm_core.inference.evaluate import evaluate_model
     from echofm_core.models.saved import load_model
-    from echofm_core.plan.machine import MachineConfig
     from echofm_core.report.run_files import read_run
     from echofm_core.report.words import print_run
     from echofm_core.runtime.console import console
