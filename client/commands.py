@@ -49,7 +49,7 @@ def start(folder: Folder, port: Port = 9094) -> None:
 
 
 def _check(folder: Path, port: int) -> None:
-    """Print each line of the preflight; a FAIL ends the command after all have been looked at."""
+    """Print each line of the preflight; a FAIL ends the command after all checks."""
     failed = 0
     for line in preflight(folder, port):
         typer.echo(str(line))

@@ -53,7 +53,10 @@ def admit(update: Update, expected: Expected) -> None:
     check_identity(update, expected)
     check_counts(update.counts, expected)
     check_numbers(update.numbers, expected.numbers)
-    check_arrays(update.weights, update.counts, expected.sent)
+    known = {group_of(name) for name in expected.sent}
+    if strangers := sorted(set(update.counts) - known):
+        raise RefusedUpdateError(f"group {strangers[0]} was not part of what was sent.")
+    match_arrays(update.weights, _of_groups(expected.sent, update.counts))
     match_arrays(update.extra, _of_groups(expected.extra, update.counts))
     check_values({**update.weights, **update.extra}, update.checksum)
     if (bound := expected.max_norm) and not (
@@ -116,18 +119,6 @@ def check_counts(counts: Mapping[str, int], expected: Expected) -> None:
             raise RefusedUpdateError(
                 f"count of {group} is {count}, but the site described {expected.most[group]}."
             )
-
-
-def check_arrays(weights: Weights, counts: Mapping[str, int], sent: Weights) -> None:
-    """Names, shapes and types are those that were sent, for each group with a count.
-
-    Raises:
-        RefusedUpdateError: A group was not sent, or :func:`match_arrays` finds a difference.
-    """
-    known = {group_of(name) for name in sent}
-    if strangers := sorted(set(counts) - known):
-        raise RefusedUpdateError(f"group {strangers[0]} was not part of what was sent.")
-    match_arrays(weights, _of_groups(sent, counts))
 
 
 def match_arrays(found: Weights, wanted: Weights) -> None:

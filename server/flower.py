@@ -80,10 +80,10 @@ def run_status(kit: Kit, run_id: str) -> tuple[str, str]:
 
 
 def plain(text: str) -> str:
-    """The last words of a tool, without the box that it draws around errors."""
+    """The last lines of a tool's output, without the box that it draws around errors."""
     lines = [line.strip("╭╮╰╯─│ ") for line in text.splitlines()]
     words = [line for line in lines if line and line != "Error"]
-    return " ".join(words[-3:]).rstrip(".") or "it said nothing"
+    return " ".join(words[-3:]).rstrip(".") or "Flower ended without a message"
 
 
 def last_words(log: Path, offset: int = 0) -> str:

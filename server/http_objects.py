@@ -4,7 +4,7 @@ Symptom: ``Grid.push_messages`` holds a serialised copy of the model, ``Grid.pul
 twice, and it blocks while the site uploads, so that memory grows with the sites that upload slowly.
 Reason: both gather all objects of a message first. Protocol: send an object, drop it, take the
 next; ask for a reply, which names its tree of objects, and write each array to a file as soon as
-its parts are there. An object that is not there yet ends the look; the next one goes on from there.
+its parts are there. An object that is not there yet ends a poll; the next one goes on from there.
 What can still go wrong: these are private parts of Flower; ``tests/server/test_http_objects.py``
 fails where they move.
 """
@@ -76,7 +76,7 @@ class _Download:
 
 
 class ObjectPull:
-    """Looks for replies without waiting for them.
+    """Polls for replies, without waiting for them.
 
     Args:
         grid: Connected to a SuperLink.
@@ -89,7 +89,7 @@ class ObjectPull:
         self._run_id = grid.run.run_id
         self._started: dict[str, _Download] = {}
 
-    def look(self, message_id: str) -> Message | None:
+    def poll(self, message_id: str) -> Message | None:
         """The reply to an instruction; None where it is not there, or not whole yet."""
         download = self._started.get(message_id) or self._begin(message_id)
         if download is None:

@@ -32,7 +32,6 @@ def metrics_table(
     """Columns arm (the model's name), phase, round, site, metric, value.
 
     Args:
-        arm: As above.
         entries: Rounds; each site gives its metrics and ``clips``, a refused one ``refused`` = 1;
             ``validation`` is of the global model after the round.
         results: Test metrics, as phase ``evaluate``, round 0, e.g. ``ef/mae``.

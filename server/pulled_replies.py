@@ -22,7 +22,7 @@ from server.http_objects import ObjectPull, push_objects
 from server.parking import scratch_path, swap_arrays
 from server.replies import Replies
 
-#: Seconds between two looks for one site's reply.
+#: Seconds between two requests for one site's reply.
 POLL = 0.5
 #: Seconds after which a download no longer holds up the others.
 COURTESY = 20.0
@@ -34,9 +34,9 @@ class PulledReplies(Replies):
     def __init__(self, grid: Grid, folder: Path) -> None:
         super().__init__(grid)
         self._folder = folder
-        self._look = self._pull_whole
+        self._poll = self._pull_whole
         if isinstance(grid, HttpGrid):
-            self._push, self._look = partial(push_objects, grid), ObjectPull(grid, folder).look
+            self._push, self._poll = partial(push_objects, grid), ObjectPull(grid, folder).poll
         self._gate = DownloadGate(COURTESY)
         self._changed = threading.Condition()
         self._pulling: set[str] = set()
@@ -50,7 +50,7 @@ class PulledReplies(Replies):
             return frozenset(self._pulling)
 
     def close(self) -> None:
-        """Let the threads end at their next look."""
+        """Let the threads end after their next request."""
         with self._changed:
             self._closed = True
             self._arrived.clear()
@@ -85,7 +85,7 @@ class PulledReplies(Replies):
         while reply is None and not self._closed:
             try:
                 with self._gate.enter():
-                    reply = self._look(message_id)
+                    reply = self._poll(message_id)
                 if reply is None:
                     time.sleep(POLL)
             except Exception as error:  # handed to the thread that waits for it

@@ -16,7 +16,7 @@ from server.run import Run
 from server.wire import read_reply, reasons, sentence
 
 #: Seconds between two questions for sites that are not there yet.
-LOOK = 2.0
+INTERVAL = 2.0
 #: Seconds that a site has to say who it is.
 PATIENCE = 300.0
 
@@ -68,7 +68,7 @@ def gather_sites(
         if not last_event or age - last_event > 30:
             last_event, refused = age, dict(found.refused)
             on_event(Event(kind=EventKind.WAITING, sites=missing, refused=refused, seconds=age))
-        time.sleep(min(LOOK, wait_seconds))
+        time.sleep(min(INTERVAL, wait_seconds))
     sites = dict(sorted(found.sites.items()))
     names, refused = tuple(sites), found.refused
     config = run.plan.finetune

@@ -9,7 +9,7 @@ from echofm_core.runtime.errors import FederationError
 from server.flower import ask, last_words, run_status, serving
 from server.launch import register
 from server.provision import CONNECTION, Kit
-from server.watch import LOOK, Watcher, watch
+from server.watch import INTERVAL, Watcher, watch
 
 #: Seconds that a ServerApp has to begin.
 START = 60.0
@@ -85,7 +85,7 @@ class _Run:
                 raise FederationError(
                     f"the run did not end within {timeout:.0f} s, and was stopped."
                 )
-            time.sleep(LOOK)
+            time.sleep(INTERVAL)
 
     def _check(self) -> None:
         """Check whether it still can come to an end.

@@ -14,10 +14,6 @@ from dataclasses import dataclass, field
 Losses = Mapping[str, float]
 
 
-def _nobody(number: int, losses: Losses) -> None:
-    """Keep nothing."""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Validation:
     """Of one phase.
@@ -32,7 +28,7 @@ class Validation:
     every: int = 0
     patience: int = 0
     losses: dict[int, Losses] = field(default_factory=dict)
-    keep: Callable[[int, Losses], None] = _nobody
+    keep: Callable[[int, Losses], None] = lambda number, losses: None
 
     def due(self, number: int, *, last: bool = False) -> bool:
         """Whether the result of a round is to be validated, and is not yet."""

@@ -19,8 +19,8 @@ from echofm_core.runtime import errors
 from echofm_core.runtime.errors import EchoFMError
 from echofm_core.runtime.file_lock import file_lock, is_locked
 
-#: Seconds between two looks at the other one.
-LOOK = 0.5
+#: Seconds between two checks of the other one.
+INTERVAL = 0.5
 #: Seconds that a ServerApp has to end by itself.
 GRACE = 2.0
 
@@ -70,7 +70,7 @@ def reporter(path: Path | None) -> Iterator[Reporter]:
 
 
 class Watcher:
-    """The command's side: what its ServerApp has reported since the last look.
+    """The command's side: what its ServerApp has reported since it was read last.
 
     Attributes:
         begun: The ServerApp has reported something.
@@ -88,7 +88,7 @@ class Watcher:
         """New lines to show.
 
         Raises:
-            EchoFMError: What ended the ServerApp, after all that it said before.
+            EchoFMError: What ended the ServerApp, after all that it reported before.
         """
         with self._path.open("rb") as file:
             file.seek(self._read)
@@ -127,7 +127,7 @@ def _alive(path: Path) -> Path:
 def _end_with_command(path: Path, over: threading.Event) -> None:
     """Ask this process to end when nobody waits for it, and see to it."""
     while is_locked(path):
-        over.wait(LOOK)
+        over.wait(INTERVAL)
     if over.is_set():  # the command read so, and ended
         return
     print("nobody waits for this run any more: it ends.", flush=True)

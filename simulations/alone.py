@@ -65,14 +65,10 @@ def train_alone(
     weights: Weights = {} if start is None else load_weights(start)
     begun = {"phase": phase.value, "start": name}
     look(run, plan, resume=resume, begun=begun)
-
     tasks, views = plan.finetune.tasks, plan.protocol.views
 
     def place(manifest: pd.DataFrame) -> pd.DataFrame:
         return as_one_site(manifest, plan.protocol, plan.seed)
-
-    def check(manifest: pd.DataFrame) -> None:
-        check_training(place(manifest), phase, tasks, views)
 
     prepared = prepare(
         plan.data,
@@ -80,7 +76,7 @@ def train_alone(
         plan.protocol.datasets,
         Path(plan.machine.cache or run / "cache"),
         place,
-        check,
+        lambda found: check_training(place(found), phase, tasks, views),
     )
     check_training(prepared.manifest, phase, tasks, views)
     with held(run):

@@ -34,8 +34,6 @@ from server.run import run_name
 from simulations.engine import Engine, SiteSettings
 from simulations.prepare import site_manifest
 
-#: Site name under which the pooled arm holds every site's manifest.
-EVERYTHING = EVERY_SITE
 #: State folder name of the evaluation that fills the site x model table.
 CROSS = "cross"
 
@@ -109,7 +107,7 @@ def plan_arms(manifest: pd.DataFrame, plan: Plan) -> tuple[list[Arm], list[str]]
         return [replace(federated, trainers=len(sites))], [note]
     arms, notes, wanted = [federated], list[str](), plan.evaluation.baselines
     if Baseline.POOLED in wanted:
-        pooled = replace(federated, name=POOLED, model=POOLED, train=(EVERYTHING,), trainers=1)
+        pooled = replace(federated, name=POOLED, model=POOLED, train=(EVERY_SITE,), trainers=1)
         trained = manifest.loc[manifest["split"] == Split.TRAIN.value, "site"].nunique()
         pools = {Phase.PRETRAIN: trained, Phase.FINETUNE: sum(map(bool, known.values()))}
         arms.append(replace(pooled, pools=pools))
@@ -154,7 +152,7 @@ class Training:
             EchoFMError: Anything else that the plan, the data or a round can get wrong.
         """
         plan, folder, machine = arm.plan(self.plan), arm.folder(self.run), self.plan.machine
-        rows, pooled = self.prepared.manifest, arm.train == (EVERYTHING,)
+        rows, pooled = self.prepared.manifest, arm.train == (EVERY_SITE,)
         record_training(
             folder,
             rows if pooled else rows[rows["site"].isin(list(arm.train))],
@@ -196,7 +194,7 @@ class Training:
     def _collect_predictions(self, arm: Arm, folder: Path, own: str) -> None:
         """Gather what the sites wrote at home; a task nobody trained is left out."""
         parts = []
-        for site in arm.train if arm.train == (EVERYTHING,) else arm.test:
+        for site in arm.train if arm.train == (EVERY_SITE,) else arm.test:
             kept = own if site in arm.train else CROSS
             path = folder / "sites" / site / kept / "predictions.parquet"
             if not path.exists():

@@ -43,7 +43,7 @@ class Paths:
 
 
 class Exported(NamedTuple):
-    """What came of an export: ``split.json``'s content, and whether the folder is new."""
+    """``split.json``'s content, and whether the folder is new."""
 
     summary: dict[str, Any]
     new: bool

@@ -95,7 +95,7 @@ def test_an_upload_is_taken_up_where_it_was(tmp_path: Path) -> None:
     link, pull, message_id = asked(5, tmp_path)
     looks, reply = 0, None
     while reply is None and looks < 20:
-        reply = pull.look(message_id)
+        reply = pull.poll(message_id)
         looks, link.there = looks + 1, 5
     assert looks > 1 and reply is not None
     update = read_reply(reply, Update)
@@ -107,8 +107,8 @@ def test_an_upload_is_taken_up_where_it_was(tmp_path: Path) -> None:
 
 def test_an_upload_that_breaks_off_is_an_error_of_its_site(tmp_path: Path) -> None:
     link, pull, message_id = asked(3, tmp_path)
-    assert pull.look(message_id) is None
+    assert pull.poll(message_id) is None
     link.there = -1
-    reply = pull.look(message_id)
+    reply = pull.poll(message_id)
     assert reply is not None and reply.has_error()
     assert "the site's upload broke off" in str(reply.error.reason)
