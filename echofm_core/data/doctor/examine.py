@@ -15,7 +15,7 @@ from echofm_core.data.findings import Findings, Severity
 from echofm_core.data.manifest import manifest_from_rows
 from echofm_core.data.patients import PUBLISHED, new_secret
 from echofm_core.data.readers._api import Reader
-from echofm_core.data.readers.generic import LOOSE, has_loose_files, read_loose
+from echofm_core.data.readers.generic import LOOSE, read_loose
 from echofm_core.data.readers.private_names import is_published, secret_at
 from echofm_core.data.readers.registry import Reading, find_layouts, joined, read_layout, readers
 from echofm_core.data.store.build import build_stores
@@ -125,11 +125,9 @@ def _read(place: Path, known: Sequence[Reader]) -> Iterator[Reading]:
             yield Reading(place=folder, public=reader.public, manifest=nothing, findings=findings)
     if layouts:
         return
-    if has_loose_files(place):
-        manifest, findings = read_loose(place)
-    else:
+    manifest, findings = read_loose(place)
+    if manifest.empty and not findings.items:
         names = ", ".join(reader.dataset for reader in known)
-        manifest, findings = manifest_from_rows([]), Findings()
         findings.add(
             LOOSE,
             "nothing_known",

@@ -1,7 +1,7 @@
 """The contract of a reader: opens one public layout exactly as downloaded."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -27,15 +27,12 @@ class Reader(ABC):
     """Are file names public pseudonyms, fit for findings? Their form is in
     :data:`~echofm_core.data.patients.PUBLISHED`; other names are hashed."""
 
-    layout: ClassVar[tuple[str, ...]] = ()
-    """What lies at its top: files, and folders, whose names end in a slash."""
+    layouts: ClassVar[Sequence[Sequence[str]]] = ()
+    """What lies at its top, one of several: files, and folders, whose names end in a slash."""
 
     def find(self, root: Path) -> bool:
         """Is this layout at ``root``? Cheap, and never raises."""
-        return all(
-            (root / name).is_dir() if name.endswith("/") else (root / name).is_file()
-            for name in self.layout
-        )
+        return any(is_there(root, names) for names in self.layouts)
 
     def read(self, root: Path) -> tuple[pd.DataFrame, Findings]:
         """Manifest of the usable clips and what was wrong.
@@ -63,3 +60,10 @@ class Reader(ABC):
         Raises:
             DataRootError: As of :meth:`read`.
         """
+
+
+def is_there(root: Path, names: Sequence[str]) -> bool:
+    """Are all of these files, and folders, whose names end in a slash, below ``root``?"""
+    return all(
+        (root / name).is_dir() if name.endswith("/") else (root / name).is_file() for name in names
+    )

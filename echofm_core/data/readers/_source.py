@@ -67,25 +67,23 @@ class Source:
         ids = {"patient_id": patient, "study_id": patient, "clip_id": clip}
         return {"dataset": self.dataset, **ids, **columns}
 
-    def usable_file(self, relative: str, item: str | None = None) -> Path | None:
+    def usable_file(self, relative: str) -> Path | None:
         """The file at ``relative`` where it is there and holds something; else noted and None."""
         found = file_at(self.root, relative)
         if isinstance(found, Path):
             return found
-        self.quarantined(found.kind, item or relative, found.reason)
+        self.quarantined(found.kind, relative, found.reason)
         return None
 
-    def sequence(
-        self, relative: str, shape: Callable[[Path], tuple[int, int, int]], item: str | None = None
-    ) -> Row | None:
+    def sequence(self, relative: str, shape: Callable[[Path], tuple[int, int, int]]) -> Row | None:
         """Path, length and size of a file whose ``shape`` (frames, height, width) can be read."""
-        path = self.usable_file(relative, item)
+        path = self.usable_file(relative)
         if path is None:
             return None
         try:
             n_frames, height, width = shape(path)
         except UnreadableFileError as error:
-            self.quarantined("undecodable", item or relative, str(error))
+            self.quarantined("undecodable", relative, str(error))
             return None
         return {"path": str(path), "n_frames": n_frames, "height": height, "width": width}
 

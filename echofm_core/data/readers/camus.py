@@ -32,7 +32,7 @@ class CamusReader(Reader):
     """Reads the release as downloaded, both views."""
 
     dataset = "camus"
-    layout = ("database_nifti/",)
+    layouts = (("database_nifti/",),)
 
     def rows(self, source: Source) -> Iterator[Row]:
         """The sequences that are there."""
@@ -72,11 +72,10 @@ def _splits(source: Source) -> dict[str, Split]:
 def _sequence(source: Source, patient: str, chamber: str) -> Row | None:
     folder = f"database_nifti/{patient}"
     item = f"{folder}/{patient}_{chamber}_half_sequence.nii.gz"
-    files = [name for name in (item, item.removesuffix(".gz")) if (source.root / name).is_file()]
-    if not files:
-        source.quarantined("missing_file", item, "The view has no sequence.")
-        return None
-    columns = source.sequence(files[0], lambda path: read_header(path).shape, item)
+    unpacked = item.removesuffix(".gz")
+    if (source.root / unpacked).is_file() and not (source.root / item).is_file():
+        item = unpacked
+    columns = source.sequence(item, lambda path: read_header(path).shape)
     return columns and with_settings(columns, f"{folder}/Info_{chamber}.cfg", source, item)
 
 

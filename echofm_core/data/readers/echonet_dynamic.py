@@ -37,7 +37,7 @@ class EchoNetDynamicReader(Reader):
     """Reads the release as downloaded. One video is one patient."""
 
     dataset = "echonet_dynamic"
-    layout = ("FileList.csv", "Videos/")
+    layouts = (("FileList.csv", "Videos/"),)
 
     def rows(self, source: Source) -> list[Row]:
         """The listed videos that are there."""

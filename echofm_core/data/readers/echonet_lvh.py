@@ -20,7 +20,7 @@ class EchoNetLvhReader(Reader):
     """Reads the release as downloaded."""
 
     dataset = "echonet_lvh"
-    layout = (TABLE,)
+    layouts = ((TABLE,),)
 
     def rows(self, source: Source) -> list[Row]:
         """The measured videos that are there."""

@@ -10,15 +10,15 @@ held out more. EF is by area and length, and there are no volumes.
 
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 from echofm_core.data.manifest import Split
-from echofm_core.data.readers._api import Reader
+from echofm_core.data.readers._api import Reader, is_there
 from echofm_core.data.readers._source import Row, Source, integer, positive, sex_of
 from echofm_core.data.readers.echonet_dynamic import Tracings, Videos, check_tracings, read_videos
 from echofm_core.tasks import Task
 
-VIEWS = ("A4C", "PSAX")
+#: View -> what there must be of it.
+LAYOUTS = {view: (f"{view}/FileList.csv", f"{view}/Videos/") for view in ("A4C", "PSAX")}
 FOLDS = {"0": Split.TEST, "1": Split.VALIDATION, **dict.fromkeys("23456789", Split.TRAIN)}
 
 
@@ -26,18 +26,15 @@ class EchoNetPediatricReader(Reader):
     """Reads the release as downloaded, both views."""
 
     dataset = "echonet_pediatric"
-
-    def find(self, root: Path) -> bool:
-        """Is this layout at ``root``?"""
-        return any(_has_view(root, view) for view in VIEWS)
+    layouts = tuple(LAYOUTS.values())
 
     def rows(self, source: Source) -> list[Row]:
         """The listed videos that are there."""
-        return source.one_split_a_patient(row for view in VIEWS for row in _rows(source, view))
+        return source.one_split_a_patient(row for view in LAYOUTS for row in _rows(source, view))
 
 
 def _rows(source: Source, view: str) -> Iterator[Row]:
-    if not _has_view(source.root, view):
+    if not is_there(source.root, LAYOUTS[view]):
         reason = "The view has no FileList.csv and Videos/; the other view is used alone."
         source.repaired("missing_view", view, reason)
         return
@@ -61,7 +58,3 @@ def _row(source: Source, view: str, name: str, values: dict[str, str], item: str
 def _wrong_tracings(tracings: Tracings, _: Videos) -> dict[str, set[str]]:
     unnumbered = {name for name, values in tracings if integer(values["Frame"]) is None}
     return {"tracing_without_frame": unnumbered}
-
-
-def _has_view(root: Path, view: str) -> bool:
-    return (root / view / "FileList.csv").is_file() and (root / view / "Videos").is_dir()

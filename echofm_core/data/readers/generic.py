@@ -5,7 +5,6 @@ keyed hash with the institution's secret, and findings name files by such an id 
 folders of a hospital's files may tell who was examined.
 """
 
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from echofm_core.data.dicom.header import ObjectKind
 from echofm_core.data.dicom.identity import Identity, read_identity
 from echofm_core.data.file_kinds import CINES, CINES_NAMED, Kind, files_below, kind_of
 from echofm_core.data.findings import Findings
-from echofm_core.data.formats.video_probe import Probe, probe_video
+from echofm_core.data.formats.video_probe import probe_video
 from echofm_core.data.manifest import Split, manifest_from_rows
 from echofm_core.data.parallel import over_files
 from echofm_core.data.patients import new_secret, pseudonym, read_secret
@@ -50,7 +49,7 @@ class GenericReader(Reader):
 
     dataset = "generic"
     public = False
-    layout = (mapping_file.NAME,)
+    layouts = ((mapping_file.NAME,),)
 
     def source(self, root: Path) -> Source:
         """The data set at ``root``.
@@ -75,21 +74,11 @@ def read_loose(place: Path) -> tuple[pd.DataFrame, Findings]:
     return manifest_from_rows(rows), source.findings
 
 
-def has_loose_files(place: Path) -> bool:
-    """Is there a file, at or below ``place``, that :func:`read_loose` would read?"""
-    return place.is_file() or any(
-        kind_of(f"{folder}{os.sep}{name}") in CINES
-        for folder, _, names in os.walk(place)
-        for name in names
-    )
-
-
 class _Opened(NamedTuple):
-    """A file that is there: a DICOM file by its header, a video by a probe."""
+    """A file that is there: a DICOM file by its header, a video by the columns of its row."""
 
     path: str
-    header: FileHeader | None = None
-    probe: Probe | None = None
+    cine: FileHeader | Row
     identity: Identity | None = None
 
 
@@ -101,19 +90,18 @@ def _open(relative: str, root: Path, identify: bool) -> _Opened | Refusal:
     kind = kind_of(path)
     if kind not in CINES:
         return Refusal("stray_file", f"The file is none of {CINES_NAMED}.")
-    if kind is not Kind.DICOM:
-        try:
-            return _Opened(str(path), probe=probe_video(path))
-        except UnreadableFileError as error:
-            return Refusal(error.kind, str(error))
-    header = read_file_header(relative, root)
-    if isinstance(header, Refusal):
-        return header
-    identify = identify and header.header.kind is ObjectKind.CINE
     try:
-        return _Opened(str(path), header, identity=read_identity(path) if identify else None)
+        if kind is not Kind.DICOM:
+            _, frames, height, width, fps, _ = probe_video(path)
+            sizes = {"n_frames": frames, "fps": fps, "height": height, "width": width}
+            return _Opened(str(path), {"path": str(path), **sizes})
+        header = read_file_header(relative, root)
+        if isinstance(header, Refusal):
+            return header
+        identify = identify and header.header.kind is ObjectKind.CINE
+        return _Opened(str(path), header, read_identity(path) if identify else None)
     except UnreadableFileError as error:
-        return Refusal("undecodable", str(error))
+        return Refusal(error.kind, str(error))
 
 
 @dataclass(slots=True, repr=False)
@@ -152,17 +140,9 @@ class _Reading:
 
     def _row(self, entry: Entry, found: _Opened | Refusal) -> Row | None:
         item = self._id("clip", entry.relative)
-        if isinstance(found, Refusal):
-            self.source.quarantined(found.kind, item, found.reason)
-            return None
-        columns: Row | None = {"path": found.path}
-        if found.header is not None:
-            columns = cine_columns(found.header, self.source, item)
-        elif found.probe is not None:
-            _, frames, height, width, fps, _ = found.probe
-            sizes = {"n_frames": frames, "fps": fps, "height": height, "width": width}
-            columns = {"path": found.path, **sizes}
-        if columns is None:
+        cine = found if isinstance(found, Refusal) else found.cine
+        columns = cine if isinstance(cine, dict) else cine_columns(cine, self.source, item)
+        if columns is None or isinstance(found, Refusal):
             return None
         patient, study, person = self._who(entry, found, item)
         stated = frame_rate(entry.values.get("fps"))

@@ -9,7 +9,6 @@ the reader measures the leak and notes it.
 """
 
 import re
-from pathlib import Path
 
 from echofm_core.data.formats.sheet import read_sheet
 from echofm_core.data.readers._api import Reader
@@ -27,10 +26,7 @@ class HmcQuReader(Reader):
     """Reads the release as downloaded, both views; there is no official split."""
 
     dataset = "hmc_qu"
-
-    def find(self, root: Path) -> bool:
-        """Is this layout at ``root``?"""
-        return any((root / f"{view}.xlsx").is_file() and (root / view).is_dir() for view in VIEWS)
+    layouts = tuple((f"{view}.xlsx", f"{view}/") for view in VIEWS)
 
     def rows(self, source: Source) -> list[Row]:
         """The videos."""

@@ -38,7 +38,7 @@ class MimicIvEchoReader(Reader):
     """Reads versions 0.1 to 1.0.1 as downloaded; there are no official splits."""
 
     dataset = "mimic_iv_echo"
-    layout = (RECORDS, "files/")
+    layouts = ((RECORDS, "files/"),)
 
     def __init__(self, config: MimicConfig | None = None) -> None:
         self.config = config or MimicConfig()

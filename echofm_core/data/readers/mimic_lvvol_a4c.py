@@ -24,7 +24,7 @@ class MimicLvvolA4cReader(Reader):
     """Reads version 1.0.0 as downloaded; there is no official split."""
 
     dataset = "mimic_lvvol_a4c"
-    layout = ("FileList.csv", "dicom/")
+    layouts = (("FileList.csv", "dicom/"),)
 
     def rows(self, source: Source) -> Iterator[Row]:
         """The listed grey cines."""

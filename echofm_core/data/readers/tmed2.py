@@ -70,13 +70,10 @@ class Tmed2Reader(Reader):
     """Reads the release as downloaded, as the plan's table ``[data.tmed2]`` says."""
 
     dataset = "tmed2"
+    layouts = tuple((LABELS, f"{name}/") for name in SETS)
 
     def __init__(self, config: Tmed2Config | None = None) -> None:
         self.config = config or Tmed2Config()
-
-    def find(self, root: Path) -> bool:
-        """Is this layout at ``root``?"""
-        return (root / LABELS).is_file() and any((root / name).is_dir() for name in SETS)
 
     def rows(self, source: Source) -> list[Row]:
         """The studies with at least one relevant, readable image."""
@@ -120,30 +117,23 @@ class Tmed2Reader(Reader):
             reason = "The images of the study have different grades; none is used."
             source.repaired("grades_differ", name, reason)
         grade = next(iter(study.grades)) if len(study.grades) == 1 else None
-        common: Row = {"study_id": name, "as_grade": grade}
+        apart = self.config.form is Tmed2Form.IMAGES
         images = dict(sorted(study.images.items()))
-        if self.config.form is Tmed2Form.IMAGES:
-            for number, image in images.items():
-                yield source.row(
-                    study.patient,
-                    f"{name}_{number}",
-                    **common,
-                    path=str(image.path),
-                    view=image.view,
-                    n_frames=1,
-                    source_row=image.source_row,
-                )
-            return
-        views = {image.view for image in images.values()}
-        yield source.row(
-            study.patient,
-            name,
-            **common,
-            path=os.pathsep.join(str(image.path) for image in images.values()),
-            view=next(iter(views)) if len(views) == 1 else None,
-            n_frames=len(images),
-            source_row=study.source_row,
-        )
+        clips = {name: list(images.values())}
+        if apart:
+            clips = {f"{name}_{number}": [image] for number, image in images.items()}
+        for clip, shown in clips.items():
+            views = {image.view for image in shown}
+            yield source.row(
+                study.patient,
+                clip,
+                study_id=name,
+                as_grade=grade,
+                path=os.pathsep.join(str(image.path) for image in shown),
+                view=next(iter(views)) if len(views) == 1 else None,
+                n_frames=len(shown),
+                source_row=shown[0].source_row if apart else study.source_row,
+            )
 
 
 def _studies(source: Source) -> dict[str, _Study]:
