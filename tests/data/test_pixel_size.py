@@ -176,4 +176,4 @@ def test_a_store_of_another_field_is_built_anew_and_refused(
     build_store(manifest[1:], tmp_path / "side/two", whole)
     with pytest.raises(StoreError, match="different sizes"):
         open_stores(tmp_path / "side")
-    assert ClipStore.open(tmp_path / "s").square == (32, 0.0)
+    assert ClipStore([tmp_path / "s"]).square == (32, 0.0)

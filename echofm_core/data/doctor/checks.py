@@ -1,6 +1,7 @@
 """What only shows when clips are seen together, or decoded: each check notes, none discards."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -23,7 +24,7 @@ def check_labels(manifest: pd.DataFrame, items: Items, findings: Findings) -> No
     off = ((manifest["ef"] - expected).abs() > EF_TOLERANCE).fillna(False)
     for row, volumes in zip(manifest[off].itertuples(), expected[off], strict=True):
         reason = f"EF is {row.ef:.1f} %, the volumes give {volumes:.1f} %; used as it is."
-        _note(findings, str(row.dataset), "ef_disagrees", items[str(row.clip_id)], reason)
+        _note(findings, row, "ef_disagrees", items, reason)
 
 
 def check_frame_rates(manifest: pd.DataFrame, items: Items, findings: Findings) -> None:
@@ -32,7 +33,7 @@ def check_frame_rates(manifest: pd.DataFrame, items: Items, findings: Findings) 
     odd = manifest["fps"].notna() & ~manifest["fps"].between(slow, fast)
     for row in manifest[odd.fillna(False)].itertuples():
         reason = f"{row.fps:g} frames a second is outside [{slow:g}, {fast:g}]; used as it is."
-        _note(findings, str(row.dataset), "odd_frame_rate", items[str(row.clip_id)], reason)
+        _note(findings, row, "odd_frame_rate", items, reason)
 
 
 def check_pictures(
@@ -42,21 +43,18 @@ def check_pictures(
 
     Stills stacked as a clip (PNG) are not asked to move.
     """
-    for row in manifest.itertuples():
-        clip = str(row.clip_id)
-        if clip not in store:
-            continue
-        frames = store.frames(clip)
+    for row in manifest[manifest["clip_id"].isin(store.index.index)].itertuples():
+        frames = store.frames(str(row.clip_id))
         if not (frames >= LIT).any():
             reason = "Every frame is black; it teaches nothing."
-            _note(findings, str(row.dataset), "blank_clip", items[clip], reason)
+            _note(findings, row, "blank_clip", items, reason)
         elif (
             len(frames) > 1
             and not str(row.path).lower().endswith(".png")
             and all((frame == frames[0]).all() for frame in frames[1:])
         ):
             reason = "Every frame is the same; no motion can be read from it."
-            _note(findings, str(row.dataset), "frozen_clip", items[clip], reason)
+            _note(findings, row, "frozen_clip", items, reason)
 
 
 def check_duplicates(
@@ -68,22 +66,19 @@ def check_duplicates(
     """
     rows = manifest[manifest["clip_id"].isin(store.index.index)]
     hashes = rows["clip_id"].map(store.index["content_hash"])
-    first: dict[str, int] = {}
-    for position, content in enumerate(hashes):
-        if position == first.setdefault(str(content), position):
-            continue
-        again, before = rows.iloc[position], rows.iloc[first[str(content)]]
-        if not (store.frames(str(again["clip_id"])) >= LIT).any():
+    first: dict[str, Any] = {}
+    for again, content in zip(rows.itertuples(), hashes, strict=True):
+        before = first.setdefault(str(content), again)
+        if before is again or not (store.frames(str(again.clip_id)) >= LIT).any():
             continue  # black clips are equal, and have their own finding
-        reason = f"The frames are those of {before['dataset']} {items[str(before['clip_id'])]}"
-        splits = {again["split"], before["split"]}
+        reason = f"The frames are those of {before.dataset} {items[str(before.clip_id)]}"
+        splits = {again.split, before.split}
         if len(splits) == 2 and not pd.isna(list(splits)).any():
-            reason += f", which is in another split ({before['split']}, this: {again['split']})"
-        elif again["patient_id"] != before["patient_id"]:
+            reason += f", which is in another split ({before.split}, this: {again.split})"
+        elif again.patient_id != before.patient_id:
             reason += ", which is said to be another patient"
-        dataset, clip = str(again["dataset"]), str(again["clip_id"])
-        _note(findings, dataset, "duplicate_content", items[clip], f"{reason}.")
+        _note(findings, again, "duplicate_content", items, f"{reason}.")
 
 
-def _note(findings: Findings, dataset: str, kind: str, item: str, reason: str) -> None:
-    findings.add(dataset, kind, item, reason, Severity.NOTED)
+def _note(findings: Findings, row: Any, kind: str, items: Items, reason: str) -> None:
+    findings.add(str(row.dataset), kind, items[str(row.clip_id)], reason, Severity.NOTED)

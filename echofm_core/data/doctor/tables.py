@@ -13,9 +13,9 @@ from echofm_core.runtime.text import many
 UNKNOWN = "unknown"
 #: Most frequent values of an open vocabulary that are shown; the others are counted.
 VALUES = 8
-#: Numbers of a distribution, and their titles.
-LEVELS = ("low", "p5", "median", "mean", "sd", "p95", "high")
-LEVEL_TITLES = ("min", "5 %", "median", "mean", "sd", "95 %", "max")
+#: Number of a distribution -> its title.
+LEVELS = {"low": "min", "p5": "5 %", "median": "median", "mean": "mean", "sd": "sd",
+          "p95": "95 %", "high": "max"}  # fmt: skip
 #: Longest file name on a terminal, in characters; the files that are written hold it all.
 WIDEST = 44
 SHARED_NOTE = (
@@ -41,9 +41,9 @@ def spreads(part: Part) -> Grid:
         if found.n:
             levels = (getattr(found, level) for level in LEVELS)
             shown = ("" if level is None else f"{level:,.{digits}f}" for level in levels)
-            title = f"{title} ({unit})" if unit else title
+            title += f" ({unit})" if unit else ""
             rows.append((title, f"{found.n:,}", f"{found.missing:,}", *shown))
-    head = ("", "clips", "missing", *LEVEL_TITLES)
+    head = ("", "clips", "missing", *LEVELS.values())
     return text_grid(head, rows, range(1, len(head)))
 
 

@@ -84,7 +84,7 @@ def build_store(
             f"the clip store {folder} cannot be written ({error.strerror}); make room or mend the "
             "disk and run the same command again: what is decoded is kept."
         ) from error
-    return ClipStore.open(folder), findings
+    return ClipStore([folder]), findings
 
 
 def build_stores(

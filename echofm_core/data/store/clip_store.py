@@ -95,15 +95,6 @@ class ClipStore:
         self._times = dict(zip(map(str, uneven.index), map(str, uneven), strict=True))
         self._fps = self.index["fps"].to_numpy(dtype=np.float64, na_value=np.nan)
 
-    @classmethod
-    def open(cls, folder: Path) -> ClipStore:
-        """Open one store.
-
-        Raises:
-            StoreError: Missing or damaged.
-        """
-        return cls([folder])
-
     def __contains__(self, clip_id: object) -> bool:
         return clip_id in self._rows
 

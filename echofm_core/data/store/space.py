@@ -24,7 +24,7 @@ def form_of(config: DataConfig) -> str:
 def previous_store(folder: Path, config: DataConfig) -> ClipStore | None:
     """The store being replaced, if it is whole and of the same form."""
     try:
-        return ClipStore.open(folder) if read_meta(folder)["form"] == form_of(config) else None
+        return ClipStore([folder]) if read_meta(folder)["form"] == form_of(config) else None
     except StoreError:
         return None
 

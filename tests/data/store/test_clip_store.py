@@ -132,7 +132,7 @@ def test_killed_build_goes_on(
         with pytest.raises(KeyboardInterrupt):
             build_store(manifest, tmp_path / "s", CONFIG)
     with pytest.raises(StoreError, match="no clip store"):
-        ClipStore.open(tmp_path / "s")
+        ClipStore([tmp_path / "s"])
     calls = _count_decodes(monkeypatch)
     store, _ = build_store(manifest, tmp_path / "s", CONFIG)
     assert calls == []
@@ -252,7 +252,7 @@ def test_damaged_store_is_named_and_rebuilt(
     (file,) = (tmp_path / "s").rglob(name)
     file.write_bytes(file.read_bytes()[:-100][:200])
     with pytest.raises(StoreError, match="damaged"):
-        ClipStore.open(tmp_path / "s")
+        ClipStore([tmp_path / "s"])
     assert build_store(manifest, tmp_path / "s", CONFIG)[0].digest() == digest
 
 

@@ -106,7 +106,7 @@ def test_killed_while_a_clip_is_added(forks: Forks, source: Path, tmp_path: Path
     before, _ = build_store(fewer, out / "d", DataConfig(size=SIZE))
     digest = before.digest()
     store = _killed(forks, source, tmp_path, _installing)
-    assert ClipStore.open(store).digest() == digest
+    assert ClipStore([store]).digest() == digest
     assert len(_finished(store)) == 8
     assert _run(forks, source, tmp_path).wait(PATIENCE) == 0
     _check(source, store)
@@ -202,7 +202,7 @@ def _wait_for(done: Callable[[], int], what: str) -> int:
 
 def _check(source: Path, store: Path) -> None:
     """The bits of an undisturbed build, and nothing but them."""
-    assert ClipStore.open(store).digest() == ClipStore.open(source / "whole" / "d").digest()
+    assert ClipStore([store]).digest() == ClipStore([source / "whole" / "d"]).digest()
     names = sorted(item.name[:5] for item in store.iterdir())
     assert names == ["data-", "meta."]
 
