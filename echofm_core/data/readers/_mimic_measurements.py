@@ -23,14 +23,13 @@ A result that is no number in the right unit is no label, and is counted.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
 
 from echofm_core.data.findings import Severity
 from echofm_core.data.readers._results import Form, Result, read_result
@@ -40,8 +39,7 @@ from echofm_core.runtime.errors import DataRootError
 from echofm_core.tasks import TASKS, Task
 
 STUDIES = "echo-study-list.csv"
-STEMS = ("structured-measurement", "structured_measurement")
-TABLES = tuple(stem + ending for stem in STEMS for ending in (".csv.gz", ".csv"))
+TABLES = tuple(f"structured{dash}measurement{end}" for dash in "-_" for end in (".csv.gz", ".csv"))
 COLUMNS = ("subject_id", "measurement_id", "test_type", "measurement", "result", "unit")
 TIME = "measurement_datetime"
 TRANSTHORACIC = "tte"
@@ -102,6 +100,8 @@ for _method, _task in product(MEASURED, (Task.EF, Task.EDV, Task.ESV)):
         NAMES[_name] = (_method, _task)
 #: Patient and number of an exam.
 ExamId = tuple[str, str]
+#: Study -> patient and shifted time.
+Dated = dict[str, tuple[str, datetime]]
 #: What an exam's rows say: texts of result and unit.
 Results = dict[Key, set[tuple[str, str]]]
 
@@ -114,20 +114,6 @@ class Tally:
     """By kind of finding."""
     names: set[str] = field(default_factory=set)
     """Measurements that look like an EF or a volume, and are not known."""
-
-
-class StudyList(NamedTuple):
-    """``echo-study-list.csv`` of the studies that have a cine.
-
-    Attributes:
-        patients: Study -> patient.
-        exams: Study -> exam, where the list names one.
-        times: Study -> its shifted time, where the list names no exam at all.
-    """
-
-    patients: Mapping[str, str]
-    exams: dict[str, ExamId]
-    times: dict[str, datetime]
 
 
 def study_labels(source: Source, patients: Mapping[str, str]) -> dict[str, dict[str, float]]:
@@ -143,11 +129,11 @@ def study_labels(source: Source, patients: Mapping[str, str]) -> dict[str, dict[
         return {}
     tally = Tally()
     try:
-        studies = _study_list(source.root / STUDIES, patients, tally)
+        named, dated = _study_list(source.root / STUDIES, patients, tally)
     except DataRootError as error:
         source.repaired("bad_table", STUDIES, f"{error} No measurement is joined.")
         return {}
-    chosen, exams = _exams(table, studies, source, tally)
+    chosen, exams = _exams(table, named, dated, source, tally)
     labels = {who: labels_of(results, tally) for who, results in exams.items()}
     for kind, (severity, what) in REASONS.items():
         if count := tally.counts[kind]:
@@ -158,27 +144,32 @@ def study_labels(source: Source, patients: Mapping[str, str]) -> dict[str, dict[
     return {study: labels[who] for study, who in chosen.items() if who in labels}
 
 
-def _study_list(file: Path, patients: Mapping[str, str], tally: Tally) -> StudyList:
-    """Read either version of the list.
+def _study_list(
+    file: Path, patients: Mapping[str, str], tally: Tally
+) -> tuple[dict[str, ExamId], Dated]:
+    """Exam of each study that has a cine; where the list names none at all, the studies' times.
 
     Raises:
         DataRootError: It cannot be read, or has neither exams nor times.
     """
-    table, found = read_table(file, ("study_id",)), StudyList(patients, {}, {})
+    table, named = read_table(file, ("study_id",)), dict[str, ExamId]()
     for row in table.rows:
         study, exam = row["study_id"], row.get("measurement_id", "").removesuffix(".0")
         if study in patients and exam:
-            named = found.exams.setdefault(study, (patients[study], exam))
-            tally.counts["study_listed_twice"] += named[1] != exam
-    if not any(row.get("measurement_id") for row in table.rows):
-        for row in read_table(file, ("study_id", "study_datetime")).rows:
-            if row["study_id"] in patients and (time := _time(row["study_datetime"])):
-                found.times.setdefault(row["study_id"], time)
-    return found
+            first = named.setdefault(study, (patients[study], exam))
+            tally.counts["study_listed_twice"] += first[1] != exam
+    if any(row.get("measurement_id") for row in table.rows):
+        return named, {}
+    dated: Dated = {}
+    for row in read_table(file, ("study_id", "study_datetime")).rows:
+        study = row["study_id"]
+        if study in patients and (time := _time(row["study_datetime"])):
+            dated.setdefault(study, (patients[study], time))
+    return {}, dated
 
 
 def _exams(
-    table: Path, studies: StudyList, source: Source, tally: Tally
+    table: Path, named: dict[str, ExamId], dated: Dated, source: Source, tally: Tally
 ) -> tuple[dict[str, ExamId], dict[ExamId, Results]]:
     """Exam of each study that has one, and the results of those exams.
 
@@ -186,8 +177,8 @@ def _exams(
     """
     exams: dict[ExamId, Results] = defaultdict(lambda: defaultdict(set))
     times: dict[ExamId, datetime | None] = {}
-    wanted, patients = set(studies.exams.values()), {studies.patients[s] for s in studies.times}
-    by_date, counts = bool(studies.times), tally.counts
+    wanted, patients = set(named.values()), {patient for patient, _ in dated.values()}
+    by_date, counts = bool(dated), tally.counts
     columns = (*COLUMNS, TIME) if by_date else COLUMNS
     try:
         for patient, exam, kind, name, result, unit, *time in stream_columns(table, columns):
@@ -207,22 +198,22 @@ def _exams(
                     tally.names.add(name)
     except DataRootError as error:
         source.repaired("bad_table", table.name, str(error))
-    chosen = _nearest(studies, times) if by_date else studies.exams
+    chosen = _nearest(dated, times) if by_date else named
     counts["joined_by_date"] += len(chosen) if by_date else 0
     for who in exams.keys() - set(chosen.values()):
         counts["exam_without_cines"] += sum(map(len, exams.pop(who).values()))
     return chosen, exams
 
 
-def _nearest(studies: StudyList, times: Mapping[ExamId, datetime | None]) -> dict[str, ExamId]:
+def _nearest(dated: Dated, times: Mapping[ExamId, datetime | None]) -> dict[str, ExamId]:
     """Each study's patient's nearest exam, at most ``FARTHEST`` away."""
     of_patient: dict[str, list[tuple[datetime, ExamId]]] = defaultdict(list)
     for who, time in times.items():
         if time is not None:
             of_patient[who[0]].append((time, who))
     chosen = {}
-    for study, time in studies.times.items():
-        gaps = [(abs(when - time), who) for when, who in of_patient[studies.patients[study]]]
+    for study, (patient, time) in dated.items():
+        gaps = [(abs(when - time), who) for when, who in of_patient[patient]]
         if gaps and min(gaps)[0] <= FARTHEST:
             chosen[study] = min(gaps)[1]
     return chosen
@@ -269,23 +260,22 @@ def labels_of(results: Results, tally: Tally) -> dict[str, float]:
         for key, result in read.items()
         if (value := _middle(key[1], result, tally)) is not None
     }
-    labels = _preferred(values)
+    labels = _preferred(values, (*MEASURED, Method.VISUAL), (Task.EF,))
+    labels |= _preferred(values, MEASURED, (Task.EDV, Task.ESV))
     if labels.get("esv", 0) > labels.get("edv", float("inf")):
         tally.counts["esv_exceeds_edv"] += 1
         return {}
     return labels
 
 
-def _preferred(values: Mapping[Key, float]) -> dict[str, float]:
-    """Of each label the value by the best method; volumes by the same method."""
-    methods = (*MEASURED, Method.VISUAL)
-    ef = next((values[how, Task.EF] for how in methods if (how, Task.EF) in values), None)
-    labels = {} if ef is None else {"ef": ef}
-    for method in MEASURED:
-        volumes = {task: values.get((method, task)) for task in (Task.EDV, Task.ESV)}
-        if found := {task.value: value for task, value in volumes.items() if value is not None}:
-            return labels | found
-    return labels
+def _preferred(
+    values: Mapping[Key, float], methods: Iterable[Method], tasks: Iterable[Task]
+) -> dict[str, float]:
+    """Labels of some tasks, all by the first method that has one."""
+    for how in methods:
+        if found := {task.value: values[how, task] for task in tasks if (how, task) in values}:
+            return found
+    return {}
 
 
 def _read(task: Task, written: set[tuple[str, str]], tally: Tally) -> Result | None:
