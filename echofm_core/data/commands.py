@@ -197,7 +197,7 @@ def store(
     * `echofm data store manifest.parquet --out stores --size 224 --workers 8`
     * `echofm data store manifest.parquet --out stores --plan plan.toml`
     """
-    config = _data_config(size, plan)  # before anything that takes long to import
+    config = _asked_for(plan, size)  # before anything that takes long to import
 
     from echofm_core.data.findings import Findings
     from echofm_core.data.manifest import load_manifest
@@ -225,15 +225,10 @@ def store(
         )
 
 
-def _asked_for(plan: Path | None) -> DataConfig:
-    """The table `[data]` of a plan; without one, its defaults."""
-    return DataConfig() if plan is None else load_plan(plan).data
-
-
-def _data_config(size: int | None, plan: Path | None) -> DataConfig:
-    """What to store, by a plan or by a size, for which the plan's rules hold too."""
+def _asked_for(plan: Path | None, size: int | None = None) -> DataConfig:
+    """The table `[data]` of a plan, without one its defaults, or another size by a plan's rules."""
     if size is None:
-        return _asked_for(plan)
+        return DataConfig() if plan is None else load_plan(plan).data
     if plan is not None:
         raise PlanError("--plan and --size both say how large frames are stored; give one.")
     try:

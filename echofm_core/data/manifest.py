@@ -7,7 +7,6 @@ from enum import StrEnum
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from echofm_core.data.patients import patient_keys
@@ -135,9 +134,7 @@ def _check_labels(manifest: pd.DataFrame, source: str) -> None:
     for task in (Task.EF, Task.ESV, Task.EDV, Task.AS_GRADE):
         spec = TASKS[task]
         values = manifest[spec.column].dropna()
-        finite = np.isfinite(values.to_numpy(dtype=float))
-        outside = int((~(finite & values.between(spec.low, spec.high).to_numpy(dtype=bool))).sum())
-        if outside:
+        if outside := int((~values.between(spec.low, spec.high)).sum()):
             column = f"of `{spec.column}`"
             what = many(outside, f"value {column} is", f"values {column} are")
             raise ManifestError(

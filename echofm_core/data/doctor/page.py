@@ -45,7 +45,7 @@ class Listing:
 
     kind: str
     count: int
-    rows: tuple[tuple[str, str, str], ...]
+    rows: tuple[tuple[str, ...], ...]
 
 
 def write_page(diagnosis: Diagnosis, folder: Path) -> Path:
@@ -109,15 +109,17 @@ def listings(findings: pd.DataFrame, severity: Severity) -> list[Listing]:
 
     At most :data:`LISTED` rows, dealt so that no kind crowds out another.
     """
-    rows = findings[findings["severity"] == severity.value]
+    chosen = findings[findings["severity"] == severity.value]
     groups = sorted(
-        rows.groupby("kind", observed=True), key=lambda group: (-len(group[1]), group[0])
+        chosen.groupby("kind", observed=True), key=lambda group: (-len(group[1]), group[0])
     )
     shares = deal([len(group) for _, group in groups], LISTED)
-    return [
-        Listing(kind=str(kind), count=len(group), rows=_cells(group.head(share)))
-        for (kind, group), share in zip(groups, shares, strict=True)
-    ]
+    found = []
+    for (kind, group), share in zip(groups, shares, strict=True):
+        shown = group.head(share)[["dataset", "item", "reason"]].itertuples(index=False)
+        rows = tuple(tuple(map(printable, row)) for row in shown)
+        found.append(Listing(kind=str(kind), count=len(group), rows=rows))
+    return found
 
 
 def _part(part: Part, kinds: Sequence[Kind]) -> dict[str, Any]:
@@ -147,10 +149,3 @@ def _facts(part: Part) -> list[str]:
     if not part.public:
         facts.append("Files appear under hashed names.")
     return facts
-
-
-def _cells(rows: pd.DataFrame) -> tuple[tuple[str, str, str], ...]:
-    shown = rows[["dataset", "item", "reason"]].itertuples(index=False, name=None)
-    return tuple(
-        (str(one), printable(str(two)), printable(str(three))) for one, two, three in shown
-    )

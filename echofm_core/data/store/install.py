@@ -5,9 +5,8 @@ import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,8 +22,7 @@ from echofm_core.runtime.files import remove, whole_folder, write_whole
 BLOCK = 2**20
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Ready:
+class Ready(NamedTuple):
     """A clip that goes into the store: its row of the index, ``offset`` excepted.
 
     Attributes:
@@ -66,11 +64,10 @@ def install(
 
 def _table(ready: Sequence[Ready]) -> pd.DataFrame:
     """The index as it is stored."""
-    columns = ("clip_id", *INDEX_COLUMNS)
-    lengths = np.fromiter((clip.length for clip in ready), dtype=np.int64, count=len(ready))
-    values = {name: [getattr(clip, name) for clip in ready] for name in columns if name != "offset"}
-    table = pd.DataFrame({**values, "offset": np.cumsum(lengths) - lengths})
-    return table[list(columns)].astype({"clip_id": "string", **INDEX_COLUMNS})
+    types = {"clip_id": "string", **INDEX_COLUMNS}
+    table = pd.DataFrame(ready, columns=Ready._fields)
+    table["offset"] = table["length"].cumsum() - table["length"]
+    return table[list(types)].astype(types)
 
 
 def _digest(table: pd.DataFrame) -> str:

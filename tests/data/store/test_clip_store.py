@@ -42,17 +42,14 @@ def manifest(tmp_path: Path) -> pd.DataFrame:
     write_avi(tmp_path / "short.avi", speckle(3, 64, 64, seed=4))
     (tmp_path / "junk.avi").write_bytes(b"junk")
     names = ("a.avi", "b.avi", "c.dcm", "short.avi", "junk.avi", "none.avi")
-    return manifest_from_rows(
-        {
-            "dataset": "d",
-            "patient_id": name,
-            "clip_id": Path(name).stem,
-            "path": str(tmp_path / name),
-            "n_frames": 20 if name == "b.avi" else None,
-            "fps": 30.0 if name == "b.avi" else None,
-        }
-        for name in names
-    )
+    said = {"b.avi": {"n_frames": 20, "fps": 30.0}}
+    return manifest_from_rows(row_of(tmp_path / name, **said.get(name, {})) for name in names)
+
+
+def row_of(file: Path, **columns: object) -> dict[str, object]:
+    """A clip of a patient of its own, named as its file."""
+    ids = dict.fromkeys(("patient_id", "clip_id"), file.stem)
+    return {"dataset": "d", **ids, "path": str(file), **columns}
 
 
 def test_store_serves_what_was_decoded(manifest: pd.DataFrame, tmp_path: Path) -> None:
@@ -77,9 +74,8 @@ def test_store_serves_what_was_decoded(manifest: pd.DataFrame, tmp_path: Path) -
 def test_frames_are_the_letterboxed_source(tmp_path: Path) -> None:
     """Against an independent resize: block means of the wedge's frames, two by two."""
     frames = speckle(10, 64, 64)
-    write_jpeg_cine(tmp_path / "c.dcm", frames)
-    rows = [{"dataset": "d", "patient_id": "p", "clip_id": "c", "path": str(tmp_path / "c.dcm")}]
-    store, _ = build_store(manifest_from_rows(rows), tmp_path / "s", CONFIG)
+    row = row_of(write_jpeg_cine(tmp_path / "c.dcm", frames))
+    store, _ = build_store(manifest_from_rows([row]), tmp_path / "s", CONFIG)
     means = frames.reshape(10, 32, 2, 32, 2).mean(axis=(2, 4))
     sector = store.sector("c")
     assert np.abs(store.frames("c").astype(float) - means)[:, sector].mean() < 5
@@ -127,10 +123,7 @@ def test_killed_build_goes_on(
     manifest: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manifest = manifest[manifest["clip_id"].isin(["a", "b", "c"])]
-    with monkeypatch.context() as patch:
-        patch.setattr(store_build, "install", _killed)
-        with pytest.raises(KeyboardInterrupt):
-            build_store(manifest, tmp_path / "s", CONFIG)
+    _kill_build(manifest, tmp_path / "s", monkeypatch)
     with pytest.raises(StoreError, match="no clip store"):
         ClipStore([tmp_path / "s"])
     calls = _count_decodes(monkeypatch)
@@ -171,10 +164,7 @@ def test_full_disk_is_refused_before_decoding(
         build_store(manifest, tmp_path / "s", CONFIG)
     assert calls == []
     free(2 * 46_080)
-    with monkeypatch.context() as patch:
-        patch.setattr(store_build, "install", _killed)
-        with pytest.raises(KeyboardInterrupt):
-            build_store(manifest, tmp_path / "s", CONFIG)
+    _kill_build(manifest, tmp_path / "s", monkeypatch)
     free(46_079)
     with pytest.raises(StoreError, match="MB are free"):
         build_store(manifest, tmp_path / "s", CONFIG)
@@ -231,10 +221,7 @@ def test_a_part_cut_by_a_power_failure_is_decoded_again(
     """Full length, but the last kilobyte never reached the disk; and one of no length at all."""
     manifest = manifest[:3]  # those that are whole
     whole = build_store(manifest, tmp_path / "whole", CONFIG)[0].digest()
-    with monkeypatch.context() as patch:
-        patch.setattr(store_build, "install", _killed)
-        with pytest.raises(KeyboardInterrupt):
-            build_store(manifest, tmp_path / "s", CONFIG)
+    _kill_build(manifest, tmp_path / "s", monkeypatch)
     parts = (tmp_path / "s" / "parts").iterdir()
     first, second, *_ = sorted(parts, key=lambda part: -part.stat().st_size)
     first.write_bytes(first.read_bytes()[:-1024] + bytes(1024))
@@ -293,8 +280,15 @@ def _count_decodes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return calls
 
 
-def _killed(*_: object) -> None:
-    raise KeyboardInterrupt
+def _kill_build(manifest: pd.DataFrame, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin a build that is killed when every clip is decoded."""
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(store_build, "install", killed)
+        build_store(manifest, folder, CONFIG)
 
 
 def test_what_was_mended_is_found_again_whoever_decodes(tmp_path: Path) -> None:
@@ -311,10 +305,7 @@ def test_what_was_mended_is_found_again_whoever_decodes(tmp_path: Path) -> None:
     damaged.write_bytes(data[:place] + bytes(500) + data[place + 500 :])
     steps = [1 / 60, 1 / 20] * 10
     uneven = write_uneven_mp4(tmp_path / "uneven.mp4", speckle(20), steps)
-    rows = manifest_from_rows(
-        {"dataset": "d", "patient_id": file.stem, "clip_id": file.stem, "path": str(file)}
-        for file in (cut, damaged, uneven)
-    )
+    rows = manifest_from_rows(map(row_of, (cut, damaged, uneven)))
     first, found = build_store(rows, tmp_path / "a", CONFIG, workers=1)
     again, same = build_store(rows, tmp_path / "a", CONFIG)
     other, _ = build_store(rows, tmp_path / "b", CONFIG)
@@ -339,15 +330,13 @@ def test_a_manifest_that_knows_the_rate_of_recording_scales_uneven_times(tmp_pat
     """Played at a third of the recording's pace: every time is a third of what is written."""
     steps = [1 / 60, 1 / 20] * 10
     file = write_uneven_mp4(tmp_path / "a.mp4", speckle(20), steps)
-    fps = 3 * 19 / sum(steps[:-1])
-    row = {"dataset": "d", "patient_id": "a", "clip_id": "a", "path": str(file), "fps": fps}
+    row = row_of(file, fps=3 * 19 / sum(steps[:-1]))
     store, _ = build_store(manifest_from_rows([row]), tmp_path / "s", CONFIG)
     np.testing.assert_allclose(store.times("a"), np.cumsum([0, *steps[:-1]]) / 3, atol=1e-3)
 
 
 def test_colour_flow_is_not_stored(tmp_path: Path) -> None:
     file = write_coloured(tmp_path / "a.avi", with_jet(speckle(20, 96, 128)), "MJPG")
-    row = {"dataset": "d", "patient_id": "a", "clip_id": "a", "path": str(file)}
-    store, findings = build_store(manifest_from_rows([row]), tmp_path / "s", CONFIG)
+    store, findings = build_store(manifest_from_rows([row_of(file)]), tmp_path / "s", CONFIG)
     assert len(store) == 0
     assert [item.kind for item in findings.items] == ["colour_doppler"]
