@@ -114,8 +114,8 @@ def find_weights(path: Path) -> Path:
         if found.is_file():
             return found
     raise CheckpointError(
-        f"there are no weights at {path}; give a {WEIGHTS}, the folder that holds it (`echofm "
-        "model import` writes one), or a run folder."
+        f"there is no model and there are no weights at {path}; give a {WEIGHTS}, the folder that "
+        "holds it (`echofm model import` writes one), or a run folder."
     )
 
 
