@@ -78,9 +78,6 @@ def _value(rows: pd.DataFrame, metric: str, *, interval: bool) -> str:
     return f"{value:.2f} [{low:.2f}, {high:.2f}]" if interval and low == low else f"{value:.2f}"
 
 
-_METRICS = ("accuracy", "f1_negative", "all_negative_accuracy", "all_negative_f1")
-
-
 def published_convention(scores: pd.DataFrame) -> list[str]:
     """Reduced EF of the federated model as the published tables count it, beside the baseline.
 
@@ -91,7 +88,8 @@ def published_convention(scores: pd.DataFrame) -> list[str]:
     lines = []
     for site in site_order(rows["site"]):
         of_site = rows[rows["site"] == site].set_index("metric")["value"]
-        accuracy, f1, baseline, baseline_f1 = (of_site.get(name, math.nan) for name in _METRICS)
+        names = ("accuracy", "f1_negative", "all_negative_accuracy", "all_negative_f1")
+        accuracy, f1, baseline, baseline_f1 = (of_site.get(name, math.nan) for name in names)
         lines.append(
             f"published convention (positive = normal EF), {site}: accuracy {accuracy:.2f}, "
             f"F1 {f1:.2f}; calling everybody normal: accuracy {baseline:.2f}, F1 {baseline_f1:.2f}."

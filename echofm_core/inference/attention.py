@@ -57,12 +57,11 @@ def draw_attention(
     pen.text((GAP, height - LINE), below, fill=SOFT, font=font)
     scale = attention / max(float(attention.max()), 1e-12)
     for column, slot in enumerate(shown):
-        frame = window.frames[slot * frames_a_slot + frames_a_slot // 2]
+        middle = slot * frames_a_slot + frames_a_slot // 2
         left, top = GAP + column * (SIDE + GAP), 2 * LINE + GAP
-        grey = cv2.resize(frame, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+        grey = cv2.resize(window.frames[middle], (SIDE, SIDE), interpolation=cv2.INTER_AREA)
         plain = np.repeat(np.asarray(grey, np.uint8)[..., None], 3, axis=2)
-        seconds = float(window.times[slot * frames_a_slot + frames_a_slot // 2])
-        pen.text((left, LINE + 6), f"{seconds:.2f} s", fill=SOFT, font=font)
+        pen.text((left, LINE + 6), f"{window.times[middle]:.2f} s", fill=SOFT, font=font)
         sheet.paste(Image.fromarray(plain), (left, top))
         laid = _laid_over(plain, scale[slot])
         sheet.paste(Image.fromarray(laid), (left, top + SIDE + GAP))
