@@ -1,28 +1,18 @@
 """The Flower ClientApp: four questions that a server may ask, each answered or refused safely.
 
 Heavy libraries load when a question comes: a hospital's node starts a new process for each.
-Node config: ``site``, ``manifest``, ``store``, ``state`` and, by option, ``secret`` and the keys of
+Node config: ``site``, ``manifest``, ``store``, ``state``, ``settings`` (path of ``site.toml``, for
+its policy; a simulated site has ``simulated`` instead) and, by option, ``secret`` and the keys of
 :class:`~echofm_core.training.config.ExecutionConfig`.
 """
 
-from __future__ import annotations
-
-from pathlib import Path
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from client.answers import answered
-from client.wire import to_instruction, to_reply
-from echofm_core.contract import Instruction
-from echofm_core.plan.load import plan_from_json
-from echofm_core.runtime.errors import PlanError
-
-if TYPE_CHECKING:
-    from client.site import Site
-    from client.state import SiteState
-    from echofm_core.plan.document import Plan
+from client.wire import to_reply
 
 app = ClientApp()
 
@@ -31,56 +21,45 @@ app = ClientApp()
 @answered
 def describe(message: Message, context: Context) -> Message:
     """Who are you, and how much can you train on?"""
+    from client.request import open_request
     from echofm_core.models.lora import require_adapters
 
-    _, plan, site, _ = _open(message, context)
-    require_adapters(plan.finetune)
-    return to_reply(site.describe(), message)
+    request = open_request(message, context)
+    require_adapters(request.plan.finetune)
+    about = replace(request.site.describe(), released=request.policy.released)
+    return to_reply(about, message)
 
 
 @app.train("pretrain")
 @app.train("finetune")
 @answered
 def train(message: Message, context: Context) -> Message:
-    """Train one round, of masked auto-encoding or supervised."""
+    """Train one round, of masked auto-encoding or supervised; or give the reply of before again."""
+    from client.request import open_request
     from client.training import train
     from echofm_core.data.training_record import record_training
 
-    instruction, plan, site, state = _open(message, context)
+    request = open_request(message, context)
+    site, plan, phase = request.site, request.plan, request.instruction.phase
+    request.policy.check_work(plan, phase, len(site.train_clips(phase)))
+    if kept := request.kept_reply():
+        return to_reply(kept, message)
     secret, pinned = str(context.node_config.get("secret", "")), bool(plan.model.start)
-    record_training(state.folder, site.manifest, plan.digest(), secret=secret, pinned=pinned)
-    return to_reply(train(site, plan, instruction, state), message)
+    folder = request.state.folder
+    record_training(folder, site.manifest, plan.digest(), secret=secret, pinned=pinned)
+    update = request.policy.released_update(train(request))
+    request.keep_reply(update)
+    return to_reply(update, message)
 
 
 @app.evaluate("site")
 @answered
 def evaluate(message: Message, context: Context) -> Message:
     """Test the model on your own test patients."""
+    from client.request import open_request
     from client.testing import evaluate as test
 
-    instruction, plan, site, state = _open(message, context)
-    return to_reply(test(site, plan, instruction, state), message)
-
-
-def _open(message: Message, context: Context) -> tuple[Instruction, Plan, Site, SiteState]:
-    """Check the instruction and open the site.
-
-    Raises:
-        PlanError: The plan is not valid, or is not the one that its hash names.
-    """
-    import torch
-
-    from client.site import Site, setting
-    from client.state import SiteState
-
-    instruction = to_instruction(message)
-    plan = plan_from_json(instruction.plan)
-    if plan.digest() != instruction.plan_hash:
-        raise PlanError(
-            f"the plan from the server has hash {plan.digest()[:12]} here, the server says "
-            f"{instruction.plan_hash[:12]}; install the same version of echofm-federated on both."
-        )
-    site = Site.open(context.node_config, plan)
-    torch.set_num_threads(site.execution.threads)
-    state = SiteState(Path(setting(context.node_config, "state")), instruction.run)
-    return instruction, plan, site, state
+    request = open_request(message, context)
+    request.state.count_evaluation(request.policy.max_evaluations)
+    result = test(request.site, request.plan, request.instruction, request.state)
+    return to_reply(request.policy.released_result(result), message)

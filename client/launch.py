@@ -2,10 +2,12 @@
 
 import json
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import Field, ValidationError, field_validator
 
+from client.policy import OPEN, Policy
 from echofm_core.plan.complaints import complaint
 from echofm_core.runtime.child_process import flower_environment, tool
 from echofm_core.runtime.errors import PlanError
@@ -30,6 +32,8 @@ class SiteFile(ExecutionConfig):
     secret: str = ""
     """File that `echofm data secret` wrote: the key of the record of whom models were trained on;
     without one, a throw-away key lies beside the record in the state folder."""
+    policy: Policy = Policy()
+    """What the site allows, whatever a plan asks for."""
 
     @field_validator("name")
     @classmethod
@@ -57,7 +61,7 @@ def load_site(folder: Path) -> SiteFile:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
         site = SiteFile.model_validate(values)
     except FileNotFoundError:
-        raise PlanError(f"{path} does not exist; the coordinator's kit holds it.") from None
+        raise PlanError(f"{path} does not exist; `echofm client init` writes it.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PlanError(f"{path} cannot be read as TOML ({error}).") from None
     except ValidationError as error:
@@ -67,6 +71,21 @@ def load_site(folder: Path) -> SiteFile:
     named = ("manifest", "store", "state", *(("secret",) if site.secret else ()))
     paths = {key: str(base / getattr(site, key)) for key in named}
     return site.model_copy(update=paths)
+
+
+def policy_of(config: Mapping[str, str | int | float | bool]) -> Policy:
+    """The policy that a node config names, read anew for each message: an edit holds at once.
+
+    A simulated site has none of its own; a node that names no settings has the defaults.
+
+    Raises:
+        PlanError: ``site.toml`` is missing or not valid.
+        EnvironmentClashError: As of :func:`load_site`.
+    """
+    if config.get("simulated") is True:
+        return OPEN
+    settings = str(config.get("settings", ""))
+    return load_site(Path(settings).parent).policy if settings else Policy()
 
 
 def log_settings(folder: Path) -> None:
@@ -86,7 +105,9 @@ def command(folder: Path, runtime_port: int = 9094) -> list[str]:
     """
     site = load_site(folder)
     named = ("manifest", "store", "state", *(("secret",) if site.secret else ()))
-    config = {"site": site.name, **{key: getattr(site, key) for key in named}, **site.settings()}
+    paths = {key: getattr(site, key) for key in named}
+    paths["settings"] = str((folder / "site.toml").resolve())
+    config = {"site": site.name, **paths, **site.settings()}
     text = " ".join(
         f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in config.items()
     )

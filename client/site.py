@@ -20,7 +20,7 @@ from echofm_core.data.store.clip_store import ClipStore, open_stores
 from echofm_core.data.windows import ClipWindows
 from echofm_core.plan.document import Plan
 from echofm_core.runtime.errors import FederationError
-from echofm_core.tasks import Task
+from echofm_core.tasks import TASKS, Task
 from echofm_core.training.config import ExecutionConfig, FinetuneConfig
 from echofm_core.training.objectives.targets import labels_of
 
@@ -36,6 +36,7 @@ class Site:
         store: Its decoded clips.
         views: Views that fine-tuning and tests take; empty means all.
         execution: How this machine trains.
+        min_patients: Fewest patients behind a label or a split; with fewer there is none.
     """
 
     name: str
@@ -45,9 +46,10 @@ class Site:
     finetune: FinetuneConfig
     views: tuple[str, ...] = ()
     execution: ExecutionConfig = field(default_factory=ExecutionConfig)
+    min_patients: int = 1
 
     @classmethod
-    def open(cls, config: NodeConfig, plan: Plan) -> Site:
+    def open(cls, config: NodeConfig, plan: Plan, *, min_patients: int = 1) -> Site:
         """Open what the node config names.
 
         The rows are this site's, whatever the column ``site`` says: `echofm data index` leaves it
@@ -72,6 +74,7 @@ class Site:
             execution=ExecutionConfig.model_validate(
                 {key: config[key] for key in ExecutionConfig.model_fields if key in config}
             ),
+            min_patients=min_patients,
         )
 
     def train_clips(self, phase: Phase) -> ClipWindows:
@@ -111,7 +114,11 @@ class Site:
         rows = self.manifest[self.manifest["split"] == split.value]
         if phase is Phase.FINETUNE and self.views:
             rows = rows[rows["view"].isin(list(self.views))]
-        return ClipWindows(self.store, rows, self.data)
+        clips = ClipWindows(self.store, rows, self.data)
+        if self.min_patients <= 1:
+            return clips
+        # Counted in what is used: the plan decides which views and how short clips that is.
+        return ClipWindows(self.store, large_cells(clips.manifest, self.min_patients), self.data)
 
     def _labels(self, clips: ClipWindows) -> Mapping[Task, np.ndarray]:
         config = self.finetune
@@ -127,6 +134,18 @@ class Site:
 def patients(manifest: pd.DataFrame) -> int:
     """Distinct patients."""
     return patient_keys(manifest).nunique()
+
+
+def large_cells(rows: pd.DataFrame, least: int) -> pd.DataFrame:
+    """The rows without labels that fewer patients have; no row where there are fewer patients.
+
+    So no count, loss, score or weight over a smaller number of them is ever computed.
+    """
+    if patients(rows) < least:
+        return rows.iloc[:0]
+    columns = {spec.column for spec in TASKS.values()}
+    few = [name for name in sorted(columns) if patients(rows[rows[name].notna()]) < least]
+    return rows.assign(**{name: rows[name].mask(rows[name].notna()) for name in few})
 
 
 def setting(config: NodeConfig, key: str) -> str:

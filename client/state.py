@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from echofm_core.contract import Weights
 from echofm_core.runtime import array_files as files
 from echofm_core.runtime.checksum import digest
-from echofm_core.runtime.errors import CheckpointError, FederationError
+from echofm_core.runtime.errors import CheckpointError, FederationError, PolicyError
+from echofm_core.runtime.files import write_whole
 from echofm_core.runtime.names import name_fault
 from echofm_core.training.steps.kept import RoundFiles
 
@@ -27,10 +28,33 @@ class SiteState:
                 "the server's run name is not a plain name of letters, digits, dot, dash and "
                 "underscore; give the plan another name."
             )
-        self.folder = state / run
+        self.root, self.folder = state, state / run
         self.folder.mkdir(parents=True, exist_ok=True)
         self._frozen = self.folder / "frozen.safetensors"
         self._decoders = RoundFiles(self.folder / "decoder", "round")
+
+    def count_evaluation(self, most: int) -> None:
+        """Count one test of a model in this run, before it is made.
+
+        Raises:
+            PolicyError: The site's policy allows no more of them.
+        """
+        path = self.folder / "evaluations.txt"
+        try:
+            done = int(path.read_text(encoding="ascii"))
+        except FileNotFoundError:
+            done = 0
+        except ValueError:
+            raise PolicyError(
+                "the count of this run's tests at the site is damaged, so no more are made; the "
+                "site mends or removes evaluations.txt in its state folder."
+            ) from None
+        if done >= most:
+            raise PolicyError(
+                f"this site's policy has max_evaluations = {most}, and {done} tests of this run "
+                "were made; agree on more with the site."
+            )
+        write_whole(path, str(done + 1).encode())
 
     def decoder(self, before_round: int) -> dict[str, NDArray[np.floating]]:
         """The site's own decoder from the newest earlier round; empty where there is none.

@@ -3,8 +3,7 @@
 import time
 from dataclasses import replace
 
-from client.site import Site
-from client.state import SiteState
+from client.request import Request
 from client.wire import make_update
 from echofm_core.contract import (
     CONTROL,
@@ -14,29 +13,28 @@ from echofm_core.contract import (
     TRAIN,
     VALIDATE,
     VALIDATION,
-    Instruction,
     Phase,
     Update,
     group_of,
 )
 from echofm_core.models.build import build_autoencoder, build_tuned_model
 from echofm_core.models.weights import load_arrays, to_arrays
-from echofm_core.plan.document import Plan
 from echofm_core.plan.federation import Aggregation
 from echofm_core.post_processing import from_site, post_processing
-from echofm_core.privacy.config import PrivacyKind
+from echofm_core.privacy.config import Account, PrivacyKind
 from echofm_core.training.execution.launch import train_round
 from echofm_core.training.objectives.phases import Model, validation_loss
 from echofm_core.training.steps.control import ControlFiles
 from echofm_core.training.steps.job import LocalContext, RoundReport
 
 
-def train(site: Site, plan: Plan, instruction: Instruction, state: SiteState) -> Update:
+def train(request: Request) -> Update:
     """One round, of masked auto-encoding or of training on this site's own labels.
 
     In pre-training a decoder that is not shared stays here.
     """
-    work, number = _LocalRound(site, plan, instruction, state), instruction.round
+    plan, instruction, state = request.plan, request.instruction, request.state
+    work, number = _LocalRound(request), instruction.round
     tuned = instruction.phase is Phase.FINETUNE
     model: Model = build_tuned_model(plan) if tuned else build_autoencoder(plan)
     load_arrays(model, instruction.weights)
@@ -48,7 +46,7 @@ def train(site: Site, plan: Plan, instruction: Instruction, state: SiteState) ->
     if own_decoder and report.counts:
         state.keep_decoder(to_arrays(model, [DECODER]), number)
     if tuned:
-        validates = plan.validates and len(site.validation_clips(Phase.FINETUNE))
+        validates = plan.validates and len(request.site.validation_clips(Phase.FINETUNE))
         if not report.counts or (number == plan.finetune.rounds and not validates):
             state.forget_frozen()
     return work.update(model, report)
@@ -57,15 +55,15 @@ def train(site: Site, plan: Plan, instruction: Instruction, state: SiteState) ->
 class _LocalRound:
     """One instruction at one site, from its weights to what leaves the site."""
 
-    def __init__(self, site: Site, plan: Plan, instruction: Instruction, state: SiteState) -> None:
+    def __init__(self, request: Request) -> None:
         self.started = time.monotonic()
-        self.site, self.plan, self.phase = site, plan, instruction.phase
-        self.instruction, self.state = instruction, state
-        self.shared = {group_of(name) for name in instruction.weights}
+        self.request, self.state, self.instruction = request, request.state, request.instruction
+        self.site, self.plan, self.phase = request.site, request.plan, request.instruction.phase
+        self.shared = {group_of(name) for name in self.instruction.weights}
         self.control = None
-        if plan.federation.aggregation is Aggregation.SCAFFOLD:
-            base = int(instruction.settings.get(CONTROL_ROUND, 0))
-            self.control = ControlFiles(state.folder, self.phase, instruction.round, base)
+        if self.plan.federation.aggregation is Aggregation.SCAFFOLD:
+            number, base = self.instruction.round, self.instruction.settings.get(CONTROL_ROUND, 0)
+            self.control = ControlFiles(self.state.folder, self.phase, number, int(base))
 
     def train(self, model: Model) -> RoundReport:
         """Validate the model as it came, where that is asked for and the plan has it, then train.
@@ -94,8 +92,10 @@ class _LocalRound:
             proximal_mu=instruction.settings.get(PROXIMAL_MU, 0.0),
             control=self.control is not None,
             state=self.state.folder,
+            account=Account(self.state.root, instruction.run, self.request.policy.budget),
             privacy=plan.privacy,
             noise_multiplier=self._noise(),
+            until=self.request.until,
         )
         report = train_round(model, site.train_clips(self.phase), plan, context)
         return replace(report, metrics={**report.metrics, **metrics})
@@ -123,4 +123,6 @@ class _LocalRound:
         from echofm_core.privacy.accounting import resolve_noise
 
         tables = {phase: plan.table_of(phase) for phase in Phase}
-        return resolve_noise(plan.privacy, tables, self.site.patients_by_phase())
+        noise = resolve_noise(plan.privacy, tables, self.site.patients_by_phase())
+        self.request.policy.check_noise(noise)
+        return noise

@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from fnmatch import fnmatchcase
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 Weights = Mapping[str, NDArray[np.floating]]
 
 #: Raised whenever a record changes its meaning; sites refuse another version.
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 
 class Phase(StrEnum):
@@ -45,6 +46,8 @@ class Record(StrEnum):
     EXTRA = "extra"
 
 
+#: What a site without a policy of its own lets leave: see :func:`releases`.
+EVERY_NUMBER = "*"
 #: Settings of a training instruction: validate the weights that were sent before training; 0 in
 #: ``TRAIN``: train nothing, and answer with the metric alone.
 VALIDATE = "validate"
@@ -123,6 +126,8 @@ class SiteDescription:
         labels: Task name -> training clips with that label.
         test_labels: Task name -> test clips with that label.
         quarantined: Files the site could not use.
+        released: Names of losses and scores that its policy lets leave, see :func:`releases`; said
+            before any result is known, so that none is kept back for being bad.
     """
 
     site: str
@@ -131,6 +136,7 @@ class SiteDescription:
     labels: Mapping[str, int]
     test_labels: Mapping[str, int]
     quarantined: int
+    released: str = EVERY_NUMBER
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -201,6 +207,19 @@ class SiteResult:
     digest: str
     patients: Mapping[str, int]
     scores: Mapping[str, Score]
+
+
+def releases(patterns: str, name: str) -> bool:
+    """Whether a loss or score may leave a site.
+
+    Args:
+        patterns: Names with spaces between; ``*`` stands for anything.
+        name: Such as ``loss`` or, of a score, ``ef/mae``.
+
+    >>> releases("loss ef/*", "ef/mae"), releases("loss ef/*", "loss/ef")
+    (True, False)
+    """
+    return any(fnmatchcase(name, pattern) for pattern in patterns.split())
 
 
 def score_name(scored: Scored, task: str, metric: str) -> str:

@@ -52,7 +52,11 @@ def evaluate(
     with closing(asked) as replies:
         for name, reply in replies:
             expected = ExpectedResult(
-                site=name, plan_hash=plan_hash, digest=sent, most_patients=labels[name]
+                site=name,
+                plan_hash=plan_hash,
+                digest=sent,
+                most_patients=labels[name],
+                released=sites[name].about.released,
             )
             try:
                 result = read_reply(reply, SiteResult, seconds)
@@ -63,16 +67,16 @@ def evaluate(
     return results, failed
 
 
-def evaluate_sites(grid: Grid, plan: Plan, weights: Weights, *, run: str) -> list[SiteResult]:
+def evaluate_sites(grid: Grid, plan: Plan, weights: Weights) -> list[SiteResult]:
     """Test a model at every site of a grid that has test labels for a planned task.
 
-    The sites need not have trained it; ``run`` names the state folder where each keeps predictions.
+    The sites need not have trained it; each keeps predictions in its state folder.
 
     Raises:
         FederationError: A site could not answer.
     """
     with tempfile.TemporaryDirectory(prefix="echofm-") as folder:
-        asked = Run(grid, plan, run, Path(folder))
+        asked = Run(grid, plan, Path(folder))
         results, failed = evaluate(asked, weights, gather_sites(asked, ignore, least=1))
     if failed:
         raise FederationError(

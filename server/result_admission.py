@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from echofm_core.contract import Score, Scored, SiteResult, score_name
+from echofm_core.contract import EVERY_NUMBER, Score, Scored, SiteResult, releases, score_name
 from echofm_core.evaluation.metrics import task_metrics
 from echofm_core.runtime.errors import RefusedUpdateError
 from echofm_core.runtime.text import many
@@ -45,12 +45,14 @@ class ExpectedResult:
         digest: Of the weights that were sent, in wire precision.
         most_patients: Planned task -> test clips with its label that the site described; a
             patient has at least one.
+        released: What the site announced that its policy lets leave.
     """
 
     site: str
     plan_hash: str
     digest: str
     most_patients: Mapping[str, int]
+    released: str = EVERY_NUMBER
 
 
 def admit_result(result: SiteResult, expected: ExpectedResult) -> None:
@@ -68,6 +70,7 @@ def admit_result(result: SiteResult, expected: ExpectedResult) -> None:
             score_name(tested, task, metric)
             for task in result.patients
             for metric in metric_names(Task(task))
+            if releases(expected.released, f"{task}/{metric}")
         }
         for tested in Scored
     }

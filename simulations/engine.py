@@ -95,6 +95,7 @@ class Engine:
                 "manifest": str(site.manifest),
                 "store": str(site.store),
                 "state": str(site.state),
+                "simulated": True,
                 **self._execution.settings(),
             }
             for site in sites

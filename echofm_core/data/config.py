@@ -69,11 +69,11 @@ class DataConfig(Section):
     """Height and width of stored and fed frames, in pixels."""
     frames: int = Field(default=16, ge=2, le=128, multiple_of=2)
     """Frames T of a window."""
-    window_seconds: float = Field(default=1.3, ge=0)
+    window_seconds: float = Field(default=1.3, ge=0, le=600)
     """Duration that a window spans, in seconds (about a beat); 0 means the whole clip."""
     test_windows: int = Field(default=3, ge=1, le=64)
     """At most this many windows cover a clip at test time; predictions are their mean."""
-    min_clip_frames: int = Field(default=8, ge=1)
+    min_clip_frames: int = Field(default=8, ge=1, le=10_000)
     """Cines with fewer frames are quarantined (stills are not cines)."""
     field_cm: float = Field(default=17.0, ge=0, le=60)
     """Width and height in cm that a frame shows, from the top of the sector, where the source says

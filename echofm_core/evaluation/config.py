@@ -24,5 +24,5 @@ class EvaluationConfig(Section):
     """Resamples of patients behind each interval."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     """Coverage of each interval; 1 - confidence is the level of a table's comparisons."""
-    min_patients: int = Field(default=10, ge=2)
+    min_patients: int = Field(default=10, ge=2, le=1_000_000)
     """A site with fewer test patients gets its values and "too few to judge", no comparison."""

@@ -76,8 +76,8 @@ class ModelConfig(Section):
     @field_validator("position_grid")
     @classmethod
     def _three_sizes(cls, grid: tuple[int, ...]) -> tuple[int, ...]:
-        if grid and (len(grid) != 3 or min(grid) < 1):
-            raise ValueError("should be three positive sizes: slots, rows, columns")
+        if grid and (len(grid) != 3 or not 1 <= min(grid) <= max(grid) <= 512):
+            raise ValueError("should be three sizes from 1 to 512: slots, rows, columns")
         return grid
 
 
@@ -100,7 +100,7 @@ class LoraConfig(Section):
 
     rank: int = Field(default=8, ge=1, le=256)
     """Rank of each adapter; at most the encoder's width."""
-    alpha: int = Field(default=16, ge=1)
+    alpha: int = Field(default=16, ge=1, le=4096)
     """An adapter's output counts alpha / rank: a layer's weight becomes W + alpha / rank * B A."""
     targets: tuple[LoraTarget, ...] = (LoraTarget.QKV, LoraTarget.PROJ)
     """Layers of every block that get an adapter."""

@@ -33,7 +33,7 @@ class Plan(Section):
 
     name: str = Field(default="run", pattern=f"^{PLAIN_NAME}$")
     """Short name, used in folder names and titles."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**63)
     """Seed of every random stream."""
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
@@ -105,6 +105,10 @@ class Plan(Section):
     def validates(self) -> bool:
         """Whether sites report the loss on their validation patients."""
         return self.federation.report_validation and self.privacy.kind is PrivacyKind.NONE
+
+    def run_name(self) -> str:
+        """Name of its state folder at each site: two plans never share one."""
+        return f"{self.name}-{self.digest()[:8]}"
 
     def decisive(self) -> dict[str, Any]:
         """JSON-ready form of all that decides the result: everything but ``machine``."""

@@ -56,15 +56,15 @@ class FederationConfig(Section):
     (Karimireddy 2020), whose sites correct their gradients by control variates: twice the bytes,
     and not under differential privacy; the coordinate-wise ``median`` (Yin 2018), in which all
     sites count alike."""
-    proximal_mu: float = Field(default=0.01, ge=0)
+    proximal_mu: float = Field(default=0.01, ge=0, le=1e6)
     """FedProx: weight of 0.5 * mu * ||w - w_global||^2 in the site's loss."""
-    server_learning_rate: float = Field(default=0.01, gt=0)
+    server_learning_rate: float = Field(default=0.01, gt=0, le=100)
     """FedAdam: the server's learning rate; in a round a weight moves by up to about twice this."""
     server_beta1: float = Field(default=0.9, ge=0, lt=1)
     """FedAdam: decay, per round, of the mean of changes."""
     server_beta2: float = Field(default=0.99, ge=0, lt=1)
     """FedAdam: decay, per round, of the mean of squared changes."""
-    server_tau: float = Field(default=1e-3, gt=0)
+    server_tau: float = Field(default=1e-3, gt=0, le=1e6)
     """FedAdam: adaptivity; changes far below it move the weights in proportion to them."""
     weight_exponent: float = Field(default=1.0, ge=0, le=1)
     """A site counts with n ** exponent: 1 by size, 0 all alike."""
@@ -73,13 +73,13 @@ class FederationConfig(Section):
     ``equal``, all alike; ``clips`` as ``weight_exponent`` says, and so it is where a plan names
     that alone; ``task_family``, the clips of each family (EF, volumes and reduced EF; aortic
     stenosis; view) sum to one over the sites. A head, and all of pre-training, count by clips."""
-    min_sites: int = Field(default=1, ge=1)
+    min_sites: int = Field(default=1, ge=1, le=100_000)
     """Usable updates a round needs; with fewer the run stops and can be resumed."""
-    deadline_seconds: float = Field(default=3600.0, gt=0)
+    deadline_seconds: float = Field(default=3600.0, gt=0, le=2_592_000)
     """A round closes at this age with at least ``min_sites`` updates."""
     wire: Wire = Wire.FP32
     """Number format of weights on the wire."""
-    max_update_norm: float = Field(default=0.0, ge=0)
+    max_update_norm: float = Field(default=0.0, ge=0, le=1e12)
     """Updates whose L2 distance from the global weights exceeds this are refused; 0: no bound."""
     select: Select = Select.LAST
     """Which round of each phase is handed on, tested and shipped: the last, or the ``best``, whose
@@ -88,7 +88,7 @@ class FederationConfig(Section):
     report_validation: bool = True
     """Sites report the loss of the global model on their own validation patients, one number a
     round. Never under differential privacy."""
-    validate_every: int = Field(default=1, ge=1)
+    validate_every: int = Field(default=1, ge=1, le=100_000)
     """Rounds from one validation to the next; the last round of a phase is always validated."""
 
     @model_validator(mode="before")

@@ -33,11 +33,11 @@ class ProtocolConfig(Section):
     """Share of patients for validation where a data set has no official split."""
     test_fraction: float = Field(default=0.2, gt=0, lt=1)
     """Share of patients for test where a data set has no official split."""
-    min_patients: int = Field(default=2, ge=1)
+    min_patients: int = Field(default=2, ge=1, le=1_000_000)
     """Smaller sites are an error (institution) or merged into ``other`` (device, quality)."""
-    clients: int = Field(default=4, ge=2)
+    clients: int = Field(default=4, ge=2, le=100_000)
     """Dirichlet only: number of synthetic sites."""
-    alpha: float = Field(default=0.5, gt=0)
+    alpha: float = Field(default=0.5, gt=0, le=1e6)
     """Dirichlet only: concentration; small means strong label skew."""
 
     @field_validator("views")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
@@ -32,13 +34,13 @@ class PrivacyConfig(Section):
 
     kind: PrivacyKind = PrivacyKind.NONE
     """Where noise is added."""
-    epsilon: float | None = Field(default=None, gt=0)
+    epsilon: float | None = Field(default=None, gt=0, le=1e6)
     """Budget for the whole run at each site; training stops before it would be passed."""
     delta: float = Field(default=1e-5, gt=0, lt=1)
     """Probability with which the epsilon bound may fail; below 1 / patients."""
-    noise_multiplier: float | None = Field(default=None, gt=0)
+    noise_multiplier: float | None = Field(default=None, gt=0, le=1e6)
     """Standard deviation of the noise over the clipping norm."""
-    clip_norm: float = Field(default=1.0, gt=0)
+    clip_norm: float = Field(default=1.0, gt=0, le=1e9)
     """Largest gradient norm of one patient."""
 
     secure: bool = True
@@ -53,6 +55,33 @@ class PrivacyConfig(Section):
         if self.kind is PrivacyKind.NONE and given:
             raise ValueError('epsilon or noise_multiplier is set, but kind is "none"')
         return self
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Most that may be spent: an epsilon at a delta; None sets no limit."""
+
+    epsilon: float | None = None
+    delta: float = 1e-5
+
+
+#: No limit.
+UNLIMITED = Budget()
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Where a site's private rounds are charged.
+
+    Attributes:
+        folder: The site's state folder, with its ledger of all runs.
+        run: Name of the run that spends.
+        own: The site's own budget, over all runs.
+    """
+
+    folder: Path
+    run: str = ""
+    own: Budget = UNLIMITED
 
 
 def spent(metrics: pd.DataFrame, delta: float) -> list[dict[str, Any]]:

@@ -1,20 +1,25 @@
-"""What a site has spent of its patients' privacy in a run; kept on the site's own disk.
+"""What a hospital has spent of its patients' privacy, over all runs; on the hospital's own disk.
 
-Symptom: a round that is trained again after a crash costs privacy that nobody counts. Reason: each
-release of noisy gradients spends, whether or not it was used. Protocol: a round is written down,
-with fsync, before its first step; the sum over all entries is held against the budget first. What
-can still go wrong: a restored backup of the state folder forgets what was spent since; another run
-name is another ledger.
+Symptom: a round that is trained again after a crash, a plan with another seed or another name costs
+privacy that nobody counts. Reason: each release of noisy gradients spends, whether or not it was
+used, and all of them are about the same patients. Protocol: a round is written down, with fsync,
+before its first step; one writer at a time; each line carries the hash of the one before it; the
+run's budget is held against the run's entries, the hospital's own against all of them. What can
+still go wrong: a restored backup of the state folder forgets what was spent since.
 """
 
-import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from echofm_core.privacy.accounting import Steps, compose
-from echofm_core.runtime.errors import PrivacyError, refusing
-from echofm_core.runtime.files import write_whole
+from echofm_core.privacy.config import UNLIMITED, Budget
+from echofm_core.runtime.chained_log import BrokenChainError, ChainedLog
+from echofm_core.runtime.errors import PrivacyError
+from echofm_core.runtime.text import many
 
+#: Name of the file in the site's state folder.
+FILE = "privacy-ledger.jsonl"
 #: Randomness of rounds whose noise came from the operating system: no two of them are the same.
 SYSTEM = "system"
 
@@ -24,6 +29,7 @@ class Entry:
     """One private round.
 
     Attributes:
+        run: Name of the run, which follows from its plan.
         rate: Probability with which a patient takes part in a step.
         randomness: Fingerprint of everything that decides the round's result, where its noise is
             repeatable; ``system`` where it is not.
@@ -35,10 +41,11 @@ class Entry:
     rate: float
     steps: int
     randomness: str
+    run: str = ""
 
 
 class Ledger:
-    """Entries of one site and run, durable before the round that they stand for begins.
+    """Entries of one hospital, durable before the round that they stand for begins.
 
     A round that is done again after a crash is a second use of the patients and counts again,
     with one exception: if an entry with the same fingerprint is there, the second use gives
@@ -51,45 +58,87 @@ class Ledger:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / "privacy-ledger.json"
-        self.entries = _read(self.path)
+        self.path = folder / FILE
+        if old := sorted(folder.glob("**/privacy-ledger.json")):
+            raise PrivacyError(
+                f"{folder} holds {many(len(old), 'privacy ledger')} of an earlier version, and "
+                "what was spent by them would be forgotten: choose another state folder, and lower "
+                "the budget by it."
+            )
+        try:
+            self._log = ChainedLog(self.path)
+            self.entries = _entries(self._log)
+        except (OSError, BrokenChainError, TypeError) as error:
+            raise self._damaged(error) from None
 
-    def epsilon(self, delta: float) -> float:
-        """Epsilon spent so far."""
-        return _epsilon(self.entries, delta)
+    def epsilon(self, delta: float, run: str | None = None) -> float:
+        """Epsilon spent so far, in one run or in all."""
+        return _epsilon(self._of(run), delta)
 
-    def spend(self, entry: Entry, delta: float, budget: float | None) -> float:
+    def runs(self) -> dict[str, list[Entry]]:
+        """Entries by run, in the order of their first one."""
+        return {name: self._of(name) for name in dict.fromkeys(e.run for e in self.entries)}
+
+    def spend(
+        self, entry: Entry, delta: float, budget: float | None, own: Budget = UNLIMITED
+    ) -> float:
         """Write an entry down, durably; afterwards its round may begin.
 
-        ``budget`` is the largest epsilon of the run; None sets no limit. Returns epsilon spent,
-        this round included.
+        Args:
+            budget: Largest epsilon of the entry's run at ``delta``; None sets no limit.
+            own: The hospital's, for all that its ledger holds.
+
+        Returns:
+            Epsilon that the entry's run has spent, this round included.
 
         Raises:
-            PrivacyError: The budget would be passed; nothing is written.
+            PrivacyError: A budget would be passed; nothing is written. Or the file is damaged.
         """
-        if entry.randomness != SYSTEM and entry in self.entries:
-            return self.epsilon(delta)
-        after = _epsilon([*self.entries, entry], delta)
+        try:
+            with self._log.writing():
+                self.entries = _entries(self._log)
+                if entry.randomness == SYSTEM or entry not in self.entries:
+                    self._check(entry, delta, budget, own)
+                    self._log.append(asdict(entry))
+                    self.entries = [*self.entries, entry]
+        except (OSError, BrokenChainError, TypeError) as error:
+            raise self._damaged(error) from None
+        return self.epsilon(delta, entry.run)
+
+    def _check(self, entry: Entry, delta: float, budget: float | None, own: Budget) -> None:
+        """Hold the entry against both budgets."""
+        after = _epsilon([*self._of(entry.run), entry], delta)
         if budget is not None and after > budget:
             raise PrivacyError(
                 f"the privacy budget is spent: {entry.phase} round {entry.round} would bring "
                 f"epsilon to {after:.2f} at delta = {delta:g}, the plan allows {budget:g} and "
-                f"{self.epsilon(delta):.2f} is spent; this site trains no further in this run."
+                f"{self.epsilon(delta, entry.run):.2f} is spent; this site trains no further in "
+                "this run."
             )
-        self.entries = [*self.entries, entry]
-        # It must survive a power cut, or the round would be trained and forgotten.
-        text = json.dumps({"entries": [asdict(entry) for entry in self.entries]}, indent=1)
-        write_whole(self.path, text.encode())
-        return after
+        if own.epsilon is None:
+            return
+        total = _epsilon([*self.entries, entry], own.delta)
+        if total > own.epsilon:
+            raise PrivacyError(
+                f"this site's own privacy budget is spent: {entry.phase} round {entry.round} would "
+                f"bring epsilon over all its runs to {total:.2f} at delta = {own.delta:g}, its "
+                f"policy allows {own.epsilon:g} and {self.epsilon(own.delta):.2f} is spent."
+            )
+
+    def _of(self, run: str | None) -> list[Entry]:
+        return [entry for entry in self.entries if run is None or entry.run == run]
+
+    def _damaged(self, error: Exception) -> PrivacyError:
+        why = str(error) if isinstance(error, BrokenChainError) else type(error).__name__
+        return PrivacyError(
+            f"privacy ledger {self.path} cannot be used ({why}), so what was spent is unknown; "
+            "restore it from a backup."
+        )
 
 
-def _epsilon(entries: list[Entry], delta: float) -> float:
+def _entries(log: ChainedLog) -> list[Entry]:
+    return [Entry(**record) for record in log.records]
+
+
+def _epsilon(entries: Iterable[Entry], delta: float) -> float:
     return compose([(entry.noise, Steps(entry.rate, entry.steps)) for entry in entries], delta)
-
-
-def _read(path: Path) -> list[Entry]:
-    advice = ", so what was spent is unknown; restore a backup, or start a run under another name"
-    with refusing(f"privacy ledger {path} cannot be read", PrivacyError, advice):
-        if not path.exists():
-            return []
-        return [Entry(**item) for item in json.loads(path.read_text(encoding="utf-8"))["entries"]]

@@ -126,6 +126,13 @@ class EngineError(EchoFMError):
     remedy = "usually memory: fewer `workers`; then `--resume`"
 
 
+class PolicyError(EchoFMError):
+    """A plan or a message asks a site for more than the site's own policy allows."""
+
+    exit_code = 24
+    remedy = "change the plan, or agree with the site on its `[policy]` in `site.toml`"
+
+
 class NothingUsableError(EchoFMError):
     """Of all that was given, no clip can be used; the reasons were printed one by one."""
 

@@ -54,36 +54,36 @@ class Precision(StrEnum):
 class PhaseConfig(Section):
     """What both phases share."""
 
-    rounds: int = Field(default=10, ge=0)
+    rounds: int = Field(default=10, ge=0, le=100_000)
     """Global rounds of this phase; 0 skips it."""
-    local_steps: int = Field(default=0, ge=0)
+    local_steps: int = Field(default=0, ge=0, le=1_000_000)
     """Optimizer steps of a round, as many at every site, however many clips it has: batches go on
     where the round before ended, pass after pass. 0: as many as ``local_epochs`` take."""
-    local_epochs: int = Field(default=1, ge=1)
+    local_epochs: int = Field(default=1, ge=1, le=10_000)
     """Passes over the site's training clips in a round, in place of ``local_steps``: a site with
     more clips takes more steps."""
-    batch_size: int = Field(default=16, ge=1)
+    batch_size: int = Field(default=16, ge=1, le=65_536)
     """Windows of one optimizer step."""
-    learning_rate: float = Field(default=5e-4, gt=0)
+    learning_rate: float = Field(default=5e-4, gt=0, le=10)
     """Peak rate of AdamW."""
-    warmup_rounds: float = Field(default=1.0, ge=0)
+    warmup_rounds: float = Field(default=1.0, ge=0, le=100_000)
     """Linear warm-up, in global rounds; cosine to zero after it, over the whole phase."""
     layer_decay: float = Field(default=1.0, gt=0, le=1)
     """Factor on the rate from each encoder block to the one below it, down to the patch embedding;
     all else trains at the full rate. 1: all alike."""
-    weight_decay: float = Field(default=0.05, ge=0)
+    weight_decay: float = Field(default=0.05, ge=0, le=100)
     """AdamW's weight decay; none on biases, norms and tokens."""
-    clip_gradient: float = Field(default=1.0, ge=0)
+    clip_gradient: float = Field(default=1.0, ge=0, le=1e9)
     """Largest gradient norm; 0 switches clipping off."""
     ema: float = Field(default=0.0, ge=0, lt=1)
     """Decay, per step, of an exponential moving average of the weights over a round; a site returns
     the average, and the next round starts from what came of it. 0: the last weights."""
     keep_optimizer: bool = False
     """Keep AdamW's moments at the site between rounds; with few steps a round it learns faster."""
-    patience: int = Field(default=0, ge=0)
+    patience: int = Field(default=0, ge=0, le=100_000)
     """Rounds without a better validation loss after which the phase ends; 0: never. It ends one
     round later, as sites validate what they are sent. Without validation all rounds are trained."""
-    max_skipped_steps: int = Field(default=5, ge=0)
+    max_skipped_steps: int = Field(default=5, ge=0, le=1_000_000)
     """Steps with a non-finite loss that a round may skip before the site gives up."""
     precision: Precision = Precision.AUTO
     """Number format of matrix products, in prediction too; ``auto``: bf16 on CUDA, fp32 elsewhere.
@@ -117,7 +117,7 @@ class PhaseConfig(Section):
 class PretrainConfig(PhaseConfig):
     """The ``[pretrain]`` table: masked auto-encoding (VideoMAE, Tong 2022)."""
 
-    learning_rate: float = Field(default=1e-3, gt=0)
+    learning_rate: float = Field(default=1e-3, gt=0, le=10)
     """Peak rate of AdamW."""
     augment: bool = False
     """Change training windows as the table ``augmentation`` says. Worth it where there are hundreds
@@ -150,7 +150,7 @@ class ClassWeights(StrEnum):
 class FinetuneConfig(PhaseConfig):
     """The ``[finetune]`` table: supervised training through STF-Net."""
 
-    local_steps: int = Field(default=20, ge=0)
+    local_steps: int = Field(default=20, ge=0, le=1_000_000)
     """Optimizer steps of a round, as many at every site, however many clips it has: batches go on
     where the round before ended, pass after pass. 0: as many as ``local_epochs`` take. Choose it so
     that a middling site sees its clips about once a round; a plan that names ``local_epochs``
@@ -218,7 +218,7 @@ def class_count(task: Task) -> int:
 class ExecutionConfig(Section):
     """The same keys in ``[machine]`` of a plan and in a hospital's ``site.toml``."""
 
-    threads: int = Field(default=1, ge=1)
+    threads: int = Field(default=1, ge=1, le=1024)
     """CPU threads of a site's training. Changing it may change the last bits."""
     device: str = "auto"
     """``cpu``, ``cuda``, ``cuda:1`` ...; ``auto`` takes a GPU if there is one."""
@@ -233,7 +233,7 @@ class ExecutionConfig(Section):
     more time, the same gradients."""
     compile: bool = False
     """Compile the model with ``torch.compile``; where there is no compiler, say so and go on."""
-    save_every: int = Field(default=0, ge=0)
+    save_every: int = Field(default=0, ge=0, le=1_000_000)
     """Steps between two saves of an unfinished round at the site; started again, it goes on from
     the last and ends with the same bits. 0: it starts from its beginning."""
 

@@ -10,6 +10,7 @@ from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 
 from client import wire as client
 from echofm_core.contract import (
+    SCHEMA_VERSION,
     Action,
     Instruction,
     Phase,
@@ -173,7 +174,7 @@ def _broken(change: str) -> Message:
     [
         ("no arrays", "lacks the records `arrays` and `metrics`"),
         ("no config", "lacks the record `config`"),
-        ("schema", "speaks schema 99, the server 4"),
+        ("schema", f"speaks schema 99, the server {SCHEMA_VERSION}"),
         ("phase", "'sleep' is not a valid Phase"),
         ("counts", "do not pair"),
         ("fraction", "expected a whole number, got float"),
@@ -190,16 +191,18 @@ def test_a_malformed_reply_is_refused_with_one_sentence(change: str, sentence: s
 def test_a_site_refuses_a_server_of_another_schema() -> None:
     message = sent()
     message.content["config"]["schema"] = 1
-    with pytest.raises(FederationError, match="the server speaks schema 1, this site 4"):
+    with pytest.raises(
+        FederationError, match=f"the server speaks schema 1, this site {SCHEMA_VERSION}"
+    ):
         client.to_instruction(message)
-    message.content["config"]["schema"] = 4
+    message.content["config"]["schema"] = SCHEMA_VERSION
     del message.content["config"]["run"]
     with pytest.raises(FederationError, match="malformed"):
         client.to_instruction(message)
 
 
 def result_reply(config: dict[str, Any], metrics: dict[str, Any]) -> Message:
-    good = {"schema": 4, "site": "a", "plan-hash": "h", "digest": "d"}
+    good = {"schema": SCHEMA_VERSION, "site": "a", "plan-hash": "h", "digest": "d"}
     counts = {"patients-names": ["ef"], "patients-values": [2]}
     record = ConfigRecord({**good, **counts, **config})
     name = "federated/ef/mae"

@@ -1,15 +1,20 @@
 """The plan refuses what it does not know, and its hash depends on decisions alone."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from echofm_core.plan.complaints import tables
 from echofm_core.plan.document import Plan
 from echofm_core.plan.federation import TrunkWeights
 from echofm_core.plan.load import load_plan, plan_from_json, plan_from_mapping
 from echofm_core.runtime.errors import PlanError
+
+#: A list, whose numbers a validator bounds.
+GRID = "position_grid"
 
 
 def test_round_trip_through_toml_and_json_keeps_the_hash(tmp_path: Path) -> None:
@@ -122,3 +127,21 @@ def test_roots_are_relative_to_the_plan(tmp_path: Path) -> None:
 def test_a_word_where_a_list_belongs_is_said_in_the_words_of_toml() -> None:
     with pytest.raises(PlanError, match=r"`machine\.roots`: write a list, in square brackets, got"):
         plan_from_mapping({"machine": {"roots": "data"}}, "of a test")
+
+
+def test_every_number_of_a_plan_has_an_upper_bound() -> None:
+    """A site trains what a plan says: none may ask for a billion passes, or a delta of 2."""
+    endless = []
+    for table, section in tables(Plan):
+        for key, info in section.model_fields.items():
+            if {info.annotation, *get_args(info.annotation)} & {int, float} and key != GRID:
+                rules = (getattr(rule, end, None) for rule in info.metadata for end in ("le", "lt"))
+                bounds = [float(bound) for bound in rules if bound is not None]
+                if not bounds or max(bounds) == float("inf"):
+                    endless.append(f"{table}.{key}")
+    assert not endless
+    for grid in ([1, 1, 513], [0, 1, 1], [1, 1]):
+        with pytest.raises(PlanError, match="three sizes from 1 to 512"):
+            plan_from_mapping({"model": {GRID: grid}}, "test")
+    with pytest.raises(PlanError, match="local_epochs"):
+        plan_from_mapping({"finetune": {"local_epochs": 10**9}}, "test")

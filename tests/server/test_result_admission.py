@@ -98,3 +98,15 @@ def test_every_metric_is_known_with_its_ends(task: Task) -> None:
     """Bias and calibration slope alone may be any number."""
     names = set(metric_names(task))
     assert names and names - set(ENDS) <= {"bias", "calibration_slope"}
+
+
+def test_what_a_site_announced_to_keep_may_be_missing_and_nothing_else() -> None:
+    """The list is known before the result: a site cannot drop what turned out badly."""
+    kept = replace(EXPECTED, released="ef/mae ef/r2")
+    scores = {name: score for name, score in result().scores.items() if name.endswith("mae")}
+    with pytest.raises(RefusedUpdateError, match="score 'federated/ef/r2' is missing"):
+        admit_result(replace(result(), scores=scores), kept)
+    scores["federated/ef/r2"] = UNDEFINED
+    admit_result(replace(result(), scores=scores), kept)
+    with pytest.raises(RefusedUpdateError, match="was not asked for"):
+        admit_result(result(), kept)

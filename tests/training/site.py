@@ -15,7 +15,7 @@ from echofm_core.data.store.build import build_store
 from echofm_core.data.windows import ClipWindows
 from echofm_core.models.config import ModelConfig
 from echofm_core.plan.document import Plan
-from echofm_core.privacy.config import PrivacyConfig
+from echofm_core.privacy.config import Account, PrivacyConfig
 from echofm_core.tasks import Task
 from echofm_core.training.config import ExecutionConfig, FinetuneConfig, PretrainConfig
 from echofm_core.training.steps.job import LocalContext
@@ -91,7 +91,9 @@ def context(**changes: object) -> LocalContext:
 def private(folder: Path, **privacy: object) -> LocalContext:
     """The same with DP-SGD, repeatable, and a state folder."""
     settings = {"kind": "local", "noise_multiplier": 1.0, "delta": 1e-3, "secure": False} | privacy
-    return context(state=folder, privacy=PrivacyConfig.model_validate(settings))
+    return context(
+        state=folder, account=Account(folder), privacy=PrivacyConfig.model_validate(settings)
+    )
 
 
 def snapshot(model: nn.Module) -> dict[str, torch.Tensor]:

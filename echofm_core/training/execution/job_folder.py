@@ -26,7 +26,7 @@ from echofm_core.training.steps.job import LocalContext, RoundReport
 MEETING, LOGS = "meeting", "logs"
 JOB, REPORT, MANIFEST = "job.json", "report.json", "manifest.parquet"
 #: What of a context is written as it is.
-PLAIN = ("seed", "site", "round", "rounds", "proximal_mu", "control")
+PLAIN = ("seed", "site", "round", "rounds", "proximal_mu", "control", "until")
 #: Weights before and after the round.
 GIVEN, TRAINED = "given.safetensors", "trained.safetensors"
 

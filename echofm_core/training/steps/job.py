@@ -1,6 +1,7 @@
 """One site's work of one round: where in the federation it stands, what it trains, its report."""
 
 import hashlib
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch import nn
 from echofm_core.contract import Phase
 from echofm_core.data.patients import patient_keys
 from echofm_core.models.weights import named_weights, to_arrays
-from echofm_core.privacy.config import PrivacyConfig, PrivacyKind
+from echofm_core.privacy.config import Account, PrivacyConfig, PrivacyKind
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import EmptySiteError, TrainingError
 from echofm_core.runtime.randomness import stream
@@ -36,10 +37,11 @@ class LocalContext:
         rounds: Rounds of the phase; the learning-rate schedule spans all of them.
         proximal_mu: Weight of the FedProx term; 0 is FedAvg.
         control: Correct gradients by a control variate (SCAFFOLD), from the state folder.
-        state: The site's folder for this run: kept optimizer moments, an unfinished round and the
-            privacy ledger.
+        state: The site's folder for this run: kept optimizer moments and an unfinished round.
+        account: Where a private round is charged.
         noise_multiplier: Noise of private training where the plan names an epsilon instead, from
             :func:`echofm_core.privacy.accounting.resolve_noise`.
+        until: Unix time at which the round is given up: nobody waits for it any more.
         ranks: This process among those that share the round. Decides nothing but rounding.
     """
 
@@ -51,8 +53,10 @@ class LocalContext:
     proximal_mu: float = 0.0
     control: bool = False
     state: Path | None = None
+    account: Account | None = None
     privacy: PrivacyConfig = field(default_factory=PrivacyConfig)
     noise_multiplier: float | None = None
+    until: float = math.inf
     ranks: Ranks = ALONE
 
     def precision(self, config: PhaseConfig) -> Precision:
@@ -123,7 +127,8 @@ class LocalJob:
         if not len(self.clips):
             raise EmptySiteError(
                 f"site {self.context.site} has no clip to train on in phase {self.phase}; leave "
-                "it out of this phase, or check its labels and views."
+                "it out of this phase, or check its labels and views, and min_patients in its "
+                "policy."
             )
         keeping = {
             f"{self.phase}.keep_optimizer": self.config.keep_optimizer,

@@ -164,10 +164,10 @@ def _noise_multiplier(job: LocalJob) -> float:
 def _spend(job: LocalJob, noise: float, steps: Steps, randomness: str) -> dict[str, float]:
     """Enter the round in the ledger; returns what the journal may know."""
     context, privacy = job.context, job.context.privacy
-    if context.state is None:
+    if context.account is None:
         raise PrivacyError(
-            f"site {context.site} has no state folder, so what it spends of its privacy budget "
-            "could not be kept; give it one."
+            f"site {context.site} has no ledger, so what it spends of its privacy budget could not "
+            "be kept; give it a state folder."
         )
     entry = Entry(
         phase=job.phase,
@@ -176,8 +176,10 @@ def _spend(job: LocalJob, noise: float, steps: Steps, randomness: str) -> dict[s
         rate=steps.rate,
         steps=steps.steps,
         randomness=randomness,
+        run=context.account.run,
     )
-    spent = Ledger(context.state).spend(entry, privacy.delta, privacy.epsilon)
+    ledger, own = Ledger(context.account.folder), context.account.own
+    spent = ledger.spend(entry, privacy.delta, privacy.epsilon, own)
     return {
         "epsilon": spent,
         "delta": privacy.delta,

@@ -1,6 +1,7 @@
 """The steps of a local round, one after the other; a private round replaces what a step is."""
 
 import math
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
@@ -59,11 +60,12 @@ class Trainer:
         objective draws from ``windows``.
 
         Raises:
-            TrainingError: The loss stays non-finite.
+            TrainingError: The loss stays non-finite, or the round's time is over.
         """
         job, execution = self.job, self.job.context.execution
         self._resume(windows)
         for rows in islice(batches, self.steps, steps):
+            self._check_time()
             set_rate(self.optimizer, job.rate(self.steps, steps))
             self.step(job.objective(rows, windows, execution.accumulate) if len(rows) else ())
             if self.progress and self.steps % execution.save_every == 0:
@@ -98,6 +100,20 @@ class Trainer:
                 "steps had a non-finite loss or gradient, more than max_skipped_steps = "
                 f"{self.job.config.max_skipped_steps}; lower the learning rate, or check the "
                 "site's clips."
+            )
+
+    def _check_time(self) -> None:
+        """Give the round up where nobody waits for it any more.
+
+        Raises:
+            TrainingError: Its time is over.
+        """
+        context = self.job.context
+        if time.time() > context.until:
+            raise TrainingError(
+                f"site {context.site}, {self.job.phase} round {context.round}: its time was over "
+                f"after {self.steps} steps, and nobody waits for it any more; less local work, or "
+                "a longer federation.deadline_seconds, or max_minutes in the site's policy."
             )
 
     def _usable(self, parts: Iterable[Losses], seen: list[Losses]) -> bool:

@@ -251,7 +251,7 @@ def test_what_cannot_be_private_stops_the_round(clips: ClipWindows, tmp_path: Pa
     model = build_autoencoder(PLAN)
     before = snapshot(model)
     cases = {
-        "no state folder": replace(private(tmp_path), state=None),
+        "has no ledger": replace(private(tmp_path), account=None),
         "got no noise": private(tmp_path, noise_multiplier=None, epsilon=1.0),
         "not below 1 / patients": private(tmp_path, delta=0.2),
     }

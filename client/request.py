@@ -1,0 +1,96 @@
+"""A message that a site has agreed to answer: read, held against plan and policy, its site open."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from flwr.app import Context, Message
+
+from client.kept_reply import read_reply, write_reply
+from client.launch import policy_of
+from client.policy import OPEN, Policy, check_instruction
+from client.site import Site, setting
+from client.state import SiteState
+from client.wire import to_instruction
+from echofm_core.contract import Instruction, Update
+from echofm_core.plan.document import Plan
+from echofm_core.plan.load import plan_from_json
+from echofm_core.privacy.config import PrivacyKind
+from echofm_core.runtime.checksum import digest
+from echofm_core.runtime.errors import PlanError
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked, and who answers it under which policy.
+
+    Attributes:
+        until: Unix time at which a round is given up.
+    """
+
+    instruction: Instruction
+    plan: Plan
+    site: Site
+    state: SiteState
+    policy: Policy
+    until: float = math.inf
+
+    def kept_reply(self) -> Update | None:
+        """The reply that this very question was given before: it is never trained or paid twice."""
+        return read_reply(self.state.folder, self._question()) if self._keeps_replies else None
+
+    def keep_reply(self, update: Update) -> None:
+        """Keep a reply until the next one: the server may have died before it wrote it down."""
+        if self._keeps_replies and update.counts:
+            write_reply(update, self.state.folder, self._question())
+
+    @property
+    def _keeps_replies(self) -> bool:
+        """A simulated round gives the same bits again for nothing, but for noise of the system."""
+        privacy = self.plan.privacy
+        drawn = privacy.kind is not PrivacyKind.NONE and privacy.secure
+        return self.policy is not OPEN or drawn
+
+    def _question(self) -> str:
+        """Fingerprint of all that the instruction asks for."""
+        asked = self.instruction
+        parts = {
+            "action": asked.action,
+            "round": asked.round,
+            "plan": asked.plan_hash,
+            "settings": dict(asked.settings),
+            "weights": digest(asked.weights),
+            "frozen": asked.frozen_digest,
+            "extra": digest(asked.extra),
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def open_request(message: Message, context: Context) -> Request:
+    """Check a message before anything of the site is read.
+
+    Raises:
+        PlanError: The plan is not valid, or is not the one that its hash names; or ``site.toml``
+            is not.
+        PolicyError: It asks for more than the plan has, or the policy allows.
+    """
+    instruction = to_instruction(message)
+    plan = plan_from_json(instruction.plan)
+    if plan.digest() != instruction.plan_hash:
+        raise PlanError(
+            f"the plan from the server has hash {plan.digest()[:12]} here, the server says "
+            f"{instruction.plan_hash[:12]}; install the same version of echofm-federated on both."
+        )
+    check_instruction(plan, instruction)
+    policy = policy_of(context.node_config)
+    policy.check(plan, instruction)
+    site = Site.open(context.node_config, plan, min_patients=policy.min_patients)
+    torch.set_num_threads(site.execution.threads)
+    state = SiteState(Path(setting(context.node_config, "state")), instruction.run)
+    ends = message.metadata.created_at + message.metadata.ttl
+    return Request(instruction, plan, site, state, policy, policy.end_of_round(ends))
