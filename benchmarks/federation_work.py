@@ -23,7 +23,6 @@ from echofm_core.runtime.console import progress
 from echofm_core.training.config import ExecutionConfig
 from server.evaluation import evaluate_sites
 from server.rounds import run_federation
-from server.run import run_name
 from simulations.engine import Engine, SiteSettings
 from simulations.prepare import prepare_sites, save_sites, site_manifest
 
@@ -91,12 +90,11 @@ def run_arm(arm: Arm, folder: Path, engine: Engine) -> None:
     grid = engine.grid([_settings(folder, place, site) for site in sites])
     result = run_federation(grid, plan, place, resume=(place / "journal").exists())
     further = engine.grid([_settings(folder, place, ELSEWHERE)])
-    evaluate_sites(further, plan, result.weights, run=ELSEWHERE)
-    tested = {site: run_name(plan) for site in sites} | {ELSEWHERE: ELSEWHERE}
+    evaluate_sites(further, plan, result.weights)
     parts = [
         pd.read_parquet(path)
-        for site, run in tested.items()
-        if (path := place / "sites" / site / run / "predictions.parquet").exists()
+        for site in (*sites, ELSEWHERE)
+        if (path := place / "sites" / site / plan.run_name() / "predictions.parquet").exists()
     ]
     pd.concat(parts, ignore_index=True).to_parquet(place / PREDICTIONS, index=False)
 

@@ -251,7 +251,7 @@ def models_held(
         }
         base = sum(array.nbytes for array in weights.values())
         with watch() as testing:
-            _, failed = evaluate(Run(grid, plan, "memory", Path(scratch)), weights, tested)
+            _, failed = evaluate(Run(grid, plan, Path(scratch)), weights, tested)
     if refused or failed:
         raise RuntimeError(f"not all sites counted: {refused or failed}")
     model = 4 * size * arrays

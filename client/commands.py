@@ -1,24 +1,43 @@
-"""Sub-commands of `echofm` for a hospital: check, start."""
+"""Sub-commands of `echofm` for a hospital: init, check, start, budget."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from client.launch import command, environment, log_settings
+from client.enroll import enroll
+from client.launch import command, environment, load_site, log_settings
 from client.preflight import preflight
 from echofm_core.runtime.child_process import child_process
 from echofm_core.runtime.errors import FederationError
+from echofm_core.runtime.text import many
 
 client = typer.Typer(no_args_is_help=True, help="Take part in a federation as a hospital.")
 
-Folder = Annotated[Path, typer.Argument(help="The kit from the coordinator, with site.toml.")]
+Folder = Annotated[Path, typer.Argument(help="The site's folder, from `echofm client init`.")]
 Port = Annotated[int, typer.Option(help="Local port of the node's own interface.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add ``client``."""
     app.add_typer(client, name="client")
+
+
+@client.command()
+def init(
+    kit: Annotated[Path, typer.Argument(help="The coordinator's kit.")],
+    name: Annotated[str, typer.Argument(help="This site's name, as agreed with the coordinator.")],
+    out: Annotated[Path | None, typer.Option(help="Folder to make; default: the name.")] = None,
+) -> None:
+    """Make this site's folder: its own key, which never leaves it, and settings to fill in.
+
+    Run again, it keeps key and settings. Example: `echofm client init kit north`.
+    """
+    folder = out or Path(name)
+    public = enroll(kit, name, folder)
+    typer.echo(f"fill in {folder}/site.toml: where the data are, and what this site allows")
+    typer.echo(f"send the coordinator {folder}/node.pub, the public key of {name}, which is:")
+    typer.echo(public)
 
 
 @client.command()
@@ -46,6 +65,30 @@ def start(folder: Folder, port: Port = 9094) -> None:
         f"the SuperNode ended by itself with exit code {code}; see above, and start it again after "
         "a minute: the server refuses a node that comes back sooner."
     )
+
+
+@client.command()
+def budget(folder: Folder) -> None:
+    """Show what this hospital has spent of its patients' privacy: by run, in all, and what is left.
+
+    Example: `echofm client budget north`.
+    """
+    site = load_site(folder)
+
+    from echofm_core.privacy.ledger import Ledger
+
+    ledger, own = Ledger(Path(site.state)), site.policy.budget
+    for run, entries in ledger.runs().items():
+        noise = ", ".join(sorted({f"{entry.noise:.3g}" for entry in entries}))
+        typer.echo(
+            f"{run}: {many(len(entries), 'private round')}, noise {noise}, epsilon "
+            f"{ledger.epsilon(own.delta, run):.2f}"
+        )
+    spent = ledger.epsilon(own.delta)
+    left = "total_epsilon sets no limit"
+    if own.epsilon is not None:
+        left = f"{max(0.0, own.epsilon - spent):.2f} left of total_epsilon = {own.epsilon:g}"
+    typer.echo(f"all runs together: epsilon {spent:.2f} at delta = {own.delta:g}; {left}")
 
 
 def _check(folder: Path, port: int) -> None:

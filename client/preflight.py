@@ -42,7 +42,7 @@ CHECKS = {
     **dict.fromkeys(("store", "state", "port", "keys", "server"), ("settings",)),
     "admission": ("keys", "server"),
 }
-_KIT = "ask the coordinator for the kit"
+_KIT = "`echofm client init KIT` makes it"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -242,7 +242,7 @@ class _Checks:
             ) from None
         if not known:
             raise FederationError(
-                f"{server} does not know this site's key; ask the coordinator to start the server "
-                f"with the kit of {self.site.name}, and to hand over that kit."
+                f"{server} does not know this site's key; ask the coordinator for `echofm server "
+                f"admit FOLDER {self.site.name} KEY` with the key in {self.folder}/node.pub."
             )
         return f"{server} knows this site's key"

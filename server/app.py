@@ -1,7 +1,7 @@
 """The Flower ServerApp: reads its settings, runs the federation, prints what happens.
 
 Run config: ``plan`` (path of the plan), ``run-folder`` (path), ``resume`` (bool) and, where sites
-are to be waited for by name, ``sites`` (names with commas between) and ``wait-seconds``. By the
+are to be waited for, ``members`` (``NAME=NODE`` with spaces between) and ``wait-seconds``. By the
 file ``watch`` the command ``echofm server run`` hears what happens (``server/watch.py``).
 """
 
@@ -33,7 +33,7 @@ def main(grid: Grid, context: Context) -> None:
     for key in ("plan", "run-folder"):
         if not settings.get(key):
             raise PlanError(f"the run config lacks `{key}`; give it as -c '{key}=\"PATH\"'.")
-    names = [name.strip() for name in str(settings.get("sites", "")).split(",") if name.strip()]
+    members = dict(pair.split("=") for pair in str(settings.get("members", "")).split())
     watched = str(settings.get("watch", ""))
     with reporter(Path(watched) if watched else None) as waiting:
         plan, folder = load_runnable(Path(str(settings["plan"]))), Path(str(settings["run-folder"]))
@@ -52,7 +52,7 @@ def main(grid: Grid, context: Context) -> None:
                 resume=bool(settings.get("resume", False)),
                 on_event=show,
                 options=RunOptions(
-                    expected_sites=names,
+                    members={name: int(node) for name, node in members.items()},
                     wait_seconds=float(settings.get("wait-seconds", 600.0)),
                     floor=True,
                 ),

@@ -1,4 +1,4 @@
-"""Sub-commands of `echofm` for the coordinator: provision, start, run."""
+"""Sub-commands of `echofm` for the coordinator: provision, admit, revoke, start, run, status."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ def register(app: typer.Typer) -> None:
 @server.command()
 def provision(
     folder: Folder,
-    site: Annotated[list[str], typer.Option(help="A site's name; once for each.")],
     host: Annotated[str, typer.Option(help="Name under which sites reach the server.")],
     port: Annotated[
         int | None,
@@ -35,16 +34,47 @@ def provision(
         int | None, typer.Option(help="Port of the SuperLink on this machine; default: 8000.")
     ] = None,
 ) -> None:
-    """Write certificates, keys and one start-up kit a site; keys are never overwritten.
+    """Write authority, certificate and the kit for hospitals; run again, it renews what ends soon.
 
-    Example: `echofm server provision fed --host fl.example.org --site north --site south`, then
-    hand fed/sites/north to the hospital North by a safe way: it holds its private key.
+    Keys are never overwritten. Example: `echofm server provision fed --host fl.example.org --port
+    443`, then hand fed/kit to every hospital: it holds no secret.
     """
     from server.provision import provision as write
 
-    kit = write(folder, host, port, site, local_port=local_port)
-    for name in kit.site_names():
-        typer.echo(f"kit of {name}: {kit.site(name)}")
+    kit, renewed = write(folder, host, port, local_port=local_port)
+    typer.echo(f"kit for every hospital: {kit.handout}")
+    if renewed:
+        typer.echo("the server's certificate is new: if `echofm server start` runs, start it again")
+
+
+@server.command()
+def admit(
+    folder: Folder,
+    site: Annotated[str, typer.Argument(help="The site's name.")],
+    key: Annotated[str, typer.Argument(help="Its public key, or the file node.pub with it.")],
+) -> None:
+    """Let a site take part, under this name and with this key alone.
+
+    The server may run meanwhile. Example: `echofm server admit fed north north.pub`.
+    """
+    from server.members import admit as let_in
+    from server.provision import Kit
+
+    changed = let_in(Kit(folder.resolve()), site, key)
+    typer.echo(f"{site} is admitted{'' if changed else ' already'}")
+
+
+@server.command()
+def revoke(folder: Folder, site: Annotated[str, typer.Argument(help="The site's name.")]) -> None:
+    """Let a site take part no more; its node is turned away at once.
+
+    Example: `echofm server revoke fed north`.
+    """
+    from server.members import revoke as turn_away
+    from server.provision import Kit
+
+    turn_away(Kit(folder.resolve()), site)
+    typer.echo(f"{site} is revoked")
 
 
 @server.command()
@@ -60,7 +90,8 @@ def start(
     Whoever reaches this port can run code at every site: keep it on loopback and let a reverse
     proxy pass /v1/fleet/ alone.
     """
-    from server.launch import register, superlink
+    from server.launch import superlink
+    from server.members import register
     from server.provision import Kit
 
     kit = Kit(folder.resolve())
@@ -93,15 +124,16 @@ def run(
     from echofm_core.report.run_files import read_run
     from echofm_core.report.words import print_run
     from echofm_core.runtime.console import console
+    from server.members import site_names
     from server.provision import Kit
     from server.submit import submit
 
     kit = Kit(folder.resolve())
-    names, least = kit.site_names(), loaded.federation.min_sites
+    names, least = site_names(kit), loaded.federation.min_sites
     if len(names) < least:
         raise PlanError(
             f"federation.min_sites is {least}, but this federation has {len(names)} sites "
-            f"({', '.join(names)}); lower it, or provision more sites."
+            f"({', '.join(names)}); lower it, or admit more sites."
         )
     require_trackers(loaded.machine.track)
     typer.echo(f"plan {loaded.name}, hash {loaded.digest()[:12]}; progress in {out}/journal")

@@ -3,7 +3,7 @@
 import math
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 
@@ -29,7 +29,8 @@ class RunOptions:
 
     Attributes:
         arm: Name of this model in ``metrics.parquet``.
-        expected_sites: Sites to wait for; without names, ``federation.min_sites`` of any name.
+        members: Sites to wait for, each with the node of its key; without any,
+            ``federation.min_sites`` of any name.
         wait_seconds: How long to wait for them.
         tracking_store: Folder of the local MLflow store, where several runs share one.
         floor: Have each site score what needs no network beside the model.
@@ -38,7 +39,7 @@ class RunOptions:
     """
 
     arm: str = "federated"
-    expected_sites: Sequence[str] = ()
+    members: Mapping[str, int] = field(default_factory=dict)
     wait_seconds: float = 600.0
     tracking_store: Path | None = None
     floor: bool = False

@@ -117,7 +117,8 @@ def superlink_status(kit: Kit) -> list[str]:
     counts = Counter(str(node["status"]) for node in nodes)
     listed = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
     lines.append(
-        f"sites: {len(kit.site_names())} with a kit; keys at the SuperLink: {listed or 'none'}"
+        f"sites: {len(list(kit.sites.glob('*.pub')))} admitted; keys at the SuperLink: "
+        f"{listed or 'none'}"
     )
     runs = ask(kit, "list", CONNECTION, "--limit", "1")["runs"]
     lines += [f"last run: {run['run-id']}, {run['status']}" for run in runs]

@@ -1,6 +1,5 @@
 """Running Flower's SuperLink for a provisioned federation."""
 
-import hashlib
 import socket
 import subprocess
 import time
@@ -10,8 +9,8 @@ from contextlib import contextmanager
 from echofm_core.runtime.child_process import flower_environment, start, stop, tool
 from echofm_core.runtime.errors import FederationError
 from echofm_core.runtime.file_lock import file_lock
-from server.flower import LOOPBACK, ask, last_words, serving
-from server.provision import CONNECTION, Kit
+from server.flower import LOOPBACK, last_words, serving
+from server.provision import Kit
 
 #: Seconds that the SuperLink has to start.
 PATIENCE = 60.0
@@ -88,29 +87,3 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         return int(probe.getsockname()[1])
-
-
-def register(kit: Kit) -> None:
-    """Make the sites' keys known to the running SuperLink; those that it knows are not sent again.
-
-    Raises:
-        FederationError: One of them could not be.
-    """
-    # What was noted of the SuperLink that runs: it keeps keys as long as it lives.
-    noted = kit.registered.exists() and serving(kit.ports().health)
-    known = kit.registered.read_text(encoding="utf-8").splitlines() if noted else []
-    for site in kit.site_names():
-        public = kit.site(site) / "node.pub"
-        key = public.read_bytes() if public.exists() else b""
-        if (line := f"{hashlib.sha256(key).hexdigest()} {site}") in known:
-            continue
-        try:
-            ask(kit, "supernode", "register", str(public), CONNECTION)
-        except FederationError as error:
-            if "Public key already in use" not in str(error):  # then it is known
-                raise FederationError(
-                    f"the key of site {site} could not be registered ({error}); is `echofm server "
-                    f"start` running, and {public} whole?"
-                ) from None
-        with kit.registered.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")

@@ -26,7 +26,7 @@ from server.handover import first_weights, result_of
 from server.journal import Entry, Journal
 from server.metrics import tracked
 from server.phase import PhaseRun, algorithm_of, train_phase
-from server.run import Run, run_name
+from server.run import Run
 from server.sites import Site, gather_sites, participants_of
 from server.unlearned import unlearned_tasks
 from server.validation import Losses, Validation, mean
@@ -69,9 +69,9 @@ def run_federation(
         journal.open(resume=resume)
         if not ((folder / PLAN).exists() and has_rounds(folder)):  # else it is that of the rounds
             write_whole(folder / PLAN, plan.to_toml().encode())
-        run = Run(grid, plan, run_name(plan), folder)
+        run = Run(grid, plan, folder)
         sites = gather_sites(
-            run, on_event, expected=options.expected_sites, wait_seconds=options.wait_seconds
+            run, on_event, members=options.members, wait_seconds=options.wait_seconds
         )
         if plan.finetune.rounds:  # checked before pre-training, which takes hours
             tasks, least = plan.finetune.tasks, plan.federation.min_sites
@@ -151,7 +151,7 @@ class _Federation:
             federation=plan.federation,
             plan=plan.to_json(),
             plan_hash=plan.digest(),
-            run=self.run.name,
+            run=self.run.plan.run_name(),
             scratch=self.run.scratch,
             frozen=frozen_groups(plan.finetune) if phase is Phase.FINETUNE else frozenset(),
         )

@@ -16,11 +16,6 @@ from server.replies import Replies
 from server.wire import to_message
 
 
-def run_name(plan: Plan) -> str:
-    """Name of a plan's state folder at each site: two plans never share one."""
-    return f"{plan.name}-{plan.digest()[:8]}"
-
-
 @dataclass(frozen=True, slots=True)
 class Run:
     """What all questions of a run share.
@@ -28,13 +23,11 @@ class Run:
     Attributes:
         grid: Where the sites are: in this process or behind a SuperLink.
         plan: What is run.
-        name: Of the run's state folder at each site.
         folder: Run folder of the server; early replies wait in it.
     """
 
     grid: Grid
     plan: Plan
-    name: str
     folder: Path
 
     @property
@@ -64,7 +57,7 @@ class Run:
             round=0,
             plan=self.plan.to_json(),
             plan_hash=self.plan.digest(),
-            run=self.name,
+            run=self.plan.run_name(),
             settings=dict(settings),
         )
         messages = {

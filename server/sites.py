@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from echofm_core.contract import DECODER, HEADS, TRUNK, Action, Phase, SiteDescription
 from echofm_core.runtime.errors import FederationError, RefusedUpdateError
@@ -33,7 +34,7 @@ def gather_sites(
     run: Run,
     on_event: OnEvent,
     *,
-    expected: Sequence[str] = (),
+    members: Mapping[str, int] = MappingProxyType({}),
     wait_seconds: float = 600.0,
     least: int | None = None,
 ) -> dict[str, Site]:
@@ -42,7 +43,8 @@ def gather_sites(
     Args:
         run: Sent along.
         on_event: Shows who is waited for.
-        expected: Names of sites to wait for; where they are given, no other takes part.
+        members: Names of sites to wait for, each with the node of its key; where they are given,
+            no other takes part, and none under another's name.
         wait_seconds: How long.
         least: Sites to wait for where no name is expected; None: ``federation.min_sites``, which
             is a quorum of training.
@@ -53,13 +55,13 @@ def gather_sites(
     Raises:
         FederationError: Sites are missing after that time, or two call themselves the same.
     """
-    found, started, last_event = _Found(expected), time.monotonic(), 0.0
+    found, started, last_event = _Found(members), time.monotonic(), 0.0
     least = run.plan.federation.min_sites if least is None else least
     if getattr(run.grid, "keeps_replies", False):
         wait_seconds = 0.0  # all its sites are there from the start
     while True:
         found.ask(run)
-        missing = tuple(sorted(set(expected) - set(found.sites)))
+        missing = tuple(sorted(set(members) - set(found.sites)))
         if not missing and len(found.sites) >= least:
             break
         age = time.monotonic() - started
@@ -79,19 +81,28 @@ def gather_sites(
     return sites
 
 
-def check_description(about: SiteDescription, expected: Sequence[str] = ()) -> None:
+def check_member(site: str, node: int, members: Mapping[str, int]) -> None:
+    """Whether a node may take part under this name; without members, any may.
+
+    Raises:
+        RefusedUpdateError: Its key is not that of the site, or of no site at all.
+    """
+    if not members or members.get(site) == node:
+        return
+    if own := [name for name, number in members.items() if number == node]:
+        raise RefusedUpdateError(f"it calls itself {site}, and its key is that of {own[0]}.")
+    raise RefusedUpdateError(f"it calls itself {site}, and its key is that of no admitted site.")
+
+
+def check_description(about: SiteDescription) -> None:
     """Whether a site may take part as it describes itself.
 
     Raises:
-        RefusedUpdateError: Its name is no legal one or is not expected, or a count is negative.
+        RefusedUpdateError: Its name is no legal one, or a count is negative.
     """
     # The simulation's pooled arm is one site that holds every clip.
     if about.site != EVERY_SITE and (fault := site_name_fault(about.site)):
         raise RefusedUpdateError(f"its name {about.site[:80]!r} {fault}.")
-    if expected and about.site not in expected:
-        raise RefusedUpdateError(
-            f"it calls itself {about.site}, and the federation has no such site."
-        )
     parts = {
         "training patients": about.train_patients,
         **{f"training labels of {task}": count for task, count in about.labels.items()},
@@ -152,7 +163,7 @@ def participants_of(
 class _Found:
     """Sites found so far, and why some nodes are none."""
 
-    expected: Sequence[str]
+    members: Mapping[str, int]
     sites: dict[str, Site] = field(default_factory=dict)
     asked: set[int] = field(default_factory=set)
     refused: dict[str, str] = field(default_factory=dict)
@@ -172,7 +183,8 @@ class _Found:
                 self.asked.add(nodes[name])
                 try:
                     about = read_reply(reply, SiteDescription)
-                    check_description(about, self.expected)
+                    check_description(about)
+                    check_member(about.site, nodes[name], self.members)
                 except RefusedUpdateError as error:
                     self.refused[name] = sentence(error)
                     continue

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from echofm_core.runtime.errors import FederationError
 from server.flower import ask, last_words, run_status, serving
-from server.launch import register
+from server.members import nodes, register
 from server.provision import CONNECTION, Kit
 from server.watch import INTERVAL, Watcher, watch
 
@@ -49,7 +49,8 @@ def submit(
     with watch(kit.folder / "runs") as (path, seen):
         values = {"plan": plan.resolve(), "run-folder": run.resolve(), "watch": path}
         texts = [f'{key}="{value}"' for key, value in values.items()]
-        texts += [f"resume={str(resume).lower()}", f'sites="{",".join(kit.site_names())}"']
+        members = " ".join(f"{name}={node}" for name, node in nodes(kit).items())
+        texts += [f"resume={str(resume).lower()}", f'members="{members}"']
         log = kit.log("superexec")
         offset = log.stat().st_size if log.exists() else 0
         try:

@@ -30,12 +30,8 @@ from server.ending import FederationResult, RunOptions
 from server.evaluation import evaluate_sites
 from server.events import OnEvent
 from server.rounds import run_federation
-from server.run import run_name
 from simulations.engine import Engine, SiteSettings
 from simulations.prepare import site_manifest
-
-#: State folder name of the evaluation that fills the site x model table.
-CROSS = "cross"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -174,8 +170,8 @@ class Training:
         # Its own sites were tested at the end of the run; the table also needs the others.
         others = [site for site in arm.test if site not in arm.train]
         if others and not pooled:
-            evaluate_sites(self._grid(others, folder), plan, result.weights, run=CROSS)
-        self._collect_predictions(arm, folder, run_name(plan))
+            evaluate_sites(self._grid(others, folder), plan, result.weights)
+        self._collect_predictions(arm, folder, plan.run_name())
         return result
 
     def _grid(self, sites: Sequence[str], folder: Path) -> Grid:
@@ -191,12 +187,11 @@ class Training:
             ]
         )
 
-    def _collect_predictions(self, arm: Arm, folder: Path, own: str) -> None:
+    def _collect_predictions(self, arm: Arm, folder: Path, run: str) -> None:
         """Gather what the sites wrote at home; a task nobody trained is left out."""
         parts = []
         for site in arm.train if arm.train == (EVERY_SITE,) else arm.test:
-            kept = own if site in arm.train else CROSS
-            path = folder / "sites" / site / kept / "predictions.parquet"
+            path = folder / "sites" / site / run / "predictions.parquet"
             if not path.exists():
                 raise FederationError(
                     f"model {arm.name} was not tested at {site}; {folder}/evaluation.json "

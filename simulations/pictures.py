@@ -16,7 +16,6 @@ from echofm_core.plan.document import Plan
 from echofm_core.report.pictures import HIDDEN, contact_sheet, reconstruction_strip
 from echofm_core.runtime.randomness import torch_stream
 from server.rounds import pretrained_encoder
-from server.run import run_name
 
 #: Vendor of the real cine that the pydicom package ships; it is always on its site's sheet.
 REAL_CINE_VENDOR = "SonoSite"
@@ -47,7 +46,7 @@ def _reconstruct(plan: Plan, run: Path, store: ClipStore, prepared: Prepared, pa
     examples = prepared.manifest[prepared.manifest["split"] == "test"].drop_duplicates("site")
     sites = sorted(examples["site"])
     for site in sites:
-        decoder = SiteState(run / "sites" / site, run_name(plan)).decoder(plan.pretrain.rounds + 1)
+        decoder = SiteState(run / "sites" / site, plan.run_name()).decoder(plan.pretrain.rounds + 1)
         load_arrays(model, {**encoder, **decoder})
         clip = ClipWindows(store, examples[examples["site"] == site], plan.data)
         batch = to_batch(clip.test_windows(0)[:1])

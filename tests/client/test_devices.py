@@ -12,6 +12,8 @@ import torch
 from flwr.common.config import parse_config_args
 
 from client.launch import command, load_site, log_settings
+from client.policy import OPEN
+from client.request import Request
 from client.site import Site
 from client.state import SiteState
 from client.training import train
@@ -22,6 +24,7 @@ from echofm_core.runtime.errors import EnvironmentClashError
 from echofm_core.training.config import ExecutionConfig
 from server.provision import provision
 from tests.federation.small import build_sites, small_plan
+from tests.support.hospitals import hospital, joined
 
 GROUPS = {Phase.PRETRAIN: [ENCODER], Phase.FINETUNE: [ENCODER, STF_NET, HEADS]}
 
@@ -55,7 +58,7 @@ def test_a_round_asks_for_them(tmp_path: Path) -> None:
             settings={},
         )
         with pytest.raises(EnvironmentClashError, match="asks for 4 GPUs, but this machine has 0"):
-            train(site, plan, instruction, state)
+            train(Request(instruction, plan, site, state, OPEN))
 
 
 def test_every_setting_of_a_site_reaches_its_rounds(tmp_path: Path) -> None:
@@ -76,8 +79,8 @@ def test_every_setting_of_a_site_reaches_its_rounds(tmp_path: Path) -> None:
 
 def test_a_kit_names_every_setting_and_changes_none(tmp_path: Path) -> None:
     """Without its #, each commented line is the default."""
-    kit = provision(tmp_path / "fed", "localhost", 8000, ["north"])
-    path = kit.site("north") / "site.toml"
+    kit = joined(provision(tmp_path / "fed", "localhost", 8000)[0], "north")
+    path = hospital(kit, "north") / "site.toml"
     assert load_site(path.parent).settings() == ExecutionConfig().settings()
     text = path.read_text()
     path.write_text(re.sub(r"^# (\w+ = )", r"\1", text, flags=re.M))

@@ -24,6 +24,7 @@ from echofm_core.data.manifest import load_manifest, save_manifest
 from server.provision import provision
 from simulations.engine import SiteSettings
 from tests.federation.small import build_sites
+from tests.support.hospitals import hospital, joined
 
 #: What a hospital sees in order; `admission` needs a true SuperLink: test_deployment.py.
 SUBJECTS = [
@@ -62,7 +63,7 @@ def kit(built: SiteSettings, tmp_path: Path) -> Iterator[Kit]:
         item.bind(("127.0.0.1", 0))
     server.listen()
     address = server.getsockname()[1]
-    made = provision(tmp_path / "fed", "127.0.0.1", address, ["alpha"])
+    made = joined(provision(tmp_path / "fed", "127.0.0.1", address)[0], "alpha")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(made.certificate, made.key)
 
@@ -79,7 +80,7 @@ def kit(built: SiteSettings, tmp_path: Path) -> Iterator[Kit]:
 
     thread = threading.Thread(target=answer, daemon=True)
     thread.start()
-    folder = made.site("alpha")
+    folder = hospital(made, "alpha")
     shutil.copy(built.manifest, folder / "manifest.parquet")
     shutil.copytree(built.store, folder / "stores")
     port = free.getsockname()[1]
@@ -188,7 +189,7 @@ def test_a_port_that_is_taken(kit: Kit) -> None:
 def test_keys_that_are_not_there_not_keys_not_a_pair_or_not_private(
     kit: Kit, tmp_path: Path
 ) -> None:
-    other = provision(tmp_path / "other", "127.0.0.1", 8000, ["alpha"]).site("alpha")
+    other = hospital(joined(provision(tmp_path / "other", "127.0.0.1", 8000)[0], "alpha"), "alpha")
     shutil.copy(other / "node.pub", kit.folder / "node.pub")
     assert "do not belong together" in kit.lines()["keys"].words
     shutil.copy(other / "node.key", kit.folder / "node.key")
@@ -203,7 +204,7 @@ def test_keys_that_are_not_there_not_keys_not_a_pair_or_not_private(
 
 
 def test_a_server_with_another_certificate(kit: Kit, tmp_path: Path) -> None:
-    other = provision(tmp_path / "other", "127.0.0.1", 8000, ["alpha"]).site("alpha")
+    other = hospital(joined(provision(tmp_path / "other", "127.0.0.1", 8000)[0], "alpha"), "alpha")
     shutil.copy(other / "ca.crt", kit.folder / "ca.crt")
     line = kit.lines()["server"]
     assert line.exit_code == 20 and "certificate verify failed" in line.words

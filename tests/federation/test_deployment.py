@@ -20,14 +20,15 @@ from echofm_core.runtime.array_files import load_metadata
 from echofm_core.runtime.errors import FederationError, PlanError
 from echofm_core.training.config import ExecutionConfig
 from server.ending import FederationResult
-from server.launch import register, start, stop, superlink
+from server.launch import start, stop, superlink
+from server.members import admit, register, revoke, site_names
 from server.outcome import score_table
 from server.provision import provision
 from server.rounds import run_federation
-from server.run import run_name
 from server.submit import submit
 from simulations.engine import Engine, SiteSettings
 from tests.federation.small import TEST, TRAIN, small_plan, with_states
+from tests.support.hospitals import hospital, joined
 
 #: The nodes come in another order than that of the names.
 SITES = ("gamma", "alpha", "beta")
@@ -44,17 +45,19 @@ def free_ports(count: int) -> list[int]:
 
 
 def test_keys_are_private_and_never_overwritten(tmp_path: Path) -> None:
-    kit = provision(tmp_path / "fed", "fl.example.org", 8000, ["alpha"])
-    private = [kit.key, kit.secret, kit.site("alpha") / "node.key"]
+    kit = joined(provision(tmp_path / "fed", "fl.example.org", 8000)[0], "alpha")
+    private = [kit.authority_key, kit.key, kit.secret, hospital(kit, "alpha") / "node.key"]
     before = [path.read_bytes() for path in private]
-    again = provision(tmp_path / "fed", "fl.example.org", 8000, ["alpha", "beta"])
+    again = joined(provision(tmp_path / "fed", "fl.example.org", 8000)[0], "alpha", "beta")
     assert [path.read_bytes() for path in private] == before
     assert {stat.S_IMODE(path.stat().st_mode) for path in private} == {0o600}
-    assert again.site_names() == ["alpha", "beta"]
+    assert site_names(again) == ["alpha", "beta"]
+    kept = [path.read_bytes() for path in kit.handout.iterdir()]
+    assert not [content for content in kept if b"PRIVATE" in content], "the kit is no secret"
 
 
 def test_the_certificate_names_the_host_and_loopback(tmp_path: Path) -> None:
-    kit = provision(tmp_path, "fl.example.org", 8000, ["alpha"])
+    kit, _ = provision(tmp_path, "fl.example.org", 8000)
     certificate = x509.load_pem_x509_certificate(kit.certificate.read_bytes())
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.DNSName) == ["localhost", "fl.example.org"]
@@ -62,15 +65,18 @@ def test_the_certificate_names_the_host_and_loopback(tmp_path: Path) -> None:
 
 
 def test_the_bundle_holds_no_code(tmp_path: Path) -> None:
-    kit = provision(tmp_path, "127.0.0.1", 8000, ["alpha"])
+    kit, _ = provision(tmp_path, "127.0.0.1", 8000)
     assert [path.name for path in kit.bundle.iterdir()] == ["pyproject.toml"]
     app = tomllib.loads((kit.bundle / "pyproject.toml").read_text())["tool"]["flwr"]["app"]
     assert app["components"] == {"serverapp": "server.app:app", "clientapp": "client.app:app"}
 
 
 def test_a_site_name_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
+    kit, _ = provision(tmp_path, "127.0.0.1", 8000)
     with pytest.raises(PlanError, match="not a plain name"):
-        provision(tmp_path, "127.0.0.1", 8000, ["../elsewhere"])
+        admit(kit, "../elsewhere", "key")
+    with pytest.raises(FederationError, match="has no site"):
+        revoke(kit, "../elsewhere")
 
 
 @pytest.mark.slow
@@ -91,13 +97,14 @@ def test_deployed_and_simulated_give_the_same_weights(
         expected = run_federation(engine.grid(here), plan, tmp_path / "simulated")
 
     port, *node_ports = free_ports(1 + len(sites))
-    kit = provision(tmp_path / "fed", "127.0.0.1", port, SITES)
+    kit = joined(provision(tmp_path / "fed", "127.0.0.1", port)[0], *SITES)
     for site in with_states(sites, tmp_path / "there"):
         settings = {
             "name": site.name, "server": f"127.0.0.1:{port}", "manifest": str(site.manifest),
             "store": str(site.store), "state": str(site.state), "device": "cpu",
+            "policy": {"min_patients": 1},
         }  # fmt: skip
-        (kit.site(site.name) / "site.toml").write_text(tomli_w.dumps(settings))
+        (hospital(kit, site.name) / "site.toml").write_text(tomli_w.dumps(settings))
     (tmp_path / "plan.toml").write_text(plan.to_toml())
     processes = []
     with superlink(kit, "127.0.0.1", port):
@@ -106,7 +113,7 @@ def test_deployed_and_simulated_give_the_same_weights(
             stranger = ec.generate_private_key(ec.SECP384R1())
             assert not key_is_admitted(f"127.0.0.1:{port}", str(kit.authority), stranger)
             for name, node_port in zip(SITES, node_ports, strict=True):
-                folder = kit.site(name)
+                folder = hospital(kit, name)
                 lines = list(preflight(folder, node_port))
                 assert not [line for line in lines if line.exit_code], lines
                 assert lines[-1].words == f"127.0.0.1:{port} knows this site's key"
@@ -114,7 +121,7 @@ def test_deployed_and_simulated_give_the_same_weights(
                 processes.append(start(run, environment(folder), folder / "node.log"))
             submit(kit, tmp_path / "plan.toml", tmp_path / "deployed", timeout=500)
         except FederationError as error:
-            logs = [*kit.folder.glob("*.log"), *kit.folder.glob("sites/*/*.log")]
+            logs = [*kit.folder.glob("*.log"), *hospital(kit, "any").parent.glob("*/*.log")]
             tails = "\n".join(f"{log.name}: {log.read_text()[-1500:]}" for log in logs)
             pytest.fail(f"{error}\n{tails}")
         finally:
@@ -144,5 +151,5 @@ def check_folder(run: Path, expected: FederationResult) -> None:
 def check_homes(states: Path, plan: Plan) -> None:
     """Each site has predictions of its own two test patients, and of nobody else."""
     for name in SITES:
-        rows = pd.read_parquet(states / name / run_name(plan) / "predictions.parquet")
+        rows = pd.read_parquet(states / name / plan.run_name() / "predictions.parquet")
         assert set(rows["patient_id"]) == {f"{name}-p{TRAIN[name] + number}" for number in (0, 1)}

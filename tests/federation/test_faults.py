@@ -15,7 +15,7 @@ from echofm_core.runtime.errors import FederationError
 from server.evaluation import evaluate
 from server.events import ignore
 from server.rounds import run_federation
-from server.run import Run, run_name
+from server.run import Run
 from server.sites import gather_sites
 from simulations.engine import Engine, SiteSettings
 from tests.federation.small import small_plan, with_states
@@ -101,7 +101,7 @@ def test_results_that_cannot_be_are_refused_and_the_others_count(tmp_path: Path)
     plan = small_plan(finetune={"tasks": ["ef"]})
     with Engine(1, client_app=TOY) as engine:
         grid = engine.grid(settings(names, tmp_path))
-        run = Run(grid, plan, "toy", tmp_path)
+        run = Run(grid, plan, tmp_path)
         results, failed = evaluate(run, START, gather_sites(run, ignore))
     assert [result.site for result in results] == ["a", "honest"]
     assert results[0].patients == {"ef": 10} and results[0].plan_hash == plan.digest()
@@ -144,7 +144,7 @@ def test_a_broken_site_does_not_stop_the_federation_and_tells_no_name(
     told = " ".join(path.read_text() for path in run.rglob("*.json")) + "".join(capfd.readouterr())
     assert "Doe" not in told and str(tmp_path) not in told
     assert "Traceback" in (beta.state / "site.log").read_text()
-    assert run_name(plan) in {path.name for path in beta.state.iterdir()}
+    assert plan.run_name() in {path.name for path in beta.state.iterdir()}
 
 
 def _copy(site: SiteSettings, folder: Path) -> SiteSettings:

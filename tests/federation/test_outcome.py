@@ -188,7 +188,7 @@ def test_a_task_that_nobody_has_labels_for_is_said_before_training(
     lines: list[str] = []
     with Engine() as engine:
         grid = engine.grid(with_states(built_sites, tmp_path))
-        run = Run(grid, plan, "run", tmp_path)
+        run = Run(grid, plan, tmp_path)
         gather_sites(run, lambda event: lines.append(event.line()))
     assert lines[-1].startswith("3 sites: alpha, beta, gamma")
     assert lines[-1].endswith("no site has training labels for esv; not trained")

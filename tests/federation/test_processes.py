@@ -13,10 +13,11 @@ import tomli_w
 
 from echofm_core.runtime.errors import FederationError, ResumeError
 from echofm_core.runtime.file_lock import is_locked, role_lock
-from server import launch as launching
+from server import members
 from server import submit as submitting
 from server.flower import ask, serving
-from server.launch import register, stop, superlink
+from server.launch import stop, superlink
+from server.members import register
 from server.provision import Kit, provision
 from server.submit import submit
 from simulations.engine import SiteSettings
@@ -24,6 +25,7 @@ from tests.federation.small import small_plan, with_states
 from tests.federation.test_deployment import free_ports
 from tests.runtime.marked import PROMISE, Marked, marked
 from tests.support.forks import Forks
+from tests.support.hospitals import hospital, joined
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 
@@ -32,13 +34,13 @@ Network = tuple[Kit, list[subprocess.Popen[bytes]], Path]
 
 def kit_for(site: SiteSettings, folder: Path, port: int) -> Kit:
     """A provisioned federation of one site, its settings filled in."""
-    kit = provision(folder / "fed", "127.0.0.1", port, [site.name])
+    kit = joined(provision(folder / "fed", "127.0.0.1", port)[0], site.name)
     settings = {
         "name": site.name, "server": f"127.0.0.1:{port}", "manifest": str(site.manifest),
         "store": str(site.store), "state": str(site.state), "device": "cpu",
-        "save_every": 1,
+        "save_every": 1, "policy": {"min_patients": 1},
     }  # fmt: skip
-    (kit.site(site.name) / "site.toml").write_text(tomli_w.dumps(settings))
+    (hospital(kit, site.name) / "site.toml").write_text(tomli_w.dumps(settings))
     return kit
 
 
@@ -55,7 +57,7 @@ def test_who_stops_is_gone_with_all_that_was_started(
     """In the middle of training: who waits for the run, then the hospital, then the server."""
     (site,) = with_states(built_sites[:1], tmp_path / "state")
     port, node_port = free_ports(2)
-    kit_for(site, tmp_path, port)
+    kit = kit_for(site, tmp_path, port)
     long = {"rounds": 1, "local_epochs": 900}
     plan = small_plan(pretrain=long, federation={"min_sites": 1})
     (tmp_path / "plan.toml").write_text(plan.to_toml())
@@ -73,7 +75,7 @@ def test_who_stops_is_gone_with_all_that_was_started(
         assert f"SuperLink serves on port {port}" in state.output()
         assert "1 registered" in state.output()
 
-        client = begin("client", "start", f"fed/sites/{site.name}", "--port", node_port)
+        client = begin("client", "start", str(hospital(kit, site.name)), "--port", node_port)
         run = begin("server", "run", "fed", "plan.toml", "--out", "run")
         run.wait_for(lambda: f"1 site: {site.name}" in run.output())
         client.wait_for(lambda: any("clientapp" in "".join(p.cmdline()) for p in client.others()))
@@ -111,7 +113,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
     """A SuperLink whose only site never comes."""
     folder = tmp_path_factory.mktemp("network")
     (port,) = free_ports(1)
-    kit = provision(folder / "fed", "fl.example.org", 443, ["alpha"])
+    kit = joined(provision(folder / "fed", "fl.example.org", 443)[0], "alpha")
     (folder / "plan.toml").write_text(small_plan().to_toml())
     with superlink(kit, "127.0.0.1", port) as processes:
         yield kit, processes, folder
@@ -120,9 +122,12 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
 def test_a_key_that_cannot_be_registered_is_an_error(network: Network) -> None:
     kit, _, _ = network
     register(kit)
-    kit.registered.unlink()  # asks again
-    register(kit)  # known: no error
-    public = kit.site("alpha") / "node.pub"
+    noted = kit.registered.read_bytes()
+    kit.registered.unlink()
+    with pytest.raises(FederationError, match=r"Public key already.*registers all keys anew"):
+        register(kit)  # known there, and here nobody knows any more by which number
+    kit.registered.write_bytes(noted)
+    public = kit.sites / "alpha.pub"
     before = public.read_bytes()
     public.write_bytes(b"no key")
     try:
@@ -139,13 +144,18 @@ def test_a_key_is_registered_once_as_long_as_its_superlink_lives(
     kit, _, _ = network
     register(kit)
     asked: list[str] = []
-    monkeypatch.setattr(launching, "ask", lambda kit, *words: asked.append(words[2]))
+
+    def ask(kit: Kit, *words: str) -> dict[str, str]:
+        asked.append(words[2])
+        return {"node-id": "7"}
+
+    monkeypatch.setattr(members, "ask", ask)
     register(kit)
     assert asked == []
     with monkeypatch.context() as gone:
-        gone.setattr(launching, "serving", lambda port: False)
+        gone.setattr(members, "serving", lambda port: False)
         register(kit)
-    public = kit.site("alpha") / "node.pub"
+    public = kit.sites / "alpha.pub"
     before, noted = public.read_bytes(), kit.registered.read_bytes()
     try:
         public.write_bytes(b"another key")

@@ -14,9 +14,10 @@ from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import FederationError, ResumeError
 from server.ending import FederationResult, RunOptions
 from server.evaluation import evaluate_sites
-from server.events import Event, EventKind
+from server.events import Event, EventKind, ignore
 from server.rounds import pretrained_encoder, run_federation
-from server.run import run_name
+from server.run import Run
+from server.sites import gather_sites
 from simulations.engine import Engine, SiteSettings
 from tests.federation.small import NAMES, TRAIN, small_plan, with_states
 
@@ -107,7 +108,7 @@ def test_predictions_stay_at_the_site(done: Done) -> None:
     folder, result, _ = done
     for name in NAMES:
         table = pd.read_parquet(
-            folder / "state" / name / run_name(small_plan()) / "predictions.parquet"
+            folder / "state" / name / small_plan().run_name() / "predictions.parquet"
         )
         assert set(table["site"]) == {name} and len(table)
         assert set(table["patient_id"]) == {f"{name}-p{TRAIN[name] + number}" for number in (0, 1)}
@@ -197,9 +198,9 @@ def test_a_model_can_be_tested_on_other_sites(
 ) -> None:
     with Engine() as engine:
         grid = engine.grid(with_states(built_sites[:1], tmp_path))
-        results = evaluate_sites(grid, small_plan(), done[1].weights, run="cross")
+        results = evaluate_sites(grid, small_plan(), done[1].weights)
     assert str(results) == str([done[1].site_results[0]])  # NaN does not equal itself
-    assert (tmp_path / "alpha" / "cross" / "predictions.parquet").exists()
+    assert (tmp_path / "alpha" / small_plan().run_name() / "predictions.parquet").exists()
 
 
 def test_a_quorum_of_training_is_none_of_a_test(
@@ -209,7 +210,7 @@ def test_a_quorum_of_training_is_none_of_a_test(
     plan = small_plan(federation={"min_sites": 2})
     with Engine() as engine:
         grid = engine.grid(with_states(built_sites[:1], tmp_path))
-        (result,) = evaluate_sites(grid, plan, done[1].weights, run="cross")
+        (result,) = evaluate_sites(grid, plan, done[1].weights)
     assert str(result.scores) == str(done[1].site_results[0].scores)
 
 
@@ -257,8 +258,24 @@ def test_sites_that_are_missing_are_named(built_sites: list[SiteSettings], tmp_p
             engine.grid(with_states(built_sites, tmp_path)),
             small_plan(),
             tmp_path / "run",
-            options=RunOptions(expected_sites=("alpha", "delta")),
+            options=RunOptions(members={"alpha": 1, "delta": 2}),
         )
+
+
+def test_a_node_counts_under_the_name_of_its_key_alone(
+    built_sites: list[SiteSettings], tmp_path: Path
+) -> None:
+    """Node 1 calls itself alpha, with beta's key; node 3 calls itself gamma, with nobody's."""
+    with Engine() as engine:
+        run = Run(engine.grid(with_states(built_sites, tmp_path)), small_plan(), tmp_path)
+        with pytest.raises(FederationError) as error:
+            gather_sites(run, ignore, members={"alpha": 4, "beta": 1})
+        assert "it calls itself alpha, and its key is that of beta" in str(error.value)
+        assert "it calls itself beta, and its key is that of no admitted site" in str(error.value)
+        assert "it calls itself gamma, and its key is that of no admitted site" in str(error.value)
+        members = {"alpha": 1, "beta": 2}
+        sites = gather_sites(run, ignore, members=members)
+    assert {name: site.node for name, site in sites.items()} == members
 
 
 def test_two_sites_of_one_name_are_refused(built_sites: list[SiteSettings], tmp_path: Path) -> None:
@@ -281,7 +298,7 @@ def test_a_private_federation_tells_what_it_spent(
     )
     assert list(spent.index) == ["alpha", "beta"]
     assert (spent[1] > 0).all() and (spent[1] < spent[2]).all()
-    assert len(list((tmp_path / "state").rglob("privacy-ledger.json"))) == 2
+    assert len(list((tmp_path / "state").rglob("privacy-ledger.jsonl"))) == 2
 
 
 def test_what_cannot_be_done_privately_is_not_done(

@@ -9,14 +9,17 @@ import tomli_w
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from client.enroll import enroll
 from client.launch import load_site
 from echofm_core.contract import SiteDescription
 from echofm_core.runtime.errors import ManifestError, PlanError, RefusedUpdateError
 from echofm_core.runtime.names import site_name_fault
+from server.members import admit, site_names
 from server.provision import provision
 from server.sites import check_description
 from simulations.prepare import prepare_sites
 from tests.federation.small import small_plan
+from tests.support.hospitals import hospital, joined
 
 LEGAL = ("n", "North", "st.mary_2-b", "0", "n" * 64)
 ILLEGAL = ("", "-north", "_north", ".north", "n" * 65, "Köln", "٣", "a b", "../x", "a\n", "<b>")
@@ -38,20 +41,25 @@ def site_file(folder: Path, name: str) -> Path:
 
 @pytest.mark.parametrize("name", LEGAL)
 def test_a_legal_name_is_taken_everywhere(name: str, tmp_path: Path) -> None:
-    """The kit that `provision` makes is one that the site can load."""
+    """The folder that a site makes from the kit is one that it can load."""
     assert site_name_fault(name) == ""
-    kit = provision(tmp_path, "127.0.0.1", 8000, [name])
-    assert load_site(kit.site(name)).name == name
-    check_description(described(name), [name])
+    kit = joined(provision(tmp_path / "fed", "127.0.0.1", 8000)[0], name)
+    assert site_names(kit) == [name]
+    assert load_site(hospital(kit, name)).name == name
+    check_description(described(name))
 
 
 @pytest.mark.parametrize("name", ILLEGAL + RESERVED)
 def test_an_illegal_name_is_refused_everywhere(name: str, tmp_path: Path) -> None:
     why = "stands for all sites" if name in RESERVED else "is not a plain name"
     assert why in site_name_fault(name)
+    kit, _ = provision(tmp_path / "fed", "127.0.0.1", 8000)
     with pytest.raises(PlanError, match=why):
-        provision(tmp_path / "fed", "127.0.0.1", 8000, [name])
-    assert not (tmp_path / "fed").exists()
+        enroll(kit.handout, name, tmp_path / "hospital")
+    assert not (tmp_path / "hospital").exists()
+    with pytest.raises(PlanError, match=why):
+        admit(kit, name, "ecdsa-sha2-nistp384 AAAA")
+    assert site_names(kit) == []
     with pytest.raises(PlanError, match=f"`name`: .*{why}"):
         load_site(site_file(tmp_path / "kit", name))
     if name not in RESERVED:  # the simulation's pooled arm is called so
@@ -83,7 +91,6 @@ def test_a_legal_name_is_one_step_of_a_path(name: str) -> None:
 @pytest.mark.parametrize(
     ("about", "sentence"),
     [
-        (described("delta"), "calls itself delta, and the federation has no such site"),
         (described("alpha", train_clips=-5), "training clips is -5"),
         (described("alpha", quarantined=-1), "quarantined files is -1"),
         (described("alpha", train_patients=3), "3 training patients and 2 clips"),
@@ -92,4 +99,4 @@ def test_a_legal_name_is_one_step_of_a_path(name: str) -> None:
 )
 def test_a_description_that_cannot_be_is_refused(about: SiteDescription, sentence: str) -> None:
     with pytest.raises(RefusedUpdateError, match=sentence):
-        check_description(about, ["alpha", "beta"])
+        check_description(about)

@@ -10,6 +10,7 @@ import pytest
 from echofm_core.runtime.errors import DataRootError
 from server.flower import serving
 from server.provision import Kit, Ports, provision
+from tests.support.hospitals import hospital, joined
 
 
 def address(kit: Kit) -> str:
@@ -19,17 +20,18 @@ def address(kit: Kit) -> str:
 
 
 def server_of(kit: Kit, site: str) -> str:
-    """What a hospital connects to."""
-    return str(tomllib.loads((kit.site(site) / "site.toml").read_text())["server"])
+    """What a hospital that joins now connects to."""
+    joined(kit, site)
+    return str(tomllib.loads((hospital(kit, site) / "site.toml").read_text())["server"])
 
 
 def test_hospitals_reach_the_proxy_and_the_coordinator_its_own_port(tmp_path: Path) -> None:
-    kit = provision(tmp_path, "fl.example.org", 443, ["north"])
+    kit, _ = provision(tmp_path / "fed", "fl.example.org", 443)
     assert server_of(kit, "north") == "fl.example.org:443"
     assert address(kit) == "127.0.0.1:8000"
     kit.keep_ports(local=18743, health=18744)
     assert address(kit) == "127.0.0.1:18743"
-    again = provision(tmp_path, "fl.example.org", None, ["south"])
+    again, _ = provision(tmp_path / "fed", "fl.example.org", None)
     assert again.ports() == Ports(public=443, local=18743, health=18744)
     assert server_of(kit, "south") == "fl.example.org:443"
     assert address(kit) == "127.0.0.1:18743"
