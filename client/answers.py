@@ -1,50 +1,90 @@
 """What leaves a site when something goes wrong there: never a path, a file or a patient."""
 
 import functools
-from collections.abc import Callable
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from flwr.app import Context, Error, Message
 
-from echofm_core.runtime.errors import EchoFMError
+from echofm_core.runtime.errors import (
+    DataRootError,
+    EchoFMError,
+    ManifestError,
+    UnreadableFileError,
+)
 
 #: Flower's code for "the ClientApp raised".
 RAISED = 2
+#: Our code for what is none of our errors: a bug, as of the commands' exit codes.
+BUG = 70
+#: Errors whose sentences may quote a table, a header or the name of a file.
+OF_DATA = (ManifestError, DataRootError, UnreadableFileError)
+#: Keys of a node config that are paths.
+PLACES = ("manifest", "store", "state", "settings", "secret")
 
 Handler = Callable[[Message, Context], Message]
 
 
 def answered(handler: Handler) -> Handler:
-    """Turn whatever a handler raises into an error reply that is safe to send.
-
-    Our own errors are written to be read elsewhere and pass, with local paths cut; of any other
-    only the class name does. The whole traceback goes to the site's own log.
-    """
+    """Turn whatever a handler raises into an error reply that is safe to send."""
 
     @functools.wraps(handler)
     def safe(message: Message, context: Context) -> Message:
         try:
             return handler(message, context)
         except Exception as error:
-            from client.state import site_log
-
-            if state := context.node_config.get("state"):
-                action = message.metadata.message_type
-                site_log(Path(str(state))).exception("%s failed", action)
-            return Message(Error(RAISED, reason_of(error, context)), reply_to=message)
+            return refusal(error, message, context)
 
     return safe
 
 
+def refusal(error: Exception, message: Message, context: Context) -> Message:
+    """An error reply, with the error's code and a reference that the site's own log has too.
+
+    The whole traceback goes to that log, beside the same reference: who reads the coordinator's
+    journal can ask the site about it, and learns nothing from it.
+    """
+    code = error.exit_code if isinstance(error, EchoFMError) else BUG
+    reference = secrets.token_hex(4)
+    if state := context.node_config.get("state"):
+        from client.state import site_log
+
+        action = message.metadata.message_type
+        with suppress(OSError):  # a full disk; the answer leaves all the same
+            log = site_log(Path(str(state)))
+            log.error("%s failed, reference %s", action, reference, exc_info=error)
+    sentence = f"error {code}, reference {reference}: {reason_of(error, context)}"
+    return Message(Error(RAISED, sentence), reply_to=message)
+
+
 def reason_of(error: Exception, context: Context) -> str:
-    """The sentence that may leave the site."""
-    if not isinstance(error, EchoFMError):
+    """The sentence that may leave the site.
+
+    Our own errors are written to be read elsewhere and pass, with local paths cut, but for those
+    that may quote the site's data; of these and of any other only the class name does.
+    """
+    if not isinstance(error, EchoFMError) or isinstance(error, OF_DATA):
         return f"{type(error).__name__}; the site's own log has the details."
     text = str(error)
-    for key in ("manifest", "store", "state"):
-        if place := str(context.node_config.get(key, "")):
-            text = text.replace(place, f"<{key}>")
+    for place, shown in sorted(_places(context), key=lambda pair: -len(pair[0])):
+        text = text.replace(place, shown)
     # A word that looks like a path on this machine; a lone slash is none.
     paths = {word for word in text.split() if word != "/" and ("/" in word or "\\" in word)}
     words = ("[path]" if word in paths else word for word in text.split())
     return f"{type(error).__name__}: {' '.join(words)}"
+
+
+def _places(context: Context) -> Iterator[tuple[str, str]]:
+    """Paths of the node config and all below them, and what is said instead.
+
+    Word for word they would be cut too, but for names with spaces in them.
+    """
+    for key in PLACES:
+        if not (place := str(context.node_config.get(key, ""))):
+            continue
+        yield from ((same, f"<{key}>") for same in {place, str(Path(place))})
+        for folder, folders, files in os.walk(Path(place)):
+            yield from ((str(Path(folder) / name), "[path]") for name in (*folders, *files))

@@ -12,12 +12,14 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from client.answers import answered
+from client.audit import audited, note_again
 from client.wire import to_reply
 
 app = ClientApp()
 
 
 @app.query("describe")
+@audited
 @answered
 def describe(message: Message, context: Context) -> Message:
     """Who are you, and how much can you train on?"""
@@ -32,6 +34,7 @@ def describe(message: Message, context: Context) -> Message:
 
 @app.train("pretrain")
 @app.train("finetune")
+@audited
 @answered
 def train(message: Message, context: Context) -> Message:
     """Train one round, of masked auto-encoding or supervised; or give the reply of before again."""
@@ -43,6 +46,7 @@ def train(message: Message, context: Context) -> Message:
     site, plan, phase = request.site, request.plan, request.instruction.phase
     request.policy.check_work(plan, phase, len(site.train_clips(phase)))
     if kept := request.kept_reply():
+        note_again(context)
         return to_reply(kept, message)
     secret, pinned = str(context.node_config.get("secret", "")), bool(plan.model.start)
     folder = request.state.folder
@@ -53,6 +57,7 @@ def train(message: Message, context: Context) -> Message:
 
 
 @app.evaluate("site")
+@audited
 @answered
 def evaluate(message: Message, context: Context) -> Message:
     """Test the model on your own test patients."""

@@ -1,5 +1,7 @@
-"""Sub-commands of `echofm` for a hospital: init, check, start, budget."""
+"""Sub-commands of `echofm` for a hospital: init, check, start, budget, audit."""
 
+import json
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -89,6 +91,50 @@ def budget(folder: Folder) -> None:
     if own.epsilon is not None:
         left = f"{max(0.0, own.epsilon - spent):.2f} left of total_epsilon = {own.epsilon:g}"
     typer.echo(f"all runs together: epsilon {spent:.2f} at delta = {own.delta:g}; {left}")
+
+
+@client.command()
+def audit(
+    folder: Folder,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Check every line of audit and privacy ledger.")
+    ] = False,
+    expect: Annotated[
+        str, typer.Option(help="A head from the coordinator's journal: is it here? Verifies too.")
+    ] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")] = False,
+) -> None:
+    """Show every message that this site was sent, and what left it in answer.
+
+    The audit is a file that only grows, its lines chained by hashes. A changed or missing line ends
+    the command with exit code 25 and the number of the line. Lines cut from the end show by a head
+    that the coordinator kept: `audit_head` and `ledger_head` of this site in a run's journal.
+
+    Example: `echofm client audit north --verify --expect 5d41402abc4b2a76`.
+    """
+    if expect and not re.fullmatch(r"[0-9a-f]{12,64}", expect):
+        raise typer.BadParameter("give the head's first 12 or more of its 64 digits 0-9 and a-f")
+    site = load_site(folder)
+
+    from client.audit_report import lines, open_chains
+
+    chains = open_chains(Path(site.state))
+    heads = chains.heads()
+    found = chains.find(expect) if expect else ""
+    if as_json:
+        shown = [heads | ({"expected": found} if found else {})]
+        listed = shown if verify or expect else chains.audit.records
+        for record in listed:
+            typer.echo(json.dumps(record, sort_keys=True))
+    elif verify or expect:
+        for name, of in heads.items():
+            size = many(of["lines"], "line")
+            typer.echo(f"ok: {name}: {size}, whole; head {of['head'] or 'none yet'}")
+        if found:
+            typer.echo(f"ok: {found}")
+    else:
+        for line in lines(chains.audit.records):
+            typer.echo(line)
 
 
 def _check(folder: Path, port: int) -> None:

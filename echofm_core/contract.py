@@ -152,6 +152,8 @@ class Update:
         checksum: :func:`echofm_core.runtime.checksum.checksum` of ``weights`` and ``extra``.
         extra: The algorithm's own arrays, named ``PREFIX/PARAMETER``, for groups with a count.
         numbers: The algorithm's own numbers by name.
+        audit_head, ledger_head: Last hashes of the site's audit, the line of this update included,
+            and of its privacy ledger; 64 hexadecimal digits, or "" where it has none.
     """
 
     site: str
@@ -164,6 +166,8 @@ class Update:
     checksum: int
     extra: Weights = field(default_factory=dict)
     numbers: Mapping[str, float] = field(default_factory=dict)
+    audit_head: str = ""
+    ledger_head: str = ""
 
 
 class Scored(StrEnum):

@@ -9,6 +9,7 @@ norm bound; and the bound is off unless the plan sets one.
 """
 
 import math
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
@@ -51,6 +52,7 @@ def admit(update: Update, expected: Expected) -> None:
         RefusedUpdateError: What is wrong, what was expected and what was found.
     """
     check_identity(update, expected)
+    check_heads(update)
     check_counts(update.counts, expected)
     check_numbers(update.numbers, expected.numbers)
     known = {group_of(name) for name in expected.sent}
@@ -79,6 +81,17 @@ def check_identity(update: Update, expected: Expected) -> None:
     check_same("plan hash", update.plan_hash[:12], expected.plan_hash[:12])
     if update.plan_hash != expected.plan_hash:
         raise RefusedUpdateError("plan hash differs from the one that was sent.")
+
+
+def check_heads(update: Update) -> None:
+    """The heads of audit and ledger are hashes: they go into the journal as they are.
+
+    Raises:
+        RefusedUpdateError: One is neither 64 hexadecimal digits nor empty.
+    """
+    for what, head in (("audit", update.audit_head), ("ledger", update.ledger_head)):
+        if not re.fullmatch(r"([0-9a-f]{64})?", head):
+            raise RefusedUpdateError(f"head of its {what} is {head[:80]!r}, expected a SHA-256.")
 
 
 def check_same(what: str, found: str | int, wanted: str | int) -> None:

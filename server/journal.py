@@ -35,10 +35,14 @@ class SiteEntry:
     Attributes:
         counts: Parameter group -> training clips.
         metrics: What the site reported, and ``update_norm``.
+        audit_head, ledger_head: Last hashes of the site's audit and privacy ledger, as it sent them
+            with its update: what `echofm client audit --expect` looks for.
     """
 
     counts: Mapping[str, int]
     metrics: Mapping[str, float]
+    audit_head: str = ""
+    ledger_head: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

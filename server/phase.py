@@ -290,4 +290,10 @@ def _take(
     finite = {name: value for name, value in update.metrics.items() if math.isfinite(value)}
     loss = update.metrics.get(VALIDATION)
     finite.pop(VALIDATION, None)
-    return SiteEntry(counts=dict(update.counts), metrics={**finite, "update_norm": norm}), loss
+    entry = SiteEntry(
+        counts=dict(update.counts),
+        metrics={**finite, "update_norm": norm},
+        audit_head=update.audit_head,
+        ledger_head=update.ledger_head,
+    )
+    return entry, loss

@@ -2,10 +2,11 @@
 
 Symptom: a line is changed, taken out or put elsewhere, and nobody sees it. Reason: a text file
 holds no order but its own. Protocol: one writer at a time, under a lock; the line carries the
-SHA-256 of the line before it and is on the disk before :meth:`ChainedLog.append` returns; reading
-checks the whole chain. A last line that a crash cut short never became part of it: nobody was told
-that it was written. What can still go wrong: lines that are missing at the end leave a whole chain,
-which only somebody who kept a later :attr:`ChainedLog.head` can see.
+hash of the line before it and ends with its own, the SHA-256 of all that stands before that; it is
+on the disk before :meth:`ChainedLog.append` returns; reading checks the whole chain, so that one
+changed byte of any line is seen. A last line that a crash cut short never became part of it: nobody
+was told that it was written. What can still go wrong: lines that are missing at the end, or a chain
+that was written anew, which only somebody who kept a later :attr:`ChainedLog.head` can see.
 """
 
 import hashlib
@@ -20,6 +21,8 @@ from echofm_core.runtime.file_lock import file_lock
 
 #: Key of a line's hash of the one before; the first line's is empty.
 BEFORE = "before"
+#: Key of a line's own hash, its last one.
+OWN = "hash"
 
 
 class BrokenChainError(ValueError):
@@ -31,7 +34,7 @@ class ChainedLog:
 
     Attributes:
         records: What was read, oldest first, without their hashes.
-        head: Hash of the last line; empty where there is none.
+        hashes: Own hash of each.
 
     Raises:
         BrokenChainError: The chain does not hold.
@@ -41,9 +44,14 @@ class ChainedLog:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.records: list[dict[str, Any]] = []
-        self.head = ""
+        self.hashes: list[str] = []
         self._whole = 0
         self.read()
+
+    @property
+    def head(self) -> str:
+        """Hash of the last line; empty where there is none."""
+        return self.hashes[-1] if self.hashes else ""
 
     def read(self) -> None:
         """Read it anew: another process may have written.
@@ -56,17 +64,29 @@ class ChainedLog:
         except FileNotFoundError:
             content = b""
         self._whole = content.rfind(b"\n") + 1
-        self.records, self.head = [], ""
-        for number, line in enumerate(content[: self._whole].splitlines(), start=1):
+        self.records, self.hashes = [], []
+        lines = content[: self._whole].split(b"\n")[:-1]
+        for number, line in enumerate(lines, start=1):
             try:
-                record = json.loads(line)
+                body, own = _parts(line)
+                record = json.loads(body)
                 before = record.pop(BEFORE)
             except (ValueError, TypeError, AttributeError, KeyError):
                 raise BrokenChainError(f"line {number} is not one of its records") from None
+            if own != _hash(body):
+                after = f", and line {number + 1} does not follow from it"
+                raise BrokenChainError(
+                    f"line {number} was changed{after if number < len(lines) else ''}"
+                )
             if before != self.head:
-                raise BrokenChainError(f"line {number} does not follow from the one before it")
+                raise BrokenChainError(
+                    f"line {number} does not follow from the one before it: lines were taken out, "
+                    "put in or moved"
+                )
             self.records.append(record)
-            self.head = _hash(line)
+            self.hashes.append(own)
+        if _is_whole(content[self._whole : -1]):  # a crash leaves less than a line
+            raise BrokenChainError(f"line {len(lines) + 1} was changed at its end")
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -85,7 +105,8 @@ class ChainedLog:
         Raises:
             OSError: It cannot be written; then it is no part of the log.
         """
-        line = json.dumps({**record, BEFORE: self.head}, sort_keys=True).encode()
+        body = json.dumps({**record, BEFORE: self.head}, sort_keys=True).encode()
+        line = body[:-1] + _end(_hash(body))
         with self.path.open("r+b" if self.path.exists() else "xb") as file:
             file.truncate(self._whole)  # what a crash cut short
             file.seek(self._whole)
@@ -93,10 +114,36 @@ class ChainedLog:
             file.flush()
             os.fsync(file.fileno())
         self._whole += len(line) + 1
-        self.records.append(json.loads(line))
+        self.records.append(json.loads(body))
         self.records[-1].pop(BEFORE)
-        self.head = _hash(line)
+        self.hashes.append(_hash(body))
 
 
-def _hash(line: bytes) -> str:
-    return hashlib.sha256(line).hexdigest()
+def _end(own: str) -> bytes:
+    """The end of a line, in place of its record's closing brace."""
+    return f', "{OWN}": "{own}"}}'.encode()
+
+
+def _parts(line: bytes) -> tuple[bytes, str]:
+    """A line as its record, in JSON, and the hash that it says is its own.
+
+    Raises:
+        ValueError: It does not end with one.
+    """
+    cut = len(line) - len(_end("0" * 64))
+    own = line[-66:-2].decode("ascii")
+    if cut < 0 or line[cut:] != _end(own):
+        raise ValueError("no hash at its end")
+    return line[:cut] + b"}", own
+
+
+def _is_whole(line: bytes) -> bool:
+    try:
+        body, own = _parts(line)
+    except ValueError:
+        return False
+    return own == _hash(body)
+
+
+def _hash(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()

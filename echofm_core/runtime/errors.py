@@ -133,6 +133,13 @@ class PolicyError(EchoFMError):
     remedy = "change the plan, or agree with the site on its `[policy]` in `site.toml`"
 
 
+class AuditError(EchoFMError):
+    """A site's audit or privacy ledger was changed or cut, or cannot be written; nothing leaves."""
+
+    exit_code = 25
+    remedy = "find out who wrote to the state folder; restore it, or make room, and start again"
+
+
 class NothingUsableError(EchoFMError):
     """Of all that was given, no clip can be used; the reasons were printed one by one."""
 

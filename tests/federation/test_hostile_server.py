@@ -61,6 +61,14 @@ class Hospital:
         **changes: Any,
     ) -> Message:  # fmt: skip
         """The site's answer to what a server sends for this plan."""
+        message = self.message(plan, action, weights=weights, seconds=seconds, **changes)
+        return answer(load_client_app("client.app:app"), message, self.node)
+
+    def message(
+        self, plan: Plan, action: Action, *, weights: Weights | None = None, seconds: float = 3600,
+        **changes: Any,
+    ) -> Message:  # fmt: skip
+        """What a server sends for this plan, as the site gets it."""
         asked = Instruction(
             **{
                 "action": action,
@@ -73,8 +81,7 @@ class Hospital:
         )
         arrays = dict(_weights(plan, action) if weights is None else weights)
         record = wired(arrays, post_processing(plan.federation)).record
-        message = deliver(to_message(asked, record, 1, seconds), "1")
-        return answer(load_client_app("client.app:app"), message, self.node)
+        return deliver(to_message(asked, record, 1, seconds), "1")
 
     @property
     def node(self) -> dict[str, str | int | float | bool]:

@@ -57,6 +57,21 @@ def test_no_bit_of_an_earlier_line_can_change(
         ChainedLog(path)
 
 
+@given(position=st.integers(0), bit=st.integers(0, 7))
+def test_no_bit_of_any_line_can_change(
+    tmp_path_factory: pytest.TempPathFactory, position: int, bit: int
+) -> None:
+    """The last one included, and the end of each line."""
+    path = tmp_path_factory.mktemp("chain") / "log"
+    write(path, 3)
+    content = bytearray(path.read_bytes())
+    line = content.count(b"\n", 0, position % len(content)) + 1
+    content[position % len(content)] ^= 1 << bit
+    path.write_bytes(bytes(content))
+    with pytest.raises(BrokenChainError, match=f"line {line} "):
+        ChainedLog(path)
+
+
 def test_a_line_that_a_crash_cut_short_is_no_part_of_it(tmp_path: Path) -> None:
     path = tmp_path / "log"
     write(path, 2)
