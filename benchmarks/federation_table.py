@@ -77,18 +77,18 @@ class Figures:
     """What was measured.
 
     Attributes:
-        told: Of what, with what.
+        context: Of what, with what.
         scores: Columns arm, seed, measure, value.
         differences: Chosen arm less another: columns rival, measure, seeds (how many both have),
             value, low, high.
     """
 
-    told: Mapping[str, str]
+    context: Mapping[str, str]
     scores: pd.DataFrame
     differences: pd.DataFrame
 
 
-def measured(told: Mapping[str, str], folder: Path) -> Figures:
+def measured(context: Mapping[str, str], folder: Path) -> Figures:
     """Score the arms that a folder holds; two are compared on the seeds that both have."""
     found = {
         (arm.name, arm.seed): predictions_of(arm, folder)
@@ -99,7 +99,7 @@ def measured(told: Mapping[str, str], folder: Path) -> Figures:
     found |= {(FLOOR, seed): floor for seed in {seed for _, seed in found}}
     scores = measured_scores(found, MEASURES)
     return Figures(
-        told=told,
+        context=context,
         scores=pd.DataFrame(scores, columns=["arm", "seed", "measure", "value"]),
         differences=pd.DataFrame(
             [row for measure in MEASURES for row in _differences(measure, found)],
@@ -203,10 +203,10 @@ def keep(figures: Figures, rows: Sequence[Row], table: str) -> None:
         name: json.loads(frame.round(9).to_json(orient="split", index=False))
         for name, frame in (("scores", figures.scores), ("differences", figures.differences))
     }
-    values = {"told": dict(figures.told), "bars": [row.as_json() for row in rows], **tables}
+    values = {"context": dict(figures.context), "bars": [row.as_json() for row in rows], **tables}
     lines = json.dumps(values).replace("], [", "],\n[").replace("}, {", "},\n{")
     (KEPT / f"{NAME}.json").write_text(lines + "\n", encoding="utf-8")
-    head = "\n".join(f"- {name}: {words}" for name, words in figures.told.items())
+    head = "\n".join(f"- {name}: {words}" for name, words in figures.context.items())
     text = f"# {TITLE}\n\n{head}\n\n{NOTE}\n\n```\n{table}\n\n{lines_of(rows)}\n```\n"
     (KEPT / f"{NAME}.md").write_text(text, encoding="utf-8")
 
@@ -218,7 +218,7 @@ def kept() -> Figures:
         pd.DataFrame(values[name]["data"], columns=values[name]["columns"])
         for name in ("scores", "differences")
     )
-    return Figures(told=values["told"], scores=scores, differences=differences)
+    return Figures(context=values["context"], scores=scores, differences=differences)
 
 
 def _mean(measure: Measure, models: Sequence[Cases]) -> Statistic:

@@ -41,12 +41,12 @@ def _trained(options: argparse.Namespace) -> Figures | None:
         if options.seed is not None:
             return None
     patients = ", ".join(f"{count} in the layout of {name}" for name, count in PATIENTS.items())
-    told = {
+    context = {
         "made by": "python -m benchmarks.federation_weights",
         "patients": f"SYNTHETIC: {patients}; {sum(FURTHER.values())} further ones to test",
         "machine": machine(("echofm-federated", "torch", "numpy")),
     }
-    return measured(told, options.out)
+    return measured(context, options.out)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -69,15 +69,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         phantoms=Phantoms(echonet_dynamic=440, tmed2=160, seed=2),
         recipe=recipe(),
     )
-    told, arms, scores = _figures(scale, options)
+    context, arms, scores = _figures(scale, options)
     results = Results(arms, scores)
     rows, table = rows_of(results), table_of(results)
     if options.quick:  # a bar held or missed by one seed is chance
         rows = [replace(row, bar=None) for row in rows]
-    head = "\n".join(f"{name}: {words}" for name, words in told.items())
+    head = "\n".join(f"{name}: {words}" for name, words in context.items())
     print(TITLE, head, NOTE, table, sep="\n\n", end="\n\n")
     if options.keep:
-        keep(KEPT, told, scores, rows, table)
+        keep(KEPT, context, scores, rows, table)
     finish(rows, options.json)
 
 
@@ -86,15 +86,15 @@ def _figures(
 ) -> tuple[dict[str, str], list[Arm], pd.DataFrame]:
     """Conditions, arms and scores: trained now, kept, or kept with some trained now."""
     if options.kept:
-        told, scores = kept(KEPT)
-        return told, scale.arms(range(options.seeds)), scores
+        context, scores = kept(KEPT)
+        return context, scale.arms(range(options.seeds)), scores
     arms, scores = run(scale, options.seeds, options.out, options.workers, options.only)
     cost = cost_of_all(arms, scale.recipe, options.out)
-    told = conditions(scale, cost, options.workers)
+    context = conditions(scale, cost, options.workers)
     if options.only is None:
-        return told, arms, scores
+        return context, arms, scores
     before, old = kept(KEPT)
-    again = f"trained anew, {told['cost']}"
+    again = f"trained anew, {context['cost']}"
     return (
         {**before, f"arms with {options.only}": again},
         scale.arms(range(options.seeds)),

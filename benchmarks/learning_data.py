@@ -51,13 +51,13 @@ def write_and_decode(phantoms: Phantoms, plan: Plan, folder: Path) -> None:
     Raises:
         ResumeError: The folder holds other patients.
     """
-    told, manifest = folder / "phantoms.json", folder / "manifest.parquet"
+    made, manifest = folder / "phantoms.json", folder / "manifest.parquet"
     words = asdict(phantoms) | {"data": plan.data.model_dump(mode="json")}
-    if told.exists() and json.loads(told.read_text(encoding="utf-8")) != words:
+    if made.exists() and json.loads(made.read_text(encoding="utf-8")) != words:
         raise ResumeError(f"{folder} holds other patients or sizes; choose another --out.")
     if manifest.exists():
         return
-    write_whole(told, json.dumps(words).encode())
+    write_whole(made, json.dumps(words).encode())
     shutil.rmtree(folder / "data", ignore_errors=True)
     counts = {Layout.ECHONET_DYNAMIC: phantoms.echonet_dynamic, Layout.TMED2: phantoms.tmed2}
     with progress("writing SYNTHETIC patients", sum(counts.values())) as meter:

@@ -33,21 +33,21 @@ _TABLE = ("columns", "data")
 
 
 def keep(
-    folder: Path, told: Mapping[str, str], scores: pd.DataFrame, rows: Sequence[Row], table: str
+    folder: Path, context: Mapping[str, str], scores: pd.DataFrame, rows: Sequence[Row], table: str
 ) -> None:
     """Write every figure with its seed, its plan's hash and what made it, and the table to read.
 
     In ``learning.json``, ``data`` holds a list a figure, in the order of ``columns``.
     """
     figures = {
-        **told,
+        **context,
         "bars": [row.as_json() for row in rows],
         **json.loads(scores.round(5).to_json(orient="split", index=False)),
     }
     folder.mkdir(exist_ok=True)
     lines = json.dumps(figures).replace("], [", "],\n[")
     (folder / FIGURES).write_text(lines + "\n", encoding="utf-8")
-    head = "\n".join(f"- {name}: {words}" for name, words in told.items())
+    head = "\n".join(f"- {name}: {words}" for name, words in context.items())
     text = f"# {TITLE}\n\n{head}\n\n{NOTE}\n\n```\n{table}\n\n{lines_of(rows)}\n```\n"
     (folder / "learning.md").write_text(text, encoding="utf-8")
 
@@ -56,8 +56,8 @@ def kept(folder: Path) -> tuple[dict[str, str], pd.DataFrame]:
     """What :func:`keep` wrote: the conditions, and the scores."""
     figures = json.loads((folder / FIGURES).read_text(encoding="utf-8"))
     scores = pd.DataFrame(figures["data"], columns=figures["columns"])
-    told = {name: words for name, words in figures.items() if name not in (*_TABLE, "bars")}
-    return told, scores
+    context = {name: words for name, words in figures.items() if name not in (*_TABLE, "bars")}
+    return context, scores
 
 
 def renewed(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:

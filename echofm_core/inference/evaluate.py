@@ -48,7 +48,7 @@ def evaluate_model(
         record: Of its training, see :func:`~echofm_core.data.training_record.find_record`.
         everything: Score all clips, and not the test part alone.
         seen: Score patients whom the model was trained on, too.
-        say: Told, before anything is decoded, what is known of these.
+        say: Called before anything is decoded, with what is known of these.
 
     Returns:
         The model's plan, with these folders.

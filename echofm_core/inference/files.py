@@ -38,7 +38,7 @@ class Reading:
             (percent, ml) or probabilities. The prediction is their mean.
         frames, fps: Of the cine; fps None where no element says.
         notes: What was mended in decoding, or is missing.
-        mirrored: The cine holds less than a window and was played forth and back.
+        mirrored: The cine holds less than a window and was mirrored in time.
         first: The first window, for pictures.
         attention: ``(slots, rows, cols)`` weights of STF-Net's joint pathway on it, sum 1; None
             where the model has no such pathway.

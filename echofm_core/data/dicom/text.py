@@ -63,7 +63,7 @@ def burnt_in(frames: NDArray[np.uint8], sector: Mask) -> Mask:
     """Text within a sector, with what lies between its letters, ``(H, W)``.
 
     Args:
-        frames: ``(N, H, W)`` uint8; what stands still in all of them is told from what moves.
+        frames: ``(N, H, W)`` uint8; what stands still in all of them is kept apart from what moves.
         sector: ``(H, W)``.
     """
     longest = max(sector.shape)

@@ -40,7 +40,7 @@ from echofm_core.runtime.errors import UnreadableFileError
 from echofm_core.tasks import VIEWS, Task
 
 LOOSE = "own_files"
-#: Ages above it are given as it: those few people could be told by their age.
+#: Ages above it are given as it: those few people could be recognised by their age.
 OLDEST = 90.0
 
 
