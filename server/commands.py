@@ -28,7 +28,7 @@ def provision(
     host: Annotated[str, typer.Option(help="Name under which sites reach the server.")],
     port: Annotated[
         int | None,
-        typer.Option(help="Port that sites connect to, such as the proxy's 443; default: 8000."),
+        typer.Option(help="Port that sites connect to, the proxy's; default: 443."),
     ] = None,
     local_port: Annotated[
         int | None, typer.Option(help="Port of the SuperLink on this machine; default: 8000.")
@@ -36,13 +36,22 @@ def provision(
 ) -> None:
     """Write authority, certificate and the kit for hospitals; run again, it renews what ends soon.
 
-    Keys are never overwritten. Example: `echofm server provision fed --host fl.example.org --port
-    443`, then hand fed/kit to every hospital: it holds no secret.
+    Beside them, for this host and its ports: a systemd unit, nginx.conf, and SUMMARY.md, a page for
+    the security officer. Keys are never overwritten. Example: `echofm server provision fed --host
+    fl.example.org`, then hand fed/kit to every hospital: it holds no secret.
     """
     from server.provision import provision as write
 
     kit, renewed = write(folder, host, port, local_port=local_port)
     typer.echo(f"kit for every hospital: {kit.handout}")
+    typer.echo(f"for this machine: {kit.unit.name}, {kit.nginx.name}; to sign: {kit.summary}")
+    ports = kit.ports()
+    if ports.public == ports.local:
+        typer.echo(
+            f"WARNING: port {ports.local} is both the sites' and the SuperLink's: nginx cannot "
+            "listen there too. Give another --local-port, or --port.",
+            err=True,
+        )
     if renewed:
         typer.echo("the server's certificate is new: if `echofm server start` runs, start it again")
 
@@ -57,8 +66,8 @@ def admit(
 
     The server may run meanwhile. Example: `echofm server admit fed north north.pub`.
     """
+    from server.kit import Kit
     from server.members import admit as let_in
-    from server.provision import Kit
 
     changed = let_in(Kit(folder.resolve()), site, key)
     typer.echo(f"{site} is admitted{'' if changed else ' already'}")
@@ -70,8 +79,8 @@ def revoke(folder: Folder, site: Annotated[str, typer.Argument(help="The site's 
 
     Example: `echofm server revoke fed north`.
     """
+    from server.kit import Kit
     from server.members import revoke as turn_away
-    from server.provision import Kit
 
     turn_away(Kit(folder.resolve()), site)
     typer.echo(f"{site} is revoked")
@@ -90,9 +99,9 @@ def start(
     Whoever reaches this port can run code at every site: keep it on loopback and let a reverse
     proxy pass /v1/fleet/ alone.
     """
+    from server.kit import Kit
     from server.launch import superlink
     from server.members import register
-    from server.provision import Kit
 
     kit = Kit(folder.resolve())
     port = port or kit.ports().local
@@ -124,8 +133,8 @@ def run(
     from echofm_core.report.run_files import read_run
     from echofm_core.report.words import print_run
     from echofm_core.runtime.console import console
+    from server.kit import Kit
     from server.members import site_names
-    from server.provision import Kit
     from server.submit import submit
 
     kit = Kit(folder.resolve())
@@ -149,7 +158,7 @@ def status(folder: Folder) -> None:
     Example: `echofm server status fed`.
     """
     from server.flower import superlink_status
-    from server.provision import Kit
+    from server.kit import Kit
 
     for line in superlink_status(Kit(folder.resolve())):
         typer.echo(line)

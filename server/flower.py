@@ -12,7 +12,7 @@ from typing import Any
 from echofm_core.runtime.child_process import flower_environment, tool
 from echofm_core.runtime.errors import FederationError
 from echofm_core.runtime.text import many
-from server.provision import CONNECTION, Kit
+from server.kit import CONNECTION, Kit
 
 #: Seconds that a tool has to answer.
 PATIENCE = 60.0

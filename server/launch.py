@@ -10,7 +10,7 @@ from echofm_core.runtime.child_process import flower_environment, start, stop, t
 from echofm_core.runtime.errors import FederationError
 from echofm_core.runtime.file_lock import file_lock
 from server.flower import LOOPBACK, last_words, serving
-from server.provision import Kit
+from server.kit import Kit
 
 #: Seconds that the SuperLink has to start.
 PATIENCE = 60.0

@@ -23,7 +23,7 @@ from echofm_core.runtime.errors import FederationError, PlanError
 from echofm_core.runtime.files import write_whole
 from echofm_core.runtime.names import site_name_fault
 from server.flower import ask, serving
-from server.provision import CONNECTION, Kit
+from server.kit import CONNECTION, Kit
 
 
 def admit(kit: Kit, site: str, key: str) -> bool:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from echofm_core.runtime.errors import FederationError
 from server.flower import ask, last_words, run_status, serving
+from server.kit import CONNECTION, Kit
 from server.members import nodes, register
-from server.provision import CONNECTION, Kit
 from server.watch import INTERVAL, Watcher, watch
 
 #: Seconds that a ServerApp has to begin.

@@ -16,9 +16,10 @@ from echofm_core.runtime.file_lock import is_locked, role_lock
 from server import members
 from server import submit as submitting
 from server.flower import ask, serving
+from server.kit import Kit
 from server.launch import stop, superlink
 from server.members import register
-from server.provision import Kit, provision
+from server.provision import provision
 from server.submit import submit
 from simulations.engine import SiteSettings
 from tests.federation.small import small_plan, with_states

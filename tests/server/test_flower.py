@@ -8,7 +8,7 @@ import pytest
 
 from echofm_core.runtime.errors import FederationError
 from server import flower
-from server.provision import Kit
+from server.kit import Kit
 
 
 @pytest.mark.parametrize("count", [0, 2])

@@ -11,8 +11,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from echofm_core.runtime.errors import FederationError, PlanError
 from server.certificates import covered
+from server.kit import Kit
 from server.members import admit, revoke, site_names
-from server.provision import Kit, provision
+from server.provision import provision
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ import pytest
 
 from echofm_core.runtime.errors import DataRootError
 from server.flower import serving
-from server.provision import Kit, Ports, provision
+from server.kit import Kit, Ports
+from server.provision import provision
 from tests.support.hospitals import hospital, joined
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from client.enroll import enroll
+from server.kit import Kit
 from server.members import admit
-from server.provision import Kit
 
 
 def hospital(kit: Kit, name: str) -> Path:
