@@ -12,10 +12,10 @@ from server.commands import run
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A federation of two kits, of which no SuperLink runs: to submit would end otherwise."""
+    """Two admitted sites, of which no SuperLink runs: to submit would end otherwise."""
     for name in ("north", "south"):
-        (tmp_path / "fed" / "sites" / name).mkdir(parents=True)
-        (tmp_path / "fed" / "sites" / name / "site.toml").write_text("")
+        (tmp_path / "fed" / "sites").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "fed" / "sites" / f"{name}.pub").write_text("")
     return tmp_path / "fed"
 
 
