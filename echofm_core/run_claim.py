@@ -18,8 +18,10 @@ from echofm_core.runtime.files import is_partial, write_whole
 PLAN = "plan.toml"
 #: What a run was begun with beside its plan.
 BEGUN = "start.json"
+#: Sign of life of the ServerApp that works on the folder.
+HEARTBEAT = "heartbeat"
 #: What a start may leave that claims nothing.
-LEFT_OVER = {"cache", "journal", "checkpoints", "scratch", BEGUN, ".coordinator.lock"}
+LEFT_OVER = {"cache", "journal", "checkpoints", "scratch", BEGUN, HEARTBEAT, ".coordinator.lock"}
 
 
 def load_runnable(path: Path) -> Plan:

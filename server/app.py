@@ -12,9 +12,11 @@ from flwr.serverapp import Grid, ServerApp
 
 from echofm_core.run_claim import held, load_runnable
 from echofm_core.runtime.errors import PlanError
+from echofm_core.runtime.files import settle
 from echofm_core.runtime.sessions import Sessions
 from server.ending import RunOptions
 from server.events import Event
+from server.heartbeat import heartbeat
 from server.outcome import conclude
 from server.rounds import run_federation
 from server.watch import reporter
@@ -37,7 +39,8 @@ def main(grid: Grid, context: Context) -> None:
     watched = str(settings.get("watch", ""))
     with reporter(Path(watched) if watched else None) as waiting:
         plan, folder = load_runnable(Path(str(settings["plan"]))), Path(str(settings["run-folder"]))
-        with held(folder):  # against a simulation, or an institution's own training, too
+        # Against a simulation, or an institution's own training, too.
+        with held(folder), heartbeat(folder):
             sessions = Sessions(folder)
 
             def show(event: Event) -> None:
@@ -59,4 +62,5 @@ def main(grid: Grid, context: Context) -> None:
             )
             waiting.line(f"final weights {result.digest}")
             report = conclude(plan, folder, result, sessions.tick())
+            settle(folder)  # before anybody hears that it is completed
             waiting.line(f"report: {report}")

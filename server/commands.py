@@ -1,7 +1,8 @@
-"""Sub-commands of `echofm` for the coordinator: provision, admit, revoke, start, run, status."""
+"""Sub-commands of `echofm` for the coordinator, from provision to stop."""
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import Annotated
@@ -93,22 +94,29 @@ def start(
     port: Annotated[
         int | None, typer.Option(help="Port to bind; default: the kit's local port.")
     ] = None,
+    exposed: Annotated[
+        bool, typer.Option(help="Bind beyond loopback; you keep others away from the port.")
+    ] = False,
 ) -> None:
     """Run the SuperLink until Ctrl-C.
 
     Whoever reaches this port can run code at every site: keep it on loopback and let a reverse
-    proxy pass /v1/fleet/ alone.
+    proxy pass /v1/fleet/ alone. Once it serves, the address that sites use is tried, and what
+    answers there and must not is said. Example: `echofm server start fed`.
     """
     from server.kit import Kit
     from server.launch import superlink
     from server.members import register
+    from server.self_check import check_bound, check_outside
 
+    check_bound(host, exposed=exposed)
     kit = Kit(folder.resolve())
     port = port or kit.ports().local
     with superlink(kit, host, port) as processes:
         # Before any node comes: one with an unknown key gives up.
         register(kit)
         typer.echo(f"SuperLink on {host}:{port}; logs in {folder}; Ctrl-C stops it.")
+        typer.echo(check_outside(kit))
         while all(process.poll() is None for process in processes):
             time.sleep(1)
     raise FederationError(f"SuperLink or its launcher ended by itself; see the logs in {folder}.")
@@ -152,13 +160,32 @@ def run(
 
 
 @server.command()
-def status(folder: Folder) -> None:
-    """Say whether the SuperLink serves, and which runs and sites it has.
+def status(
+    folder: Folder,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+) -> None:
+    """Say whether the SuperLink serves, who is there, and how the last run fares.
 
-    Example: `echofm server status fed`.
+    A run is running, completed, failed or orphaned: killed, or without a sign of life. Exit code 0
+    only where the SuperLink serves. Example: `echofm server status fed --json`.
     """
-    from server.flower import superlink_status
     from server.kit import Kit
+    from server.status import not_serving, status_of
 
-    for line in superlink_status(Kit(folder.resolve())):
-        typer.echo(line)
+    found = status_of(kit := Kit(folder.resolve()))
+    typer.echo(json.dumps(found.as_json(), indent=1) if as_json else "\n".join(found.lines()))
+    if not found.serving:
+        raise not_serving(kit)
+
+
+@server.command()
+def stop(folder: Folder) -> None:
+    """Stop the run that is running; its `server run` ends with an error that says so.
+
+    The server and the sites stay. Example: `echofm server stop fed`.
+    """
+    from server.kit import Kit
+    from server.last_run import stop_run
+
+    run = stop_run(Kit(folder.resolve()))
+    typer.echo(f"stopped the run in {run.folder}; to go on, run its plan again with --resume")

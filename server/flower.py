@@ -4,8 +4,9 @@ The health service knows no TLS, so it listens on loopback alone; nobody else is
 """
 
 import json
+import re
 import subprocess
-from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,16 @@ def plain(text: str) -> str:
     return " ".join(words[-3:]).rstrip(".") or "Flower ended without a message"
 
 
+def first_error(log: Path, offset: int = 0) -> str:
+    """The first line of a log, from a byte on, that names an error; "" where none does."""
+    with suppress(OSError), log.open("rb") as file:
+        file.seek(offset)
+        for line in file.read().decode("utf-8", "replace").splitlines():
+            if re.match(r"\s*([\w.]*(Error|Exception)\b|ERROR\b)", line):
+                return " ".join(line.split())[:300]
+    return ""
+
+
 def last_words(log: Path, offset: int = 0) -> str:
     """The last lines of a log, from a byte on."""
     try:
@@ -95,31 +106,3 @@ def last_words(log: Path, offset: int = 0) -> str:
     except OSError:
         return "there is none"
     return " | ".join(line.strip() for line in text.splitlines()[-3:] if line.strip()) or "empty"
-
-
-def superlink_status(kit: Kit) -> list[str]:
-    """Lines to show: whether the SuperLink serves, its sites, and its last run.
-
-    Raises:
-        FederationError: It does not serve.
-    """
-    ports = kit.ports()
-    if not ports.health or not serving(ports.health):
-        raise FederationError(
-            f"the SuperLink of {kit.folder} does not serve; start it with `echofm server start`, "
-            f"or see {kit.log('superlink')}."
-        )
-    lines = [
-        f"SuperLink serves on port {ports.local} (health service on {LOOPBACK}:{ports.health}); "
-        f"sites connect to port {ports.public}"
-    ]
-    nodes = ask(kit, "supernode", "list", CONNECTION)["nodes"]
-    counts = Counter(str(node["status"]) for node in nodes)
-    listed = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
-    lines.append(
-        f"sites: {len(list(kit.sites.glob('*.pub')))} admitted; keys at the SuperLink: "
-        f"{listed or 'none'}"
-    )
-    runs = ask(kit, "list", CONNECTION, "--limit", "1")["runs"]
-    lines += [f"last run: {run['run-id']}, {run['status']}" for run in runs]
-    return lines

@@ -6,8 +6,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from echofm_core.runtime.errors import FederationError
-from server.flower import ask, last_words, run_status, serving
+from server.flower import ask, first_error, last_words, run_status, serving
 from server.kit import CONNECTION, Kit
+from server.last_run import note
 from server.members import nodes, register
 from server.watch import INTERVAL, Watcher, watch
 
@@ -51,12 +52,14 @@ def submit(
         texts = [f'{key}="{value}"' for key, value in values.items()]
         members = " ".join(f"{name}={node}" for name, node in nodes(kit).items())
         texts += [f"resume={str(resume).lower()}", f'members="{members}"']
+        note(path, run)
         log = kit.log("superexec")
         offset = log.stat().st_size if log.exists() else 0
         try:
             answer = ask(kit, "run", str(kit.bundle), CONNECTION, "-c", " ".join(texts))
         except FederationError as error:
             raise FederationError(f"the run was not accepted: {error}.") from None
+        note(path, run, str(answer["run-id"]))
         _Run(kit, str(answer["run-id"]), seen, run, offset).follow(timeout, show)
 
 
@@ -98,9 +101,11 @@ class _Run:
         """
         if self._over:
             log = self._kit.log("superexec")
+            first = first_error(log, self._offset)
+            found = f"; its first error: {first}" if first else ""
+            last = last_words(log, self._offset)
             raise FederationError(
-                f"{self._over}; {log} ends with: {last_words(log, self._offset)}; go on with "
-                "--resume."
+                f"{self._over}{found}; {log} ends with: {last}; go on with --resume."
             )
         if self._seen.begun and not self._seen.alive():
             self._over = "the ServerApp died"

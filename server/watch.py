@@ -18,6 +18,7 @@ from pathlib import Path
 from echofm_core.runtime import errors
 from echofm_core.runtime.errors import EchoFMError
 from echofm_core.runtime.file_lock import file_lock, is_locked
+from echofm_core.runtime.signals import Stopped
 
 #: Seconds between two checks of the other one.
 INTERVAL = 0.5
@@ -42,6 +43,16 @@ class Reporter:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
 
+    def fail(self, error: BaseException, who: str) -> None:
+        """Append what ended the run."""
+        bug = type(error).__name__
+        words = f"{who} met a bug ({bug})"
+        if isinstance(error, EchoFMError):
+            words = str(error)
+        elif isinstance(error, Stopped):
+            words = f"{who} was stopped by {error}; go on with --resume."
+        self.append({"error": words, "code": getattr(error, "exit_code", 0)})
+
 
 @contextmanager
 def reporter(path: Path | None) -> Iterator[Reporter]:
@@ -61,9 +72,7 @@ def reporter(path: Path | None) -> Iterator[Reporter]:
             yield side
         except Exception as error:
             over.set()
-            known, bug = isinstance(error, EchoFMError), type(error).__name__
-            words = str(error) if known else f"the ServerApp met a bug ({bug})"
-            side.append({"error": words, "code": getattr(error, "exit_code", 0)})
+            side.fail(error, "the ServerApp")
             raise
         over.set()
         side.append({"done": True})
@@ -75,6 +84,7 @@ class Watcher:
     Attributes:
         begun: The ServerApp has reported something.
         done: Its work is done.
+        failed: It, or whoever stopped it, has said what ended it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -83,6 +93,7 @@ class Watcher:
         self._error: EchoFMError | None = None
         self.begun = False
         self.done = False
+        self.failed = False
 
     def lines(self) -> list[str]:
         """New lines to show.
@@ -96,9 +107,10 @@ class Watcher:
         self._read += len(whole) + 1 if whole else 0
         shown = []
         for record in map(json.loads, whole.splitlines()):
-            self.begun = True
+            self.begun |= "begun" in record
             self.done |= "done" in record
             if "error" in record:
+                self.failed = True
                 self._error = _error(record["code"])(record["error"])
             if "line" in record:
                 shown.append(record["line"])
@@ -108,16 +120,27 @@ class Watcher:
 
     def alive(self) -> bool:
         """Does the ServerApp run?"""
-        return is_locked(_alive(self._path))
+        return is_alive(self._path)
 
 
 @contextmanager
 def watch(folder: Path) -> Iterator[tuple[Path, Watcher]]:
-    """Hold a new file in a folder for a ServerApp to write to."""
+    """Hold a new file in a folder for a ServerApp to write to; what ends the command is in it."""
     path = folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.jsonl"
     with file_lock(path):
         _alive(path).touch()
-        yield path, Watcher(path)
+        watcher = Watcher(path)
+        try:
+            yield path, watcher
+        except BaseException as error:
+            if not watcher.failed:
+                Reporter(path).fail(error, "`echofm server run`")
+            raise
+
+
+def is_alive(path: Path) -> bool:
+    """Does the ServerApp that reports to a file run?"""
+    return is_locked(_alive(path))
 
 
 def _alive(path: Path) -> Path:
@@ -131,6 +154,9 @@ def _end_with_command(path: Path, over: threading.Event) -> None:
     if over.is_set():  # the command read so, and ended
         return
     print("nobody waits for this run any more: it ends.", flush=True)
+    # A command that ended otherwise has said why, and what is said first counts.
+    words = "its `echofm server run` was killed; go on with --resume."
+    Reporter(path).append({"error": words, "code": errors.FederationError.exit_code})
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(GRACE)
     os._exit(128 + signal.SIGTERM)

@@ -87,6 +87,13 @@ def install_folder(partial: Path, path: Path, *, durable: bool = True) -> None:
         _sync(path.parent)
 
 
+def settle(folder: Path) -> None:
+    """Have a folder, all that is in it, and its name, on the disk, whoever wrote them."""
+    for item in [*folder.rglob("*"), folder, folder.resolve().parent]:
+        if item.is_file() or item.is_dir():
+            _sync(item)
+
+
 def partial_path(path: Path, *, sweep: bool = True) -> Path:
     """A hidden sibling, this process's alone, for what is to take a path's name when it is whole.
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,13 @@ from echofm_core.runtime.errors import FederationError, ResumeError
 from echofm_core.runtime.file_lock import is_locked, role_lock
 from server import members
 from server import submit as submitting
-from server.flower import ask, serving
+from server.flower import ask, run_status, serving
 from server.kit import Kit
+from server.last_run import stop_run
 from server.launch import stop, superlink
 from server.members import register
 from server.provision import provision
+from server.status import status_of
 from server.submit import submit
 from simulations.engine import SiteSettings
 from tests.federation.small import small_plan, with_states
@@ -201,6 +204,25 @@ def test_a_server_app_that_cannot_be_loaded_is_said(network: Network) -> None:
             submit(kit, folder / "plan.toml", folder / "run", timeout=90)
     finally:
         bundle.write_text(before)
+
+
+def test_a_run_that_is_stopped_says_so_at_its_command_and_ends(network: Network) -> None:
+    """It waits for its only site, which never comes."""
+    kit, _, folder = network
+    shown: list[str] = []
+    with ThreadPoolExecutor(1) as pool:
+        command = pool.submit(
+            submit, kit, folder / "plan.toml", folder / "stopped", timeout=90, show=shown.append
+        )
+        until(lambda: shown or command.done(), 90)
+        seen = status_of(kit).as_json()
+        assert (seen["last_run"]["state"], seen["sites"][0]["name"]) == ("running", "alpha")
+        assert (folder / "stopped" / "heartbeat").exists()
+        run = stop_run(kit)
+        with pytest.raises(FederationError, match="the run was stopped by `echofm server stop`"):
+            command.result(30)
+    assert run_status(kit, run.number)[0].startswith("finished")
+    assert status_of(kit).as_json()["last_run"]["state"] == "failed"
 
 
 def test_a_run_that_nobody_launches_is_said(
