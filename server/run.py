@@ -52,6 +52,8 @@ class Run:
             seconds: Time for an answer.
             arrays, settings: As of ``Instruction``; arrays as they are sent.
         """
+        if not nodes:  # no site has come yet: a SuperLink takes an empty list for an error
+            return
         question = Instruction(
             action=action,
             round=0,
