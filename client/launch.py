@@ -49,8 +49,11 @@ class SiteFile(ExecutionConfig):
         return device
 
 
-def load_site(folder: Path) -> SiteFile:
+def load_site(folder: Path, *, quoting: bool = True) -> SiteFile:
     """Read ``site.toml`` of a site folder, paths made absolute.
+
+    Args:
+        quoting: Quote what is written there; False, keys alone, where the sentence may leave.
 
     Raises:
         PlanError: Missing, not TOML, or not valid.
@@ -65,7 +68,10 @@ def load_site(folder: Path) -> SiteFile:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PlanError(f"{path} cannot be read as TOML ({error}).") from None
     except ValidationError as error:
-        wrong = "; ".join(complaint(item, SiteFile) for item in error.errors())
+        wrong = "; ".join(
+            complaint(item, SiteFile) if quoting else f"`{'.'.join(map(str, item['loc']))}`"
+            for item in error.errors()
+        )
         raise PlanError(f"{path} is not valid: {wrong}.") from None
     base = folder.resolve()
     named = ("manifest", "store", "state", *(("secret",) if site.secret else ()))
@@ -85,7 +91,7 @@ def policy_of(config: Mapping[str, str | int | float | bool]) -> Policy:
     if config.get("simulated") is True:
         return OPEN
     settings = str(config.get("settings", ""))
-    return load_site(Path(settings).parent).policy if settings else Policy()
+    return load_site(Path(settings).parent, quoting=False).policy if settings else Policy()
 
 
 def log_settings(folder: Path) -> None:
