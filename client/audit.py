@@ -143,19 +143,14 @@ def _number(value: float) -> float | str:
 
 
 def _state(context: Context) -> Path:
-    """The state folder of a site, made where needed.
+    """The state folder of a site; who writes into it makes it.
 
     Raises:
-        AuditError: The node config names none, or it cannot be made.
+        AuditError: The node config names none.
     """
     if not (place := context.node_config.get("state")):
         raise AuditError("the node config of this site lacks `state`, where its audit is kept.")
-    path = Path(str(place))
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _unusable(path, error) from None
-    return path
+    return Path(str(place))
 
 
 def _unusable(path: Path, error: Exception) -> AuditError:

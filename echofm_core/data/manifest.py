@@ -163,6 +163,8 @@ def load_manifest(path: Path) -> pd.DataFrame:
     Raises:
         ManifestError: Missing file, not Parquet, or a broken contract.
     """
+    if not path.exists():
+        raise ManifestError(f"manifest {path} does not exist; write it with `echofm data index`.")
     with refusing(f"manifest {path} cannot be read", ManifestError):
         frame = pd.read_parquet(path)
     return validate(frame, str(path))

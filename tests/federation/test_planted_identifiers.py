@@ -26,6 +26,7 @@ from echofm_core.data.manifest import save_manifest
 from echofm_core.data.patients import write_secret
 from echofm_core.data.readers.registry import read_roots
 from echofm_core.data.store.build import build_store
+from echofm_core.runtime.chained_log import ChainedLog
 from echofm_core.runtime.errors import FederationError
 from server.ending import RunOptions
 from server.events import Event, EventKind
@@ -265,6 +266,10 @@ def test_no_planted_word_reaches_the_coordinator_or_an_audit(
         {"alpha": "PlanError", "beta": "ManifestError"},
         {"alpha": "StoreError", "beta": "ManifestError"},
     ]
+
+    last = json.loads((run / "journal" / f"finetune-{ROUNDS:04d}.json").read_text())
+    hashes = ChainedLog(sites["gamma"].state / FILE).hashes
+    assert hashes.index(last["sites"]["gamma"]["audit_head"]) == ROUNDS, "described, then rounds"
 
     sites["gamma"].without_store()
     failed, again = Watched(sites.values()), tmp_path / "again"

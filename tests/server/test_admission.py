@@ -62,6 +62,8 @@ def test_a_group_without_clips_may_be_absent() -> None:
         ({"round": 1}, "round is 1, expected 2"),
         ({"plan_hash": "q" * 64}, "plan hash is"),
         ({"plan_hash": "p" * 63 + "q"}, "plan hash differs"),
+        ({"audit_head": "Doe^John"}, "head of its audit is 'Doe"),
+        ({"ledger_head": "0" * 65}, "head of its ledger is '0"),
         ({"counts": {}}, "no parameter group"),
         ({"counts": {"encoder": 0, "heads.ef": 4}}, "count of encoder is 0"),
         ({"counts": {"encoder": -1, "heads.ef": 4}}, "count of encoder is -1"),
