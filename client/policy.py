@@ -26,8 +26,11 @@ from echofm_core.contract import (
     HEADS,
     LORA_A,
     LORA_B,
+    LOSS,
     STF_NET,
     TRAIN,
+    UPDATE_METRICS,
+    VALIDATION,
     Action,
     Instruction,
     Phase,
@@ -45,12 +48,7 @@ from echofm_core.runtime.text import many
 from echofm_core.tasks import Task
 
 #: Numbers of an update that say how it was made, and nothing of a patient's pictures or labels.
-NO_MEASURES = frozenset(
-    (
-        *("num-examples", "seconds", "steps", "skipped", "learning_rate"),
-        *("epsilon", "delta", "noise_multiplier", "sample_rate"),
-    )
-)
+NO_MEASURES = frozenset(UPDATE_METRICS) - {LOSS, VALIDATION}
 #: Phase that an action trains; the others train none.
 TRAINS = {Action.PRETRAIN: Phase.PRETRAIN, Action.FINETUNE: Phase.FINETUNE}
 

@@ -54,6 +54,18 @@ VALIDATE = "validate"
 TRAIN = "train"
 #: Metric of an update: the loss on the site's validation patients of the weights that were sent.
 VALIDATION = "validation"
+#: Metric of an update: the training loss of all tasks; ``loss/TASK`` is that of one.
+LOSS = "loss"
+#: Every metric that an update may have, and the ends of its legal values.
+UPDATE_METRICS: Mapping[str, tuple[float, float]] = {
+    LOSS: (-1e6, 1e6),
+    VALIDATION: (-1e6, 1e6),
+    **dict.fromkeys(("num-examples", "seconds", "steps", "skipped"), (0.0, 1e12)),
+    "learning_rate": (0.0, 1e6),
+    "epsilon": (0.0, math.inf),
+    "noise_multiplier": (0.0, 1e12),
+    **dict.fromkeys(("delta", "sample_rate"), (0.0, 1.0)),
+}
 
 ENCODER = "encoder"
 DECODER = "decoder"

@@ -3,9 +3,9 @@
 Symptom: one site's NaN, or its wrong shape, ruins the model of all. Reason: an update is added to a
 sum, and nothing takes it out again. Protocol: who answers, counts, names, shapes, types, checksum,
 finiteness and norm, cheap checks first; each is a pure function that raises
-:class:`RefusedUpdateError` with one sentence, and the round goes on without that site. What can
-still go wrong: an update of the right form that was trained on wrong labels, or made up, within the
-norm bound; and the bound is off unless the plan sets one.
+:class:`RefusedUpdateError` with one sentence, and the round goes on without that site. Whether a
+norm is unlike those of the other sites is judged in ``norm_bound.py``. What can still go wrong: an
+update of the right form that was trained on wrong labels, or made up, within the bounds.
 """
 
 import math
@@ -16,8 +16,17 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from echofm_core.contract import Phase, Update, Weights, group_of
+from echofm_core.contract import (
+    LOSS,
+    UPDATE_METRICS,
+    VALIDATION,
+    Phase,
+    Update,
+    Weights,
+    group_of,
+)
 from echofm_core.runtime.errors import RefusedUpdateError
+from echofm_core.tasks import TASKS
 from server.aggregation._api import CHUNK, changes, chunks
 
 
@@ -30,6 +39,7 @@ class Expected:
         sent: What the site started from, in wire precision.
         most: Parameter group -> most clips that the site can have behind it; empty: not checked.
         max_norm: Largest L2 norm of the whole change; 0: no bound.
+        max_clips: Most clips behind any group, whatever the site described.
         extra: Arrays of the shapes and types that the algorithm's own must have, by name.
         numbers: Names of the algorithm's own numbers.
     """
@@ -41,12 +51,16 @@ class Expected:
     sent: Weights
     most: Mapping[str, int] = field(default_factory=dict)
     max_norm: float = 0.0
+    max_clips: int = 10_000_000
     extra: Weights = field(default_factory=dict)
     numbers: Collection[str] = ()
 
 
-def admit(update: Update, expected: Expected) -> None:
-    """Check an update; cheap checks first, then one pass over the numbers.
+def admit(update: Update, expected: Expected) -> float:
+    """Check an update; cheap checks first, then two passes over its arrays.
+
+    Returns:
+        L2 norm of its change.
 
     Raises:
         RefusedUpdateError: What is wrong, what was expected and what was found.
@@ -55,18 +69,21 @@ def admit(update: Update, expected: Expected) -> None:
     check_heads(update)
     check_counts(update.counts, expected)
     check_numbers(update.numbers, expected.numbers)
+    check_metrics(update.metrics)
     known = {group_of(name) for name in expected.sent}
     if strangers := sorted(set(update.counts) - known):
         raise RefusedUpdateError(f"group {strangers[0]} was not part of what was sent.")
     match_arrays(update.weights, _of_groups(expected.sent, update.counts))
     match_arrays(update.extra, _of_groups(expected.extra, update.counts))
     check_values({**update.weights, **update.extra}, update.checksum)
-    if (bound := expected.max_norm) and not (
-        (norm := distance(update.weights, expected.sent)) <= bound  # NaN is not
-    ):
+    norm = distance(update.weights, expected.sent)
+    if not math.isfinite(norm):
+        raise RefusedUpdateError("the update is too far from the global model for a float32.")
+    if (bound := expected.max_norm) and norm > bound:
         raise RefusedUpdateError(
             f"the update is {norm:.4g} away from the global model, the bound is {bound:.4g}."
         )
+    return norm
 
 
 def check_identity(update: Update, expected: Expected) -> None:
@@ -118,7 +135,7 @@ def check_names(what: str, found: Collection[str], wanted: Collection[str]) -> N
 
 
 def check_counts(counts: Mapping[str, int], expected: Expected) -> None:
-    """Every weight is positive, and no site claims more clips than it described.
+    """Every weight is positive, and no site claims more clips than it described, or may have.
 
     Raises:
         RefusedUpdateError: There is none, or one is out of its range.
@@ -132,6 +149,28 @@ def check_counts(counts: Mapping[str, int], expected: Expected) -> None:
             raise RefusedUpdateError(
                 f"count of {group} is {count}, but the site described {expected.most[group]}."
             )
+        if count > expected.max_clips:
+            raise RefusedUpdateError(
+                f"count of {group} is {count}, federation.max_clips is {expected.max_clips}."
+            )
+
+
+def check_metrics(metrics: Mapping[str, float]) -> None:
+    """Numbers that a site's own code makes, within their ends; a validation loss may be undefined.
+
+    Raises:
+        RefusedUpdateError: One has another name, or a value that it cannot have.
+    """
+    for name, value in metrics.items():
+        family, _, task = name.partition("/")
+        known = family in UPDATE_METRICS and (not task or (family == LOSS and task in TASKS))
+        if not known or name.endswith("/"):
+            raise RefusedUpdateError(f"metric {name[:80]!r} is none that a site reports.")
+        if name == VALIDATION and not math.isfinite(value):
+            continue
+        low, high = UPDATE_METRICS[family]
+        if not low <= value <= high:  # NaN is not
+            raise RefusedUpdateError(f"metric {name} is {value:g}, legal is {low:g} to {high:g}.")
 
 
 def match_arrays(found: Weights, wanted: Weights) -> None:

@@ -26,6 +26,8 @@ from echofm_core.runtime.text import many
 
 #: Checkpoints of a phase that are kept: the last, and one to fall back on.
 KEPT = 2
+#: Metric of a site's part in a round: L2 norm of its update's change.
+UPDATE_NORM = "update_norm"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,7 +36,7 @@ class SiteEntry:
 
     Attributes:
         counts: Parameter group -> training clips.
-        metrics: What the site reported, and ``update_norm``.
+        metrics: What the site reported, and :data:`UPDATE_NORM`.
         audit_head, ledger_head: Last hashes of the site's audit and privacy ledger, as it sent them
             with its update: what `echofm client audit --expect` looks for.
     """

@@ -6,6 +6,8 @@ same way. What is read back is a view of a memory map, so pages come in only whi
 
 import mmap
 import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -32,17 +34,28 @@ class Parked:
     path: Path
 
 
+class Shelf:
+    """Contents that wait in one nameless file, so that any number of them is one open file.
+
+    Args:
+        folder: Where the file lies.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115
+
+    def put(self, content: RecordDict) -> Callable[[], RecordDict]:
+        """Write a content's arrays; what is returned gives the content with them mapped."""
+        start, rest = self._file.tell(), without_arrays(content)
+        slots = list(_write(content, self._file))
+        return lambda: RecordDict({**rest, **_read(slots, mapped(self._file)[start:])})
+
+
 def park(content: RecordDict, path: Path) -> Parked:
     """Write all arrays of a content, which is left as it is, to one new file."""
-    slots = []
     with path.open("wb", buffering=0) as file:
-        for key, record in content.array_records.items():
-            for name, array in record.items():
-                view = memoryview(array.data)
-                while view:
-                    view = view[file.write(view) :]
-                slots.append(Slot(key, name, array.dtype, tuple(array.shape), len(array.data)))
-    return Parked(slots, path)
+        return Parked(list(_write(content, file)), path)
 
 
 def unpark(parked: Parked) -> dict[str, ArrayRecord]:
@@ -50,10 +63,24 @@ def unpark(parked: Parked) -> dict[str, ArrayRecord]:
 
     The file may be deleted once this returns; its bytes stay as long as the records do.
     """
-    records = {slot.record: ArrayRecord() for slot in parked.slots}
     with parked.path.open("rb") as file:
-        view = mapped(file)
-    for slot in parked.slots:
+        return _read(parked.slots, mapped(file))
+
+
+def _write(content: RecordDict, file: IO[bytes]) -> Iterator[Slot]:
+    """Append all arrays of a content to an unbuffered file."""
+    for key, record in content.items():
+        for name, array in record.items() if isinstance(record, ArrayRecord) else ():
+            view = memoryview(array.data)
+            while view:
+                view = view[file.write(view) :]
+            yield Slot(key, name, array.dtype, tuple(array.shape), len(array.data))
+
+
+def _read(slots: Sequence[Slot], view: memoryview) -> dict[str, ArrayRecord]:
+    """Array records of what was written, as views of ``view``, which begins with the first."""
+    records = {slot.record: ArrayRecord() for slot in slots}
+    for slot in slots:
         array = Array(slot.dtype, slot.shape, "numpy.ndarray", b"")
         # Every reader of Array.data takes any buffer; only its constructor insists on bytes.
         array.data = view[: slot.length]  # type: ignore[assignment]
@@ -70,8 +97,7 @@ def mapped(file: IO[bytes]) -> memoryview:
 
 def without_arrays(content: RecordDict) -> RecordDict:
     """The other records of a content, shared, not copied."""
-    arrays = content.array_records
-    return RecordDict({key: record for key, record in content.items() if key not in arrays})
+    return RecordDict({k: it for k, it in content.items() if not isinstance(it, ArrayRecord)})
 
 
 def swap_arrays(content: RecordDict, path: Path) -> RecordDict:

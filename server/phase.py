@@ -2,15 +2,15 @@
 
 Symptom: a sum that depends on who answered first, or a round that one dead site holds up for ever.
 Reason: floats add up differently in another order, and a network gives no sign of an end. Protocol:
-every free site gets the same model; replies are admitted and folded in the order of site names, one
-in memory at a time; at the deadline a site that has not answered is left out and named. With too
-few usable updates the phase ends, and nothing of the round is written. What can still go wrong: a
-site that answers after the deadline stays busy, and misses the next round too.
+every free site gets the same model; replies are admitted and folded in the order of site names
+(``intake.py``), one in memory at a time; at the deadline a site that has not answered is left out
+and named. With too few usable updates the phase ends, and nothing of the round is written. What can
+still go wrong: a site that answers after the deadline stays busy, and misses the next round too.
 """
 
-import math
 import time
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -36,11 +36,13 @@ from echofm_core.post_processing import post_processing
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import FederationError, RefusedUpdateError
 from echofm_core.runtime.text import many
-from server.admission import Expected, admit, check_identity
+from server.admission import Expected, check_identity, check_metrics
 from server.aggregation import build_algorithm
-from server.aggregation._api import Algorithm, Fold
+from server.aggregation._api import Algorithm
 from server.events import Event, EventKind, OnEvent, ignore, round_event
-from server.journal import Entry, SiteEntry
+from server.intake import Intake
+from server.journal import Entry
+from server.norm_bound import LEAST, RECENT, NormBound, norms_of
 from server.replies import Replies
 from server.run import open_replies
 from server.validation import Validation, mean
@@ -49,7 +51,6 @@ from server.wire import (
     WiredModel,
     read_reply,
     reasons,
-    sentence,
     split_frozen,
     to_message,
     wired,
@@ -80,10 +81,11 @@ class PhaseRun:
         phase, rounds: What to run, how often.
         first: First round to run; greater than 1 when resuming.
         participants: By site name.
-        federation: Aggregation rule, weights, quorum, deadline, wire precision, norm bound.
+        federation: Aggregation rule, weights, quorum, deadline, wire precision, bounds.
         plan, plan_hash, run: Passed on to the sites, see :class:`Instruction`.
         scratch: Folder where early replies wait.
         frozen: Groups that the phase leaves as they are: sent to a site once.
+        recent: Norms of the updates that counted in the last rounds before the first, by round.
     """
 
     phase: Phase
@@ -96,6 +98,7 @@ class PhaseRun:
     run: str
     scratch: Path
     frozen: frozenset[str] = frozenset()
+    recent: Sequence[Sequence[float]] = ()
 
 
 def train_phase(
@@ -132,11 +135,15 @@ def train_phase(
     model = wired(dict(moving), steps)
     del weights, moving
     validation, done = validation or Validation(), spec.first - 1
+    recent = deque(spec.recent, RECENT)
     with closing(open_replies(grid, spec.scratch)) as replies:
         loop = _Loop(spec, algorithm or algorithm_of(spec), replies, frozen)
         while done < spec.rounds and not validation.exhausted(done):
             started, number = time.monotonic(), done + 1
-            entry, new, losses = loop.run(model, number, started, validate=validation.due(done))
+            norms = [norm for norms in recent for norm in norms]
+            validate = validation.due(done)
+            entry, new, losses = loop.run(model, number, started, norms, validate=validate)
+            recent.append(norms_of(entry))
             validation.add(done, losses)
             model = wired(new, steps)
             whole = {**frozen.current, **model.current}
@@ -170,32 +177,41 @@ class _Loop:
     frozen: FrozenPart
 
     def run(
-        self, model: WiredModel, number: int, started: float, *, validate: bool
+        self,
+        model: WiredModel,
+        number: int,
+        started: float,
+        recent: Sequence[float],
+        *,
+        validate: bool,
     ) -> tuple[Entry, dict[str, NDArray[np.float32]], dict[str, float]]:
         """One round: its entry, the new weights, and what sites found of those it began with."""
-        algorithm, seconds = self.algorithm, self.spec.federation.deadline_seconds
+        algorithm, config = self.algorithm, self.spec.federation
+        seconds = config.deadline_seconds
         free = self._free_sites(started + seconds)
-        sites: dict[str, SiteEntry] = {}
-        losses: dict[str, float] = {}
-        busy = sorted(set(self.spec.participants) - free)
-        refused = dict.fromkeys(busy, "still busy with an earlier round.")
         settings = {
             site: {**algorithm.instruct(site), VALIDATE: float(validate)} for site in sorted(free)
         }
         messages = self._messages(settings, model, number, algorithm.arrays())
         fold = algorithm.start(model.sent, model.current)
         own = algorithm.reply_arrays(model.sent)
+        ratio = config.max_norm_ratio if len(self.spec.participants) >= LEAST else 0.0
+        intake = Intake(
+            fold,
+            NormBound(ratio=ratio, recent=recent, asked=len(messages)),
+            lambda site: self._expected(site, model.sent, number, own),
+            self.replies.set_aside,
+            seconds,
+        )
         for site, reply in self.replies.collect(messages, started + seconds):
-            try:
-                expected = self._expected(site, model.sent, number, own)
-                sites[site], loss = _take(reply, expected, fold, seconds)
-                if validate and loss is not None:
-                    losses[site] = loss
-            except RefusedUpdateError as error:
-                refused[site] = sentence(error)
-            self.frozen.record_reply(site, counted=site in sites)
+            intake.take(site, reply)
             # The bytes of this reply are not needed while the next one is made.
             del reply
+        intake.finish()
+        sites, busy = intake.sites, sorted(set(self.spec.participants) - free)
+        refused = dict.fromkeys(busy, "still busy with an earlier round.") | intake.refused
+        for site in messages:
+            self.frozen.record_reply(site, counted=site in sites)
         phase, needed = self.spec.phase, self.spec.federation.min_sites
         if len(sites) < needed:
             raise FederationError(
@@ -206,7 +222,7 @@ class _Loop:
             )
         plan_hash = self.spec.plan_hash
         entry = Entry(phase=phase, round=number, plan_hash=plan_hash, sites=sites, refused=refused)
-        return entry, fold.finish(), losses
+        return entry, fold.finish(), intake.losses if validate else {}
 
     def validate(self, model: WiredModel, number: int) -> dict[str, float]:
         """What sites find of the phase's last result, which no further round would tell.
@@ -223,6 +239,7 @@ class _Loop:
                 update = read_reply(reply, Update)
                 if VALIDATION in update.metrics:
                     check_identity(update, self._expected(site, model.sent, number))
+                    check_metrics(update.metrics)
                     losses[site] = update.metrics[VALIDATION]
         return losses
 
@@ -275,25 +292,7 @@ class _Loop:
             sent=sent,
             most=self.spec.participants[site].most,
             max_norm=self.spec.federation.max_update_norm,
+            max_clips=self.spec.federation.max_clips,
             extra=own,
             numbers=self.algorithm.reply_numbers,
         )
-
-
-def _take(
-    reply: Message | None, expected: Expected, fold: Fold, seconds: float
-) -> tuple[SiteEntry, float | None]:
-    """Admit one reply and fold it in; its validation loss, if it has one, is another model's."""
-    update = read_reply(reply, Update, seconds)
-    admit(update, expected)
-    norm = fold.add(update.weights, update.counts, update)
-    finite = {name: value for name, value in update.metrics.items() if math.isfinite(value)}
-    loss = update.metrics.get(VALIDATION)
-    finite.pop(VALIDATION, None)
-    entry = SiteEntry(
-        counts=dict(update.counts),
-        metrics={**finite, "update_norm": norm},
-        audit_head=update.audit_head,
-        ledger_head=update.ledger_head,
-    )
-    return entry, loss

@@ -9,7 +9,7 @@ reply for each site that uploads for longer than ``COURTESY``; Flower's HTTP gri
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -32,8 +32,7 @@ class PulledReplies(Replies):
     """Replies that a thread a site looks for; those that are early wait in ``folder``."""
 
     def __init__(self, grid: Grid, folder: Path) -> None:
-        super().__init__(grid)
-        self._folder = folder
+        super().__init__(grid, folder)
         self._poll = self._pull_whole
         if isinstance(grid, HttpGrid):
             self._push, self._poll = partial(push_objects, grid), ObjectPull(grid, folder).poll
@@ -48,6 +47,10 @@ class PulledReplies(Replies):
         """Sites whose thread still waits for a reply."""
         with self._changed:
             return frozenset(self._pulling)
+
+    def set_aside(self, reply: Message) -> Callable[[], Message]:
+        """Every reply is on disk already."""
+        return lambda: reply
 
     def close(self) -> None:
         """Let the threads end after their next request."""

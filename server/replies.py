@@ -8,18 +8,28 @@ network keeps nothing, which is why ``pulled_replies.py`` looks for the replies 
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 
-from flwr.app import Message
+from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
+
+from server.parking import Shelf
 
 
 class Replies:
-    """The replies of one phase, from a grid that keeps them until they are pulled."""
+    """The replies of one phase, from a grid that keeps them until they are pulled.
 
-    def __init__(self, grid: Grid) -> None:
+    Args:
+        grid: Where the sites are.
+        folder: Where replies wait.
+    """
+
+    def __init__(self, grid: Grid, folder: Path) -> None:
         self._grid = grid
+        self._folder = folder
         self._push: Callable[[list[Message]], Iterable[str]] = grid.push_messages
         self._late: dict[str, str] = {}
+        self._shelf: Shelf | None = None
 
     def busy(self) -> frozenset[str]:
         """Sites that still work on an instruction whose round is over."""
@@ -38,8 +48,21 @@ class Replies:
             deadline: ``time.monotonic()`` at which the round closes; a site without a reply then
                 yields None, and its reply is thrown away whenever it comes.
         """
+        self._shelf = None  # that of the round before
         for site, message_id in self._send(messages).items():
             yield site, self._reply(site, message_id, deadline)
+
+    def set_aside(self, reply: Message) -> Callable[[], Message]:
+        """Let a reply wait on disk; what is returned reads it again, as often as asked."""
+        self._shelf = self._shelf or Shelf(self._folder)
+        content = self._shelf.put(reply.content)
+        reply.content = RecordDict()  # or it would stay in memory
+
+        def again() -> Message:
+            reply.content = content()
+            return reply
+
+        return again
 
     def close(self) -> None:
         """Nothing to stop."""

@@ -25,6 +25,7 @@ from server.events import OnEvent, ignore, round_event
 from server.handover import first_weights, result_of
 from server.journal import Entry, Journal
 from server.metrics import tracked
+from server.norm_bound import recent_norms
 from server.phase import PhaseRun, algorithm_of, train_phase
 from server.run import Run
 from server.sites import Site, gather_sites, participants_of
@@ -154,6 +155,7 @@ class _Federation:
             run=self.run.plan.run_name(),
             scratch=self.run.scratch,
             frozen=frozen_groups(plan.finetune) if phase is Phase.FINETUNE else frozenset(),
+            recent=recent_norms(self.journal.entries(), phase, done),
         )
 
     def _validation(self, phase: Phase, done: int) -> Validation:

@@ -72,7 +72,7 @@ class Run:
 def open_replies(grid: Grid, folder: Path) -> Replies:
     """The way that fits the grid; early replies wait in ``folder``, late sites end with close."""
     if getattr(grid, "keeps_replies", False):
-        return Replies(grid)
+        return Replies(grid, folder)
     from server.pulled_replies import PulledReplies
 
     return PulledReplies(grid, folder)

@@ -94,11 +94,15 @@ def check_member(site: str, node: int, members: Mapping[str, int]) -> None:
     raise RefusedUpdateError(f"it calls itself {site}, and its key is that of no admitted site.")
 
 
-def check_description(about: SiteDescription) -> None:
+def check_description(about: SiteDescription, most: int = 10_000_000) -> None:
     """Whether a site may take part as it describes itself.
 
+    Args:
+        about: From the site.
+        most: ``federation.max_clips``.
+
     Raises:
-        RefusedUpdateError: Its name is no legal one, or a count is negative.
+        RefusedUpdateError: Its name is no legal one, or a count cannot be.
     """
     # The simulation's pooled arm is one site that holds every clip.
     if about.site != EVERY_SITE and (fault := site_name_fault(about.site)):
@@ -112,6 +116,10 @@ def check_description(about: SiteDescription) -> None:
     for what, count in (whole | parts | tests).items():
         if count < 0:
             raise RefusedUpdateError(f"its number of {what[:80]} is {count}.")
+        if count > most:
+            raise RefusedUpdateError(
+                f"its number of {what[:80]} is {count}, federation.max_clips is {most}."
+            )
         if what in parts and count > about.train_clips:
             raise RefusedUpdateError(
                 f"it has {count} {what[:80]} and {many(about.train_clips, 'clip')}."
@@ -183,7 +191,7 @@ class _Found:
                 self.asked.add(nodes[name])
                 try:
                     about = read_reply(reply, SiteDescription)
-                    check_description(about)
+                    check_description(about, run.plan.federation.max_clips)
                     check_member(about.site, nodes[name], self.members)
                 except RefusedUpdateError as error:
                     self.refused[name] = sentence(error)

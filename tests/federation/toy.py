@@ -28,14 +28,25 @@ app = ClientApp()
 
 #: Clips of every toy site, by group.
 CLIPS = 10
+#: Site -> metrics that no site's own code makes.
+METRICS = {
+    "bigloss": {"loss": 1.7e308},
+    "infloss": {"loss": float("inf")},
+    "manymetrics": {f"loss/{number}": 1.0 for number in range(50_000)},
+    "negative": {"seconds": -1.0},
+    "ownmetric": {"update_norm": 0.0},
+    "pathmetric": {"../../x": 1.0},
+    "strangetask": {"loss/../x": 1.0},
+}
 
 
 @app.query("describe")
 def describe(message: Message, context: Context) -> Message:
     """Ten clips, all with an EF."""
+    site = str(context.node_config["site"])
     about = SiteDescription(
-        site=str(context.node_config["site"]),
-        train_clips=CLIPS,
+        site=site,
+        train_clips=10**18 if "describes" in site else CLIPS,
         train_patients=CLIPS,
         labels={"ef": CLIPS},
         test_labels={"ef": CLIPS},
@@ -109,8 +120,8 @@ def _train(message: Message, context: Context, phase: Phase) -> Message:
         round=instruction.round,
         plan_hash=instruction.plan_hash,
         weights={},
-        counts={group_of(name): CLIPS for name in weights},
-        metrics={"loss": 1.0 / instruction.round},
+        counts={group_of(name): 10**18 if "counts" in site else CLIPS for name in weights},
+        metrics={"loss": 1.0 / instruction.round, **METRICS.get(site, {})},
         checksum=checksum(weights),
     )
     packed = {Record.ARRAYS.value: record}
@@ -121,4 +132,8 @@ def _misbehave(array: NDArray[np.floating], site: str) -> NDArray[np.floating]:
     """What the site's name asks for."""
     if "nan" in site:
         array.flat[0] = np.nan
+    if "huge" in site:
+        array *= np.float32(1e30)
+    if "far" in site:  # 41 away, where others are about 4: see `change`
+        array += np.float32(10)
     return array[..., :-1] if "shape" in site else array

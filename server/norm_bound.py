@@ -1,0 +1,83 @@
+"""How far an update may be from what was sent, judged by the updates of the other sites.
+
+Symptom: one site multiplies its update by a thousand, and the mean is that site's. Reason: an
+absolute bound fits one model and one learning rate, so nobody sets it. Protocol: an update counts
+if its L2 norm is at most ``federation.max_norm_ratio`` times the median norm of this round's
+updates and of those that counted in the last rounds, which the journal keeps. What can still go
+wrong: with fewer than ``LEAST`` sites or norms nothing is judged; where half of the sites are
+hostile the median is theirs; and a change within the bound may still be a bad one.
+"""
+
+import math
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from echofm_core.contract import Phase
+from echofm_core.runtime.errors import RefusedUpdateError
+from server.journal import UPDATE_NORM, Entry
+
+#: Fewest sites of a phase, and fewest norms, by which one is judged.
+LEAST = 3
+#: Rounds before this one whose norms count.
+RECENT = 3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NormBound:
+    """The bound of one round.
+
+    Attributes:
+        ratio: Largest multiple of the median; 0: no bound.
+        recent: Norms of the updates that counted in the last rounds of the phase.
+        asked: Sites that were sent this round.
+    """
+
+    ratio: float = 0.0
+    recent: Sequence[float] = ()
+    asked: int = 0
+
+    def surely_holds(self, norm: float) -> bool:
+        """Whether an update of this norm counts, whatever the round's other sites send.
+
+        The median is least where all of them, and this one, send back what they got.
+        """
+        return self._within(norm, [0.0] * self.asked)
+
+    def check(self, norm: float, norms: Collection[float]) -> None:
+        """Judge an update when all are there.
+
+        Args:
+            norm: Of the update.
+            norms: Of all updates of the round, this one too, that are right but for their norm.
+
+        Raises:
+            RefusedUpdateError: It is too far from what was sent.
+        """
+        if not self._within(norm, norms):
+            usual = self._median(norms)
+            raise RefusedUpdateError(
+                f"the update is {norm:.4g} away from what was sent, the bound is "
+                f"{self.ratio * usual:.4g}: {self.ratio:g} times the median of this round and the "
+                f"last ones, {usual:.4g} (federation.max_norm_ratio)."
+            )
+
+    def _within(self, norm: float, norms: Collection[float]) -> bool:
+        if not self.ratio or len(self.recent) + len(norms) < LEAST:
+            return True
+        return norm <= self.ratio * self._median(norms)
+
+    def _median(self, norms: Collection[float]) -> float:
+        return median([*self.recent, *norms])
+
+
+def recent_norms(entries: Iterable[Entry], phase: Phase, done: int) -> list[tuple[float, ...]]:
+    """Norms of the updates that counted in the last rounds of a phase, up to round ``done``."""
+    rounds = range(max(1, done + 1 - RECENT), done + 1)
+    return [norms_of(it) for it in entries if it.phase is phase and it.round in rounds]
+
+
+def norms_of(entry: Entry) -> tuple[float, ...]:
+    """Norms of the updates that counted in a round."""
+    found = (part.metrics.get(UPDATE_NORM, math.nan) for part in entry.sites.values())
+    return tuple(norm for norm in found if math.isfinite(norm))
