@@ -198,7 +198,7 @@ def test_a_server_app_that_cannot_be_loaded_is_said(network: Network) -> None:
     kit, _, folder = network
     bundle = kit.bundle / "pyproject.toml"
     before = bundle.read_text()
-    bundle.write_text(before.replace("server.app:app", "server.provision:CONNECTION"))
+    bundle.write_text(before.replace("server.app:app", "server.kit:CONNECTION"))
     try:
         with pytest.raises(FederationError, match=r"before it began(.|\n)*superexec.log ends with"):
             submit(kit, folder / "plan.toml", folder / "run", timeout=90)
