@@ -21,6 +21,7 @@ from flwr.app import ConfigRecord, Context, Message
 
 from client.answers import Handler, refusal
 from echofm_core.contract import Record, Update, Weights, group_of
+from echofm_core.privacy.config import LEDGER
 from echofm_core.runtime.chained_log import BrokenChainError, ChainedLog
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import AuditError, EchoFMError
@@ -113,8 +114,6 @@ def _sent(reply: Message, state: Path) -> dict[str, Any]:
 
     The head of the ledger is put into an update first; that of the audit is the line's own hash.
     """
-    from echofm_core.privacy.ledger import FILE as LEDGER
-
     config = _config(reply)
     if LEDGER_HEAD in config:
         config[LEDGER_HEAD] = open_chain(state / LEDGER).head

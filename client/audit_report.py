@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from client.audit import FILE, open_chain
-from echofm_core.privacy.ledger import FILE as LEDGER
+from echofm_core.privacy.config import LEDGER
 from echofm_core.runtime.chained_log import ChainedLog
 from echofm_core.runtime.errors import AuditError
 from echofm_core.runtime.text import many

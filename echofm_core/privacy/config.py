@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: What is shown where a training loss would be: it is computed from patients' data without noise.
 NO_LOSS = "loss is not reported in private training"
+#: Name of a hospital's privacy ledger in its state folder.
+LEDGER = "privacy-ledger.jsonl"
 
 
 class PrivacyKind(StrEnum):

@@ -13,13 +13,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from echofm_core.privacy.accounting import Steps, compose
-from echofm_core.privacy.config import UNLIMITED, Budget
+from echofm_core.privacy.config import LEDGER, UNLIMITED, Budget
 from echofm_core.runtime.chained_log import BrokenChainError, ChainedLog
 from echofm_core.runtime.errors import PrivacyError
 from echofm_core.runtime.text import many
 
 #: Name of the file in the site's state folder.
-FILE = "privacy-ledger.jsonl"
+FILE = LEDGER
 #: Randomness of rounds whose noise came from the operating system: no two of them are the same.
 SYSTEM = "system"
 
