@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -16,7 +17,9 @@ import pytest
 
 from echofm_core.runtime.errors import PlanError
 from server.kit import Kit
+from server.launch import superlink
 from server.provision import provision
+from server.self_check import FORBIDDEN, check_outside
 from tests.federation.test_deployment import free_ports
 
 #: A folder that has to be quoted, in nginx and in systemd.
@@ -99,12 +102,10 @@ class Echo(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None: ...
 
 
-@pytest.fixture
-def proxied(kit: Kit) -> Iterator[Kit]:
-    """Nginx with the configuration as written, in front of :class:`Echo`."""
+@contextmanager
+def nginx_of(kit: Kit) -> Iterator[None]:
+    """Nginx with the configuration as written."""
     nginx = need("nginx")
-    public, local = free_ports(2)
-    provision(kit.folder, "fl.example.org", public, local_port=local)
     own = f"pid {kit.folder.parent}/nginx.pid; error_log stderr;"
     command = [nginx, "-c", str(kit.nginx), "-p", str(kit.folder.parent), "-g"]
     done = said_by(*command, own, "-t")
@@ -113,19 +114,26 @@ def proxied(kit: Kit) -> Iterator[Kit]:
     assert done.returncode == 0, done.stderr
     assert "warn" not in done.stderr, done.stderr
 
-    behind = ThreadingHTTPServer(("127.0.0.1", local), Echo)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(kit.certificate, kit.key)
-    behind.socket = context.wrap_socket(behind.socket, server_side=True)
-    threading.Thread(target=behind.serve_forever, daemon=True).start()
     process = subprocess.Popen([*command, f"daemon off; {own}"], stderr=subprocess.DEVNULL)
     try:
-        yield kit
+        yield
     finally:
         process.terminate()
         process.wait(10)
+
+
+@pytest.fixture
+def proxied(kit: Kit) -> Iterator[Kit]:
+    """Nginx in front of :class:`Echo`."""
+    public, local = free_ports(2)
+    provision(kit.folder, "fl.example.org", public, local_port=local)
+    with nginx_of(kit), ThreadingHTTPServer(("127.0.0.1", local), Echo) as behind:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(kit.certificate, kit.key)
+        behind.socket = context.wrap_socket(behind.socket, server_side=True)
+        threading.Thread(target=behind.serve_forever, daemon=True).start()
+        yield kit
         behind.shutdown()
-        behind.server_close()
 
 
 def answer(kit: Kit, path: str) -> tuple[int, bytes]:
@@ -159,3 +167,17 @@ def test_nginx_passes_the_fleets_requests_on_and_no_others(proxied: Kit) -> None
     # What nginx takes for a request of the fleet arrives as one, dots resolved.
     found = answer(proxied, "/v1/control/../fleet/pull-messages")
     assert found == (200, b"/v1/fleet/pull-messages")
+
+
+@pytest.mark.slow
+def test_a_superlink_behind_nginx_stands_its_own_check(tmp_path: Path) -> None:
+    """With Flower's own answers; where the port is the SuperLink's own, all of them come."""
+    public, local = free_ports(2)
+    kit, _ = provision(tmp_path / "fed", "127.0.0.1", public, local_port=local)
+    with superlink(kit, "127.0.0.1", local), nginx_of(kit):
+        answer(kit, "/")  # nginx is there
+        assert "passes /v1/fleet/ on; control and runtime do not" in check_outside(kit)
+        kit.keep_ports(public=local, local=1)
+        said = check_outside(kit)
+    assert said.startswith("WARNING: ")
+    assert all(path in said for path in FORBIDDEN)
