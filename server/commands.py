@@ -12,6 +12,9 @@ import typer
 from echofm_core.run_claim import load_runnable, look
 from echofm_core.runtime.errors import FederationError, PlanError
 from echofm_core.tracking.listener import require_trackers
+from server.kit import Kit
+from server.last_run import stop_run
+from server.launch import superlink
 
 server = typer.Typer(no_args_is_help=True, help="Coordinate a federation of hospitals.")
 
@@ -67,7 +70,6 @@ def admit(
 
     The server may run meanwhile. Example: `echofm server admit fed north north.pub`.
     """
-    from server.kit import Kit
     from server.members import admit as let_in
 
     changed = let_in(Kit(folder.resolve()), site, key)
@@ -80,7 +82,6 @@ def revoke(folder: Folder, site: Annotated[str, typer.Argument(help="The site's 
 
     Example: `echofm server revoke fed north`.
     """
-    from server.kit import Kit
     from server.members import revoke as turn_away
 
     turn_away(Kit(folder.resolve()), site)
@@ -104,8 +105,6 @@ def start(
     proxy pass /v1/fleet/ alone. Once it serves, the address that sites use is tried, and what
     answers there and must not is said. Example: `echofm server start fed`.
     """
-    from server.kit import Kit
-    from server.launch import superlink
     from server.members import register
     from server.self_check import check_bound, check_outside
 
@@ -141,7 +140,6 @@ def run(
     from echofm_core.report.run_files import read_run
     from echofm_core.report.words import print_run
     from echofm_core.runtime.console import console
-    from server.kit import Kit
     from server.members import site_names
     from server.submit import submit
 
@@ -169,7 +167,6 @@ def status(
     A run is running, completed, failed or orphaned: killed, or without a sign of life. Exit code 0
     only where the SuperLink serves. Example: `echofm server status fed --json`.
     """
-    from server.kit import Kit
     from server.status import not_serving, status_of
 
     found = status_of(kit := Kit(folder.resolve()))
@@ -184,8 +181,5 @@ def stop(folder: Folder) -> None:
 
     The server and the sites stay. Example: `echofm server stop fed`.
     """
-    from server.kit import Kit
-    from server.last_run import stop_run
-
     run = stop_run(Kit(folder.resolve()))
     typer.echo(f"stopped the run in {run.folder}; to go on, run its plan again with --resume")
