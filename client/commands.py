@@ -1,4 +1,4 @@
-"""Sub-commands of `echofm` for a hospital: init, check, start, budget, audit."""
+"""Sub-commands of `echofm` for a hospital: init, approve, check, start, budget, audit."""
 
 import json
 import re
@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from client.approval import read_approvals, record_approval, withdraw
 from client.enroll import enroll
 from client.launch import command, environment, load_site, log_settings
 from client.preflight import preflight
+from echofm_core.run_claim import load_runnable
 from echofm_core.runtime.child_process import child_process
 from echofm_core.runtime.errors import FederationError
 from echofm_core.runtime.text import many
@@ -40,6 +42,48 @@ def init(
     typer.echo(f"fill in {folder}/site.toml: where the data are, and what this site allows")
     typer.echo(f"send the coordinator {folder}/node.pub, the public key of {name}, which is:")
     typer.echo(public)
+
+
+@client.command()
+def approve(
+    folder: Folder,
+    plan: Annotated[
+        Path | None, typer.Argument(help="The plan as the coordinator handed it; none: list.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Approve without being asked.")] = False,
+) -> None:
+    """Read in plain words what a plan will do here and send, and approve it for the installed code.
+
+    Without an approved plan nothing runs here, and after an update of this package each is to be
+    approved again. Example: `echofm client approve north first-1a2b3c4d.toml`.
+    """
+    site = load_site(folder)
+    if plan is None:
+        lines = [item.line() for item in read_approvals(folder).values()]
+        typer.echo("\n".join(lines) or "no plan is approved here")
+        return
+    loaded = load_runnable(plan)
+
+    from client.plan_words import plan_in_words
+
+    for line in plan_in_words(loaded, site):
+        typer.echo(line)
+    if not yes:
+        typer.confirm("approve this plan?", abort=True)
+    typer.echo(f"approved: {record_approval(folder, loaded).line()}")
+
+
+@client.command()
+def withdraw_approval(
+    folder: Folder,
+    run: Annotated[str, typer.Argument(help="Name of the run, or start of the plan's hash.")],
+) -> None:
+    """Take the approval of a plan back; from the next message on it is declined here.
+
+    Example: `echofm client withdraw-approval north first-1a2b3c4d`.
+    """
+    load_site(folder)
+    typer.echo(f"withdrawn: {withdraw(folder, run).line()}")
 
 
 @client.command()

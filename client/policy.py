@@ -65,7 +65,7 @@ class Group(StrEnum):
 
 
 class Demand(StrEnum):
-    """Whether the site trains without differential privacy."""
+    """Whether the site insists on something."""
 
     OPTIONAL = "optional"
     REQUIRED = "required"
@@ -74,6 +74,9 @@ class Demand(StrEnum):
 class Policy(Section):
     """The ``[policy]`` table of ``site.toml``; nothing that a server sends widens it."""
 
+    approved_plans: Demand = Demand.REQUIRED
+    """``required``: only plans run here that `echofm client approve` recorded, each with the code
+    that was installed then."""
     phases: tuple[Phase, ...] = tuple(Phase)
     """Phases that this site trains in."""
     tasks: tuple[Task, ...] = tuple(Task)
@@ -128,17 +131,30 @@ class Policy(Section):
         Raises:
             PolicyError: Naming the key that does not allow it.
         """
-        phase = TRAINS.get(instruction.action)
+        groups = {group_of(name).partition(".")[0] for name in instruction.weights}
+        if instruction.action is Action.EVALUATE:  # from there no weights come back
+            groups = set()
+        self.check_plan(plan, TRAINS.get(instruction.action), sorted(groups))
+        if instruction.action is not Action.DESCRIBE:
+            self._check_hours(now or datetime.now())
+
+    def check_plan(self, plan: Plan, phase: Phase | None, groups: Iterable[str]) -> None:
+        """Hold a plan against the policy, before any message of it.
+
+        Args:
+            plan: What shall be run.
+            phase: What is trained; None: nothing.
+            groups: Parameter groups that leave; ``heads`` for those of all tasks.
+
+        Raises:
+            PolicyError: Naming the key that does not allow it.
+        """
         if phase:
             self._check_phase(plan, phase)
         if plan.finetune.rounds:
             _all_allowed("tasks", plan.finetune.tasks, self.tasks)
         self._check_privacy(plan)
-        if instruction.action is not Action.EVALUATE:  # from there no weights come back
-            groups = {group_of(name).partition(".")[0] for name in instruction.weights}
-            _all_allowed("groups", sorted(groups), self.groups)
-        if instruction.action is not Action.DESCRIBE:
-            self._check_hours(now or datetime.now())
+        _all_allowed("groups", groups, self.groups)
 
     def check_work(self, plan: Plan, phase: Phase, clips: int) -> None:
         """Hold the work of a round against the policy.
@@ -236,6 +252,7 @@ class Policy(Section):
 
 #: Of a simulated site, which has no ``site.toml``: all its clips are the experimenter's own.
 OPEN = Policy(
+    approved_plans=Demand.OPTIONAL,
     groups=tuple(Group),
     system_noise=False,
     max_delta=1 - 1e-9,

@@ -11,9 +11,10 @@ from pathlib import Path
 import torch
 from flwr.app import Context, Message
 
+from client.approval import require_approval
 from client.kept_reply import read_reply, write_reply
 from client.launch import policy_of
-from client.policy import OPEN, Policy, check_instruction
+from client.policy import OPEN, Demand, Policy, check_instruction
 from client.site import Site, setting
 from client.state import SiteState
 from client.wire import to_instruction
@@ -77,7 +78,8 @@ def open_request(message: Message, context: Context) -> Request:
     Raises:
         PlanError: The plan is not valid, or is not the one that its hash names; or ``site.toml``
             is not.
-        PolicyError: It asks for more than the plan has, or the policy allows.
+        PolicyError: It asks for more than the plan has, or the policy allows; or the site has not
+            approved the plan.
     """
     instruction = to_instruction(message)
     plan = plan_from_json(instruction.plan)
@@ -88,6 +90,8 @@ def open_request(message: Message, context: Context) -> Request:
         )
     check_instruction(plan, instruction)
     policy = policy_of(context.node_config)
+    if policy.approved_plans is Demand.REQUIRED:
+        require_approval(Path(setting(context.node_config, "settings")).parent, plan)
     policy.check(plan, instruction)
     site = Site.open(context.node_config, plan, min_patients=policy.min_patients)
     torch.set_num_threads(site.execution.threads)

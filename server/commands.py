@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,9 @@ from echofm_core.tracking.listener import require_trackers
 from server.kit import Kit
 from server.last_run import stop_run
 from server.launch import superlink
+
+if TYPE_CHECKING:
+    from echofm_core.plan.document import Plan
 
 server = typer.Typer(no_args_is_help=True, help="Coordinate a federation of hospitals.")
 
@@ -122,6 +125,15 @@ def start(
 
 
 @server.command()
+def propose(folder: Folder, plan: Annotated[Path, typer.Argument(help="TOML plan.")]) -> None:
+    """Write a plan as hospitals approve it, before it is run: all that decides it, and no path.
+
+    Example: `echofm server propose fed plan.toml`, then send the file to every hospital.
+    """
+    typer.echo(_hand_out(folder, load_runnable(plan)))
+
+
+@server.command()
 def run(
     folder: Folder,
     plan: Annotated[Path, typer.Argument(help="TOML plan.")],
@@ -152,6 +164,7 @@ def run(
         )
     require_trackers(loaded.machine.track)
     typer.echo(f"plan {loaded.name}, hash {loaded.digest()[:12]}; progress in {out}/journal")
+    typer.echo(_hand_out(folder, loaded))
     submit(kit, plan, out, resume=resume, show=typer.echo)
     print_run(read_run(out), console)
     typer.echo(f"finished: {out}/report.html, {out}/model")
@@ -183,3 +196,12 @@ def stop(folder: Folder) -> None:
     """
     run = stop_run(Kit(folder.resolve()))
     typer.echo(f"stopped the run in {run.folder}; to go on, run its plan again with --resume")
+
+
+def _hand_out(folder: Path, plan: Plan) -> str:
+    """Write the plan for hospitals, and say what becomes of it."""
+    from server.kit import Kit
+    from server.provision import hand_out
+
+    path = hand_out(Kit(folder.resolve()), plan)
+    return f"each hospital approves {path} with `echofm client approve FOLDER {path.name}`"

@@ -45,6 +45,8 @@ class Kit:
         self.secret = folder / "superexec.secret"
         #: What is handed to every hospital.
         self.handout = folder / "kit"
+        #: Plans as they are handed to hospitals for approval, by the name of the run.
+        self.plans = folder / "plans"
         #: Public keys of the admitted sites, ``NAME.pub``.
         self.sites = folder / "sites"
         #: Which keys the SuperLink that runs knows, by which node number.

@@ -10,6 +10,7 @@ from pathlib import Path
 import tomli_w
 
 from echofm_core import __version__
+from echofm_core.plan.document import Plan
 from echofm_core.runtime.files import write_whole
 from server.certificates import certify, make_authority
 from server.deployment import check_names, write_deployment
@@ -34,6 +35,12 @@ members = ""
 wait-seconds = 600.0
 watch = ""
 """
+
+
+def hand_out(kit: Kit, plan: Plan) -> Path:
+    """Write a plan as hospitals approve it: with every default, without what is this machine's."""
+    path = kit.plans / f"{plan.run_name()}.toml"
+    return write_whole(path, plan.to_shared_toml().encode())
 
 
 def provision(

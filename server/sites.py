@@ -14,7 +14,7 @@ from echofm_core.tasks import Task
 from server.events import Event, EventKind, OnEvent
 from server.phase import Participant
 from server.run import Run
-from server.wire import read_reply, reasons, sentence
+from server.wire import declined, read_reply, reasons, sentence
 
 #: Seconds between two questions for sites that are not there yet.
 INTERVAL = 2.0
@@ -44,7 +44,8 @@ def gather_sites(
         run: Sent along.
         on_event: Shows who is waited for.
         members: Names of sites to wait for, each with the node of its key; where they are given,
-            no other takes part, and none under another's name.
+            no other takes part, and none under another's name. One whose policy declines the plan
+            is not waited for, and the others go on.
         wait_seconds: How long.
         least: Sites to wait for where no name is expected; None: ``federation.min_sites``, which
             is a quorum of training.
@@ -61,7 +62,7 @@ def gather_sites(
         wait_seconds = 0.0  # all its sites are there from the start
     while True:
         found.ask(run)
-        missing = tuple(sorted(set(members) - set(found.sites)))
+        missing = found.missing()
         if not missing and len(found.sites) >= least:
             break
         age = time.monotonic() - started
@@ -175,6 +176,12 @@ class _Found:
     sites: dict[str, Site] = field(default_factory=dict)
     asked: set[int] = field(default_factory=set)
     refused: dict[str, str] = field(default_factory=dict)
+    declined: set[int] = field(default_factory=set)
+
+    def missing(self) -> tuple[str, ...]:
+        """Members that are not there and may still come, in name order."""
+        names = (name for name, node in self.members.items() if node not in self.declined)
+        return tuple(sorted(set(names) - set(self.sites)))
 
     def ask(self, run: Run) -> None:
         """Ask new nodes who they are and enter the answers; a late node is asked again.
@@ -189,6 +196,8 @@ class _Found:
                     self.refused[name] = f"did not say who it is within {PATIENCE:g} s."
                     continue
                 self.asked.add(nodes[name])
+                if declined(reply):
+                    self.declined.add(nodes[name])
                 try:
                     about = read_reply(reply, SiteDescription)
                     check_description(about, run.plan.federation.max_clips)

@@ -21,7 +21,7 @@ from echofm_core.contract import (
 from echofm_core.data.formats.npy import unpack
 from echofm_core.post_processing import Steps, from_server
 from echofm_core.runtime.checksum import digest
-from echofm_core.runtime.errors import RefusedUpdateError
+from echofm_core.runtime.errors import PolicyError, RefusedUpdateError
 from echofm_core.wire import decode, encode, from_records, to_array, to_records
 
 #: Longest sentence of a site that is kept.
@@ -146,6 +146,12 @@ def read_reply(reply: Message | None, kind: type[Reply], seconds: float = 0.0) -
         reason = sentence(reply.error.reason or f"error {reply.error.code} without a reason")
         raise RefusedUpdateError(f"the site answered with an error: {reason}")
     return decode(from_records(reply.content, kind, flwr.app), kind)
+
+
+def declined(reply: Message) -> bool:
+    """Whether the site answered that it does not take part: by its policy, or unapproved."""
+    start = f"error {PolicyError.exit_code}, "  # as of client/answers.py
+    return reply.has_error() and (reply.error.reason or "").startswith(start)
 
 
 def sentence(words: object) -> str:

@@ -122,6 +122,10 @@ class Plan(Section):
         """SHA-256 of :meth:`to_json`, in hex."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
+    def to_shared_toml(self) -> str:
+        """The decisive part as a plan file: for others to read; it has the same digest."""
+        return tomli_w.dumps(self.model_dump(mode="json", exclude={"machine"}, exclude_none=True))
+
     def to_toml(self) -> str:
         """The resolved plan, machine table included, with every default spelled out."""
         return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))

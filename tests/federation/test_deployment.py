@@ -12,10 +12,12 @@ import tomli_w
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from client.approval import record_approval
 from client.flower_private import key_is_admitted
 from client.launch import command, environment
 from client.preflight import preflight
 from echofm_core.plan.document import Plan
+from echofm_core.plan.load import load_plan
 from echofm_core.runtime.array_files import load_metadata
 from echofm_core.runtime.errors import FederationError, PlanError
 from echofm_core.training.config import ExecutionConfig
@@ -23,7 +25,7 @@ from server.ending import FederationResult
 from server.launch import start, stop, superlink
 from server.members import admit, register, revoke, site_names
 from server.outcome import score_table
-from server.provision import provision
+from server.provision import hand_out, provision
 from server.rounds import run_federation
 from server.submit import submit
 from simulations.engine import Engine, SiteSettings
@@ -105,6 +107,7 @@ def test_deployed_and_simulated_give_the_same_weights(
             "policy": {"min_patients": 1},
         }  # fmt: skip
         (hospital(kit, site.name) / "site.toml").write_text(tomli_w.dumps(settings))
+        record_approval(hospital(kit, site.name), load_plan(hand_out(kit, plan)))
     (tmp_path / "plan.toml").write_text(plan.to_toml())
     processes = []
     with superlink(kit, "127.0.0.1", port):

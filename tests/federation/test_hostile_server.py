@@ -16,6 +16,8 @@ import pytest
 import tomli_w
 from flwr.app import Message
 
+from client.approval import record_approval, withdraw
+from client.policy import Policy
 from echofm_core.contract import (
     DECODER,
     ENCODER,
@@ -33,7 +35,7 @@ from echofm_core.models.build import build_autoencoder, build_tuned_model
 from echofm_core.models.weights import to_arrays
 from echofm_core.plan.document import Plan
 from echofm_core.post_processing import post_processing
-from server.wire import read_reply, to_message, wired
+from server.wire import declined, read_reply, to_message, wired
 from simulations.engine import SiteSettings
 from simulations.flower_private import become_server, deliver
 from simulations.workers import answer, load_client_app
@@ -50,7 +52,8 @@ class Hospital:
     folder: Path
 
     def allow(self, **policy: Any) -> None:
-        """Write ``site.toml`` with a policy; all else as it was."""
+        """Write ``site.toml`` with a policy; all else as it was, and each plan may run."""
+        policy = {"approved_plans": "optional"} | policy
         paths = {"manifest": self.built.manifest, "store": self.built.store, "state": self.folder}
         values = {"name": "alpha", "server": "fl.example.org:443", "policy": policy}
         text = tomli_w.dumps(values | {key: str(path) for key, path in paths.items()})
@@ -264,3 +267,24 @@ def test_numbers_leave_in_as_many_digits_as_the_site_says(hospital: Hospital) ->
     loss = update.metrics["loss"]
     assert loss == float(f"{loss:.2g}") and "loss/ef" not in update.metrics
     assert pd.notna(update.metrics["seconds"])
+
+
+def test_only_an_approved_plan_is_answered(hospital: Hospital) -> None:
+    """Required where the policy says nothing of it; nothing of the site is read before."""
+    plan = small_plan(pretrain={"rounds": 0}, finetune=EF)
+    other = small_plan(pretrain={"rounds": 0}, finetune={**EF, "local_steps": 4})
+    hospital.allow(min_patients=1, approved_plans="required")
+    for action in (Action.DESCRIBE, Action.FINETUNE, Action.EVALUATE):
+        reply = hospital.ask(plan, action)
+        sentence = refusal(reply)
+        assert (
+            declined(reply)
+            and f"(hash {plan.digest()[:12]}); there: `echofm client approve FOLDER" in sentence
+        )
+    assert not [path for path in hospital.folder.iterdir() if path.is_dir()]
+    record_approval(hospital.folder, plan)
+    read_reply(hospital.ask(plan, Action.FINETUNE), Update)
+    assert "has not approved" in refusal(hospital.ask(other, Action.FINETUNE))
+    withdraw(hospital.folder, plan.run_name())
+    assert "has not approved" in refusal(hospital.ask(plan, Action.EVALUATE))
+    assert Policy().approved_plans == "required"

@@ -42,7 +42,7 @@ def kit_for(site: SiteSettings, folder: Path, port: int) -> Kit:
     settings = {
         "name": site.name, "server": f"127.0.0.1:{port}", "manifest": str(site.manifest),
         "store": str(site.store), "state": str(site.state), "device": "cpu",
-        "save_every": 1, "policy": {"min_patients": 1},
+        "save_every": 1, "policy": {"min_patients": 1, "approved_plans": "optional"},
     }  # fmt: skip
     (hospital(kit, site.name) / "site.toml").write_text(tomli_w.dumps(settings))
     return kit

@@ -19,6 +19,7 @@ from server.rounds import pretrained_encoder, run_federation
 from server.run import Run
 from server.sites import gather_sites
 from simulations.engine import Engine, SiteSettings
+from tests.federation.remote import RemoteGrid
 from tests.federation.small import NAMES, TRAIN, small_plan, with_states
 
 
@@ -276,6 +277,23 @@ def test_a_node_counts_under_the_name_of_its_key_alone(
         members = {"alpha": 1, "beta": 2}
         sites = gather_sites(run, ignore, members=members)
     assert {name: site.node for name, site in sites.items()} == members
+
+
+def test_a_site_that_declines_the_plan_is_not_waited_for(tmp_path: Path) -> None:
+    """Its sentence is read; one that is merely absent is waited for all the same."""
+    refused: dict[str, str] = {}
+
+    def show(event: Event) -> None:
+        refused.update(event.refused)
+
+    run = Run(RemoteGrid({"a": 0.0, "declines": 0.0}), small_plan(), tmp_path)
+    members = {"a": 1, "declines": 2}
+    assert set(gather_sites(run, show, members=members, wait_seconds=20.0)) == {"a"}
+    assert refused == {
+        "node 2": "the site answered with an error: error 24, reference 0: not approved here."
+    }
+    with pytest.raises(FederationError, match=r"absent missing; node 2: .* not approved here"):
+        gather_sites(run, ignore, members=members | {"absent": 3}, wait_seconds=0.0)
 
 
 def test_two_sites_of_one_name_are_refused(built_sites: list[SiteSettings], tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import flwr.app
 import numpy as np
-from flwr.app import ArrayRecord, Context, Message
+from flwr.app import ArrayRecord, Context, Error, Message
 from flwr.clientapp import ClientApp
 from numpy.typing import NDArray
 
@@ -44,6 +44,8 @@ METRICS = {
 def describe(message: Message, context: Context) -> Message:
     """Ten clips, all with an EF."""
     site = str(context.node_config["site"])
+    if "declines" in site:
+        return Message(Error(2, "error 24, reference 0: not approved here."), reply_to=message)
     about = SiteDescription(
         site=site,
         train_clips=10**18 if "describes" in site else CLIPS,

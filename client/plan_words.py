@@ -1,0 +1,130 @@
+"""What a plan will do at this site, in plain words: what somebody reads before approving it."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from client.launch import SiteFile
+from client.policy import Policy
+from client.site import Site
+from echofm_core.contract import DECODER, ENCODER, HEADS, LORA_A, LORA_B, STF_NET, Phase
+from echofm_core.models.build import anatomy_of
+from echofm_core.plan.document import Plan
+from echofm_core.plan.federation import Aggregation
+from echofm_core.privacy.config import PrivacyKind
+from echofm_core.runtime.errors import EchoFMError, PolicyError
+from echofm_core.runtime.text import many
+from echofm_core.training.config import TuneMode
+from echofm_core.training.objectives.finetune import frozen_groups
+
+
+def plan_in_words(plan: Plan, site: SiteFile) -> Iterator[str]:
+    """One line a fact: phases, work, what leaves, privacy, tests, and what the policy says."""
+    phases = [phase for phase in Phase if plan.rounds_of(phase)]
+    yield f"plan     {plan.run_name()}, hash {plan.digest()}"
+    for phase in phases:
+        yield f"{phase.value:<8} {many(plan.rounds_of(phase), 'round')}; {_work(plan, phase, site)}"
+        yield f"         leaves each round: {', '.join(_leaving(plan, phase))}"
+    yield f"tasks    {_tasks(plan)}"
+    yield f"numbers  {_numbers(plan, site.policy)}"
+    yield f"privacy  {_privacy(plan)}"
+    yield f"tests    {_tests(plan, site.policy)}"
+    yield "stays    clips, manifest, predictions of patients, log" + (
+        "" if plan.pretrain.share_decoder else ", decoder"
+    )
+    yield f"policy   {_allowed(plan, phases, site.policy)}"
+
+
+def shared_groups(plan: Plan, phase: Phase) -> dict[str, int]:
+    """Parameter group -> parameters that leave in each round of a phase; all heads are one."""
+    anatomy = anatomy_of(plan)
+    if phase is Phase.PRETRAIN:
+        names = (ENCODER, DECODER) if plan.pretrain.share_decoder else (ENCODER,)
+        return {name: anatomy.groups[name] for name in names}
+    moving = {ENCODER, STF_NET, HEADS} - frozen_groups(plan.finetune)
+    found = {name: anatomy.groups[name] for name in (ENCODER, STF_NET, HEADS) if name in moving}
+    if plan.finetune.mode is TuneMode.LORA:
+        found[f"{LORA_A} and {LORA_B}"] = anatomy.adapters
+    return found
+
+
+def _leaving(plan: Plan, phase: Phase) -> Iterator[str]:
+    """Groups with their sizes, and all together; SCAFFOLD sends a control variate with each."""
+    each = np.dtype(plan.federation.wire.dtype).itemsize
+    copies = 2 if plan.federation.aggregation is Aggregation.SCAFFOLD else 1
+    groups = Counter(shared_groups(plan, phase))
+    for name, parameters in groups.items():
+        yield f"{name} {parameters * each / 1e6:,.1f} MB"
+    twice = " with control variates" if copies == 2 else ""
+    whole = groups.total() * each * copies
+    yield f"in all {whole / 1e6:,.1f} MB ({whole:,} bytes) in {plan.federation.wire}{twice}"
+
+
+def _work(plan: Plan, phase: Phase, site: SiteFile) -> str:
+    """Steps of a round over this site's own clips, where they are there to be counted."""
+    table = plan.table_of(phase)
+    asked = f"{table.local_epochs} passes over the clips"
+    if table.local_steps:
+        asked = many(table.local_steps, "step")
+    try:
+        places = {"site": site.name, "manifest": site.manifest, "store": site.store}
+        opened = Site.open(places, plan, min_patients=site.policy.min_patients)
+        clips = len(opened.train_clips(phase))
+        site.policy.check_work(plan, phase, clips)
+    except PolicyError as error:
+        return f"REFUSED: {error}"
+    except EchoFMError as error:
+        return f"{asked} a round (clips here are not counted: {error})"
+    steps = table.steps_of_round(clips)
+    return (
+        f"here {many(steps, 'step')} a round of {many(table.batch_size, 'clip')}, over "
+        f"{many(clips, 'training clip')}"
+    )
+
+
+def _tasks(plan: Plan) -> str:
+    if not plan.finetune.rounds:
+        return "none: no label is read for training"
+    return f"{', '.join(plan.finetune.tasks)}; mode {plan.finetune.mode}"
+
+
+def _numbers(plan: Plan, policy: Policy) -> str:
+    losses = "losses of training" + (" and validation" if plan.validates else "")
+    if plan.privacy.kind is not PrivacyKind.NONE:
+        losses = "no loss"
+    return (
+        f"leave with the weights: counts of clips, patients and labels, {losses}; none over fewer "
+        f"than {many(policy.min_patients, 'patient')}"
+    )
+
+
+def _privacy(plan: Plan) -> str:
+    asked = plan.privacy
+    if asked.kind is PrivacyKind.NONE:
+        return "none: weights leave without noise, and can tell something of the patients"
+    bound = f"noise multiplier {asked.noise_multiplier:g}" if asked.noise_multiplier else ""
+    if asked.epsilon is not None:
+        bound = f"epsilon {asked.epsilon:g}"
+    drawn = "the operating system" if asked.secure else "the plan's seed, which can be taken away"
+    return f"{bound} at delta {asked.delta:g} for each patient, over the run; noise from {drawn}"
+
+
+def _tests(plan: Plan, policy: Policy) -> str:
+    if not plan.finetune.rounds:
+        return "none"
+    digits = f", in {many(policy.digits, 'digit')}" if policy.digits else ""
+    return (
+        f"on this site's test patients, at most {policy.max_evaluations} in the run; scores leave "
+        f"with intervals ({' '.join(policy.metrics)}{digits})"
+    )
+
+
+def _allowed(plan: Plan, phases: Iterable[Phase], policy: Policy) -> str:
+    try:
+        for phase in phases:
+            groups = " and ".join(shared_groups(plan, phase)).split(" and ")
+            policy.check_plan(plan, phase, groups)
+    except PolicyError as error:
+        return f"REFUSED whatever is approved: {error}"
+    return "allows it"
