@@ -10,10 +10,10 @@ import typer
 from client.approval import read_approvals, record_approval, withdraw
 from client.enroll import enroll
 from client.launch import command, environment, load_site, log_settings
-from client.preflight import preflight
+from client.preflight import lasting_fault, preflight
+from client.supervise import supervise
 from echofm_core.run_claim import load_runnable
 from echofm_core.runtime.child_process import child_process
-from echofm_core.runtime.errors import FederationError
 from echofm_core.runtime.text import many
 
 client = typer.Typer(no_args_is_help=True, help="Take part in a federation as a hospital.")
@@ -101,16 +101,19 @@ def check(folder: Folder, port: Port = 9094) -> None:
 def start(folder: Folder, port: Port = 9094) -> None:
     """Run this site's SuperNode until Ctrl-C; only weights, counts and metrics leave it.
 
+    A node that ends, whatever the reason, is started again: after 5 s, and each time later, up to a
+    minute. A key that the server does not know, or a certificate that is not the kit's, ends it.
+
     Example: fill in north/site.toml (manifest, store, state), then `echofm client start north`.
     """
     _check(folder, port)
     log_settings(folder)
-    with child_process(command(folder, port), environment(folder)) as node:
-        code = node.wait()
-    raise FederationError(
-        f"the SuperNode ended by itself with exit code {code}; see above, and start it again after "
-        "a minute: the server refuses a node that comes back sooner."
-    )
+
+    def run() -> int:
+        with child_process(command(folder, port), environment(folder)) as node:
+            return node.wait()
+
+    supervise(run, lambda: lasting_fault(folder, port), typer.echo)
 
 
 @client.command()

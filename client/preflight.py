@@ -58,6 +58,10 @@ class Line:
         return f"{'FAIL' if self.exit_code else 'ok'}: {self.subject}: {self.words}"
 
 
+class LastingFaultError(FederationError):
+    """What keeps a node out however often it is started."""
+
+
 def preflight(folder: Path, port: int) -> Iterator[Line]:
     """Check all that a start needs; what cannot be checked after an earlier fault has no line.
 
@@ -75,6 +79,21 @@ def preflight(folder: Path, port: int) -> Iterator[Line]:
         except EchoFMError as error:
             line = Line(subject=subject, words=str(error), exit_code=error.exit_code)
         yield line
+
+
+def lasting_fault(folder: Path, port: int) -> EchoFMError | None:
+    """What keeps a node out however often it is started; None where that is not known.
+
+    A server that does not answer is none: it may come back.
+    """
+    checks = _Checks(folder, port)
+    try:
+        for subject in ("settings", "keys", "server", "admission"):
+            getattr(checks, subject)()
+    except EchoFMError as error:
+        passing = type(error) is FederationError
+        return None if passing else error
+    return None
 
 
 class _Checks:
@@ -216,7 +235,8 @@ class _Checks:
             ):
                 certificate = safe.getpeercert() or {}
         except OSError as error:  # of which ssl.SSLError is one
-            raise FederationError(
+            lasts = isinstance(error, ssl.SSLCertVerificationError)
+            raise (LastingFaultError if lasts else FederationError)(
                 f"{server} cannot be reached safely ({error}); check the firewall, the name and "
                 "ca.crt, and whether the coordinator has started the server."
             ) from None
@@ -241,7 +261,7 @@ class _Checks:
                 "differ by minutes are one reason, a proxy that does not pass /v1/fleet/ another."
             ) from None
         if not known:
-            raise FederationError(
+            raise LastingFaultError(
                 f"{server} does not know this site's key; ask the coordinator for `echofm server "
                 f"admit FOLDER {self.site.name} KEY` with the key in {self.folder}/node.pub."
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import socket
 import ssl
@@ -18,9 +19,12 @@ import typer
 from click.testing import Result
 from typer.testing import CliRunner
 
+from client import flower_private
+from client import preflight as preflighting
 from client.commands import register
-from client.preflight import Line, preflight
+from client.preflight import Line, lasting_fault, preflight
 from echofm_core.data.manifest import load_manifest, save_manifest
+from echofm_core.runtime.errors import PlanError
 from server.provision import provision
 from simulations.engine import SiteSettings
 from tests.federation.small import build_sites
@@ -232,3 +236,24 @@ def test_start_starts_nothing_where_a_line_fails(kit: Kit) -> None:
     kit.manifest.write_text("garbage\n")
     said = command("start", str(kit.folder), "--port", str(kit.port))
     assert said.exit_code == 12 and not (kit.folder / "flwr").exists()
+
+
+def test_what_no_further_start_mends_is_told_from_what_passes(
+    kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that is no SuperLink, or is not there, may be one tomorrow."""
+    settings = kit.folder / "site.toml"
+    before = settings.read_text()
+    assert lasting_fault(kit.folder, kit.port) is None
+    settings.write_text(re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:1", before))
+    assert lasting_fault(kit.folder, kit.port) is None
+    settings.write_text("name = 3")
+    assert isinstance(lasting_fault(kit.folder, kit.port), PlanError)
+    settings.write_text(before)
+    with monkeypatch.context() as asked:
+        asked.setattr(flower_private, "key_is_admitted", lambda *_: False)
+        asked.setattr(preflighting, "PATIENCE", 0.5)
+        assert "does not know this site's key" in str(lasting_fault(kit.folder, kit.port))
+    other = provision(tmp_path / "other", "127.0.0.1", 443)[0]
+    shutil.copy(other.authority, kit.folder / "ca.crt")
+    assert "certificate verify failed" in str(lasting_fault(kit.folder, kit.port))

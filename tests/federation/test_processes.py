@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 import tomli_w
 
@@ -17,7 +21,7 @@ from echofm_core.runtime.file_lock import is_locked, role_lock
 from server import members
 from server import submit as submitting
 from server.flower import ask, run_status, serving
-from server.kit import Kit
+from server.kit import CONNECTION, Kit
 from server.last_run import stop_run
 from server.launch import stop, superlink
 from server.members import register
@@ -249,3 +253,37 @@ def test_a_run_that_nobody_launches_is_said(
     with pytest.raises(FederationError, match="the SuperLink has not answered for 2 s"):
         submit(kit, folder / "plan.toml", folder / "run", timeout=90)
     assert not serving(kit.ports().health)
+
+
+def test_a_node_that_is_killed_is_started_again(
+    forks: Forks, built_sites: list[SiteSettings], tmp_path: Path
+) -> None:
+    """Flower turns away a node that was lost a moment ago, which ends it: it is started again."""
+    (site,) = with_states(built_sites[:1], tmp_path / "state")
+    port, node_port = free_ports(2)
+    kit = kit_for(site, tmp_path, port)
+    with superlink(kit, "127.0.0.1", port):
+        register(kit)
+        client = Marked(
+            forks, tmp_path, "client", "start", hospital(kit, site.name), "--port", node_port
+        )
+
+        def nodes() -> set[int]:
+            found = set()
+            for item in client.others():
+                with suppress(psutil.Error):  # ended since
+                    if any(word.endswith("/flower-supernode") for word in item.cmdline()[:2]):
+                        found.add(item.pid)
+            return found
+
+        try:
+            online = partial(ask, kit, "supernode", "list", CONNECTION)
+            client.wait_for(lambda: online()["nodes"][0]["status"] == "online")
+            (first,) = nodes()
+            os.kill(first, signal.SIGKILL)
+            client.wait_for(lambda: "again in 5 s" in client.output() and nodes() - {first})
+            assert "exit code 137" in client.output()
+            client.wait_for(lambda: "again in 10 s" in client.output())
+            client.stop(signal.SIGTERM, group=False)
+        finally:
+            client.clean_up()

@@ -1,0 +1,52 @@
+"""A site's node is started again when it ends, until somebody stops it or it cannot be mended so.
+
+Symptom: a hospital's node is killed at night, and the site misses every round until somebody looks.
+Reason: a SuperNode ends when the server refuses it, and a server refuses one that was lost until it
+has missed it for about a minute. Protocol: each end is shown, and the next start waits twice as
+long as the one before; a node that ran for a while begins anew with the shortest wait. A wrong key,
+a certificate that is not the kit's, or settings that no longer hold end it: no start mends those.
+What can still go wrong: a node that hangs does not end, and nothing here sees it.
+"""
+
+import time
+from collections.abc import Callable
+from typing import NoReturn
+
+from echofm_core.runtime.errors import EchoFMError
+
+#: Seconds before the next start: at first, and at most. Four starts are made in 75 s, by when a
+#: server has missed the node that was lost.
+FIRST, LONGEST = 5.0, 60.0
+#: Seconds after which a node that ends had been well.
+STEADY = 120.0
+
+
+def supervise(
+    run: Callable[[], int],
+    fault: Callable[[], EchoFMError | None],
+    show: Callable[[str], None],
+) -> NoReturn:
+    """Run a node, again and again.
+
+    Args:
+        run: Starts it, waits for its end, and gives its exit code.
+        fault: What a further start would not mend; None: nothing that is known.
+        show: Shows a sentence.
+
+    Raises:
+        EchoFMError: What ``fault`` gave.
+    """
+    wait = FIRST
+    while True:
+        started = time.monotonic()
+        code = run()
+        if time.monotonic() - started >= STEADY:
+            wait = FIRST
+        if found := fault():
+            raise found
+        show(
+            f"the SuperNode ended with exit code {code}, see above; it is started again in "
+            f"{wait:g} s. A server lets a lost node back in after about a minute; Ctrl-C stops."
+        )
+        time.sleep(wait)
+        wait = min(2 * wait, LONGEST)
