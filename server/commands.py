@@ -200,7 +200,6 @@ def stop(folder: Folder) -> None:
 
 def _hand_out(folder: Path, plan: Plan) -> str:
     """Write the plan for hospitals, and say what becomes of it."""
-    from server.kit import Kit
     from server.provision import hand_out
 
     path = hand_out(Kit(folder.resolve()), plan)
