@@ -21,6 +21,7 @@ import pytest
 import tomli_w
 from flwr.app import Message
 
+from client.approval import record_approval
 from client.audit import FILE
 from echofm_core.data.manifest import save_manifest
 from echofm_core.data.patients import write_secret
@@ -129,6 +130,7 @@ class Planted:
         save_manifest(manifest, self.manifest)
         build_store(manifest, self.store / self.person, PLAN.data)
         self.allow()
+        record_approval(self.folder, PLAN)
 
     def allow(self, **settings: Any) -> None:
         """Write ``site.toml``."""
