@@ -98,7 +98,7 @@ def test_an_arm_that_is_better_by_its_whole_interval_misses_the_bar() -> None:
         columns=["rival", "measure", "seeds", "value", "low", "high"],
     )
     scores = pd.DataFrame(columns=["arm", "seed", "measure", "value"])
-    rows = rows_of(Figures(told={}, scores=scores, differences=differences))
+    rows = rows_of(Figures(context={}, scores=scores, differences=differences))
     assert [row.holds for row in rows[:6]] == [None, False, None, True, None, None]
     assert [row.holds for row in rows[6:]] == [None, True, None, False], "an error: lower is better"
 

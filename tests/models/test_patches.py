@@ -78,5 +78,5 @@ def test_encoder_and_decoder_sit_on_the_same_interpolated_grid() -> None:
 
 @pytest.mark.parametrize("grid", [[4, 4], [4, 4, 0], [1, 2, 3, 4]])
 def test_a_grid_has_three_sizes(grid: list[int]) -> None:
-    with pytest.raises(PlanError, match="three positive sizes"):
+    with pytest.raises(PlanError, match="three sizes from 1 to 512"):
         plan_from_mapping({"model": {"position_grid": grid}}, "of a test")
