@@ -47,7 +47,7 @@ def train(message: Message, context: Context) -> Message:
     request.policy.check_work(plan, phase, len(site.train_clips(phase)))
     if kept := request.kept_reply():
         note_again(context)
-        return to_reply(kept, message)
+        return to_reply(request.policy.released_update(kept), message)
     secret, pinned = str(context.node_config.get("secret", "")), bool(plan.model.start)
     folder = request.state.folder
     record_training(folder, site.manifest, plan.digest(), secret=secret, pinned=pinned)

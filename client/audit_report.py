@@ -43,7 +43,7 @@ class Chains:
                     return f"{head[:12]} is line {number} of the {name}, {later} before its end"
         raise AuditError(
             f"{head[:12]} is in neither the audit nor the privacy ledger of "
-            f"{self.audit.path.parent}: lines that the coordinator heard of are gone; an older "
+            f"{self.audit.path.parent}: lines that the coordinator knows of are gone; an older "
             "state folder was restored, or somebody cut them off."
         )
 

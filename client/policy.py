@@ -118,7 +118,8 @@ class Policy(Section):
     max_minutes: float = Field(default=0.0, ge=0, le=1e5)
     """Minutes that one round may take here; 0: until nobody waits for it any more."""
     hours: str = Field(default="", pattern=r"^(([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d)?$")
-    """Hours of this machine's clock in which it trains and tests, such as ``20:00-06:00``."""
+    """Hours of this machine's clock in which it trains and tests, such as ``20:00-06:00``; a round
+    that began within them is finished, within ``max_minutes``."""
 
     def check(self, plan: Plan, instruction: Instruction, now: datetime | None = None) -> None:
         """Hold a message against the policy.

@@ -1,6 +1,22 @@
 """Templates of :mod:`server.deployment`; what is in braces is filled in there."""
 
-SERVER_UNIT = """\
+_CONFINED = """\
+KillMode=mixed
+TimeoutStopSec=15
+UMask=0077
+NoNewPrivileges=yes
+ProtectSystem=full
+ProtectControlGroups=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+RestrictSUIDSGID=yes
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+SERVER_UNIT = (
+    """\
 # Written by `echofm server provision`, anew each time: copy it, do not edit it here.
 #   cp echofm-server.service /etc/systemd/system/
 #   systemctl daemon-reload && systemctl enable --now echofm-server
@@ -17,21 +33,12 @@ User={user}
 ExecStart={command} server start {folder}
 Restart=always
 RestartSec=5
-KillMode=mixed
-TimeoutStopSec=15
-UMask=0077
-NoNewPrivileges=yes
-ProtectSystem=full
-ProtectControlGroups=yes
-ProtectKernelModules=yes
-ProtectKernelTunables=yes
-RestrictSUIDSGID=yes
-
-[Install]
-WantedBy=multi-user.target
 """
+    + _CONFINED
+)
 
-CLIENT_UNIT = """\
+CLIENT_UNIT = (
+    """\
 # A hospital's node for the federation of {host}.
 # The instance is the site's folder, as systemd escapes a path; for /srv/echofm/north:
 #   cp echofm-client@.service /etc/systemd/system/
@@ -51,19 +58,9 @@ ExecStart=/usr/bin/env echofm client start %f
 Restart=always
 # The server turns a node away that comes back sooner.
 RestartSec=65
-KillMode=mixed
-TimeoutStopSec=15
-UMask=0077
-NoNewPrivileges=yes
-ProtectSystem=full
-ProtectControlGroups=yes
-ProtectKernelModules=yes
-ProtectKernelTunables=yes
-RestrictSUIDSGID=yes
-
-[Install]
-WantedBy=multi-user.target
 """
+    + _CONFINED
+)
 
 NGINX = """\
 # Written by `echofm server provision`, anew each time: copy it, do not edit it here.

@@ -39,7 +39,7 @@ def admit(kit: Kit, site: str, key: str) -> bool:
 
     Raises:
         PlanError: The name is no legal one, or the key is none.
-        FederationError: The name has another key, or the key another name.
+        FederationError: The name has another key, or the key another name, or it was revoked.
     """
     if fault := site_name_fault(site):
         raise PlanError(f"site name {site[:80]!r} {fault}; choose another.")
@@ -55,6 +55,11 @@ def admit(kit: Kit, site: str, key: str) -> bool:
             )
         if same:
             raise FederationError(f"this key is that of site {name}; each site makes its own.")
+    if any(path.read_bytes() == public for path in _revoked(kit).glob("*.pub")):
+        raise FederationError(
+            "this key was revoked, and may not come back; the site makes a new one: without its "
+            "node.key, `echofm client init` does."
+        )
     kit.sites.mkdir(exist_ok=True)
     write_whole(_key_of(kit, site), public)
     if _runs(kit):
@@ -79,9 +84,8 @@ def revoke(kit: Kit, site: str) -> None:
         ask(kit, "supernode", "unregister", str(node), CONNECTION)
     lines = [f"{number} {name} {key}" for number, name, key in _noted(kit) if name != site]
     write_whole(kit.registered, "".join(f"{line}\n" for line in lines).encode())
-    revoked = kit.folder / "revoked"
-    revoked.mkdir(exist_ok=True)
-    path.rename(revoked / f"{site}-{_digest(path)[:8]}.pub")
+    _revoked(kit).mkdir(exist_ok=True)
+    path.rename(_revoked(kit) / f"{site}-{_digest(path)[:8]}.pub")
 
 
 def site_names(kit: Kit) -> list[str]:
@@ -137,6 +141,10 @@ def _keys(kit: Kit) -> dict[str, Path]:
 
 def _key_of(kit: Kit, site: str) -> Path:
     return kit.sites / f"{site}.pub"
+
+
+def _revoked(kit: Kit) -> Path:
+    return kit.folder / "revoked"
 
 
 def _digest(path: Path) -> str:

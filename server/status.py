@@ -44,8 +44,8 @@ class Status:
         values = asdict(self)
         if run := self.last_run:
             begun = _iso(datetime.datetime.fromtimestamp(run.begun, datetime.UTC))
-            told = {"report": str(run.report), "folder": str(run.folder), "begun": begun}
-            values["last_run"] |= told
+            texts = {"report": str(run.report), "folder": str(run.folder), "begun": begun}
+            values["last_run"] |= texts
         return values
 
     def lines(self) -> list[str]:

@@ -5,7 +5,7 @@ holds no order but its own. Protocol: one writer at a time, under a lock; the li
 hash of the line before it and ends with its own, the SHA-256 of all that stands before that; it is
 on the disk before :meth:`ChainedLog.append` returns; reading checks the whole chain, so that one
 changed byte of any line is seen. A last line that a crash cut short never became part of it: nobody
-was told that it was written. What can still go wrong: lines that are missing at the end, or a chain
+saw that it was written. What can still go wrong: lines that are missing at the end, or a chain
 that was written anew, which only somebody who kept a later :attr:`ChainedLog.head` can see.
 """
 

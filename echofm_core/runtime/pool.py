@@ -4,11 +4,11 @@ Symptom: a damaged file, or a lack of memory, kills a process at its task; the s
 fail every task, or wait for ever. Reason: their one queue does not say which task a process had.
 Protocol: one thread, the dispatcher, starts the processes and has a pipe to each. A process has
 ``ahead`` tasks in hand, works on the oldest, and answers in their order: so the oldest is blamed
-when it dies. The others go back to the queue, and a new process takes its place. With ``retry`` the
-blamed task is tried once more while nothing else runs, since another one may have taken the memory.
-Processes do not get the signals that stop a command; they end with the pool, and with their parent.
-What can still go wrong: a task that never ends keeps its process; a program that a task left behind
-outlives it; a task is blamed for a process that somebody else killed.
+when it dies. The others go back to the queue, for a new process. With ``retry`` the blamed task is
+tried once more while nothing else runs, since another may have taken the memory. Processes do not
+get the signals that stop a command; they end with the pool, and with their parent. What can still
+go wrong: a task that never ends keeps its process; a program that it left behind outlives it; a
+task is blamed for a process that somebody else killed.
 """
 
 from __future__ import annotations

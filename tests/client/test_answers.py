@@ -28,7 +28,7 @@ def message() -> Message:
     return deliver(Message(RecordDict({"c": ConfigRecord()}), 5, "train.pretrain"), "m1")
 
 
-def told(reply: Message) -> str:
+def reason(reply: Message) -> str:
     """The sentence behind the error's code and reference."""
     found = re.fullmatch(r"error \d+, reference [0-9a-f]{8}: (.*)", reply.error.reason)
     assert found
@@ -50,7 +50,7 @@ def test_a_foreign_error_tells_its_class_and_no_more(
     handler = _fail(RuntimeError(f"cannot open /archive/{PATIENT}/echo.dcm"))
     reply = handler(message, context)  # type: ignore[operator]
     assert reply.has_error() and reply.error.code == 2
-    assert told(reply) == "RuntimeError; the site's own log has the details."
+    assert reason(reply) == "RuntimeError; the site's own log has the details."
     log = (tmp_path / "state" / "site.log").read_text()
     assert PATIENT in log and "Traceback" in log and "train.pretrain failed" in log
 
@@ -59,7 +59,7 @@ def test_our_own_sentence_passes_without_places(message: Message, context: Conte
     error = StoreError(f"clip store /srv/{PATIENT} archive/echonet is damaged; build it again.")
     reply = _fail(error)(message, context)  # type: ignore[operator]
     assert PATIENT not in reply.error.reason
-    assert told(reply).startswith("StoreError: clip store [path]")
+    assert reason(reply).startswith("StoreError: clip store [path]")
     assert reply.error.reason.endswith("is damaged; build it again.")
 
 
@@ -67,7 +67,7 @@ def test_a_lone_slash_is_no_place(message: Message, context: Context) -> None:
     error = StoreError("delta is 1e-5, expected below 1 / patients of /srv/x.")
     reply = _fail(error)(message, context)  # type: ignore[operator]
     expected = "StoreError: delta is 1e-5, expected below 1 / patients of [path]"
-    assert told(reply) == expected
+    assert reason(reply) == expected
 
 
 def test_a_good_answer_is_left_alone(message: Message, context: Context) -> None:

@@ -96,9 +96,9 @@ def test_a_site_that_describes_more_clips_than_there_can_be_does_not_take_part(
     with Engine(1, client_app=TOY) as engine:
         grid = engine.grid(settings(names, tmp_path))
         run_federation(grid, plan, tmp_path / "run", on_event=seen.append)
-    (told,) = [event for event in seen if event.kind is EventKind.DESCRIBED]
-    assert told.sites == ("a", "z")
-    (why,) = told.refused.values()
+    (described,) = [event for event in seen if event.kind is EventKind.DESCRIBED]
+    assert described.sites == ("a", "z")
+    (why,) = described.refused.values()
     assert re.search("number of training clips is 10{18}, federation.max_clips is 10000000", why)
 
 

@@ -167,19 +167,19 @@ class Watched(InProcessGrid):
     def __init__(self, sites: Iterable[Planted]) -> None:
         become_server()
         super().__init__(_Inline("client.app:app"), [site.node for site in sites])
-        self.heard: list[str] = []
+        self.received: list[str] = []
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """As before."""
         replies = list(super().pull_messages(message_ids))
         for reply in replies:
-            self.heard.append(str(reply.metadata))
+            self.received.append(str(reply.metadata))
             if reply.has_error():
-                self.heard.append(f"error: {reply.error.reason}")
+                self.received.append(f"error: {reply.error.reason}")
                 continue
             for name, record in reply.content.items():
                 arrays = type(record).__name__ == "ArrayRecord"
-                self.heard.append(f"{name}: {list(record) if arrays else dict(record)}")
+                self.received.append(f"{name}: {list(record) if arrays else dict(record)}")
         return replies
 
 
@@ -282,7 +282,7 @@ def test_no_planted_word_reaches_the_coordinator_or_an_audit(
 
     printed = capfd.readouterr()
     texts = [
-        *(("wire", words) for words in (*grid.heard, *failed.heard)),
+        *(("wire", words) for words in (*grid.received, *failed.received)),
         *(("event", line) for line in story.lines),
         *(("log", record.getMessage()) for record in caplog.records),
         *(("log", repr(vars(record))) for record in caplog.records),

@@ -15,7 +15,10 @@ from pathlib import Path
 import psutil
 import pytest
 import tomli_w
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
+from client.flower_private import key_is_admitted
 from echofm_core.runtime.errors import FederationError, ResumeError
 from echofm_core.runtime.file_lock import is_locked, role_lock
 from server import members
@@ -143,6 +146,19 @@ def test_a_key_that_cannot_be_registered_is_an_error(network: Network) -> None:
             register(kit)
     finally:
         public.write_bytes(before)
+
+
+def test_a_site_is_let_in_and_turned_away_while_the_superlink_runs(network: Network) -> None:
+    kit, _, _ = network
+    joined(kit, "beta")
+    text = (hospital(kit, "beta") / "node.key").read_bytes()
+    key = load_ssh_private_key(text, None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    server = f"127.0.0.1:{kit.ports().local}"
+    assert key_is_admitted(server, str(kit.authority), key)
+    members.revoke(kit, "beta")
+    assert not key_is_admitted(server, str(kit.authority), key)
+    assert "beta" not in members.nodes(kit)
 
 
 def test_a_key_is_registered_once_as_long_as_its_superlink_lives(

@@ -60,9 +60,13 @@ def test_a_key_of_another_kind_is_refused(kit: Kit) -> None:
 
 
 def test_a_revoked_site_is_gone_and_its_key_is_kept_aside(kit: Kit) -> None:
-    admit(kit, "north", public_key())
+    key = public_key()
+    admit(kit, "north", key)
     revoke(kit, "north")
     assert site_names(kit) == []
+    for name in ("north", "south"):
+        with pytest.raises(FederationError, match="this key was revoked, and may not come back"):
+            admit(kit, name, key)
     assert len(list((kit.folder / "revoked").glob("north-*.pub"))) == 1
     with pytest.raises(FederationError, match="has no site 'north'; it has none"):
         revoke(kit, "north")
