@@ -271,8 +271,7 @@ class Pool(Generic[T, R]):
             self._closed = True
             tasks = [*self._queue, *self._retries]
             self._queue.clear()
-        tasks += [task for worker in living for task in worker.tasks]
-        for task in tasks:
+        for task in [*tasks, *(task for worker in living for task in worker.tasks)]:
             task.future.set_exception(error)
 
 

@@ -52,6 +52,19 @@ def test_the_same_question_gets_the_same_reply_for_nothing(
     assert "budget is spent" in refusal(hospital.ask(plan, Action.FINETUNE))
 
 
+def test_a_kept_reply_leaves_by_the_policy_of_now(
+    built: list[SiteSettings], tmp_path: Path
+) -> None:
+    """The seconds are those of the first training, so it is the kept one."""
+    hospital, plan = Hospital(built[0], tmp_path), small_plan(pretrain={"rounds": 0}, finetune=EF)
+    hospital.allow(min_patients=1)
+    first = read_reply(hospital.ask(plan, Action.FINETUNE), Update)
+    hospital.allow(min_patients=1, metrics=["ef/*"])
+    again = read_reply(hospital.ask(plan, Action.FINETUNE), Update)
+    assert "loss" in first.metrics and "loss" not in again.metrics
+    assert first.metrics["seconds"] == again.metrics["seconds"]
+
+
 def test_plans_of_one_budget_add_up_and_the_site_ends_them(
     built: list[SiteSettings], tmp_path: Path
 ) -> None:
