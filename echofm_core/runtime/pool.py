@@ -5,10 +5,9 @@ fail every task, or wait for ever. Reason: their one queue does not say which ta
 Protocol: one thread, the dispatcher, starts the processes and has a pipe to each. A process has
 ``ahead`` tasks in hand, works on the oldest, and answers in their order: so the oldest is blamed
 when it dies. The others go back to the queue, for a new process. With ``retry`` the blamed task is
-tried once more while nothing else runs, since another may have taken the memory. Processes do not
-get the signals that stop a command; they end with the pool, and with their parent. What can still
-go wrong: a task that never ends keeps its process; a program that it left behind outlives it; a
-task is blamed for a process that somebody else killed.
+tried once more while nothing else runs, since another may have taken the memory. Signals that stop
+a command do not reach the processes; they end with the pool, and with their parent. What can still
+go wrong: a task never ends; a program that it left outlives it; someone else killed the process.
 """
 
 from __future__ import annotations
@@ -226,7 +225,9 @@ class Pool(Generic[T, R]):
         task.future.set_result(cast(R, result))
 
     def _died(self, place: int, worker: _Worker[T, R]) -> None:
-        """Blame the oldest task in hand."""
+        """Blame the oldest task in hand; but closing kills, and blames none."""
+        if self._closed:
+            return
         worker.process.join()
         code = worker.process.exitcode
         if not worker.started:
