@@ -14,6 +14,7 @@ from flwr.clientapp import ClientApp
 from client.answers import answered
 from client.audit import audited, note_again
 from client.wire import to_reply
+from echofm_core.runtime.installed_code import software
 
 app = ClientApp()
 
@@ -28,8 +29,11 @@ def describe(message: Message, context: Context) -> Message:
 
     request = open_request(message, context)
     require_adapters(request.plan.finetune)
-    about = replace(request.site.describe(), released=request.policy.released)
-    return to_reply(about, message)
+    about, policy = request.site.describe(), request.policy
+    about = replace(about, released=policy.released, min_patients=policy.min_patients)
+    if context.node_config.get("simulated") is not True:
+        about = replace(about, software=software())
+    return to_reply(request.attested(about), message)
 
 
 @app.train("pretrain")
@@ -47,13 +51,13 @@ def train(message: Message, context: Context) -> Message:
     request.policy.check_work(plan, phase, len(site.train_clips(phase)))
     if kept := request.kept_reply():
         note_again(context)
-        return to_reply(request.policy.released_update(kept), message)
+        return to_reply(request.attested(request.policy.released_update(kept)), message)
     secret, pinned = str(context.node_config.get("secret", "")), bool(plan.model.start)
     folder = request.state.folder
     record_training(folder, site.manifest, plan.digest(), secret=secret, pinned=pinned)
     update = request.policy.released_update(train(request))
     request.keep_reply(update)
-    return to_reply(update, message)
+    return to_reply(request.attested(update), message)
 
 
 @app.evaluate("site")
@@ -67,4 +71,4 @@ def evaluate(message: Message, context: Context) -> Message:
     request = open_request(message, context)
     request.state.count_evaluation(request.policy.max_evaluations)
     result = test(request.site, request.plan, request.instruction, request.state)
-    return to_reply(request.policy.released_result(result), message)
+    return to_reply(request.attested(request.policy.released_result(result)), message)

@@ -9,6 +9,7 @@ the hash.
 """
 
 import getpass
+import hashlib
 import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -43,6 +44,11 @@ class Approval:
     version: str
     time: str
     by: str
+
+    def digest(self) -> str:
+        """SHA-256, in hex, of the record as canonical JSON."""
+        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def line(self) -> str:
         """In words, hashes in short; it says where the code has changed since."""
@@ -113,8 +119,8 @@ def withdraw(folder: Path, name: str) -> Approval:
     return meant[0]
 
 
-def require_approval(folder: Path, plan: Plan) -> None:
-    """Decline a plan that this site has not approved for the code that is installed.
+def require_approval(folder: Path, plan: Plan) -> Approval:
+    """The approval of a plan; one that is not approved for the installed code is declined.
 
     Raises:
         PolicyError: With the plan's hash, and what to do at the site.
@@ -129,6 +135,7 @@ def require_approval(folder: Path, plan: Plan) -> None:
             f"{known.version}), and now has {installed[:12]} (version {__version__}): after an "
             f"update, read it and approve again; there: {_HOW}."
         )
+    return known
 
 
 def _write(folder: Path, approvals: dict[str, Approval]) -> None:

@@ -3,9 +3,9 @@
 Symptom: nobody at the hospital can say what has left it, or show that the list is whole. Reason: a
 log can be edited, and what was meant to be sent is not what was sent. Protocol: the line is made of
 the reply itself, and is on the disk before the reply leaves; a reply whose line cannot be written
-is not sent. Lines are chained by hashes, and the hash of the last one travels with each update and
-stays in the coordinator's journal. What can still go wrong: lines that came after the last update
-can be cut from the end unseen; and a refusal because of the audit itself has no line in it.
+is not sent. Lines are chained by hashes, and the hash of the last one travels with each answer and
+stays in the coordinator's run folder. What can still go wrong: lines that came after the last
+answer can be cut from the end unseen; and a refusal because of the audit itself has no line in it.
 """
 
 import functools
@@ -32,7 +32,7 @@ from echofm_core.wire import from_records
 FILE = "audit.jsonl"
 #: Record of a context, for as long as a message is answered: its reply was kept, and is sent again.
 AGAIN = "sent-again"
-#: Keys of an update's config.
+#: Keys of an answer's config.
 AUDIT_HEAD, LEDGER_HEAD = "audit-head", "ledger-head"
 
 
@@ -76,7 +76,7 @@ def open_chain(path: Path) -> ChainedLog:
 
 
 def _write(audit: ChainedLog, message: Message, reply: Message, notes: Mapping[str, Any]) -> None:
-    """Write a message and its reply down, durably; an update gets the heads of both chains.
+    """Write a message and its reply down, durably; an answer gets the heads of both chains.
 
     Raises:
         AuditError: It cannot be written, or a chain was changed.
@@ -112,7 +112,7 @@ def _asked(message: Message) -> dict[str, Any]:
 def _sent(reply: Message, state: Path) -> dict[str, Any]:
     """All that a reply holds, its arrays as groups, bytes and digest.
 
-    The head of the ledger is put into an update first; that of the audit is the line's own hash.
+    The head of the ledger is put into it first; that of the audit is the line's own hash.
     """
     config = _config(reply)
     if LEDGER_HEAD in config:

@@ -9,6 +9,8 @@ the policy; and weights tell something of patients whatever the policy says, unl
 noise.
 """
 
+import hashlib
+import json
 import math
 import time
 from collections.abc import Iterable
@@ -206,6 +208,11 @@ class Policy(Section):
         if result.scores and not scores:
             raise PolicyError("this site's policy lets none of the scores leave (metrics).")
         return replace(result, scores=scores)
+
+    def digest(self) -> str:
+        """SHA-256, in hex, of all keys with their values, defaults too, as canonical JSON."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
 
     @property
     def budget(self) -> Budget:

@@ -107,7 +107,8 @@ class _Checks:
 
     def settings(self) -> str:
         self.site = load_site(self.folder)
-        return f"{self.folder / 'site.toml'} of {self.site.name}"
+        file, rules = self.folder / "site.toml", self.site.policy.digest()
+        return f"{file} of {self.site.name}; its [policy] has the hash {rules}"
 
     def manifest(self) -> str:
         from echofm_core.data.manifest import load_manifest

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from flwr.app import Context, Message
@@ -18,12 +19,14 @@ from client.policy import OPEN, Demand, Policy, check_instruction
 from client.site import Site, setting
 from client.state import SiteState
 from client.wire import to_instruction
-from echofm_core.contract import Instruction, Update
+from echofm_core.contract import Attested, Instruction, Update
 from echofm_core.plan.document import Plan
 from echofm_core.plan.load import plan_from_json
 from echofm_core.privacy.config import PrivacyKind
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import PlanError
+
+Answer = TypeVar("Answer", bound=Attested)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,7 @@ class Request:
 
     Attributes:
         until: Unix time at which a round is given up.
+        approval_hash: Of the site's approval of the plan; "" where its policy needs none.
     """
 
     instruction: Instruction
@@ -40,6 +44,12 @@ class Request:
     state: SiteState
     policy: Policy
     until: float = math.inf
+    approval_hash: str = ""
+
+    def attested(self, answer: Answer) -> Answer:
+        """An answer with the hashes of policy and approval; a simulated site has neither."""
+        policy = "" if self.policy is OPEN else self.policy.digest()
+        return replace(answer, policy_hash=policy, approval_hash=self.approval_hash)
 
     def kept_reply(self) -> Update | None:
         """The reply that this very question was given before: it is never trained or paid twice."""
@@ -89,12 +99,13 @@ def open_request(message: Message, context: Context) -> Request:
             f"{instruction.plan_hash[:12]}; install the same version of echofm-federated on both."
         )
     check_instruction(plan, instruction)
-    policy = policy_of(context.node_config)
+    policy, approval = policy_of(context.node_config), ""
     if policy.approved_plans is Demand.REQUIRED:
-        require_approval(Path(setting(context.node_config, "settings")).parent, plan)
+        folder = Path(setting(context.node_config, "settings")).parent
+        approval = require_approval(folder, plan).digest()
     policy.check(plan, instruction)
     site = Site.open(context.node_config, plan, min_patients=policy.min_patients)
     torch.set_num_threads(site.execution.threads)
     state = SiteState(Path(setting(context.node_config, "state")), instruction.run)
     ends = message.metadata.created_at + message.metadata.ttl
-    return Request(instruction, plan, site, state, policy, policy.end_of_round(ends))
+    return Request(instruction, plan, site, state, policy, policy.end_of_round(ends), approval)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 Weights = Mapping[str, NDArray[np.floating]]
 
 #: Raised whenever a record changes its meaning; sites refuse another version.
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 
 class Phase(StrEnum):
@@ -130,8 +130,28 @@ class Instruction:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SiteDescription:
-    """Site to server, once: who I am and how much I can train on. Counts only.
+class Attested:
+    """What each answer of a site says of the rules that it left by.
+
+    All are SHA-256 in 64 hexadecimal digits, or "" where the site has no such thing, as a simulated
+    one has none.
+
+    Attributes:
+        audit_head, ledger_head: Last hashes of the site's audit, the line of this answer included,
+            and of its privacy ledger.
+        policy_hash: Of the ``[policy]`` that it was held against, with all defaults.
+        approval_hash: Of the site's record that it approved this plan.
+    """
+
+    audit_head: str = ""
+    ledger_head: str = ""
+    policy_hash: str = ""
+    approval_hash: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SiteDescription(Attested):
+    """Site to server, once a session: who I am and how much I can train on. Counts only.
 
     Attributes:
         train_clips, train_patients: What pre-training sees.
@@ -140,6 +160,9 @@ class SiteDescription:
         quarantined: Files the site could not use.
         released: Names of losses and scores that its policy lets leave, see :func:`releases`; said
             before any result is known, so that none is kept back for being bad.
+        min_patients: Fewest patients that its policy wants behind any number.
+        software: What is installed there, as :func:`~echofm_core.runtime.installed_code.software`
+            says it; "" of a simulated site.
     """
 
     site: str
@@ -149,10 +172,12 @@ class SiteDescription:
     test_labels: Mapping[str, int]
     quarantined: int
     released: str = EVERY_NUMBER
+    min_patients: int = 1
+    software: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Update:
+class Update(Attested):
     """Site to server: the result of a round.
 
     Attributes:
@@ -164,8 +189,6 @@ class Update:
         checksum: :func:`echofm_core.runtime.checksum.checksum` of ``weights`` and ``extra``.
         extra: The algorithm's own arrays, named ``PREFIX/PARAMETER``, for groups with a count.
         numbers: The algorithm's own numbers by name.
-        audit_head, ledger_head: Last hashes of the site's audit, the line of this update included,
-            and of its privacy ledger; 64 hexadecimal digits, or "" where it has none.
     """
 
     site: str
@@ -178,8 +201,6 @@ class Update:
     checksum: int
     extra: Weights = field(default_factory=dict)
     numbers: Mapping[str, float] = field(default_factory=dict)
-    audit_head: str = ""
-    ledger_head: str = ""
 
 
 class Scored(StrEnum):
@@ -208,7 +229,7 @@ class Score:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SiteResult:
+class SiteResult(Attested):
     """Site to server: scores of the site's test split; never a prediction of one patient.
 
     Attributes:

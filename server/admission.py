@@ -20,6 +20,7 @@ from echofm_core.contract import (
     LOSS,
     UPDATE_METRICS,
     VALIDATION,
+    Attested,
     Phase,
     Update,
     Weights,
@@ -100,15 +101,20 @@ def check_identity(update: Update, expected: Expected) -> None:
         raise RefusedUpdateError("plan hash differs from the one that was sent.")
 
 
-def check_heads(update: Update) -> None:
-    """The heads of audit and ledger are hashes: they go into the journal as they are.
+def check_heads(answer: Attested) -> None:
+    """What an answer says of the rules that it left by are hashes: they are kept as they are.
 
     Raises:
         RefusedUpdateError: One is neither 64 hexadecimal digits nor empty.
     """
-    for what, head in (("audit", update.audit_head), ("ledger", update.ledger_head)):
-        if not re.fullmatch(r"([0-9a-f]{64})?", head):
-            raise RefusedUpdateError(f"head of its {what} is {head[:80]!r}, expected a SHA-256.")
+    for what, found in (
+        ("head of its audit", answer.audit_head),
+        ("head of its ledger", answer.ledger_head),
+        ("hash of its policy", answer.policy_hash),
+        ("hash of its approval", answer.approval_hash),
+    ):
+        if not re.fullmatch(r"([0-9a-f]{64})?", found):
+            raise RefusedUpdateError(f"{what} is {found[:80]!r}, expected a SHA-256.")
 
 
 def check_same(what: str, found: str | int, wanted: str | int) -> None:

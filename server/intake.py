@@ -11,10 +11,11 @@ go wrong: the disk is full, which ends the round.
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 
 from flwr.app import Message
 
-from echofm_core.contract import VALIDATION, Update
+from echofm_core.contract import VALIDATION, Attested, Update
 from echofm_core.runtime.errors import RefusedUpdateError
 from server.admission import Expected, admit
 from server.aggregation._api import Fold
@@ -94,8 +95,8 @@ class Intake:
         self.sites[update.site] = SiteEntry(
             counts=dict(update.counts),
             metrics=metrics,
-            audit_head=update.audit_head,
-            ledger_head=update.ledger_head,
+            bytes=sum(array.nbytes for array in {**update.weights, **update.extra}.values()),
+            **{item.name: getattr(update, item.name) for item in fields(Attested)},
         )
 
 

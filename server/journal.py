@@ -14,9 +14,11 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from echofm_core.contract import Phase, Weights
+from echofm_core.contract import Phase, SiteDescription, Weights
 from echofm_core.runtime import array_files as files
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import CheckpointError, EngineError, ResumeError
@@ -28,6 +30,8 @@ from echofm_core.runtime.text import many
 KEPT = 2
 #: Metric of a site's part in a round: L2 norm of its update's change.
 UPDATE_NORM = "update_norm"
+#: File of a run folder: what the sites of each session have said of themselves.
+DESCRIPTIONS = "descriptions.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,14 +41,19 @@ class SiteEntry:
     Attributes:
         counts: Parameter group -> training clips.
         metrics: What the site reported, and :data:`UPDATE_NORM`.
-        audit_head, ledger_head: Last hashes of the site's audit and privacy ledger, as it sent them
-            with its update: what `echofm client audit --expect` looks for.
+        bytes: Of all arrays of its update, as they came; 0 where an earlier version did not count.
+        audit_head, ledger_head, policy_hash, approval_hash: As of
+            :class:`~echofm_core.contract.Attested`; `echofm client audit --expect` looks for the
+            first two.
     """
 
     counts: Mapping[str, int]
     metrics: Mapping[str, float]
+    bytes: int = 0
     audit_head: str = ""
     ledger_head: str = ""
+    policy_hash: str = ""
+    approval_hash: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,7 +87,7 @@ class Journal:
     """The journal and checkpoints of one run folder."""
 
     def __init__(self, folder: Path, plan_hash: str) -> None:
-        self._entries = folder / "journal"
+        self._folder, self._entries = folder, folder / "journal"
         self._checkpoints = folder / "checkpoints"
         self._plan_hash = plan_hash
 
@@ -193,6 +202,13 @@ class Journal:
             if _number(path) > number:
                 path.unlink()
 
+    def describe(self, sites: Mapping[str, SiteDescription]) -> None:
+        """Add what the sites of a session have said of themselves, with the time, in UTC."""
+        when = datetime.now(UTC).isoformat(timespec="seconds")
+        said = {site: asdict(about) for site, about in sites.items()}
+        every = [*read_descriptions(self._folder), {"when": when, "sites": said}]
+        write_json(self._folder / DESCRIPTIONS, every)
+
     def entries(self) -> list[Entry]:
         """All readable entries, in the order of the run."""
         paths = [path for phase in Phase for path in sorted(self._entries.glob(f"{phase}-*.json"))]
@@ -234,6 +250,17 @@ class Journal:
             return Entry(**values, phase=phase, sites=sites, validation=losses)
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
+
+
+def read_descriptions(folder: Path) -> list[dict[str, Any]]:
+    """What sites have said of themselves, a session of the run folder each; a damaged file: none.
+
+    Each has ``when`` and, in ``sites``, name -> fields of a description.
+    """
+    try:
+        return list(json.loads((folder / DESCRIPTIONS).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return []
 
 
 def write_json(path: Path, values: object) -> None:

@@ -15,7 +15,7 @@ from echofm_core.evaluation.metrics import task_metrics
 from echofm_core.runtime.errors import RefusedUpdateError
 from echofm_core.runtime.text import many
 from echofm_core.tasks import TASKS, Task
-from server.admission import check_names, check_same
+from server.admission import check_heads, check_names, check_same
 
 #: Metrics with legal ends; the others may be any number.
 ENDS: Mapping[str, tuple[float, float]] = {
@@ -64,6 +64,7 @@ def admit_result(result: SiteResult, expected: ExpectedResult) -> None:
     check_same("site", result.site, expected.site)
     check_same("plan hash", result.plan_hash, expected.plan_hash)
     check_same("digest of the tested weights", result.digest, expected.digest)
+    check_heads(result)
     _check_patients(result.patients, expected.most_patients)
     known = {
         tested: {

@@ -74,6 +74,7 @@ def run_federation(
         sites = gather_sites(
             run, on_event, members=options.members, wait_seconds=options.wait_seconds
         )
+        journal.describe({name: site.about for name, site in sites.items()})
         if plan.finetune.rounds:  # checked before pre-training, which takes hours
             tasks, least = plan.finetune.tasks, plan.federation.min_sites
             participants_of(sites, Phase.FINETUNE, tasks, least)

@@ -8,9 +8,11 @@ from types import MappingProxyType
 
 from echofm_core.contract import DECODER, HEADS, TRUNK, Action, Phase, SiteDescription
 from echofm_core.runtime.errors import FederationError, RefusedUpdateError
+from echofm_core.runtime.installed_code import SOFTWARE
 from echofm_core.runtime.names import EVERY_SITE, site_name_fault
 from echofm_core.runtime.text import many
 from echofm_core.tasks import Task
+from server.admission import check_heads
 from server.events import Event, EventKind, OnEvent
 from server.phase import Participant
 from server.run import Run
@@ -103,7 +105,8 @@ def check_description(about: SiteDescription, most: int = 10_000_000) -> None:
         most: ``federation.max_clips``.
 
     Raises:
-        RefusedUpdateError: Its name is no legal one, or a count cannot be.
+        RefusedUpdateError: Its name is no legal one, a count cannot be, or what it says of its
+            software and rules is not of the form that is kept.
     """
     # The simulation's pooled arm is one site that holds every clip.
     if about.site != EVERY_SITE and (fault := site_name_fault(about.site)):
@@ -113,7 +116,11 @@ def check_description(about: SiteDescription, most: int = 10_000_000) -> None:
         **{f"training labels of {task}": count for task, count in about.labels.items()},
     }
     tests = {f"test labels of {task}": count for task, count in about.test_labels.items()}
-    whole = {"training clips": about.train_clips, "quarantined files": about.quarantined}
+    whole = {
+        "training clips": about.train_clips,
+        "quarantined files": about.quarantined,
+        "fewest patients": about.min_patients,
+    }
     for what, count in (whole | parts | tests).items():
         if count < 0:
             raise RefusedUpdateError(f"its number of {what[:80]} is {count}.")
@@ -125,6 +132,9 @@ def check_description(about: SiteDescription, most: int = 10_000_000) -> None:
             raise RefusedUpdateError(
                 f"it has {count} {what[:80]} and {many(about.train_clips, 'clip')}."
             )
+    check_heads(about)
+    if about.software and not SOFTWARE.fullmatch(about.software):
+        raise RefusedUpdateError(f"its software {about.software[:80]!r} is no list of versions.")
 
 
 def participants_of(

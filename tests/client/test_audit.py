@@ -12,12 +12,15 @@ from typing import Any
 import pytest
 from flwr.app import Message
 
+from client.approval import record_approval
 from client.audit import FILE
-from echofm_core.contract import Action, Update
+from client.launch import load_site
+from echofm_core.contract import Action, SiteDescription, SiteResult, Update
 from echofm_core.privacy.ledger import FILE as LEDGER
 from echofm_core.runtime.chained_log import ChainedLog
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import RefusedUpdateError
+from echofm_core.runtime.installed_code import code_digest
 from server.admission import check_heads
 from server.wire import read_reply
 from simulations.engine import SiteSettings
@@ -99,11 +102,41 @@ def test_the_heads_of_audit_and_ledger_travel_with_each_update(asked: Asked) -> 
     assert ledger and asked.first.ledger_head == asked.again.ledger_head == ledger
 
 
+def test_each_kind_of_answer_says_by_which_rules_it_left(
+    built: SiteSettings, tmp_path: Path
+) -> None:
+    """Heads, policy and approval: what a governance office files is held against the site by."""
+    hospital = Hospital(built, tmp_path)
+    hospital.allow(min_patients=1, approved_plans="required")
+    approved = record_approval(tmp_path, PLAN).digest()
+    answers = [
+        read_reply(hospital.ask(PLAN, Action.DESCRIBE), SiteDescription),
+        read_reply(hospital.ask(PLAN, Action.FINETUNE), Update),
+        read_reply(hospital.ask(PLAN, Action.FINETUNE), Update),
+        read_reply(hospital.ask(PLAN, Action.EVALUATE), SiteResult),
+    ]
+    lines = records(tmp_path)
+    assert [answer.audit_head for answer in answers] == [line["hash"] for line in lines]
+    assert lines[2]["again"] is True
+    ledger = ChainedLog(tmp_path / LEDGER).head
+    assert [answer.ledger_head for answer in answers] == ["", ledger, ledger, ledger]
+    policy = load_site(tmp_path).policy
+    assert {answer.policy_hash for answer in answers} == {policy.digest()}
+    assert {answer.approval_hash for answer in answers} == {approved}
+    about = answers[0]
+    assert isinstance(about, SiteDescription) and about.min_patients == 1
+    assert about.software.startswith("echofm-federated ") and code_digest() in about.software
+    hospital.allow(min_patients=1, approved_plans="required", digits=3)
+    again = read_reply(hospital.ask(PLAN, Action.FINETUNE), Update)
+    assert again.policy_hash == load_site(tmp_path).policy.digest() != policy.digest(), "as it left"
+
+
 @pytest.mark.parametrize("head", ["f" * 63, "F" * 64, "Doe^John", "0" * 64 + "\n"])
 def test_a_head_is_a_hash_or_the_update_is_refused(asked: Asked, head: str) -> None:
     check_heads(replace(asked.first, audit_head=""))
-    for name in ("audit_head", "ledger_head"):
-        with pytest.raises(RefusedUpdateError, match=r"head of its (audit|ledger) is "):
+    for name in ("audit_head", "ledger_head", "policy_hash", "approval_hash"):
+        sentence = r"(head|hash) of its (audit|ledger|policy|approval) is "
+        with pytest.raises(RefusedUpdateError, match=sentence):
             check_heads(replace(asked.first, **{name: head}))
 
 
@@ -140,7 +173,9 @@ def test_a_simulated_site_writes_no_audit(built: SiteSettings, tmp_path: Path) -
     (tmp_path / FILE).unlink()
     node = hospital.node | {"simulated": True}
     again = answer(load_client_app("client.app:app"), hospital.message(PLAN, Action.DESCRIBE), node)
-    assert again.has_content() and not (tmp_path / FILE).exists()
+    about = read_reply(again, SiteDescription)
+    assert not (tmp_path / FILE).exists()
+    assert (about.audit_head, about.policy_hash, about.approval_hash, about.software) == ("",) * 4
 
 
 def test_an_error_leaves_with_a_reference_that_the_sites_log_has_too(asked: Asked) -> None:

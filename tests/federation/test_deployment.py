@@ -146,6 +146,7 @@ def check_folder(run: Path, expected: FederationResult) -> None:
     assert {path.name for path in run.iterdir()} == {
         *("plan.toml", "journal", "checkpoints", "model", "evaluation.json", "summary.json"),
         "sessions.json",
+        "descriptions.json",
         *("metrics.parquet", "scores.parquet", "paired.parquet", "sites.parquet", "report.html"),
     }
     assert "stay in the state folder of each site" in (run / "report.html").read_text()

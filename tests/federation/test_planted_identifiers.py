@@ -272,6 +272,10 @@ def test_no_planted_word_reaches_the_coordinator_or_an_audit(
     last = json.loads((run / "journal" / f"finetune-{ROUNDS:04d}.json").read_text())
     hashes = ChainedLog(sites["gamma"].state / FILE).hashes
     assert hashes.index(last["sites"]["gamma"]["audit_head"]) == ROUNDS, "described, then rounds"
+    [session] = json.loads((run / "descriptions.json").read_text())
+    assert session["sites"]["gamma"]["audit_head"] == hashes[0]
+    tested = json.loads((run / "evaluation.json").read_text())["sites"]
+    assert [row["audit_head"] for row in tested if row["site"] == "gamma"] == [hashes[-1]]
 
     sites["gamma"].without_store()
     failed, again = Watched(sites.values()), tmp_path / "again"

@@ -93,6 +93,9 @@ def test_a_legal_name_is_one_step_of_a_path(name: str) -> None:
     [
         (described("alpha", train_clips=-5), "training clips is -5"),
         (described("alpha", quarantined=-1), "quarantined files is -1"),
+        (described("alpha", min_patients=-1), "fewest patients is -1"),
+        (described("alpha", policy_hash="Doe^John"), "hash of its policy is 'Doe"),
+        (described("alpha", software="Doe^John 1.0"), "its software 'Doe.John 1.0' is no list"),
         (described("alpha", train_patients=3), "3 training patients and 2 clips"),
         (described("alpha", train_clips=1, train_patients=1), "2 training labels of ef and 1 clip"),
     ],

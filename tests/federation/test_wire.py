@@ -203,6 +203,7 @@ def test_a_site_refuses_a_server_of_another_schema() -> None:
 
 def result_reply(config: dict[str, Any], metrics: dict[str, Any]) -> Message:
     good = {"schema": SCHEMA_VERSION, "site": "a", "plan-hash": "h", "digest": "d"}
+    good |= dict.fromkeys(("audit-head", "ledger-head", "policy-hash", "approval-hash"), "")
     counts = {"patients-names": ["ef"], "patients-values": [2]}
     record = ConfigRecord({**good, **counts, **config})
     name = "federated/ef/mae"

@@ -64,6 +64,8 @@ def test_a_group_without_clips_may_be_absent() -> None:
         ({"plan_hash": "p" * 63 + "q"}, "plan hash differs"),
         ({"audit_head": "Doe^John"}, "head of its audit is 'Doe"),
         ({"ledger_head": "0" * 65}, "head of its ledger is '0"),
+        ({"policy_hash": "min_patients = 1"}, "hash of its policy is 'min"),
+        ({"approval_hash": "F" * 64}, "hash of its approval is 'F"),
         ({"counts": {}}, "no parameter group"),
         ({"counts": {"encoder": 0, "heads.ef": 4}}, "count of encoder is 0"),
         ({"counts": {"encoder": -1, "heads.ef": 4}}, "count of encoder is -1"),

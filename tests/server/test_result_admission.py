@@ -56,6 +56,7 @@ def test_a_good_result_is_admitted() -> None:
         (result(site="b"), "site is 'b', expected 'a'"),
         (result(plan_hash="q" * 64), "plan hash is 'qqq"),
         (result(digest="e" * 64), "digest of the tested weights is 'eee"),
+        (result(audit_head="Doe^John"), "head of its audit is 'Doe"),
         (result(patients={}), "no task has test patients"),
         (result(patients={"ef": 0}), "has 0 test patients for ef, but described 4"),
         (result(patients={"ef": -3}), "has -3 test patients for ef"),
