@@ -261,17 +261,33 @@ def models_held(
 def main() -> None:
     arguments = parser(__doc__.splitlines()[0])
     arguments.add_argument("--sites", type=int, help="measure this number alone, and print it")
+    arguments.add_argument("--parameters", type=int, default=PARAMETERS, help="of the model")
     options = arguments.parse_args()
     if options.sites:
-        print(*models_held(options.sites, PARAMETERS, ARRAYS, AnonymousPeak))
+        print(*models_held(options.sites, options.parameters, ARRAYS, AnonymousPeak))
         return
-    rows = []
+    rows: list[Row] = []
     for sites in SITES:
-        command = [sys.executable, "-m", "benchmarks.server_memory", "--sites", str(sites)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        for what, held in zip(("training", "evaluation"), done.stdout.split(), strict=True):
-            rows.append(Row(f"{what}: models, {sites} sites", float(held), bar=Bar("at most", 3)))
+        rows += rows_of(sites, *measured(sites, options.parameters))
     finish(rows, options.json)
+
+
+def measured(sites: int, parameters: int) -> tuple[float, float]:
+    """As :func:`models_held`, in a process of its own."""
+    given = ["--sites", str(sites), "--parameters", str(parameters)]
+    command = [sys.executable, "-m", "benchmarks.server_memory", *given]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    training, evaluation = map(float, done.stdout.split())
+    return training, evaluation
+
+
+def rows_of(sites: int, training: float, evaluation: float) -> list[Row]:
+    """Models above base, each held to three."""
+    held = {"training": training, "evaluation": evaluation}
+    return [
+        Row(f"{what}: models, {sites} sites", value, bar=Bar("at most", 3))
+        for what, value in held.items()
+    ]
 
 
 if __name__ == "__main__":
