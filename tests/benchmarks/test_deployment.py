@@ -19,8 +19,12 @@ from benchmarks.byte_counter import ByteCounter
 from benchmarks.deployment import KEPT, main
 from benchmarks.deployment_recovery import programs_below
 from benchmarks.deployment_table import Figures, keep, kept, rows_of, slope, typical
-from benchmarks.peers.deployed_arrays import BASE, shapes
+from benchmarks.peers.deployed_arrays import BASE, shapes, start
+from benchmarks.peers.deployed_server import ROUNDS, Clock, ours, stock
+from echofm_core.runtime.array_files import load
 from echofm_core.runtime.child_process import child_process
+from simulations.engine import Engine
+from tests.federation.toy_phase import settings
 
 
 def crossing(sites: int, rounds: int, seconds: float, megabytes: float) -> dict[str, Any]:
@@ -146,6 +150,27 @@ def test_the_arrays_are_those_of_a_vit_base() -> None:
     found = shapes(*BASE)
     sizes = [shape[0] * (shape[1] if len(shape) > 1 else 1) for shape in found.values()]
     assert (len(found), sum(sizes)) == (149, 12 * 7_087_872 + 590_592 + 1_536 + 151_296)
+
+
+@pytest.mark.parametrize("contestant", ["fp16", "fp32", "flower"])
+def test_each_contestant_trains_both_sites_round_by_round(tmp_path: Path, contestant: str) -> None:
+    """In this process: a change of our round loop, or of Flower's, breaks no benchmark unseen."""
+    run, sites = tmp_path / "run", {"a": 1, "b": 2}
+    config = {"contestant": contestant, "rounds": 2, "width": 8, "depth": 1}
+    with Engine(client_app="benchmarks.peers.deployed_site:app") as engine:
+        grid, clock = engine.grid(settings(list(sites), tmp_path)), Clock(run)
+        (stock if contestant == "flower" else ours)(grid, sites, config, clock)
+    lines = [json.loads(line) for line in (run / ROUNDS).read_text().splitlines()]
+    assert [line["round"] for line in lines] == [0, 1, 2]
+    assert all(0 < line["resident"] <= line["peak"] for line in lines)
+    if contestant != "flower":
+        entries = [json.loads(path.read_text()) for path in (run / "journal").iterdir()]
+        assert [list(entry["sites"]) for entry in entries] == [["a", "b"]] * 2
+        for name, array in load(run / "checkpoints" / "pretrain-0002.safetensors").items():
+            moved = (
+                array - start(8, 1)[name]
+            )  # two rounds of noise, at most 1e-3 each, and rounding
+            assert 0 < moved.mean() < 2e-3
 
 
 def test_the_relay_counts_each_byte_both_ways_and_changes_none() -> None:
