@@ -20,21 +20,32 @@ from echofm_core.phantom.heart import Heart
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pose:
-    """Where the heart lies: ``turn`` in radians, ``x`` and ``z`` of the heart's origin in cm."""
+    """Where the heart lies, and how much of it the scan plane shows.
+
+    Attributes:
+        turn: Radians.
+        x, z: Of the heart's origin, cm.
+        wide, long: Apparent size over true size, across and along the long axis: below 1 where the
+            plane misses the axis, or the apex (foreshortening).
+    """
 
     turn: float = 0.0
     x: float = 0.0
     z: float = 2.2
+    wide: float = 1.0
+    long: float = 1.0
 
     def to_heart(self, x: Field, z: Field) -> tuple[Field, Field]:
         """Scan-plane points in the heart's frame."""
         cosine, sine = np.float32(math.cos(self.turn)), np.float32(math.sin(self.turn))
         dx, dz = x - np.float32(self.x), z - np.float32(self.z)
-        return cosine * dx + sine * dz, -sine * dx + cosine * dz
+        u, v = cosine * dx + sine * dz, -sine * dx + cosine * dz
+        return u * np.float32(1 / self.wide), v * np.float32(1 / self.long)
 
     def to_plane(self, u: Field, v: Field) -> tuple[Field, Field]:
         """Inverse of :meth:`to_heart`."""
         cosine, sine = np.float32(math.cos(self.turn)), np.float32(math.sin(self.turn))
+        u, v = u * np.float32(self.wide), v * np.float32(self.long)
         across = cosine * u - sine * v + np.float32(self.x)
         return across, sine * u + cosine * v + np.float32(self.z)
 
@@ -55,6 +66,8 @@ class Moment(Generic[V]):
         atrium: Half-width of the left atrium, cm: it fills while the ventricle empties.
         mitral, aortic: Opening of the valves, 0 to 1.
         filling: 1 at end-diastole, 0 at end-systole.
+        regional: What the right wall's middle has more than the left one's, as a share of its
+            distance squared from the axis.
         as_grade: Aortic stenosis, 0 to 4.
     """
 
@@ -66,6 +79,7 @@ class Moment(Generic[V]):
     mitral: V
     aortic: V
     filling: V
+    regional: V
     as_grade: int
 
     @staticmethod
@@ -74,10 +88,15 @@ class Moment(Generic[V]):
         return Moment.over(heart, np.array([phase], dtype=np.float64)).each()[0]
 
     @staticmethod
-    def over(heart: Heart, phases: NDArray[np.float64]) -> Moment[Column]:
-        """The heart at phases (F,)."""
+    def over(
+        heart: Heart, phases: NDArray[np.float64], strength: NDArray[np.float64] | None = None
+    ) -> Moment[Column]:
+        """The heart at phases (F,); ``strength`` (F,) is its beats' stroke over the usual one."""
         at = phases[:, None]
-        volume, filling = heart.volume(at), heart.filling(at)
+        filling = heart.filling(at)
+        if strength is not None:
+            filling = 1 - strength[:, None] * (1 - filling)
+        volume = heart.esv + (heart.edv - heart.esv) * filling
         length = heart.length(volume)
         return Moment(
             radius=heart.radius(volume),
@@ -88,6 +107,7 @@ class Moment(Generic[V]):
             mitral=heart.mitral_opening(at),
             aortic=heart.valve_opening(at),
             filling=filling,
+            regional=heart.regional * (1 - filling),
             as_grade=heart.as_grade,
         )
 
@@ -107,8 +127,11 @@ class Moment(Generic[V]):
             tip: Moves its apex outwards, cm.
         """
         angle = np.linspace(-math.pi / 2, math.pi / 2, 64)
-        across = (self.radius + margin) * np.sin(angle)
+        across = (self.radius * self._side(angle) + margin) * np.sin(angle)
         return path_of(across, self.length - (self.length + tip) * np.cos(angle))
+
+    def _side(self, angle: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(np.sqrt(1 + self.regional * np.sign(angle) * np.sin(2 * angle) ** 2))
 
     @property
     def atrium_middle(self) -> V:
@@ -129,14 +152,22 @@ def chamber_labels(now: Moment[float], u: Field, v: Field) -> NDArray[np.uint8]:
 def _labels_at(now: Moment[float], u: Field, v: Field) -> NDArray[np.uint8]:
     """Labels of points (n,)."""
     from_base = v - now.length
-    inner = np.hypot(u / now.radius, from_base / now.length)
-    outer = np.hypot(u / (now.radius + now.wall), from_base / (now.length + now.wall))
+    inner = np.hypot(u / _half(now, 0.0, u, from_base), from_base / now.length)
+    outer = np.hypot(u / _half(now, now.wall, u, from_base), from_base / (now.length + now.wall))
     atrium = np.hypot(u / now.atrium, (v - now.atrium_middle) / (1.15 * now.atrium))
     labels = np.zeros(u.shape, dtype=np.uint8)
     labels[(outer < 1) & (from_base < 0)] = 2
     labels[(inner < 1) & (from_base < 0)] = 1
     labels[(atrium < 1) & (from_base > 0.15)] = 3
     return labels
+
+
+def _half(now: Moment[float], margin: float, u: Field, from_base: Field) -> float | Field:
+    """Half-width at the base of the ellipse that a point's wall is of; (n,) where walls differ."""
+    if not now.regional:
+        return now.radius + margin
+    angle = np.arccos(np.clip(-from_base / (now.length + margin), 0, 1)) * np.sign(u)
+    return np.asarray(now.radius * now._side(angle) + margin, np.float32)
 
 
 def cavity_outline(now: Moment[float], v: Field) -> Field:

@@ -54,3 +54,46 @@ def write(
         roots = write_institutions(folder, wanted, seed=seed, errors=errors, meter=meter)
     for root in roots:
         console.print(f"synthetic data: {root}")
+
+
+@phantom.command()
+def hospitals(
+    folder: Annotated[Path | None, typer.Argument(help="New folder for the data.")] = None,
+    name: Annotated[
+        list[str] | None, typer.Option(help="Which one; several times for several. Default: all.")
+    ] = None,
+    draw: Annotated[int, typer.Option(min=0, help="So many more, drawn from their ranges.")] = 0,
+    patients: Annotated[int, typer.Option(min=1, help="Patients at each hospital.")] = 20,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same data.")] = 0,
+    show: Annotated[
+        bool, typer.Option("--list", help="Print what differs, write nothing.")
+    ] = False,
+) -> None:
+    """Write SYNTHETIC hospitals in which more moves than the heart: chest, probe, knobs, rhythm.
+
+    Each has its own machines, population, protocol, readers and motion, which also vary within it;
+    a coarse statistic of the grey values does not read their ejection fraction. A folder NAME is
+    what `echofm data index` reads (echofm.toml, export.csv, cines); its table has what a reader
+    measured, NAME.truth.csv beside it what was drawn.
+
+    Examples: `echofm phantom hospitals --list`; `echofm phantom hospitals data --patients 70`;
+    `echofm phantom hospitals data --name valley --draw 20`.
+    """
+    from echofm_core.phantom.hospitals import HOSPITALS, draw_hospital, table
+    from echofm_core.phantom.institutions import write_hospitals
+    from echofm_core.runtime.console import console, progress
+
+    known = {item.name: item for item in HOSPITALS}
+    if unknown := sorted(set(name or []) - set(known)):
+        raise DataRootError(f"--name {unknown[0]} is not known; choose of {', '.join(known)}.")
+    chosen = [item for key, item in known.items() if not name or key in name]
+    chosen += [draw_hospital(seed, number) for number in range(draw)]
+    if show:
+        console.print(table(chosen))
+        return
+    if folder is None:
+        raise DataRootError("no folder is given; say where, or --list.")
+    with progress("writing phantoms", patients * len(chosen)) as meter:
+        roots = write_hospitals(folder, chosen, patients, seed=seed, meter=meter, workers=2)
+    for root in roots:
+        console.print(f"synthetic data: {root}")

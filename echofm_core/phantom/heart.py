@@ -30,6 +30,9 @@ class Heart:
         slenderness: Long axis over what is typical for the volume, about 1.
         wall: Wall thickness at end-diastole, cm.
         as_grade: Aortic stenosis, 0 (none) to 4 (severe).
+        regional: What the middle of one wall does more than that of the wall across at
+            end-systole, as a share of its distance squared from the long axis, -0.8 to 0.8; the
+            volume is the same. 0.5 leaves the one nearly still.
     """
 
     edv: float
@@ -38,6 +41,7 @@ class Heart:
     slenderness: float = 1.0
     wall: float = 0.95
     as_grade: int = 0
+    regional: float = 0.0
 
     @property
     def esv(self) -> float:
@@ -84,6 +88,30 @@ class Heart:
         early = _bump(phase, END_SYSTOLE, 0.3) * filling
         kick = 0.6 * _bump(phase, ATRIAL_KICK, 0.14) * (phase > ATRIAL_KICK)
         return np.clip(early + kick + 0.15 * (phase > END_SYSTOLE), 0, 1)
+
+
+def draw_beats(
+    heart: Heart, seconds: Floats, irregular: float, rng: np.random.Generator
+) -> tuple[Floats, Floats]:
+    """A rhythm whose beats differ: a longer pause fills more, and the next beat is stronger.
+
+    Args:
+        seconds: (F,) time of each frame.
+        irregular: Spread of the beats' lengths over their mean, about 0.03 in health and 0.25 in
+            atrial fibrillation.
+
+    Returns:
+        (F,) phase of the beat, and (F,) stroke of the beat over the usual one, 1 on average.
+    """
+    usual, start = 60 / heart.rate, rng.uniform()
+    many = int(seconds[-1] / usual / 0.5) + 3
+    ratios = np.clip(rng.normal(1, irregular, many), 0.55, 1.6)
+    ends = np.cumsum(ratios * usual) - start * ratios[0] * usual
+    beat = np.searchsorted(ends, seconds, side="right")
+    phases = 1 - (ends[beat] - seconds) / (ratios[beat] * usual)
+    before = np.concatenate([[1.0], ratios[:-1]])
+    strength = np.clip(1 + 0.7 * (before - 1), 0.5, 1.25)
+    return np.clip(phases, 0, 1 - 1e-9), strength[beat]
 
 
 def draw_heart(rng: np.random.Generator, ef_mean: float, ef_sd: float, as_grade: int = 0) -> Heart:

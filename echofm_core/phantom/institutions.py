@@ -1,10 +1,12 @@
 """Synthetic institutions on disk, each in the layout of a public data set."""
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
+from typing import TypeVar
 
+from echofm_core.phantom.hospitals import Hospital
 from echofm_core.phantom.patients import Institution
 from echofm_core.phantom.writers import (
     camus,
@@ -18,9 +20,12 @@ from echofm_core.phantom.writers import (
     own_files,
     tmed2,
 )
+from echofm_core.phantom.writers import hospital as hospital_writer
 from echofm_core.runtime.console import Meter
 from echofm_core.runtime.errors import DataRootError
 from echofm_core.runtime.signals import thread_pool
+
+T = TypeVar("T")
 
 
 class Layout(StrEnum):
@@ -77,22 +82,61 @@ def write_institutions(
     Raises:
         DataRootError: The folder is not empty.
     """
-    unfinished = folder / ".unfinished"  # of a run that was stopped
-    shutil.rmtree(unfinished, ignore_errors=True)
-    if folder.exists() and any(folder.iterdir()):
-        raise DataRootError(f"{folder} is not empty; phantoms are only written to a new folder.")
-    unfinished.mkdir(parents=True)
 
-    def write(layout: Layout) -> Path:
+    def write(layout: Layout, unfinished: Path) -> Path:
         root, writer = WRITERS[layout]
         site = Institution(layout.value, unfinished / root, patients[layout], seed, errors, meter)
         writer(site)
         site.close()
         return folder / root
 
+    chosen = [layout for layout, count in patients.items() if count]
+    return _whole(folder, chosen, write, workers)
+
+
+def write_hospitals(
+    folder: Path,
+    hospitals: Sequence[Hospital],
+    patients: int,
+    *,
+    seed: int,
+    meter: Meter | None = None,
+    workers: int = 1,
+) -> list[Path]:
+    """Write synthetic hospitals, and return their data roots; the same seed gives the same files.
+
+    Args:
+        folder: New or empty; gets a data root a hospital, by its name, and beside each
+            ``NAME.truth.csv`` with the exact values, where the table has its reader's.
+        patients: At each.
+        meter, workers: As of :func:`write_institutions`.
+
+    Raises:
+        DataRootError: The folder is not empty.
+    """
+
+    def write(hospital: Hospital, unfinished: Path) -> Path:
+        name = hospital.name
+        site = Institution(name, unfinished / name, patients, seed, False, meter)
+        hospital_writer.write(site, hospital)
+        site.close()
+        return folder / name
+
+    return _whole(folder, hospitals, write, workers)
+
+
+def _whole(
+    folder: Path, what: Sequence[T], write: Callable[[T, Path], Path], workers: int
+) -> list[Path]:
+    """Write all into a folder of another name first; what it holds at last is whole."""
+    unfinished = folder / ".unfinished"  # of a run that was stopped
+    shutil.rmtree(unfinished, ignore_errors=True)
+    if folder.exists() and any(folder.iterdir()):
+        raise DataRootError(f"{folder} is not empty; phantoms are only written to a new folder.")
+    unfinished.mkdir(parents=True)
     # Threads: NumPy, OpenCV and zlib let go of the interpreter where the time is spent.
     with thread_pool(workers) as pool:
-        futures = [pool.submit(write, layout) for layout, count in patients.items() if count]
+        futures = [pool.submit(write, item, unfinished) for item in what]
         roots = [future.result() for future in futures]
     for part in unfinished.iterdir():
         part.rename(folder / part.name)

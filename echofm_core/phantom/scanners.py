@@ -27,6 +27,10 @@ class Scanner:
         haze: Clutter near the probe, amplitude.
         noise: Receiver noise, amplitude.
         drop_out: How often beams lie behind a rib or in bad contact, 0 to 1.
+        persistence: Share of the frame before that stays in a picture.
+        side_lobes: How much strong echoes leak across the beams, amplitude.
+        sharpness: How much the machine lifts edges; 0 leaves them.
+        quality: Of the JPEG pictures of stored files, percent.
     """
 
     height: int
@@ -46,6 +50,10 @@ class Scanner:
     haze: float = 0.12
     noise: float = 0.008
     drop_out: float = 0.06
+    persistence: float = 0.0
+    side_lobes: float = 0.0
+    sharpness: float = 0.0
+    quality: int = 95
 
     @property
     def pixels_per_cm(self) -> tuple[float, float]:

@@ -3,7 +3,8 @@
 Scatterers are a complex Gaussian texture that rides on the tissue, so that speckle is coherent in
 time. It is weighted by the tissue's amplitude and by the reflection of its interfaces, blurred by
 a point-spread function that widens with depth, and its envelope is log-compressed, as in a real
-machine. Clutter that does not move lies over it.
+machine. Clutter that does not move lies over it. ``moving.py`` draws from the same parts what moves
+with chest and probe.
 """
 
 from dataclasses import dataclass
@@ -64,10 +65,11 @@ def render(
         phases: (N,) phase of the beat in [0, 1) of each frame.
         gain: What the operator added to the machine's gain, dB.
     """
-    x, z, loss = _polar(scanner)
-    tissue = _Tissue(heart, *pose.to_heart(x, z), rng)
-    clutter = _clutter(scanner, rng)
-    answer = loss * _drop_out(scanner, rng)
+    x, z, loss = polar_grid(scanner)
+    tissue = Scatterers(heart, rng)
+    tissue.place(*pose.to_heart(x, z))
+    clutter = clutter_of(scanner, rng)
+    answer = loss * drop_out(scanner, rng)
     noise = rng.standard_normal((2 * DEPTHS, BEAMS), dtype=np.float32) * scanner.noise
     over = Moment.over(heart, phases)
     canvas, moments = paint(view, over), tuple(over.each())
@@ -76,20 +78,24 @@ def render(
     for number, now in enumerate(moments):
         # A heart stands still between early filling and the atrial kick: a fifth of the frames.
         if now != before:
-            echo = _point_spread(tissue.scatter(canvas.board(number), now), scanner)
+            echo = point_spread(tissue.scatter(canvas.board(number), now), scanner)
             echo += clutter
             envelope, before = cv2.magnitude(*cv2.split(echo)) * answer, now
         start = int(rng.integers(DEPTHS))
-        polar = _compress(envelope + noise[start : start + DEPTHS], scanner, gain)
-        frames[number] = cv2.remap(polar, *_maps(scanner), cv2.INTER_LINEAR)
+        polar = compress(envelope + noise[start : start + DEPTHS], scanner, gain)
+        frames[number] = cv2.remap(polar, *pixel_maps(scanner), cv2.INTER_LINEAR)
     return Clip(frames=frames, phases=phases, moments=moments)
 
 
-class _Tissue:
-    """Scatterers at the points (u, v) of the heart's frame that the beams pass."""
+class Scatterers:
+    """The scatterers of a patient's tissue, and where the beams pass them."""
 
-    def __init__(self, heart: Heart, u: Field, v: Field, rng: np.random.Generator) -> None:
+    def __init__(self, heart: Heart, rng: np.random.Generator) -> None:
         self.rest = Moment.of(heart, 0.0)
+        self.texture = draw_texture(rng)
+
+    def place(self, u: Field, v: Field) -> None:
+        """The beams pass the points (u, v) of the heart's frame, cm."""
         self.u, self.v = u, v
         self.board = to_board(u, v)
         # The squeeze is that of the cavity; it fades with the distance from the heart.
@@ -98,7 +104,6 @@ class _Tissue:
         # Lung and fat around the heart answer little.
         away = np.hypot(u / 6.0, (v - 5.5) / 8.0)
         self.fade = np.exp(-3.5 * np.clip(away - 0.8, 0, None)).astype(np.float32)
-        self.texture = _texture(rng)
 
     def scatter(self, board: NDArray[np.uint8], now: Moment[float]) -> Field:
         """Complex echo before the beam's blur, float32 (DEPTHS, BEAMS, 2)."""
@@ -126,7 +131,7 @@ class _Tissue:
         return squeezed
 
 
-def _texture(rng: np.random.Generator) -> Field:
+def draw_texture(rng: np.random.Generator) -> Field:
     """Complex scatterers in tissue coordinates, denser in some places than in others."""
     knots = rng.standard_normal((TEXTURE // KNOT, TEXTURE // KNOT)).astype(np.float32)
     density = np.exp(0.55 * cv2.resize(knots, (TEXTURE, TEXTURE), interpolation=cv2.INTER_CUBIC))
@@ -142,7 +147,7 @@ def _shadow(amplitude: Field) -> Field:
 
 
 @lru_cache(maxsize=16)
-def _polar(scanner: Scanner) -> tuple[Field, Field, Field]:
+def polar_grid(scanner: Scanner) -> tuple[Field, Field, Field]:
     """Scan-plane x, z in cm of the polar grid (DEPTHS, BEAMS), and gain along depth."""
     depth = np.linspace(0.02, 1, DEPTHS, dtype=np.float32)[:, None] * np.float32(scanner.depth)
     angle = np.linspace(-1, 1, BEAMS, dtype=np.float32) * np.float32(scanner.half_angle)
@@ -151,7 +156,7 @@ def _polar(scanner: Scanner) -> tuple[Field, Field, Field]:
 
 
 @lru_cache(maxsize=16)
-def _maps(scanner: Scanner) -> tuple[Field, Field]:
+def pixel_maps(scanner: Scanner) -> tuple[Field, Field]:
     """For each pixel, its beam and depth sample; far outside the grid beyond the sector."""
     x, z = scanner.pixel_grid()
     reach, angle = np.hypot(x, z), np.arctan2(x, z)
@@ -162,7 +167,7 @@ def _maps(scanner: Scanner) -> tuple[Field, Field]:
     return beam.astype(np.float32), sample.astype(np.float32)
 
 
-def _point_spread(echo: Field, scanner: Scanner) -> Field:
+def point_spread(echo: Field, scanner: Scanner) -> Field:
     """A blur that is narrow at the probe and wide at depth."""
     blurred = []
     for width in (scanner.lateral, scanner.lateral * SPREAD):
@@ -177,15 +182,15 @@ def _point_spread(echo: Field, scanner: Scanner) -> Field:
     return near
 
 
-def _clutter(scanner: Scanner, rng: np.random.Generator) -> Field:
+def clutter_of(scanner: Scanner, rng: np.random.Generator) -> Field:
     """Reverberation near the probe and side lobes: static haze, (DEPTHS, BEAMS, 2)."""
     depth = np.linspace(0, scanner.depth, DEPTHS, dtype=np.float32)[:, None, None]
     profile = scanner.haze * (0.12 + np.exp(-depth / 1.3) + 0.3 * np.exp(-((depth / 4) ** 2)))
     echo = rng.standard_normal((DEPTHS, BEAMS, 2), dtype=np.float32)
-    return _point_spread(np.asarray(echo * profile, np.float32), scanner)
+    return point_spread(np.asarray(echo * profile, np.float32), scanner)
 
 
-def _compress(envelope: Field, scanner: Scanner, gain: float) -> NDArray[np.uint8]:
+def compress(envelope: Field, scanner: Scanner, gain: float) -> NDArray[np.uint8]:
     """Log compression to uint8; a gamma keeps the dark parts dark."""
     level = np.abs(envelope)
     level += np.float32(1e-5)
@@ -202,7 +207,7 @@ def _grey_map(gamma: float) -> NDArray[np.uint8]:
     return ((np.arange(256) / 255) ** gamma * 240).astype(np.uint8)
 
 
-def _drop_out(scanner: Scanner, rng: np.random.Generator) -> Field:
+def drop_out(scanner: Scanner, rng: np.random.Generator) -> Field:
     """Beams that come back weaker, (BEAMS,): ribs and poor contact, most at the sector's sides."""
     beams = np.linspace(-1, 1, BEAMS)
     shadow = 1 - 0.75 * np.abs(beams) ** 6

@@ -17,10 +17,11 @@ def cut_short(path: Path, size: int) -> None:
     path.write_bytes(path.read_bytes()[:size])
 
 
-def write_avi(path: Path, frames: NDArray[np.uint8], fps: float) -> None:
-    """Write grey frames (N, H, W) as MJPG AVI."""
+def write_avi(path: Path, frames: NDArray[np.uint8], fps: float, *, quality: int = 95) -> None:
+    """Write grey frames (N, H, W) as MJPG AVI, its pictures in a JPEG quality of 1 to 100."""
     size = (frames.shape[2], frames.shape[1])
     video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), fps, size)
+    video.set(cv2.VIDEOWRITER_PROP_QUALITY, quality)
     for frame in frames:
         video.write(cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR))
     video.release()
