@@ -15,6 +15,8 @@ from echofm_core.tracking.listener import require_trackers
 from server.kit import Kit
 from server.last_run import stop_run
 from server.launch import superlink
+from server.release.signature import require_extra
+from server.release.signature import verify as check_released
 
 if TYPE_CHECKING:
     from echofm_core.plan.document import Plan
@@ -186,6 +188,68 @@ def status(
     typer.echo(json.dumps(found.as_json(), indent=1) if as_json else "\n".join(found.lines()))
     if not found.serving:
         raise not_serving(kit)
+
+
+@server.command()
+def release(
+    run: Annotated[Path | None, typer.Argument(help="Run folder of a finished run.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to make.")] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(
+            help="Private key that signs, elliptic-curve PEM; made on first use in the "
+            "coordinator's folder. With --verify: the signer's public key."
+        ),
+    ] = None,
+    licence: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=LICENCE of a site's data, or of `start`, the weights that the run began "
+            "with; may be given several times."
+        ),
+    ] = None,
+    unfinished: Annotated[
+        bool, typer.Option("--unfinished", help="Even of a run that is not finished; it says so.")
+    ] = False,
+    verify: Annotated[
+        Path | None, typer.Option(help="Check this released folder, and make none.")
+    ] = None,
+) -> None:
+    """Make the signed folder of a run that a governance office files, or check one.
+
+    It holds the model with its card, the report, the plan, what left each site in which round and
+    by which rules (RELEASE.md), a bill of materials, and the signature; nothing of single patients.
+    A folder with one changed byte, or a file more or less, fails with exit code 26.
+
+    Example: `echofm server release runs/first --out first-release --key fed/release.key`, then
+    `echofm server release --verify first-release --key release.pub`.
+    """
+    if (verify is None) == (run is None):
+        raise typer.BadParameter("give the run folder, or --verify with a released folder")
+    pairs = [text.partition("=") for text in licence or ()]
+    if not all(name and text for name, _, text in pairs):
+        raise typer.BadParameter("--licence is NAME=LICENCE")
+
+    require_extra()
+    if verify:
+        found = check_released(verify, key)
+        typer.echo(f"{verify} is as it was signed; key {found}")
+        if key is None:
+            typer.echo(
+                "that key lies in the folder itself: compare these digits with the signer's, or "
+                "give --key"
+            )
+        return
+    if run is None or out is None or key is None:
+        raise typer.BadParameter("give --out and --key")
+
+    from server.release.make import ReleaseOptions
+    from server.release.make import release as make
+
+    named = {name: text for name, _, text in pairs}
+    found = make(run, out, ReleaseOptions(key=key, licences=named, unfinished=unfinished))
+    typer.echo(f"released: {out}, read {out}/RELEASE.md; key {found}")
+    typer.echo(f"hand {out}/release.pub to whoever checks, and tell the key's digits otherwise")
 
 
 @server.command()

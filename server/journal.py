@@ -23,6 +23,7 @@ from echofm_core.runtime import array_files as files
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import CheckpointError, EngineError, ResumeError
 from echofm_core.runtime.files import remove, write_whole
+from echofm_core.runtime.installed_code import software
 from echofm_core.runtime.signals import stopping
 from echofm_core.runtime.text import many
 
@@ -206,8 +207,8 @@ class Journal:
         """Add what the sites of a session have said of themselves, with the time, in UTC."""
         when = datetime.now(UTC).isoformat(timespec="seconds")
         said = {site: asdict(about) for site, about in sites.items()}
-        every = [*read_descriptions(self._folder), {"when": when, "sites": said}]
-        write_json(self._folder / DESCRIPTIONS, every)
+        session = {"when": when, "server": software(), "sites": said}
+        write_json(self._folder / DESCRIPTIONS, [*read_descriptions(self._folder), session])
 
     def entries(self) -> list[Entry]:
         """All readable entries, in the order of the run."""
@@ -255,7 +256,8 @@ class Journal:
 def read_descriptions(folder: Path) -> list[dict[str, Any]]:
     """What sites have said of themselves, a session of the run folder each; a damaged file: none.
 
-    Each has ``when`` and, in ``sites``, name -> fields of a description.
+    Each has ``when``, ``server`` (what was installed there) and, in ``sites``, name -> fields of a
+    description.
     """
     try:
         return list(json.loads((folder / DESCRIPTIONS).read_text(encoding="utf-8")))

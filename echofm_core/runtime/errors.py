@@ -140,6 +140,13 @@ class AuditError(EchoFMError):
     remedy = "find out who wrote to the state folder; restore it, or make room, and start again"
 
 
+class ReleaseError(EchoFMError):
+    """A run cannot be released as it is, or a released folder is not what was signed."""
+
+    exit_code = 26
+    remedy = "finish the run; of a folder that fails, ask for it again, and for the signer's key"
+
+
 class NothingUsableError(EchoFMError):
     """Of all that was given, no clip can be used; the reasons were printed one by one."""
 

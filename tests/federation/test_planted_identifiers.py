@@ -32,6 +32,7 @@ from echofm_core.runtime.errors import FederationError
 from server.ending import RunOptions
 from server.events import Event, EventKind
 from server.outcome import conclude
+from server.release.make import ReleaseOptions, release
 from server.rounds import run_federation
 from simulations.engine import InProcessGrid, _Inline
 from simulations.flower_private import NodeConfig, become_server
@@ -284,6 +285,9 @@ def test_no_planted_word_reaches_the_coordinator_or_an_audit(
     with pytest.raises(FederationError) as ended:
         run_federation(failed, PLAN, again, on_event=story)
 
+    (tmp_path / "server.toml").write_text("")
+    release(run, tmp_path / "released", ReleaseOptions(key=tmp_path / "sign.key", licences={}))
+
     printed = capfd.readouterr()
     texts = [
         *(("wire", words) for words in (*grid.received, *failed.received)),
@@ -295,6 +299,7 @@ def test_no_planted_word_reaches_the_coordinator_or_an_audit(
         ("result", repr(result)),
         *searched(run),
         *searched(again),
+        *searched(tmp_path / "released"),
         *(("audit", (site.state / FILE).read_text()) for site in sites.values()),
     ]
     assert any("StoreError" in words for where, words in texts if where == "wire")

@@ -1,0 +1,1 @@
+"""The signed folder of a run that a governance office files."""
