@@ -54,7 +54,7 @@ def tried(case: Case, world: World) -> Outcome:
     """Run a case in a federation that is whole; what goes wrong on the way is its fault too."""
     try:
         if case.alone:
-            world.serves()
+            world.serve()
         else:
             world.mend()
         return case.run(world)

@@ -64,25 +64,28 @@ def unregistered(world: World) -> Outcome:
 
 
 def expired(world: World) -> Outcome:
-    """Coordinator and sites name an expired certificate; provisioned again, all goes on."""
-    certificate = world.kit.certificate
-    world.coordinator.end()
-    expire(certificate, world.kit.authority_key)
-    world.serve(word="WARNING")
-    assert world.server is not None
-    warned = [line for line in world.server.said().splitlines() if "WARNING" in line]
-    outcome = refused(start_of(world, another_site(world)), "certificate has expired")
-    outcome.seen.extend(warned)
-    if "expired" not in warned[-1]:
-        outcome.faults.append("`server start` does not say that the certificate has expired")
-    world.coordinator.end()
-    renewed = world.echofm(
-        world.coordinator, "server", "provision", world.kit.folder, "--host", HOST
-    )
-    if renewed.end() or "certificate is new" not in renewed.said():
+    """Sites and coordinator say that it is over, and how to renew it; renewed, all goes on."""
+    expire(world.kit.certificate, world.kit.authority_key)
+    world.kill("nginx", world.coordinator)
+    world.proxy()
+    try:
+        outcome = refused(start_of(world, another_site(world)), "certificate has expired")
+        stop(world.server)
+        again = world.echofm(world.coordinator, "server", "start", world.kit.folder)
+        other = refused(again, "ended on .*`echofm server provision")
+    finally:
+        renewing = ("server", "provision", world.kit.folder, "--host", HOST)
+        renewed = world.echofm(world.coordinator, *renewing)
+        code = renewed.end()
+        world.kill("nginx", world.coordinator)
+        world.serve()
+    if code or "certificate is new" not in renewed.said():
         outcome.faults.append(f"provision did not renew it: {renewed.said()}")
-    world.serve()
-    return outcome
+    again = start_of(world, another_site(world))
+    after = refused(again, "does not know this site's key")  # whom it talks to again
+    return Outcome(
+        outcome.faults + other.faults + after.faults, outcome.seen + other.seen + after.seen
+    )
 
 
 def expire(certificate: Path, authority_key: Path) -> None:

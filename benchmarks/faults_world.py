@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import tomli_w
 
-from benchmarks.faults_run import SITES, Command, FaultError, Submitted, stop, until
+from benchmarks.faults_run import SITES, Command, FaultError, Submitted, until
 from client.enroll import enroll
 from echofm_core.plan.document import Plan
 from server.kit import Kit
@@ -64,17 +64,20 @@ class World:
         command = (*before, sys.executable, "-c", ECHOFM, *words)
         return Command(machine.start(*command, log=log), log)
 
-    def serve(
-        self, *, nginx: bool = True, word: str = "control and runtime do not answer there"
-    ) -> None:
-        """Start the coordinator's nginx and SuperLink, and wait for its word."""
-        if nginx:
-            line = f'mount -t tmpfs none /run && nginx -c "{self.kit.nginx}"'
-            done = self.coordinator.run("sh", "-c", line)
-            if done.returncode:
-                raise FaultError(done.stderr)
-        self.server = self.echofm(self.coordinator, "server", "start", self.kit.folder)
-        self.server.wait_for(word)
+    def proxy(self) -> None:
+        """Start the coordinator's nginx."""
+        line = f'mount -t tmpfs none /run && nginx -c "{self.kit.nginx}"'
+        done = self.coordinator.run("sh", "-c", line)
+        if done.returncode:
+            raise FaultError(done.stderr)
+
+    def serve(self) -> None:
+        """See to it that nginx and SuperLink run."""
+        if not self.find("nginx", self.coordinator):
+            self.proxy()
+        if self.server is None or self.server.process.poll() is not None:
+            self.server = self.echofm(self.coordinator, "server", "start", self.kit.folder)
+            self.server.wait_for("control and runtime do not answer there")
 
     def join(self, name: str, *, before: tuple[str, ...] = ()) -> Command:
         """Start a hospital's node."""
@@ -92,21 +95,13 @@ class World:
         sites = json.loads(asked.said())["sites"]
         return {site["name"] for site in sites if site["state"] == "online"}
 
-    def serves(self) -> None:
-        """See to it that nginx and SuperLink run."""
-        if not any("nginx" in process.name() for process in self.coordinator.processes()):
-            stop(self.server)
-            self.serve()
-        elif self.server is None or self.server.process.poll() is not None:
-            self.serve(nginx=False)
-
     def mend(self) -> None:
         """Start what does not run, plug in what is out, and wait until all sites are there."""
         for machine in self.machines.values():
             if machine.name != MIDDLE:
                 machine.cable(plugged=True)
                 machine.unthrottle()
-        self.serves()
+        self.serve()
         for name in SITES:
             client = self.clients.get(name)
             if client is None or client.process.poll() is not None:
@@ -151,6 +146,7 @@ ROLES: Mapping[str, Callable[[list[str]], bool]] = {
     "client app": _named("flwr-clientapp", "client.run_clientapp", "run_clientapp"),
     "SuperNode": _named("flower-supernode"),
     "site's launcher": _named("flower-superexec", "client.launcher", "launcher"),
+    "nginx": lambda words: words[0].startswith("nginx"),
     "server app": _named("flwr-serverapp"),
     "SuperLink": _named("flower-superlink"),
     "SuperExec": _named("flower-superexec"),

@@ -88,6 +88,20 @@ def certify(certificate: Path, key: Path, host: str, authority: tuple[Path, Path
     return True
 
 
+def check_lasting(certificate: Path) -> None:
+    """Whether a server's certificate still holds: with another, nobody connects.
+
+    Raises:
+        FederationError: Its time is over.
+    """
+    ends = x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
+    if ends <= datetime.datetime.now(datetime.UTC):
+        raise FederationError(
+            f"the certificate {certificate} ended on {ends:%Y-%m-%d}; run `echofm server provision "
+            f"{certificate.parent} --host HOST` again, which renews it, and start nginx again."
+        )
+
+
 def covered(certificate: x509.Certificate) -> list[str]:
     """Names and addresses that a certificate covers."""
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value

@@ -110,12 +110,14 @@ def start(
     proxy pass /v1/fleet/ alone. Once it serves, the address that sites use is tried, and what
     answers there and must not is said. Example: `echofm server start fed`.
     """
+    from server.certificates import check_lasting
     from server.members import register
     from server.self_check import check_bound, check_outside
 
     check_bound(host, exposed=exposed)
     kit = Kit(folder.resolve())
     port = port or kit.ports().local
+    check_lasting(kit.certificate)
     with superlink(kit, host, port) as processes:
         # Before any node comes: one with an unknown key gives up.
         register(kit)

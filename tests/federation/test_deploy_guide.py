@@ -215,11 +215,11 @@ def test_the_guide_to_the_letter_on_three_machines(tmp_path: Path) -> None:
         for name, place in found.items():
             write = f"echofm phantom write phantoms --layout {HOSPITALS[name]} --patients 10"
             place.do(f"{write} --no-errors && mv phantoms/*/ archive")
-            for line in data:
-                place.do(line.replace("north", name))
-            edit_policy(place.home / name / "site.toml")
             shutil.copy(proposed, place.home)
-            approving = re.sub(r"first-[0-9a-f]{8}", proposed.stem, approve.replace("north", name))
+            for line in data:
+                place.do(re.sub(PROPOSED, proposed.stem, line).replace("north", name))
+            edit_policy(place.home / name / "site.toml")
+            approving = re.sub(PROPOSED, proposed.stem, approve).replace("north", name)
             assert "ef" in place.do(approving, told="y\n")
         health = json.loads(coordinator.do(f"{status} --json"))["ports"]["health"]
         check_doors(place, address, health)
