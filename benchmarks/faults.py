@@ -43,11 +43,11 @@ CASES: tuple[Case, ...] = (
 )
 
 
-def undisturbed(sites: list[SiteSettings], folder: Path) -> str:
+def undisturbed(sites: list[SiteSettings], folder: Path, rounds: int) -> str:
     """Digest of the weights of the plan of all cases, trained in this process."""
     with Engine(execution=ExecutionConfig(device="cpu")) as engine:
         grid = engine.grid(with_states(sites, folder / "states"))
-        return run_federation(grid, plan_of("undisturbed"), folder / "run").digest
+        return run_federation(grid, plan_of("still", rounds=rounds), folder / "run").digest
 
 
 def tried(case: Case, world: World) -> Outcome:
@@ -97,7 +97,7 @@ def run(cases: Sequence[Case], kept: dict[str, dict[str, Any]]) -> None:
     with tempfile.TemporaryDirectory(prefix="faults-") as name:
         folder = Path(name)
         sites = build_sites(folder / "built")
-        expected = undisturbed(sites, folder / "undisturbed")
+        expected = {n: undisturbed(sites, folder / f"still-{n}", n) for n in (2, 3)}
         with world(folder / "world", sites) as federation:
             federation.expected = expected
             for case in cases:

@@ -46,8 +46,8 @@ def server_killed(role: str, when: str) -> Callable[[World], Outcome]:
             world.coordinator.end()
         else:
             world.kill(role, world.coordinator)
-        code, said = run.command.end(), run.command.said()
-        notes = [f"`server run` ended with {code}: {said.strip().splitlines()[-1]}" if said else ""]
+        code = run.command.end()
+        notes = [f"`server run` ended with {code}: {run.command.sentence()}"]
         if code:
             world.mend()
             run = world.submit(plan, resume=True)

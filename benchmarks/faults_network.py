@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,27 +11,22 @@ from pathlib import Path
 from benchmarks.faults_case import Case, Outcome, judge
 from benchmarks.faults_run import SITES, FaultError, moment, plan_of, stop, until
 from benchmarks.faults_world import HOST, TREE, World
+from tests.federation.test_deploy_guide import SCAN, cannot, follow
 from tests.support.machines import MIDDLE
 
 #: The site to which things happen.
 VICTIM = SITES[1]
-#: Prints the ports of an address that take a connection.
-SCAN = """import socket, sys
-for port in range(1, 2**16):
-    with socket.socket() as probe:
-        probe.settimeout(5)
-        if probe.connect_ex((sys.argv[1], port)) == 0:
-            print(port)
-"""
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 
 
-def cut(seconds: float, deadline: float, *, losing: bool) -> Callable[[World], Outcome]:
+def cut(
+    seconds: float, deadline: float, *, rounds: int = 2, losing: bool = False
+) -> Callable[[World], Outcome]:
     """A site's cable is out for a while, in the training of the second round."""
 
     def case(world: World) -> Outcome:
         machine = world.machines[VICTIM]
-        run = world.submit(plan_of(f"cut-{seconds:g}", deadline_seconds=deadline))
+        run = world.submit(plan_of(f"cut-{seconds:g}", rounds=rounds, deadline_seconds=deadline))
         until(moment(run, world.site(VICTIM), "in training"), "training")
         machine.cable(plugged=False)
         time.sleep(seconds)
@@ -111,10 +107,20 @@ def scan(world: World) -> Outcome:
     return Outcome([] if found == ["443"] else [f"open: {found}"], [f"open: {', '.join(found)}"])
 
 
+def guide(world: World) -> Outcome:
+    """The guide's own commands on fresh machines, and a capture of what passed: only TLS."""
+    if why := cannot():
+        raise FaultError(why)
+    with tempfile.TemporaryDirectory(prefix="guide-") as folder:
+        follow(Path(folder))
+    return Outcome([], ["a run ended with its report, from clean installs", "only TLS was seen"])
+
+
 CASES = (
+    Case("the deployment guide, to the letter", guide, alone=True),
     Case("port scan from a hospital", scan, alone=True),
-    Case("link down for 30 s", cut(30, 150, losing=False)),
-    Case("link down for longer than the deadline", cut(75, 40, losing=True)),
+    Case("link down for 30 s", cut(30, 150)),
+    Case("link down for longer than the deadline", cut(75, 40, rounds=3, losing=True)),
     Case("1 Mbit/s at one site", thin),
     Case("200 ms away and 5 % loss at one site", far),
     Case("clock off by an hour at one site", clock),

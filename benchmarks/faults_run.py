@@ -20,8 +20,6 @@ from tests.federation.small import NAMES, small_plan
 
 SITES = NAMES
 
-#: Rounds of a run; the second is the one to which things happen.
-ROUNDS = 3
 #: Seconds that anything may take here before it counts as hanging.
 PATIENCE = 420.0
 
@@ -30,18 +28,23 @@ class FaultError(Exception):
     """What should have happened did not."""
 
 
-def plan_of(name: str, *, steps: int = 12, **federation: object) -> Plan:
-    """Three rounds of pre-training, each site's decoder its own; two sites are a quorum."""
+def plan_of(name: str, *, rounds: int = 2, **federation: object) -> Plan:
+    """Rounds of pre-training, each site's decoder its own; two of the three sites are a quorum.
+
+    The second round is the one to which things happen.
+    """
     plan = small_plan(
-        pretrain={"rounds": ROUNDS, "local_steps": steps, "keep_optimizer": True},
+        pretrain={"rounds": rounds, "local_steps": 12, "keep_optimizer": True},
         finetune={"rounds": 0},
         federation={"min_sites": 2, "deadline_seconds": 150, **federation},
     )
     return plan.model_copy(update={"name": name})
 
 
-def until(reached: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
-    """Wait for something.
+def until(
+    reached: Callable[[], object], what: str, seconds: float = PATIENCE, *, every: float = 0.01
+) -> None:
+    """Wait for something, and look for it again and again.
 
     Raises:
         FaultError: It did not come.
@@ -53,7 +56,7 @@ def until(reached: Callable[[], object], what: str, seconds: float = PATIENCE) -
                 return
         if time.monotonic() > deadline:
             raise FaultError(f"after {seconds:.0f} s not yet: {what}")
-        time.sleep(0.01)
+        time.sleep(every)
 
 
 @dataclass
@@ -66,6 +69,12 @@ class Command:
     def said(self) -> str:
         """All of it so far."""
         return self.log.read_text(errors="replace")
+
+    def sentence(self) -> str:
+        """The last that it has said, but for where to read of its exit code."""
+        lines = [line for line in self.said().splitlines() if line.strip()]
+        told = [line for line in lines if not line.startswith("(exit code")]
+        return told[-1] if told else ""
 
     def wait_for(self, word: str) -> None:
         """Until it has said a word.

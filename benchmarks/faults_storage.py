@@ -63,7 +63,7 @@ def full_server(world: World) -> Outcome:
         run = world.submit(plan)
         until(moment(run, world.site(VICTIM), "in training"), "training")
         filler = fill(folder)
-        code, said = run.command.end(), run.command.said().strip().splitlines()[-1]
+        code, said = run.command.end(), run.command.sentence()
         filler.unlink()
         run = world.submit(plan, resume=True)
         notes = [f"`server run` ended with {code}: {said}"]
@@ -98,7 +98,7 @@ def twice(world: World) -> Outcome:
     run = world.submit(plan_of("twice"))
     until(moment(run, world.site(VICTIM), "in training"), "training")
     second: Submitted = world.submit(run.plan, resume=True)
-    code, said = second.command.end(), second.command.said().strip().splitlines()[-1]
+    code, said = second.command.end(), second.command.sentence()
     notes = [f"the second ended with {code}: {said}"]
     outcome = judge(world, run, run.command.end(), lossless=True, notes=notes)
     if not code or "another process" not in said:
@@ -108,7 +108,7 @@ def twice(world: World) -> Outcome:
 
 def away(world: World) -> Outcome:
     """A site is stopped before the second round, and comes back before the third."""
-    run = world.submit(plan_of("away", deadline_seconds=60))
+    run = world.submit(plan_of("away", rounds=3, deadline_seconds=60))
     until(lambda: 1 in run.entries(), "round 1")
     stop(world.clients[VICTIM])
     until(lambda: 2 in run.entries(), "round 2")

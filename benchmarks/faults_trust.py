@@ -117,7 +117,7 @@ def revoked(world: World) -> Outcome:
         outcome = judge(world, run, run.command.end(), losing=True)
         client = world.clients[VICTIM]
         until(lambda: client.process.poll() is not None, "the end of the revoked node", 200)
-        said = client.said().strip().splitlines()[-1]
+        said = client.sentence()
         outcome.seen.append(f"its node ended with {client.process.returncode}: {said}")
         if taken.end() or "does not know this site's key" not in said:
             outcome.faults.append("the revoked node did not say why it ended")

@@ -37,13 +37,13 @@ class World:
     """The federation; what a case breaks, :meth:`mend` mends before the next.
 
     Attributes:
-        expected: Digest of the weights that :func:`plan_of` gives where nothing happens.
+        expected: Rounds -> digest of the weights that :func:`plan_of` gives where nothing happens.
     """
 
     folder: Path
     machines: Mapping[str, Machine]
     kit: Kit
-    expected: str = ""
+    expected: Mapping[int, str] = field(default_factory=dict)
     server: Command | None = None
     clients: dict[str, Command] = field(default_factory=dict)
     count: int = 0
@@ -106,7 +106,7 @@ class World:
             client = self.clients.get(name)
             if client is None or client.process.poll() is not None:
                 self.join(name)
-        until(lambda: self.online() >= set(SITES), "all sites online", 200)
+        until(lambda: self.online() >= set(SITES), "all sites online", 200, every=2.0)
 
     def submit(self, plan: Plan, *, resume: bool = False) -> Submitted:
         """Run a plan, or go on with it."""

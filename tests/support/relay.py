@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
+from contextlib import suppress
 
 #: Bytes of a packet, and of what is read at a time.
 PACKET, BATCH = 1448, 16384
@@ -37,6 +38,8 @@ class Relay:
             writer.close()
             return
         await asyncio.gather(self._pass(reader, there[1]), self._pass(there[0], writer))
+        for each in (writer, there[1]):
+            each.close()
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         waiting: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(maxsize=1000)
@@ -68,7 +71,8 @@ class Relay:
                 await writer.drain()
             except OSError:
                 gone = True
-        writer.close()
+        with suppress(OSError):
+            writer.write_eof()
 
 
 async def serve(port: int, relay: Relay) -> None:
