@@ -20,6 +20,7 @@ import tomllib
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 import tomli_w
@@ -42,6 +43,8 @@ PLAN = {
     "pretrain": {"rounds": 500, "batch_size": 4, "local_steps": 150},
     "finetune": {"rounds": 0},
 }
+
+Found = TypeVar("Found")
 
 
 def measure() -> dict[str, dict[str, float | None]]:
@@ -145,9 +148,7 @@ class Federation:
 
     def trainer(self, site: str) -> psutil.Process:
         """The process that trains at a site, in the middle of it."""
-        found: list[psutil.Process] = []
-        self.wait(f"training at {site}", lambda: found.extend(self.training(site)) or found)
-        return found[0]
+        return self.wait(f"training at {site}", lambda: self.training(site))[0]
 
     def training(self, site: str, since: float = 0.0) -> list[psutil.Process]:
         """The process at a site, begun after a time, that has saved steps of its round."""
@@ -185,19 +186,20 @@ class Federation:
             time.sleep(0.05)
         return None if left else round(time.time() - killed, 1)
 
-    def wait(self, what: str, reached: Callable[[], object]) -> None:
-        """Wait until something is so.
+    def wait(self, what: str, reached: Callable[[], Found]) -> Found:
+        """Wait until there is something, and return it.
 
         Raises:
             RuntimeError: It does not come, or a command that is to stay has ended.
         """
         deadline = time.monotonic() + PATIENCE
-        while not reached():
+        while not (found := reached()):
             ended = [name for name, item in self.commands.items() if item.poll() is not None]
             if ended or time.monotonic() > deadline:
                 said = "\n".join(f"{name}: {self.said(name)[-1500:]}" for name in self.commands)
                 raise RuntimeError(f"waited for {what} in vain; ended are {ended}\n{said}")
             time.sleep(0.1)
+        return found
 
     def said(self, name: str) -> str:
         """What a command has printed."""

@@ -80,12 +80,11 @@ def slope(values: Sequence[float]) -> float:
 
 def _crossing(name: str, ours: Mapping[str, Any], peer: Mapping[str, Any]) -> list[Row]:
     """A format of ours beside stock FedAvg in float32; half precision alone is held to bars."""
-    fewer, faster = (1 / 1.9, 1 / 1.3) if name == "fp16" else (None, None)
-    what = f"{_words(ours)}, {name}"
-    sides = (("MB a round", "megabytes", fewer), ("s a round", "seconds", faster))
+    half, what = name == "fp16", f"{_words(ours)}, {name}"
+    fewer, faster = Bar("at most", 1 / 1.9), Bar("at most", 1 / 1.3)
     rows = [
-        Row(f"{what}: {unit}", typical(ours[key]), typical(peer[key]), bar and Bar("at most", bar))
-        for unit, key, bar in sides
+        Row(f"{what}: {unit}", typical(ours[key]), typical(peer[key]), bar if half else None)
+        for unit, key, bar in (("MB a round", "megabytes", fewer), ("s a round", "seconds", faster))
     ]
     return [*rows, Row(f"{what}: peak MB of the ServerApp", ours["peak"], peer["peak"])]
 

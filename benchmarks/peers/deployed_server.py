@@ -86,12 +86,11 @@ def stock(grid: Grid, sites: Mapping[str, int], config: Mapping[str, Any], clock
     strategy = FedAvg(
         fraction_evaluate=0.0, min_train_nodes=len(sites), min_available_nodes=len(sites)
     )
-    strategy.start(
-        grid,
-        record,
-        num_rounds=int(config["rounds"]),
-        evaluate_fn=lambda number, _: clock.tick(number),
-    )
+
+    def ended(number: int, arrays: ArrayRecord) -> None:
+        clock.tick(number)
+
+    strategy.start(grid, record, num_rounds=int(config["rounds"]), evaluate_fn=ended)
 
 
 class Clock:
