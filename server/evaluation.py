@@ -47,7 +47,7 @@ def evaluate(
     sent, seconds, plan_hash = digest(model.sent), federation.deadline_seconds, run.plan.digest()
     settings = {"floor": float(floor)}
     asked = run.ask(Action.EVALUATE, nodes, seconds, arrays=model.record, settings=settings)
-    results: list[SiteResult] = []
+    results: dict[str, SiteResult] = {}
     failed: dict[str, str] = {}
     with closing(asked) as replies:
         for name, reply in replies:
@@ -59,12 +59,12 @@ def evaluate(
                 released=sites[name].about.released,
             )
             try:
-                result = read_reply(reply, SiteResult, seconds)
+                result = read_reply(reply, SiteResult)
                 admit_result(result, expected)
-                results.append(result)
+                results[name] = result
             except RefusedUpdateError as error:
                 failed[name] = sentence(error)
-    return results, failed
+    return [results[name] for name in sorted(results)], dict(sorted(failed.items()))
 
 
 def evaluate_sites(grid: Grid, plan: Plan, weights: Weights) -> list[SiteResult]:

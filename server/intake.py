@@ -2,15 +2,16 @@
 
 Symptom: the first site's update is in the sum before anybody knows what the others send. Reason:
 what is a usual norm is known when all replies are there, and they do not fit into memory together.
-Protocol: a reply that counts whatever the others send is folded at once. From the first one of
-which that is not sure, replies wait on disk until the last has come; then each is judged and
-folded, still in name order, so that no bit depends on who had to wait. In the first round of a
-phase all wait; after it the norms of recent rounds are known, and hardly any does. What can still
-go wrong: the disk is full, which ends the round.
+Protocol: a reply is admitted when it comes, and folded when all before it in name order are, and it
+counts whatever the sites send that are still out; until then it waits on disk. When the last has
+come, what waits is judged and folded. So no bit depends on who came first, or had to wait. In the
+first round of a phase about half of the sites wait; after it the norms of recent rounds are known,
+and hardly any does. What can still go wrong: the disk is full, which ends the round.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 
 from flwr.app import Message
@@ -21,6 +22,7 @@ from server.admission import Expected, admit
 from server.aggregation._api import Fold
 from server.journal import UPDATE_NORM, SiteEntry
 from server.norm_bound import NormBound
+from server.replies import NoReply
 from server.wire import read_reply, sentence
 
 #: Puts a reply on disk, and gives what reads it again.
@@ -28,14 +30,14 @@ SetAside = Callable[[Message], Callable[[], Message]]
 
 
 class Intake:
-    """Takes the replies of a round, one at a time in site-name order, then ``finish``.
+    """Takes the reply of each site of a round, in any order, then ``finish``.
 
     Args:
         fold: The rule's round.
         bound: What the updates' norms are held against.
         expected: Site -> what its update must be.
         set_aside: Where replies wait.
-        seconds: Time that the sites had.
+        asked: Sites of the round.
 
     Attributes:
         sites: Site -> its part, for those that counted.
@@ -49,39 +51,58 @@ class Intake:
         bound: NormBound,
         expected: Callable[[str], Expected],
         set_aside: SetAside,
-        seconds: float,
+        asked: Iterable[str],
     ) -> None:
         self._fold, self._bound, self._expected = fold, bound, expected
-        self._set_aside, self._seconds = set_aside, seconds
+        self._set_aside = set_aside
+        self._order = deque(sorted(asked))
+        self._out = len(self._order)
         self._norms: dict[str, float] = {}
         self._waiting: dict[str, Callable[[], Message]] = {}
         self.sites: dict[str, SiteEntry] = {}
         self.refused: dict[str, str] = {}
         self.losses: dict[str, float] = {}
 
-    def take(self, site: str, reply: Message | None) -> None:
-        """Admit one reply, and fold it or let it wait."""
+    def take(self, site: str, reply: Message | NoReply) -> None:
+        """Admit the reply of a site, and fold all that need not wait any longer."""
+        self._out -= 1
         try:
-            update = read_reply(reply, Update, self._seconds)
+            update = read_reply(reply, Update)
             self._norms[site] = admit(update, self._expected(site))
         except RefusedUpdateError as error:
             self.refused[site] = sentence(error)
-            return
-        if not self._waiting and self._bound.surely_holds(self._norms[site]):
-            self._count(update)
-        elif reply is not None:
-            del update  # its arrays are views of the reply's
-            self._waiting[site] = self._set_aside(reply)
+        else:
+            if site == self._order[0] and self._surely_holds(site):
+                self._order.popleft()
+                self._count(update)
+            elif isinstance(reply, Message):
+                del update  # its arrays are views of the reply's
+                self._waiting[site] = self._set_aside(reply)
+        while self._order and self._settled(self._order[0]):
+            self._fold_waiting(self._order.popleft())
 
     def finish(self) -> None:
-        """Judge and fold what waits."""
-        for site in list(self._waiting):
-            again = self._waiting.pop(site)
+        """Judge and fold what waits; every site has been taken."""
+        for site in self._order:
             try:
-                self._bound.check(self._norms[site], self._norms.values())
+                if site in self._waiting:
+                    self._bound.check(self._norms[site], self._norms.values())
             except RefusedUpdateError as error:
                 self.refused[site] = sentence(error)
-                continue
+                del self._waiting[site]
+            self._fold_waiting(site)
+        self.refused = dict(sorted(self.refused.items()))
+
+    def _settled(self, site: str) -> bool:
+        """Whether nothing that is still out changes what becomes of a site."""
+        return site in self.refused or (site in self._waiting and self._surely_holds(site))
+
+    def _surely_holds(self, site: str) -> bool:
+        return self._bound.surely_holds(self._norms[site], self._norms.values(), self._out)
+
+    def _fold_waiting(self, site: str) -> None:
+        """Fold a site's update in, if it waits."""
+        if again := self._waiting.pop(site, None):
             self._count(read_reply(again(), Update))
 
     def _count(self, update: Update) -> None:

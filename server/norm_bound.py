@@ -37,12 +37,19 @@ class NormBound:
     recent: Sequence[float] = ()
     asked: int = 0
 
-    def surely_holds(self, norm: float) -> bool:
+    def surely_holds(
+        self, norm: float, known: Collection[float] = (), out: int | None = None
+    ) -> bool:
         """Whether an update of this norm counts, whatever the round's other sites send.
 
-        The median is least where all of them, and this one, send back what they got.
+        Args:
+            norm: Of the update.
+            known: Norms that the round has so far.
+            out: Sites of which nothing is known yet; None: all that were asked. The median is
+                least where they send back what they got: a site that does not count, or not
+                come, only moves it up.
         """
-        return self._within(norm, [0.0] * self.asked)
+        return self._within(norm, [*known, *[0.0] * (self.asked if out is None else out)])
 
     def check(self, norm: float, norms: Collection[float]) -> None:
         """Judge an update when all are there.

@@ -3,9 +3,10 @@
 Symptom: a sum that depends on who answered first, or a round that one dead site holds up for ever.
 Reason: floats add up differently in another order, and a network gives no sign of an end. Protocol:
 every free site gets the same model; replies are admitted and folded in the order of site names
-(``intake.py``), one in memory at a time; at the deadline a site that has not answered is left out
-and named. With too few usable updates the phase ends, and nothing of the round is written. What can
-still go wrong: a site that answers after the deadline stays busy, and misses the next round too.
+(``intake.py``), one in memory at a time; at the deadline, or when its node has died, a site that
+has not answered is left out and named. With too few usable updates the phase ends, and nothing of
+the round is written. What can still go wrong: a site that answers after the deadline stays busy,
+and misses the next round too.
 """
 
 import time
@@ -43,7 +44,7 @@ from server.events import Event, EventKind, OnEvent, ignore, round_event
 from server.intake import Intake
 from server.journal import Entry
 from server.norm_bound import LEAST, RECENT, NormBound, norms_of
-from server.replies import Replies
+from server.replies import Patience, Replies
 from server.run import open_replies
 from server.validation import Validation, mean
 from server.wire import (
@@ -187,10 +188,11 @@ class _Loop:
     ) -> tuple[Entry, dict[str, NDArray[np.float32]], dict[str, float]]:
         """One round: its entry, the new weights, and what sites found of those it began with."""
         algorithm, config = self.algorithm, self.spec.federation
-        seconds = config.deadline_seconds
-        free = self._free_sites(started + seconds)
+        patience = Patience(seconds=config.deadline_seconds, started=started)
+        away = self._away(patience)
         settings = {
-            site: {**algorithm.instruct(site), VALIDATE: float(validate)} for site in sorted(free)
+            site: {**algorithm.instruct(site), VALIDATE: float(validate)}
+            for site in sorted(self.spec.participants.keys() - away.keys())
         }
         messages = self._messages(settings, model, number, algorithm.arrays())
         fold = algorithm.start(model.sent, model.current)
@@ -201,15 +203,14 @@ class _Loop:
             NormBound(ratio=ratio, recent=recent, asked=len(messages)),
             lambda site: self._expected(site, model.sent, number, own),
             self.replies.set_aside,
-            seconds,
+            messages,
         )
-        for site, reply in self.replies.collect(messages, started + seconds):
+        for site, reply in self.replies.collect(messages, patience):
             intake.take(site, reply)
             # The bytes of this reply are not needed while the next one is made.
             del reply
         intake.finish()
-        sites, busy = intake.sites, sorted(set(self.spec.participants) - free)
-        refused = dict.fromkeys(busy, "still busy with an earlier round.") | intake.refused
+        sites, refused = intake.sites, away | intake.refused
         for site in messages:
             self.frozen.record_reply(site, counted=site in sites)
         phase, needed = self.spec.phase, self.spec.federation.min_sites
@@ -232,16 +233,16 @@ class _Loop:
         free = set(self.spec.participants) - self.replies.busy()
         settings = {site: {VALIDATE: 1.0, TRAIN: 0.0} for site in free}
         messages = self._messages(settings, model, number)
-        deadline = time.monotonic() + self.spec.federation.deadline_seconds
+        patience = Patience(seconds=self.spec.federation.deadline_seconds)
         losses: dict[str, float] = {}
-        for site, reply in self.replies.collect(messages, deadline):
+        for site, reply in self.replies.collect(messages, patience):
             with suppress(RefusedUpdateError):
                 update = read_reply(reply, Update)
                 if VALIDATION in update.metrics:
                     check_identity(update, self._expected(site, model.sent, number))
                     check_metrics(update.metrics)
                     losses[site] = update.metrics[VALIDATION]
-        return losses
+        return dict(sorted(losses.items()))
 
     def _messages(
         self,
@@ -273,13 +274,16 @@ class _Loop:
             for site, numbers in settings.items()
         }
 
-    def _free_sites(self, deadline: float) -> set[str]:
-        """Sites that are not still busy with a closed round; waits for a quorum of them."""
-        every = set(self.spec.participants)
-        needed = min(self.spec.federation.min_sites, len(every))
-        while len(free := every - self.replies.busy()) < needed and time.monotonic() < deadline:
+    def _away(self, patience: Patience) -> dict[str, str]:
+        """Sites that cannot be asked, with the reasons; waits for a quorum of the others."""
+        nodes = {site: it.node for site, it in self.spec.participants.items()}
+        needed = min(self.spec.federation.min_sites, len(nodes))
+        while True:
+            busy = dict.fromkeys(self.replies.busy(), "still busy with an earlier round.")
+            away = busy | self.replies.absent(nodes)
+            if len(nodes) - len(away) >= needed or patience.left() <= 0:
+                return dict(sorted(away.items()))
             time.sleep(0.1)
-        return free
 
     def _expected(
         self, site: str, sent: Weights, number: int, own: Weights = MappingProxyType({})

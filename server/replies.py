@@ -1,19 +1,49 @@
-"""Replies of a round, handed out one at a time and in site-name order, whoever came first.
+"""Replies of a round, handed out one at a time, each with its site.
 
 Symptom: bits that depend on who answers first. Reason: sums of floats depend on their order.
 Protocol: a grid inside this process keeps replies itself until they are pulled (it says so by
-``keeps_replies = True``), so pulling in order is enough. What can still go wrong: a grid over a
-network keeps nothing, which is why ``pulled_replies.py`` looks for the replies of such a one.
+``keeps_replies = True``), so they are pulled in name order; ``intake.py`` folds in that order
+whoever came first. What can still go wrong: a grid over a network keeps nothing, which is why
+``pulled_replies.py`` looks for the replies of such a one.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 from server.parking import Shelf
+
+
+@dataclass(frozen=True, slots=True)
+class NoReply:
+    """In place of a site's reply: why there is none, as a sentence."""
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Patience:
+    """How long replies are waited for.
+
+    Attributes:
+        seconds: Time that each site has.
+        started: ``time.monotonic()`` from which on it counts.
+    """
+
+    seconds: float
+    started: float = field(default_factory=time.monotonic)
+
+    def left(self) -> float:
+        """Seconds until nobody is waited for any more; negative after that."""
+        return self.started + self.seconds - time.monotonic()
+
+    def late(self) -> NoReply:
+        """What a site gets that has not answered by then."""
+        return NoReply(f"no reply within {self.seconds:g} s.")
 
 
 class Replies:
@@ -27,7 +57,6 @@ class Replies:
     def __init__(self, grid: Grid, folder: Path) -> None:
         self._grid = grid
         self._folder = folder
-        self._push: Callable[[list[Message]], Iterable[str]] = grid.push_messages
         self._late: dict[str, str] = {}
         self._shelf: Shelf | None = None
 
@@ -38,19 +67,24 @@ class Replies:
                 del self._late[site]
         return frozenset(self._late)
 
+    def absent(self, nodes: Mapping[str, int]) -> dict[str, str]:
+        """Of sites and their nodes, those that cannot be asked now, each with the reason."""
+        return {}
+
     def collect(
-        self, messages: Mapping[str, Message], deadline: float
-    ) -> Iterator[tuple[str, Message | None]]:
-        """Send one message a site, then yield each site's reply in name order.
+        self, messages: Mapping[str, Message], patience: Patience
+    ) -> Iterator[tuple[str, Message | NoReply]]:
+        """Send one message a site, then yield each site with its reply, or why it has none.
 
         Args:
             messages: Site name -> instruction.
-            deadline: ``time.monotonic()`` at which the round closes; a site without a reply then
-                yields None, and its reply is thrown away whenever it comes.
+            patience: How long; the reply of a site that is late is thrown away whenever it comes.
         """
         self._shelf = None  # that of the round before
-        for site, message_id in self._send(messages).items():
-            yield site, self._reply(site, message_id, deadline)
+        sites = sorted(messages)
+        ids = self._grid.push_messages([messages[site] for site in sites])
+        for site, message_id in zip(sites, ids, strict=True):
+            yield site, self._reply(site, message_id, patience)
 
     def set_aside(self, reply: Message) -> Callable[[], Message]:
         """Let a reply wait on disk; what is returned reads it again, as often as asked."""
@@ -67,17 +101,11 @@ class Replies:
     def close(self) -> None:
         """Nothing to stop."""
 
-    def _send(self, messages: Mapping[str, Message]) -> dict[str, str]:
-        """Site name, in order -> message id, which is how a reply finds its site."""
-        sites = sorted(messages)
-        ids = self._push([messages[site] for site in sites])
-        return dict(zip(sites, ids, strict=True))
-
-    def _reply(self, site: str, message_id: str, deadline: float) -> Message | None:
+    def _reply(self, site: str, message_id: str, patience: Patience) -> Message | NoReply:
         while True:
             # At least one pull, so that a reply that is there counts even past the deadline.
             if found := list(self._grid.pull_messages([message_id])):
                 return found.pop()
-            if time.monotonic() >= deadline:
+            if patience.left() <= 0:
                 self._late[site] = message_id
-                return None
+                return patience.late()

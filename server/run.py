@@ -1,6 +1,5 @@
-"""A run, as its sites are asked about it: one question each, and their replies in name order."""
+"""A run, as its sites are asked about it: one question each, and their replies as they come."""
 
-import time
 from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from flwr.serverapp import Grid
 
 from echofm_core.contract import Action, Instruction
 from echofm_core.plan.document import Plan
-from server.replies import Replies
+from server.replies import NoReply, Patience, Replies
 from server.wire import to_message
 
 
@@ -43,12 +42,12 @@ class Run:
         *,
         arrays: ArrayRecord | None = None,
         settings: Mapping[str, float] = MappingProxyType({}),
-    ) -> Generator[tuple[str, Message | None]]:
-        """Ask outside of any round, and yield each node's reply, None for one that is late.
+    ) -> Generator[tuple[str, Message | NoReply]]:
+        """Ask outside of any round, and yield each node's reply, or why it has none.
 
         Args:
             action: What to do.
-            nodes: Name -> Flower's node id; replies come in the order of names.
+            nodes: Name -> Flower's node id; over a network replies come in any order.
             seconds: Time for an answer.
             arrays, settings: As of ``Instruction``; arrays as they are sent.
         """
@@ -66,7 +65,7 @@ class Run:
             name: to_message(question, arrays, node, seconds) for name, node in nodes.items()
         }
         with closing(open_replies(self.grid, self.scratch)) as replies:
-            yield from replies.collect(messages, time.monotonic() + seconds)
+            yield from replies.collect(messages, Patience(seconds=seconds))
 
 
 def open_replies(grid: Grid, folder: Path) -> Replies:

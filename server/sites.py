@@ -15,6 +15,7 @@ from echofm_core.tasks import Task
 from server.admission import check_heads
 from server.events import Event, EventKind, OnEvent
 from server.phase import Participant
+from server.replies import NoReply
 from server.run import Run
 from server.wire import declined, read_reply, reasons, sentence
 
@@ -202,8 +203,8 @@ class _Found:
         nodes = {f"node {node}": node for node in run.grid.get_node_ids() if node not in self.asked}
         with closing(run.ask(Action.DESCRIBE, nodes, PATIENCE)) as replies:
             for name, reply in replies:
-                if reply is None:
-                    self.refused[name] = f"did not say who it is within {PATIENCE:g} s."
+                if isinstance(reply, NoReply):
+                    self.refused[name] = sentence(reply.reason)
                     continue
                 self.asked.add(nodes[name])
                 if declined(reply):

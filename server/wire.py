@@ -23,6 +23,7 @@ from echofm_core.post_processing import Steps, from_server
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import PolicyError, RefusedUpdateError
 from echofm_core.wire import decode, encode, from_records, to_array, to_records
+from server.replies import NoReply
 
 #: Longest sentence of a site that is kept.
 LONGEST_REASON = 300
@@ -128,20 +129,19 @@ def to_message(
     )
 
 
-def read_reply(reply: Message | None, kind: type[Reply], seconds: float = 0.0) -> Reply:
+def read_reply(reply: Message | NoReply, kind: type[Reply]) -> Reply:
     """Read a site's reply.
 
     Args:
-        reply: From the grid; None where none came in time.
+        reply: From the grid.
         kind: The record that was asked for.
-        seconds: The time that the site had.
 
     Raises:
         RefusedUpdateError: There is none, or the site answered with an error, or not with such a
             record.
     """
-    if reply is None:
-        raise RefusedUpdateError(f"no reply within {seconds:g} s.")
+    if isinstance(reply, NoReply):
+        raise RefusedUpdateError(reply.reason)
     if reply.has_error():
         reason = sentence(reply.error.reason or f"error {reply.error.code} without a reason")
         raise RefusedUpdateError(f"the site answered with an error: {reason}")
