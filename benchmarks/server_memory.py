@@ -53,9 +53,9 @@ from echofm_core.tasks import Task
 from echofm_core.wire import encode, to_records
 from server.evaluation import evaluate
 from server.phase import Participant, PhaseRun, train_phase
+from server.reception import Site
 from server.result_admission import metric_names
 from server.run import Run
-from server.sites import Site
 from simulations.flower_private import become_server, empty_run
 
 #: Parameters of the whole model, and the arrays that they are in.

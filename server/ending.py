@@ -18,8 +18,8 @@ from server.events import Event, EventKind, OnEvent
 from server.handover import chosen_rounds
 from server.journal import Journal, write_json
 from server.metrics import metrics_table
+from server.reception import Site
 from server.run import Run
-from server.sites import Site
 from server.unlearned import unseen_clips
 
 
@@ -31,7 +31,8 @@ class RunOptions:
         arm: Name of this model in ``metrics.parquet``.
         members: Sites to wait for, each with the node of its key; without any,
             ``federation.min_sites`` of any name.
-        wait_seconds: How long to wait for them.
+        wait_seconds: How long to wait for them at most; the plan says how long once enough of
+            them are there.
         tracking_store: Folder of the local MLflow store, where several runs share one.
         floor: Have each site score what needs no network beside the model.
         start: Weights that the first phase begins with, whole groups, in place of those that the

@@ -15,9 +15,10 @@ from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import FederationError, RefusedUpdateError
 from echofm_core.runtime.text import many
 from server.events import ignore
+from server.reception import Site
 from server.result_admission import ExpectedResult, admit_result
 from server.run import Run
-from server.sites import Site, gather_sites
+from server.sites import gather_sites
 from server.wire import read_reply, reasons, sentence, wired
 
 

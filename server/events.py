@@ -15,6 +15,7 @@ class EventKind(StrEnum):
 
     WAITING = "waiting"
     DESCRIBED = "described"
+    JOINED = "joined"
     ROUND = "round"
     VALIDATED = "validated"
     WARNED = "warned"
@@ -28,7 +29,7 @@ class Event:
     Attributes:
         phase: ``pretrain``, ``finetune`` or empty.
         round, rounds: Which round of how many; 0 outside of training.
-        sites: Sites it concerns: waited for, described, folded in, or evaluated.
+        sites: Sites it concerns: waited for, described, late, folded in, or evaluated.
         refused: Site -> why it did not count.
         warnings: Site -> what it has hardly learnt.
         untrained: Planned tasks that no described site has training labels for.
@@ -73,6 +74,9 @@ class Event:
                 tasks = ", ".join(self.untrained)
                 end = f"\n  no site has training labels for {tasks}; not trained" if tasks else ""
                 return f"{count}: {names}{refused}{end}"
+            case EventKind.JOINED:
+                since = f"from {number} on" if self.round else "from the next phase on"
+                return f"{names} came late, and can take part {since}"
             case EventKind.WARNED:
                 lines = [f"\n  {site}: {what}" for site, what in self.warnings.items()]
                 return f"{self.phase} ended with warnings{''.join(lines)}"

@@ -75,13 +75,27 @@ class Participant:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Attendance:
+    """Who is there as a round begins.
+
+    Attributes:
+        participants: By site name.
+        absent: Sites that may come later -> why they take no part.
+    """
+
+    participants: Mapping[str, Participant]
+    absent: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PhaseRun:
     """All that the loop needs to know.
 
     Attributes:
         phase, rounds: What to run, how often.
         first: First round to run; greater than 1 when resuming.
-        participants: By site name.
+        participants: By site name, as the phase begins.
+        attend: Asked before each round, by number, who is there; None: they stay the same.
         federation: Aggregation rule, weights, quorum, deadline, wire precision, bounds.
         plan, plan_hash, run: Passed on to the sites, see :class:`Instruction`.
         scratch: Folder where early replies wait.
@@ -93,6 +107,7 @@ class PhaseRun:
     rounds: int
     first: int = 1
     participants: Mapping[str, Participant]
+    attend: Callable[[int], Attendance] | None = None
     federation: FederationConfig
     plan: str
     plan_hash: str
@@ -141,6 +156,7 @@ def train_phase(
         loop = _Loop(spec, algorithm or algorithm_of(spec), replies, frozen)
         while done < spec.rounds and not validation.exhausted(done):
             started, number = time.monotonic(), done + 1
+            loop = loop.attended(number)
             norms = [norm for norms in recent for norm in norms]
             validate = validation.due(done)
             entry, new, losses = loop.run(model, number, started, norms, validate=validate)
@@ -164,8 +180,11 @@ def train_phase(
 
 def algorithm_of(spec: PhaseRun) -> Algorithm:
     """The aggregation rule of a phase, as it begins."""
-    announced = {site: participant.most for site, participant in spec.participants.items()}
-    return build_algorithm(spec.federation, announced, spec.phase, spec.scratch)
+    return build_algorithm(spec.federation, _announced(spec.participants), spec.phase, spec.scratch)
+
+
+def _announced(participants: Mapping[str, Participant]) -> dict[str, Mapping[str, int]]:
+    return {site: participant.most for site, participant in participants.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +195,17 @@ class _Loop:
     algorithm: Algorithm
     replies: Replies
     frozen: FrozenPart
+    absent: Mapping[str, str] = field(default_factory=dict)
+
+    def attended(self, number: int) -> "_Loop":
+        """The loop with those who are there as a round begins."""
+        if self.spec.attend is None:
+            return self
+        now = self.spec.attend(number)
+        if now.participants.keys() != self.spec.participants.keys():
+            self.algorithm.announce(_announced(now.participants), self.spec.phase)
+        spec = replace(self.spec, participants=now.participants)
+        return replace(self, spec=spec, absent=now.absent)
 
     def run(
         self,
@@ -210,7 +240,7 @@ class _Loop:
             # The bytes of this reply are not needed while the next one is made.
             del reply
         intake.finish()
-        sites, refused = intake.sites, away | intake.refused
+        sites, refused = intake.sites, {**self.absent, **away, **intake.refused}
         for site in messages:
             self.frozen.record_reply(site, counted=site in sites)
         phase, needed = self.spec.phase, self.spec.federation.min_sites

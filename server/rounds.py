@@ -4,8 +4,10 @@ Reading order: :func:`run_federation` tells the story; ``server/phase.py`` is it
 ``server/ending.py`` tests the model and writes what stays.
 """
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from flwr.serverapp import Grid
@@ -21,16 +23,20 @@ from echofm_core.tracking._api import TrackedRound
 from echofm_core.tracking.listener import Tracking, require_trackers
 from echofm_core.training.objectives.finetune import frozen_groups
 from server.ending import FederationResult, RunOptions, finish
-from server.events import OnEvent, ignore, round_event
+from server.events import Event, EventKind, OnEvent, ignore, round_event
 from server.handover import first_weights, result_of
 from server.journal import Entry, Journal
 from server.metrics import tracked
 from server.norm_bound import recent_norms
-from server.phase import PhaseRun, algorithm_of, train_phase
+from server.phase import Attendance, Participant, PhaseRun, algorithm_of, train_phase
+from server.reception import Reception
 from server.run import Run
-from server.sites import Site, gather_sites, participants_of
+from server.sites import gather, participants_of
 from server.unlearned import unlearned_tasks
 from server.validation import Losses, Validation, mean
+
+#: Seconds that a phase waits for answers of sites that are asked anew as it begins.
+LATE = 30.0
 
 
 def run_federation(
@@ -71,23 +77,22 @@ def run_federation(
         if not ((folder / PLAN).exists() and has_rounds(folder)):  # else it is that of the rounds
             write_whole(folder / PLAN, plan.to_toml().encode())
         run = Run(grid, plan, folder)
-        sites = gather_sites(
-            run, on_event, members=options.members, wait_seconds=options.wait_seconds
-        )
-        journal.describe({name: site.about for name, site in sites.items()})
+        reception = Reception(run, options.members)
+        gather(reception, on_event, wait_seconds=options.wait_seconds)
+        journal.describe(reception.descriptions())
         if plan.finetune.rounds:  # checked before pre-training, which takes hours
             tasks, least = plan.finetune.tasks, plan.federation.min_sites
-            participants_of(sites, Phase.FINETUNE, tasks, least)
+            participants_of(reception.sites, Phase.FINETUNE, tasks, least)
         weights: Weights = {}
         with Tracking(plan, folder, arm=options.arm, store=options.tracking_store) as tracking:
-            federation = _Federation(run, sites, journal, tracking, on_event)
+            federation = _Federation(run, reception, journal, tracking, on_event)
             for phase in Phase:
                 if plan.rounds_of(phase):
                     # The next phase begins from the checkpoint, so that one model is in memory.
                     weights = {}
                     weights = federation.train(phase, options.start)
         weights = merged(weights, plan.finetune.lora)
-        return finish(run, weights, journal, sites, options, on_event)
+        return finish(run, weights, journal, reception.sites, options, on_event)
 
 
 def pretrained_encoder(folder: Path, plan: Plan) -> Weights:
@@ -98,10 +103,10 @@ def pretrained_encoder(folder: Path, plan: Plan) -> Weights:
 
 @dataclass(frozen=True, slots=True)
 class _Federation:
-    """A run whose sites are there."""
+    """A run whose sites are there, or enough of them."""
 
     run: Run
-    sites: Mapping[str, Site]
+    reception: Reception
     journal: Journal
     tracking: Tracking
     on_event: OnEvent
@@ -118,9 +123,13 @@ class _Federation:
         validation = self._validation(phase, done)
         if done < rounds or validation.due(done, last=True):
             self.journal.forget_after(phase, done)
+            self._admit_late()
             spec = self._spec(phase, done)
             algorithm = algorithm_of(spec)
             algorithm.restore(self.journal.state(phase, done))
+            if not self.reception.at_once:
+                attend = partial(self._attend, spec, late=algorithm.takes_late_sites)
+                spec = replace(spec, attend=attend)
 
             def keep(entry: Entry, weights: Weights) -> None:
                 if entry.round == rounds or validation.exhausted(entry.round):
@@ -144,12 +153,12 @@ class _Federation:
         return result_of(self.journal, phase, rounds, plan.federation.select)
 
     def _spec(self, phase: Phase, done: int) -> PhaseRun:
-        plan, least = self.run.plan, self.run.plan.federation.min_sites
+        plan = self.run.plan
         return PhaseRun(
             phase=phase,
             rounds=plan.rounds_of(phase),
             first=done + 1,
-            participants=participants_of(self.sites, phase, plan.finetune.tasks, least),
+            participants=self._participants(phase),
             federation=plan.federation,
             plan=plan.to_json(),
             plan_hash=plan.digest(),
@@ -158,6 +167,39 @@ class _Federation:
             frozen=frozen_groups(plan.finetune) if phase is Phase.FINETUNE else frozenset(),
             recent=recent_norms(self.journal.entries(), phase, done),
         )
+
+    def _admit_late(self) -> None:
+        """As a phase begins, ask anew who declined or has come since, and wait a moment."""
+        reception, until = self.reception, time.monotonic() + LATE
+        if reception.at_once:
+            return
+        new = set(reception.look(again=True))
+        while reception.pending and (left := until - time.monotonic()) > 0:
+            new |= set(reception.look(wait=left))
+        if new:
+            self._joined(Event(kind=EventKind.JOINED, sites=tuple(sorted(new))))
+
+    def _attend(self, spec: PhaseRun, number: int, *, late: bool) -> Attendance:
+        """Who takes part in a round: where the rule allows it, those too who have come late."""
+        new, absent = self.reception.look(), self.reception.absent()
+        if new:
+            event = Event(kind=EventKind.JOINED, sites=new, phase=spec.phase.value)
+            self._joined(replace(event, round=number, rounds=spec.rounds) if late else event)
+        now: Mapping[str, Participant] = self._participants(spec.phase)
+        if not late:
+            others = sorted(now.keys() - spec.participants.keys())
+            absent |= dict.fromkeys(others, "it came late, and takes part from the next phase on.")
+            now = spec.participants
+        return Attendance(participants=now, absent=absent)
+
+    def _joined(self, event: Event) -> None:
+        self.journal.describe(self.reception.descriptions())
+        self.on_event(event)
+
+    def _participants(self, phase: Phase) -> dict[str, Participant]:
+        plan = self.run.plan
+        least = plan.federation.min_sites
+        return participants_of(self.reception.sites, phase, plan.finetune.tasks, least)
 
     def _validation(self, phase: Phase, done: int) -> Validation:
         """What is known of the phase's rounds, and kept of those that follow."""

@@ -75,6 +75,10 @@ class FederationConfig(Section):
     stenosis; view) sum to one over the sites. A head, and all of pre-training, count by clips."""
     min_sites: int = Field(default=1, ge=1, le=100_000)
     """Usable updates a round needs; with fewer the run stops and can be resumed."""
+    gather_seconds: float = Field(default=120.0, ge=0, le=2_592_000)
+    """Once ``min_sites`` of the admitted sites are there, the others have this long until the run
+    begins without them; a site that comes later takes part from the next round on, with SCAFFOLD
+    from the next phase on."""
     deadline_seconds: float = Field(default=3600.0, gt=0, le=2_592_000)
     """A round closes at this age with at least ``min_sites`` updates."""
     wire: Wire = Wire.FP32

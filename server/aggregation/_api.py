@@ -14,9 +14,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from echofm_core.contract import Update, Weights, group_of
+from echofm_core.contract import Phase, Update, Weights, group_of
 from echofm_core.plan.federation import FederationConfig
-from server.aggregation.shares import Shares
+from server.aggregation.shares import Announced, Shares
 
 #: Elements of one pass: small enough that its scratch stays in the processor's cache.
 CHUNK = 1 << 17
@@ -61,11 +61,17 @@ class Algorithm:
 
     #: Names of its own numbers that each reply holds.
     reply_numbers: tuple[str, ...] = ()
+    #: Whether a site may join in the middle of a phase.
+    takes_late_sites = True
 
     def __init__(self, config: FederationConfig, shares: Shares, folder: Path | None) -> None:
         self.config = config
         self.shares = shares
         self.folder = folder
+
+    def announce(self, announced: Announced, phase: Phase) -> None:
+        """Weigh sites by what these have announced from the next round on: some have joined."""
+        self.shares = Shares(self.config, announced, phase)
 
     def instruct(self, site: str = "") -> Mapping[str, float]:
         """Numbers that a site receives with its instruction, by name."""

@@ -29,6 +29,9 @@ class Scaffold(Algorithm):
     Source: Karimireddy et al. 2020, SCAFFOLD, algorithm 1; ``c_i`` of option II.
     """
 
+    #: ``c`` is the mean over the sites with which a phase began: a late one joins at the next.
+    takes_late_sites = False
+
     def __init__(self, config: FederationConfig, shares: Shares, folder: Path | None) -> None:
         super().__init__(config, shares, folder)
         self._control = DiskArrays(folder)

@@ -16,7 +16,7 @@ from echofm_core.runtime.errors import ManifestError, PlanError, RefusedUpdateEr
 from echofm_core.runtime.names import site_name_fault
 from server.members import admit, site_names
 from server.provision import provision
-from server.sites import check_description
+from server.reception import check_description
 from simulations.prepare import prepare_sites
 from tests.federation.small import small_plan
 from tests.support.hospitals import hospital, joined

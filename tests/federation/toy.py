@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import flwr.app
 import numpy as np
@@ -17,7 +18,17 @@ from flwr.clientapp import ClientApp
 from numpy.typing import NDArray
 
 from client.wire import to_instruction, to_reply
-from echofm_core.contract import Phase, Record, Score, SiteDescription, SiteResult, Update, group_of
+from echofm_core.contract import (
+    CONTROL,
+    CONTROL_ROUND,
+    Phase,
+    Record,
+    Score,
+    SiteDescription,
+    SiteResult,
+    Update,
+    group_of,
+)
 from echofm_core.data.formats.npy import unpack
 from echofm_core.runtime.checksum import checksum, digest
 from echofm_core.runtime.randomness import stream
@@ -108,6 +119,9 @@ def _train(message: Message, context: Context, phase: Phase) -> Message:
         raise RuntimeError("cannot open /hospital/Doe^John.dcm")
     if "die" in site:
         os.kill(os.getpid(), signal.SIGKILL)
+    if "hangs" in site and instruction.round == 1:
+        Path(os.environ["TOY_TRAINING"]).touch()
+        time.sleep(3600)
     if "late" in site:
         time.sleep(5)
     record = ArrayRecord()  # an array at a time: a test counts the copies of a model in memory
@@ -116,6 +130,11 @@ def _train(message: Message, context: Context, phase: Phase) -> Message:
         moved = _misbehave(moved.astype(before.dtype, copy=False), site)
         record[name] = to_array(moved, flwr.app)
     weights = {name: unpack(array.data) for name, array in record.items()}
+    packed, extra = {Record.ARRAYS.value: record}, {}
+    if CONTROL_ROUND in instruction.settings:
+        extra = {f"{CONTROL}/{name}": _control(array, site) for name, array in weights.items()}
+        own = {name: to_array(array, flwr.app) for name, array in extra.items()}
+        packed[Record.EXTRA.value] = ArrayRecord(own)
     update = Update(
         site=site,
         phase=phase,
@@ -124,10 +143,15 @@ def _train(message: Message, context: Context, phase: Phase) -> Message:
         weights={},
         counts={group_of(name): 10**18 if "counts" in site else CLIPS for name in weights},
         metrics={"loss": 1.0 / instruction.round, **METRICS.get(site, {})},
-        checksum=checksum(weights),
+        checksum=checksum({**weights, **extra}),
     )
-    packed = {Record.ARRAYS.value: record}
     return Message(to_records(encode(update), flwr.app, packed), reply_to=message)
+
+
+def _control(weights: NDArray[np.floating], site: str) -> NDArray[np.float32]:
+    """The change of a control variate: a tenth a number, or what the site's name asks for."""
+    value = {"ctrlnan": np.nan, "ctrlinf": np.inf, "ctrlfar": 1e6, "ctrlhuge": 1e30}.get(site, 0.1)
+    return np.full(weights.shape, value, np.float32)
 
 
 def _misbehave(array: NDArray[np.floating], site: str) -> NDArray[np.floating]:
