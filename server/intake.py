@@ -81,6 +81,10 @@ class Intake:
         while self._order and self._settled(self._order[0]):
             self._fold_waiting(self._order.popleft())
 
+    def has(self, count: int) -> bool:
+        """Whether so many updates count, whatever the sites send that are still out."""
+        return len(self.sites) + sum(map(self._surely_holds, self._waiting)) >= count
+
     def finish(self) -> None:
         """Judge and fold what waits; every site has been taken."""
         for site in self._order:

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -32,7 +33,7 @@ from echofm_core.contract import (
     Update,
     Weights,
 )
-from echofm_core.plan.federation import FederationConfig
+from echofm_core.plan.federation import FederationConfig, Stragglers
 from echofm_core.post_processing import post_processing
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import FederationError, RefusedUpdateError
@@ -44,7 +45,7 @@ from server.events import Event, EventKind, OnEvent, ignore, round_event
 from server.intake import Intake
 from server.journal import Entry
 from server.norm_bound import LEAST, RECENT, NormBound, norms_of
-from server.replies import Patience, Replies
+from server.replies import Pace, Patience, Replies
 from server.run import open_replies
 from server.validation import Validation, mean
 from server.wire import (
@@ -235,6 +236,10 @@ class _Loop:
             self.replies.set_aside,
             messages,
         )
+        if config.stragglers is Stragglers.DROP:
+            pace = Pace(factor=config.straggler_factor, least=config.straggler_seconds)
+            enough = partial(intake.has, config.min_sites)
+            patience = replace(patience, pace=pace, enough=enough)
         for site, reply in self.replies.collect(messages, patience):
             intake.take(site, reply)
             # The bytes of this reply are not needed while the next one is made.

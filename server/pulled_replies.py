@@ -11,6 +11,7 @@ CPU second to import: a simulation does without this module.
 
 import threading
 import time
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,16 +33,19 @@ from server.replies import NoReply, Patience, Replies
 POLL = 0.5
 #: Seconds after which a download no longer holds up the others.
 COURTESY = 20.0
+#: Answers of a site by which its next one is timed.
+LAST = 3
 
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """What a thread looks for the answer to: which message, from which session of which node."""
+    """What a thread looks for the answer to: a message, to a session of a node, sent when."""
 
     message_id: str
     node: int
     session: str
     round: int
+    sent: float
 
 
 class PulledReplies(Replies):
@@ -58,6 +62,7 @@ class PulledReplies(Replies):
         self._changed = threading.Condition()
         self._asked: dict[str, _Question] = {}
         self._arrived: dict[str, Message | NoReply | Exception] = {}
+        self._took: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=LAST))
         self._round = 0
         self._closed = False
 
@@ -91,6 +96,12 @@ class PulledReplies(Replies):
                 del found
             elif patience.left() <= 0:
                 site, reply = min(left), patience.late()
+            else:
+                with self._changed:  # or a thread would add to what is read
+                    dropped = patience.dropped(left - self._arrived.keys(), self._took)
+                if dropped:
+                    site, why = min(dropped.items())
+                    reply = NoReply(why)
             if reply is not None:
                 left.discard(site)
                 yield site, reply
@@ -114,7 +125,8 @@ class PulledReplies(Replies):
         ids = self._push(list(messages.values())) if messages else ()  # Flower takes no empty list
         for (site, message), message_id in zip(messages.items(), ids, strict=True):
             node = message.metadata.dst_node_id
-            question = _Question(message_id, node, self._presence.session(node), self._round)
+            session = self._presence.session(node)
+            question = _Question(message_id, node, session, self._round, time.monotonic())
             with self._changed:
                 self._asked[site] = question
             threading.Thread(target=self._pull, args=(site, question), daemon=True).start()
@@ -143,6 +155,8 @@ class PulledReplies(Replies):
         if isinstance(reply, Message) and _node_unavailable(reply):
             reply = NoReply(self._presence.mark_gone(question.node))
         with self._changed:
+            if isinstance(reply, Message) and reply.has_content():  # one that is late, too
+                self._took[site].append(time.monotonic() - question.sent)
             del self._asked[site]
             if reply is not None and question.round == self._round and not self._closed:
                 self._arrived[site] = reply

@@ -8,9 +8,10 @@ whoever came first. What can still go wrong: a grid over a network keeps nothing
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
@@ -26,16 +27,37 @@ class NoReply:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Pace:
+    """How long a site has that is held to how long it took before.
+
+    Attributes:
+        factor: Multiple of the median of its last answers' seconds.
+        least: Seconds that each site has anyway.
+    """
+
+    factor: float
+    least: float
+
+    def seconds(self, took: Sequence[float]) -> float:
+        """Time that a site has whose last answers took so long."""
+        return max(self.least, self.factor * median(took))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Patience:
     """How long replies are waited for.
 
     Attributes:
         seconds: Time that each site has.
         started: ``time.monotonic()`` from which on it counts.
+        pace: How long a site has once there are enough replies; None: as long as all.
+        enough: Whether there are.
     """
 
     seconds: float
     started: float = field(default_factory=time.monotonic)
+    pace: Pace | None = None
+    enough: Callable[[], bool] = lambda: False
 
     def left(self) -> float:
         """Seconds until nobody is waited for any more; negative after that."""
@@ -44,6 +66,23 @@ class Patience:
     def late(self) -> NoReply:
         """What a site gets that has not answered by then."""
         return NoReply(f"no reply within {self.seconds:g} s.")
+
+    def dropped(self, sites: Iterable[str], took: Mapping[str, Sequence[float]]) -> dict[str, str]:
+        """Of sites that are still out, those that nobody waits for any more, with the reasons.
+
+        Args:
+            sites: Which.
+            took: Site -> seconds that its last answers took.
+        """
+        if self.pace is None or not self.enough():
+            return {}
+        since = time.monotonic() - self.started
+        return {
+            site: f"dropped after {since:.0f} s: its last answers took {median(took[site]):.0f} s, "
+            "and the others are there (federation.stragglers)."
+            for site in sites
+            if site in took and since >= self.pace.seconds(took[site])
+        }
 
 
 class Replies:

@@ -32,6 +32,13 @@ class Wire(StrEnum):
         return {Wire.FP32: "float32", Wire.FP16: "float16"}[self]
 
 
+class Stragglers(StrEnum):
+    """What a round does about a site that is slower than it was."""
+
+    WAIT = "wait"
+    DROP = "drop"
+
+
 class TrunkWeights(StrEnum):
     """How much each site counts in the mean of what all tasks share: encoder, adapters, STF-Net."""
 
@@ -81,6 +88,15 @@ class FederationConfig(Section):
     from the next phase on."""
     deadline_seconds: float = Field(default=3600.0, gt=0, le=2_592_000)
     """A round closes at this age with at least ``min_sites`` updates."""
+    stragglers: Stragglers = Stragglers.WAIT
+    """Sites that are slow: ``wait`` for them until the deadline, or, once ``min_sites`` updates
+    count, ``drop`` those that have had ``straggler_factor`` times what they took in their last
+    rounds. Over a network alone: the sites of a simulation share its machine."""
+    straggler_factor: float = Field(default=2.0, ge=1, le=1000)
+    """``drop``: a site has this many times the median of its last three answers' seconds,
+    transfers included, of this phase; before its first answer, until the deadline."""
+    straggler_seconds: float = Field(default=60.0, ge=0, le=2_592_000)
+    """``drop``: least time that a site has, however fast it was."""
     wire: Wire = Wire.FP32
     """Number format of weights on the wire."""
     max_update_norm: float = Field(default=0.0, ge=0, le=1e12)

@@ -32,8 +32,13 @@ def settings(names: Sequence[str], folder: Path) -> list[SiteSettings]:
 
 def folded(order: Sequence[str], *, rounds: int = 1) -> Weights:
     """What the rule makes of the toy sites' updates when they are added in this order."""
+    return folded_each([order] * rounds)
+
+
+def folded_each(orders: Sequence[Sequence[str]]) -> Weights:
+    """As :func:`folded`, with sites of its own each round."""
     weights: Weights = START
-    for number in range(1, rounds + 1):
+    for number, order in enumerate(orders, start=1):
         running = build_algorithm(FederationConfig(), phase=Phase.PRETRAIN).start(weights, weights)
         for site in order:
             moved = {
