@@ -7,7 +7,10 @@ would be further steps of the list, each with a place in it.
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 from echofm_core.contract import Weights
+from echofm_core.data.formats.bfloat16 import to_bfloat16
 from echofm_core.plan.federation import FederationConfig, Wire
 
 
@@ -33,7 +36,12 @@ class Quantise:
 
     def from_server(self, weights: Weights) -> Weights:
         """Rounded; arrays of that format already are not copied."""
-        dtype = self.wire.dtype
+        dtype = np.dtype(self.wire.dtype)
+        if self.wire is Wire.BF16:
+            return {
+                name: array if array.dtype == dtype else to_bfloat16(array)
+                for name, array in weights.items()
+            }
         return {name: array.astype(dtype, copy=False) for name, array in weights.items()}
 
 

@@ -31,6 +31,7 @@ from echofm_core.contract import (
     Update,
     Weights,
 )
+from echofm_core.data.formats.bfloat16 import type_name
 from echofm_core.data.formats.npy import pack, unpack
 from echofm_core.runtime.errors import EchoFMError, FederationError, RefusedUpdateError
 
@@ -204,7 +205,7 @@ def to_records(content: Content, types: ModuleType, packed: Mapping[str, Any] | 
 
 def to_array(array: NDArray[np.floating], types: ModuleType) -> Any:
     """An array as Flower's ``Array``, made with one copy."""
-    return types.Array(str(array.dtype), array.shape, "numpy.ndarray", pack(array))
+    return types.Array(type_name(array), array.shape, "numpy.ndarray", pack(array))
 
 
 def from_records(records: Mapping[str, Any], kind: type[AnyRecord], types: ModuleType) -> Content:

@@ -26,6 +26,7 @@ from echofm_core.contract import (
     Weights,
     group_of,
 )
+from echofm_core.data.formats.bfloat16 import as_float32, type_name
 from echofm_core.runtime.errors import RefusedUpdateError
 from echofm_core.tasks import TASKS
 from server.aggregation._api import CHUNK, changes, chunks
@@ -193,7 +194,8 @@ def match_arrays(found: Weights, wanted: Weights) -> None:
                 f"array {name} has shape {array.shape}, expected {base.shape}."
             )
         if array.dtype != base.dtype:
-            raise RefusedUpdateError(f"array {name} is {array.dtype}, expected {base.dtype}.")
+            found_type, wanted_type = type_name(array), type_name(base)
+            raise RefusedUpdateError(f"array {name} is {found_type}, expected {wanted_type}.")
 
 
 def _of_groups(weights: Weights, groups: Collection[str]) -> Weights:
@@ -248,7 +250,7 @@ def _scan(array: NDArray[np.floating]) -> tuple[int, bool]:
     with np.errstate(over="ignore", invalid="ignore"):
         for piece in chunks(flat.size, CHUNK):
             part = flat[piece]
-            finite = finite and bool(np.isfinite(np.add.reduce(part, dtype=np.float32)))
+            finite = finite and bool(np.isfinite(np.add.reduce(as_float32(part), dtype=np.float32)))
             raw = part.view(np.uint8)
             whole = raw[: raw.size // 8 * 8].view(np.uint64)
             words += int(np.add.reduce(whole, dtype=np.uint64))

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from echofm_core.contract import HEADS, Weights, group_of
+from echofm_core.data.formats.bfloat16 import as_float32
 from echofm_core.models.lora import own_name
 from echofm_core.runtime.errors import CheckpointError
 
@@ -30,8 +31,8 @@ def to_arrays(module: nn.Module, groups: Collection[str]) -> dict[str, NDArray[n
 def load_arrays(module: nn.Module, arrays: Weights) -> None:
     """Copy named arrays into a model; parameters that are not named stay as they are.
 
-    Each parameter group is given whole or not at all, by full name, as any float type. Nothing is
-    changed unless everything fits.
+    Each parameter group is given whole or not at all, by full name, as any float type or as bits of
+    bfloat16. Nothing is changed unless everything fits.
 
     Raises:
         CheckpointError: A name is unknown, a shape differs, a value is not a finite float, or a
@@ -41,7 +42,7 @@ def load_arrays(module: nn.Module, arrays: Weights) -> None:
     _check(parameters, arrays)
     with torch.no_grad():
         for name, array in arrays.items():
-            parameters[name].copy_(torch.from_numpy(np.array(array, dtype=np.float32)))
+            parameters[name].copy_(torch.from_numpy(np.array(as_float32(array), dtype=np.float32)))
 
 
 def _check(parameters: Mapping[str, nn.Parameter], arrays: Weights) -> None:
@@ -64,7 +65,8 @@ def _check(parameters: Mapping[str, nn.Parameter], arrays: Weights) -> None:
                 f"array {name} has shape {tuple(array.shape)}, the model expects {shape}; "
                 "check size, patch, tubelet and data.size of the plan."
             )
-        if not np.issubdtype(array.dtype, np.floating) or not np.isfinite(array).all():
+        values = as_float32(array)
+        if not np.issubdtype(values.dtype, np.floating) or not np.isfinite(values).all():
             raise CheckpointError(f"array {name} holds values that are not finite floats.")
 
 

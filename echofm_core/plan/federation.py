@@ -25,11 +25,12 @@ class Wire(StrEnum):
 
     FP32 = "fp32"
     FP16 = "fp16"
+    BF16 = "bf16"
 
     @property
     def dtype(self) -> str:
-        """NumPy's name of it."""
-        return {Wire.FP32: "float32", Wire.FP16: "float16"}[self]
+        """NumPy's name of it; bf16 travels as its bits."""
+        return {Wire.FP32: "float32", Wire.FP16: "float16", Wire.BF16: "uint16"}[self]
 
 
 class Stragglers(StrEnum):
@@ -98,7 +99,9 @@ class FederationConfig(Section):
     straggler_seconds: float = Field(default=60.0, ge=0, le=2_592_000)
     """``drop``: least time that a site has, however fast it was."""
     wire: Wire = Wire.FP32
-    """Number format of weights on the wire."""
+    """Number format of weights on the wire: ``fp16`` and ``bf16`` are half the bytes. fp16 keeps 11
+    bits of numbers from 6e-8 to 65504; bf16 keeps 8 bits over the range of fp32, so that what a
+    round changes by less than 1/512 of a weight may be lost: for weights that overflow fp16."""
     max_update_norm: float = Field(default=0.0, ge=0, le=1e12)
     """Updates whose L2 distance from the global weights exceeds this are refused; 0: no bound."""
     max_norm_ratio: float = Field(default=10.0, ge=0, le=1e12)

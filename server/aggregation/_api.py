@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echofm_core.contract import Phase, Update, Weights, group_of
+from echofm_core.data.formats.bfloat16 import as_float32
 from echofm_core.plan.federation import FederationConfig
 from server.aggregation.shares import Announced, Shares
 
@@ -34,7 +35,7 @@ class Fold(Protocol):
         """Take in one admitted update; nothing of it is kept in memory.
 
         Args:
-            weights: Arrays of the groups in ``counts``, fp32 or fp16.
+            weights: Arrays of the groups in ``counts``, fp32, fp16 or the bits of bf16.
             counts: Parameter group -> training clips behind it, all positive.
             update: All of it, for rules that read more; None in tests of those that do not.
 
@@ -187,5 +188,7 @@ def changes(
     scratch = np.empty(min(CHUNK, flat.size), np.float32)
     for part in chunks(flat.size):
         change = scratch[: part.stop - part.start]
-        np.subtract(flat[part], flat_base[part], out=change, dtype=np.float32)
+        np.subtract(
+            as_float32(flat[part]), as_float32(flat_base[part]), out=change, dtype=np.float32
+        )
         yield part, change

@@ -164,11 +164,12 @@ def test_a_shared_decoder_travels_and_is_averaged(
     assert not list((tmp_path / "state").rglob("decoder"))
 
 
+@pytest.mark.parametrize("wire", ["fp16", "bf16"])
 def test_half_precision_on_the_wire_stays_close(
-    done: Done, built_sites: list[SiteSettings], tmp_path: Path
+    wire: str, done: Done, built_sites: list[SiteSettings], tmp_path: Path
 ) -> None:
-    """fp16 keeps 11 bits; two rounds of AdamW at these rates move weights by about 1e-3 each."""
-    result, _ = federate(built_sites, small_plan(federation={"wire": "fp16"}), tmp_path)
+    """11 or 8 bits are kept; two rounds of AdamW at these rates move weights by 1e-3 each."""
+    result, _ = federate(built_sites, small_plan(federation={"wire": wire}), tmp_path)
     assert result.digest != done[1].digest
     gaps = [np.abs(result.weights[k] - v).max() for k, v in done[1].weights.items()]
     assert max(gaps) < 2e-2

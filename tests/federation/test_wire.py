@@ -14,11 +14,13 @@ from echofm_core.contract import (
     Action,
     Instruction,
     Phase,
+    Record,
     Score,
     SiteDescription,
     SiteResult,
     Update,
 )
+from echofm_core.data.formats.bfloat16 import to_bfloat16
 from echofm_core.plan.federation import Wire
 from echofm_core.post_processing import Quantise
 from echofm_core.runtime.checksum import checksum, digest
@@ -67,6 +69,16 @@ def test_an_instruction_arrives_whole(precision: Wire, dtype: str) -> None:
         np.testing.assert_array_equal(read.weights[name], array.astype(dtype))
 
 
+def test_bfloat16_travels_as_its_bits_and_says_so() -> None:
+    message = sent(Wire.BF16)
+    for array in message.content[Record.ARRAYS].values():
+        assert (array.dtype, array.stype) == ("bfloat16", "numpy.ndarray")
+    read = client.to_instruction(message)
+    for name, array in WEIGHTS.items():
+        assert read.weights[name].dtype == np.uint16
+        np.testing.assert_array_equal(read.weights[name], to_bfloat16(array))
+
+
 def test_frozen_weights_travel_beside_the_others() -> None:
     become_server()
     frozen, rest = split_frozen(WEIGHTS, {"encoder"}, ())
@@ -110,6 +122,7 @@ def test_half_precision_halves_the_bytes() -> None:
         for precision in Wire
     }
     assert sizes[Wire.FP16] / sizes[Wire.FP32] == pytest.approx(0.5, abs=0.01)
+    assert sizes[Wire.BF16] == sizes[Wire.FP16]
 
 
 def test_one_copy_of_a_model_serves_message_and_sum() -> None:

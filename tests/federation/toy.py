@@ -29,6 +29,7 @@ from echofm_core.contract import (
     Update,
     group_of,
 )
+from echofm_core.data.formats.bfloat16 import as_float32, to_bfloat16
 from echofm_core.data.formats.npy import unpack
 from echofm_core.runtime.checksum import checksum, digest
 from echofm_core.runtime.randomness import stream
@@ -126,8 +127,10 @@ def _train(message: Message, context: Context, phase: Phase) -> Message:
         time.sleep(5)
     record = ArrayRecord()  # an array at a time: a test counts the copies of a model in memory
     for name, before in instruction.weights.items():
-        moved = before + change(site, instruction.round, name, before.shape)
-        moved = _misbehave(moved.astype(before.dtype, copy=False), site)
+        half = before.dtype == np.uint16
+        moved = as_float32(before) + change(site, instruction.round, name, before.shape)
+        moved = _misbehave(moved.astype(np.float32 if half else before.dtype, copy=False), site)
+        moved = to_bfloat16(moved) if half else moved
         record[name] = to_array(moved, flwr.app)
     weights = {name: unpack(array.data) for name, array in record.items()}
     packed, extra = {Record.ARRAYS.value: record}, {}

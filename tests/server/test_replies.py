@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from echofm_core.data.formats.bfloat16 import as_float32, to_bfloat16
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import FederationError
 from server import pulled_replies
@@ -54,13 +55,14 @@ def test_the_mean_is_what_hand_and_head_say(tmp_path: Path) -> None:
         np.testing.assert_allclose(weights[name], array + sum(moves), rtol=1e-5, atol=1e-6)
 
 
-def test_half_precision_does_not_move_a_model_that_nobody_moved(tmp_path: Path) -> None:
-    """1/7 and 1/3 are no fp16 numbers: the sites get others, and send just those back.
+@pytest.mark.parametrize("wire", ["fp16", "bf16"])
+def test_half_precision_does_not_move_a_model_that_nobody_moved(wire: str, tmp_path: Path) -> None:
+    """1/7 and 1/3 are no such numbers: the sites get others, and send just those back.
 
     A change taken from the float32 model instead of what was sent would be their rounding.
     """
     names = ("still-a", "still-b", "still-c")
-    weights, _ = train(RemoteGrid(dict.fromkeys(names, 0.0)), names, tmp_path, wire="fp16")
+    weights, _ = train(RemoteGrid(dict.fromkeys(names, 0.0)), names, tmp_path, wire=wire)
     for name, array in START.items():
         assert not np.array_equal(array, array.astype(np.float16).astype(np.float32))
         np.testing.assert_array_equal(weights[name], array)
@@ -74,6 +76,25 @@ def test_half_precision_rounds_what_sites_send_and_nothing_else(tmp_path: Path) 
         back = (sent + change("a", 1, name, array.shape)).astype(np.float16)
         moved = back.astype(np.float32) - sent.astype(np.float32)
         np.testing.assert_array_equal(weights[name], array + moved)
+
+
+def test_bfloat16_is_averaged_in_float32(tmp_path: Path) -> None:
+    """The mean of two sites' changes, each from and to bf16 numbers, has all bits of a float32."""
+    weights, _ = train(RemoteGrid({"a": 0.0, "b": 0.0}), "ab", tmp_path, rounds=1, wire="bf16")
+    for name, array in START.items():
+        sent = as_float32(to_bfloat16(array))
+        moved = [sent + change(site, 1, name, array.shape) for site in "ab"]
+        mean = sum(as_float32(to_bfloat16(each)) - sent for each in moved) / np.float32(2)
+        np.testing.assert_allclose(weights[name], array + mean, rtol=1e-6, atol=1e-7)
+
+
+def test_bfloat16_that_is_not_finite_is_refused(tmp_path: Path) -> None:
+    """What rounds to infinity is infinite, too."""
+    names = ("a", "huge", "nan")
+    grid = RemoteGrid(dict.fromkeys(names, 0.0))
+    _, entries = train(grid, names, tmp_path, rounds=1, wire="bf16")
+    assert set(entries[0].sites) == {"a"}
+    assert entries[0].refused["nan"] == "the update holds values that are not finite."
 
 
 def test_a_late_site_is_named_and_left_alone_until_it_is_free(tmp_path: Path) -> None:

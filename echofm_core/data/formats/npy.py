@@ -11,8 +11,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-#: Only these element types ever travel.
-LEGAL_TYPES = (np.dtype("<f4"), np.dtype("<f2"))
+#: Only these element types ever travel: fp32, fp16, and the bits of bf16 (``bfloat16.py``).
+LEGAL_TYPES = (np.dtype("<f4"), np.dtype("<f2"), np.dtype("<u2"))
 #: Bytes before the text of a header: magic, version and the text's length.
 PREAMBLE = 10
 #: Longest header that is read, in bytes; numpy writes 128.
@@ -31,7 +31,7 @@ def unpack(data: bytes | memoryview) -> NDArray[np.floating]:
     """A read-only view of the array in ``.npy`` bytes.
 
     Raises:
-        ValueError: The bytes are not a whole little-endian fp32 or fp16 array in C order.
+        ValueError: The bytes are not a whole little-endian fp32, fp16 or bf16 array in C order.
     """
     begin = PREAMBLE + int.from_bytes(data[PREAMBLE - 2 : PREAMBLE], "little")
     if begin > LONGEST_HEADER:
@@ -60,7 +60,7 @@ def _read_header(header: bytes) -> tuple[tuple[int, ...], np.dtype[np.floating]]
         # numpy hands the text to Python's parser and tokenizer, each with errors of its own.
         raise ValueError(f"bytes are not an .npy array ({type(error).__name__})") from None
     if dtype not in LEGAL_TYPES or (fortran and len(shape) > 1):
-        raise ValueError(f"array has type {dtype.str}, expected little-endian fp32 or fp16")
+        raise ValueError(f"array has type {dtype.str}, expected little-endian fp32, fp16 or bf16")
     if any(side < 0 for side in shape):
         raise ValueError(f"array has shape {shape}")
     return shape, dtype
