@@ -11,7 +11,7 @@ and hardly any does. What can still go wrong: the disk is full, which ends the r
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 
 from flwr.app import Message
@@ -20,7 +20,7 @@ from echofm_core.contract import VALIDATION, Attested, Update
 from echofm_core.runtime.errors import RefusedUpdateError
 from server.admission import Expected, admit
 from server.aggregation._api import Fold
-from server.journal import UPDATE_NORM, SiteEntry
+from server.journal import BYTES_DOWN, BYTES_UP, UPDATE_NORM, SiteEntry
 from server.norm_bound import NormBound
 from server.replies import NoReply
 from server.wire import read_reply, sentence
@@ -37,7 +37,7 @@ class Intake:
         bound: What the updates' norms are held against.
         expected: Site -> what its update must be.
         set_aside: Where replies wait.
-        asked: Sites of the round.
+        asked: Site of the round -> bytes of the arrays that it was sent.
 
     Attributes:
         sites: Site -> its part, for those that counted.
@@ -51,11 +51,11 @@ class Intake:
         bound: NormBound,
         expected: Callable[[str], Expected],
         set_aside: SetAside,
-        asked: Iterable[str],
+        asked: Mapping[str, int],
     ) -> None:
         self._fold, self._bound, self._expected = fold, bound, expected
         self._set_aside = set_aside
-        self._order = deque(sorted(asked))
+        self._asked, self._order = asked, deque(sorted(asked))
         self._out = len(self._order)
         self._norms: dict[str, float] = {}
         self._waiting: dict[str, Callable[[], Message]] = {}
@@ -116,11 +116,13 @@ class Intake:
         if VALIDATION in update.metrics:
             self.losses[update.site] = update.metrics[VALIDATION]
             metrics.pop(VALIDATION, None)
+        size = sum(array.nbytes for array in {**update.weights, **update.extra}.values())
         metrics[UPDATE_NORM] = norm
+        metrics[BYTES_DOWN], metrics[BYTES_UP] = float(self._asked[update.site]), float(size)
         self.sites[update.site] = SiteEntry(
             counts=dict(update.counts),
             metrics=metrics,
-            bytes=sum(array.nbytes for array in {**update.weights, **update.extra}.values()),
+            bytes=size,
             **{item.name: getattr(update, item.name) for item in fields(Attested)},
         )
 

@@ -12,11 +12,11 @@ import pandas as pd
 
 from echofm_core.contract import HEADS, VALIDATION, Scored, SiteResult
 from echofm_core.tracking._api import TrackedRound
-from server.journal import Entry, SiteEntry
+from server.journal import BYTES_DOWN, BYTES_UP, Entry, SiteEntry
 from server.validation import mean
 
 #: Metrics of the sites that add up, and those of which the largest counts; others are averaged.
-SUMMED = frozenset({"steps", "skipped"})
+SUMMED = frozenset({"steps", "skipped", BYTES_DOWN, BYTES_UP})
 LARGEST = frozenset({"epsilon"})
 #: The sites' name for their own wall time, and what its largest is called beside the round's.
 SECONDS, SLOWEST = "seconds", "slowest_site_seconds"

@@ -51,6 +51,7 @@ from server.validation import Validation, mean
 from server.wire import (
     FrozenPart,
     WiredModel,
+    bytes_of,
     read_reply,
     reasons,
     split_frozen,
@@ -234,7 +235,7 @@ class _Loop:
             NormBound(ratio=ratio, recent=recent, asked=len(messages)),
             lambda site: self._expected(site, model.sent, number, own),
             self.replies.set_aside,
-            messages,
+            {site: bytes_of(message) for site, message in messages.items()},
         )
         if config.stragglers is Stragglers.DROP:
             pace = Pace(factor=config.straggler_factor, least=config.straggler_seconds)

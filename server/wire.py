@@ -129,6 +129,12 @@ def to_message(
     )
 
 
+def bytes_of(message: Message) -> int:
+    """Bytes of the arrays of a message, without their headers."""
+    records = (it for it in message.content.values() if isinstance(it, ArrayRecord))
+    return sum(unpack(array.data).nbytes for record in records for array in record.values())
+
+
 def read_reply(reply: Message | NoReply, kind: type[Reply]) -> Reply:
     """Read a site's reply.
 

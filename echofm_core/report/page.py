@@ -20,6 +20,7 @@ from echofm_core.report.charts import ef_agreement, reduced_ef_roc, training_cur
 from echofm_core.report.heat_map import heat_maps
 from echofm_core.report.overview import asked, error_table, found_rows, matrices
 from echofm_core.report.run_files import DAMAGED_PREDICTIONS, RunFiles, read_run
+from echofm_core.report.traffic import traffic
 from echofm_core.report.words import words_of
 
 #: CSS class of each finding.
@@ -113,6 +114,7 @@ def _details(run: RunFiles) -> dict[str, Any]:
     plan = run.plan
     return {
         "curves": training_curves(run.metrics),
+        "traffic": traffic(run.metrics),
         "silent": without_loss(run.metrics),
         "no_loss": NO_LOSS,
         "agreement": ef_agreement(run.predictions, plan.finetune.reduced_ef_threshold),

@@ -97,6 +97,14 @@ def test_bfloat16_that_is_not_finite_is_refused(tmp_path: Path) -> None:
     assert entries[0].refused["nan"] == "the update holds values that are not finite."
 
 
+@pytest.mark.parametrize(("wire", "size"), [("fp32", 4), ("bf16", 2)])
+def test_the_journal_counts_the_bytes_of_the_arrays(wire: str, size: int, tmp_path: Path) -> None:
+    """17 numbers in two arrays."""
+    _, entries = train(RemoteGrid({"a": 0.0}), "a", tmp_path, rounds=1, wire=wire)
+    metrics = entries[0].sites["a"].metrics
+    assert metrics["bytes_down"] == metrics["bytes_up"] == 17 * size
+
+
 def test_a_late_site_is_named_and_left_alone_until_it_is_free(tmp_path: Path) -> None:
     """c needs 0.5 s, the deadline is 0.2 s: late in round 1, still busy in round 2."""
     grid = RemoteGrid({"a": 0.0, "b": 0.0, "c": 0.5})
