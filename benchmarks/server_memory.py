@@ -24,7 +24,7 @@ import numpy as np
 from flwr.app import Message
 from flwr.app.message import remove_content_from_message
 from flwr.common.serde import message_from_proto, message_to_proto
-from flwr.proto import message_pb2, runtime_pb2
+from flwr.proto import message_pb2, node_pb2, runtime_pb2
 from flwr.supercore.inflatable.inflatable_object import (
     get_all_nested_objects,
     get_object_tree,
@@ -106,6 +106,11 @@ class Link:
         return {
             name: np.array(unpack(array.data), np.float32) for name, array in self._arrays.items()
         }
+
+    def GetNodes(self, request: Any) -> Any:  # noqa: N802
+        """All nodes are there."""
+        nodes = [node_pb2.NodeInfo(node_id=node) for node in range(1, 1 + max(SITES))]
+        return runtime_pb2.GetNodesResponse(nodes=nodes)
 
     def PushMessages(self, request: Any) -> Any:  # noqa: N802
         """Take instructions; the replies are there at once."""
