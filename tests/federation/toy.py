@@ -10,6 +10,7 @@ import signal
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import flwr.app
 import numpy as np
@@ -128,7 +129,8 @@ def _train(message: Message, context: Context, phase: Phase) -> Message:
     record = ArrayRecord()  # an array at a time: a test counts the copies of a model in memory
     for name, before in instruction.weights.items():
         half = before.dtype == np.uint16
-        moved = as_float32(before) + change(site, instruction.round, name, before.shape)
+        drawn = change(site, instruction.round, name, before.shape)
+        moved: NDArray[Any] = as_float32(before) + drawn
         moved = _misbehave(moved.astype(np.float32 if half else before.dtype, copy=False), site)
         moved = to_bfloat16(moved) if half else moved
         record[name] = to_array(moved, flwr.app)
