@@ -10,7 +10,7 @@ update of the right form that was trained on wrong labels, or made up, within th
 
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -27,9 +27,10 @@ from echofm_core.contract import (
     group_of,
 )
 from echofm_core.data.formats.bfloat16 import as_float32, type_name
+from echofm_core.runtime.checksum import checksum
 from echofm_core.runtime.errors import RefusedUpdateError
 from echofm_core.tasks import TASKS
-from server.aggregation._api import CHUNK, changes, chunks
+from server.aggregation._api import CHUNK, changes, chunks, sum_of_squares
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,9 +78,11 @@ def admit(update: Update, expected: Expected) -> float:
         raise RefusedUpdateError(f"group {strangers[0]} was not part of what was sent.")
     match_arrays(update.weights, _of_groups(expected.sent, update.counts))
     match_arrays(update.extra, _of_groups(expected.extra, update.counts))
-    check_values({**update.weights, **update.extra}, update.checksum)
+    # What was sent is finite: where the norm of the change is, so are the weights.
+    check_values({**update.weights, **update.extra}, update.checksum, measured=update.weights)
     norm = distance(update.weights, expected.sent)
     if not math.isfinite(norm):
+        check_values(update.weights, checksum(update.weights))
         raise RefusedUpdateError("the update is too far from the global model for a float32.")
     if (bound := expected.max_norm) and norm > bound:
         raise RefusedUpdateError(
@@ -214,15 +217,20 @@ def check_numbers(numbers: Mapping[str, float], wanted: Collection[str]) -> None
             raise RefusedUpdateError(f"number {name} is {number}.")
 
 
-def check_values(weights: Weights, written: int) -> None:
+def check_values(weights: Weights, written: int, measured: Container[str] = ()) -> None:
     """The numbers are those that the site wrote, and finite; both in one pass over memory.
+
+    Args:
+        weights: By name.
+        written: Their checksum, as the site took it.
+        measured: Names of those whose norm will tell whether they are finite.
 
     Raises:
         RefusedUpdateError: They are damaged, or not finite.
     """
     total, finite = 0, True
     for position, name in enumerate(sorted(weights), start=1):
-        part, part_finite = _scan(weights[name])
+        part, part_finite = _scan(weights[name], finite=name not in measured)
         total += position * part
         finite = finite and part_finite
     if (found := total % 2**63) != written:
@@ -238,21 +246,24 @@ def distance(weights: Weights, sent: Weights) -> float:
     squares = 0.0
     with np.errstate(over="ignore", invalid="ignore"):
         for name, array in weights.items():
-            for _, change in changes(array, sent[name]):
-                squares += float(np.einsum("i,i->", change, change))
+            squares += sum(sum_of_squares(change) for _, change in changes(array, sent[name]))
     return math.sqrt(squares)
 
 
-def _scan(array: NDArray[np.floating]) -> tuple[int, bool]:
-    """Word sum of one array (see ``checksum``), and whether its values have a finite sum."""
+def _scan(array: NDArray[np.floating], *, finite: bool) -> tuple[int, bool]:
+    """Word sum of one array (see ``checksum``), and whether its values have a finite sum.
+
+    Without ``finite`` they are not added up, and taken to have one.
+    """
     flat = np.ascontiguousarray(array).reshape(-1)
-    words, tail, finite = 0, 0, True
+    words, tail, adds = 0, 0, finite
     with np.errstate(over="ignore", invalid="ignore"):
         for piece in chunks(flat.size, CHUNK):
             part = flat[piece]
-            finite = finite and bool(np.isfinite(np.add.reduce(as_float32(part), dtype=np.float32)))
+            if adds:
+                adds = bool(np.isfinite(np.add.reduce(as_float32(part), dtype=np.float32)))
             raw = part.view(np.uint8)
             whole = raw[: raw.size // 8 * 8].view(np.uint64)
             words += int(np.add.reduce(whole, dtype=np.uint64))
             tail += int.from_bytes(raw[whole.size * 8 :].tobytes(), "little")
-    return words % 2**64 + tail + flat.nbytes, finite
+    return words % 2**64 + tail + flat.nbytes, adds or not finite

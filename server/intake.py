@@ -111,7 +111,8 @@ class Intake:
 
     def _count(self, update: Update) -> None:
         """Fold an update in; its validation loss, if it has one, is another model's."""
-        norm = self._fold.add(update.weights, update.counts, update)
+        known = self._norms[update.site]
+        norm = self._fold.add(update.weights, update.counts, update, known)
         metrics = finite_metrics(update.metrics)
         if VALIDATION in update.metrics:
             self.losses[update.site] = update.metrics[VALIDATION]

@@ -21,6 +21,8 @@ from server.aggregation.shares import Announced, Shares
 
 #: Elements of one pass: small enough that its scratch stays in the processor's cache.
 CHUNK = 1 << 17
+#: Elements of one dot product: its float32 loses little, and a thread alone takes it.
+PIECE = 1 << 13
 
 #: What an algorithm remembers: named parts, each arrays by name, made one part at a time.
 State = Iterable[tuple[str, Weights]]
@@ -30,7 +32,11 @@ class Fold(Protocol):
     """A round in progress. Replies come one at a time, in site-name order, then ``finish``."""
 
     def add(
-        self, weights: Weights, counts: Mapping[str, int], update: Update | None = None
+        self,
+        weights: Weights,
+        counts: Mapping[str, int],
+        update: Update | None = None,
+        norm: float | None = None,
     ) -> float:
         """Take in one admitted update; nothing of it is kept in memory.
 
@@ -38,9 +44,10 @@ class Fold(Protocol):
             weights: Arrays of the groups in ``counts``, fp32, fp16 or the bits of bf16.
             counts: Parameter group -> training clips behind it, all positive.
             update: All of it, for rules that read more; None in tests of those that do not.
+            norm: L2 norm of what it changes; None where it is not known yet.
 
         Returns:
-            L2 norm of what it changes, for the journal.
+            That norm, for the journal.
         """
 
     def finish(self) -> dict[str, NDArray[np.float32]]:
@@ -135,7 +142,11 @@ class WeightedMean:
         self._totals: dict[str, float] = {}
 
     def add(
-        self, weights: Weights, counts: Mapping[str, int], update: Update | None = None
+        self,
+        weights: Weights,
+        counts: Mapping[str, int],
+        update: Update | None = None,
+        norm: float | None = None,
     ) -> float:
         """Take in one admitted update; returns the L2 norm of its change."""
         squares = 0.0
@@ -149,13 +160,13 @@ class WeightedMean:
                 self._sums[name] = np.empty(array.shape, np.float32)
             total = self._sums[name].reshape(-1)
             for part, change in changes(array, self._sent[name]):
-                squares += float(np.einsum("i,i->", change, change))
+                squares += sum_of_squares(change) if norm is None else 0.0
                 if first:
                     np.multiply(change, share, out=total[part])
                 else:
                     change *= share
                     total[part] += change
-        return math.sqrt(squares)
+        return math.sqrt(squares) if norm is None else norm
 
     def finish(self) -> dict[str, NDArray[np.float32]]:
         """The next global model; groups that nobody trained are passed on as they are."""
@@ -178,6 +189,15 @@ def chunks(size: int, most: int = 0) -> Iterator[slice]:
     step = most or CHUNK
     for start in range(0, size, step):
         yield slice(start, min(start + step, size))
+
+
+def sum_of_squares(values: NDArray[np.float32]) -> float:
+    """Of a flat array, in float64 over pieces; the same however many threads BLAS has."""
+    total = 0.0
+    for start in range(0, values.size, PIECE):
+        piece = values[start : start + PIECE]
+        total += float(np.dot(piece, piece))
+    return total
 
 
 def changes(

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echofm_core.contract import Update, Weights
-from server.aggregation._api import CHUNK, changes, chunks
+from server.aggregation._api import CHUNK, changes, chunks, sum_of_squares
 
 
 class DiskArrays:
@@ -99,17 +99,21 @@ class EveryReply:
         self._replies = 0
 
     def add(
-        self, weights: Weights, counts: Mapping[str, int], update: Update | None = None
+        self,
+        weights: Weights,
+        counts: Mapping[str, int],
+        update: Update | None = None,
+        norm: float | None = None,
     ) -> float:
         """Put one admitted update on disk; returns the L2 norm of its change."""
         squares = 0.0
         for name, array in weights.items():
             self._disk.reserve(str(self._replies), name, array.shape)
             for piece, change in changes(array, self._sent[name]):
-                squares += float(np.einsum("i,i->", change, change))
+                squares += sum_of_squares(change) if norm is None else 0.0
                 self._disk.write(str(self._replies), name, piece, change)
         self._replies += 1
-        return math.sqrt(squares)
+        return math.sqrt(squares) if norm is None else norm
 
     def finish(self) -> dict[str, NDArray[np.float32]]:
         """The next global model; groups that nobody trained are passed on as they are."""

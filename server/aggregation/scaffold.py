@@ -92,9 +92,13 @@ class _ScaffoldMean(WeightedMean):
         self._rule = rule
 
     def add(
-        self, weights: Weights, counts: Mapping[str, int], update: Update | None = None
+        self,
+        weights: Weights,
+        counts: Mapping[str, int],
+        update: Update | None = None,
+        norm: float | None = None,
     ) -> float:
         """Take in one admitted update; returns the L2 norm of its change."""
         if update:
             self._rule.count(update)
-        return super().add(weights, counts)
+        return super().add(weights, counts, norm=norm)
