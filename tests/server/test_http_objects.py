@@ -7,17 +7,21 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pytest
-from flwr.proto import message_pb2
+from flwr.proto import message_pb2, runtime_pb2
 from flwr.superlink.grid.http_grid import HttpGrid
 
 from benchmarks.server_memory import Link, models_held
-from echofm_core.contract import Action, Instruction, Update
+from echofm_core.contract import Action, Instruction, Phase, Update
+from echofm_core.plan.federation import FederationConfig
 from echofm_core.plan.load import plan_from_mapping
 from server.http_objects import ObjectPull, push_objects
+from server.journal import Entry
+from server.phase import Participant, PhaseRun, train_phase
 from server.wire import read_reply, to_message, wired
 from simulations.flower_private import become_server, empty_run
 
@@ -55,6 +59,69 @@ def test_memory_does_not_grow_with_the_sites(sites: int) -> None:
         training, testing = measured.result()
     assert 1.9 < training < 2 + BESIDE
     assert 1.9 < testing < 2 + BESIDE
+
+
+@dataclass
+class PatientLink:
+    """A link whose first site answers when all other replies of the round have been pulled."""
+
+    link: Link
+    others: int
+    pulled: int = 0
+    first: str = ""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.link, name)
+
+    def PushMessages(self, request: Any) -> Any:  # noqa: N802
+        answer = self.link.PushMessages(request)
+        self.first = answer.message_ids[0]
+        return answer
+
+    def PullMessages(self, request: Any) -> Any:  # noqa: N802
+        if request.message_ids[0] == self.first and self.pulled < self.others:
+            return runtime_pb2.PullAppMessagesResponse()
+        self.pulled += 1
+        return self.link.PullMessages(request)
+
+
+def held_while_waiting(sites: int) -> float:
+    """Models above base in a round whose first reply comes last: all the others wait on disk."""
+    become_server()
+    plan = plan_from_mapping({"name": "memory", "finetune": {"tasks": ["ef"]}}, "test")
+    rng = np.random.default_rng(1)
+    weights = {f"encoder.{n:02d}": rng.random(50_000, np.float32) for n in range(40)}
+    link = PatientLink(Link(weights, plan), sites - 1)
+    grid = HttpGrid(token="none")
+    grid.set_run(empty_run())
+    grid._client = link  # type: ignore[assignment]
+    entries: list[Entry] = []
+    with TemporaryDirectory() as scratch, TracedPeak() as traced:
+        spec = PhaseRun(
+            phase=Phase.PRETRAIN,
+            rounds=1,
+            participants={f"s{n:04d}": Participant(node=n) for n in range(1, sites + 1)},
+            federation=FederationConfig(max_norm_ratio=3),
+            plan="{}",
+            plan_hash="x",
+            run="memory",
+            scratch=Path(scratch),
+        )
+        # Other numbers than the sites send back, so that every norm is one to judge.
+        train_phase(
+            grid,
+            {name: 2 * array for name, array in weights.items()},
+            spec,
+            on_round=lambda entry, _: entries.append(entry),
+        )
+    assert len(entries[0].sites) == sites and link.pulled == sites
+    return traced.peak / 8e6
+
+
+def test_memory_does_not_grow_with_the_replies_that_wait() -> None:
+    """For the norm bound, and for a reply that comes late: at most three models, whoever waits."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
+        assert fresh.submit(held_while_waiting, 12).result() < 3
 
 
 @dataclass
