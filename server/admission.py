@@ -59,11 +59,11 @@ class Expected:
     numbers: Collection[str] = ()
 
 
-def admit(update: Update, expected: Expected) -> float:
+def admit(update: Update, expected: Expected) -> tuple[float, float]:
     """Check an update; cheap checks first, then two passes over its arrays.
 
     Returns:
-        L2 norm of its change.
+        L2 norms of its change, and of the algorithm's own arrays (0 without any).
 
     Raises:
         RefusedUpdateError: What is wrong, what was expected and what was found.
@@ -88,7 +88,10 @@ def admit(update: Update, expected: Expected) -> float:
         raise RefusedUpdateError(
             f"the update is {norm:.4g} away from the global model, the bound is {bound:.4g}."
         )
-    return norm
+    own = norm_of(update.extra)
+    if not math.isfinite(own):
+        raise RefusedUpdateError("its control variate is too large for a float32.")
+    return norm, own
 
 
 def check_identity(update: Update, expected: Expected) -> None:
@@ -248,6 +251,13 @@ def distance(weights: Weights, sent: Weights) -> float:
         for name, array in weights.items():
             squares += sum(sum_of_squares(change) for _, change in changes(array, sent[name]))
     return math.sqrt(squares)
+
+
+def norm_of(arrays: Weights) -> float:
+    """L2 norm over all arrays, float32."""
+    flat = (np.ascontiguousarray(array, np.float32).reshape(-1) for array in arrays.values())
+    with np.errstate(over="ignore"):
+        return math.sqrt(sum(map(sum_of_squares, flat)))
 
 
 def _scan(array: NDArray[np.floating], *, finite: bool) -> tuple[int, bool]:

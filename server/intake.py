@@ -11,7 +11,7 @@ and hardly any does. What can still go wrong: the disk is full, which ends the r
 
 import math
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 
 from flwr.app import Message
@@ -20,7 +20,7 @@ from echofm_core.contract import VALIDATION, Attested, Update
 from echofm_core.runtime.errors import RefusedUpdateError
 from server.admission import Expected, admit
 from server.aggregation._api import Fold
-from server.journal import BYTES_DOWN, BYTES_UP, UPDATE_NORM, SiteEntry
+from server.journal import BYTES_DOWN, BYTES_UP, CONTROL_NORM, UPDATE_NORM, SiteEntry
 from server.norm_bound import NormBound
 from server.replies import NoReply
 from server.wire import read_reply, sentence
@@ -34,7 +34,7 @@ class Intake:
 
     Args:
         fold: The rule's round.
-        bound: What the updates' norms are held against.
+        bounds: What the norms of updates, and of the algorithm's own arrays, are held against.
         expected: Site -> what its update must be.
         set_aside: Where replies wait.
         asked: Site of the round -> bytes of the arrays that it was sent.
@@ -48,16 +48,16 @@ class Intake:
     def __init__(
         self,
         fold: Fold,
-        bound: NormBound,
+        bounds: tuple[NormBound, NormBound],
         expected: Callable[[str], Expected],
         set_aside: SetAside,
         asked: Mapping[str, int],
     ) -> None:
-        self._fold, self._bound, self._expected = fold, bound, expected
+        self._fold, self._bounds, self._expected = fold, bounds, expected
         self._set_aside = set_aside
         self._asked, self._order = asked, deque(sorted(asked))
         self._out = len(self._order)
-        self._norms: dict[str, float] = {}
+        self._norms: dict[str, tuple[float, float]] = {}
         self._waiting: dict[str, Callable[[], Message]] = {}
         self.sites: dict[str, SiteEntry] = {}
         self.refused: dict[str, str] = {}
@@ -90,7 +90,8 @@ class Intake:
         for site in self._order:
             try:
                 if site in self._waiting:
-                    self._bound.check(self._norms[site], self._norms.values())
+                    for bound, norm, norms in self._judged(site):
+                        bound.check(norm, norms)
             except RefusedUpdateError as error:
                 self.refused[site] = sentence(error)
                 del self._waiting[site]
@@ -102,7 +103,13 @@ class Intake:
         return site in self.refused or (site in self._waiting and self._surely_holds(site))
 
     def _surely_holds(self, site: str) -> bool:
-        return self._bound.surely_holds(self._norms[site], self._norms.values(), self._out)
+        judged = self._judged(site)
+        return all(bound.surely_holds(norm, norms, self._out) for bound, norm, norms in judged)
+
+    def _judged(self, site: str) -> Iterator[tuple[NormBound, float, tuple[float, ...]]]:
+        """Each bound with the norm of a site, and with those of all sites that are known."""
+        every = zip(*self._norms.values(), strict=True)
+        return zip(self._bounds, self._norms[site], every, strict=True)
 
     def _fold_waiting(self, site: str) -> None:
         """Fold a site's update in, if it waits."""
@@ -111,14 +118,16 @@ class Intake:
 
     def _count(self, update: Update) -> None:
         """Fold an update in; its validation loss, if it has one, is another model's."""
-        known = self._norms[update.site]
-        norm = self._fold.add(update.weights, update.counts, update, known)
+        norm, own = self._norms[update.site]
+        self._fold.add(update.weights, update.counts, update, norm)
         metrics = finite_metrics(update.metrics)
         if VALIDATION in update.metrics:
             self.losses[update.site] = update.metrics[VALIDATION]
             metrics.pop(VALIDATION, None)
         size = sum(array.nbytes for array in {**update.weights, **update.extra}.values())
         metrics[UPDATE_NORM] = norm
+        if update.extra:
+            metrics[CONTROL_NORM] = own
         metrics[BYTES_DOWN], metrics[BYTES_UP] = float(self._asked[update.site]), float(size)
         self.sites[update.site] = SiteEntry(
             counts=dict(update.counts),

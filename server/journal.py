@@ -31,6 +31,8 @@ from echofm_core.runtime.text import many
 KEPT = 2
 #: Metric of a site's part in a round: L2 norm of its update's change.
 UPDATE_NORM = "update_norm"
+#: The same: L2 norm of what its update holds beside the weights, the change of a control variate.
+CONTROL_NORM = "control_norm"
 #: Metrics of a site's part in a round: bytes of the arrays that it was sent, and that it sent.
 BYTES_DOWN, BYTES_UP = "bytes_down", "bytes_up"
 #: File of a run folder: what the sites of each session have said of themselves.
@@ -44,7 +46,7 @@ class SiteEntry:
     Attributes:
         counts: Parameter group -> training clips.
         metrics: What the site reported, and what the server measured: :data:`UPDATE_NORM`,
-            :data:`BYTES_DOWN`, :data:`BYTES_UP`.
+            :data:`CONTROL_NORM`, :data:`BYTES_DOWN`, :data:`BYTES_UP`.
         bytes: Of all arrays of its update, as they came; 0 where an earlier version did not count.
         audit_head, ledger_head, policy_hash, approval_hash: As of
             :class:`~echofm_core.contract.Attested`; `echofm client audit --expect` looks for the

@@ -3,9 +3,10 @@
 Symptom: one site multiplies its update by a thousand, and the mean is that site's. Reason: an
 absolute bound fits one model and one learning rate, so nobody sets it. Protocol: an update counts
 if its L2 norm is at most ``federation.max_norm_ratio`` times the median norm of this round's
-updates and of those that counted in the last rounds, which the journal keeps. What can still go
-wrong: with fewer than ``LEAST`` sites or norms nothing is judged; where half of the sites are
-hostile the median is theirs; and a change within the bound may still be a bad one.
+updates and of those that counted in the last rounds, which the journal keeps; what an algorithm
+sends beside the weights, SCAFFOLD's control variate, is judged likewise. What can still go wrong:
+with fewer than ``LEAST`` sites or norms nothing is judged; where half of the sites are hostile the
+median is theirs; and a change within the bound may still be a bad one.
 """
 
 import math
@@ -31,11 +32,13 @@ class NormBound:
         ratio: Largest multiple of the median; 0: no bound.
         recent: Norms of the updates that counted in the last rounds of the phase.
         asked: Sites that were sent this round.
+        what: What is judged, as the beginning of a sentence.
     """
 
     ratio: float = 0.0
     recent: Sequence[float] = ()
     asked: int = 0
+    what: str = "the update is {} away from what was sent"
 
     def surely_holds(
         self, norm: float, known: Collection[float] = (), out: int | None = None
@@ -64,9 +67,9 @@ class NormBound:
         if not self._within(norm, norms):
             usual = self._median(norms)
             raise RefusedUpdateError(
-                f"the update is {norm:.4g} away from what was sent, the bound is "
-                f"{self.ratio * usual:.4g}: {self.ratio:g} times the median of this round and the "
-                f"last ones, {usual:.4g} (federation.max_norm_ratio)."
+                f"{self.what.format(f'{norm:.4g}')}, the bound is {self.ratio * usual:.4g}: "
+                f"{self.ratio:g} times the median of this round and the last ones, {usual:.4g} "
+                "(federation.max_norm_ratio)."
             )
 
     def _within(self, norm: float, norms: Collection[float]) -> bool:
@@ -78,13 +81,15 @@ class NormBound:
         return median([*self.recent, *norms])
 
 
-def recent_norms(entries: Iterable[Entry], phase: Phase, done: int) -> list[tuple[float, ...]]:
+def recent_norms(
+    entries: Iterable[Entry], phase: Phase, done: int, metric: str = UPDATE_NORM
+) -> list[tuple[float, ...]]:
     """Norms of the updates that counted in the last rounds of a phase, up to round ``done``."""
     rounds = range(max(1, done + 1 - RECENT), done + 1)
-    return [norms_of(it) for it in entries if it.phase is phase and it.round in rounds]
+    return [norms_of(it, metric) for it in entries if it.phase is phase and it.round in rounds]
 
 
-def norms_of(entry: Entry) -> tuple[float, ...]:
-    """Norms of the updates that counted in a round."""
-    found = (part.metrics.get(UPDATE_NORM, math.nan) for part in entry.sites.values())
+def norms_of(entry: Entry, metric: str = UPDATE_NORM) -> tuple[float, ...]:
+    """Norms of the updates that counted in a round, or of their control variates' changes."""
+    found = (part.metrics.get(metric, math.nan) for part in entry.sites.values())
     return tuple(norm for norm in found if math.isfinite(norm))

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 
@@ -43,7 +44,7 @@ from server.aggregation import build_algorithm
 from server.aggregation._api import Algorithm
 from server.events import Event, EventKind, OnEvent, ignore, round_event
 from server.intake import Intake
-from server.journal import Entry
+from server.journal import CONTROL_NORM, UPDATE_NORM, Entry
 from server.norm_bound import LEAST, RECENT, NormBound, norms_of
 from server.replies import Pace, Patience, Replies
 from server.run import open_replies
@@ -103,6 +104,7 @@ class PhaseRun:
         scratch: Folder where early replies wait.
         frozen: Groups that the phase leaves as they are: sent to a site once.
         recent: Norms of the updates that counted in the last rounds before the first, by round.
+        recent_control: The same of control variates' changes.
     """
 
     phase: Phase
@@ -117,6 +119,7 @@ class PhaseRun:
     scratch: Path
     frozen: frozenset[str] = frozenset()
     recent: Sequence[Sequence[float]] = ()
+    recent_control: Sequence[Sequence[float]] = ()
 
 
 def train_phase(
@@ -153,16 +156,20 @@ def train_phase(
     model = wired(dict(moving), steps)
     del weights, moving
     validation, done = validation or Validation(), spec.first - 1
-    recent = deque(spec.recent, RECENT)
+    recent = {
+        UPDATE_NORM: deque(spec.recent, RECENT),
+        CONTROL_NORM: deque(spec.recent_control, RECENT),
+    }
     with closing(open_replies(grid, spec.scratch)) as replies:
         loop = _Loop(spec, algorithm or algorithm_of(spec), replies, frozen)
         while done < spec.rounds and not validation.exhausted(done):
             started, number = time.monotonic(), done + 1
             loop = loop.attended(number)
-            norms = [norm for norms in recent for norm in norms]
+            norms = {metric: [*chain(*rounds)] for metric, rounds in recent.items()}
             validate = validation.due(done)
             entry, new, losses = loop.run(model, number, started, norms, validate=validate)
-            recent.append(norms_of(entry))
+            for metric, rounds in recent.items():
+                rounds.append(norms_of(entry, metric))
             validation.add(done, losses)
             model = wired(new, steps)
             whole = {**frozen.current, **model.current}
@@ -214,7 +221,7 @@ class _Loop:
         model: WiredModel,
         number: int,
         started: float,
-        recent: Sequence[float],
+        recent: Mapping[str, Sequence[float]],
         *,
         validate: bool,
     ) -> tuple[Entry, dict[str, NDArray[np.float32]], dict[str, float]]:
@@ -230,9 +237,11 @@ class _Loop:
         fold = algorithm.start(model.sent, model.current)
         own = algorithm.reply_arrays(model.sent)
         ratio = config.max_norm_ratio if len(self.spec.participants) >= LEAST else 0.0
+        bound = NormBound(ratio=ratio, recent=recent[UPDATE_NORM], asked=len(messages))
+        what = "its control variate changes by {}"
         intake = Intake(
             fold,
-            NormBound(ratio=ratio, recent=recent, asked=len(messages)),
+            (bound, replace(bound, recent=recent[CONTROL_NORM], what=what)),
             lambda site: self._expected(site, model.sent, number, own),
             self.replies.set_aside,
             {site: bytes_of(message) for site, message in messages.items()},

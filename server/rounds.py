@@ -25,7 +25,7 @@ from echofm_core.training.objectives.finetune import frozen_groups
 from server.ending import FederationResult, RunOptions, finish
 from server.events import Event, EventKind, OnEvent, ignore, round_event
 from server.handover import first_weights, result_of
-from server.journal import Entry, Journal
+from server.journal import CONTROL_NORM, Entry, Journal
 from server.metrics import tracked
 from server.norm_bound import recent_norms
 from server.phase import Attendance, Participant, PhaseRun, algorithm_of, train_phase
@@ -166,6 +166,7 @@ class _Federation:
             scratch=self.run.scratch,
             frozen=frozen_groups(plan.finetune) if phase is Phase.FINETUNE else frozenset(),
             recent=recent_norms(self.journal.entries(), phase, done),
+            recent_control=recent_norms(self.journal.entries(), phase, done, CONTROL_NORM),
         )
 
     def _admit_late(self) -> None:

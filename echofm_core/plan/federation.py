@@ -107,7 +107,8 @@ class FederationConfig(Section):
     max_norm_ratio: float = Field(default=10.0, ge=0, le=1e12)
     """Updates whose L2 distance from what was sent exceeds this many times the median of those of
     the round and of those that counted in the last three rounds are refused; 0: no bound. With
-    fewer than three sites in the phase, or three such distances, nothing is judged."""
+    fewer than three sites in the phase, or three such distances, nothing is judged. The changes of
+    SCAFFOLD's control variates are held to each other likewise."""
     max_clips: int = Field(default=10_000_000, ge=1, le=1_000_000_000)
     """Most training clips that a site may say it has; one that says more does not take part."""
     select: Select = Select.LAST

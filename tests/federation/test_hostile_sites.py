@@ -8,19 +8,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from echofm_core.contract import Weights
+from echofm_core.contract import CONTROL, Phase, Weights
+from echofm_core.plan.federation import Aggregation, FederationConfig
 from echofm_core.runtime.checksum import digest
 from server import pulled_replies, rounds
 from server.events import Event, EventKind
 from server.journal import Entry
-from server.phase import PhaseRun, train_phase
+from server.phase import Participant, PhaseRun, algorithm_of, train_phase
 from server.rounds import run_federation
 from simulations.engine import Engine
 from tests.federation.remote import RemoteGrid
 from tests.federation.small import small_plan
-from tests.federation.toy_phase import folded, settings, train
+from tests.federation.toy_phase import START, folded, settings, train
 
 TOY = "tests.federation.toy:app"
 HONEST = ("a", "b", "c", "z")
@@ -59,6 +61,51 @@ def test_other_rules_are_guarded_alike(rule: str, tmp_path: Path) -> None:
     among, _ = trained((*HONEST, "far"), tmp_path, aggregation=rule, max_norm_ratio=3)
     alone, _ = trained(HONEST, tmp_path, aggregation=rule, max_norm_ratio=0)
     assert digest(among) == digest(alone)
+
+
+@pytest.mark.parametrize(
+    ("attack", "why"),
+    [
+        ("ctrlbig", r"its control variate changes by 4.123e\+06, the bound is 1.237: 3 times .*"),
+        ("ctrlvast", r"its control variate is too large for a float32\."),
+        ("ctrlinf", r"the update holds values that are not finite\."),
+        ("ctrlvoid", r"the update holds values that are not finite\."),
+    ],
+)
+def test_a_hostile_control_variate_is_refused_and_moves_no_other(
+    attack: str, why: str, tmp_path: Path
+) -> None:
+    """Four of five sites change theirs by 0.1 in each of two rounds: c is 0.2 * 4 / 5.
+
+    17 numbers of 0.1 have a norm of 0.412, three times which is 1.237.
+    """
+    names, entries = (*HONEST, attack), []
+    spec = PhaseRun(
+        phase=Phase.PRETRAIN,
+        rounds=2,
+        participants={
+            name: Participant(node=node, most={"encoder": 10})
+            for node, name in enumerate(names, start=1)
+        },
+        federation=FederationConfig(aggregation=Aggregation.SCAFFOLD, max_norm_ratio=3),
+        plan="{}",
+        plan_hash="x",
+        run="toy",
+        scratch=tmp_path,
+    )
+    algorithm = algorithm_of(spec)
+    with Engine(1, client_app=TOY) as engine:
+        grid = engine.grid(settings(names, tmp_path))
+        weights = train_phase(
+            grid, START, spec, algorithm=algorithm, on_round=lambda it, _: entries.append(it)
+        )
+    for entry in entries:
+        assert set(entry.sites) == set(HONEST) and list(entry.refused) == [attack]
+        assert re.match(why, entry.refused[attack])
+    assert digest(weights) == digest(folded(HONEST, rounds=2))
+    control = dict(algorithm.state())[CONTROL]
+    for name, array in START.items():
+        np.testing.assert_allclose(control[name], np.full(array.shape, 0.16), rtol=1e-6)
 
 
 def test_whoever_comes_first_the_same_updates_count(

@@ -155,7 +155,7 @@ def _train(message: Message, context: Context, phase: Phase) -> Message:
 
 def _control(weights: NDArray[np.floating], site: str) -> NDArray[np.float32]:
     """The change of a control variate: a tenth a number, or what the site's name asks for."""
-    value = {"ctrlnan": np.nan, "ctrlinf": np.inf, "ctrlfar": 1e6, "ctrlhuge": 1e30}.get(site, 0.1)
+    value = {"ctrlvoid": np.nan, "ctrlinf": np.inf, "ctrlbig": 1e6, "ctrlvast": 1e30}.get(site, 0.1)
     return np.full(weights.shape, value, np.float32)
 
 

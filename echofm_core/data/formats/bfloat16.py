@@ -4,6 +4,8 @@ A bfloat16 is the upper half of a float32: its range, and 8 bits of precision. S
 in it: :func:`as_float32` gives the numbers back, exactly.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,7 +14,7 @@ CHUNK = 1 << 16
 _NAN = np.uint32(0x7FC0)
 
 
-def to_bfloat16(values: NDArray[np.floating]) -> NDArray[np.uint16]:
+def to_bfloat16(values: NDArray[np.floating]) -> NDArray[Any]:
     """Bits of the nearest bfloat16, of two that are as near the even one; NaN stays NaN.
 
     Args:
