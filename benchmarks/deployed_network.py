@@ -62,6 +62,7 @@ class Rounds:
     Attributes:
         seconds: From the end of the round before.
         megabytes: Between sites and SuperLink, both ways.
+        cpu: CPU seconds of the ServerApp and the SuperLink together.
         resident: Memory of the ServerApp at the end of the round, MB.
         superlink: That of the SuperLink.
         peak: Most resident memory of the ServerApp, MB.
@@ -70,6 +71,7 @@ class Rounds:
 
     seconds: list[float] = field(default_factory=list)
     megabytes: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
     resident: list[float] = field(default_factory=list)
     superlink: list[float] = field(default_factory=list)
     peak: float = 0.0
@@ -138,20 +140,22 @@ def _run(network: _Network, case: Case, folder: Path) -> Rounds:
     (bundle / "pyproject.toml").write_text(_BUNDLE, encoding="utf-8")
     words = " ".join(f"{key}={json.dumps(given[key])}" for key in _DEFAULTS)
     ask(kit, "run", str(bundle), CONNECTION, "-c", words)
-    before, through = 0.0, 0
+    before, through, spent = 0.0, 0, 0.0
     for line in _lines(folder / ROUNDS):
         if "error" in line:
             logs = [*kit.folder.glob("*.log"), *kit.folder.parent.glob("*.log")]
             ends = "\n".join(f"{log.name}: {last_words(log)}" for log in logs)
             raise RuntimeError(f"{case} failed: {line['error']}\n{ends}")
-        total = network.counter.total
+        total, times = network.counter.total, network.superlink.cpu_times()
+        cpu = line["cpu"] + times.user + times.system
         if line["round"]:
             found.seconds.append(round(line["time"] - before, 3))
             found.megabytes.append(round((total - through) / 1e6, 3))
+            found.cpu.append(round(cpu - spent, 2))
             found.resident.append(round(line["resident"], 2))
             found.superlink.append(round(network.superlink.memory_info().rss / MB, 2))
             found.peak = round(line["peak"], 1)
-        before, through = line["time"], total
+        before, through, spent = line["time"], total, cpu
     return found
 
 

@@ -86,7 +86,12 @@ def _crossing(name: str, ours: Mapping[str, Any], peer: Mapping[str, Any]) -> li
         Row(f"{what}: {unit}", typical(ours[key]), typical(peer[key]), bar if half else None)
         for unit, key, bar in (("MB a round", "megabytes", fewer), ("s a round", "seconds", faster))
     ]
-    return [*rows, Row(f"{what}: peak MB of the ServerApp", ours["peak"], peer["peak"])]
+    cpu = typical(ours["cpu"]), typical(peer["cpu"])
+    return [
+        *rows,
+        Row(f"{what}: CPU s a round of ServerApp and SuperLink", *cpu),
+        Row(f"{what}: peak MB of the ServerApp", ours["peak"], peer["peak"]),
+    ]
 
 
 def _memory(found: Mapping[str, Any], most: float) -> list[Row]:

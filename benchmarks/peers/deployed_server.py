@@ -3,7 +3,7 @@
 Run config: ``contestant`` (``fp16`` and ``fp32``: ours, by number format on the wire; ``flower``),
 ``rounds``, ``width`` and ``depth`` of the arrays, ``sites`` (``NAME=NODE``, with spaces between),
 and ``folder``, which gets the journal and ``rounds.jsonl``: a line at the start and after each
-round, with the time and the memory of this process, and last a line that says how it ended.
+round, with the time, and CPU seconds and memory of this process; last a line says how it ended.
 """
 
 from __future__ import annotations
@@ -105,6 +105,7 @@ class Clock:
         status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
         sizes = {line.split(":")[0]: line.split()[1] for line in status if line.startswith("Vm")}
         now = {"round": number, "time": time.time(), "process": os.getpid()}
+        now["cpu"] = time.process_time()
         held = {"resident": int(sizes["VmRSS"]) / 1024, "peak": int(sizes["VmHWM"]) / 1024}
         self.write(now | held)
 

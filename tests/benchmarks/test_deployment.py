@@ -32,7 +32,7 @@ def crossing(sites: int, rounds: int, seconds: float, megabytes: float) -> dict[
     return {
         "sites": sites, "rounds": rounds, "parameters": 86_000_000,
         "seconds": [10 * seconds, *[seconds] * (rounds - 1)],
-        "megabytes": [megabytes] * rounds,
+        "megabytes": [megabytes] * rounds, "cpu": [20.0] * rounds,
         "resident": [1000.0] * rounds, "superlink": [500.0] * rounds,
         "peak": 1500.0, "lost": 0,
     }  # fmt: skip
