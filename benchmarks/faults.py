@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -94,6 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(cases: Sequence[Case], kept: dict[str, dict[str, Any]]) -> None:
     """Run cases one after the other, and keep each as it ends."""
+    for number in (signal.SIGTERM, signal.SIGINT):  # which shells have jobs ignore
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     with tempfile.TemporaryDirectory(prefix="faults-") as name:
         folder = Path(name)
         sites = build_sites(folder / "built")

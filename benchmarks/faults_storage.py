@@ -41,7 +41,7 @@ def full_site(world: World) -> Outcome:
     """Its disk is full in the second round, and is made room on: that round alone is lost."""
     stop(world.clients[VICTIM])
     state = world.site(VICTIM) / "state"
-    with small_disk(state, 64):
+    with small_disk(state, 128):
         world.mend()
         run = world.submit(plan_of("full-site"))
         until(moment(run, world.site(VICTIM), "in training"), "training")
@@ -59,7 +59,9 @@ def full_server(world: World) -> Outcome:
     """The run ends with a sentence; with room again it goes on, and nothing is lost."""
     plan = plan_of("full-server")
     folder = world.coordinator.home / "runs" / plan.name
-    with small_disk(folder, 64):
+    stop(world.server)  # what runs already would not see the new file system
+    with small_disk(folder, 128):
+        world.mend()
         run = world.submit(plan)
         until(moment(run, world.site(VICTIM), "in training"), "training")
         filler = fill(folder)
@@ -70,12 +72,13 @@ def full_server(world: World) -> Outcome:
         outcome = judge(world, run, run.command.end(), lossless=True, notes=notes)
         if not code or not ("disk" in said.lower() or "space" in said.lower()):
             outcome.faults.append("`server run` does not say that the disk is full")
+        stop(world.server)
     return outcome
 
 
 def corrupted(world: World) -> Outcome:
     """The newest checkpoint is damaged after a crash: the round before it is gone on from."""
-    plan = plan_of("corrupted")
+    plan = plan_of("corrupted", rounds=3)
     run = world.submit(plan)
     until(lambda: 2 in run.entries(), "round 2")
     world.kill("server app", world.coordinator)

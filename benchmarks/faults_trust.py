@@ -142,7 +142,7 @@ def stolen(world: World) -> Outcome:
     text = (folder / "site.toml").read_text()
     (folder / "site.toml").write_text(text.replace(f'"{VICTIM}"', f'"{SITES[0]}"', 1))
     beside = world.echofm(thief, "client", "start", folder)
-    until(lambda: "again in" in beside.said(), "the refusal of a second node with one key")
+    until(lambda: "again in" in beside.said(), "the refusal of a second node with one key", 120)
     stop(beside)
     stop(world.clients[VICTIM])
     until(lambda: VICTIM not in world.online(), "the site's own node to be gone")
@@ -150,8 +150,10 @@ def stolen(world: World) -> Outcome:
     run = world.submit(plan_of("stolen"))
     named = f"it calls itself {SITES[0]}, and its key is that of {VICTIM}"
     run.command.wait_for(named)
+    stop(run.command)
     stop(instead)
-    world.join(VICTIM)
+    world.mend()
+    run = world.submit(run.plan, resume=True)
     notes = ["a second node with the key of one that is there is turned away", named]
     return judge(world, run, run.command.end(), lossless=True, notes=notes)
 

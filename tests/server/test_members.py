@@ -10,10 +10,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from echofm_core.runtime.errors import FederationError, PlanError
-from server.certificates import covered
+from server import certificates
+from server.certificates import check_lasting, covered
 from server.kit import Kit
 from server.members import admit, revoke, site_names
 from server.provision import provision
+from tests.support.commands import Echofm
 
 
 @pytest.fixture
@@ -85,6 +87,21 @@ def test_a_second_host_is_covered_beside_the_first_and_kits_stay_good(kit: Kit) 
     assert (kit.authority.read_bytes(), kit.key.read_bytes()) == (authority, key)
     certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(authority))
     assert not provision(kit.folder, "fl.example.org", None)[1], "nothing to renew"
+
+
+def test_a_server_with_a_certificate_that_has_ended_does_not_start_until_it_is_renewed(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch, echofm: Echofm
+) -> None:
+    check_lasting(kit.certificate)
+    kit.certificate.unlink()
+    with monkeypatch.context() as short:
+        short.setattr(certificates, "SERVER_DAYS", 0)
+        provision(kit.folder, "fl.example.org", None)
+    done = echofm("server", "start", kit.folder)
+    assert done.returncode == FederationError.exit_code
+    assert "ended on" in done.stderr and "`echofm server provision" in done.stderr
+    assert provision(kit.folder, "fl.example.org", None)[1], "renewed"
+    check_lasting(kit.certificate)
 
 
 def test_without_the_authoritys_key_nothing_is_signed(kit: Kit) -> None:
