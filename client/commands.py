@@ -99,8 +99,9 @@ def check(folder: Folder, port: Port = 9094) -> None:
 
 @client.command()
 def start(folder: Folder, port: Port = 9094) -> None:
-    """Run this site's SuperNode until Ctrl-C; only weights, counts and metrics leave it.
+    """Run this site's node until Ctrl-C; only weights, counts and metrics leave it.
 
+    It answers runs of the installed package alone: a run that brings code of its own is refused.
     A node that ends, whatever the reason, is started again: after 5 s, and each time later, up to a
     minute. A key that the server does not know, or a certificate that is not the kit's, ends it.
 

@@ -1,6 +1,7 @@
-"""Running Flower's SuperNode for a site from its settings file."""
+"""Running a site's node, Flower's SuperNode and our launcher, from its settings file."""
 
 import json
+import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,9 @@ from echofm_core.runtime.errors import PlanError
 from echofm_core.runtime.names import site_name_fault
 from echofm_core.training.config import ExecutionConfig
 from echofm_core.training.execution.devices import check_device_word
+
+#: Where the SuperNode's own interface listens: nobody beyond this machine has business there.
+LOOPBACK = "127.0.0.1"
 
 
 class SiteFile(ExecutionConfig):
@@ -104,7 +108,9 @@ def log_settings(folder: Path) -> None:
 
 
 def command(folder: Path, runtime_port: int = 9094) -> list[str]:
-    """The ``flower-supernode`` command of a site.
+    """The command of a site's node: our launcher, and the SuperNode that it runs.
+
+    The secret that the two share is made anew at each start, in the site's folder.
 
     Raises:
         PlanError, EnvironmentClashError: As of :func:`load_site`, or Flower is not installed.
@@ -117,17 +123,27 @@ def command(folder: Path, runtime_port: int = 9094) -> list[str]:
     text = " ".join(
         f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in config.items()
     )
+    secret = str(folder / "launcher.secret")
+    # -P: the installed package, whatever lies in the folder that this is started from.
+    launcher = [sys.executable, "-P", "-m", "client.launcher", f"{LOOPBACK}:{runtime_port}", secret]
     return [
-        tool("flower-supernode"),
+        *(*launcher, tool("flower-supernode")),
+        *("--isolation", "process", "--superexec-auth-secret-file", secret),
         *("--superlink", site.server, "--root-certificates", str(folder / "ca.crt")),
         *("--auth-supernode-private-key", str(folder / "node.key")),
         *("--node-config", text),
-        *("--port", str(runtime_port)),
+        *("--host", LOOPBACK, "--port", str(runtime_port)),
     ]
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Environment of the SuperNode, with a home of its own."""
+    """Environment of a site's node, with a home of its own.
+
+    What it says to itself goes by no proxy, which would see the tasks' tokens.
+    """
     home = folder / "flwr"
     home.mkdir(exist_ok=True)
-    return flower_environment(home.resolve())
+    found = flower_environment(home.resolve())
+    for name in ("no_proxy", "NO_PROXY"):
+        found[name] = ",".join(filter(None, (found.get(name), LOOPBACK)))
+    return found

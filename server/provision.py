@@ -9,32 +9,12 @@ from pathlib import Path
 
 import tomli_w
 
-from echofm_core import __version__
+from echofm_core.app_bundle import BUNDLE
 from echofm_core.plan.document import Plan
 from echofm_core.runtime.files import write_whole
 from server.certificates import certify, make_authority
 from server.deployment import check_names, write_deployment
 from server.kit import Kit
-
-#: The thin app: it names the installed package, and holds no code.
-BUNDLE = f"""\
-[project]
-name = "echofm-federated"
-version = "{__version__}"
-dependencies = []
-
-[tool.flwr.app]
-publisher = "echofm"
-components = {{ serverapp = "server.app:app", clientapp = "client.app:app" }}
-
-[tool.flwr.app.config]
-plan = ""
-run-folder = ""
-resume = false
-members = ""
-wait-seconds = 600.0
-watch = ""
-"""
 
 
 def hand_out(kit: Kit, plan: Plan) -> Path:

@@ -132,7 +132,7 @@ def _supervise(command: list[str]) -> int:
         command,
         stdin=subprocess.DEVNULL,
         # Not even a killed supervisor leaves the program behind; there is one thread.
-        preexec_fn=lambda: _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),  # noqa: PLW1509
+        preexec_fn=die_with_parent,  # noqa: PLW1509
     )
     wanted = True
     while wanted and program.poll() is None:
@@ -152,6 +152,11 @@ def _end_descendants() -> None:
     while descendants() and time.monotonic() < deadline:
         time.sleep(0.02)
     kill_descendants()
+
+
+def die_with_parent() -> None:
+    """Have the system kill this process once its parent has ended (Linux)."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _prctl(option: int, value: int) -> None:

@@ -147,6 +147,13 @@ class ReleaseError(EchoFMError):
     remedy = "finish the run; of a folder that fails, ask for it again, and for the signer's key"
 
 
+class BundleError(EchoFMError):
+    """A run's app bundle is not that of the package installed at the site; nothing of it ran."""
+
+    exit_code = 27
+    remedy = "submit plans with `echofm server run`, of the version that the sites have"
+
+
 class NothingUsableError(EchoFMError):
     """Of all that was given, no clip can be used; the reasons were printed one by one."""
 

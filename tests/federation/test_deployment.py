@@ -1,5 +1,6 @@
 """The apps under a real SuperLink and three SuperNodes, on loopback with TLS and node keys."""
 
+import hashlib
 import json
 import socket
 import stat
@@ -19,9 +20,11 @@ from client.preflight import preflight
 from echofm_core.plan.document import Plan
 from echofm_core.plan.load import load_plan
 from echofm_core.runtime.array_files import load_metadata
+from echofm_core.runtime.chained_log import ChainedLog
 from echofm_core.runtime.errors import FederationError, PlanError
 from echofm_core.training.config import ExecutionConfig
 from server.ending import FederationResult
+from server.kit import Kit
 from server.launch import start, stop, superlink
 from server.members import admit, register, revoke, site_names
 from server.outcome import score_table
@@ -29,6 +32,7 @@ from server.provision import hand_out, provision
 from server.rounds import run_federation
 from server.submit import submit
 from simulations.engine import Engine, SiteSettings
+from tests.federation.foreign import ForeignApp
 from tests.federation.small import TEST, TRAIN, small_plan, with_states
 from tests.support.hospitals import hospital, joined
 
@@ -122,6 +126,7 @@ def test_deployed_and_simulated_give_the_same_weights(
                 assert lines[-1].words == f"127.0.0.1:{port} knows this site's key"
                 run = command(folder, node_port)
                 processes.append(start(run, environment(folder), folder / "node.log"))
+            check_refusals(ForeignApp(tmp_path / "foreign", len(SITES)), kit, tmp_path / "there")
             submit(kit, tmp_path / "plan.toml", tmp_path / "deployed", timeout=500)
         except FederationError as error:
             logs = [*kit.folder.glob("*.log"), *hospital(kit, "any").parent.glob("*/*.log")]
@@ -134,6 +139,19 @@ def test_deployed_and_simulated_give_the_same_weights(
     assert found["plan_hash"] == plan.digest()
     check_folder(tmp_path / "deployed", expected)
     check_homes(tmp_path / "there", plan)
+
+
+def check_refusals(foreign: ForeignApp, kit: Kit, states: Path) -> None:
+    """Somebody else's code, submitted to the same nodes: it runs at no site, and each says so."""
+    said = sorted(foreign.run(kit))
+    assert not foreign.mark.exists()
+    assert len(said) == len(SITES)
+    for name in SITES:
+        (record,) = ChainedLog(states / name / "audit.jsonl").records
+        assert record["outcome"] == "refused" and record["sentence"] in said
+        digest = hashlib.sha256(foreign.bundle()).hexdigest()
+        assert f"refused the app bundle with SHA-256 {digest}" in record["sentence"]
+        assert "BundleError" in (states / name / "site.log").read_text()
 
 
 def check_folder(run: Path, expected: FederationResult) -> None:
