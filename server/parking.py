@@ -4,15 +4,19 @@ An early reply waits here until its turn; the in-process engine hands weights to
 same way. What is read back is a view of a memory map, so pages come in only while they are summed.
 """
 
+import itertools
 import mmap
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+import numpy as np
 from flwr.app import Array, ArrayRecord, RecordDict
+
+from echofm_core.runtime.errors import EngineError
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +50,25 @@ class Shelf:
         self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115
 
     def put(self, content: RecordDict) -> Callable[[], RecordDict]:
-        """Write a content's arrays; what is returned gives the content with them mapped."""
+        """Write a content's arrays; what is returned reads the content again.
+
+        Into memory that earlier replies have left: pages of a map would come on top of it.
+        """
         start, rest = self._file.tell(), without_arrays(content)
         slots = list(_write(content, self._file))
-        return lambda: RecordDict({**rest, **_read(slots, mapped(self._file)[start:])})
+        return lambda: RecordDict({**rest, **_records(slots, self._read(slots, start))})
+
+    def _read(self, slots: Sequence[Slot], start: int) -> Iterator[memoryview]:
+        for slot in slots:
+            buffer = memoryview(np.empty(slot.length, np.uint8))
+            done = 0
+            while done < slot.length:
+                found = os.preadv(self._file.fileno(), [buffer[done:]], start + done)
+                if not found:
+                    raise EngineError("a reply that waited on disk is cut off.")
+                done += found
+            start += slot.length
+            yield buffer
 
 
 def park(content: RecordDict, path: Path) -> Parked:
@@ -64,7 +83,10 @@ def unpark(parked: Parked) -> dict[str, ArrayRecord]:
     The file may be deleted once this returns; its bytes stay as long as the records do.
     """
     with parked.path.open("rb") as file:
-        return _read(parked.slots, mapped(file))
+        view = mapped(file)
+    ends = itertools.accumulate(slot.length for slot in parked.slots)
+    pieces = (view[end - slot.length : end] for slot, end in zip(parked.slots, ends, strict=True))
+    return _records(parked.slots, pieces)
 
 
 def _write(content: RecordDict, file: IO[bytes]) -> Iterator[Slot]:
@@ -77,14 +99,13 @@ def _write(content: RecordDict, file: IO[bytes]) -> Iterator[Slot]:
             yield Slot(key, name, array.dtype, tuple(array.shape), len(array.data))
 
 
-def _read(slots: Sequence[Slot], view: memoryview) -> dict[str, ArrayRecord]:
-    """Array records of what was written, as views of ``view``, which begins with the first."""
+def _records(slots: Sequence[Slot], pieces: Iterable[memoryview]) -> dict[str, ArrayRecord]:
+    """Array records of what was written; ``pieces`` are the bytes of each array."""
     records = {slot.record: ArrayRecord() for slot in slots}
-    for slot in slots:
+    for slot, piece in zip(slots, pieces, strict=True):
         array = Array(slot.dtype, slot.shape, "numpy.ndarray", b"")
         # Every reader of Array.data takes any buffer; only its constructor insists on bytes.
-        array.data = view[: slot.length]  # type: ignore[assignment]
-        view = view[slot.length :]
+        array.data = piece  # type: ignore[assignment]
         records[slot.record][slot.name] = array
     return records
 
