@@ -1,7 +1,8 @@
 """Arrays of a waiting message on disk instead of in memory.
 
 An early reply waits here until its turn; the in-process engine hands weights to its workers the
-same way. What is read back is a view of a memory map, so pages come in only while they are summed.
+same way. What comes back from a file of its own is a view of a memory map, so that pages come in
+only while they are summed.
 """
 
 import itertools
@@ -60,7 +61,7 @@ class Shelf:
 
     def _read(self, slots: Sequence[Slot], start: int) -> Iterator[memoryview]:
         for slot in slots:
-            buffer = memoryview(np.empty(slot.length, np.uint8))
+            buffer = np.empty(slot.length, np.uint8).data
             done = 0
             while done < slot.length:
                 found = os.preadv(self._file.fileno(), [buffer[done:]], start + done)
