@@ -53,6 +53,7 @@ class Reception:
         refused: Node -> why it takes no part.
         pending: Nodes that have not answered yet.
         declined: Nodes whose policy declines the plan, each with the time of its answer.
+        gathered: The run has begun.
     """
 
     def __init__(self, run: Run, members: Mapping[str, int] = MappingProxyType({})) -> None:
@@ -63,7 +64,9 @@ class Reception:
         self.refused: dict[str, str] = {}
         self.pending: set[int] = set()
         self.declined: dict[int, float] = {}
+        self.gathered = False
         self._known: set[int] = set()
+        self._listed: set[int] = set()
         self._answers: queue.SimpleQueue[tuple[int, Message | NoReply | Exception]]
         self._answers = queue.SimpleQueue()
 
@@ -78,11 +81,12 @@ class Reception:
             Names of the sites that are new.
 
         Raises:
-            FederationError: Two call themselves the same.
+            FederationError: Two call themselves the same, before the run has begun.
         """
         before, now = set(self.sites), time.monotonic()
         late = {node for node, when in self.declined.items() if again and now - when >= AGAIN}
-        new = [it for it in self.run.grid.get_node_ids() if it not in self._known or it in late]
+        self._listed = set(self.run.grid.get_node_ids())
+        new = [it for it in sorted(self._listed) if it not in self._known or it in late]
         self._known.update(new)
         self.pending.update(new)
         for group in [new] if self.at_once else [[node] for node in new]:
@@ -154,11 +158,17 @@ class Reception:
         except RefusedUpdateError as error:
             self.refused[_name(node)] = sentence(error)
             return
-        if about.site in self.sites:
-            raise FederationError(
+        other = self.sites.get(about.site)
+        if other and other.node in self._listed:
+            twice = (
                 f"two nodes call themselves {about.site}; give each site its own name in its node "
                 "config."
             )
+            if not self.gathered:
+                raise FederationError(twice)
+            self.refused[_name(node)] = twice  # nobody ends a run that goes on
+            self._known.discard(node)  # the other one may go
+            return
         self.sites[about.site] = Site(node=node, about=about)
 
 

@@ -79,6 +79,7 @@ def gather(
             shown, refused = age, dict(reception.refused)
             on_event(Event(kind=EventKind.WAITING, sites=missing, refused=refused, seconds=age))
         reception.look(again=True, wait=INTERVAL)
+    reception.gathered = True
     refused = reception.refused | dict.fromkeys(missing, "it has not come yet, and may join later.")
     names, untrained = tuple(reception.sites), _untrained(reception.sites, plan)
     on_event(Event(kind=EventKind.DESCRIBED, sites=names, refused=refused, untrained=untrained))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from echofm_core.runtime.errors import FederationError
 from server import presence, pulled_replies, reception, sites
 from server.ending import RunOptions
 from server.events import Event, EventKind, ignore
+from server.reception import Reception
 from server.rounds import run_federation
 from server.run import Run
-from server.sites import gather_sites
+from server.sites import gather, gather_sites
 from tests.federation.remote import RemoteGrid
 from tests.federation.small import small_plan
 
@@ -96,6 +98,29 @@ def test_a_site_that_approves_late_is_asked_again(tmp_path: Path) -> None:
     found = gather_sites(run, events.append, members={"a": 1, "b": 2})
     assert list(found) == ["a", "b"]
     assert events[-1].kind is EventKind.DESCRIBED and not events[-1].refused
+
+
+def test_a_name_is_taken_over_from_a_node_that_is_gone_and_from_no_other(tmp_path: Path) -> None:
+    """Without keys a node has another number each time that it starts."""
+    grid = RemoteGrid({"a": 0.0, "b": 0.0, "c": 0.0})
+    grid.gone.add("c")
+    here = Reception(Run(grid, small_plan(federation={"min_sites": 2}), tmp_path))
+    gather(here, ignore)
+    grid.gone.clear()
+    grid.rename("c", "b")
+    look_until(here, lambda: here.refused)
+    assert here.refused["node 3"].startswith("two nodes call themselves b")
+    assert here.sites["b"].node == 2
+    grid.rename("b", "lost")
+    grid.gone.add("lost")
+    look_until(here, lambda: here.sites["b"].node == 3)
+
+
+def look_until(here: Reception, reached: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not reached():
+        assert time.monotonic() < deadline
+        here.look(wait=0.05)
 
 
 def test_a_node_that_hangs_does_not_hold_up_a_quorum(tmp_path: Path) -> None:
