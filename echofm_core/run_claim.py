@@ -18,10 +18,13 @@ from echofm_core.runtime.files import is_partial, write_whole
 PLAN = "plan.toml"
 #: What a run was begun with beside its plan.
 BEGUN = "start.json"
-#: Sign of life of the ServerApp that works on the folder.
-HEARTBEAT = "heartbeat"
+#: Sign of life of the process that trains in the folder, and what it says of itself meanwhile.
+HEARTBEAT, LIVE = "heartbeat", "live.json"
 #: What a start may leave that claims nothing.
-LEFT_OVER = {"cache", "journal", "checkpoints", "scratch", BEGUN, HEARTBEAT, ".coordinator.lock"}
+LEFT_OVER = {
+    *("cache", "journal", "checkpoints", "scratch", ".coordinator.lock"),
+    *(BEGUN, HEARTBEAT, LIVE),
+}
 
 
 def load_runnable(path: Path) -> Plan:

@@ -10,13 +10,15 @@ from pathlib import Path
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from echofm_core.evaluation.model_names import FEDERATED
+from echofm_core.live.record import live_run
 from echofm_core.run_claim import held, load_runnable
 from echofm_core.runtime.errors import PlanError
 from echofm_core.runtime.files import settle
 from echofm_core.runtime.sessions import Sessions
 from server.ending import RunOptions
 from server.events import Event
-from server.heartbeat import heartbeat
+from server.live_steps import LiveListener
 from server.outcome import conclude
 from server.rounds import run_federation
 from server.watch import reporter
@@ -40,10 +42,12 @@ def main(grid: Grid, context: Context) -> None:
     with reporter(Path(watched) if watched else None) as waiting:
         plan, folder = load_runnable(Path(str(settings["plan"]))), Path(str(settings["run-folder"]))
         # Against a simulation, or an institution's own training, too.
-        with held(folder), heartbeat(folder):
-            sessions = Sessions(folder)
+        with held(folder), live_run(folder, plan.rounds) as live:
+            sessions, listener = Sessions(folder), LiveListener(live, FEDERATED)
+            live.expect(FEDERATED)
 
             def show(event: Event) -> None:
+                listener.event(event)
                 if event.round_done:
                     sessions.tick()
                 waiting.line(event.line())
@@ -58,9 +62,11 @@ def main(grid: Grid, context: Context) -> None:
                     members={name: int(node) for name, node in members.items()},
                     wait_seconds=float(settings.get("wait-seconds", 600.0)),
                     floor=True,
+                    on_step=listener.step,
                 ),
             )
             waiting.line(f"final weights {result.digest}")
+            live.say("writing the report")
             report = conclude(plan, folder, result, sessions.tick())
             settle(folder)  # before anybody hears that it is completed
             waiting.line(f"report: {report}")

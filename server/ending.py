@@ -17,6 +17,7 @@ from server.evaluation import evaluate
 from server.events import Event, EventKind, OnEvent
 from server.handover import chosen_rounds
 from server.journal import Journal, write_json
+from server.live_steps import OnStep, ignore_step
 from server.metrics import metrics_table
 from server.reception import Site
 from server.run import Run
@@ -37,6 +38,7 @@ class RunOptions:
         floor: Have each site score what needs no network beside the model.
         start: Weights that the first phase begins with, whole groups, in place of those that the
             plan starts from.
+        on_step: Shows what single sites do.
     """
 
     arm: str = "federated"
@@ -45,6 +47,7 @@ class RunOptions:
     tracking_store: Path | None = None
     floor: bool = False
     start: Weights = field(default_factory=dict)
+    on_step: OnStep = ignore_step
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,7 +97,9 @@ def finish(
     failed: dict[str, str] = {}
     if plan.finetune.rounds:
         started = time.monotonic()
-        results, failed = evaluate(run, weights, sites, floor=options.floor)
+        results, failed = evaluate(
+            run, weights, sites, floor=options.floor, on_step=options.on_step
+        )
         seconds = round(time.monotonic() - started, 3)
         rows = [_as_json(result) for result in results]
         outcome = {"sites": rows, "failed": failed, "plan_hash": plan.digest()}

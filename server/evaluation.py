@@ -9,12 +9,14 @@ import numpy as np
 from flwr.serverapp import Grid
 
 from echofm_core.contract import Action, SiteResult, Weights
+from echofm_core.live.states import Doing
 from echofm_core.plan.document import Plan
 from echofm_core.post_processing import post_processing
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import FederationError, RefusedUpdateError
 from echofm_core.runtime.text import many
 from server.events import ignore
+from server.live_steps import OnStep, answered, asked, ignore_step
 from server.reception import Site
 from server.result_admission import ExpectedResult, admit_result
 from server.run import Run
@@ -23,7 +25,12 @@ from server.wire import read_reply, reasons, sentence, wired
 
 
 def evaluate(
-    run: Run, weights: Weights, sites: Mapping[str, Site], *, floor: bool = False
+    run: Run,
+    weights: Weights,
+    sites: Mapping[str, Site],
+    *,
+    floor: bool = False,
+    on_step: OnStep = ignore_step,
 ) -> tuple[list[SiteResult], dict[str, str]]:
     """Evaluate at all sites that have test labels for a planned task.
 
@@ -33,6 +40,7 @@ def evaluate(
         weights: Encoder, STF-Net and heads.
         sites: From ``gather_sites``.
         floor: Ask for the scores of what needs no network beside the model's.
+        on_step: Shows which sites have answered.
 
     Returns:
         Admitted results in site order, and site -> reason for those without one.
@@ -47,10 +55,11 @@ def evaluate(
     model = wired(ready, post_processing(federation))
     sent, seconds, plan_hash = digest(model.sent), federation.deadline_seconds, run.plan.digest()
     settings = {"floor": float(floor)}
-    asked = run.ask(Action.EVALUATE, nodes, seconds, arrays=model.record, settings=settings)
+    asking = run.ask(Action.EVALUATE, nodes, seconds, arrays=model.record, settings=settings)
     results: dict[str, SiteResult] = {}
     failed: dict[str, str] = {}
-    with closing(asked) as replies:
+    on_step(asked(Doing.TEST, nodes))
+    with closing(asking) as replies:
         for name, reply in replies:
             expected = ExpectedResult(
                 site=name,
@@ -65,6 +74,7 @@ def evaluate(
                 results[name] = result
             except RefusedUpdateError as error:
                 failed[name] = sentence(error)
+            on_step(answered(name, reply, failed.get(name, "")))
     return [results[name] for name in sorted(results)], dict(sorted(failed.items()))
 
 
@@ -77,8 +87,8 @@ def evaluate_sites(grid: Grid, plan: Plan, weights: Weights) -> list[SiteResult]
         FederationError: A site could not answer.
     """
     with tempfile.TemporaryDirectory(prefix="echofm-") as folder:
-        asked = Run(grid, plan, Path(folder))
-        results, failed = evaluate(asked, weights, gather_sites(asked, ignore, least=1))
+        run = Run(grid, plan, Path(folder))
+        results, failed = evaluate(run, weights, gather_sites(run, ignore, least=1))
     if failed:
         raise FederationError(
             f"{many(len(failed), 'site')} could not be evaluated ({reasons(failed)})."

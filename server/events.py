@@ -32,6 +32,7 @@ class Event:
         sites: Sites it concerns: waited for, described, late, folded in, or evaluated.
         refused: Site -> why it did not count.
         warnings: Site -> what it has hardly learnt.
+        quarantined: Site -> files that it cannot use, of described ones.
         untrained: Planned tasks that no described site has training labels for.
         digest: Of the new global weights.
         loss: Mean training loss over the sites that counted, by clips; NaN if none was reported.
@@ -49,6 +50,7 @@ class Event:
     sites: tuple[str, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
     warnings: Mapping[str, str] = field(default_factory=dict)
+    quarantined: Mapping[str, int] = field(default_factory=dict)
     untrained: tuple[str, ...] = ()
     digest: str = ""
     loss: float = math.nan

@@ -8,28 +8,19 @@ import json
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
+from echofm_core.live.heartbeat import STALE, age
+from echofm_core.live.states import RunState
 from echofm_core.runtime.errors import FederationError
 from echofm_core.runtime.file_lock import is_locked
 from echofm_core.runtime.files import write_whole
 from server.flower import ask
-from server.heartbeat import STALE, age
 from server.kit import CONNECTION, Kit
 from server.watch import INTERVAL, Reporter, is_alive
 
 #: Seconds that a stopped ServerApp has to be gone.
 PATIENCE = 20.0
-
-
-class RunState(StrEnum):
-    """How a run fares; orphaned: it ended without a word, or shows no sign of life any more."""
-
-    RUNNING = "running"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    ORPHANED = "orphaned"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

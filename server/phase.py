@@ -34,6 +34,7 @@ from echofm_core.contract import (
     Update,
     Weights,
 )
+from echofm_core.live.states import Doing
 from echofm_core.plan.federation import FederationConfig, Stragglers
 from echofm_core.post_processing import post_processing
 from echofm_core.runtime.checksum import digest
@@ -45,6 +46,7 @@ from server.aggregation._api import Algorithm
 from server.events import Event, EventKind, OnEvent, ignore, round_event
 from server.intake import Intake
 from server.journal import CONTROL_NORM, UPDATE_NORM, Entry
+from server.live_steps import OnStep, answered, asked, ignore_step
 from server.norm_bound import LEAST, RECENT, NormBound, norms_of
 from server.replies import Pace, Patience, Replies
 from server.run import open_replies
@@ -105,6 +107,7 @@ class PhaseRun:
         frozen: Groups that the phase leaves as they are: sent to a site once.
         recent: Norms of the updates that counted in the last rounds before the first, by round.
         recent_control: The same of control variates' changes.
+        on_step: Shows what single sites do.
     """
 
     phase: Phase
@@ -120,6 +123,7 @@ class PhaseRun:
     frozen: frozenset[str] = frozenset()
     recent: Sequence[Sequence[float]] = ()
     recent_control: Sequence[Sequence[float]] = ()
+    on_step: OnStep = ignore_step
 
 
 def train_phase(
@@ -228,10 +232,10 @@ class _Loop:
         """One round: its entry, the new weights, and what sites found of those it began with."""
         algorithm, config = self.algorithm, self.spec.federation
         patience = Patience(seconds=config.deadline_seconds, started=started)
-        away = self._away(patience)
+        absent, on_step = {**self.absent, **self._away(patience)}, self.spec.on_step
         settings = {
             site: {**algorithm.instruct(site), VALIDATE: float(validate)}
-            for site in sorted(self.spec.participants.keys() - away.keys())
+            for site in sorted(self.spec.participants.keys() - absent.keys())
         }
         messages = self._messages(settings, model, number, algorithm.arrays())
         fold = algorithm.start(model.sent, model.current)
@@ -250,12 +254,14 @@ class _Loop:
             pace = Pace(factor=config.straggler_factor, least=config.straggler_seconds)
             enough = partial(intake.has, config.min_sites)
             patience = replace(patience, pace=pace, enough=enough)
+        on_step(asked(Doing(self.spec.phase), messages, absent, number, self.spec.rounds))
         for site, reply in self.replies.collect(messages, patience):
             intake.take(site, reply)
+            on_step(answered(site, reply, intake.refused.get(site, "")))
             # The bytes of this reply are not needed while the next one is made.
             del reply
         intake.finish()
-        sites, refused = intake.sites, {**self.absent, **away, **intake.refused}
+        sites, refused = intake.sites, {**absent, **intake.refused}
         for site in messages:
             self.frozen.record_reply(site, counted=site in sites)
         phase, needed = self.spec.phase, self.spec.federation.min_sites
@@ -280,6 +286,8 @@ class _Loop:
         messages = self._messages(settings, model, number)
         patience = Patience(seconds=self.spec.federation.deadline_seconds)
         losses: dict[str, float] = {}
+        on_step, done = self.spec.on_step, number - 1
+        on_step(asked(Doing.VALIDATE, messages, self.absent, done, self.spec.rounds))
         for site, reply in self.replies.collect(messages, patience):
             with suppress(RefusedUpdateError):
                 update = read_reply(reply, Update)
@@ -287,6 +295,7 @@ class _Loop:
                     check_identity(update, self._expected(site, model.sent, number))
                     check_metrics(update.metrics)
                     losses[site] = update.metrics[VALIDATION]
+            on_step(answered(site, reply))
         return dict(sorted(losses.items()))
 
     def _messages(

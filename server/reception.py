@@ -106,6 +106,10 @@ class Reception:
         """What each site said of itself, by name."""
         return {name: site.about for name, site in self.sites.items()}
 
+    def quarantined(self) -> dict[str, int]:
+        """Files that each site cannot use, by name."""
+        return {name: site.about.quarantined for name, site in self.sites.items()}
+
     def missing(self) -> tuple[str, ...]:
         """Members that are not there and may still come, in name order."""
         names = (name for name, node in self.members.items() if node not in self.declined)

@@ -26,6 +26,7 @@ from server.ending import FederationResult, RunOptions, finish
 from server.events import Event, EventKind, OnEvent, ignore, round_event
 from server.handover import first_weights, result_of
 from server.journal import CONTROL_NORM, Entry, Journal
+from server.live_steps import OnStep
 from server.metrics import tracked
 from server.norm_bound import recent_norms
 from server.phase import Attendance, Participant, PhaseRun, algorithm_of, train_phase
@@ -85,7 +86,7 @@ def run_federation(
             participants_of(reception.sites, Phase.FINETUNE, tasks, least)
         weights: Weights = {}
         with Tracking(plan, folder, arm=options.arm, store=options.tracking_store) as tracking:
-            federation = _Federation(run, reception, journal, tracking, on_event)
+            federation = _Federation(run, reception, journal, tracking, on_event, options.on_step)
             for phase in Phase:
                 if plan.rounds_of(phase):
                     # The next phase begins from the checkpoint, so that one model is in memory.
@@ -110,6 +111,7 @@ class _Federation:
     journal: Journal
     tracking: Tracking
     on_event: OnEvent
+    on_step: OnStep
 
     def train(self, phase: Phase, start: Weights) -> Weights:
         """One phase, from its beginning or from where the journal ends; what it comes to."""
@@ -167,6 +169,7 @@ class _Federation:
             frozen=frozen_groups(plan.finetune) if phase is Phase.FINETUNE else frozenset(),
             recent=recent_norms(self.journal.entries(), phase, done),
             recent_control=recent_norms(self.journal.entries(), phase, done, CONTROL_NORM),
+            on_step=self.on_step,
         )
 
     def _admit_late(self) -> None:

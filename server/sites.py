@@ -82,7 +82,15 @@ def gather(
     reception.gathered = True
     refused = reception.refused | dict.fromkeys(missing, "it has not come yet, and may join later.")
     names, untrained = tuple(reception.sites), _untrained(reception.sites, plan)
-    on_event(Event(kind=EventKind.DESCRIBED, sites=names, refused=refused, untrained=untrained))
+    on_event(
+        Event(
+            kind=EventKind.DESCRIBED,
+            sites=names,
+            refused=refused,
+            quarantined=reception.quarantined(),
+            untrained=untrained,
+        )
+    )
 
 
 def participants_of(

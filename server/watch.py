@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from echofm_core.live.record import ending
 from echofm_core.runtime import errors
 from echofm_core.runtime.errors import EchoFMError
 from echofm_core.runtime.file_lock import file_lock, is_locked
-from echofm_core.runtime.signals import Stopped
 
 #: Seconds between two checks of the other one.
 INTERVAL = 0.5
@@ -45,13 +45,7 @@ class Reporter:
 
     def fail(self, error: BaseException, who: str) -> None:
         """Append what ended the run."""
-        bug = type(error).__name__
-        words = f"{who} met a bug ({bug})"
-        if isinstance(error, EchoFMError):
-            words = str(error)
-        elif isinstance(error, Stopped):
-            words = f"{who} was stopped by {error}; go on with --resume."
-        self.append({"error": words, "code": getattr(error, "exit_code", 0)})
+        self.append({"error": ending(error, who), "code": getattr(error, "exit_code", 0)})
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from echofm_core.data.patients import patient_keys
 from echofm_core.data.prepare import ONE_SITE, Prepared, as_one_site, prepare
 from echofm_core.data.splits import label_count, labelled_sites, unlabelled_notes
 from echofm_core.evaluation.model_names import ALONE
+from echofm_core.live.record import live_run
 from echofm_core.models.saved import check_start, load_weights
 from echofm_core.plan.document import Plan
 from echofm_core.plan.federation import FederationConfig, Select
@@ -34,6 +35,7 @@ from echofm_core.runtime.text import many
 from echofm_core.tasks import Task
 from server.ending import FederationResult
 from server.events import Event, EventKind, OnEvent, ignore
+from server.live_steps import LiveListener, OnStep, ignore_step
 from simulations.arms import Arm, Training
 from simulations.engine import Engine
 from simulations.outcome import Outcome, conclude, write_floor
@@ -79,9 +81,10 @@ def train_alone(
         lambda found: check_training(place(found), phase, tasks, views),
     )
     check_training(prepared.manifest, phase, tasks, views)
-    with held(run):
+    with held(run), live_run(run, plan.rounds) as live:
         claim(run, plan, resume=resume, begun=begun)
-        sessions = Sessions(run)
+        sessions, listener = Sessions(run), LiveListener(live, ALONE)
+        live.expect(ALONE)
         save_sites(prepared, tasks, views, run)
         typer.echo(f"{summary(prepared, phase, views)} ({run / 'findings.parquet'})")
         planned = tasks if plan.finetune.rounds else ()
@@ -90,13 +93,22 @@ def train_alone(
         with progress(phase.value, plan.rounds_of(phase)) as meter:
 
             def show(event: Event) -> None:
+                listener.event(event)
                 if event.round_done:
                     sessions.tick()
                 _show(event, meter)
 
             result = federate_one(
-                plan, run, prepared, start=start, weights=weights, resume=resume, on_event=show
+                plan,
+                run,
+                prepared,
+                start=start,
+                weights=weights,
+                resume=resume,
+                on_event=show,
+                on_step=listener.step,
             )
+        live.say("writing the report")
         write_floor(plan, run, prepared)
         return conclude(
             plan,
@@ -155,6 +167,7 @@ def federate_one(
     weights: Weights | None = None,
     resume: bool = False,
     on_event: OnEvent = ignore,
+    on_step: OnStep = ignore_step,
 ) -> FederationResult:
     """Train and test a plan of :func:`plan_of_one` in a run folder that holds the site's manifest.
 
@@ -174,7 +187,7 @@ def federate_one(
     with Engine(execution=plan.machine) as engine:
         training = Training(run, plan, prepared, engine, resume, start, weights or {})
         try:
-            return training.train(arm, on_event)
+            return training.train(arm, on_event, on_step)
         except FederationError as error:
             raise _own_error(error, run) from None
 

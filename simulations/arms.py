@@ -29,6 +29,7 @@ from echofm_core.tasks import Task
 from server.ending import FederationResult, RunOptions
 from server.evaluation import evaluate_sites
 from server.events import OnEvent
+from server.live_steps import OnStep, ignore_step
 from server.rounds import run_federation
 from simulations.engine import Engine, SiteSettings
 from simulations.prepare import site_manifest
@@ -140,7 +141,7 @@ class Training:
     weights: Weights = field(default_factory=dict)
     """These weights."""
 
-    def train(self, arm: Arm, on_event: OnEvent) -> FederationResult:
+    def train(self, arm: Arm, on_event: OnEvent, on_step: OnStep = ignore_step) -> FederationResult:
         """One federation, then its model on every test site that the table needs.
 
         Raises:
@@ -164,7 +165,10 @@ class Training:
             resume=self.resume and (folder / "journal").exists(),
             on_event=on_event,
             options=RunOptions(
-                arm=arm.name, tracking_store=self.run / "mlruns", start=self.weights
+                arm=arm.name,
+                tracking_store=self.run / "mlruns",
+                start=self.weights,
+                on_step=on_step,
             ),
         )
         # Its own sites were tested at the end of the run; the table also needs the others.

@@ -6,6 +6,7 @@ from pathlib import Path
 from echofm_core.data.prepare import Prepared
 from echofm_core.data.splits import unlabelled_notes
 from echofm_core.evaluation.model_names import FEDERATED
+from echofm_core.live.record import LiveRun, live_run
 from echofm_core.models.lora import untrained_notes
 from echofm_core.plan.document import Plan
 from echofm_core.plan.preflight import require_machine
@@ -15,6 +16,7 @@ from echofm_core.runtime.sessions import Sessions
 from echofm_core.runtime.signals import thread_pool
 from server.ending import FederationResult
 from server.events import Event
+from server.live_steps import LiveListener
 from simulations.arms import Arm, Training, plan_arms
 from simulations.engine import Engine
 from simulations.outcome import Outcome, conclude, write_floor
@@ -36,7 +38,7 @@ def run_experiment(plan: Plan, run: Path, *, resume: bool = False) -> Outcome:
     look(run, plan, resume=resume)
     require_machine(plan.machine, plan.finetune)
     prepared = prepare_sites(plan, Path(plan.machine.cache or run / "cache"))
-    with held(run):
+    with held(run), live_run(run, plan.rounds) as live:
         claim(run, plan, resume=resume)
         save_sites(prepared, plan.finetune.tasks, plan.protocol.views, run)
         arms, notes = plan_arms(prepared.manifest, plan)
@@ -47,7 +49,9 @@ def run_experiment(plan: Plan, run: Path, *, resume: bool = False) -> Outcome:
         for note in unlabelled_notes(prepared.manifest, planned, plan.protocol.views):
             console.print(f"note: {note}")
         sessions.tick()
-        result = _train(plan, run, prepared, arms, sessions, resume)[FEDERATED]
+        live.expect(*(arm.name for arm in arms))
+        result = _train(plan, run, prepared, arms, sessions, live, resume)[FEDERATED]
+        live.say("testing without a network, drawing pictures and writing the report")
         write_floor(plan, run, prepared)
         draw_pictures(plan, run, prepared)
         return conclude(
@@ -62,7 +66,13 @@ def run_experiment(plan: Plan, run: Path, *, resume: bool = False) -> Outcome:
 
 
 def _train(
-    plan: Plan, run: Path, prepared: Prepared, arms: Sequence[Arm], sessions: Sessions, resume: bool
+    plan: Plan,
+    run: Path,
+    prepared: Prepared,
+    arms: Sequence[Arm],
+    sessions: Sessions,
+    live: LiveRun,
+    resume: bool,
 ) -> dict[str, FederationResult]:
     """Train and test all arms; as many at once as there are workers."""
     rounds, machine = plan.pretrain.rounds + plan.finetune.rounds, plan.machine
@@ -74,14 +84,17 @@ def _train(
         training = Training(run, plan, prepared, engine, resume)
 
         def one(arm: Arm) -> FederationResult:
+            listener = LiveListener(live, arm.name)
+
             def show(event: Event) -> None:
+                listener.event(event)
                 if event.round_done:
                     sessions.tick()
                     meter.advance(1, note=arm.name)
                 if arm.name == FEDERATED and (event.round_done or event.warnings):
                     console.print(event.line())
 
-            return training.train(arm, show)
+            return training.train(arm, show, listener.step)
 
         futures = {arm.name: pool.submit(one, arm) for arm in arms}
         return {name: future.result() for name, future in futures.items()}

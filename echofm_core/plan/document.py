@@ -102,6 +102,11 @@ class Plan(Section):
         return self.table_of(phase).rounds
 
     @property
+    def rounds(self) -> dict[str, int]:
+        """Rounds of each phase, by its name."""
+        return {"pretrain": self.pretrain.rounds, "finetune": self.finetune.rounds}
+
+    @property
     def validates(self) -> bool:
         """Whether sites report the loss on their validation patients."""
         return self.federation.report_validation and self.privacy.kind is PrivacyKind.NONE

@@ -33,6 +33,11 @@ class Sessions:
         return round(sum(seconds), 1)
 
 
+def earlier_seconds(run: Path) -> float:
+    """Seconds of all sessions of a run folder so far."""
+    return round(sum(_read(run / FILE)), 1)
+
+
 def _read(path: Path) -> list[float]:
     try:
         return [float(value) for value in json.loads(path.read_bytes())["seconds"]]

@@ -165,6 +165,7 @@ def check_folder(run: Path, expected: FederationResult) -> None:
         *("plan.toml", "journal", "checkpoints", "model", "evaluation.json", "summary.json"),
         "sessions.json",
         "descriptions.json",
+        "live.json",
         *("metrics.parquet", "scores.parquet", "paired.parquet", "sites.parquet", "report.html"),
     }
     assert "stay in the state folder of each site" in (run / "report.html").read_text()

@@ -15,6 +15,7 @@ from echofm_core.runtime.checksum import digest
 from server.aggregation import build_algorithm
 from server.events import Event
 from server.journal import Entry
+from server.live_steps import OnStep, ignore_step
 from server.phase import Participant, PhaseRun, train_phase
 from simulations.engine import SiteSettings
 from tests.federation.toy import CLIPS, change
@@ -57,6 +58,7 @@ def train(
     *,
     rounds: int = 2,
     on_event: Callable[[Event], None] = lambda event: None,
+    on_step: OnStep = ignore_step,
     **federation: Any,
 ) -> tuple[Weights, list[Entry]]:
     """Train; the entries are those that a journal would get."""
@@ -70,6 +72,7 @@ def train(
         plan_hash="x",
         run="toy",
         scratch=scratch,
+        on_step=on_step,
     )
     weights = train_phase(
         grid, START, spec, on_round=lambda entry, _: entries.append(entry), on_event=on_event

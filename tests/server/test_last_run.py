@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from echofm_core.live.states import RunState
 from echofm_core.runtime.errors import FederationError
 from server import last_run as module
 from server import status as statuses
 from server.kit import Kit
-from server.last_run import LastRun, RunState, last_run, note, stop_run
+from server.last_run import LastRun, last_run, note, stop_run
 from server.provision import provision
 from server.status import status_of
 from server.watch import Watcher, reporter, watch
@@ -25,7 +26,7 @@ from tests.server.test_members import public_key
 APP = """
 import sys, time
 from pathlib import Path
-from server.heartbeat import heartbeat
+from echofm_core.live.heartbeat import heartbeat
 from server.watch import reporter
 with reporter(Path(sys.argv[1])) as side, heartbeat(Path(sys.argv[2])):
     print("begun", flush=True)
