@@ -1,5 +1,6 @@
 """Sub-commands of `echofm` that the core contributes; each room has its own."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -7,6 +8,7 @@ import typer
 from echofm_core import __version__
 from echofm_core.data import commands as data
 from echofm_core.inference import commands as inference
+from echofm_core.live.options import PortOption, WebOption
 from echofm_core.models import commands as models
 from echofm_core.phantom import commands as phantom
 from echofm_core.plan.reference import in_words
@@ -17,8 +19,25 @@ def register(app: typer.Typer) -> None:
     """Add the core's sub-commands, from ``data`` to ``predict``, and what explains them all."""
     for room in (data, inference, models, phantom):
         room.register(app)
-    for command in (errors, keys, version):
+    for command in (watch, errors, keys, version):
         app.command()(command)
+
+
+def watch(
+    run: Annotated[Path, typer.Argument(help="Run folder, of a simulation or between hospitals.")],
+    web: WebOption = False,
+    port: PortOption = 0,
+) -> None:
+    """Show a run while it goes on, or how it ended: sites, rounds, losses, time left.
+
+    Read-only, and safe at any time. In a terminal it ends with the run; Ctrl-C ends it at once.
+    With --web it prints the address of a page on this machine.
+
+    For example: `echofm watch demo/run --web`.
+    """
+    from echofm_core.live.show import run_source, show
+
+    show(run_source(run), web=web, port=port)
 
 
 def errors(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from echofm_core.live.options import PortOption, WebOption
 from echofm_core.run_claim import load_runnable, look
 from echofm_core.runtime.errors import FederationError, PlanError
 from echofm_core.tracking.listener import require_trackers
@@ -190,6 +191,25 @@ def status(
     typer.echo(json.dumps(found.as_json(), indent=1) if as_json else "\n".join(found.lines()))
     if not found.serving:
         raise not_serving(kit)
+
+
+@server.command()
+def watch(
+    folder: Annotated[Path, typer.Argument(help="The coordinator's folder, or a run folder.")],
+    web: WebOption = False,
+    port: PortOption = 0,
+) -> None:
+    """Show the last run while it goes on: sites, rounds, losses, who is waited for.
+
+    Read-only, and safe at any time. In a terminal it ends with the run; Ctrl-C ends it at once.
+    With --web it prints the address of a page on this machine.
+
+    Example: `echofm server watch fed --web`.
+    """
+    from echofm_core.live.show import show
+    from server.live_view import view_source
+
+    show(view_source(folder), web=web, port=port)
 
 
 @server.command()

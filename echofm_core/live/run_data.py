@@ -9,14 +9,13 @@ looks older or younger than it is. Predictions, manifests and findings are never
 of one patient can come from here.
 """
 
-import json
 import math
 import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -26,6 +25,8 @@ from echofm_core.live.record import LiveRecord
 from echofm_core.live.states import RunState
 from echofm_core.run_claim import LIVE, PLAN
 from echofm_core.runtime.sessions import earlier_seconds
+
+Parsed = TypeVar("Parsed")
 
 
 class _Part(BaseModel):
@@ -164,33 +165,29 @@ class RunReader:
                 return RunState.COMPLETED, ""
             if not begun:
                 return None, ""
-        silent = (
-            "it shows no sign of life"
-            if beat is None
-            else f"its last sign of life is {beat:.0f} s old"
-        )
-        return RunState.ORPHANED, f"it ended without a word, or hangs: {silent}"
+        silent = "none" if beat is None else f"the last {beat:.0f} s ago"
+        return RunState.ORPHANED, f"it ended without a word, or hangs: of its heartbeats, {silent}"
 
-    def _file[Parsed](self, name: str, parse: Callable[[bytes], Parsed]) -> Parsed | None:
+    def _file(self, name: str, parse: Callable[[bytes], Parsed]) -> Parsed | None:
         """A file of the folder, parsed once for each version; None where there is none."""
         path = self.folder / name
         try:
             found = path.stat()
             version = (found.st_mtime_ns, found.st_size, found.st_ino)
-            known = self._known.get(path)
-            if known is None or known[0] != version:
-                known = self._known[path] = version, _parsed(path, parse)
+            if path not in self._known or self._known[path][0] != version:
+                self._known[path] = version, _parsed(path, parse)
         except FileNotFoundError:
             return None
         except OSError as error:
             self._skipped.append(f"{name} cannot be read ({type(error).__name__}), and is skipped")
             return None
-        if known[1] is None:
+        parsed: Parsed | None = self._known[path][1]
+        if parsed is None:
             self._skipped.append(f"{name} is damaged, and is skipped")
-        return known[1]
+        return parsed
 
 
-def _parsed[Parsed](path: Path, parse: Callable[[bytes], Parsed]) -> Parsed | None:
+def _parsed(path: Path, parse: Callable[[bytes], Parsed]) -> Parsed | None:
     try:
         return parse(path.read_bytes())
     except (ValidationError, ValueError):

@@ -1,6 +1,8 @@
 """Plain tables of text, for a page and for a terminal alike."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 import pandas as pd
@@ -34,11 +36,13 @@ def grid(table: pd.DataFrame) -> Grid | None:
     )
 
 
-def terminal_table(grid: Grid, width: int) -> Table:
+def terminal_table(
+    grid: Grid, width: int, styles: Mapping[str, str] = MappingProxyType({})
+) -> Table:
     """A grid as a table for a terminal of so many columns; its text is neither markup nor control.
 
     Where it does not fit, the gaps shrink and then cells fold, but for the first of a line: it says
-    what the line is about.
+    what the line is about. A cell that is a key of ``styles`` is shown in that style.
     """
     cells = [max(map(len, column)) for column in zip(grid.columns, *grid.rows, strict=True)]
     pad = 1 if sum(cells) + GAP * len(cells) <= width else 0
@@ -47,7 +51,7 @@ def terminal_table(grid: Grid, width: int) -> Table:
         side: Literal["left", "right"] = "right" if column in grid.numbers else "left"
         table.add_column(Text(name), justify=side, overflow="fold", no_wrap=column == 0)
     for row in grid.rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(cell, style=styles.get(cell, "")) for cell in row))
     return table
 
 

@@ -18,6 +18,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from echofm_core.runtime.text import span
+
 console = Console(highlight=False, soft_wrap=True)
 
 #: Seconds between two plain progress lines where there is no terminal.
@@ -60,15 +62,7 @@ class Meter:
         self._lately.append((now, self.done))
         if self.done >= self.total or self.done <= done:
             return ""
-        return f", {_span((self.total - self.done) * (now - before) / (self.done - done))} left"
-
-
-def _span(seconds: float) -> str:
-    """``40 s``, ``12 min``, ``3 h 05 min``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+        return f", {span((self.total - self.done) * (now - before) / (self.done - done))} left"
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Words of messages: counts, and the word that was most likely meant."""
+"""Words of messages: counts, times, and the word that was most likely meant."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -7,6 +7,14 @@ from difflib import get_close_matches
 def many(count: int, one: str, several: str = "") -> str:
     """``1 clip``, ``3,204 clips``; the words for several are those for one with an s by default."""
     return f"{count:,} {one if count == 1 else several or one + 's'}"
+
+
+def span(seconds: float) -> str:
+    """``40 s``, ``12 min``, ``3 h 05 min``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def did_you_mean(word: str, legal: Iterable[str]) -> str:

@@ -23,10 +23,11 @@ PACKAGES = ("echofm_core", "client", "server", "simulations")
 HTTP_GRID = "flwr.superlink.grid.http_grid"
 #: Libraries that take more than 40 ms of CPU to import, or that come with an extra alone.
 HEAVY = {
-    HTTP_GRID, "cryptography", "cv2", "cyclonedx", "decord", "flwr", "grpc", "grpc_health",
-    "httpx", "imagecodecs", "jinja2", "matplotlib", "mlflow", "model_signing", "nibabel", "numpy",
-    "onnx", "onnxruntime", "onnxscript", "opacus", "openpyxl", "packageurl", "pandas", "peft",
-    "pyarrow", "pydicom", "rich", "safetensors", "scipy", "tensorboard", "timm", "torch",
+    HTTP_GRID, "cryptography", "cv2", "cyclonedx", "decord", "flwr", "grpc", "grpc_health", "httpx",
+    "imagecodecs", "jinja2", "matplotlib", "mlflow", "model_signing", "nibabel", "numpy", "onnx",
+    "onnxruntime", "onnxscript", "opacus", "openpyxl", "packageurl", "pandas", "peft", "pyarrow",
+    "pydicom", "rich", "safetensors", "scipy", "starlette", "tensorboard", "timm", "torch",
+    "uvicorn",
 }  # fmt: skip
 
 
