@@ -14,7 +14,6 @@ import torch
 import typer
 
 from echofm_core.contract import Phase, Weights
-from echofm_core.data.findings import Severity
 from echofm_core.data.manifest import Split
 from echofm_core.data.patients import patient_keys
 from echofm_core.data.prepare import ONE_SITE, Prepared, as_one_site, prepare
@@ -84,7 +83,7 @@ def train_alone(
     with held(run), live_run(run, plan.rounds) as live:
         claim(run, plan, resume=resume, begun=begun)
         sessions, listener = Sessions(run), LiveListener(live, ALONE)
-        live.expect(ALONE)
+        live.expect(ALONE, quarantined=prepared.findings.quarantined)
         save_sites(prepared, tasks, views, run)
         typer.echo(f"{summary(prepared, phase, views)} ({run / 'findings.parquet'})")
         planned = tasks if plan.finetune.rounds else ()
@@ -218,15 +217,10 @@ def summary(prepared: Prepared, phase: Phase, views: Sequence[str]) -> str:
     if phase is Phase.FINETUNE and views:
         rows = rows[rows["view"].isin(list(views))]
     train, validate, test = (int((rows["split"] == split.value).sum()) for split in Split)
-    quarantined = {
-        (found.dataset, found.item)
-        for found in prepared.findings.items
-        if found.severity is Severity.QUARANTINED
-    }
     patients = patient_keys(prepared.manifest).nunique()
     return (
         f"{many(train, 'clip')} to train on, {validate} to validate, {test} to test, of "
-        f"{many(patients, 'patient')}; {many(len(quarantined), 'file')} cannot be used"
+        f"{many(patients, 'patient')}; {many(prepared.findings.quarantined, 'file')} cannot be used"
     )
 
 

@@ -49,7 +49,7 @@ def run_experiment(plan: Plan, run: Path, *, resume: bool = False) -> Outcome:
         for note in unlabelled_notes(prepared.manifest, planned, plan.protocol.views):
             console.print(f"note: {note}")
         sessions.tick()
-        live.expect(*(arm.name for arm in arms))
+        live.expect(*(arm.name for arm in arms), quarantined=prepared.findings.quarantined)
         result = _train(plan, run, prepared, arms, sessions, live, resume)[FEDERATED]
         live.say("testing without a network, drawing pictures and writing the report")
         write_floor(plan, run, prepared)

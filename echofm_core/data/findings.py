@@ -75,6 +75,12 @@ class Findings:
         name = str(item).encode("utf-8", errors="backslashreplace").decode()
         self.items.append(Finding(dataset, kind, name, reason, severity))
 
+    @property
+    def quarantined(self) -> int:
+        """Files that are not used."""
+        lost = (found for found in self.items if found.severity is Severity.QUARANTINED)
+        return len({(found.dataset, found.item) for found in lost})
+
     def extend(self, other: Findings) -> None:
         """Append another read's findings."""
         self.items.extend(other.items)

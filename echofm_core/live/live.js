@@ -28,18 +28,22 @@ function make(name, className, text) {
 }
 
 function showFacts(facts) {
-  const cells = fit(byId("facts"), 2 * facts.length, (n) => make(n % 2 ? "dd" : "dt"));
-  facts.flat().forEach((text, n) => set(cells[n], text));
+  const groups = fit(byId("facts"), facts.length, () => {
+    const group = make("div");
+    group.append(make("dt"), make("dd"));
+    return group;
+  });
+  groups.forEach((group, n) => [...group.children].forEach((cell, side) => set(cell, facts[n][side])));
 }
 
-function newTable(number) {
+function newTable(name) {
   const region = make("div", "wide");
   region.tabIndex = 0;
   region.setAttribute("role", "region");
-  region.setAttribute("aria-labelledby", `caption-${number}`);
+  region.setAttribute("aria-labelledby", name);
   const table = make("table", "plain");
   const caption = make("caption");
-  caption.id = `caption-${number}`;
+  caption.id = name;
   const head = make("thead");
   head.append(make("tr"));
   table.append(caption, head, make("tbody"));
@@ -72,12 +76,13 @@ function showTable(region, table) {
   });
 }
 
-function showTables(tables) {
-  const captions = tables.map((table) => table.grid.columns.join());
-  const parent = byId("tables");
-  if (parent.dataset.shape !== captions.join("|")) parent.replaceChildren();
-  parent.dataset.shape = captions.join("|");
-  fit(parent, tables.length, newTable).forEach((region, n) => showTable(region, tables[n]));
+function showTables(id, tables) {
+  const shape = tables.map((table) => table.grid.columns.join()).join("|");
+  const parent = byId(id);
+  if (parent.dataset.shape !== shape) parent.replaceChildren();
+  parent.dataset.shape = shape;
+  const regions = fit(parent, tables.length, (n) => newTable(`${id}-${n}`));
+  regions.forEach((region, n) => showTable(region, tables[n]));
 }
 
 function draw(name, attributes, text) {
@@ -155,7 +160,8 @@ function show(view) {
   byId("notes").hidden = !view.notes.length;
   fit(byId("notes").firstElementChild, view.notes.length, () => make("li"))
     .forEach((item, n) => set(item, view.notes[n]));
-  showTables(view.tables);
+  showTables("now", view.tables.filter((table) => !table.past));
+  showTables("past", view.tables.filter((table) => table.past));
   showCurves(view.curves);
 }
 

@@ -72,6 +72,7 @@ class LiveRecord(_Part):
         spent: Phase -> rounds that this session has finished, over all models, and their seconds.
         models: By name, the run's own first.
         sites: Of the run's own model.
+        quarantined: Files of all sites that are not used; None where the sites know that alone.
     """
 
     state: RunState = RunState.RUNNING
@@ -86,6 +87,7 @@ class LiveRecord(_Part):
     spent: dict[str, tuple[int, float]] = {}
     models: dict[str, ModelRecord] = {}
     sites: dict[str, SiteRecord] = {}
+    quarantined: int | None = None
 
 
 class LiveRun:
@@ -106,9 +108,10 @@ class LiveRun:
             yield self._record
             self._changed = True
 
-    def expect(self, *models: str) -> None:
-        """Say which models will be trained, the run's own first."""
+    def expect(self, *models: str, quarantined: int | None = None) -> None:
+        """Say which models will be trained, the run's own first, and how many files are lost."""
         with self.change() as record:
+            record.quarantined = quarantined
             record.models = {name: ModelRecord(left=dict(record.phases)) for name in models}
 
     def say(self, doing: str) -> None:

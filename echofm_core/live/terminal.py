@@ -66,7 +66,7 @@ def screen(view: View, console: Console) -> RenderableType:
 
 
 def lines(view: View, seen: set[str]) -> Iterator[str]:
-    """What is new in a view: its sentence, and the rows of rounds and refusals, oldest first.
+    """What is new in a view: its sentence, and the rows of what is over, oldest first.
 
     Args:
         view: As it is now.
@@ -74,10 +74,10 @@ def lines(view: View, seen: set[str]) -> Iterator[str]:
     """
     new = [f"{view.state}: {view.sentence}", *view.notes]
     for table in view.tables:
-        if "newest first" in table.caption:
+        if table.past:
             for row in reversed(table.grid.rows):
                 pairs = zip(table.grid.columns, row, strict=True)
-                new.append(", ".join(f"{column} {cell}" for column, cell in pairs))
+                new.append(", ".join(f"{column} {cell}" for column, cell in pairs if cell))
     for line in new:
         if line not in seen:
             seen.add(line)

@@ -41,10 +41,16 @@ class Presence:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Table:
-    """A table with its caption; ``states`` is the column that holds a site's state, if any."""
+    """A table with its caption.
+
+    Attributes:
+        past: It tells of what is over, not of now.
+        states: Column that holds a site's state, if any.
+    """
 
     caption: str
     grid: Grid
+    past: bool = False
     states: int | None = None
 
 
@@ -99,8 +105,10 @@ def view_of(data: RunData, presence: Mapping[str, Presence] | None = None) -> Vi
     if data.state is RunState.RUNNING:
         left = "not known before a round is over" if times.left is None else _about(times.left)
         facts.append(("time left", left))
-    facts += [("plan", data.name), ("run folder", data.folder)]
+    facts += [("run folder", data.folder)]
     facts += [("plan hash", data.rounds[-1].plan_hash[:12])] if data.rounds else []
+    if data.record and data.record.quarantined is not None:
+        facts += [("unusable files", str(data.record.quarantined))]
     return View(
         title=printable(data.name or data.folder),
         state=data.state.value if data.state else "waiting",
@@ -226,7 +234,7 @@ def _round_table(rounds: Sequence[Round]) -> Table:
     caption = "Rounds, newest first"
     if len(rounds) > NEWEST:
         caption += f"; {len(rounds) - NEWEST} older ones are in the journal"
-    return Table(caption=caption, grid=_grid(columns, rows, {1, 2, 3, 4, 5, 6}))
+    return Table(caption=caption, grid=_grid(columns, rows, {1, 2, 3, 4, 5, 6}), past=True)
 
 
 def _test_table(data: RunData) -> Table:
@@ -234,23 +242,30 @@ def _test_table(data: RunData) -> Table:
     for tested, task, metric, (value, low, high, *_) in headline_scores(data.tests):
         if shown := reported_metric(task, metric):
             form = f".{shown.digits}f"
-            ends = f"{_number(low, form)} to {_number(high, form)}"
+            known = low is not None and high is not None
+            ends = f"{low:{form}} to {high:{form}}" if known else NONE
             patients = str(tested.patients.get(task, ""))
             rows.append((tested.site, shown.title, _number(value, form), ends, patients))
     rows += [(site, "not tested: " + why, "", "", "") for site, why in data.tests.failed.items()]
     columns = ("site", "metric", "value", "interval", "patients")
-    return Table(caption="Test at the sites", grid=_grid(columns, rows[:MOST], {2, 3, 4}))
+    grid = _grid(columns, rows[:MOST], {2, 3, 4})
+    return Table(caption="Test at the sites", grid=grid, past=True)
 
 
 def _refusal_table(rounds: Sequence[Round]) -> Table:
+    """The same site for the same reason is one row, with its newest round."""
+    found: dict[tuple[str, str, str], list[int]] = {}
+    for entry in reversed(rounds):
+        for site, why in entry.refused.items():
+            found.setdefault((entry.phase.value, site, why), []).append(entry.round)
     rows = [
-        (entry.phase.value, str(entry.round), site, why)
-        for entry in reversed(rounds)
-        for site, why in entry.refused.items()
+        (phase, str(numbers[0]), site, str(len(numbers)), why)
+        for (phase, site, why), numbers in found.items()
     ]
-    grid = _grid(("phase", "round", "site", "reason"), rows[:NEWEST], {1})
+    grid = _grid(("phase", "last round", "site", "rounds", "reason"), rows[:NEWEST], {1, 3})
     more = f"; {len(rows) - NEWEST} older ones are in the journal" if len(rows) > NEWEST else ""
-    return Table(caption=f"Updates that did not count, newest first{more}", grid=grid)
+    caption = f"Updates that did not count, newest first{more}"
+    return Table(caption=caption, grid=grid, past=True)
 
 
 def _curves(rounds: Sequence[Round]) -> tuple[Curve, ...]:

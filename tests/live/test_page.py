@@ -48,7 +48,7 @@ def test_the_page_follows_a_run_and_says_when_it_was_killed(
         assert "token" not in page.url
         expect(page.get_by_role("table", name="Sites")).to_contain_text("north")
         refusals = page.get_by_role("table", name="Updates that did not count")
-        expect(refusals.get_by_role("row", name="pretrain 1 west-nan")).to_contain_text("finite")
+        expect(refusals.get_by_role("row", name="west-nan")).to_contain_text("finite")
         expect(page.get_by_role("status")).to_contain_text("Pre-training, round")
         expect(page.get_by_role("img", name="pretrain, rounds 1 to")).to_be_visible(timeout=20_000)
         _moves(page)
@@ -71,7 +71,7 @@ def test_the_page_follows_a_run_and_says_when_it_was_killed(
 
 def _moves(page: Page) -> None:
     """A further round comes by itself, and the table keeps its cells."""
-    page.evaluate("window.kept = document.querySelector('#tables tbody th')")
+    page.evaluate("window.kept = document.querySelector('#now tbody th')")
     bar = page.get_by_role("progressbar", name="rounds")
     expect(bar).not_to_have_attribute("value", bar.get_attribute("value") or "", timeout=20_000)
     assert page.evaluate("window.kept.isConnected"), "who reads a cell does not lose it"

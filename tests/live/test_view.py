@@ -120,6 +120,19 @@ def test_a_test_at_the_sites_shows_headline_metrics_alone(tmp_path: Path) -> Non
     ]  # fmt: skip
 
 
+def test_one_reason_of_one_site_is_one_row(tmp_path: Path) -> None:
+    found = data(tmp_path)
+    whys = ({"west": "too far."}, {"west": "late."}, {"west": "too far."})
+    rounds = tuple(
+        entry.model_copy(update={"refused": why})
+        for entry, why in zip(found.rounds, whys, strict=True)
+    )
+    rows = table(view_of(replace(found, rounds=rounds)), "Updates that did not count")
+    assert [(row["last round"], row["rounds"], row["reason"]) for row in rows] == [
+        ("3", "2", "too far."), ("2", "1", "late."),
+    ]  # fmt: skip
+
+
 def test_many_sites_and_rounds_are_cut_with_a_word(tmp_path: Path) -> None:
     found = data(tmp_path)
     assert found.record is not None
