@@ -15,9 +15,8 @@ from echofm_core.runtime.errors import FederationError
 from server import pulled_replies
 from server.events import Event, EventKind
 from server.live_steps import LiveListener, SiteStep
-from simulations.engine import Engine
 from tests.federation.remote import RemoteGrid
-from tests.federation.toy_phase import settings, train
+from tests.federation.toy_phase import train
 
 PHASES = {"pretrain": 2, "finetune": 3}
 
@@ -53,23 +52,23 @@ def test_who_has_answered_shows_before_the_turn_of_the_name(
     assert story.told[-1] == {"a": "answered", "b": "answered"}
 
 
-def test_a_refused_and_a_late_site_are_named_with_the_reason(tmp_path: Path) -> None:
-    names = ["a", "late", "nan"]
+def test_a_refused_and_a_late_site_are_named_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pulled_replies, "POLL", 0.01)
     story = Story(tmp_path)
-    with Engine(3, client_app="tests.federation.toy:app") as engine:
-        grid = engine.grid(settings(names, tmp_path))
-        deadline = {"deadline_seconds": 2.5, "min_sites": 1}
-        train(
-            grid, names, tmp_path, rounds=1, on_step=story.step, on_event=story.listener.event,
-            **deadline,
-        )  # fmt: skip
+    train(
+        RemoteGrid({"a": 0.0, "nan": 0.0, "slow": 600.0}), ("a", "nan", "slow"), tmp_path,
+        rounds=1, on_step=story.step, on_event=story.listener.event,
+        deadline_seconds=3.0, min_sites=1,
+    )  # fmt: skip
     story.live.flush()
     found = read(tmp_path)
     assert {name: site.state.value for name, site in found.sites.items()} == {
-        "a": "answered", "late": "gone", "nan": "refused",
+        "a": "answered", "nan": "refused", "slow": "gone",
     }  # fmt: skip
-    assert "within" in found.sites["late"].why and "finite" in found.sites["nan"].why
-    assert found.sites["late"].seen is None and found.sites["nan"].seen is not None
+    assert "within" in found.sites["slow"].why and "finite" in found.sites["nan"].why
+    assert found.sites["slow"].seen is None and found.sites["nan"].seen is not None
     model = found.models["federated"]
     assert (model.doing, model.round, model.rounds) == ("pretrain", 1, 1)
     assert found.spent["pretrain"][0] == 1 and found.first <= found.last
