@@ -1,6 +1,5 @@
 """How long a run has taken, how far it is, and how long it may still take."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from echofm_core.contract import Phase
@@ -15,10 +14,12 @@ class Clock:
 
     Attributes:
         left: Estimated; None before a round is over, and of a run that does not run.
+        unknown: Phases that will come, and of which no round was measured: not part of ``left``.
     """
 
     elapsed: float
     left: float | None
+    unknown: tuple[str, ...] = ()
     done: int
     total: int
 
@@ -36,26 +37,28 @@ def clock(data: RunData) -> Clock:
     return Clock(
         elapsed=max(data.seconds, record.earlier + until - record.begun),
         left=_left(record, data.now) if running else None,
+        unknown=tuple(
+            phase
+            for phase in record.phases
+            if phase not in record.spent
+            and any(model.left.get(phase) for model in record.models.values())
+        ),
         done=total - sum(sum(model.left.values()) for model in record.models.values()),
         total=total,
     )
 
 
 def _left(record: LiveRecord, now: float) -> float | None:
-    """By what this session's rounds took, a phase without any as the other.
+    """By what this session's rounds took, of the phases that it has measured.
 
     Models that are trained side by side are in it: what counts is how much was done in how long.
     """
     if not record.spent:
         return None
     costs = {phase: seconds / count for phase, (count, seconds) in record.spent.items()}
-    other = sum(costs.values()) / len(costs)
-    rest = sum(_cost(model.left, costs, other) for model in record.models.values())
+    models = record.models.values()
+    rest = sum(cost * model.left.get(phase, 0) for model in models for phase, cost in costs.items())
     spent = sum(seconds for _, seconds in record.spent.values())
     if not spent:
         return None
     return max(0.0, (record.last - record.first) * rest / spent - (now - record.last))
-
-
-def _cost(left: Mapping[str, int], costs: Mapping[str, float], other: float) -> float:
-    return sum(rounds * costs.get(phase, other) for phase, rounds in left.items())

@@ -147,7 +147,7 @@ class RunReader:
         )
 
     def _rounds(self) -> Iterator[Round]:
-        names = [path.name for path in self.folder.glob("journal/*.json") if path.name[0] != "."]
+        names = [path.name for path in self.folder.glob("journal/*.json")]
         for phase in Phase:
             for name in sorted(name for name in names if name.startswith(f"{phase.value}-")):
                 if entry := self._file(f"journal/{name}", Round.model_validate_json):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from echofm_core.evaluation.model_names import model_title
 from echofm_core.evaluation.reported import reported_metric
-from echofm_core.live.clock import clock
+from echofm_core.live.clock import Clock, clock
 from echofm_core.live.record import LiveRecord, SiteRecord
 from echofm_core.live.run_data import Round, RunData, headline_scores
 from echofm_core.live.states import Doing, RunState, SiteState
@@ -103,8 +103,7 @@ def view_of(data: RunData, presence: Mapping[str, Presence] | None = None) -> Vi
     )
     facts = [("elapsed", span(times.elapsed))] if data.state else []
     if data.state is RunState.RUNNING:
-        left = "not known before a round is over" if times.left is None else _about(times.left)
-        facts.append(("time left", left))
+        facts.append(("time left", _left(times)))
     facts += [("run folder", data.folder)]
     facts += [("plan hash", data.rounds[-1].plan_hash[:12])] if data.rounds else []
     if data.record and data.record.quarantined is not None:
@@ -201,7 +200,7 @@ def _site_table(data: RunData, sites: Mapping[str, SiteRecord]) -> Table | None:
         *("unusable files", "reason"),
     )
     caption = "Sites" if len(sites) <= MOST else f"Sites, the first {MOST} of {len(sites)}"
-    return Table(caption=caption, grid=_grid(columns, rows, {3, 4, 5, 6, 7}), states=1)
+    return Table(caption=caption, grid=_without_empty(columns, rows, {3, 4, 5, 6, 7}), states=1)
 
 
 def _model_table(record: LiveRecord | None) -> Table | None:
@@ -279,6 +278,18 @@ def _curves(rounds: Sequence[Round]) -> tuple[Curve, ...]:
     return tuple(curves)
 
 
+def _without_empty(
+    columns: tuple[str, ...], rows: Sequence[tuple[str, ...]], numbers: set[int]
+) -> Grid:
+    """A grid of the columns that say something; the first three always do."""
+    kept = [
+        n for n in range(len(columns)) if n < 3 or any(row[n] not in ("", NONE) for row in rows)
+    ]
+    places = {place for place, n in enumerate(kept) if n in numbers}
+    picked = [tuple(row[n] for n in kept) for row in rows]
+    return _grid(tuple(columns[n] for n in kept), picked, places)
+
+
 def _grid(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]], numbers: set[int]) -> Grid:
     """A grid of these rows without control characters, whatever sites have sent."""
     clean = tuple(tuple(map(printable, row)) for row in rows)
@@ -302,5 +313,8 @@ def _time(seen: float | None) -> str:
     return time.strftime("%H:%M:%S" if same else "%Y-%m-%d %H:%M:%S", moment)
 
 
-def _about(seconds: float) -> str:
-    return f"about {span(seconds)}" if seconds >= 1 else "a moment"
+def _left(times: Clock) -> str:
+    if times.left is None:
+        return "not known before a round is over"
+    about = f"about {span(times.left)}" if times.left >= 1 else "a moment"
+    return about + "".join(f", then {TITLES[Doing(phase)]}" for phase in times.unknown)

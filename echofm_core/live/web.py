@@ -168,7 +168,7 @@ async def _stream(latest: _Latest, over: threading.Event) -> AsyncIterator[str]:
 
 
 class _Guard:
-    """Lets through who reads, calls this machine by its name, and has the token."""
+    """Lets through who calls this machine by its name, and has the token."""
 
     def __init__(self, app: ASGIApp, token: str, cookie: str) -> None:
         self._app = app
@@ -191,19 +191,13 @@ class _Guard:
         """What is answered in place of a page; None where nothing is in the way."""
         if not _is_local(request.headers.get("host", "")):
             return PlainTextResponse("This page is for 127.0.0.1 and localhost alone.", 403)
-        if request.method not in ("GET", "HEAD"):
-            return PlainTextResponse("This page is read-only.", 405)
-        given = request.query_params.get("token")
-        if given is None:
-            given = request.cookies.get(self._cookie)
-            redirect = False
-        else:
-            redirect = request.url.path == "/"
+        named = request.query_params.get("token")
+        given = request.cookies.get(self._cookie) if named is None else named
         if given is None:
             return PlainTextResponse("Open the whole address that `echofm` has printed.", 401)
         if not secrets.compare_digest(given.encode(), self._token.encode()):
             return PlainTextResponse("This is not the token of this page.", 403)
-        if not redirect:
+        if named is None or request.url.path != "/":
             return None
         # Away from the address bar, its history, and whoever looks over a shoulder.
         moved = RedirectResponse("/", 303)

@@ -68,7 +68,7 @@ def test_lines_of_a_run_that_goes_on_come_once_and_ctrl_c_ends_at_once(tmp_path:
         assert watcher.stdout and watcher.stderr
         seen = ""
         wanted = ("round 4, loss", "site west-nan, rounds", "waiting for south")
-        while not all(words in seen for words in wanted):
+        while not all(words in seen for words in wanted) or seen.count("running:") < 4:
             line = watcher.stdout.readline()
             assert line, watcher.stderr.read()
             seen += line

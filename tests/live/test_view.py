@@ -67,7 +67,11 @@ def test_time_left_is_what_was_done_in_how_long_and_what_is_left(tmp_path: Path)
     assert (clock(found).done, clock(found).total) == (5, 12)
     assert found.record is not None
     found.record.models["pooled"] = ModelRecord(left={"pretrain": 2, "finetune": 10})
-    assert clock(found).left == pytest.approx((7 + 12) * 20 - 5), "pre-training costs as much"
+    assert clock(found).left == pytest.approx((7 + 10) * 20 - 5), (
+        "what is not measured is not in it"
+    )
+    assert clock(found).unknown == ("pretrain",)
+    assert dict(view_of(found).facts)["time left"] == "about 6 min, then pre-training"
     assert clock(replace(found, state=RunState.FAILED)).left is None
     found.record.spent = {}
     assert dict(view_of(found).facts)["time left"] == "not known before a round is over"
@@ -99,10 +103,12 @@ def test_a_site_whose_node_has_gone_is_said_while_its_answer_is_awaited(tmp_path
 def test_losses_become_curves_and_what_is_private_is_none(tmp_path: Path) -> None:
     found = data(tmp_path)
     (curve,) = view_of(found).curves
+    assert "epsilon spent" in table(view_of(found), "Sites")[0]
     assert curve.points == ((1, 0.5, None), (2, 0.5, None), (3, 0.5, None))
     silent = SitePart(counts={"encoder": 10}, metrics={"epsilon": 1.25})
     rounds = tuple(entry.model_copy(update={"sites": {"north": silent}}) for entry in found.rounds)
     assert view_of(replace(found, rounds=rounds)).curves == ()
+    assert "loss" not in table(view_of(replace(found, rounds=rounds)), "Sites")[0], "nobody has one"
 
 
 def test_a_test_at_the_sites_shows_headline_metrics_alone(tmp_path: Path) -> None:

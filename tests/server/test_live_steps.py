@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from echofm_core.live import record as module
 from echofm_core.live.record import LiveRecord, LiveRun, live_run
-from echofm_core.live.states import RunState
+from echofm_core.live.states import Doing, RunState
 from echofm_core.run_claim import HEARTBEAT, LIVE
 from echofm_core.runtime.errors import FederationError
 from server import pulled_replies
 from server.events import Event, EventKind
-from server.live_steps import LiveListener, SiteStep
+from server.live_steps import LiveListener, SiteStep, asked
 from tests.federation.remote import RemoteGrid
 from tests.federation.toy_phase import train
 
@@ -34,10 +35,13 @@ class Story:
         self.listener = LiveListener(self.live, model)
         self.told: list[dict[str, str]] = []
 
+    def live_states(self) -> dict[str, str]:
+        with self.live.change() as record:
+            return {name: record.sites[name].state.value for name in sorted(record.sites)}
+
     def step(self, step: SiteStep) -> None:
         self.listener.step(step)
-        with self.live.change() as record:
-            self.told.append({name: site.state.value for name, site in record.sites.items()})
+        self.told.append(self.live_states())
 
 
 def test_who_has_answered_shows_before_the_turn_of_the_name(
@@ -67,7 +71,7 @@ def test_a_refused_and_a_late_site_are_named_with_the_reason(
     assert {name: site.state.value for name, site in found.sites.items()} == {
         "a": "answered", "nan": "refused", "slow": "gone",
     }  # fmt: skip
-    assert "within" in found.sites["slow"].why and "finite" in found.sites["nan"].why
+    assert "no reply within 3 s" in found.sites["slow"].why and "finite" in found.sites["nan"].why
     assert found.sites["slow"].seen is None and found.sites["nan"].seen is not None
     model = found.models["federated"]
     assert (model.doing, model.round, model.rounds) == ("pretrain", 1, 1)
@@ -78,10 +82,31 @@ def test_of_models_that_the_run_is_compared_with_no_site_is_kept(tmp_path: Path)
     story = Story(tmp_path, model="pooled")
     told = {"phase": "pretrain", "rounds": 2, "replayed": True}
     story.listener.event(Event(kind=EventKind.ROUND, round=1, sites=("a",), **told))  # type: ignore[arg-type]
+    story.step(asked(Doing.PRETRAIN, ["a"]))
     story.live.flush()
     found = read(tmp_path)
     assert found.sites == {} and found.models["pooled"].left == {"pretrain": 1, "finetune": 3}
     assert found.spent == {}, "a round from the journal says nothing of how long one takes"
+
+
+def test_a_site_that_never_came_is_absent_and_one_that_went_is_gone(tmp_path: Path) -> None:
+    story = Story(tmp_path)
+    story.listener.event(Event(kind=EventKind.WAITING, sites=("a", "b")))
+    assert story.live_states() == {"a": "absent", "b": "absent"}
+    late = {"b": "it has not come yet, and may join later."}
+    described = Event(kind=EventKind.DESCRIBED, sites=("a", "c"), refused=late)
+    story.listener.event(replace(described, quarantined={"a": 3}))
+    assert story.live_states() == {"a": "ready", "b": "absent", "c": "ready"}
+    away = {"b": "it has not come yet.", "c": "its node is gone."}
+    story.step(asked(Doing.FINETUNE, ["a"], away, 1, 3))
+    assert story.told[-1] == {"a": "training", "b": "absent", "c": "gone"}
+    story.listener.event(Event(kind=EventKind.ROUND, phase="finetune", sites=("a",), refused=away))
+    story.listener.event(Event(kind=EventKind.JOINED, sites=("b",)))
+    assert story.live_states() == {"a": "training", "b": "ready", "c": "gone"}
+    story.live.flush()
+    found = read(tmp_path)
+    assert (found.sites["a"].quarantined, found.sites["c"].why) == (3, "its node is gone.")
+    assert found.models["federated"].left["pretrain"] == 0, "fine-tuning has begun"
 
 
 def test_the_record_ends_with_what_ended_the_run(tmp_path: Path) -> None:
