@@ -1,8 +1,10 @@
 """What leaves a site when something goes wrong there: never a path, a file or a patient."""
 
+import errno
 import functools
 import os
 import secrets
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -10,9 +12,11 @@ from pathlib import Path
 from flwr.app import Context, Error, Message
 
 from echofm_core.runtime.errors import (
+    AuditError,
     DataRootError,
     EchoFMError,
     ManifestError,
+    OutputError,
     UnreadableFileError,
 )
 
@@ -20,6 +24,8 @@ from echofm_core.runtime.errors import (
 RAISED = 2
 #: Our code for what is none of our errors: a bug, as of the commands' exit codes.
 BUG = 70
+#: What the system says where there is no room, or no more is allowed.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 #: Errors whose sentences may quote a table, a header or the name of a file.
 OF_DATA = (ManifestError, DataRootError, UnreadableFileError)
 #: Keys of a node config that are paths.
@@ -45,8 +51,12 @@ def refusal(error: Exception, message: Message, context: Context) -> Message:
     """An error reply, with the error's code and a reference that the site's own log has too.
 
     The whole traceback goes to that log, beside the same reference: who reads the coordinator's
-    journal can ask the site about it, and learns nothing from it.
+    journal can ask the site about it, and learns nothing from it. A full disk is told as one,
+    whatever it made fail, and where the site's node runs too: its log may be on that disk.
     """
+    if full := _full_disk(error, context):
+        sys.stderr.write(f"{full}\n")
+        error = full
     code = error.exit_code if isinstance(error, EchoFMError) else BUG
     reference = secrets.token_hex(4)
     if state := context.node_config.get("state"):
@@ -58,6 +68,27 @@ def refusal(error: Exception, message: Message, context: Context) -> Message:
             log.error("%s failed, reference %s", action, reference, exc_info=error)
     sentence = f"error {code}, reference {reference}: {reason_of(error, context)}"
     return Message(Error(RAISED, sentence), reply_to=message)
+
+
+def _full_disk(error: BaseException | None, context: Context) -> OutputError | None:
+    """The error to tell where a full disk is at the bottom of another; None where none is.
+
+    That of an audit says so itself.
+    """
+    while error is not None and not isinstance(error, AuditError):
+        if isinstance(error, OSError) and error.errno in FULL:
+            state = str(context.node_config.get("state", ""))
+            name = error.filename if isinstance(error.filename, str) else ""
+            where = state if not name or name.startswith(state) else str(Path(name).parent)
+            full = OutputError(
+                f"the disk of {where} at this site is full, so the work was not done and nothing "
+                "half-written is left; make room there, with `echofm client purge` or else, and "
+                "the site takes part again with the next message."
+            )
+            full.__cause__ = error
+            return full
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def reason_of(error: Exception, context: Context) -> str:

@@ -12,7 +12,7 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from client.answers import answered
-from client.audit import audited, note_again
+from client.audit import audited, note
 from client.wire import to_reply
 from echofm_core.runtime.installed_code import software
 
@@ -27,10 +27,11 @@ def describe(message: Message, context: Context) -> Message:
     from client.request import open_request
     from echofm_core.models.lora import require_adapters
 
-    request = open_request(message, context)
-    require_adapters(request.plan.finetune)
-    about, policy = request.site.describe(), request.policy
-    about = replace(about, released=policy.released, min_patients=policy.min_patients)
+    with open_request(message, context) as request:
+        require_adapters(request.plan.finetune)
+        site = request.site
+        about = site.describe()
+        about = replace(about, released=request.policy.released, min_patients=site.min_patients)
     if context.node_config.get("simulated") is not True:
         about = replace(about, software=software())
     return to_reply(request.attested(about), message)
@@ -46,17 +47,17 @@ def train(message: Message, context: Context) -> Message:
     from client.training import train
     from echofm_core.data.training_record import record_training
 
-    request = open_request(message, context)
-    site, plan, phase = request.site, request.plan, request.instruction.phase
-    request.policy.check_work(plan, phase, len(site.train_clips(phase)))
-    if kept := request.kept_reply():
-        note_again(context)
-        return to_reply(request.attested(request.policy.released_update(kept)), message)
-    secret, pinned = str(context.node_config.get("secret", "")), bool(plan.model.start)
-    folder = request.state.folder
-    record_training(folder, site.manifest, plan.digest(), secret=secret, pinned=pinned)
-    update = request.policy.released_update(train(request))
-    request.keep_reply(update)
+    with open_request(message, context) as request:
+        site, plan, phase = request.site, request.plan, request.instruction.phase
+        request.policy.check_work(plan, phase, len(site.train_clips(phase)))
+        if kept := request.kept_reply():
+            note(context, "again", True)
+            return to_reply(request.attested(request.policy.released_update(kept)), message)
+        secret, pinned = str(context.node_config.get("secret", "")), bool(plan.model.start)
+        folder = request.state.folder
+        record_training(folder, site.manifest, plan.digest(), secret=secret, pinned=pinned)
+        update = request.policy.released_update(train(request))
+        request.keep_reply(update)
     return to_reply(request.attested(update), message)
 
 
@@ -68,7 +69,7 @@ def evaluate(message: Message, context: Context) -> Message:
     from client.request import open_request
     from client.testing import evaluate as test
 
-    request = open_request(message, context)
-    request.state.count_evaluation(request.policy.max_evaluations)
-    result = test(request.site, request.plan, request.instruction, request.state)
+    with open_request(message, context) as request:
+        request.state.count_evaluation(request.policy.max_evaluations)
+        result = test(request.site, request.plan, request.instruction, request.state)
     return to_reply(request.attested(request.policy.released_result(result)), message)

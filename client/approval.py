@@ -11,18 +11,22 @@ the hash.
 import getpass
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from echofm_core import __version__
 from echofm_core.plan.document import Plan
+from echofm_core.plan.load import plan_from_json
 from echofm_core.runtime.errors import PlanError, PolicyError
 from echofm_core.runtime.files import write_whole
 from echofm_core.runtime.installed_code import code_digest
 
 #: Name of the file in the site's folder.
 FILE = "approvals.json"
+#: Folder beside it, with each approved plan as it was read.
+PLANS = "approved"
 _HOW = "`echofm client approve FOLDER PLAN`"
 
 
@@ -91,8 +95,23 @@ def record_approval(folder: Path, plan: Plan) -> Approval:
         time=datetime.now(UTC).isoformat(timespec="seconds"),
         by=getpass.getuser(),
     )
+    write_whole(folder / PLANS / f"{approval.plan}.json", plan.to_json().encode())
     _write(folder, read_approvals(folder) | {approval.plan: approval})
     return approval
+
+
+def newest_plan(folder: Path) -> Plan | None:
+    """The plan that was approved last of those that still are; None where its text is not kept.
+
+    Raises:
+        PolicyError: The file of approvals is damaged.
+    """
+    for approval in sorted(read_approvals(folder).values(), key=lambda item: item.time)[::-1]:
+        with suppress(OSError, PlanError):
+            plan = plan_from_json((folder / PLANS / f"{approval.plan}.json").read_text("utf-8"))
+            if plan.digest() == approval.plan:
+                return plan
+    return None
 
 
 def withdraw(folder: Path, name: str) -> Approval:
@@ -114,6 +133,7 @@ def withdraw(folder: Path, name: str) -> Approval:
             f"{len(meant)} approved plans are called {name!r}, not one; approved are: "
             f"{known or 'none'}."
         )
+    (folder / PLANS / f"{meant[0].plan}.json").unlink(missing_ok=True)
     del approvals[meant[0].plan]
     _write(folder, approvals)
     return meant[0]

@@ -19,19 +19,20 @@ from typing import Any
 import flwr.app
 from flwr.app import ConfigRecord, Context, Message
 
-from client.answers import Handler, refusal
+from client.answers import FULL, Handler, refusal
 from echofm_core.contract import Record, Update, Weights, group_of
 from echofm_core.privacy.config import LEDGER
 from echofm_core.runtime.chained_log import BrokenChainError, ChainedLog
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import AuditError, EchoFMError
+from echofm_core.runtime.files import owners_alone
 from echofm_core.runtime.names import name_fault
 from echofm_core.wire import from_records
 
 #: Name of the file in the site's state folder.
 FILE = "audit.jsonl"
-#: Record of a context, for as long as a message is answered: its reply was kept, and is sent again.
-AGAIN = "sent-again"
+#: Record of a context, for as long as a message is answered: what its line says beside.
+NOTES = "notes"
 #: Keys of an answer's config.
 AUDIT_HEAD, LEDGER_HEAD = "audit-head", "ledger-head"
 
@@ -47,10 +48,11 @@ def audited(handler: Handler) -> Handler:
         if context.node_config.get("simulated") is True:
             return handler(message, context)
         try:
-            audit = open_chain(_state(context) / FILE)
-            reply = handler(message, context)
-            again = context.state.pop(AGAIN, None) is not None
-            _write(audit, message, reply, {"again": True} if again else {})
+            with owners_alone():
+                audit = open_chain(_state(context) / FILE)
+                reply = handler(message, context)
+                notes = context.state.pop(NOTES) if NOTES in context.state else ConfigRecord()
+                _write(audit, message, reply, {**notes})
         except EchoFMError as error:
             return refusal(error, message, context)
         return reply
@@ -58,9 +60,29 @@ def audited(handler: Handler) -> Handler:
     return kept
 
 
-def note_again(context: Context) -> None:
-    """Note for the audit that the reply to this message was kept, and is sent again."""
-    context.state[AGAIN] = ConfigRecord()
+def note(context: Context, name: str, value: str | bool) -> None:
+    """Note something for this message's line, such as that the reply was kept, and is sent again.
+
+    It stays at the site.
+    """
+    notes = context.state.setdefault(NOTES, ConfigRecord())
+    assert isinstance(notes, ConfigRecord)
+    notes[name] = value
+
+
+def write_act(state: Path, act: str, sentence: str, run: str = "") -> None:
+    """Write down what the hospital itself did with its data, durably; never with whom.
+
+    Args:
+        state: Folder of the audit.
+        act: In a word, such as ``withdraw``.
+        run: Which it was about; "" for all.
+
+    Raises:
+        AuditError: It cannot be written, or was changed.
+    """
+    about = {"action": act, "run": run, "plan": "", "round": 0}
+    _append(open_chain(state / FILE), {**about, "outcome": "done", "sentence": sentence})
 
 
 def open_chain(path: Path) -> ChainedLog:
@@ -81,18 +103,23 @@ def _write(audit: ChainedLog, message: Message, reply: Message, notes: Mapping[s
     Raises:
         AuditError: It cannot be written, or a chain was changed.
     """
-    record = {"when": datetime.now(UTC).isoformat(timespec="seconds"), **_asked(message), **notes}
+    record = {**_asked(message), **notes}
     if reply.has_error():
         record |= {"outcome": "refused", "sentence": reply.error.reason}
     else:
         record |= {"outcome": "answered", "sent": _sent(reply, audit.path.parent)}
-    try:
-        with audit.writing():
-            audit.append(record)
-    except (OSError, BrokenChainError) as error:
-        raise _unusable(audit.path, error) from None
+    _append(audit, record)
     if reply.has_content() and AUDIT_HEAD in (config := _config(reply)):
         config[AUDIT_HEAD] = audit.head
+
+
+def _append(audit: ChainedLog, record: Mapping[str, Any]) -> None:
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    try:
+        with audit.writing():
+            audit.append({"when": now, **record})
+    except (OSError, BrokenChainError) as error:
+        raise _unusable(audit.path, error) from None
 
 
 def _asked(message: Message) -> dict[str, Any]:
@@ -155,7 +182,8 @@ def _state(context: Context) -> Path:
 def _unusable(path: Path, error: Exception) -> AuditError:
     why = str(error) if isinstance(error, BrokenChainError) else None
     reason = why or getattr(error, "strerror", None) or type(error).__name__
-    return AuditError(
-        f"{path} cannot be used ({reason}), so nothing leaves this site; restore it from a backup, "
-        "or make room."
-    )
+    full = isinstance(error, OSError) and error.errno in FULL
+    remedy = "restore it from a backup, or make room"
+    if full:
+        remedy = "make room there, with `echofm client purge` or else"
+    return AuditError(f"{path} cannot be used ({reason}), so nothing leaves this site; {remedy}.")

@@ -69,10 +69,15 @@ def lines(records: list[dict[str, Any]]) -> Iterator[str]:
     """Each message in a line of words."""
     for record in records:
         asked = f"{record['when']} {record['action']}"
+        if record["outcome"] == "done":  # by the hospital itself
+            of_run = f" of {record['run']}" if record["run"] else ""
+            yield f"{asked}{of_run}: {record['sentence']}"
+            continue
         if record["round"]:
             asked += f" round {record['round']}"
         asked += f" of {record['run'] or 'no run'}, plan {record['plan'][:12] or 'none'}"
-        yield f"{asked}: {_answer(record)}"
+        data = f" ({record['data']})" if "data" in record else ""
+        yield f"{asked}: {_answer(record)}{data}"
 
 
 def _answer(record: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from client import data_commands
 from client.approval import read_approvals, record_approval, withdraw
 from client.enroll import enroll
 from client.launch import command, environment, load_site, log_settings
@@ -14,6 +15,7 @@ from client.preflight import lasting_fault, preflight
 from client.supervise import supervise
 from echofm_core.run_claim import load_runnable
 from echofm_core.runtime.child_process import child_process
+from echofm_core.runtime.files import owners_alone
 from echofm_core.runtime.text import many
 
 client = typer.Typer(no_args_is_help=True, help="Take part in a federation as a hospital.")
@@ -24,7 +26,14 @@ Port = Annotated[int, typer.Option(help="Local port of the node's own interface.
 
 def register(app: typer.Typer) -> None:
     """Add ``client``."""
+    data_commands.add(client)
     app.add_typer(client, name="client")
+
+
+@client.callback()
+def own_files(context: typer.Context) -> None:
+    """Whatever a command here makes, and what it starts, is its owner's alone."""
+    context.with_resource(owners_alone())
 
 
 @client.command()
@@ -87,14 +96,20 @@ def withdraw_approval(
 
 
 @client.command()
-def check(folder: Folder, port: Port = 9094) -> None:
-    """Look at settings, manifest, splits, labels, store, keys, the server, and what it knows.
+def check(
+    folder: Folder,
+    port: Port = 9094,
+    quick: Annotated[bool, typer.Option("--quick", help="Without a step of training.")] = False,
+) -> None:
+    """Look at settings, data, disk, memory, devices, the way to the server, and what it knows.
 
-    One line each: ok, or FAIL with what to do; the exit code is that of the first FAIL.
+    One line each: ok, or FAIL with what to do; the exit code is that of the first FAIL. A few steps
+    of training over the site's own clips, with the model of the plan that was approved last, say
+    how long a round takes.
 
     Example: `echofm client check north`.
     """
-    _check(folder, port)
+    _check(folder, port, quick=quick)
 
 
 @client.command()
@@ -185,10 +200,14 @@ def audit(
             typer.echo(line)
 
 
-def _check(folder: Path, port: int) -> None:
+def _check(folder: Path, port: int, *, quick: bool = True) -> None:
     """Print each line of the preflight; a FAIL ends the command after all checks."""
     failed = 0
-    for line in preflight(folder, port):
+
+    def begin(subject: str) -> None:
+        typer.echo(f"{subject} takes some seconds, a minute with a large model ...", err=True)
+
+    for line in preflight(folder, port, quick=quick, begin=begin):
         typer.echo(str(line))
         failed = failed or line.exit_code
     if failed:

@@ -36,6 +36,9 @@ class SiteFile(ExecutionConfig):
     secret: str = ""
     """File that `echofm data secret` wrote: the key of the record of whom models were trained on;
     without one, a throw-away key lies beside the record in the state folder."""
+    max_unusable: float = Field(default=0.5, ge=0, le=1)
+    """Largest share of the manifest's clips that the store may lack; `echofm client check` fails
+    above it."""
     policy: Policy = Policy()
     """What the site allows, whatever a plan asks for."""
 

@@ -73,6 +73,13 @@ class Demand(StrEnum):
     REQUIRED = "required"
 
 
+class OnChange(StrEnum):
+    """What a site does where its data have changed in the middle of a run."""
+
+    SAY = "say"
+    REFUSE = "refuse"
+
+
 class Policy(Section):
     """The ``[policy]`` table of ``site.toml``; nothing that a server sends widens it."""
 
@@ -103,7 +110,12 @@ class Policy(Section):
     from the plan's seed can be taken away by whoever knows the plan."""
     min_patients: int = Field(default=5, ge=1, le=10_000)
     """Fewest patients behind any count, loss, score or weight that leaves: a label that fewer have
-    in a split counts as none there, and a split with fewer counts as empty."""
+    in a split counts as none there, and a split with fewer counts as empty. A score of a class that
+    fewer test patients have, or do not have, leaves as not defined."""
+    data_changes: OnChange = OnChange.SAY
+    """A run uses the data of its first message. Where clips of it have changed since, or are gone,
+    ``say`` writes that into log and audit, and the run goes on with the others; ``refuse`` refuses
+    the run's messages until they are as they were. New clips and patients who withdrew are none."""
     digits: int = Field(default=0, ge=0, le=17)
     """Significant digits of losses and scores that leave; 0: all."""
     metrics: tuple[Annotated[str, Field(pattern=r"^[a-z0-9_/*]{1,64}$")], ...] = Field(
@@ -179,6 +191,19 @@ class Policy(Section):
         """
         if noise < self.min_noise:
             raise _refused("min_noise", self.min_noise, f"a noise multiplier of {noise:.3g}")
+
+    def check_changes(self, changed: bool) -> None:
+        """Whether a run may go on where clips of it have changed or are gone.
+
+        Raises:
+            PolicyError: It may not; how many there are stays at the site.
+        """
+        if changed and self.data_changes is OnChange.REFUSE:
+            raise PolicyError(
+                "this site's data have changed since the run's first message, and its policy has "
+                "data_changes = refuse; the site's log says how, and its data of then, or a run of "
+                "another plan, end it."
+            )
 
     def end_of_round(self, message_end: float) -> float:
         """Unix time at which a round is given up; ``message_end``: when nobody waits any more."""

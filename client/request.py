@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,12 +15,15 @@ import torch
 from flwr.app import Context, Message
 
 from client.approval import require_approval
+from client.audit import note
 from client.kept_reply import read_reply, write_reply
 from client.launch import policy_of
 from client.policy import OPEN, Demand, Policy, check_instruction
+from client.run_data import data_of_run
 from client.site import Site, setting
-from client.state import SiteState
+from client.state import SiteState, site_log
 from client.wire import to_instruction
+from client.withdrawn import read_withdrawn
 from echofm_core.contract import Attested, Instruction, Update
 from echofm_core.plan.document import Plan
 from echofm_core.plan.load import plan_from_json
@@ -78,18 +83,21 @@ class Request:
             "weights": digest(asked.weights),
             "frozen": asked.frozen_digest,
             "extra": digest(asked.extra),
+            # Whoever has withdrawn since is in no reply that leaves from now on.
+            "clips": [] if self.policy is OPEN else sorted(self.site.manifest["clip_id"]),
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def open_request(message: Message, context: Context) -> Request:
-    """Check a message before anything of the site is read.
+@contextmanager
+def open_request(message: Message, context: Context) -> Iterator[Request]:
+    """Check a message before anything of the site is read; for the block the run is in use.
 
     Raises:
         PlanError: The plan is not valid, or is not the one that its hash names; or ``site.toml``
             is not.
         PolicyError: It asks for more than the plan has, or the policy allows; or the site has not
-            approved the plan.
+            approved the plan, cannot read who has withdrawn, or refuses for changed data.
     """
     instruction = to_instruction(message)
     plan = plan_from_json(instruction.plan)
@@ -107,5 +115,17 @@ def open_request(message: Message, context: Context) -> Request:
     site = Site.open(context.node_config, plan, min_patients=policy.min_patients)
     torch.set_num_threads(site.execution.threads)
     state = SiteState(Path(setting(context.node_config, "state")), instruction.run)
-    ends = message.metadata.created_at + message.metadata.ttl
-    return Request(instruction, plan, site, state, policy, policy.end_of_round(ends), approval)
+    ends = policy.end_of_round(message.metadata.created_at + message.metadata.ttl)
+    request = Request(instruction, plan, site, state, policy, ends, approval)
+    settings = context.node_config.get("settings")
+    if not settings:
+        yield request
+        return
+    with state.in_use():
+        withdrawn = read_withdrawn(Path(str(settings)).parent)
+        site, changes = data_of_run(site, state.folder, instruction, withdrawn)
+        if words := str(changes):
+            site_log(state.root).warning("%s: %s", instruction.run, words)
+            note(context, "data", words)
+        policy.check_changes(any(astuple(changes)[:2]))
+        yield replace(request, site=site)

@@ -37,6 +37,7 @@ class Site:
         views: Views that fine-tuning and tests take; empty means all.
         execution: How this machine trains.
         min_patients: Fewest patients behind a label or a split; with fewer there is none.
+        unstored: Clips that the manifest leaves out, since they could not be used.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Site:
     views: tuple[str, ...] = ()
     execution: ExecutionConfig = field(default_factory=ExecutionConfig)
     min_patients: int = 1
+    unstored: int = 0
 
     @classmethod
     def open(cls, config: NodeConfig, plan: Plan, *, min_patients: int = 1) -> Site:
@@ -98,7 +100,8 @@ class Site:
             train_patients=patients(train),
             labels=self._label_counts(self.train_clips(Phase.FINETUNE)),
             test_labels=self._label_counts(self.test_clips()),
-            quarantined=sum(str(clip) not in self.store for clip in self.manifest["clip_id"]),
+            quarantined=self.unstored
+            + sum(str(clip) not in self.store for clip in self.manifest["clip_id"]),
         )
 
     def patients_by_phase(self) -> dict[Phase, int]:

@@ -1,6 +1,8 @@
 """What a site keeps of a run on its own disk: own and frozen weights, predictions, its log."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +12,13 @@ from echofm_core.contract import Weights
 from echofm_core.runtime import array_files as files
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import CheckpointError, FederationError, PolicyError
+from echofm_core.runtime.file_lock import file_lock
 from echofm_core.runtime.files import write_whole
 from echofm_core.runtime.names import name_fault
 from echofm_core.training.steps.kept import RoundFiles
+
+#: Files of a run: locked while a message of it is answered; how many tests of a model were made.
+IN_USE, EVALUATIONS = ".in-use.lock", "evaluations.txt"
 
 
 class SiteState:
@@ -33,13 +39,19 @@ class SiteState:
         self._frozen = self.folder / "frozen.safetensors"
         self._decoders = RoundFiles(self.folder / "decoder", "round")
 
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Be the only one who works on this run's files for a block; waits until it is."""
+        with file_lock(self.folder / IN_USE, wait=True):
+            yield
+
     def count_evaluation(self, most: int) -> None:
         """Count one test of a model in this run, before it is made.
 
         Raises:
             PolicyError: The site's policy allows no more of them.
         """
-        path = self.folder / "evaluations.txt"
+        path = self.folder / EVALUATIONS
         try:
             done = int(path.read_text(encoding="ascii"))
         except FileNotFoundError:

@@ -1,13 +1,16 @@
 """The global model on a site's own test patients: predictions stay, metrics leave."""
 
+from collections.abc import Mapping
+
 import numpy as np
+import pandas as pd
 
 from client.site import Site
 from client.state import SiteState
 from echofm_core.contract import Instruction, Phase, Score, Scored, SiteResult, score_name
 from echofm_core.evaluation.floor import floor_predictions
 from echofm_core.evaluation.paired import compare
-from echofm_core.evaluation.score import score
+from echofm_core.evaluation.score import labelled_tasks, score
 from echofm_core.models.build import build_echo_model
 from echofm_core.models.weights import load_arrays
 from echofm_core.plan.document import Plan
@@ -15,6 +18,7 @@ from echofm_core.privacy.config import PrivacyKind
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.files import write_whole
 from echofm_core.runtime.randomness import stream
+from echofm_core.tasks import TASKS, Task, TaskKind
 from echofm_core.training.predict import predict
 
 #: Columns of a score table that leave the site, in this order.
@@ -27,6 +31,7 @@ def evaluate(site: Site, plan: Plan, instruction: Instruction, state: SiteState)
     Where the server asks for it (``settings["floor"]``), the floor that needs no network is fitted
     on the site's own training patients and scored beside the model, with the difference of the two.
     Not in private training: it is fitted without noise, and its scores would tell of the patients.
+    A score that rests on a class of fewer than ``site.min_patients`` patients is not defined.
     """
     model = build_echo_model(plan)
     load_arrays(model, instruction.weights)
@@ -50,7 +55,10 @@ def evaluate(site: Site, plan: Plan, instruction: Instruction, state: SiteState)
         floor, paired = table.assign(site=site.name), draws("bootstrap.paired")
         tables[Scored.FLOOR] = score(floor, evaluation, draws("bootstrap"), threshold)
         tables[Scored.DIFFERENCE] = compare(own, floor, evaluation, paired, threshold)
-    tables = {tested: rows[rows["site"] == site.name] for tested, rows in tables.items()}
+    small = small_classes(own, site.min_patients, threshold)
+    tables = {
+        tested: _without(small, rows[rows["site"] == site.name]) for tested, rows in tables.items()
+    }
     by_task = tables[Scored.MODEL].groupby("task")
     return SiteResult(
         site=site.name,
@@ -63,3 +71,34 @@ def evaluate(site: Site, plan: Plan, instruction: Instruction, state: SiteState)
             for task, metric, *numbers in rows.reindex(columns=_SENT).itertuples(index=False)
         },
     )
+
+
+def small_classes(predictions: pd.DataFrame, least: int, threshold: float) -> dict[str, str]:
+    """Task -> its metric, or all (``*``), that rests on a class of fewer patients than ``least``.
+
+    An AUC, an F1 or a prevalence over one patient with the disease tells of that patient, however
+    many there are without it.
+
+    Args:
+        predictions: Rows of :func:`echofm_core.training.predict.predict`.
+        least: Fewest patients of each class; 1: whatever there is.
+        threshold: EF in percent below which it is reduced.
+    """
+    found = {}
+    for task, cases in labelled_tasks(predictions) if least > 1 else ():
+        regression = TASKS[task].kind is TaskKind.REGRESSION
+        if regression and task is not Task.EF:
+            continue
+        classes = cases.truth < threshold if regression else cases.truth
+        sizes = [len(np.unique(cases.patients[classes == each])) for each in np.unique(classes)]
+        if len(sizes) < 2 or min(sizes) < least:
+            found[task.value] = "reduced_auc" if regression else "*"
+    return found
+
+
+def _without(small: Mapping[str, str], table: pd.DataFrame) -> pd.DataFrame:
+    """A score table, not defined where a class is too small."""
+    hidden = table["task"].map(small)
+    numbers = [name for name in _SENT[2:] if name in table]
+    rows = (hidden == "*") | (hidden == table["metric"])
+    return table.assign(**{name: table[name].mask(rows) for name in numbers})

@@ -72,8 +72,12 @@ def write_secret(file: Path) -> None:
         ) from None
     except OSError as error:
         raise DataRootError(f"the secret {file} cannot be written ({error.strerror}).") from None
-    with os.fdopen(handle, "wb") as stream:
-        stream.write(new_secret().hex().encode() + b"\n")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(new_secret().hex().encode() + b"\n")
+    except OSError:  # a full disk; a part of a secret would be taken for one that is there
+        file.unlink()
+        raise
 
 
 def read_secret(file: Path) -> bytes:

@@ -111,6 +111,11 @@ def find_record(
     return None
 
 
+def records_below(state: Path) -> Iterator[tuple[Path, Record]]:
+    """Every record in a site's state folder, with the folder of its run."""
+    yield from (found for folder in sorted(state.glob("*/")) if (found := _open(folder)))
+
+
 def count_trained_on(manifest: pd.DataFrame, folder: Path, record: Record) -> int:
     """How many patients of a manifest a record names.
 

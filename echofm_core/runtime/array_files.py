@@ -1,5 +1,7 @@
 """Named arrays in safetensors files, without PyTorch: a server needs none to average."""
 
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,10 +22,18 @@ def save(arrays: Weights, path: Path, metadata: dict[str, str], *, durable: bool
 
     The folder is made. ``metadata`` are strings kept in the header, e.g. the plan's digest; for
     ``durable`` see :mod:`echofm_core.runtime.files`.
+
+    Raises:
+        OSError: The system refuses, for want of room as a rule.
     """
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     with whole_file(path, durable=durable) as partial:
-        save_file(contiguous, partial, metadata or None)  # nothing of nothing cannot be read
+        try:
+            save_file(contiguous, partial, metadata or None)  # nothing of nothing cannot be read
+        except SafetensorError as error:
+            if found := re.search(r"\(os error (\d+)\)", str(error)):
+                raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) from None
+            raise
 
 
 @contextmanager

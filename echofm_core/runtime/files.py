@@ -94,6 +94,16 @@ def settle(folder: Path) -> None:
             _sync(item)
 
 
+@contextmanager
+def owners_alone() -> Iterator[None]:
+    """What this process makes in the block only its owner may read: files 600, folders 700."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
 def partial_path(path: Path, *, sweep: bool = True) -> Path:
     """A hidden sibling, this process's alone, for what is to take a path's name when it is whole.
 

@@ -11,7 +11,7 @@ import torch
 
 from client.site import Site
 from client.state import SiteState
-from client.testing import evaluate
+from client.testing import evaluate, small_classes
 from echofm_core.contract import ENCODER, HEADS, STF_NET, Action, Instruction, SiteResult
 from echofm_core.models.build import build_echo_model
 from echofm_core.models.weights import to_arrays
@@ -103,3 +103,47 @@ def test_it_says_what_was_tested(done: Done) -> None:
     result, _, question = done
     assert result.plan_hash == PLAN.digest() and result.digest == digest(question.weights)
     assert result.site == "gamma"
+
+
+def test_a_score_that_rests_on_a_small_class_leaves_undefined(done: Done) -> None:
+    """Two test patients, nobody of them with a reduced EF, and one with each of two grades."""
+    usual, folder, question = done
+    built = folder.parent.parent / "gamma"
+    paths = {"manifest": str(built / "manifest.parquet"), "store": str(built / "stores")}
+    config = {"site": "gamma", **paths, "device": "cpu"}
+    site = Site.open(config, PLAN, min_patients=2)
+    result = evaluate(site, PLAN, question, SiteState(folder.parent, "small"))
+    assert result.patients == usual.patients and result.scores.keys() == usual.scores.keys()
+    for name, score in result.scores.items():
+        task, metric = name.split("/")[1:]
+        if task == "ef" and metric != "reduced_auc":
+            assert score.value == pytest.approx(usual.scores[name].value, nan_ok=True)
+        else:
+            assert np.isnan([score.value, score.low, score.high, score.p]).all(), name
+    assert np.isfinite(usual.scores["federated/as_grade/accuracy"].value)
+    assert np.isfinite(usual.scores["federated_minus_no_network/as_grade/accuracy"].value)
+
+
+@pytest.mark.parametrize(
+    ("reduced", "hidden"),
+    [
+        (5, {}),
+        (4, {"ef": "reduced_auc", "reduced_ef": "*"}),
+        (0, {"ef": "reduced_auc", "reduced_ef": "*"}),
+        (17, {"ef": "reduced_auc", "reduced_ef": "*"}),
+    ],
+)
+def test_patients_of_each_class_are_counted_and_not_their_clips(
+    reduced: int, hidden: dict[str, str]
+) -> None:
+    """Twenty patients of two studies each, of whom so many have a reduced EF."""
+    rows = [
+        {
+            "dataset": "own", "site": "alpha", "patient_id": f"p{n}", "study_id": f"p{n}-{study}",
+            "clip_id": f"p{n}-{study}", "task": task, "prediction": 0.5,
+            "truth": (40.0 if n < reduced else 60.0) if task == "ef" else float(n < reduced),
+        }
+        for n in range(20) for study in range(2) for task in ("ef", "reduced_ef")
+    ]  # fmt: skip
+    assert small_classes(pd.DataFrame(rows), 5, 50.0) == hidden
+    assert small_classes(pd.DataFrame(rows), 1, 50.0) == {}
