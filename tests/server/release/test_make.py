@@ -42,6 +42,7 @@ PLAN = small_plan(
     pretrain={"rounds": 0},
     finetune={"rounds": 2, "tasks": ["ef"], "local_steps": 1},
     privacy={"kind": "local", "delta": 1e-3, "noise_multiplier": 1.0},
+    machine={"roots": ["/srv/Doe^John/echo"]},
 )
 LEAST = {"alpha": 2, "beta": 1}
 
