@@ -86,6 +86,11 @@ def controls(plan: Plan, sites: Mapping[str, SiteFacts]) -> Iterator[Control]:
         where="client/approval.py",
     )
     yield Control(
+        name="no code comes with a run",
+        setting="at every site that `echofm client start` runs",
+        where="client/bundle.py",
+    )
+    yield Control(
         name="policy of each site, which no message of a server widens",
         setting=_by_hash(sites, "policy_hash"),
         where="client/policy.py",

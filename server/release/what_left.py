@@ -86,7 +86,7 @@ def _facts(
     results: Sequence[Mapping[str, Any]],
     untested: Mapping[str, str],
 ) -> SiteFacts:
-    said = [(row["when"], row["sites"][site]) for row in sessions if site in row["sites"]]
+    said = list(_said(site, sessions))
     last = said[-1][1] if said else {}
     refused = {_round(entry): entry.refused[site] for entry in entries if site in entry.refused}
     if site in untested:
@@ -104,6 +104,19 @@ def _facts(
         software=str(last.get("software", "")),
         epsilon=max(spent, default=None),
     )
+
+
+def _said(
+    site: str, sessions: Sequence[Mapping[str, Any]]
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """What a site said of itself, and when: each time that others joined, it is noted again."""
+    known = set()
+    for row in sessions:
+        about = row["sites"].get(site, {})
+        head = about.get("audit_head")
+        if about and not (head and head in known):
+            known.add(head)
+            yield row["when"], about
 
 
 def _description(when: str, about: Mapping[str, Any]) -> Answer:

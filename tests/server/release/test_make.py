@@ -179,6 +179,7 @@ def test_the_page_says_it_in_words(made: Made, released: Path) -> None:
         "noise multiplier 1, delta 0.001, clipping norm 1, drawn from the operating system" in page
     )
     assert "| alpha 2, beta 1 | client/site.py |" in page
+    assert "| at every site that `echofm client start` runs | client/bundle.py |" in page
     assert f"- data of beta: {UNKNOWN}" in page
     assert "--licence alpha='...' --licence beta='...'`" in page
     for where in re.findall(r"\| ([a-z_/]+\.py(?:, [a-z_/]+\.py)*) \|", page):
@@ -210,6 +211,8 @@ def test_a_run_that_is_not_finished_is_released_only_as_such(made: Made, tmp_pat
     run = Path(shutil.copytree(made.run, tmp_path / "run"))
     (run / "evaluation.json").write_text('{"sites": [], "failed": {"alpha": "no reply."}}')
     (run / "report.html").unlink()
+    sessions = json.loads((run / "descriptions.json").read_text())
+    (run / "descriptions.json").write_text(json.dumps([*sessions, *sessions]))
     why = "it has no report.html; its model was tested at no site"
     with pytest.raises(ReleaseError, match=f"cannot be released: {why}; finish the run"):
         made.release(tmp_path / "out", run=run)
@@ -218,6 +221,7 @@ def test_a_run_that_is_not_finished_is_released_only_as_such(made: Made, tmp_pat
     page = (tmp_path / "out/RELEASE.md").read_text()
     assert f"**UNFINISHED RUN:** {why}." in page and "No report.html: the run has none." in page
     assert "not in the model:\n\n- test at the end: no reply." in page
+    assert "| 1 session | description |" in page, "noted again as others joined, sent once"
 
 
 def test_weights_that_are_not_the_runs_are_refused(made: Made, tmp_path: Path) -> None:
