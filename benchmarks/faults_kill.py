@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable
 
 from benchmarks.faults_case import Case, Outcome, judge
-from benchmarks.faults_run import SITES, moment, plan_of, until
+from benchmarks.faults_run import SITES, plan_of, reach
 from benchmarks.faults_world import World
 
 #: The site to which things happen.
@@ -28,7 +28,7 @@ def site_killed(role: str, when: str) -> Callable[[World], Outcome]:
 
     def case(world: World) -> Outcome:
         run = world.submit(plan_of(_name(role, when)))
-        until(moment(run, world.site(VICTIM), when), when)
+        reach(run, world.site(VICTIM), when)
         world.kill(role, world.machines[VICTIM])
         return judge(world, run, run.command.end())
 
@@ -41,7 +41,7 @@ def server_killed(role: str, when: str) -> Callable[[World], Outcome]:
     def case(world: World) -> Outcome:
         plan = plan_of(_name(role, when))
         run = world.submit(plan)
-        until(moment(run, world.site(VICTIM), when), when)
+        reach(run, world.site(VICTIM), when)
         if role == "whole coordinator":
             world.coordinator.end()
         else:
@@ -61,7 +61,7 @@ def server_killed(role: str, when: str) -> Callable[[World], Outcome]:
 def hung(world: World) -> Outcome:
     """A site that is frozen in its training (SIGSTOP) misses the round; the others go on."""
     run = world.submit(plan_of("frozen", deadline_seconds=45))
-    until(moment(run, world.site(VICTIM), "in training"), "in training")
+    reach(run, world.site(VICTIM), "in training")
     stopped = world.find("client app", world.machines[VICTIM])
     for process in stopped:
         process.send_signal(signal.SIGSTOP)

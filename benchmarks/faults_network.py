@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.faults_case import Case, Outcome, judge
-from benchmarks.faults_run import SITES, FaultError, moment, plan_of, stop, until
+from benchmarks.faults_run import SITES, FaultError, plan_of, reach, stop, until
 from benchmarks.faults_world import HOST, TREE, World
 from tests.federation.test_deploy_guide import SCAN, cannot, follow
 from tests.support.machines import MIDDLE
@@ -27,7 +27,7 @@ def cut(
     def case(world: World) -> Outcome:
         machine = world.machines[VICTIM]
         run = world.submit(plan_of(f"cut-{seconds:g}", rounds=rounds, deadline_seconds=deadline))
-        until(moment(run, world.site(VICTIM), "in training"), "training")
+        reach(run, world.site(VICTIM), "in training")
         machine.cable(plugged=False)
         time.sleep(seconds)
         machine.cable(plugged=True)
@@ -81,7 +81,7 @@ def clock(world: World) -> Outcome:
     try:
         world.mend()
         run = world.submit(plan_of("clock", deadline_seconds=60))
-        until(moment(run, world.site(VICTIM), "in training"), "training")
+        reach(run, world.site(VICTIM), "in training")
         offset.write_text("+1h")
         checked = world.echofm(
             world.machines[VICTIM], "client", "check", world.site(VICTIM), before=faked

@@ -137,22 +137,27 @@ def _newer(path: Path, than: Path) -> bool:
     return path.exists() and than.exists() and path.stat().st_mtime > than.stat().st_mtime
 
 
-def moment(run: Submitted, site: Path, name: str) -> Callable[[], bool]:
-    """Whether a moment of the second round has come at a site, whose folder is given.
+def reach(run: Submitted, site: Path, moment: str) -> None:
+    """Wait for a moment of the second round at a site, whose folder is given.
 
     Round 1 is in the journal by then.
+
+    Raises:
+        FaultError: The run ended before.
     """
     first = run.folder / "journal" / "pretrain-0001.json"
-    second = run.folder / "checkpoints"
     state = site / "state" / run.plan.run_name()
-    return {
+    reached: Callable[[], bool] = {
         "before sending": first.exists,
         "in training": lambda: _newer(state / "progress" / "pretrain.safetensors", first),
         "in the upload": lambda: _newer(state / FILE, first),
         "while it is written down": lambda: any(
-            "pretrain-0002" in path.name for path in second.iterdir()
+            "pretrain-0002" in path.name for path in (run.folder / "checkpoints").iterdir()
         ),
-    }[name]
+    }[moment]
+    until(lambda: reached() or run.command.process.poll() is not None, moment)
+    if run.command.process.poll() is not None:
+        raise FaultError(f"the run ended and was not seen {moment}: {run.command.sentence()}")
 
 
 def stop(command: Command | None) -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from benchmarks.faults_case import Case, Outcome, judge
-from benchmarks.faults_run import SITES, Submitted, moment, plan_of, stop, until
+from benchmarks.faults_run import SITES, Submitted, plan_of, reach, stop, until
 from benchmarks.faults_world import World
 
 VICTIM = SITES[1]
@@ -44,7 +44,7 @@ def full_site(world: World) -> Outcome:
     with small_disk(state, 128):
         world.mend()
         run = world.submit(plan_of("full-site"))
-        until(moment(run, world.site(VICTIM), "in training"), "training")
+        reach(run, world.site(VICTIM), "in training")
         filler = fill(state)
         until(lambda: 2 in run.entries() or run.command.process.poll() is not None, "round 2")
         filler.unlink()
@@ -63,7 +63,7 @@ def full_server(world: World) -> Outcome:
     with small_disk(folder, 128):
         world.mend()
         run = world.submit(plan)
-        until(moment(run, world.site(VICTIM), "in training"), "training")
+        reach(run, world.site(VICTIM), "in training")
         filler = fill(folder)
         code, said = run.command.end(), run.command.sentence()
         filler.unlink()
@@ -99,7 +99,7 @@ def corrupted(world: World) -> Outcome:
 def twice(world: World) -> Outcome:
     """A second coordinator in a run folder is refused, and does no harm to the first."""
     run = world.submit(plan_of("twice"))
-    until(moment(run, world.site(VICTIM), "in training"), "training")
+    reach(run, world.site(VICTIM), "in training")
     second: Submitted = world.submit(run.plan, resume=True)
     code, said = second.command.end(), second.command.sentence()
     notes = [f"the second ended with {code}: {said}"]

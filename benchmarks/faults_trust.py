@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from benchmarks.faults_case import Case, Outcome, judge
-from benchmarks.faults_run import SITES, Command, moment, plan_of, stop, until
+from benchmarks.faults_run import SITES, Command, plan_of, reach, stop, until
 from benchmarks.faults_world import HOST, World
 from client.enroll import enroll
 from server.certificates import make_authority
@@ -111,7 +111,7 @@ def expire(certificate: Path, authority_key: Path) -> None:
 def revoked(world: World) -> Outcome:
     """Revoked in the second round: its node ends with a sentence, the others go on without it."""
     run = world.submit(plan_of("revoked", deadline_seconds=60))
-    until(moment(run, world.site(VICTIM), "in training"), "training")
+    reach(run, world.site(VICTIM), "in training")
     taken = world.echofm(world.coordinator, "server", "revoke", world.kit.folder, VICTIM)
     try:
         outcome = judge(world, run, run.command.end(), losing=True)
