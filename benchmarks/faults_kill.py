@@ -60,7 +60,7 @@ def server_killed(role: str, when: str) -> Callable[[World], Outcome]:
 
 def hung(world: World) -> Outcome:
     """A site that is frozen in its training (SIGSTOP) misses the round; the others go on."""
-    run = world.submit(plan_of("frozen", deadline_seconds=45))
+    run = world.submit(plan_of("frozen", deadline_seconds=75))
     reach(run, world.site(VICTIM), "in training")
     stopped = world.find("client app", world.machines[VICTIM])
     for process in stopped:

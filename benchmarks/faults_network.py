@@ -120,7 +120,7 @@ CASES = (
     Case("the deployment guide, to the letter", guide, alone=True),
     Case("port scan from a hospital", scan, alone=True),
     Case("link down for 30 s", cut(30, 150)),
-    Case("link down for longer than the deadline", cut(75, 40, rounds=3, losing=True)),
+    Case("link down for longer than the deadline", cut(110, 60, rounds=3, losing=True)),
     Case("1 Mbit/s at one site", thin),
     Case("200 ms away and 5 % loss at one site", far),
     Case("clock off by an hour at one site", clock),
