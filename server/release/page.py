@@ -86,7 +86,9 @@ _CHECK = """\
   coordinator handed over by another way. One changed byte, a file more or less, and it fails.
 - What a site let leave: in `what-left.json` each answer has an `audit_head`, the hash of the line
   that the site itself wrote before the answer left. There, `echofm client audit FOLDER --verify
-  --expect HEAD` finds the line, or says that it is not the site's.
+  --expect HEAD` finds the line, or says that it is not the site's. Lines in between are of answers
+  that were not taken, and of the validation of a phase's last result, whose loss stands with that
+  round.
 - A policy: `echofm client check FOLDER` at the site prints the hash of the `[policy]` that it has
   now."""
 
