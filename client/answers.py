@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import logging
 import os
 import secrets
 import sys
@@ -60,8 +61,6 @@ def refusal(error: Exception, message: Message, context: Context) -> Message:
     code = error.exit_code if isinstance(error, EchoFMError) else BUG
     reference = secrets.token_hex(4)
     if state := context.node_config.get("state"):
-        from client.state import site_log
-
         action = message.metadata.message_type
         with suppress(OSError):  # a full disk; the answer leaves all the same
             log = site_log(Path(str(state)))
@@ -119,3 +118,17 @@ def _places(context: Context) -> Iterator[tuple[str, str]]:
         yield from ((same, f"<{key}>") for same in {place, str(Path(place))})
         for folder, folders, files in os.walk(Path(place)):
             yield from ((str(Path(folder) / name), "[path]") for name in (*folders, *files))
+
+
+def site_log(state: Path) -> logging.Logger:
+    """The site's own log, ``site.log`` in its state folder; it never leaves the site."""
+    path = state.resolve() / "site.log"
+    log = logging.getLogger(f"echofm.site.{path}")
+    if not log.handlers:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(path, delay=True)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+        log.propagate = False
+    return log

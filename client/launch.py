@@ -103,7 +103,7 @@ def policy_of(config: Mapping[str, str | int | float | bool]) -> Policy:
 
 def log_settings(folder: Path) -> None:
     """Write into the site's log what its node starts with: it may move rounding."""
-    from client.state import site_log
+    from client.answers import site_log
 
     site = load_site(folder)
     words = ", ".join(f"{key} = {value}" for key, value in site.settings().items())

@@ -14,6 +14,7 @@ from typing import TypeVar
 import torch
 from flwr.app import Context, Message
 
+from client.answers import site_log
 from client.approval import require_approval
 from client.audit import note
 from client.kept_reply import read_reply, write_reply
@@ -21,7 +22,7 @@ from client.launch import policy_of
 from client.policy import OPEN, Demand, Policy, check_instruction
 from client.run_data import data_of_run
 from client.site import Site, setting
-from client.state import SiteState, site_log
+from client.state import SiteState
 from client.wire import to_instruction
 from client.withdrawn import read_withdrawn
 from echofm_core.contract import Attested, Instruction, Update

@@ -1,6 +1,5 @@
-"""What a site keeps of a run on its own disk: own and frozen weights, predictions, its log."""
+"""What a site keeps of a run on its own disk: own and frozen weights, predictions."""
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -110,17 +109,3 @@ class SiteState:
     def forget_frozen(self) -> None:
         """The phase is over."""
         self._frozen.unlink(missing_ok=True)
-
-
-def site_log(state: Path) -> logging.Logger:
-    """The site's own log, ``site.log`` in its state folder; it never leaves the site."""
-    path = state.resolve() / "site.log"
-    log = logging.getLogger(f"echofm.site.{path}")
-    if not log.handlers:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handler = logging.FileHandler(path, delay=True)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        log.addHandler(handler)
-        log.setLevel(logging.INFO)
-        log.propagate = False
-    return log

@@ -129,7 +129,9 @@ def test_an_import_inside_a_function_spares_a_heavy_library() -> None:
     assert not needless, "\n".join(needless)
 
 
-@pytest.mark.parametrize("name", ["server.phase", "simulations.engine", "client.wire"])
+@pytest.mark.parametrize(
+    "name", ["server.phase", "simulations.engine", "client.wire", "client.run_clientapp"]
+)
 def test_messages_go_round_without_pytorch(name: str) -> None:
     """Loading it takes seconds and 700 MB, in the server and in each worker that plays a site."""
     assert not heavy(name) & {"opacus", "pandas", "scipy", "timm", "torch"}
