@@ -16,6 +16,7 @@ from server.provision import provision
 from server.status import SiteStatus, Status, status_of
 from server.watch import watch
 from tests.live.made import run_toy
+from tests.support.commands import Echofm
 
 
 @pytest.fixture
@@ -70,8 +71,9 @@ def test_the_command_knows_of_ends_that_the_run_folder_does_not(kit: Kit, tmp_pa
     assert "east" not in str(view.tables), "whoever has come since has no part in it"
 
 
-def test_a_run_folder_is_shown_as_it_is(tmp_path: Path) -> None:
+def test_a_run_folder_is_shown_as_it_is(echofm: Echofm, tmp_path: Path) -> None:
     run_toy(tmp_path / "run")
-    assert view_source(tmp_path / "run")().state == "completed"
+    done = echofm("server", "watch", tmp_path / "run")
+    assert done.returncode == 0 and "toy  completed" in done.stdout, done.stderr
     with pytest.raises(DataRootError, match="is no folder"):
         view_source(tmp_path / "nowhere")
