@@ -263,7 +263,7 @@ def _refusal_table(rounds: Sequence[Round]) -> Table:
     ]
     grid = _grid(("phase", "last round", "site", "rounds", "reason"), rows[:NEWEST], {1, 3})
     more = f"; {len(rows) - NEWEST} older ones are in the journal" if len(rows) > NEWEST else ""
-    caption = f"Updates that did not count, newest first{more}"
+    caption = f"Updates that did not count{more}"
     return Table(caption=caption, grid=grid, past=True)
 
 
