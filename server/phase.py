@@ -160,10 +160,8 @@ def train_phase(
     model = wired(dict(moving), steps)
     del weights, moving
     validation, done = validation or Validation(), spec.first - 1
-    recent = {
-        UPDATE_NORM: deque(spec.recent, RECENT),
-        CONTROL_NORM: deque(spec.recent_control, RECENT),
-    }
+    recent = {UPDATE_NORM: deque(spec.recent, RECENT)}
+    recent[CONTROL_NORM] = deque(spec.recent_control, RECENT)
     with closing(open_replies(grid, spec.scratch)) as replies:
         loop = _Loop(spec, algorithm or algorithm_of(spec), replies, frozen)
         while done < spec.rounds and not validation.exhausted(done):
@@ -186,8 +184,7 @@ def train_phase(
         if validation.due(done, last=True) and (losses := loop.validate(model, done + 1)):
             validation.add(done, losses)
             event = Event(kind=EventKind.VALIDATED, phase=spec.phase.value, sites=tuple(losses))
-            shown = replace(event, round=done, rounds=spec.rounds, validation=mean(losses))
-            on_event(shown)
+            on_event(replace(event, round=done, rounds=spec.rounds, validation=mean(losses)))
     return {**frozen.current, **model.current}
 
 
@@ -230,7 +227,7 @@ class _Loop:
         validate: bool,
     ) -> tuple[Entry, dict[str, NDArray[np.float32]], dict[str, float]]:
         """One round: its entry, the new weights, and what sites found of those it began with."""
-        algorithm, config = self.algorithm, self.spec.federation
+        algorithm, config, phase = self.algorithm, self.spec.federation, self.spec.phase
         patience = Patience(seconds=config.deadline_seconds, started=started)
         absent, on_step = {**self.absent, **self._away(patience)}, self.spec.on_step
         settings = {
@@ -254,7 +251,7 @@ class _Loop:
             pace = Pace(factor=config.straggler_factor, least=config.straggler_seconds)
             enough = partial(intake.has, config.min_sites)
             patience = replace(patience, pace=pace, enough=enough)
-        on_step(asked(Doing(self.spec.phase), messages, absent, number, self.spec.rounds))
+        on_step(asked(Doing(phase), messages, absent, number, self.spec.rounds))
         for site, reply in self.replies.collect(messages, patience):
             intake.take(site, reply)
             on_step(answered(site, reply, intake.refused.get(site, "")))
@@ -264,11 +261,10 @@ class _Loop:
         sites, refused = intake.sites, {**absent, **intake.refused}
         for site in messages:
             self.frozen.record_reply(site, counted=site in sites)
-        phase, needed = self.spec.phase, self.spec.federation.min_sites
-        if len(sites) < needed:
+        if len(sites) < config.min_sites:
             raise FederationError(
                 f"{phase.value} round {number} has {many(len(sites), 'usable update')}, "
-                f"federation.min_sites is {needed} ({reasons(refused) or 'no site was asked'}); "
+                f"federation.min_sites is {config.min_sites} ({reasons(refused) or 'no site was asked'}); "
                 "mend the sites and go on with --resume.",
                 refused,
             )
@@ -282,12 +278,10 @@ class _Loop:
         A site that is busy, late or in error is left out: its absence costs no round.
         """
         free = set(self.spec.participants) - self.replies.busy()
-        settings = {site: {VALIDATE: 1.0, TRAIN: 0.0} for site in free}
-        messages = self._messages(settings, model, number)
+        messages = self._messages(dict.fromkeys(free, {VALIDATE: 1.0, TRAIN: 0.0}), model, number)
         patience = Patience(seconds=self.spec.federation.deadline_seconds)
         losses: dict[str, float] = {}
-        on_step, done = self.spec.on_step, number - 1
-        on_step(asked(Doing.VALIDATE, messages, self.absent, done, self.spec.rounds))
+        self.spec.on_step(asked(Doing.VALIDATE, messages, self.absent))
         for site, reply in self.replies.collect(messages, patience):
             with suppress(RefusedUpdateError):
                 update = read_reply(reply, Update)
@@ -295,7 +289,7 @@ class _Loop:
                     check_identity(update, self._expected(site, model.sent, number))
                     check_metrics(update.metrics)
                     losses[site] = update.metrics[VALIDATION]
-            on_step(answered(site, reply))
+            self.spec.on_step(answered(site, reply))
         return dict(sorted(losses.items()))
 
     def _messages(
