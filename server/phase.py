@@ -261,10 +261,10 @@ class _Loop:
         sites, refused = intake.sites, {**absent, **intake.refused}
         for site in messages:
             self.frozen.record_reply(site, counted=site in sites)
-        if len(sites) < config.min_sites:
+        if len(sites) < (needed := config.min_sites):
             raise FederationError(
                 f"{phase.value} round {number} has {many(len(sites), 'usable update')}, "
-                f"federation.min_sites is {config.min_sites} ({reasons(refused) or 'no site was asked'}); "
+                f"federation.min_sites is {needed} ({reasons(refused) or 'no site was asked'}); "
                 "mend the sites and go on with --resume.",
                 refused,
             )
@@ -278,7 +278,7 @@ class _Loop:
         A site that is busy, late or in error is left out: its absence costs no round.
         """
         free = set(self.spec.participants) - self.replies.busy()
-        messages = self._messages(dict.fromkeys(free, {VALIDATE: 1.0, TRAIN: 0.0}), model, number)
+        messages = self._messages({it: {VALIDATE: 1.0, TRAIN: 0.0} for it in free}, model, number)
         patience = Patience(seconds=self.spec.federation.deadline_seconds)
         losses: dict[str, float] = {}
         self.spec.on_step(asked(Doing.VALIDATE, messages, self.absent))
