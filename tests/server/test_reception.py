@@ -100,6 +100,30 @@ def test_a_site_that_approves_late_is_asked_again(tmp_path: Path) -> None:
     assert events[-1].kind is EventKind.DESCRIBED and not events[-1].refused
 
 
+def test_a_site_that_approves_during_a_phase_takes_part_in_the_next(tmp_path: Path) -> None:
+    """c declines until the first phase is over; it is asked again as the second one begins."""
+    grid = RemoteGrid({"a": 0.0, "b": 0.0, "declines": 0.0})
+
+    def approve(event: Event) -> None:
+        if event.round_done and event.phase == "pretrain":
+            time.sleep(2 * reception.AGAIN)
+            grid.rename("declines", "c")
+
+    plan = small_plan(
+        pretrain={"rounds": 1},
+        finetune={"rounds": 1, "tasks": ["ef"]},
+        federation={"min_sites": 2},
+    )
+    options = RunOptions(members=MEMBERS)
+    run_federation(grid, plan, tmp_path / "run", on_event=approve, options=options)
+    tuned, pretrained = (
+        json.loads((tmp_path / "run" / "journal" / f"{phase}-0001.json").read_text())
+        for phase in ("finetune", "pretrain")
+    )
+    assert pretrained["refused"]["c"].endswith("not approved here.")
+    assert set(tuned["sites"]) == set(MEMBERS) and not tuned["refused"]
+
+
 def test_a_name_is_taken_over_from_a_node_that_is_gone_and_from_no_other(tmp_path: Path) -> None:
     """Without keys a node has another number each time that it starts."""
     grid = RemoteGrid({"a": 0.0, "b": 0.0, "c": 0.0})
