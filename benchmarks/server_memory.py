@@ -52,7 +52,8 @@ from echofm_core.runtime.checksum import checksum, digest
 from echofm_core.tasks import Task
 from echofm_core.wire import encode, to_records
 from server.evaluation import evaluate
-from server.phase import Participant, PhaseRun, train_phase
+from server.phase import train_phase
+from server.phase_run import Participant, PhaseRun
 from server.reception import Site
 from server.result_admission import metric_names
 from server.run import Run

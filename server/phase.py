@@ -16,7 +16,6 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
-from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -35,7 +34,7 @@ from echofm_core.contract import (
     Weights,
 )
 from echofm_core.live.states import Doing
-from echofm_core.plan.federation import FederationConfig, Stragglers
+from echofm_core.plan.federation import Stragglers
 from echofm_core.post_processing import post_processing
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import FederationError, RefusedUpdateError
@@ -46,8 +45,9 @@ from server.aggregation._api import Algorithm
 from server.events import Event, EventKind, OnEvent, ignore, round_event
 from server.intake import Intake
 from server.journal import CONTROL_NORM, UPDATE_NORM, Entry
-from server.live_steps import OnStep, answered, asked, ignore_step
+from server.live_steps import answered, asked
 from server.norm_bound import LEAST, RECENT, NormBound, norms_of
+from server.phase_run import Participant, PhaseRun
 from server.replies import Pace, Patience, Replies
 from server.run import open_replies
 from server.validation import Validation, mean
@@ -64,66 +64,6 @@ from server.wire import (
 
 #: Called after each round with its entry and the new global weights, before the next begins.
 OnRound = Callable[[Entry, Weights], None]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Participant:
-    """A site that takes part in a phase.
-
-    Attributes:
-        node: Flower's node id.
-        most: Parameter group -> most clips the site can have behind it; empty: not checked.
-    """
-
-    node: int
-    most: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Attendance:
-    """Who is there as a round begins.
-
-    Attributes:
-        participants: By site name.
-        absent: Sites that may come later -> why they take no part.
-    """
-
-    participants: Mapping[str, Participant]
-    absent: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PhaseRun:
-    """All that the loop needs to know.
-
-    Attributes:
-        phase, rounds: What to run, how often.
-        first: First round to run; greater than 1 when resuming.
-        participants: By site name, as the phase begins.
-        attend: Asked before each round, by number, who is there; None: they stay the same.
-        federation: Aggregation rule, weights, quorum, deadline, wire precision, bounds.
-        plan, plan_hash, run: Passed on to the sites, see :class:`Instruction`.
-        scratch: Folder where early replies wait.
-        frozen: Groups that the phase leaves as they are: sent to a site once.
-        recent: Norms of the updates that counted in the last rounds before the first, by round.
-        recent_control: The same of control variates' changes.
-        on_step: Shows what single sites do.
-    """
-
-    phase: Phase
-    rounds: int
-    first: int = 1
-    participants: Mapping[str, Participant]
-    attend: Callable[[int], Attendance] | None = None
-    federation: FederationConfig
-    plan: str
-    plan_hash: str
-    run: str
-    scratch: Path
-    frozen: frozenset[str] = frozenset()
-    recent: Sequence[Sequence[float]] = ()
-    recent_control: Sequence[Sequence[float]] = ()
-    on_step: OnStep = ignore_step
 
 
 def train_phase(

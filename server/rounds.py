@@ -29,7 +29,8 @@ from server.journal import CONTROL_NORM, Entry, Journal
 from server.live_steps import OnStep
 from server.metrics import tracked
 from server.norm_bound import recent_norms
-from server.phase import Attendance, Participant, PhaseRun, algorithm_of, train_phase
+from server.phase import algorithm_of, train_phase
+from server.phase_run import Attendance, Participant, PhaseRun
 from server.reception import Reception
 from server.run import Run
 from server.sites import gather, participants_of

@@ -11,7 +11,7 @@ from echofm_core.runtime.errors import FederationError
 from echofm_core.runtime.text import many
 from echofm_core.tasks import Task
 from server.events import Event, EventKind, OnEvent
-from server.phase import Participant
+from server.phase_run import Participant
 from server.reception import PATIENCE, Reception, Site
 from server.run import Run
 from server.wire import reasons

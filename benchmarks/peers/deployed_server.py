@@ -23,7 +23,8 @@ from benchmarks.peers.deployed_arrays import start
 from echofm_core.contract import Phase, Weights
 from echofm_core.plan.federation import FederationConfig, Wire
 from server.journal import Entry, Journal
-from server.phase import Participant, PhaseRun, algorithm_of, train_phase
+from server.phase import algorithm_of, train_phase
+from server.phase_run import Participant, PhaseRun
 
 #: Seconds that the sites have to be there.
 PATIENCE = 300.0

@@ -13,7 +13,8 @@ from benchmarks.workloads import ROUNDS, SITES, start, train
 from client.wire import make_update, to_instruction, to_reply
 from echofm_core.contract import Phase
 from echofm_core.plan.federation import FederationConfig
-from server.phase import Participant, PhaseRun, train_phase
+from server.phase import train_phase
+from server.phase_run import Participant, PhaseRun
 from simulations.engine import Engine, SiteSettings
 
 app = ClientApp()

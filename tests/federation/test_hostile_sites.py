@@ -17,7 +17,8 @@ from echofm_core.runtime.checksum import digest
 from server import pulled_replies, rounds
 from server.events import Event, EventKind
 from server.journal import Entry
-from server.phase import Participant, PhaseRun, algorithm_of, train_phase
+from server.phase import algorithm_of, train_phase
+from server.phase_run import Participant, PhaseRun
 from server.rounds import run_federation
 from simulations.engine import Engine
 from tests.federation.remote import RemoteGrid

@@ -16,7 +16,8 @@ from server.aggregation import build_algorithm
 from server.events import Event
 from server.journal import Entry
 from server.live_steps import OnStep, ignore_step
-from server.phase import Participant, PhaseRun, train_phase
+from server.phase import train_phase
+from server.phase_run import Participant, PhaseRun
 from simulations.engine import SiteSettings
 from tests.federation.toy import CLIPS, change
 

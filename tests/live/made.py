@@ -22,7 +22,8 @@ from server import pulled_replies
 from server.events import Event, EventKind
 from server.journal import Entry, Journal
 from server.live_steps import LiveListener
-from server.phase import Participant, PhaseRun, train_phase
+from server.phase import train_phase
+from server.phase_run import Participant, PhaseRun
 from tests.federation.remote import RemoteGrid
 from tests.federation.toy_phase import START
 

@@ -21,7 +21,8 @@ from echofm_core.plan.federation import FederationConfig
 from echofm_core.plan.load import plan_from_mapping
 from server.http_objects import ObjectPull, push_objects
 from server.journal import Entry
-from server.phase import Participant, PhaseRun, train_phase
+from server.phase import train_phase
+from server.phase_run import Participant, PhaseRun
 from server.wire import read_reply, to_message, wired
 from simulations.flower_private import become_server, empty_run
 

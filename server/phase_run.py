@@ -1,0 +1,69 @@
+"""What the round loop of a phase needs to know: who takes part, by which rule, from which round."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from echofm_core.contract import Phase
+from echofm_core.plan.federation import FederationConfig
+from server.live_steps import OnStep, ignore_step
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Participant:
+    """A site that takes part in a phase.
+
+    Attributes:
+        node: Flower's node id.
+        most: Parameter group -> most clips the site can have behind it; empty: not checked.
+    """
+
+    node: int
+    most: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attendance:
+    """Who is there as a round begins.
+
+    Attributes:
+        participants: By site name.
+        absent: Sites that may come later -> why they take no part.
+    """
+
+    participants: Mapping[str, Participant]
+    absent: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PhaseRun:
+    """All that the loop needs to know.
+
+    Attributes:
+        phase, rounds: What to run, how often.
+        first: First round to run; greater than 1 when resuming.
+        participants: By site name, as the phase begins.
+        attend: Asked before each round, by number, who is there; None: they stay the same.
+        federation: Aggregation rule, weights, quorum, deadline, wire precision, bounds.
+        plan, plan_hash, run: Passed on to the sites, see :class:`Instruction`.
+        scratch: Folder where early replies wait.
+        frozen: Groups that the phase leaves as they are: sent to a site once.
+        recent: Norms of the updates that counted in the last rounds before the first, by round.
+        recent_control: The same of control variates' changes.
+        on_step: Shows what single sites do.
+    """
+
+    phase: Phase
+    rounds: int
+    first: int = 1
+    participants: Mapping[str, Participant]
+    attend: Callable[[int], Attendance] | None = None
+    federation: FederationConfig
+    plan: str
+    plan_hash: str
+    run: str
+    scratch: Path
+    frozen: frozenset[str] = frozenset()
+    recent: Sequence[Sequence[float]] = ()
+    recent_control: Sequence[Sequence[float]] = ()
+    on_step: OnStep = ignore_step
