@@ -124,7 +124,8 @@ def open_request(message: Message, context: Context) -> Iterator[Request]:
         return
     with state.in_use():
         withdrawn = read_withdrawn(Path(str(settings)).parent)
-        site, changes = data_of_run(site, state.folder, instruction, withdrawn)
+        source = setting(context.node_config, "manifest")
+        site, changes = data_of_run(site, state.folder, instruction, withdrawn, source)
         if words := str(changes):
             site_log(state.root).warning("%s: %s", instruction.run, words)
             note(context, "data", words)

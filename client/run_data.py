@@ -5,7 +5,8 @@ clips than it described and is refused until the end, or trains on those whom it
 manifest is read anew for each message, and hospitals index at night. Protocol: the rows of the
 run's first message lie in its folder, with labels and splits as they were; later messages use
 these, without patients who withdrew and clips that are gone. What changed is counted, said in log
-and audit, and joins the next run. Until the run has trained here, each description begins anew.
+and audit, and joins the next run. Until the run has trained here, each description begins anew,
+and so does another manifest.
 What can still go wrong: frames that were decoded anew under the same clip ids are not seen.
 """
 
@@ -28,8 +29,8 @@ from echofm_core.tasks import TASKS
 FILE = "data.parquet"
 #: Column of the file: the clip was in the store.
 STORED = "stored"
-#: Attribute of the file: ``policy.min_patients`` of then.
-LEAST = "min_patients"
+#: Attributes of the file: ``policy.min_patients`` of then, and the place of the manifest.
+LEAST, SOURCE = "min_patients", "manifest"
 #: What is told where it changes, beside the patient.
 _DECIDE = ("split", *dict.fromkeys(["view", *(spec.column for spec in TASKS.values())]))
 
@@ -54,7 +55,7 @@ class Changes:
 
 
 def data_of_run(
-    site: Site, folder: Path, asked: Instruction, withdrawn: Withdrawn
+    site: Site, folder: Path, asked: Instruction, withdrawn: Withdrawn, source: str
 ) -> tuple[Site, Changes]:
     """A site with the data of a run, and what has changed since its first message.
 
@@ -63,19 +64,20 @@ def data_of_run(
         folder: Of the run, in the state folder.
         asked: The message.
         withdrawn: Patients who are left out.
+        source: Place of the site's manifest.
 
     Raises:
         StoreError: The file is damaged.
         PolicyError, DataRootError: As of :meth:`Withdrawn.without`.
     """
     site = replace(site, manifest=withdrawn.without(site.manifest))
-    path = folder / FILE
-    untrained = asked.action is Action.DESCRIBE and not (folder / RECORD).exists()
-    if untrained or not path.exists():
-        _keep(site, path)
-        return site, Changes()
+    path, untrained = folder / FILE, not (folder / RECORD).exists()
+    if not path.exists() or (untrained and asked.action is Action.DESCRIBE):
+        return _begun(site, path, source)
     with refusing(f"{path} cannot be read", StoreError, "; `echofm client purge` the run"):
         then = pd.read_parquet(path)
+        if untrained and then.attrs[SOURCE] != source:
+            return _begun(site, path, source)
         least = int(then.attrs[LEAST])
         # Kept as of another patient, a clip may be of one who has withdrawn.
         then = then[~withdrawn.rows(then)]
@@ -86,12 +88,13 @@ def data_of_run(
     return replace(site, manifest=rows[used], min_patients=least, unstored=unstored), changes
 
 
-def _keep(site: Site, path: Path) -> None:
-    """Write the rows down; where the files lie is not the run's."""
+def _begun(site: Site, path: Path, source: str) -> tuple[Site, Changes]:
+    """Write the rows of now down as those of the run; where their files lie is not the run's."""
     stored = [str(clip) in site.store for clip in site.manifest["clip_id"]]
     rows = site.manifest.drop(columns="path").assign(**{STORED: stored})
-    rows.attrs = {LEAST: site.min_patients}
+    rows.attrs = {LEAST: site.min_patients, SOURCE: source}
     write_whole(path, rows.to_parquet(index=False), private=True)
+    return site, Changes()
 
 
 def _as_they_were(then: pd.DataFrame, now: pd.DataFrame) -> tuple[pd.DataFrame, Changes]:

@@ -123,9 +123,6 @@ def test_deployed_and_simulated_give_the_same_weights(
                 folder = hospital(kit, name)
                 lines = list(preflight(folder, node_port))
                 assert not [line for line in lines if line.exit_code], lines
-                words = {line.subject: line.words for line in lines}
-                assert "near enough" in words["clock"], "a SuperLink says what time it is"
-                assert f"(the plan {plan.run_name()})" in words["step"]
                 assert lines[-1].words == f"127.0.0.1:{port} knows this site's key"
                 run = command(folder, node_port)
                 processes.append(start(run, environment(folder), folder / "node.log"))
