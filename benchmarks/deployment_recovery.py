@@ -147,8 +147,8 @@ class Federation:
         self.wait("a round of both sites", counted)
 
     def trainer(self, site: str) -> psutil.Process:
-        """The process that trains at a site, in the middle of it."""
-        return self.wait(f"training at {site}", lambda: self.training(site))[0]
+        """The process that trains at a site, in the middle of it: not the one that waits for it."""
+        return self.wait(f"training at {site}", lambda: self.training(site))[-1]
 
     def training(self, site: str, since: float = 0.0) -> list[psutil.Process]:
         """The process at a site, begun after a time, that has saved steps of its round."""

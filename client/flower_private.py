@@ -80,17 +80,19 @@ class Task:
     message: Message
     context: Context
     bundle: bytes
-    _client: Any
+    _address: str
+    _token: str
 
     def reply(self, reply: Message) -> None:
-        """Hand the answer to the SuperNode, and end the task."""
+        """Hand the answer to the SuperNode, and end the task; from a fork too."""
         with _here():
             from flwr.common.constant import SubStatus
             from flwr.supernode.runtime.run_clientapp import push_message, push_task_output
-        push_message(self._client, reply, self.context)
         status = SubStatus.FAILED if reply.has_error() else SubStatus.COMPLETED
         reason = (reply.error.reason or "") if reply.has_error() else ""
-        push_task_output(self._client, self.context, status, reason)
+        with _of_task(self._address, self._token) as client:
+            push_message(client, reply, self.context)
+            push_task_output(client, self.context, status, reason)
 
 
 @contextmanager
@@ -102,20 +104,25 @@ def claimed_task(address: str, token: str) -> Iterator[Task]:
     with _here():
         from flwr.supercore.app_utils import start_parent_process_monitor
         from flwr.supercore.heartbeat import HeartbeatSender, make_task_heartbeat_fn_http
-        from flwr.supercore.interceptors import RuntimeTokenHttpInterceptor
-        from flwr.supercore.retry import make_simple_http_retry_invoker
         from flwr.supernode.runtime.run_clientapp import pull_task_input
     start_parent_process_monitor(os.getppid())
-    retry = make_simple_http_retry_invoker()
-    with _runtime(address, RuntimeTokenHttpInterceptor(token), retry) as client:
+    with _of_task(address, token) as client:
         heartbeat = HeartbeatSender(make_task_heartbeat_fn_http(client))
         heartbeat.start()
         try:
             message, context, _, bundle = pull_task_input(client)
-            yield Task(message, context, bundle.content, client)
+            yield Task(message, context, bundle.content, address, token)
         finally:
             if heartbeat.is_running:
                 heartbeat.stop()
+
+
+def _of_task(address: str, token: str) -> Any:
+    """A client for one task, which tries again what fails on the way."""
+    with _here():
+        from flwr.supercore.interceptors import RuntimeTokenHttpInterceptor
+        from flwr.supercore.retry import make_simple_http_retry_invoker
+    return _runtime(address, RuntimeTokenHttpInterceptor(token), make_simple_http_retry_invoker())
 
 
 def _runtime(address: str, credential: Any, retry: Any = None) -> Any:

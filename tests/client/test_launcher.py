@@ -19,6 +19,7 @@ import pytest
 from flwr.app import Message, RecordDict
 from flwr.cli.build import build_fab_from_files
 
+from client import run_clientapp
 from client.flower_private import TaskQueue, claimed_task
 from client.launch import environment
 from echofm_core.app_bundle import BUNDLE
@@ -69,6 +70,23 @@ def test_a_foreign_bundle_is_refused_and_the_next_message_answered(tmp_path: Pat
     assert first["outcome"] == "refused" and first["sentence"] == refused
     assert second["sentence"] == answered
     assert "BundleError" in (state / "site.log").read_text()
+
+
+def test_a_killed_worker_is_answered_for_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What answers the message is killed in its fork; Flower itself would wait for 36 s or more."""
+    state, (port,) = tmp_path / "state", free_ports(1)
+    monkeypatch.setattr(run_clientapp, "answer", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    with node_runtime(port, SECRET, {"site": "north", "state": str(state)}) as runtime:
+        runtime.ask(Message(RecordDict(), 5, "query.describe"), b"any")
+        with claimed_task(runtime.address, TaskQueue(runtime.address, SECRET).acquire()) as task:
+            run_clientapp.serve(task)
+        reply = runtime.reply(seconds=5)
+    assert reply.error.reason.startswith("error 23, reference ")
+    assert "died by SIGKILL" in reply.error.reason
+    (line,) = ChainedLog(state / "audit.jsonl").records
+    assert line["outcome"] == "refused" and line["sentence"] == reply.error.reason
 
 
 def test_tasks_are_for_whoever_has_the_secret(tmp_path: Path) -> None:
