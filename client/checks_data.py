@@ -30,7 +30,11 @@ class DataChecks:
     clips: pd.DataFrame | None = None
 
     def manifest(self) -> str:
-        """It is one, and names clips."""
+        """It is one, and names clips.
+
+        Raises:
+            ManifestError: There is no clip in it, or none of a patient who has not withdrawn.
+        """
         from client.withdrawn import read_withdrawn
         from echofm_core.data.manifest import load_manifest
 
@@ -45,7 +49,11 @@ class DataChecks:
         return f"{many(len(clips), 'clip')}{withdrawn}"
 
     def splits(self) -> str:
-        """Patients in one split each; :func:`load_manifest` has refused any other manifest."""
+        """Patients in one split each; :func:`load_manifest` has refused any other manifest.
+
+        Raises:
+            EmptySiteError: Nobody is in ``train``.
+        """
         from echofm_core.data.patients import patient_keys
 
         assert self.clips is not None
@@ -69,7 +77,11 @@ class DataChecks:
         return ", ".join(listed) or "none: this site takes part in pre-training only"
 
     def store(self) -> str:
-        """The store opens, and holds frames of the manifest's clips."""
+        """The store opens, and holds frames of the manifest's clips.
+
+        Raises:
+            StoreError: It has no clip of the manifest, or lacks too many.
+        """
         from echofm_core.data.store.clip_store import open_stores
 
         path = self.site.store

@@ -44,7 +44,11 @@ class MachineChecks:
         return 4 * sum(anatomy_of(plan).groups.values()), whose
 
     def state(self) -> str:
-        """A file can be written there; nobody else may read what is there."""
+        """A file can be written there; nobody else may read what is there.
+
+        Raises:
+            DataRootError: It cannot be written to.
+        """
         state = Path(self.site.state)
         try:
             state.mkdir(parents=True, exist_ok=True)
@@ -72,7 +76,11 @@ class MachineChecks:
         return f"the audit has {lines[0]} and the privacy ledger {lines[1]}, whole"
 
     def disk(self) -> str:
-        """A round has room in the state folder."""
+        """A round has room in the state folder.
+
+        Raises:
+            OutputError: There is less room than a round takes.
+        """
         free, (model, whose) = shutil.disk_usage(self.site.state).free, self._model
         need = ON_DISK * model + TABLES
         found = f"{_gb(free)} are free for {self.site.state}, a round of {whose} takes {_gb(need)}"
@@ -84,7 +92,11 @@ class MachineChecks:
         return found
 
     def memory(self) -> str:
-        """A round has room in memory, apart from what depends on its batches."""
+        """A round has room in memory, apart from what depends on its batches.
+
+        Raises:
+            EnvironmentClashError: There is less than a round takes.
+        """
         free, (model, whose) = _free_memory(), self._model
         if free is None:
             return "how much is free is not known on this system"
@@ -95,7 +107,11 @@ class MachineChecks:
         return found
 
     def shared_memory(self) -> str:
-        """Several devices have room for what they pass to each other."""
+        """Several devices have room for what they pass to each other.
+
+        Raises:
+            EnvironmentClashError: There is less than the devices take.
+        """
         if (devices := self.site.devices) == 1:
             return "not used with devices = 1"
         folder = Path("/dev/shm")
@@ -121,7 +137,11 @@ class MachineChecks:
         return f"device = {name} is {what}; devices = {count}"
 
     def decoders(self) -> str:
-        """What reads cines loads."""
+        """What reads cines loads.
+
+        Raises:
+            EnvironmentClashError: OpenCV or pydicom does not load.
+        """
         found = []
         for name in ("cv2", "pydicom"):
             try:

@@ -51,7 +51,11 @@ class NetworkChecks:
     number: int
 
     def port(self) -> str:
-        """Nobody has it."""
+        """Nobody has it.
+
+        Raises:
+            FederationError: It is in use.
+        """
         with socket.socket() as trial:
             try:
                 trial.bind(("127.0.0.1", self.number))
@@ -63,7 +67,11 @@ class NetworkChecks:
         return f"{self.number} is free"
 
     def keys(self) -> str:
-        """Private and public key belong together, and the private one is private."""
+        """Private and public key belong together, and the private one is private.
+
+        Raises:
+            DataRootError: One is missing, damaged or open to others, or they are no pair.
+        """
         from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 
         private, public, authority = (
@@ -85,7 +93,11 @@ class NetworkChecks:
         return f"{pair} belong together"
 
     def proxy(self) -> str:
-        """What the variables of a forward proxy mean for the node, whose client heeds them."""
+        """What the variables of a forward proxy mean for the node, whose client heeds them.
+
+        Raises:
+            FederationError: It is of a kind that is not known to work.
+        """
         host, _ = self._address()
         named = ", ".join(sorted({f"{name.upper()}_PROXY" for name in getproxies()}))
         proxy = self._proxy()
@@ -104,7 +116,11 @@ class NetworkChecks:
         )
 
     def address(self) -> str:
-        """The name of the server, or of the proxy that is asked for it, is known here."""
+        """The name of the server, or of the proxy that is asked for it, is known here.
+
+        Raises:
+            FederationError: It is not known.
+        """
         host = (proxy.hostname if (proxy := self._proxy()) else None) or self._address()[0]
         try:
             found = sorted({str(item[4][0]) for item in socket.getaddrinfo(host, None)})
@@ -132,7 +148,11 @@ class NetworkChecks:
         return f"{server} has the certificate of the kit's authority until {ends:%Y-%m-%d}{soon}"
 
     def clock(self) -> str:
-        """This machine's clock is near enough to the server's for signed requests."""
+        """This machine's clock is near enough to the server's for signed requests.
+
+        Raises:
+            FederationError: It is too far from the server's.
+        """
         asked = f"HEAD / HTTP/1.1\r\nHost: {self._address()[0]}\r\nConnection: close\r\n\r\n"
         try:
             with self._connected() as safe:
@@ -154,7 +174,11 @@ class NetworkChecks:
         return f"{words}, near enough"
 
     def admission(self) -> str:
-        """The server knows this site's key, or soon does: it registers keys as it starts."""
+        """The server knows this site's key, or soon does: it registers keys as it starts.
+
+        Raises:
+            FederationError: The server does not say, or does not know it.
+        """
         from client.flower_private import key_is_admitted
 
         server = self.site.server
