@@ -120,10 +120,10 @@ class ResumeError(EchoFMError):
 
 
 class EngineError(EchoFMError):
-    """A simulation worker died or could not be started."""
+    """A worker of a simulation, or what trains at a site, died or could not be started."""
 
     exit_code = 23
-    remedy = "usually memory: fewer `workers`; then `--resume`"
+    remedy = "usually memory: fewer `workers`, smaller batches; then `--resume`"
 
 
 class PolicyError(EchoFMError):

@@ -14,6 +14,7 @@ import pytest
 import tomli_w
 
 from client.launch import command, environment
+from echofm_core.runtime.child_process import tool
 from server.kit import Kit
 from server.launch import start, stop, superlink
 from server.members import register
@@ -32,12 +33,15 @@ NAMES = ("alpha", "hangs")
 
 
 def node(kit: Kit, name: str, port: int, server: int) -> subprocess.Popen[bytes]:
-    """Start a site's SuperNode."""
+    """Start a site's SuperNode alone: our launcher would refuse the toy app's bundle."""
     folder = hospital(kit, name)
     settings = {"name": name, "server": f"127.0.0.1:{server}"}
     paths = dict.fromkeys(("manifest", "store", "state"), "none")
     (folder / "site.toml").write_text(tomli_w.dumps({**settings, **paths}))
-    return start(command(folder, port), environment(folder), folder / "node.log")
+    words = command(folder, port)
+    ours = words.index("--isolation")  # and its value, the launcher's secret, and its file
+    alone = [tool("flower-supernode"), *words[ours + 4 :]]
+    return start(alone, environment(folder), folder / "node.log")
 
 
 def test_a_machine_that_dies_costs_one_round_little_and_is_let_back_in(

@@ -49,7 +49,10 @@ def test_the_page_follows_a_run_and_says_when_it_was_killed(
         expect(page.get_by_role("table", name="Sites")).to_contain_text("north")
         refusals = page.get_by_role("table", name="Updates that did not count")
         expect(refusals.get_by_role("row", name="west-nan")).to_contain_text("finite")
-        expect(page.get_by_role("status")).to_contain_text("Pre-training, round")
+        expect(page.get_by_role("status")).to_contain_text(
+            "Pre-training, round",
+            timeout=20_000,  # what is read aloud changes at most every 5 s
+        )
         expect(page.get_by_role("img", name="pretrain, rounds 1 to")).to_be_visible(timeout=20_000)
         _moves(page)
         _keyboard(page)

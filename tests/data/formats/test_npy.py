@@ -40,14 +40,14 @@ def test_reading_makes_no_copy_and_cannot_write() -> None:
 def test_other_types_are_refused(array: np.ndarray) -> None:
     buffer = io.BytesIO()
     np.save(buffer, array)
-    with pytest.raises(ValueError, match="fp32 or fp16"):
+    with pytest.raises(ValueError, match="fp32, fp16 or bf16"):
         unpack(buffer.getvalue())
 
 
 def test_pickles_are_refused_unopened() -> None:
     buffer = io.BytesIO()
     np.save(buffer, np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    with pytest.raises(ValueError, match="fp32 or fp16"):
+    with pytest.raises(ValueError, match="fp32, fp16 or bf16"):
         unpack(buffer.getvalue())
 
 
