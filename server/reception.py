@@ -100,6 +100,7 @@ class Reception:
                 self._enter(*answer)
                 answer = self._answers.get_nowait()
         self.sites = dict(sorted(self.sites.items()))
+        self.refused = dict(sorted(self.refused.items()))
         return tuple(name for name in self.sites if name not in before)
 
     def descriptions(self) -> dict[str, SiteDescription]:
