@@ -52,7 +52,7 @@ def refusal(error: Exception, message: Message, context: Context) -> Message:
     """An error reply, with the error's code and a reference that the site's own log has too.
 
     The whole traceback goes to that log, beside the same reference: who reads the coordinator's
-    journal can ask the site about it, and learns nothing from it. A full disk is told as one,
+    journal can ask the site about it, and learns nothing from it. A full disk is said to be one,
     whatever it made fail, and where the site's node runs too: its log may be on that disk.
     """
     if full := _full_disk(error, context):

@@ -31,7 +31,7 @@ FILE = "data.parquet"
 STORED = "stored"
 #: Attributes of the file: ``policy.min_patients`` of then, and the place of the manifest.
 LEAST, SOURCE = "min_patients", "manifest"
-#: What is told where it changes, beside the patient.
+#: What is named where it changes, beside the patient.
 _DECIDE = ("split", *dict.fromkeys(["view", *(spec.column for spec in TASKS.values())]))
 
 

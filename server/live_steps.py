@@ -1,6 +1,6 @@
 """What single sites do within a round, and a run's record of it for whoever watches.
 
-Events (``server/events.py``) are told when something is over; steps when it begins, and when a site
+Events (``server/events.py``) are sent when something is over; steps when it begins, and when a site
 has answered. They cost a round nothing but a line in a record in memory.
 """
 
@@ -151,7 +151,7 @@ class LiveListener:
         why: str = "",
         files: int | None = None,
     ) -> None:
-        """A site's state; whatever is no silence was heard of it just now."""
+        """A site's state; whatever is no silence is a sign of life."""
         if not self._own(record):
             return
         entry = record.sites.get(site)

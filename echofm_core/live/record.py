@@ -33,7 +33,7 @@ class SiteRecord(_Part):
     """A site as it is now.
 
     Attributes:
-        seen: When it was heard of last, in seconds since the epoch.
+        seen: When it last gave a sign of life, in seconds since the epoch.
         why: Of a site that is refused, or gone.
         quarantined: Files that it cannot use; None before it has said so.
     """

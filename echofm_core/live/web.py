@@ -39,7 +39,7 @@ NAMES = frozenset({LOOPBACK, "localhost", "::1"})
 INTERVAL, QUIET = 1.0, 15.0
 #: Seconds that the server has to end.
 GRACE = 2.0
-#: With every answer: nothing is loaded from elsewhere, framed, kept, or told to others.
+#: With every answer: nothing is loaded from elsewhere, framed, kept, or passed to others.
 HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "

@@ -158,3 +158,4 @@ def test_a_folder_that_refuses_the_record_does_not_end_the_run(tmp_path: Path) -
     live = LiveRun(tmp_path / "run", PHASES)
     (tmp_path / "run").write_text("a file where the folder should be")
     live.say("training")
+    assert (tmp_path / "run").read_text().startswith("a file")

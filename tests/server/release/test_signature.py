@@ -87,7 +87,9 @@ def test_what_was_changed_fails_by_its_name(
 
 
 def test_a_folder_may_be_renamed(signed: Signed, tmp_path: Path) -> None:
-    verify(Path(shutil.move(signed.folder, tmp_path / "filed")), signed.public)
+    before = verify(signed.folder, signed.public)
+    filed = Path(shutil.move(signed.folder, tmp_path / "filed"))
+    assert verify(filed, signed.public) == before
 
 
 def test_a_folder_that_somebody_else_signed_fails_by_the_signers_key(
