@@ -68,7 +68,10 @@ function showTable(region, table) {
     cells[0].scope = "row";
     cells.forEach((cell, n) => {
       cell.className = kind(n);
-      if (n !== table.states) return set(cell, rows[row][n]);
+      const state = n === table.states;
+      // What the cell held before: another table's row may have had a state here, or none.
+      if (state !== Boolean(cell.firstElementChild)) cell.replaceChildren();
+      if (!state) return set(cell, rows[row][n]);
       const [chip] = fit(cell, 1, () => make("span"));
       chip.className = `state ${rows[row][n]}`;
       set(chip, rows[row][n]);
@@ -77,11 +80,7 @@ function showTable(region, table) {
 }
 
 function showTables(id, tables) {
-  const shape = tables.map((table) => table.grid.columns.join()).join("|");
-  const parent = byId(id);
-  if (parent.dataset.shape !== shape) parent.replaceChildren();
-  parent.dataset.shape = shape;
-  const regions = fit(parent, tables.length, (n) => newTable(`${id}-${n}`));
+  const regions = fit(byId(id), tables.length, (n) => newTable(`${id}-${n}`));
   regions.forEach((region, n) => showTable(region, tables[n]));
 }
 

@@ -78,6 +78,23 @@ def _moves(page: Page) -> None:
     bar = page.get_by_role("progressbar", name="rounds")
     expect(bar).not_to_have_attribute("value", bar.get_attribute("value") or "", timeout=20_000)
     assert page.evaluate("window.kept.isConnected"), "who reads a cell does not lose it"
+    cells = page.evaluate(COLUMN_COMES)
+    assert cells == [True, "", "new", "training", "training"], "a column that comes later"
+
+
+#: Shows the table of sites with a new column before the one of states, and what its first row is
+#: then: still the same cell, no state left in the new cell, and a state in the next, once.
+COLUMN_COMES = """() => {
+  const table = structuredClone(shown.tables[0]);
+  table.states = 2;
+  table.grid.columns.splice(1, 0, "column");
+  for (const row of table.grid.rows) row.splice(1, 1, "new", "training");
+  showTables("now", [table]);
+  const [, second, third] = document.querySelector("#now tbody tr").children;
+  const chip = third.querySelector(".state");
+  return [window.kept.isConnected, second.className, second.innerHTML,
+          third.textContent, chip.textContent];
+}"""
 
 
 def _keyboard(page: Page) -> None:
