@@ -1,6 +1,8 @@
 """Counts the bytes between sites and server: a relay on loopback, which sites take for the server.
 
-It passes on what it gets, TLS and all, without a copy into this process (``splice``: Linux).
+It passes on what it gets, TLS and all, without a copy into this process (``splice``: Linux), and at
+once: with Nagle's algorithm each small request would wait 40 ms for the acknowledgement of the one
+before, which neither a site nor a reverse proxy does.
 """
 
 from __future__ import annotations
@@ -60,6 +62,8 @@ class ByteCounter:
             suppress(OSError),
             socket.create_connection(("127.0.0.1", self._target)) as server,
         ):
+            for end in (site, server):
+                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             back = threading.Thread(target=self._pass_on, args=(server, site), daemon=True)
             back.start()
             self._pass_on(site, server)
