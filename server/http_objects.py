@@ -5,15 +5,18 @@ twice, and it blocks while the site uploads, so that memory grows with the sites
 Reason: both gather all objects of a message first. Protocol: send an object, drop it, take the
 next; ask for a reply, which names its tree of objects, and write each array to a file as soon as
 its parts are there. An object that is not there yet ends a poll; the next one goes on from there.
+Two requests are under way at a time, so that neither end waits for the other.
 What can still go wrong: these are private parts of Flower; ``tests/server/test_http_objects.py``
 fails where they move.
 """
 
 import tempfile
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, TypeVar, cast
 
 from flwr.app import Array, Error, Message, Metadata
 from flwr.app.message import make_message, remove_content_from_message
@@ -42,6 +45,11 @@ from flwr.superlink.grid.http_grid import HttpGrid
 
 from server.parking import mapped
 
+T = TypeVar("T")
+R = TypeVar("R")
+#: Requests under way at a time, as of stock Flower; what each holds is in memory.
+CONCURRENT = 2
+
 
 def push_objects(grid: HttpGrid, messages: Sequence[Message]) -> list[str]:
     """Send messages; what several of them hold goes once. Returns their ids."""
@@ -57,9 +65,12 @@ def push_objects(grid: HttpGrid, messages: Sequence[Message]) -> list[str]:
     answer = link.PushMessages(request)
     send = make_push_object_fn_protobuf(link.PushObject, grid.node, run, answer.session_id)
     wanted = set(answer.objects_to_push)
-    for name, item in objects.items():
-        if name in wanted:
-            send(name, item.deflate())
+
+    def push(name: str) -> None:
+        send(name, objects[name].deflate())
+
+    for _ in ahead(push, [name for name in objects if name in wanted]):
+        pass
     return list(answer.message_ids)
 
 
@@ -119,30 +130,37 @@ class ObjectPull:
         reply = found.messages_list[0].metadata.message_id
         return _Download(reply, found.message_object_trees[0], file)
 
-    def _fetch(self, node: ObjectTree, download: _Download) -> None:
-        """Pull an object and what it holds, but for what is here.
+    def _fetch(self, tree: ObjectTree, download: _Download) -> None:
+        """Pull an object and all that it holds, level by level, but for what is here.
 
         Raises:
             ObjectUnavailableError: The site has not uploaded all of it yet.
             ObjectPullError: It never will.
         """
+        level = [tree]
+        while level:
+            unique = {node.object_id: node for node in level}
+            here = download.contents.keys() | download.arrays.keys()
+            missing = [node for name, node in unique.items() if name not in here]
+            for name, parts in ahead(self._parts, missing):
+                if _is_array(parts[name]):
+                    _write(name, parts, download)
+                else:
+                    download.contents |= parts
+            level = [
+                child
+                for name, node in unique.items()
+                if name not in download.arrays
+                for child in node.children
+            ]
+
+    def _parts(self, node: ObjectTree) -> tuple[str, dict[str, bytes]]:
+        """An object's id and content; with an array come its chunks."""
         name = node.object_id
-        if name in download.arrays:
-            return
-        content = download.contents.get(name) or self._pull(name)
-        kind, _, _ = get_object_head_values_from_object_content(content)
-        if kind != Array.__qualname__:
-            download.contents[name] = content
-            for child in node.children:
-                self._fetch(child, download)
-            return
-        parts = {child.object_id: self._pull(child.object_id) for child in node.children}
-        array = cast(Array, inflate_object_from_contents(name, {name: content, **parts}))
-        start = download.file.tell()
-        download.file.write(array.data)
-        download.places[name] = slice(start, download.file.tell())
-        array.data = name.encode()  # until the message is made, which takes bytes alone
-        download.arrays[name] = array
+        parts = {name: self._pull(name)}
+        if _is_array(parts[name]):
+            parts |= {child.object_id: self._pull(child.object_id) for child in node.children}
+        return name, parts
 
     def _pull(self, object_id: str) -> bytes:
         pull = make_pull_object_fn_protobuf(
@@ -165,6 +183,37 @@ class ObjectPull:
         )
         reason = f"the site's upload broke off: {why}"
         return make_message(metadata, error=Error(ErrorCode.MESSAGE_UNAVAILABLE, reason))
+
+
+def ahead(function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+    """Results in order, a few of which are worked on at a time; no more of them are ever held."""
+    with ThreadPoolExecutor(CONCURRENT) as pool:
+        under_way: deque[Future[R]] = deque()
+        try:
+            for item in items:
+                if len(under_way) == CONCURRENT:
+                    yield under_way.popleft().result()
+                under_way.append(pool.submit(function, item))
+            while under_way:
+                yield under_way.popleft().result()
+        finally:
+            for future in under_way:
+                future.cancel()
+
+
+def _is_array(content: bytes) -> bool:
+    kind, _, _ = get_object_head_values_from_object_content(content)
+    return kind == Array.__qualname__
+
+
+def _write(name: str, parts: dict[str, bytes], download: _Download) -> None:
+    """Put an array into the file of its download."""
+    array = cast(Array, inflate_object_from_contents(name, parts))
+    start = download.file.tell()
+    download.file.write(array.data)
+    download.places[name] = slice(start, download.file.tell())
+    array.data = name.encode()  # until the message is made, which takes bytes alone
+    download.arrays[name] = array
 
 
 def _assembled(download: _Download) -> Message:

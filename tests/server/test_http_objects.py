@@ -19,7 +19,7 @@ from benchmarks.server_memory import Link, models_held
 from echofm_core.contract import Action, Instruction, Phase, Update
 from echofm_core.plan.federation import FederationConfig
 from echofm_core.plan.load import plan_from_mapping
-from server.http_objects import ObjectPull, push_objects
+from server.http_objects import CONCURRENT, ObjectPull, ahead, push_objects
 from server.journal import Entry
 from server.phase import train_phase
 from server.phase_run import Participant, PhaseRun
@@ -180,3 +180,33 @@ def test_an_upload_that_breaks_off_is_an_error_of_its_site(tmp_path: Path) -> No
     reply = pull.poll(message_id)
     assert reply is not None and reply.has_error()
     assert "the site's upload broke off" in str(reply.error.reason)
+
+
+def test_results_come_in_order_and_few_are_held() -> None:
+    """Of ten, no more are begun and not taken than may be under way at a time."""
+    begun: list[int] = []
+
+    def double(number: int) -> int:
+        begun.append(number)
+        return 2 * number
+
+    taken = []
+    for result in ahead(double, range(10)):
+        taken.append(result)
+        assert len(begun) - len(taken) < CONCURRENT
+    assert taken == [0, 2, 4, 6, 8, 10, 12, 14, 16, 18]
+
+
+def test_what_fails_ends_the_row() -> None:
+    """What came before it is there; nothing is begun after it but what was under way."""
+    begun: list[int] = []
+
+    def invert(number: int) -> float:
+        begun.append(number)
+        return 1 / number
+
+    taken: list[float] = []
+    with pytest.raises(ZeroDivisionError):
+        taken.extend(ahead(invert, [1, 2, 0, 4, 5, 6, 7]))
+    assert taken == [1.0, 0.5]
+    assert len(begun) <= 3 + CONCURRENT
