@@ -2,9 +2,10 @@
 
 Symptom: a hospital's node is killed at night, and the site misses every round until somebody looks.
 Reason: a SuperNode ends when the server refuses it, and a server refuses one that was lost until it
-has missed it for about a minute. Protocol: each end is shown, and the next start waits twice as
-long as the one before; a node that ran for a while begins anew with the shortest wait. A wrong key,
-a certificate that is not the kit's, or settings that no longer hold end it: no start mends those.
+has missed it for about a minute. Protocol: each end is shown; starts follow each other shortly
+until a lost node must have been let in again, and then each waits twice as long as the one before;
+a node that ran for a while begins anew. A wrong key, a certificate that is not the kit's, or
+settings that no longer hold end it: no start mends those.
 What can still go wrong: a node that hangs does not end, and nothing here sees it.
 """
 
@@ -14,9 +15,11 @@ from typing import NoReturn
 
 from echofm_core.runtime.errors import EchoFMError
 
-#: Seconds before the next start: at first, and at most. Four starts are made in 75 s, by when a
-#: server has missed the node that was lost.
+#: Seconds before the next start: at first, and at most.
 FIRST, LONGEST = 5.0, 60.0
+#: Seconds since the first end after which a server has missed the node that was lost for long.
+#: Flower: two heartbeats of 30 s; the rest is for starts, of some seconds each.
+MISSED = 90.0
 #: Seconds after which a node that ends had been well.
 STEADY = 120.0
 
@@ -36,12 +39,12 @@ def supervise(
     Raises:
         EchoFMError: What ``fault`` gave.
     """
-    wait = FIRST
+    wait, ended = FIRST, time.monotonic()
     while True:
         started = time.monotonic()
         code = run()
         if time.monotonic() - started >= STEADY:
-            wait = FIRST
+            wait, ended = FIRST, time.monotonic()
         if found := fault():
             raise found
         show(
@@ -49,4 +52,5 @@ def supervise(
             f"{wait:g} s. A server lets a lost node back in after about a minute; Ctrl-C stops."
         )
         time.sleep(wait)
-        wait = min(2 * wait, LONGEST)
+        if time.monotonic() - ended >= MISSED:
+            wait = min(2 * wait, LONGEST)

@@ -60,7 +60,8 @@ def write(
 def hospitals(
     folder: Annotated[Path | None, typer.Argument(help="New folder for the data.")] = None,
     name: Annotated[
-        list[str] | None, typer.Option(help="Which one; several times for several. Default: all.")
+        list[str] | None,
+        typer.Option(help="Which one; several times for several. Default: all but summit."),
     ] = None,
     draw: Annotated[int, typer.Option(min=0, help="So many more, drawn from their ranges.")] = 0,
     patients: Annotated[int, typer.Option(min=1, help="Patients at each hospital.")] = 20,
@@ -74,19 +75,20 @@ def hospitals(
     Each has its own machines, population, protocol, readers and motion, which also vary within it;
     a coarse statistic of the grey values does not read their ejection fraction. A folder NAME is
     what `echofm data index` reads (echofm.toml, export.csv, cines); its table has what a reader
-    measured, NAME.truth.csv beside it what was drawn.
+    measured, NAME.truth.csv beside it what was drawn. `summit` is sealed: nothing is tuned on it,
+    and it is written only where it is named.
 
     Examples: `echofm phantom hospitals --list`; `echofm phantom hospitals data --patients 70`;
     `echofm phantom hospitals data --name valley --draw 20`.
     """
-    from echofm_core.phantom.hospitals import HOSPITALS, draw_hospital, table
+    from echofm_core.phantom.hospitals import HOSPITALS, SEALED, draw_hospital, table
     from echofm_core.phantom.institutions import write_hospitals
     from echofm_core.runtime.console import console, progress
 
-    known = {item.name: item for item in HOSPITALS}
+    known = {item.name: item for item in (*HOSPITALS, SEALED)}
     if unknown := sorted(set(name or []) - set(known)):
         raise DataRootError(f"--name {unknown[0]} is not known; choose of {', '.join(known)}.")
-    chosen = [item for key, item in known.items() if not name or key in name]
+    chosen = [known[key] for key in dict.fromkeys(name or [item.name for item in HOSPITALS])]
     chosen += [draw_hospital(seed, number) for number in range(draw)]
     if show:
         console.print(table(chosen))

@@ -28,11 +28,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return made
 
 
-def test_waits_double_up_to_a_minute_and_begin_anew_after_a_node_that_was_well(
-    clock: Clock,
-) -> None:
-    """The fourth start is within 90 s of the first end, and later than a lost node is missed."""
-    lives = [1.0, 0, 0, 0, 0, 0, 300, 0, 0]
+def test_a_lost_node_is_started_until_it_is_let_in_and_then_ever_later(clock: Clock) -> None:
+    """Nodes that are refused run 3 s each, so that starts are 8 s apart: one falls within 8 s of
+    any moment of the first 90 s. Then 10, 20, 40 and 60 s, and anew after one that ran 300 s."""
+    lives = [200.0, *[3.0] * 16, 300.0, 3.0, 3.0]
     starts: list[float] = []
     shown: list[str] = []
 
@@ -46,9 +45,22 @@ def test_waits_double_up_to_a_minute_and_begin_anew_after_a_node_that_was_well(
 
     with pytest.raises(FederationError, match="the key is unknown"):
         supervise(run, fault, shown.append)
-    assert clock.waits == [5, 10, 20, 40, 60, 60, 5, 10]
-    assert 60 < starts[4] - 1 < 90
+    # 12 starts of 8 s: 8 x 12 = 96 s after the first end is the first one beyond 90 s.
+    assert clock.waits == [5.0] * 12 + [10, 20, 40, 60, 60] + [5, 5]
+    since = [start - 200 for start in starts[1:13]]
+    assert since == [5.0 + 8 * number for number in range(12)]
     assert "exit code 7" in shown[0] and "again in 5 s" in shown[0]
+
+
+def test_a_node_that_never_was_well_waits_ever_longer_too(clock: Clock) -> None:
+    left = iter(range(40))
+
+    def fault() -> FederationError | None:
+        return FederationError("no.") if next(left) == 39 else None
+
+    with pytest.raises(FederationError, match="no"):
+        supervise(lambda: 1, fault, lambda words: None)
+    assert clock.waits[:3] == [5, 5, 5] and clock.waits[-3:] == [60, 60, 60]
 
 
 def test_what_no_start_mends_ends_it_at_once(clock: Clock) -> None:

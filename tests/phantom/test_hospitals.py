@@ -11,6 +11,7 @@ from echofm_core.phantom.heart import Heart
 from echofm_core.phantom.hospitals import (
     HELD_OUT,
     HOSPITALS,
+    SEALED,
     Hospital,
     draw_hospital,
     examine_at,
@@ -26,9 +27,10 @@ def test_names_are_unlike_and_the_held_out_have_machines_of_their_own() -> None:
     trained = {
         machine for item in HOSPITALS if item.name not in HELD_OUT for machine in item.vendors
     }
-    for item in HOSPITALS:
-        if item.name in HELD_OUT:
+    for item in (*HOSPITALS, SEALED):
+        if item.name in (*HELD_OUT, SEALED.name):
             assert not trained.intersection(item.vendors)
+    assert not {machine for item in HOSPITALS for machine in item.vendors} & set(SEALED.vendors)
 
 
 def test_readers_err_around_the_truth() -> None:
@@ -88,5 +90,9 @@ def test_the_same_seed_writes_the_same_files(tmp_path: Path) -> None:
 def test_the_table_is_printed_and_an_unknown_name_is_refused(echofm: Echofm) -> None:
     shown = echofm("phantom", "hospitals", "--list", "--draw", "2")
     assert shown.returncode == 0 and "hospital_001" in shown.stdout and "valley" in shown.stdout
+    assert "summit" not in shown.stdout, "sealed"
+    named = echofm("phantom", "hospitals", "--name", "summit", "--name", "valley", "--list")
+    assert "summit" in named.stdout and "valley" in named.stdout
+    assert "harbour" not in named.stdout
     wrong = echofm("phantom", "hospitals", "--name", "nowhere", "--list")
     assert wrong.returncode != 0 and "nowhere is not known" in " ".join(wrong.stderr.split())
