@@ -57,6 +57,8 @@ class NetworkChecks:
             FederationError: It is in use.
         """
         with socket.socket() as trial:
+            # As the node itself: what a node that has ended left in TIME_WAIT is in nobody's use.
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 trial.bind(("127.0.0.1", self.number))
             except OSError:

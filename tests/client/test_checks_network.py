@@ -101,6 +101,17 @@ def test_a_port_that_is_taken(kit: Kit) -> None:
     assert line.exit_code == 20 and f"port {kit.port} of this machine is in use" in line.words
 
 
+def test_a_port_that_a_node_has_just_left(kit: Kit) -> None:
+    """Who closes first keeps the pair of ports in TIME_WAIT, for a minute on Linux."""
+    with socket.create_server(("127.0.0.1", kit.port)) as listening:
+        other = socket.create_connection(("127.0.0.1", kit.port))
+        mine, _ = listening.accept()
+        mine.close()
+        assert other.recv(1) == b""
+        other.close()
+    assert not kit.lines()["port"].exit_code
+
+
 def test_keys_that_are_not_there_not_keys_not_a_pair_or_not_private(
     kit: Kit, tmp_path: Path
 ) -> None:

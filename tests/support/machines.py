@@ -6,6 +6,7 @@ touches the real network; all of it, and every process in it, goes with the bloc
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
@@ -22,6 +23,8 @@ import psutil
 ETC = Path("/etc/netns")
 #: The machine in the middle, with the bridge.
 MIDDLE = "middle"
+#: Numbers of the internets that this process makes: several may be there at once.
+_INTERNETS = itertools.count()
 
 
 class Machine:
@@ -161,9 +164,10 @@ def internet(
         env: See :class:`Machine`.
     """
     made: dict[str, Machine] = {}
+    internet_number = next(_INTERNETS)
     try:
         for number, name in enumerate((MIDDLE, *names), start=1):
-            namespace = f"echofm-{os.getpid()}-{name}"
+            namespace = f"echofm-{os.getpid()}-{internet_number}-{name}"
             _ip("netns", "add", namespace)
             machine = Machine(name, namespace, f"10.77.0.{number}", folder / name, dict(env or {}))
             made[name] = machine
