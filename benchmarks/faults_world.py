@@ -101,12 +101,16 @@ class World:
             if machine.name != MIDDLE:
                 machine.cable(plugged=True)
                 machine.unthrottle()
+        until(self._whole, "all sites online", 200, every=2.0)
+
+    def _whole(self) -> bool:
+        """Whether all sites are there; starts what has ended, perhaps a little after its like."""
         self.serve()
         for name in SITES:
             client = self.clients.get(name)
             if client is None or client.process.poll() is not None:
                 self.join(name)
-        until(lambda: self.online() >= set(SITES), "all sites online", 200, every=2.0)
+        return self.online() >= set(SITES)
 
     def submit(self, plan: Plan, *, resume: bool = False) -> Submitted:
         """Run a plan, or go on with it."""
