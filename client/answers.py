@@ -1,6 +1,5 @@
 """What leaves a site when something goes wrong there: never a path, a file or a patient."""
 
-import errno
 import functools
 import logging
 import os
@@ -20,13 +19,12 @@ from echofm_core.runtime.errors import (
     OutputError,
     UnreadableFileError,
 )
+from echofm_core.runtime.files import full_disk
 
 #: Flower's code for "the ClientApp raised".
 RAISED = 2
 #: Our code for what is none of our errors: a bug, as of the commands' exit codes.
 BUG = 70
-#: What the system says where there is no room, or no more is allowed.
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 #: Errors whose sentences may quote a table, a header or the name of a file.
 OF_DATA = (ManifestError, DataRootError, UnreadableFileError)
 #: Keys of a node config that are paths.
@@ -69,25 +67,24 @@ def refusal(error: Exception, message: Message, context: Context) -> Message:
     return Message(Error(RAISED, sentence), reply_to=message)
 
 
-def _full_disk(error: BaseException | None, context: Context) -> OutputError | None:
-    """The error to tell where a full disk is at the bottom of another; None where none is.
+def _full_disk(error: Exception, context: Context) -> OutputError | None:
+    """The error to answer where a full disk is at the bottom of another; None where none is.
 
     That of an audit says so itself.
     """
-    while error is not None and not isinstance(error, AuditError):
-        if isinstance(error, OSError) and error.errno in FULL:
-            state = str(context.node_config.get("state", ""))
-            name = error.filename if isinstance(error.filename, str) else ""
-            where = state if not name or name.startswith(state) else str(Path(name).parent)
-            full = OutputError(
-                f"the disk of {where} at this site is full, so the work was not done and nothing "
-                "half-written is left; make room there, with `echofm client purge` or else, and "
-                "the site takes part again with the next message."
-            )
-            full.__cause__ = error
-            return full
-        error = error.__cause__ or error.__context__
-    return None
+    found = full_disk(error, but_of=AuditError)
+    if found is None:
+        return None
+    state = str(context.node_config.get("state", ""))
+    name = found.filename if isinstance(found.filename, str) else ""
+    where = state if not name or name.startswith(state) else str(Path(name).parent)
+    full = OutputError(
+        f"the disk of {where} at this site is full, so the work was not done and nothing "
+        "half-written is left; make room there, with `echofm client purge` or else, and the site "
+        "takes part again with the next message."
+    )
+    full.__cause__ = found
+    return full
 
 
 def reason_of(error: Exception, context: Context) -> str:

@@ -19,13 +19,13 @@ from typing import Any
 import flwr.app
 from flwr.app import ConfigRecord, Context, Message
 
-from client.answers import FULL, Handler, refusal
+from client.answers import Handler, refusal
 from echofm_core.contract import Record, Update, Weights, group_of
 from echofm_core.privacy.config import LEDGER
 from echofm_core.runtime.chained_log import BrokenChainError, ChainedLog
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import AuditError, EchoFMError
-from echofm_core.runtime.files import owners_alone
+from echofm_core.runtime.files import FULL, owners_alone
 from echofm_core.runtime.names import name_fault
 from echofm_core.wire import from_records
 

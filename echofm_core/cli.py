@@ -11,6 +11,7 @@ import typer
 
 from echofm_core import __version__
 from echofm_core.runtime.errors import EchoFMError
+from echofm_core.runtime.files import naming_full_disk
 from echofm_core.runtime.signals import Stopped, install_handlers, leave
 from echofm_core.sub_commands import load_sub_commands
 
@@ -64,7 +65,8 @@ def main() -> None:
 def _run() -> None:
     try:
         load_sub_commands(app)
-        app()
+        with naming_full_disk():
+            app()
     except EchoFMError as error:
         typer.secho(f"echofm: {error}", fg=typer.colors.RED, err=True)
         typer.secho(

@@ -14,7 +14,7 @@ from echofm_core.evaluation.model_names import FEDERATED
 from echofm_core.live.record import live_run
 from echofm_core.run_claim import held, load_runnable
 from echofm_core.runtime.errors import PlanError
-from echofm_core.runtime.files import settle
+from echofm_core.runtime.files import naming_full_disk, settle
 from echofm_core.runtime.sessions import Sessions
 from server.ending import RunOptions
 from server.events import Event
@@ -32,6 +32,7 @@ def main(grid: Grid, context: Context) -> None:
 
     Raises:
         PlanError: It names none, or no run folder.
+        OutputError: The disk of the run folder is full.
     """
     settings = context.run_config
     for key in ("plan", "run-folder"):
@@ -42,7 +43,7 @@ def main(grid: Grid, context: Context) -> None:
     with reporter(Path(watched) if watched else None) as waiting:
         plan, folder = load_runnable(Path(str(settings["plan"]))), Path(str(settings["run-folder"]))
         # Against a simulation, or an institution's own training, too.
-        with held(folder), live_run(folder, plan.rounds) as live:
+        with naming_full_disk(folder), held(folder), live_run(folder, plan.rounds) as live:
             sessions, listener = Sessions(folder), LiveListener(live, FEDERATED)
             live.expect(FEDERATED)
 

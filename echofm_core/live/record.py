@@ -20,7 +20,7 @@ from echofm_core.live.heartbeat import heartbeat
 from echofm_core.live.states import Doing, RunState, SiteState
 from echofm_core.run_claim import LIVE
 from echofm_core.runtime.errors import EchoFMError
-from echofm_core.runtime.files import write_whole
+from echofm_core.runtime.files import full_disk, write_whole
 from echofm_core.runtime.sessions import earlier_seconds
 from echofm_core.runtime.signals import Stopped
 
@@ -161,4 +161,6 @@ def ending(error: BaseException, who: str) -> str:
         return str(error)
     if isinstance(error, Stopped):
         return f"{who} was stopped by {error}; go on with --resume."
+    if found := full_disk(error):
+        return f"{who} met a full disk ({found.strerror}); make room and go on with --resume."
     return f"{who} met a bug ({type(error).__name__})"

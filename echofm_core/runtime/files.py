@@ -15,6 +15,7 @@ killed, until the same name is written again or its owner sweeps the folder (:fu
 two threads of a process that write one name need a lock of their own.
 """
 
+import errno
 import os
 import re
 import shutil
@@ -22,7 +23,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from echofm_core.runtime.errors import OutputError
+from echofm_core.runtime.errors import EchoFMError, OutputError
+
+#: What the system says where there is no room, or no more is allowed.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def write_whole(path: Path, content: bytes, *, durable: bool = True, private: bool = False) -> Path:
@@ -144,6 +148,44 @@ def writing(path: Path) -> Iterator[None]:
         raise OutputError(
             f"{path} cannot be written ({reason}); make room there or choose another place, and "
             "run the same command again."
+        ) from error
+
+
+def full_disk(
+    error: BaseException | None, *, but_of: type[BaseException] | tuple[()] = ()
+) -> OSError | None:
+    """What the system said of a full disk, at the bottom of an error; None where it said nothing.
+
+    Errors of the kind ``but_of`` speak for themselves, whatever is below them.
+    """
+    while error is not None and not isinstance(error, but_of):
+        if isinstance(error, OSError) and error.errno in FULL:
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+@contextmanager
+def naming_full_disk(place: Path | None = None) -> Iterator[None]:
+    """Let a full disk be an error that says so, whatever a run did when it met it.
+
+    Args:
+        place: What is written; the system does not always say which file it was.
+
+    Raises:
+        OutputError: There is no room. Errors of ours say themselves what they were about.
+    """
+    try:
+        yield
+    except EchoFMError:
+        raise
+    except Exception as error:
+        if (found := full_disk(error)) is None:
+            raise
+        where = f"the disk of {place or found.filename}" if place or found.filename else "a disk"
+        raise OutputError(
+            f"{where} is full ({found.strerror}); nothing half-written is left under its name: "
+            "make room there and run the same command again, with --resume where it has that."
         ) from error
 
 

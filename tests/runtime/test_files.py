@@ -1,5 +1,6 @@
 """A file or a folder is there whole, or as it was before."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -11,7 +12,15 @@ from jinja2 import UndefinedError
 from PIL import Image
 
 from echofm_core.pages.template import png_bytes, write_page
-from echofm_core.runtime.files import is_partial, partial_path, whole_folder, write_whole
+from echofm_core.runtime.errors import OutputError
+from echofm_core.runtime.files import (
+    full_disk,
+    is_partial,
+    naming_full_disk,
+    partial_path,
+    whole_folder,
+    write_whole,
+)
 from tests.support.forks import Forks
 
 #: A limit on the size of files cuts the content in two: the system kills the writer in the middle
@@ -155,3 +164,33 @@ def test_a_name_that_is_not_given_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UndefinedError, match="verdict"):
         write_page(tmp_path / "a.html", "echofm_core.data.doctor", "doctor.html.j2", context)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("made", "place", "words"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), Path("/runs/a"), "disk of /runs/a is"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded", "/b"), None, "disk of /b is full"),
+        (OSError(errno.EFBIG, "File too large"), None, "a disk is full"),
+    ],
+)
+def test_a_full_disk_below_another_error_is_named(
+    made: OSError, place: Path | None, words: str
+) -> None:
+    with pytest.raises(OutputError, match=words) as found, naming_full_disk(place):
+        try:
+            raise made
+        except OSError as error:
+            raise RuntimeError("the library's own words") from error
+    assert found.value.exit_code == 32
+
+
+def test_other_errors_and_our_own_stay_as_they_are() -> None:
+    own = OutputError("ours, which says what it was about.")
+    own.__cause__ = OSError(errno.ENOSPC, "No space left on device")
+    for error in (own, OSError(errno.EACCES, "Permission denied"), KeyError("x")):
+        with pytest.raises(type(error)) as found, naming_full_disk():
+            raise error
+        assert found.value is error
+    assert full_disk(own) is own.__cause__
+    assert full_disk(own, but_of=OutputError) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -124,6 +125,9 @@ def test_the_record_ends_with_what_ended_the_run(tmp_path: Path) -> None:
     with pytest.raises(KeyError), live_run(tmp_path, PHASES):
         raise KeyError("Doe^John")
     assert read(tmp_path).why == "the run met a bug (KeyError)"
+    with pytest.raises(OSError, match="No space"), live_run(tmp_path, PHASES):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert "a full disk (No space left on device)" in read(tmp_path).why
     with live_run(tmp_path, PHASES):
         pass
     assert (read(tmp_path).state, read(tmp_path).why) == (RunState.COMPLETED, "")

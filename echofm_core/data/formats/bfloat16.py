@@ -39,7 +39,7 @@ def type_name(array: NDArray[np.generic]) -> str:
 
 
 def as_float32(array: NDArray[np.generic]) -> NDArray[np.floating]:
-    """The numbers of an array of bfloat16 bits or float16; other floats are returned as they are."""
+    """The numbers of bfloat16 bits or of float16; other floats are returned as they are."""
     if array.dtype == np.float16:
         return np.take(_HALVES, array.view(np.uint16))
     if array.dtype != np.uint16:
