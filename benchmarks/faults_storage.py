@@ -98,7 +98,7 @@ def corrupted(world: World) -> Outcome:
 
 def twice(world: World) -> Outcome:
     """A second coordinator in a run folder is refused, and does no harm to the first."""
-    run = world.submit(plan_of("twice"))
+    run = world.submit(plan_of("twice", rounds=3))  # long enough for the second to come to it
     reach(run, world.site(VICTIM), "in training")
     second: Submitted = world.submit(run.plan, resume=True)
     code, said = second.command.end(), second.command.sentence()
