@@ -51,7 +51,7 @@ def write_and_decode(folder: Path) -> None:
         _write(folder / "data", PATIENTS, DRAWN)
         plan = _rooted(folder / "data", recipe())
         prepared = prepare_sites(plan, folder / "cache")
-        save_sites(prepared, plan.finetune.tasks, plan.protocol.views, folder)
+        save_sites(prepared, plan, folder)
         (folder / "data.done").touch()
     if not (folder / "further.done").exists():
         _write(folder / ELSEWHERE, FURTHER, FURTHER_DRAWN)

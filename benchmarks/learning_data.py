@@ -94,6 +94,7 @@ def as_site(data: Prepared, plan: Plan) -> Site:
         store=store,
         data=plan.data,
         finetune=plan.finetune,
+        seed=plan.seed,
         views=plan.protocol.views,
     )
 

@@ -95,7 +95,7 @@ def _train(
     plan: Plan, data: Prepared, place: Path, start: Weights, tick: Callable[[object], None]
 ) -> None:
     """A federation of one site, or what is left of it to do."""
-    save_sites(data, plan.finetune.tasks, plan.protocol.views, place)
+    save_sites(data, plan, place)
     resume = has_rounds(place)
     federate_one(plan, place, data, weights=start, resume=resume, on_event=tick)
 

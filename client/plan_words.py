@@ -86,7 +86,9 @@ def _work(plan: Plan, phase: Phase, site: SiteFile) -> str:
 def _tasks(plan: Plan) -> str:
     if not plan.finetune.rounds:
         return "none: no label is read for training"
-    return f"{', '.join(plan.finetune.tasks)}; mode {plan.finetune.mode}"
+    share = plan.finetune.label_fraction
+    part = f"; labels of {share:.3g} of the labelled patients" if share < 1 else ""
+    return f"{', '.join(plan.finetune.tasks)}; mode {plan.finetune.mode}{part}"
 
 
 def _numbers(plan: Plan, policy: Policy) -> str:

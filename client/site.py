@@ -22,6 +22,7 @@ from echofm_core.plan.document import Plan
 from echofm_core.runtime.errors import FederationError
 from echofm_core.tasks import TASKS, Task
 from echofm_core.training.config import ExecutionConfig, FinetuneConfig
+from echofm_core.training.label_share import withheld
 from echofm_core.training.objectives.targets import labels_of
 
 NodeConfig = Mapping[str, str | int | float | bool]
@@ -34,6 +35,7 @@ class Site:
     Attributes:
         manifest: Its clips, each with a split and a site.
         store: Its decoded clips.
+        seed: The plan's, by which patients are drawn where a share of labels is used.
         views: Views that fine-tuning and tests take; empty means all.
         execution: How this machine trains.
         min_patients: Fewest patients behind a label or a split; with fewer there is none.
@@ -45,6 +47,7 @@ class Site:
     store: ClipStore
     data: DataConfig
     finetune: FinetuneConfig
+    seed: int
     views: tuple[str, ...] = ()
     execution: ExecutionConfig = field(default_factory=ExecutionConfig)
     min_patients: int = 1
@@ -72,6 +75,7 @@ class Site:
             store=_opened(folder, _versions(sorted(files))),
             data=plan.data,
             finetune=plan.finetune,
+            seed=plan.seed,
             views=plan.protocol.views,
             execution=ExecutionConfig.model_validate(
                 {key: config[key] for key in ExecutionConfig.model_fields if key in config}
@@ -80,7 +84,10 @@ class Site:
         )
 
     def train_clips(self, phase: Phase) -> ClipWindows:
-        """Training clips of a phase; the site's ``views`` hold for fine-tuning only."""
+        """Training clips of a phase; the site's ``views`` hold for fine-tuning only.
+
+        So does the share of labels: clips of patients whose labels are not used are left out.
+        """
         return self._clips(Split.TRAIN, phase)
 
     def validation_clips(self, phase: Phase) -> ClipWindows:
@@ -118,10 +125,13 @@ class Site:
         if phase is Phase.FINETUNE and self.views:
             rows = rows[rows["view"].isin(list(self.views))]
         clips = ClipWindows(self.store, rows, self.data)
-        if self.min_patients <= 1:
-            return clips
-        # Counted in what is used: the plan decides which views and how short clips that is.
-        return ClipWindows(self.store, large_cells(clips.manifest, self.min_patients), self.data)
+        # Drawn from, and counted in, what is used: the plan decides which views and clips that is.
+        used = clips.manifest
+        if phase is Phase.FINETUNE and split is Split.TRAIN and self.finetune.label_fraction < 1:
+            used = used[~withheld(used, self.finetune, self.seed)]
+        if self.min_patients > 1:
+            used = large_cells(used, self.min_patients)
+        return clips if used is clips.manifest else ClipWindows(self.store, used, self.data)
 
     def _labels(self, clips: ClipWindows) -> Mapping[Task, np.ndarray]:
         config = self.finetune

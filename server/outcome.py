@@ -21,6 +21,7 @@ from echofm_core.runtime.errors import FederationError
 from echofm_core.runtime.files import write_whole
 from echofm_core.runtime.text import many
 from echofm_core.tasks import Task
+from echofm_core.training.label_share import label_share_notes
 from server.ending import FederationResult
 from server.wire import reasons
 
@@ -139,6 +140,7 @@ def _notes(plan: Plan, result: FederationResult) -> list[str]:
         "The intervals were computed at the sites, each over its own test patients; no site's "
         "interval can be checked elsewhere.",
         *untrained_notes(plan),
+        *label_share_notes(plan),
     ]
     if plan.privacy.kind is not PrivacyKind.NONE and plan.finetune.rounds:
         notes.append(

@@ -7,6 +7,7 @@ on with, selected and tested stands there. What differs is the plan: see :func:`
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -32,6 +33,7 @@ from echofm_core.runtime.errors import EchoFMError, EmptySiteError, FederationEr
 from echofm_core.runtime.sessions import Sessions
 from echofm_core.runtime.text import many
 from echofm_core.tasks import Task
+from echofm_core.training.label_share import as_trained, label_share_notes
 from server.ending import FederationResult
 from server.events import Event, EventKind, OnEvent, ignore
 from server.live_steps import LiveListener, OnStep, ignore_step
@@ -84,10 +86,12 @@ def train_alone(
         claim(run, plan, resume=resume, begun=begun)
         sessions, listener = Sessions(run), LiveListener(live, ALONE)
         live.expect(ALONE, quarantined=prepared.findings.quarantined)
-        save_sites(prepared, tasks, views, run)
-        typer.echo(f"{summary(prepared, phase, views)} ({run / 'findings.parquet'})")
+        save_sites(prepared, plan, run)
+        trained = replace(prepared, manifest=as_trained(prepared.manifest, plan))
+        typer.echo(f"{summary(trained, phase, views)} ({run / 'findings.parquet'})")
         planned = tasks if plan.finetune.rounds else ()
-        for note in unlabelled_notes(prepared.manifest, planned, views):
+        shared = label_share_notes(plan, prepared.manifest)
+        for note in (*unlabelled_notes(trained.manifest, planned, views), *shared):
             typer.echo(f"note: {note}")
         with progress(phase.value, plan.rounds_of(phase)) as meter:
 
@@ -116,6 +120,7 @@ def train_alone(
             model=ALONE,
             origin="Trained on the data of one institution.",
             seconds=sessions.tick(),
+            notes=shared,
         )
 
 

@@ -26,6 +26,7 @@ from echofm_core.runtime.errors import FederationError
 from echofm_core.runtime.files import write_whole
 from echofm_core.runtime.names import EVERY_SITE
 from echofm_core.tasks import Task
+from echofm_core.training.label_share import as_trained
 from server.ending import FederationResult, RunOptions
 from server.evaluation import evaluate_sites
 from server.events import OnEvent
@@ -149,7 +150,7 @@ class Training:
             EchoFMError: Anything else that the plan, the data or a round can get wrong.
         """
         plan, folder, machine = arm.plan(self.plan), arm.folder(self.run), self.plan.machine
-        rows, pooled = self.prepared.manifest, arm.train == (EVERY_SITE,)
+        rows, pooled = as_trained(self.prepared.manifest, self.plan), arm.train == (EVERY_SITE,)
         record_training(
             folder,
             rows if pooled else rows[rows["site"].isin(list(arm.train))],

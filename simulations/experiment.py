@@ -14,6 +14,7 @@ from echofm_core.run_claim import claim, held, look
 from echofm_core.runtime.console import console, progress
 from echofm_core.runtime.sessions import Sessions
 from echofm_core.runtime.signals import thread_pool
+from echofm_core.training.label_share import as_trained, label_share_notes
 from server.ending import FederationResult
 from server.events import Event
 from server.live_steps import LiveListener
@@ -40,13 +41,14 @@ def run_experiment(plan: Plan, run: Path, *, resume: bool = False) -> Outcome:
     prepared = prepare_sites(plan, Path(plan.machine.cache or run / "cache"))
     with held(run), live_run(run, plan.rounds) as live:
         claim(run, plan, resume=resume)
-        save_sites(prepared, plan.finetune.tasks, plan.protocol.views, run)
-        arms, notes = plan_arms(prepared.manifest, plan)
+        save_sites(prepared, plan, run)
+        trained = as_trained(prepared.manifest, plan)
+        arms, notes = plan_arms(trained, plan)
         notes = [RULES[plan.protocol.name].caveat, *mirrored_notes(prepared, plan.data), *notes]
-        notes += untrained_notes(plan)
+        notes += [*untrained_notes(plan), *label_share_notes(plan, prepared.manifest)]
         planned = plan.finetune.tasks if plan.finetune.rounds else ()
         # Not among the notes of the report: the verdict says it in its own words.
-        for note in unlabelled_notes(prepared.manifest, planned, plan.protocol.views):
+        for note in unlabelled_notes(trained, planned, plan.protocol.views):
             console.print(f"note: {note}")
         sessions.tick()
         live.expect(*(arm.name for arm in arms), quarantined=prepared.findings.quarantined)

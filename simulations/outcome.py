@@ -109,6 +109,7 @@ def write_floor(plan: Plan, run: Path, prepared: Prepared) -> None:
             store=store,
             data=plan.data,
             finetune=plan.finetune,
+            seed=plan.seed,
             views=plan.protocol.views,
         )
         train, test = site.train_clips(Phase.FINETUNE), site.test_clips()

@@ -1,6 +1,5 @@
 """From data folders to sites on disk: manifests, clip stores, splits. Safe to run again."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +15,7 @@ from echofm_core.plan.protocol import ProtocolName
 from echofm_core.runtime.errors import ManifestError, PlanError
 from echofm_core.runtime.files import write_whole
 from echofm_core.runtime.names import site_name_fault
-from echofm_core.tasks import Task
+from echofm_core.training.label_share import as_trained
 from simulations.protocols.assign import assign_sites
 
 
@@ -84,12 +83,16 @@ def mirrored_notes(prepared: Prepared, config: DataConfig) -> list[str]:
     ]
 
 
-def save_sites(prepared: Prepared, tasks: Sequence[Task], views: Sequence[str], run: Path) -> None:
-    """Write the run folder's ``sites.parquet``, ``findings.parquet`` and one manifest a site."""
+def save_sites(prepared: Prepared, plan: Plan, run: Path) -> None:
+    """Write the run folder's ``sites.parquet``, ``findings.parquet`` and one manifest a site.
+
+    A manifest has all clips and labels; ``sites.parquet`` counts those that the plan trains on.
+    """
     for site, rows in prepared.manifest.groupby("site", observed=True):
         save_manifest(rows.reset_index(drop=True), site_manifest(run, str(site)))
     save_manifest(prepared.manifest, site_manifest(run, "all"))
-    counts = label_counts(prepared.manifest, tasks, views)
+    trained = as_trained(prepared.manifest, plan)
+    counts = label_counts(trained, plan.finetune.tasks, plan.protocol.views)
     write_whole(run / "sites.parquet", counts.to_parquet(index=False))
     write_whole(run / "findings.parquet", prepared.findings.table().to_parquet(index=False))
 

@@ -159,6 +159,13 @@ class FinetuneConfig(PhaseConfig):
     """Change training windows as the table ``augmentation`` says."""
     tasks: tuple[Task, ...] = (Task.EF, Task.ESV, Task.EDV, Task.REDUCED_EF, Task.AS_GRADE)
     """Tasks with a head; a clip trains those it has labels for."""
+    label_fraction: float = Field(default=1.0, gt=0, le=1)
+    """Share of each site's labelled training patients whose labels are used, at least one patient a
+    site, drawn by the plan's seed; the patients of a smaller share are among those of a larger one.
+    Pre-training sees all clips. Validation and test patients keep their labels. To show what few
+    labels can do, keep ``federation.select`` at ``last`` and ``patience`` at 0: a round that
+    validation chooses rests on all labels of validation patients. An institution alone lets it
+    choose unless the plan names ``last``."""
     mode: TuneMode = TuneMode.FULL
     """What may change: heads; STF-Net and heads; these and low-rank adapters of a frozen encoder;
     everything. What may not is sent to a site once, not each round."""

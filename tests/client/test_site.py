@@ -71,6 +71,26 @@ def test_patients_of_a_phase_are_those_it_may_draw(site: Site) -> None:
     assert site.patients_by_phase() == {Phase.PRETRAIN: 4, Phase.FINETUNE: 0}
 
 
+def test_a_share_of_labels_is_what_a_site_trains_on_and_counts(built: SiteSettings) -> None:
+    """Half of four patients; pre-training sees all, and the test keeps its labels."""
+    site = Site.open(_config(built), small_plan(finetune={"label_fraction": 0.5}))
+    about = site.describe()
+    assert (about.train_clips, about.train_patients) == (4, 4)
+    assert about.labels == {"ef": 2, "reduced_ef": 2}
+    assert about.test_labels == {"ef": 2, "reduced_ef": 2}
+    assert site.patients_by_phase() == {Phase.PRETRAIN: 4, Phase.FINETUNE: 2}
+    assert len(site.train_clips(Phase.FINETUNE)) == 2
+
+
+def test_the_fewest_patients_of_a_policy_are_counted_among_those_whose_labels_are_used(
+    built: SiteSettings,
+) -> None:
+    """Three are wanted behind a label: all four suffice, half of them do not."""
+    for share, labels in ((1.0, {"ef": 4, "reduced_ef": 4}), (0.5, {})):
+        plan = small_plan(finetune={"label_fraction": share})
+        assert Site.open(_config(built), plan, min_patients=3).describe().labels == labels
+
+
 def test_a_sites_rows_are_its_own_whatever_the_manifest_calls_them(
     built: SiteSettings, tmp_path: Path
 ) -> None:

@@ -71,11 +71,11 @@ class Command:
         return self.log.read_text()
 
 
-def start(forks: Forks, home: Path, run: str, *options: str) -> Command:
+def start(forks: Forks, home: Path, run: str, *options: str, plan: str = "plan.toml") -> Command:
     log = home / f"{run}.{'.'.join(options)}.log"
     log.touch()
     env = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-    words = ["simulate", "plan.toml", "--out", run, *options]
+    words = ["simulate", plan, "--out", run, *options]
     return Command(forks.start(ECHOFM, *words, cwd=home, out=log, env=env), log)
 
 
@@ -112,6 +112,40 @@ def test_the_floor_is_asked_of_the_patients_that_the_federation_is_tested_on(
     assert {("camus", "ef"), ("echonet_dynamic", "edv")} <= set(zip(floor["site"], floor["task"]))  # noqa: B905
     shared = ours.merge(floor[["site", "task"]].drop_duplicates(), on=["site", "task"])
     assert set(map(tuple, floor[keys].to_numpy())) == set(map(tuple, shared[keys].to_numpy()))
+
+
+def test_every_model_trains_on_the_same_share_of_labelled_patients(
+    forks: Forks, home: Path
+) -> None:
+    """A quarter of each site's, at least one; pooled data train on the clips of all sites."""
+    plan = PLAN.replace("rounds = 1", "rounds = 0").replace(', "leave_one_out"', "")
+    plan = plan.replace("rounds = 2", "rounds = 1\nlabel_fraction = 0.25")
+    (home / "few.toml").write_text(plan, encoding="utf-8")
+    printed = start(forks, home, "few", plan="few.toml").end()
+    clips, kept = {}, {}
+    for site in ("camus", "echonet_dynamic", "tmed2"):
+        rows = pd.read_parquet(home / f"few/manifests/{site}.parquet")
+        rows = rows[(rows["split"] == "train") & (rows["ef"].notna() | rows["as_grade"].notna())]
+        patients = rows["patient_id"].nunique()
+        kept[site] = max(1, round(patients / 4))
+        # Two cines a patient of CAMUS, one of EchoNet-Dynamic; TMED-2 has a few images each.
+        entry = json.loads((home / "few/journal/finetune-0001.json").read_text())
+        clips[site] = entry["sites"][site]["counts"]["encoder"]
+        assert len(rows) * 0.1 < clips[site] < len(rows) * 0.5
+        alone = home / f"few/baselines/local-{site}/journal/finetune-0001.json"
+        assert json.loads(alone.read_text())["sites"][site]["counts"]["encoder"] == clips[site]
+        told = f"{kept[site]} of {patients} at {site}"
+        assert told in json.loads((home / "few/summary.json").read_text())["notes"][-1]
+    assert clips["echonet_dynamic"] == kept["echonet_dynamic"]
+    pooled = json.loads((home / "few/baselines/pooled/journal/finetune-0001.json").read_text())
+    (only,) = pooled["sites"].values()
+    assert only["counts"]["encoder"] == sum(clips.values())
+    table = pd.read_parquet(home / "few/sites.parquet")
+    train = table[table["split"] == "train"].set_index("site")
+    for site in ("camus", "echonet_dynamic"):  # all clips there are labelled
+        assert train.loc[site, ["clips", "ef"]].tolist() == [clips[site], clips[site]]
+        assert train.loc[site, "patients"] == kept[site]
+    assert "finetune.label_fraction is 0.25" in " ".join(printed.split())
 
 
 def test_a_warning_is_printed_once_and_stands_in_the_report(home: Path, whole: str) -> None:

@@ -195,9 +195,10 @@ class LocalJob:
 def _table_text(config: PhaseConfig) -> str:
     """JSON of a phase's table, with the keys that moved to the machine where they stood in it.
 
-    Repeatable noise of private training is drawn by a digest of this text, and stays what it was.
+    Repeatable noise of private training is drawn by a digest of this text, and stays what it was:
+    so the share of labels is not in it, whose patients are in the manifest that is digested too.
     """
-    text = config.model_dump_json()
+    text = config.model_dump_json(exclude={"label_fraction"})
     for key, moved in (
         ("learning_rate", '"accumulate":1,'),
         ("precision", '"save_every":0,'),

@@ -39,7 +39,7 @@ def train(
 ) -> FederationResult:
     """Begin, or go on with, a run."""
     own = plan_of_one(plan, phase)
-    save_sites(prepared, own.finetune.tasks, own.protocol.views, run)
+    save_sites(prepared, own, run)
     resume = (run / "journal").exists()
     return federate_one(own, run, prepared, weights=weights, resume=resume, on_event=on_event)
 

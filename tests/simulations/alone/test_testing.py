@@ -38,7 +38,7 @@ def test_the_floor_stands_beside_the_model_fitted_on_its_training_patients_alone
 
     rows = load_manifest(run / "manifests/institution.parquet")
     store = open_stores(home / "cache/stores")
-    tables = {"data": plan.data, "finetune": plan.finetune}
+    tables = {"data": plan.data, "finetune": plan.finetune, "seed": plan.seed}
     site = Site(name="institution", manifest=rows, store=store, **tables)
     learn, asked = site.train_clips(Phase.FINETUNE), site.test_clips()
     expected = floor_predictions(learn, asked, plan.finetune, seed=plan.seed, site="institution")

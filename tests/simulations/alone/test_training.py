@@ -215,6 +215,7 @@ def test_adapters_are_merged_into_the_model(
         store=open_stores(data.stores),
         data=tuned.data,
         finetune=tuned.finetune,
+        seed=tuned.seed,
     )
     held_out = site.validation_clips(Phase.FINETUNE)
     found = validation_loss(saved.model, held_out, tuned, site="institution", device="cpu")
