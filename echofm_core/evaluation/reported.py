@@ -1,4 +1,4 @@
-"""The one or two metrics that a table shows of each task."""
+"""The metrics that a table shows of each task: one, or of a measurement three."""
 
 from dataclasses import dataclass
 
@@ -32,10 +32,14 @@ class ReportedMetric:
         return f"{self.title}, {'lower' if self.lower_is_better else 'higher'} is better"
 
 
-def _regression(task: Task, name: str, unit: str) -> tuple[ReportedMetric, ReportedMetric]:
-    """Mean absolute error, and the coefficient of determination beside it."""
+def _regression(task: Task, name: str, unit: str) -> tuple[ReportedMetric, ...]:
+    """Mean absolute error, with the coefficient of determination and Pearson's r beside it.
+
+    Tables of EchoNet-Dynamic have R², those of CAMUS r, which a wrong scale or bias does not lower.
+    """
     mae = ReportedMetric(task, "mae", f"{name} MAE ({unit})", name, digits=1, lower_is_better=True)
-    return mae, ReportedMetric(task, "r2", f"{name} R²", name, verdict=False)
+    r2 = ReportedMetric(task, "r2", f"{name} R²", name, verdict=False)
+    return mae, r2, ReportedMetric(task, "pearson", f"{name} Pearson r", name, verdict=False)
 
 
 _STENOSIS = "aortic stenosis"

@@ -16,6 +16,7 @@ from echofm_core.pages.grid import Grid, grid
 from echofm_core.pages.style import data_uri
 from echofm_core.pages.template import write_page
 from echofm_core.privacy.config import NO_LOSS
+from echofm_core.report.agreement import agreement_table
 from echofm_core.report.charts import ef_agreement, reduced_ef_roc, training_curves, without_loss
 from echofm_core.report.heat_map import heat_maps
 from echofm_core.report.overview import asked, error_table, found_rows, matrices
@@ -117,6 +118,7 @@ def _details(run: RunFiles) -> dict[str, Any]:
         "traffic": traffic(run.metrics),
         "silent": without_loss(run.metrics),
         "no_loss": NO_LOSS,
+        "agreement_table": agreement_table(run),
         "agreement": ef_agreement(run.predictions, plan.finetune.reduced_ef_threshold),
         "roc": reduced_ef_roc(run.predictions),
         "mask_ratio": f"{plan.pretrain.mask_ratio:.0%}",

@@ -63,6 +63,18 @@ def test_volumes_and_views_have_tables_too() -> None:
         assert title in text
 
 
+def test_measurements_have_the_same_three_metrics() -> None:
+    """Of EF and both volumes: MAE, R² as of EchoNet-Dynamic, Pearson's r as of CAMUS."""
+    metrics = ("mae", "r2", "pearson")
+    rows = [("federated", "A", task, metric, 0.5, 0.4, 0.6, 40)
+            for task in ("ef", "esv", "edv") for metric in metrics]  # fmt: skip
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    text, columns = printed(table), [title for _, title in site_by_model(table).columns]
+    for name, unit in (("EF", "points"), ("ESV", "ml"), ("EDV", "ml")):
+        assert f"{name} Pearson r, higher is better" in text
+        assert {f"{name} MAE ({unit})", f"{name} R²", f"{name} Pearson r"} < set(columns)
+
+
 def test_one_tested_site_needs_no_pooled_column() -> None:
     """C alone has grades, so "all" would repeat it; A and B have EF, so there it is shown."""
     both = [("federated", "all", task, metric, 1.0, 0.9, 1.1, 9)

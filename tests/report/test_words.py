@@ -44,6 +44,12 @@ def test_every_sentence_of_the_verdict_stands_there(run: Path, said: dict, where
         assert line in said[where], line
 
 
+@pytest.mark.parametrize("where", ["terminal", "card", "page"])
+def test_correlation_stands_beside_error_and_determination(said: dict, where: str) -> None:
+    for title in ("EF MAE (points)", "EF R²", "EF Pearson r"):
+        assert title in said[where]
+
+
 def test_a_changed_finding_changes_all_three(run: Path, said: dict, tmp_path: Path) -> None:
     """The one table is read: with its findings turned round, each sentence turns round."""
     table = pd.read_parquet(run / "paired.parquet")
