@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from echofm_core.live.options import PortOption, WebOption
+from echofm_core.plan.preflight import masking_notes
 from echofm_core.run_claim import load_runnable, look
 from echofm_core.runtime.errors import FederationError, PlanError
 from echofm_core.tracking.listener import require_trackers
@@ -168,6 +169,8 @@ def run(
             f"({', '.join(names)}); lower it, or admit more sites."
         )
     require_trackers(loaded.machine.track)
+    for note in masking_notes(loaded):
+        typer.echo(f"warning: {note}")
     typer.echo(f"plan {loaded.name}, hash {loaded.digest()[:12]}; progress in {out}/journal")
     typer.echo(_hand_out(folder, loaded))
     submit(kit, plan, out, resume=resume, show=typer.echo)

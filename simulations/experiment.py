@@ -9,7 +9,7 @@ from echofm_core.evaluation.model_names import FEDERATED
 from echofm_core.live.record import LiveRun, live_run
 from echofm_core.models.lora import untrained_notes
 from echofm_core.plan.document import Plan
-from echofm_core.plan.preflight import require_machine
+from echofm_core.plan.preflight import masking_notes, require_machine
 from echofm_core.run_claim import claim, held, look
 from echofm_core.runtime.console import console, progress
 from echofm_core.runtime.sessions import Sessions
@@ -38,6 +38,8 @@ def run_experiment(plan: Plan, run: Path, *, resume: bool = False) -> Outcome:
     sessions = Sessions(run)
     look(run, plan, resume=resume)
     require_machine(plan.machine, plan.finetune)
+    for note in (warned := masking_notes(plan)):
+        console.print(f"warning: {note}", markup=False)
     prepared = prepare_sites(plan, Path(plan.machine.cache or run / "cache"))
     with held(run), live_run(run, plan.rounds) as live:
         claim(run, plan, resume=resume)
@@ -64,6 +66,7 @@ def run_experiment(plan: Plan, run: Path, *, resume: bool = False) -> Outcome:
             origin="Trained on public data, split by site on one machine.",
             seconds=sessions.tick(),
             notes=notes,
+            warned=warned,
         )
 
 

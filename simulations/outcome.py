@@ -58,6 +58,7 @@ def conclude(
     origin: str,
     seconds: float,
     notes: Sequence[str] = (),
+    warned: Sequence[str] = (),
 ) -> Outcome:
     """Score all predictions of a run, and write ``summary.json``, the card and the report.
 
@@ -69,6 +70,7 @@ def conclude(
         origin: What the card says of the data.
         seconds: How long the run took, over all its sessions.
         notes: What a reader of the numbers must know.
+        warned: What was printed before training and belongs to the numbers too.
     """
     scores = score_models(read_run(run).predictions, plan, run)
     summary = {
@@ -83,7 +85,7 @@ def conclude(
             "python": platform.python_version(),
             **{name: version(name) for name in PACKAGES},
         },
-        "notes": [*notes, *result.notes, *result.warnings],
+        "notes": [*warned, *notes, *result.notes, *result.warnings],
         "privacy": spent(result.metrics, plan.privacy.delta),
     }
     write_whole(run / "summary.json", json.dumps(summary, indent=1).encode())

@@ -14,6 +14,7 @@ import typer
 from echofm_core.contract import DECODER, ENCODER, HEADS, STF_NET
 from echofm_core.models.config import ImportOptions, InputScale, ModelSize, StfNetForm
 from echofm_core.plan.load import plan_from_mapping
+from echofm_core.plan.preflight import masking_notes
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -147,6 +148,8 @@ def show(
         f"hidden   {plan.pretrain.mask_ratio:.0%}: {anatomy.hidden} of {grid.positions} positions "
         f"in each of {grid.slots} slots; the encoder sees {seen} tokens"
     )
+    for note in masking_notes(plan):
+        console.print(f"warning: {note}", markup=False)
 
 
 def _groups_table(anatomy: Anatomy, size: ModelSize, stf_net: StfNetForm) -> Table:

@@ -1,13 +1,19 @@
-"""What a command needs of this machine, looked at before any data are read."""
+"""What a command needs of this machine and of its plan, checked before any data are read."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
+from echofm_core.plan.document import Plan
 from echofm_core.plan.machine import MachineConfig
 from echofm_core.runtime.errors import DataRootError
 from echofm_core.tracking.listener import require_trackers
 from echofm_core.training.config import FinetuneConfig
 from echofm_core.training.execution.devices import check_device_word, find_device, find_devices
+
+#: Fewest positions that a mask should leave visible: from fewer little else can be predicted.
+LEAST_SEEN = 8
+#: Share of a square's positions that an ultrasound sector touches, about (``model.sector_only``).
+SECTOR_SHARE = 0.75
 
 
 def check_words(machine: MachineConfig) -> None:
@@ -62,3 +68,42 @@ def require_machine(machine: MachineConfig, finetune: FinetuneConfig) -> None:
         find_devices(machine.device, machine.devices)
     else:
         find_device(machine.device)
+
+
+def masking_notes(plan: Plan) -> list[str]:
+    """A warning where masks leave the encoder fewer than ``LEAST_SEEN`` positions of a time slot.
+
+    How many positions the sector of a clip touches is known with the data alone, so a share of the
+    square is taken for it. What is advised is the largest smaller patch that leaves enough; weights
+    that the plan starts from have a patch of their own.
+    """
+    size, patch = plan.data.size, plan.model.patch
+    seen = _seen(plan, patch)
+    if not plan.pretrain.rounds or seen >= LEAST_SEEN:
+        return []
+    last = patch if plan.model.start else 4
+    smaller = (side for side in range(patch - 1, last - 1, -1) if size % side == 0)
+    finer = next((side for side in smaller if _seen(plan, side) >= LEAST_SEEN), None)
+    advice = "a larger data.size"
+    if finer:
+        rows = size // finer
+        advice = (
+            f"model.patch = {finer} ({rows} x {rows} positions, about {_seen(plan, finer)} seen)"
+        )
+    side, about = size // patch, "about " if plan.model.sector_only else ""
+    return [
+        f"pretrain.mask_ratio = {plan.pretrain.mask_ratio:g} leaves the encoder {about}{seen} of "
+        f"{side} x {side} positions (data.size {size}, model.patch {patch}), fewer than "
+        f"{LEAST_SEEN}, from which little of the others can be predicted; set {advice}, or a lower "
+        "mask_ratio."
+    ]
+
+
+def _seen(plan: Plan, patch: int) -> int:
+    """Positions of a time slot that stay visible with patches of this side, in pixels."""
+    from echofm_core.models.masking import hidden_count
+
+    positions = (plan.data.size // patch) ** 2
+    if plan.model.sector_only:
+        positions = int(SECTOR_SHARE * positions)
+    return positions - hidden_count(positions, plan.pretrain.mask_ratio)

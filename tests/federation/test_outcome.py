@@ -45,6 +45,19 @@ def done(built_sites: list[SiteSettings], tmp_path_factory: pytest.TempPathFacto
     return folder, result
 
 
+def test_readers_are_told_what_the_plan_makes_of_the_numbers(done: Done, tmp_path: Path) -> None:
+    """2 x 2 positions of 16 pixels; and, of another plan, half of the labels."""
+
+    def told(run: Path) -> str:
+        return " ".join(json.loads((run / "summary.json").read_text())["notes"])
+
+    assert "leaves the encoder about 1 of 2 x 2 positions" in told(done[0] / "run")
+    assert "label_fraction" not in told(done[0] / "run")
+    shutil.copytree(done[0] / "run", tmp_path / "run")
+    conclude(small_plan(finetune={"label_fraction": 0.5}), tmp_path / "run", done[1], SECONDS)
+    assert "label_fraction is 0.5" in told(tmp_path / "run")
+
+
 def test_scores_are_those_that_the_sites_computed(done: Done) -> None:
     """alpha and beta have two test patients with an EF, gamma two with a grade."""
     folder, result = done

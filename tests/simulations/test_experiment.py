@@ -148,6 +148,15 @@ def test_every_model_trains_on_the_same_share_of_labelled_patients(
     assert "finetune.label_fraction is 0.25" in " ".join(printed.split())
 
 
+def test_a_mask_that_leaves_little_is_warned_of_before_training(home: Path, whole: str) -> None:
+    """2 x 2 positions, three of them in the sector, two hidden."""
+    told = "pretrain.mask_ratio = 0.85 leaves the encoder about 1 of 2 x 2 positions"
+    words = " ".join(whole.split())
+    assert words.index(f"warning: {told}") < words.index("round 1/")
+    assert words.count(told) == 1
+    assert json.loads((home / "whole/summary.json").read_text())["notes"][0].startswith(told)
+
+
 def test_a_warning_is_printed_once_and_stands_in_the_report(home: Path, whole: str) -> None:
     """Two rounds of one step of four windows: EchoNet-Dynamic trains on more than eight clips."""
     told = [line.strip() for line in whole.splitlines() if "so that some never count" in line]
