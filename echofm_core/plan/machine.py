@@ -20,8 +20,9 @@ class MachineConfig(ExecutionConfig):
     which `echofm evaluate` reads. Relative to the plan file; without one, a throw-away key lies
     beside the record in the run folder."""
     start: str = ""
-    """Folder of the weights that the encoder starts from, e.g. of `echofm model import`; relative
-    to the plan file."""
+    """Weights that the encoder starts from: a file, a folder such as `echofm model import` writes,
+    or a run folder; relative to the plan file. Pre-training goes on from them, and with
+    ``pretrain.rounds = 0`` fine-tuning does. Empty: random weights, drawn by the plan's seed."""
     track: tuple[TrackerName, ...] = ()
     """Where each round's metrics go too. `tensorboard`: event files in the run folder. `mlflow`:
     the store of the environment variable MLFLOW_TRACKING_URI, else an SQLite file in the run

@@ -5,7 +5,7 @@ import pandas as pd
 from echofm_core.data.windows import MEAN, SD
 from echofm_core.evaluation.score_table import FEW, ScoreTable
 from echofm_core.report.run_files import RunFiles
-from echofm_core.report.words import words_of
+from echofm_core.report.words import encoder_start, words_of
 from echofm_core.runtime.files import write_whole
 
 
@@ -35,6 +35,7 @@ def write_card(run: RunFiles, model: str) -> None:
         f"`{plan.model.stf_net.value}`, input (B, {plan.data.frames}, 1, {plan.data.size}, "
         f"{plan.data.size}) grey, levels x in [0, 1] as (x - {MEAN}) / {SD}, a window of "
         f"{plan.data.window_seconds:g} s (0: the whole clip).\n\n"
+        f"- encoder started from {encoder_start(run)}\n"
         f"- plan hash `{summary['plan_hash']}`\n- weights digest `{summary['digest']}`",
         "## Training sites",
         _markdown(run.sites[run.sites["split"] == "train"].drop(columns=["split"])),

@@ -22,7 +22,7 @@ from echofm_core.report.heat_map import heat_maps
 from echofm_core.report.overview import asked, error_table, found_rows, matrices
 from echofm_core.report.run_files import DAMAGED_PREDICTIONS, RunFiles, read_run
 from echofm_core.report.traffic import traffic
-from echofm_core.report.words import words_of
+from echofm_core.report.words import encoder_start, words_of
 
 #: CSS class of each finding.
 STYLES = {
@@ -138,6 +138,7 @@ def _facts(run: RunFiles) -> list[tuple[str, str]]:
     facts = []
     if seconds := summary.get("seconds"):
         facts.append(("took", _duration(float(seconds))))
+    facts.append(("encoder started from", encoder_start(run)))
     for key, title in (("plan_hash", "plan hash"), ("digest", "weights digest")):
         if value := summary.get(key):
             facts.append((title, str(value)))

@@ -12,6 +12,7 @@ from echofm_core.evaluation.paired import PAIRED_COLUMNS
 from echofm_core.plan.document import Plan
 from echofm_core.plan.load import load_plan
 from echofm_core.plan.machine import MachineConfig
+from echofm_core.run_claim import BEGUN
 from echofm_core.runtime.errors import PlanError
 
 #: Files of the run folder with the columns that the report needs of each.
@@ -42,6 +43,7 @@ class RunFiles:
         plan: The resolved plan; the defaults if absent or not valid.
         plan_text: The resolved plan; of folders the last name only, since reports are passed on.
         summary: ``summary.json``; empty if absent.
+        begun: ``start.json``, what the run began with beside its plan; empty if absent.
         metrics, scores, paired, findings, sites: Tables; empty, with their columns, if absent.
         predictions: Model name -> rows of ``training.predict``.
         reconstruction: PNG bytes, None if absent.
@@ -53,6 +55,7 @@ class RunFiles:
     plan: Plan
     plan_text: str
     summary: dict[str, Any]
+    begun: dict[str, Any]
     metrics: pd.DataFrame
     scores: pd.DataFrame
     paired: pd.DataFrame
@@ -87,7 +90,7 @@ def read_run(folder: Path) -> RunFiles:
     }
     if not sheets:
         missing["contact_sheets"] = f"{pictures.name}/ holds no contact sheet"
-    summary = _summary(folder / "summary.json", missing)
+    summary = _mapping(folder / "summary.json", missing)
     predictions = _predictions(folder / "predictions", missing)
     # A run between hospitals says why it cannot have a part.
     missing |= {part: why for part, why in summary.get("absent", {}).items() if part in missing}
@@ -96,6 +99,7 @@ def read_run(folder: Path) -> RunFiles:
         plan=plan,
         plan_text=text,
         summary=summary,
+        begun=_mapping(folder / BEGUN, missing) if (folder / BEGUN).exists() else {},
         predictions=predictions,
         reconstruction=reconstruction.read_bytes() if reconstruction.is_file() else None,
         contact_sheets=sheets,
@@ -152,10 +156,10 @@ def _without_places(machine: MachineConfig) -> MachineConfig:
     return machine.model_copy(update={"roots": roots, **places})
 
 
-def _summary(path: Path, missing: dict[str, str]) -> dict[str, Any]:
+def _mapping(path: Path, missing: dict[str, str]) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        missing["summary"] = f"{path.name} cannot be read ({type(error).__name__})"
+        missing[path.stem] = f"{path.name} cannot be read ({type(error).__name__})"
         return {}
     return values if isinstance(values, dict) else {}

@@ -22,6 +22,7 @@ from echofm_core.evaluation.strata import SiteStrata, ef_strata, largest_lines, 
 from echofm_core.evaluation.verdict import sureness, verdict
 from echofm_core.report.run_files import RunFiles
 from echofm_core.runtime.console import console as terminal
+from echofm_core.runtime.text import many
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,6 +69,17 @@ def words_of(run: RunFiles) -> Words:
         strata=strata,
         decisions=decided,
     )
+
+
+def encoder_start(run: RunFiles) -> str:
+    """What the encoder of a run started from, and how long it was pre-trained then."""
+    if {"plan", "start"} & set(run.missing):
+        return "unknown weights"
+    plan = run.plan
+    given = str(run.begun.get("start") or plan.model.start)
+    start = f"weights {given[:12]}" if given else f"random weights, drawn by seed {plan.seed}"
+    rounds = plan.pretrain.rounds
+    return f"{start}, then {many(rounds, 'round')} of pre-training" if rounds else start
 
 
 def print_run(run: RunFiles, console: Console = terminal) -> None:

@@ -1,16 +1,18 @@
 """Terminal, card and page say the same words for the same comparison."""
 
 import io
+import json
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from rich.console import Console
 
+from echofm_core.plan.load import plan_from_mapping
 from echofm_core.report.card import write_card
 from echofm_core.report.page import write_report
 from echofm_core.report.run_files import read_run
-from echofm_core.report.words import print_run, words_of
+from echofm_core.report.words import encoder_start, print_run, words_of
 from tests.pages.html import words_of as visible
 from tests.report.made_run import write_made_run
 
@@ -48,6 +50,33 @@ def test_every_sentence_of_the_verdict_stands_there(run: Path, said: dict, where
 def test_correlation_stands_beside_error_and_determination(said: dict, where: str) -> None:
     for title in ("EF MAE (points)", "EF R²", "EF Pearson r"):
         assert title in said[where]
+
+
+@pytest.mark.parametrize("where", ["card", "page"])
+def test_what_the_encoder_started_from_is_said(said: dict, where: str) -> None:
+    """The made-up plan is the default one: seed 0 and ten rounds of pre-training."""
+    text = " ".join(said[where].split())
+    assert "encoder started from random weights, drawn by seed 0, then 10 rounds" in text
+
+
+def test_weights_to_start_from_are_of_the_plan_or_of_the_command(tmp_path: Path) -> None:
+    """``start.json`` is what `echofm finetune --start` leaves; a plan names its own digest."""
+    run, pinned = tmp_path / "run", "ab" * 32
+    run.mkdir()
+    assert encoder_start(read_run(run)) == "unknown weights", "without a plan"
+    for start, rounds, expected in (
+        ("", 0, "random weights, drawn by seed 5"),
+        (pinned, 0, "weights abababababab"),
+        (pinned, 1, "weights abababababab, then 1 round of pre-training"),
+    ):
+        tables = {"seed": 5, "model": {"start": start}, "pretrain": {"rounds": rounds}}
+        (run / "plan.toml").write_text(plan_from_mapping(tables, "of a test").to_toml())
+        assert encoder_start(read_run(run)) == expected
+    begun = run / "start.json"
+    begun.write_text(json.dumps({"phase": "finetune", "start": "cd" * 32}))
+    assert encoder_start(read_run(run)).startswith("weights cdcdcdcdcdcd")
+    begun.write_text("{")
+    assert encoder_start(read_run(run)) == "unknown weights"
 
 
 def test_a_changed_finding_changes_all_three(run: Path, said: dict, tmp_path: Path) -> None:
