@@ -14,13 +14,12 @@ from client.withdrawn import read_withdrawn
 from echofm_core.contract import Phase
 from echofm_core.data.store.clip_store import open_stores
 from echofm_core.data.windows import ClipWindows
-from echofm_core.models.build import build_autoencoder, build_tuned_model
 from echofm_core.plan.document import Plan
 from echofm_core.plan.load import plan_from_mapping
 from echofm_core.privacy.config import PrivacyKind
 from echofm_core.runtime.errors import EmptySiteError
 from echofm_core.tasks import TASKS
-from echofm_core.training.objectives.phases import Model, own_round
+from echofm_core.training.objectives.phases import build_model, own_round
 from echofm_core.training.steps.job import LocalContext
 
 #: Clips of a step at most, and seconds that the steps of a phase shall take.
@@ -84,7 +83,7 @@ def speeds(folder: Path, site: SiteFile) -> Iterator[str]:
 
 def _clips_a_second(site: Site, clips: ClipWindows, plan: Plan, phase: Phase) -> float:
     """Measured over steps as a round takes them, after one that is not counted."""
-    model: Model = build_autoencoder(plan) if phase is Phase.PRETRAIN else build_tuned_model(plan)
+    model = build_model(plan, phase, plan.table_of(phase).stages()[-1])
 
     def train(steps: int) -> float:
         changes = {"local_steps": steps, "batch_size": len(clips), "keep_optimizer": False}

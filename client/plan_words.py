@@ -25,6 +25,7 @@ def plan_in_words(plan: Plan, site: SiteFile) -> Iterator[str]:
     yield f"plan     {plan.run_name()}, hash {plan.digest()}"
     for phase in phases:
         yield f"{phase.value:<8} {many(plan.rounds_of(phase), 'round')}; {_work(plan, phase, site)}"
+        yield from _targets(plan, phase)
         yield f"         leaves each round: {', '.join(_leaving(plan, phase))}"
     yield f"tasks    {_tasks(plan)}"
     yield f"numbers  {_numbers(plan, site.policy)}"
@@ -47,6 +48,16 @@ def shared_groups(plan: Plan, phase: Phase) -> dict[str, int]:
     if plan.finetune.mode is TuneMode.LORA:
         found[f"{LORA_A} and {LORA_B}"] = anatomy.adapters
     return found
+
+
+def _targets(plan: Plan, phase: Phase) -> Iterator[str]:
+    """Of pre-training on latent targets, when they begin and where they come from."""
+    for stage in plan.table_of(phase).stages():
+        if stage.latent:
+            yield (
+                f"         rounds {stage.first} to {stage.last} predict features that the encoder "
+                f"of round {stage.first - 1} finds here, which comes once and is kept meanwhile"
+            )
 
 
 def _leaving(plan: Plan, phase: Phase) -> Iterator[str]:

@@ -36,7 +36,6 @@ class SiteState:
         self.root, self.folder = state, state / run
         self.folder.mkdir(parents=True, exist_ok=True)
         self._frozen = self.folder / "frozen.safetensors"
-        self._decoders = RoundFiles(self.folder / "decoder", "round")
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
@@ -67,19 +66,26 @@ class SiteState:
             )
         write_whole(path, str(done + 1).encode())
 
-    def decoder(self, before_round: int) -> dict[str, NDArray[np.floating]]:
+    def decoder(self, before_round: int, first: int = 1) -> dict[str, NDArray[np.floating]]:
         """The site's own decoder from the newest earlier round; empty where there is none.
+
+        Those of rounds before ``first`` are of another model.
 
         Raises:
             CheckpointError: The file is damaged.
         """
-        earlier = self._decoders.before(before_round)
-        return files.load(self._decoders.path(earlier)) if earlier else {}
+        decoders = self._decoders(first)
+        earlier = decoders.before(before_round)
+        return files.load(decoders.path(earlier)) if earlier else {}
 
-    def keep_decoder(self, weights: Weights, round_: int) -> None:
+    def keep_decoder(self, weights: Weights, round_: int, first: int = 1) -> None:
         """Keep a decoder; all but this one and the one that the round started from go."""
-        files.save(weights, self._decoders.path(round_), {})
-        self._decoders.keep_only((round_, self._decoders.before(round_)))
+        decoders = self._decoders(first)
+        files.save(weights, decoders.path(round_), {})
+        decoders.keep_only((round_, decoders.before(round_)))
+
+    def _decoders(self, first: int) -> RoundFiles:
+        return RoundFiles(self.folder / "decoder", "round", first)
 
     def frozen(self, given: Weights, name: str) -> Weights:
         """The weights that a phase leaves as they are: those just given, else those kept.

@@ -10,45 +10,48 @@ from echofm_core.contract import (
     CONTROL_ROUND,
     DECODER,
     PROXIMAL_MU,
+    TEACHER,
     TRAIN,
     VALIDATE,
     VALIDATION,
     Phase,
     Update,
+    Weights,
     group_of,
 )
-from echofm_core.models.build import build_autoencoder, build_tuned_model
 from echofm_core.models.weights import load_arrays, to_arrays
 from echofm_core.plan.federation import Aggregation
 from echofm_core.post_processing import from_site, post_processing
 from echofm_core.privacy.config import Account, PrivacyKind
+from echofm_core.runtime.errors import FederationError
 from echofm_core.training.execution.launch import train_round
-from echofm_core.training.objectives.phases import Model, validation_loss
+from echofm_core.training.objectives.phases import Model, build_model, validation_loss
 from echofm_core.training.steps.control import ControlFiles
 from echofm_core.training.steps.job import LocalContext, RoundReport
 
 
 def train(request: Request) -> Update:
-    """One round, of masked auto-encoding or of training on this site's own labels.
+    """One round, of pre-training or of training on this site's own labels.
 
     In pre-training a decoder that is not shared stays here.
+
+    Raises:
+        FederationError: What the stage leaves as it is was not sent, and is not here.
     """
     plan, instruction, state = request.plan, request.instruction, request.state
     work, number = _LocalRound(request), instruction.round
-    tuned = instruction.phase is Phase.FINETUNE
-    model: Model = build_tuned_model(plan) if tuned else build_autoencoder(plan)
+    first = work.stage.first
+    model = build_model(plan, work.phase, work.stage)
     load_arrays(model, instruction.weights)
-    load_arrays(model, state.frozen(instruction.frozen, instruction.frozen_digest))
-    own_decoder = not tuned and DECODER not in work.shared
+    load_arrays(model, work.frozen())
+    own_decoder = work.phase is Phase.PRETRAIN and DECODER not in work.shared
     if own_decoder:
-        load_arrays(model, state.decoder(number))
+        load_arrays(model, state.decoder(number, first))
     report = work.train(model)
     if own_decoder and report.counts:
-        state.keep_decoder(to_arrays(model, [DECODER]), number)
-    if tuned:
-        validates = plan.validates and len(request.site.validation_clips(Phase.FINETUNE))
-        if not report.counts or (number == plan.finetune.rounds and not validates):
-            state.forget_frozen()
+        state.keep_decoder(to_arrays(model, [DECODER]), number, first)
+    if work.ends_phase(report):
+        state.forget_frozen()
     return work.update(model, report)
 
 
@@ -60,10 +63,35 @@ class _LocalRound:
         self.request, self.state, self.instruction = request, request.state, request.instruction
         self.site, self.plan, self.phase = request.site, request.plan, request.instruction.phase
         self.shared = {group_of(name) for name in self.instruction.weights}
+        self.trains = bool(self.instruction.settings.get(TRAIN, 1.0))
+        # What is only validated came of the round before, which may end a stage.
+        last = self.instruction.round - (not self.trains)
+        self.stage = self.plan.table_of(self.phase).stage_of(last)
         self.control = None
         if self.plan.federation.aggregation is Aggregation.SCAFFOLD:
             number, base = self.instruction.round, self.instruction.settings.get(CONTROL_ROUND, 0)
             self.control = ControlFiles(self.state.folder, self.phase, number, int(base))
+
+    def frozen(self) -> Weights:
+        """What the stage leaves as it is, sent now or kept.
+
+        Raises:
+            FederationError: It is not here, or a teacher is needed and was not meant.
+    def ends_phase(self, report: RoundReport) -> bool:
+        """Whether nothing more is asked of this site in the phase."""
+        if self.instruction.round < self.plan.rounds_of(self.phase):
+            return not report.counts
+        validates = self.plan.validates and len(self.site.validation_clips(self.phase))
+        return not (report.counts and validates)
+
+        """
+        weights = self.state.frozen(self.instruction.frozen, self.instruction.frozen_digest)
+        if self.stage.latent and TEACHER not in map(group_of, weights):
+            raise FederationError(
+                f"round {self.instruction.round} of pre-training has latent targets, but the "
+                "server names no teacher; install the same version of echofm-federated on both."
+            )
+        return weights
 
     def train(self, model: Model) -> RoundReport:
         """Validate the model as it came, where that is asked for and the plan has it, then train.
@@ -76,7 +104,7 @@ class _LocalRound:
             clips = site.validation_clips(self.phase)
             loss = validation_loss(model, clips, plan, site=site.name, device=site.execution.device)
             metrics |= {} if loss is None else {VALIDATION: loss}
-        if not instruction.settings.get(TRAIN, 1.0):
+        if not self.trains:
             return RoundReport(counts={}, metrics=metrics)
         if self.control:
             start = f"{CONTROL}/"
@@ -87,7 +115,8 @@ class _LocalRound:
             seed=plan.seed,
             site=site.name,
             round=instruction.round,
-            rounds=plan.rounds_of(self.phase),
+            rounds=self.stage.last,
+            first=self.stage.first,
             execution=site.execution,
             proximal_mu=instruction.settings.get(PROXIMAL_MU, 0.0),
             control=self.control is not None,

@@ -69,6 +69,8 @@ UPDATE_METRICS: Mapping[str, tuple[float, float]] = {
 
 ENCODER = "encoder"
 DECODER = "decoder"
+#: The encoder whose features are the targets of latent pre-training; it never trains.
+TEACHER = "teacher"
 STF_NET = "stf_net"
 HEADS = "heads"
 #: Low-rank adapters of the encoder, in fine-tuning with ``mode = "lora"``.

@@ -119,7 +119,7 @@ def finish(
         sites=about,
         metrics=metrics,
         warnings=tuple(f"{site}: {what}" for each in found for site, what in each.items()),
-        notes=chosen_rounds(journal, plan.federation.select),
+        notes=chosen_rounds(journal, plan),
     )
 
 

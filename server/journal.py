@@ -220,12 +220,12 @@ class Journal:
         paths = [path for phase in Phase for path in sorted(self._entries.glob(f"{phase}-*.json"))]
         return [entry for path in paths if (entry := self._read(path)) is not None]
 
-    def losses(self, phase: Phase, done: int) -> dict[int, Mapping[str, float]]:
-        """Round -> what sites found of its result, of the first ``done`` rounds of a phase."""
+    def losses(self, phase: Phase, done: int, first: int = 1) -> dict[int, Mapping[str, float]]:
+        """Round -> what sites found of its result, of rounds ``first`` to ``done`` of a phase."""
         return {
             entry.round: entry.validation
             for entry in self.entries()
-            if entry.phase is phase and entry.round <= done and entry.validation
+            if entry.phase is phase and first <= entry.round <= done and entry.validation
         }
 
     def _write(self, entry: Entry) -> None:

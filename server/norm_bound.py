@@ -82,10 +82,10 @@ class NormBound:
 
 
 def recent_norms(
-    entries: Iterable[Entry], phase: Phase, done: int, metric: str = UPDATE_NORM
+    entries: Iterable[Entry], phase: Phase, done: int, metric: str = UPDATE_NORM, first: int = 1
 ) -> list[tuple[float, ...]]:
-    """Norms of the updates that counted in the last rounds of a phase, up to round ``done``."""
-    rounds = range(max(1, done + 1 - RECENT), done + 1)
+    """Norms of the updates that counted in the last rounds of a phase, ``first`` to ``done``."""
+    rounds = range(max(first, done + 1 - RECENT), done + 1)
     return [norms_of(it, metric) for it in entries if it.phase is phase and it.round in rounds]
 
 

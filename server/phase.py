@@ -76,7 +76,7 @@ def train_phase(
     algorithm: Algorithm | None = None,
     validation: Validation | None = None,
 ) -> Weights:
-    """Train the shared groups over the rounds of a phase.
+    """Train the shared groups over the rounds of a phase, or of a stage of it.
 
     Args:
         grid: Where the sites are.
@@ -104,7 +104,7 @@ def train_phase(
     recent[CONTROL_NORM] = deque(spec.recent_control, RECENT)
     with closing(open_replies(grid, spec.scratch)) as replies:
         loop = _Loop(spec, algorithm or algorithm_of(spec), replies, frozen)
-        while done < spec.rounds and not validation.exhausted(done):
+        while done < (spec.last or spec.rounds) and not validation.exhausted(done):
             started, number = time.monotonic(), done + 1
             loop = loop.attended(number)
             norms = {metric: [*chain(*rounds)] for metric, rounds in recent.items()}

@@ -37,11 +37,12 @@ class Attendance:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PhaseRun:
-    """All that the loop needs to know.
+    """All that the loop needs to know of a phase, or of a stage of it.
 
     Attributes:
         phase, rounds: What to run, how often.
-        first: First round to run; greater than 1 when resuming.
+        first: First round to run; greater than 1 when resuming, or in a later stage.
+        last: Last round to run, where the phase has another stage behind it; 0: all.
         participants: By site name, as the phase begins.
         attend: Asked before each round, by number, who is there; None: they stay the same.
         federation: Aggregation rule, weights, quorum, deadline, wire precision, bounds.
@@ -56,6 +57,7 @@ class PhaseRun:
     phase: Phase
     rounds: int
     first: int = 1
+    last: int = 0
     participants: Mapping[str, Participant]
     attend: Callable[[int], Attendance] | None = None
     federation: FederationConfig

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from flwr.serverapp import Grid
 
-from echofm_core.contract import VALIDATION, Phase, Weights
+from echofm_core.contract import TEACHER, VALIDATION, Phase, Weights
 from echofm_core.models.lora import merged, require_adapters
 from echofm_core.plan.document import Plan
 from echofm_core.plan.federation import Select
@@ -22,9 +22,10 @@ from echofm_core.runtime.files import write_whole
 from echofm_core.tracking._api import TrackedRound
 from echofm_core.tracking.listener import Tracking, require_trackers
 from echofm_core.training.objectives.finetune import frozen_groups
+from echofm_core.training.stages import Stage
 from server.ending import FederationResult, RunOptions, finish
 from server.events import Event, EventKind, OnEvent, ignore, round_event
-from server.handover import first_weights, result_of
+from server.handover import first_weights, handed_on, result_of
 from server.journal import CONTROL_NORM, Entry, Journal
 from server.live_steps import OnStep
 from server.metrics import tracked
@@ -99,8 +100,7 @@ def run_federation(
 
 def pretrained_encoder(folder: Path, plan: Plan) -> Weights:
     """Shared groups that pre-training ended with, from a run folder; empty without any."""
-    journal, rounds = Journal(folder, plan.digest()), plan.pretrain.rounds
-    return result_of(journal, Phase.PRETRAIN, rounds, plan.federation.select)
+    return result_of(Journal(folder, plan.digest()), plan, Phase.PRETRAIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,19 +117,38 @@ class _Federation:
     def train(self, phase: Phase, start: Weights) -> Weights:
         """One phase, from its beginning or from where the journal ends; what it comes to."""
         plan = self.run.plan
+        weights: Weights = {}
+        for stage in plan.table_of(phase).stages():
+            # It begins from the checkpoint of the one before, so that one model is in memory.
+            weights = {}
+            weights = self._train_stage(phase, stage, start)
+        if plan.federation.select is Select.LAST:
+            return handed_on(weights)
+        del weights
+        return result_of(self.journal, plan, phase)
+
+    def _train_stage(self, phase: Phase, stage: Stage, start: Weights) -> Weights:
+        """One stage, or what is left of it; what the phase has come to then."""
+        plan = self.run.plan
         rounds = plan.rounds_of(phase)
         done, weights = self.journal.last(phase, rounds)
         for entry in self.journal.entries():
-            if entry.phase is phase and entry.round <= done:
+            if entry.phase is phase and stage.first <= entry.round <= min(done, stage.last):
                 self.tracking.add(tracked(entry))
                 self.on_event(round_event(entry, rounds, replayed=True))
-        validation = self._validation(phase, done)
-        if done < rounds or validation.due(done, last=True):
+        if done > stage.last:
+            return weights
+        validation = self._validation(phase, stage, done)
+        if done < stage.last or validation.due(done, last=True):
             self.journal.forget_after(phase, done)
             self._admit_late()
-            spec = self._spec(phase, done)
+            spec = self._spec(phase, stage, done)
             algorithm = algorithm_of(spec)
-            algorithm.restore(self.journal.state(phase, done))
+            begun = done >= stage.first
+            if begun:
+                algorithm.restore(self.journal.state(phase, done))
+            else:
+                weights = {}  # of the stage before
             if not self.reception.at_once:
                 attend = partial(self._attend, spec, late=algorithm.takes_late_sites)
                 spec = replace(spec, attend=attend)
@@ -143,33 +162,32 @@ class _Federation:
 
             weights = train_phase(
                 self.run.grid,
-                weights if done else first_weights(plan, phase, self.journal, start),
+                weights if begun else first_weights(plan, phase, stage, self.journal, start),
                 spec,
                 on_round=keep,
                 on_event=self.on_event,
                 algorithm=algorithm,
                 validation=validation,
             )
-        if plan.federation.select is Select.LAST:
-            return weights
-        del weights
-        return result_of(self.journal, phase, rounds, plan.federation.select)
+        return weights
 
-    def _spec(self, phase: Phase, done: int) -> PhaseRun:
-        plan = self.run.plan
+    def _spec(self, phase: Phase, stage: Stage, done: int) -> PhaseRun:
+        plan, entries = self.run.plan, self.journal.entries()
+        frozen = frozen_groups(plan.finetune) if phase is Phase.FINETUNE else frozenset[str]()
         return PhaseRun(
             phase=phase,
             rounds=plan.rounds_of(phase),
             first=done + 1,
+            last=stage.last,
             participants=self._participants(phase),
             federation=plan.federation,
             plan=plan.to_json(),
             plan_hash=plan.digest(),
             run=self.run.plan.run_name(),
             scratch=self.run.scratch,
-            frozen=frozen_groups(plan.finetune) if phase is Phase.FINETUNE else frozenset(),
-            recent=recent_norms(self.journal.entries(), phase, done),
-            recent_control=recent_norms(self.journal.entries(), phase, done, CONTROL_NORM),
+            frozen=frozenset({TEACHER}) if stage.latent else frozen,
+            recent=recent_norms(entries, phase, done, first=stage.first),
+            recent_control=recent_norms(entries, phase, done, CONTROL_NORM, stage.first),
             on_step=self.on_step,
         )
 
@@ -206,8 +224,8 @@ class _Federation:
         least = plan.federation.min_sites
         return participants_of(self.reception.sites, phase, plan.finetune.tasks, least)
 
-    def _validation(self, phase: Phase, done: int) -> Validation:
-        """What is known of the phase's rounds, and kept of those that follow."""
+    def _validation(self, phase: Phase, stage: Stage, done: int) -> Validation:
+        """What is known of the stage's rounds, and kept of those that follow."""
 
         def keep(number: int, losses: Losses) -> None:
             self.journal.validated(phase, number, losses)
@@ -217,7 +235,9 @@ class _Federation:
         plan = self.run.plan
         return Validation(
             every=plan.federation.validate_every if plan.validates else 0,
-            patience=plan.table_of(phase).patience,
-            losses=self.journal.losses(phase, done),
+            # A teacher has all of its rounds.
+            patience=plan.table_of(phase).patience if stage.last == plan.rounds_of(phase) else 0,
+            first=stage.first,
+            losses=self.journal.losses(phase, done, stage.first),
             keep=keep,
         )

@@ -16,26 +16,28 @@ Losses = Mapping[str, float]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Validation:
-    """Of one phase.
+    """Of one stage of a phase.
 
     Attributes:
         every: Rounds from one validation to the next; 0: there is none.
         patience: Rounds without a better loss after which training ends; 0: never.
+        first: First round of the stage; results of earlier ones are another model's.
         losses: Round -> what the sites found of its result; those of a journal to begin with.
         keep: Gets a round and its losses as soon as they are known.
     """
 
     every: int = 0
     patience: int = 0
+    first: int = 1
     losses: dict[int, Losses] = field(default_factory=dict)
     keep: Callable[[int, Losses], None] = lambda number, losses: None
 
     def due(self, number: int, *, last: bool = False) -> bool:
         """Whether the result of a round is to be validated, and is not yet."""
-        if number in self.losses or not self.every or number <= 0:
+        if number in self.losses or not self.every or number < self.first:
             return False
         if last:  # not where sites were asked before, and none has validation patients
-            return bool(self.losses) or number <= self.every
+            return bool(self.losses) or number - self.first < self.every
         return number % self.every == 0
 
     def add(self, number: int, losses: Losses) -> None:

@@ -15,6 +15,7 @@ from echofm_core.models.weights import load_arrays
 from echofm_core.plan.document import Plan
 from echofm_core.report.pictures import HIDDEN, contact_sheet, reconstruction_strip
 from echofm_core.runtime.randomness import torch_stream
+from echofm_core.training.stages import Target
 from server.rounds import pretrained_encoder
 
 #: Vendor of the real cine that the pydicom package ships; it is always on its site's sheet.
@@ -22,7 +23,10 @@ REAL_CINE_VENDOR = "SonoSite"
 
 
 def draw_pictures(plan: Plan, run: Path, prepared: Prepared) -> None:
-    """Write ``pictures/contact_SITE.png`` and, after pre-training, ``reconstruction.png`` there."""
+    """Write ``pictures/contact_SITE.png`` and, after pre-training, ``reconstruction.png`` there.
+
+    A student of latent targets predicts no pixels, and is not drawn.
+    """
     folder = run / "pictures"
     folder.mkdir(exist_ok=True)
     store = open_stores(prepared.stores)
@@ -31,7 +35,7 @@ def draw_pictures(plan: Plan, run: Path, prepared: Prepared) -> None:
         real = rows["vendor"].fillna("").str.contains(REAL_CINE_VENDOR, case=False)
         always = list(rows.loc[real, "clip_id"])
         contact_sheet(store, rows, site, folder / f"contact_{site}.png", always=always)
-    if plan.pretrain.rounds:
+    if plan.pretrain.rounds and plan.pretrain.target is Target.PIXELS:
         _reconstruct(plan, run, store, prepared, folder / "reconstruction.png")
 
 

@@ -9,6 +9,7 @@ from torch import nn
 from echofm_core.contract import DECODER, ENCODER, HEADS, STF_NET, group_of
 from echofm_core.models.config import StfNetForm
 from echofm_core.models.echo_model import INITIAL_SCALE, EchoModel, Head
+from echofm_core.models.latent_predictor import LatentPredictor
 from echofm_core.models.lora import adapter_parameters, add_adapters
 from echofm_core.models.masked_autoencoder import MaskedAutoencoder
 from echofm_core.models.masking import hidden_count
@@ -19,10 +20,22 @@ from echofm_core.training.config import TuneMode
 
 
 def build_autoencoder(plan: Plan) -> MaskedAutoencoder:
-    """Model of the pre-training phase, on the CPU in float32; same plan, same bits."""
+    """Model of pre-training on pixels, on the CPU in float32; same plan, same bits."""
     with torch.random.fork_rng(devices=[]):
         model = MaskedAutoencoder(plan.model, plan.data, plan.pretrain)
     _initialise_groups(model, plan.seed)
+    return model
+
+
+def build_latent_predictor(plan: Plan) -> LatentPredictor:
+    """Model of pre-training on latent targets; its encoder starts as :func:`build_autoencoder`'s.
+
+    So does its teacher, whose weights are to be given to it.
+    """
+    with torch.random.fork_rng(devices=[]):
+        model = LatentPredictor(plan.model, plan.data, plan.pretrain)
+    _initialise_groups(model, plan.seed)
+    model.teacher.load_state_dict(model.encoder.state_dict())
     return model
 
 
@@ -107,8 +120,10 @@ class Anatomy:
 def anatomy_of(plan: Plan) -> Anatomy:
     """Count the parameters of both phases' models and of every form of STF-Net."""
     grid = PatchGrid.of(plan.model, plan.data)
+    latent = plan.pretrain.stages()[-1].latent
     with torch.device("meta"):
-        autoencoder = MaskedAutoencoder(plan.model, plan.data, plan.pretrain)
+        predictor = LatentPredictor if latent else MaskedAutoencoder
+        autoencoder = predictor(plan.model, plan.data, plan.pretrain)
         models = {
             form: EchoModel(
                 plan.model.model_copy(update={"stf_net": form}), plan.data, plan.finetune.tasks

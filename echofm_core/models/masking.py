@@ -86,21 +86,27 @@ class Masks(NamedTuple):
     Attributes:
         visible: Bool (B, positions), what the encoder sees in every time slot.
         wanted: Bool (B, tokens), what the decoder predicts.
+        whole: Bool (B, positions), what a teacher sees in every time slot; None without a teacher.
     """
 
     visible: Tensor
     wanted: Tensor
     slots: int
+    whole: Tensor | None = None
 
     def rows(self, samples: slice) -> Masks:
         """Those of some samples."""
-        return Masks(self.visible[samples], self.wanted[samples], self.slots)
+        whole = None if self.whole is None else self.whole[samples]
+        return Masks(self.visible[samples], self.wanted[samples], self.slots, whole)
 
-    def tokens(self, device: torch.device) -> tuple[Subset, Subset]:
-        """Tokens to see and to predict, on a device."""
-        positions = Subset.of(self.visible)
-        visible = positions.in_every_slot(self.slots, self.visible.shape[1])
-        return visible.to(device), Subset.of(self.wanted).to(device)
+    def tokens(self, device: torch.device) -> tuple[Subset, ...]:
+        """Tokens to see, to predict and, with a teacher, for the teacher to see, on a device."""
+        found = self._in_every_slot(self.visible), Subset.of(self.wanted)
+        teacher = () if self.whole is None else (self._in_every_slot(self.whole),)
+        return tuple(subset.to(device) for subset in (*found, *teacher))
+
+    def _in_every_slot(self, mask: Tensor) -> Subset:
+        return Subset.of(mask).in_every_slot(self.slots, mask.shape[1])
 
 
 def tube_mask(seen: Tensor, ratio: float, generator: torch.Generator) -> Tensor:

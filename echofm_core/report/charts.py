@@ -24,6 +24,8 @@ from echofm_core.pages.style import (
     svg_uri,
 )
 from echofm_core.tasks import Task
+from echofm_core.training.config import PretrainConfig
+from echofm_core.training.stages import Target
 
 #: Models whose single predictions are drawn, with their colour.
 DRAWN = {FEDERATED: BLUE, LEAVE_ONE_OUT: ORANGE}
@@ -33,14 +35,20 @@ PHASE_TITLES = {
     Phase.FINETUNE.value: "Fine-tuning (supervised)",
 }
 
+#: Of pre-training whose losses are of two kinds.
+LATENT_TITLE = "Pre-training (a teacher on pixels, a student on its features)"
+
 #: Normal quantile of 95 % limits.
 Z = 1.96
 #: EF axis, percent.
 EF_RANGE = (0.0, 100.0)
 
 
-def training_curves(metrics: pd.DataFrame) -> Chart | None:
-    """Training loss of the federated arm: a panel a phase, a line a site; None without data."""
+def training_curves(metrics: pd.DataFrame, pretrain: PretrainConfig) -> Chart | None:
+    """Training loss of the federated arm: a panel a phase, a line a site; None without data.
+
+    Where a teacher is trained before its student, a dotted line parts their losses.
+    """
     rows = metrics[(metrics["arm"] == FEDERATED) & (metrics["metric"] == "loss")]
     rows = rows[rows["value"].notna()]
     phases = [phase for phase in PHASE_TITLES if (rows["phase"] == phase).any()]
@@ -57,6 +65,9 @@ def training_curves(metrics: pd.DataFrame) -> Chart | None:
                     mark = {"marker": "o", "markersize": 3.5, "label": site}
                     axis.plot(line["round"], line["value"], **mark, **line_style(number))
             axis.set(title=PHASE_TITLES[phase], xlabel="round", ylabel="training loss")
+            if phase == Phase.PRETRAIN and pretrain.target is Target.LATENT:
+                axis.axvline(pretrain.teacher_rounds + 0.5, color=GREY, linestyle=":")
+                axis.set(title=LATENT_TITLE, xlabel="round (dotted: from pixels to features)")
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
             axis.legend()
         return Chart(uri=svg_uri(figure), words=f"training loss by round, sites {sites}")

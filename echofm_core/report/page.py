@@ -114,7 +114,7 @@ def _details(run: RunFiles) -> dict[str, Any]:
     """Pictures, and what stands behind the numbers."""
     plan = run.plan
     return {
-        "curves": training_curves(run.metrics),
+        "curves": training_curves(run.metrics, plan.pretrain),
         "traffic": traffic(run.metrics),
         "silent": without_loss(run.metrics),
         "no_loss": NO_LOSS,

@@ -14,6 +14,7 @@ from echofm_core.models.config import LoraConfig
 from echofm_core.plan.section import Section
 from echofm_core.runtime.errors import PrivacyError
 from echofm_core.tasks import CLASS_NAMES, TASKS, Task, TaskKind
+from echofm_core.training.stages import Stage, Target
 
 
 class AugmentationConfig(Section):
@@ -113,9 +114,18 @@ class PhaseConfig(Section):
         """Optimizer steps of a round over so many clips, or patients, of a site."""
         return self.local_steps or math.ceil(samples / self.batch_size) * self.local_epochs
 
+    def stages(self) -> tuple[Stage, ...]:
+        """The rounds by the model that they train, in order."""
+        return (Stage(1, self.rounds),)
+
+    def stage_of(self, round_: int) -> Stage:
+        """The stage that a round belongs to; the last one where the phase has no such round."""
+        stages = self.stages()
+        return next((stage for stage in stages if round_ <= stage.last), stages[-1])
+
 
 class PretrainConfig(PhaseConfig):
-    """The ``[pretrain]`` table: masked auto-encoding (VideoMAE, Tong 2022)."""
+    """The ``[pretrain]`` table: masked auto-encoding (VideoMAE, Tong 2022), or latent targets."""
 
     learning_rate: float = Field(default=1e-3, gt=0, le=10)
     """Peak rate of AdamW."""
@@ -129,6 +139,39 @@ class PretrainConfig(PhaseConfig):
     """Share of the hidden patches that the decoder predicts (dual masking, VideoMAE v2); 1: all."""
     share_decoder: bool = False
     """Aggregate the decoder too; by default it stays at the site."""
+    target: Target = Target.PIXELS
+    """What is predicted at hidden positions: ``pixels`` (masked auto-encoding), or ``latent``, the
+    features that a frozen teacher finds there (SALT, Li 2025). The teacher is the encoder after
+    ``teacher_rounds`` rounds on pixels, and is sent to a site once; the student starts as the run
+    started, and trains in the rounds that are left, with a decoder, a warm-up and a schedule of its
+    own."""
+    teacher_rounds: int = Field(default=0, ge=0, le=100_000)
+    """Rounds on pixels that train the teacher of latent targets, at least 1 and fewer than
+    ``rounds``; 0 where the target is ``pixels``. ``patience`` never ends them, and the last of them
+    is the teacher, whatever ``federation.select`` says."""
+
+    @model_validator(mode="after")
+    def _teacher_before_student(self) -> Self:
+        if self.target is Target.PIXELS and self.teacher_rounds:
+            raise ValueError(
+                f'teacher_rounds is {self.teacher_rounds}, but target is "pixels", which has no '
+                'teacher: take it out, or set target = "latent"'
+            )
+        latent = self.target is Target.LATENT and self.rounds
+        if latent and not 1 <= self.teacher_rounds < self.rounds:
+            raise ValueError(
+                'target is "latent", so teacher_rounds should be at least 1 and less than rounds, '
+                f"which is {self.rounds}, got {self.teacher_rounds}: the rounds that are left "
+                "train the student"
+            )
+        return self
+
+    def stages(self) -> tuple[Stage, ...]:
+        """The rounds by the model that they train; with latent targets the teacher's come first."""
+        if self.target is Target.PIXELS:
+            return super().stages()
+        student = Stage(self.teacher_rounds + 1, self.rounds, latent=True)
+        return Stage(1, self.teacher_rounds), student
 
 
 class TuneMode(StrEnum):

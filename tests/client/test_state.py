@@ -46,6 +46,20 @@ def test_only_what_a_repeat_needs_is_kept(tmp_path: Path) -> None:
     assert names == ["round-00004.safetensors", "round-00005.safetensors"]
 
 
+def test_a_stage_does_not_start_from_the_decoder_of_the_one_before(tmp_path: Path) -> None:
+    """Rounds 1 and 2 predicted pixels; from round 3 on features are predicted."""
+    state = SiteState(tmp_path, "run")
+    state.keep_decoder(decoder(1), 1)
+    state.keep_decoder(decoder(2), 2)
+    assert state.decoder(3, first=3) == {}
+    np.testing.assert_array_equal(state.decoder(3)["decoder.w"], [2, 2])
+    state.keep_decoder(decoder(3), 3, first=3)
+    np.testing.assert_array_equal(state.decoder(4, first=3)["decoder.w"], [3, 3])
+    assert [path.name for path in (state.folder / "decoder").iterdir()] == [
+        "round-00003.safetensors"
+    ]
+
+
 def test_leftovers_of_a_longer_run_are_cleared(tmp_path: Path) -> None:
     state = SiteState(tmp_path, "run")
     state.keep_decoder(decoder(9), 9)

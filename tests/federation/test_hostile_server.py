@@ -23,6 +23,7 @@ from echofm_core.contract import (
     ENCODER,
     HEADS,
     STF_NET,
+    TEACHER,
     Action,
     Instruction,
     SiteDescription,
@@ -31,7 +32,11 @@ from echofm_core.contract import (
     Weights,
 )
 from echofm_core.data.manifest import load_manifest, save_manifest
-from echofm_core.models.build import build_autoencoder, build_tuned_model
+from echofm_core.models.build import (
+    build_autoencoder,
+    build_latent_predictor,
+    build_tuned_model,
+)
 from echofm_core.models.weights import to_arrays
 from echofm_core.plan.document import Plan
 from echofm_core.post_processing import post_processing
@@ -129,6 +134,18 @@ def private(**changes: Any) -> Plan:
     table = {"kind": "local", "delta": 1e-3, "epsilon": 3.0} | changes
     kept = {key: value for key, value in table.items() if value is not None}
     return small_plan(pretrain={"rounds": 0}, finetune=EF, privacy=kept)
+
+
+def test_without_a_teacher_nothing_is_trained_on_latent_targets(hospital: Hospital) -> None:
+    """Neither towards a drawn one, nor does a teacher come back that is sent to be trained."""
+    table = {"rounds": 2, "target": "latent", "teacher_rounds": 1}
+    plan = small_plan(pretrain=table, finetune={"rounds": 0})
+    assert not hospital.ask(plan, Action.PRETRAIN).has_error()
+    reason = refusal(hospital.ask(plan, Action.PRETRAIN, round=2))
+    assert "latent targets, but the server names no teacher" in reason
+    weights = to_arrays(build_latent_predictor(plan), [ENCODER, TEACHER])
+    reason = refusal(hospital.ask(plan, Action.PRETRAIN, weights=weights, round=2))
+    assert "groups = " in reason and "asks for teacher" in reason
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pytest
-from flwr.app import ArrayRecord, Message
-from flwr.serverapp import Grid
 
 from echofm_core.contract import ENCODER, HEADS, LORA_A, LORA_B, STF_NET, group_of
 from echofm_core.models.build import build_tuned_model
@@ -21,68 +18,15 @@ from echofm_core.runtime.checksum import digest
 from echofm_core.tasks import Task
 from server.ending import FederationResult
 from server.events import Event
-from server.rounds import pretrained_encoder, run_federation
-from simulations.engine import Engine, SiteSettings
-from tests.federation.small import NAMES, small_plan, with_states
-
-#: Of one federation: (message type, round or 0, record, arrays, bytes), one row a site.
-Row = tuple[str, str, str, frozenset[str], int]
-
-
-@dataclass
-class Wiretap:
-    """Notes the arrays of all messages of a grid."""
-
-    sent: list[Row] = field(default_factory=list)
-    returned: list[Row] = field(default_factory=list)
-    first: dict[int, dict[str, bytes]] = field(default_factory=dict)
-
-    def on(self, grid: Grid) -> Grid:
-        push, pull = grid.push_messages, grid.pull_messages
-
-        def pushed(messages: list[Message]) -> list[str]:
-            for message in messages:
-                self.sent += rows(message)
-                if message.metadata.message_type == "train.finetune":
-                    arrays = message.content["arrays"]
-                    kept = {name: array.data for name, array in arrays.items()}
-                    self.first.setdefault(message.metadata.dst_node_id, kept)
-            return list(push(messages))
-
-        def pulled(ids: list[str]) -> list[Message]:
-            replies = list(pull(ids))
-            for reply in replies:
-                self.returned += rows(reply)
-            return replies
-
-        grid.push_messages, grid.pull_messages = pushed, pulled  # type: ignore[method-assign]
-        return grid
-
-
-def rows(message: Message) -> list[Row]:
-    about = message.metadata
-    if message.has_error():
-        return []
-    return [
-        (about.message_type, about.group_id, name, frozenset(record), record.count_bytes())
-        for name, record in message.content.items()
-        if isinstance(record, ArrayRecord)
-    ]
+from server.rounds import pretrained_encoder
+from simulations.engine import SiteSettings
+from tests.federation.small import NAMES, small_plan
+from tests.federation.wiretap import Wiretap, federate, groups
 
 
 def lora_plan(mode: str = "lora", wire: str = "fp32", **finetune: object) -> Plan:
     finetune = {"rounds": 3, "mode": mode, "lora": {"rank": 4}, **finetune}
     return small_plan(pretrain={"rounds": 1}, finetune=finetune, federation={"wire": wire})
-
-
-def federate(
-    sites: list[SiteSettings], plan: Plan, folder: Path, *, resume: bool = False, **more: object
-) -> tuple[FederationResult, Wiretap]:
-    tap = Wiretap()
-    with Engine() as engine:
-        grid = tap.on(engine.grid(with_states(sites, folder / "state")))
-        result = run_federation(grid, plan, folder / "run", resume=resume, **more)  # type: ignore[arg-type]
-    return result, tap
 
 
 @pytest.fixture(scope="module")
@@ -94,11 +38,6 @@ def done(
 
 
 Done = tuple[Path, FederationResult, Wiretap]
-
-
-def groups(rows: list[Row], record: str, round_: str) -> set[str]:
-    kept = [row for row in rows if row[0] == "train.finetune" and row[1:3] == (round_, record)]
-    return {group_of(name) for row in kept for name in row[3]}
 
 
 def test_the_encoder_crosses_the_wire_once(done: Done) -> None:
@@ -140,8 +79,8 @@ def test_bytes_are_those_of_what_still_moves(
 
 def test_all_sites_begin_with_the_same_adapters(done: Done) -> None:
     """Those of the plan's seed; B is zero."""
-    first = done[2].first
-    assert len(first) == len(NAMES)
+    starts = done[2].starts
+    first = {node: starts["train.finetune", "1", node] for node in range(1, len(NAMES) + 1)}
     assert first[1] == first[2] == first[3]
     drawn = to_arrays(build_tuned_model(lora_plan()), [LORA_A, LORA_B])
     for name, array in drawn.items():

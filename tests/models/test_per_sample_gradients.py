@@ -9,12 +9,20 @@ from opacus.validators import ModuleValidator
 from torch import Tensor, nn
 
 from echofm_core.contract import LORA_B, group_of
-from echofm_core.models.build import build_autoencoder, build_echo_model, build_tuned_model
+from echofm_core.models.build import (
+    build_autoencoder,
+    build_echo_model,
+    build_latent_predictor,
+    build_tuned_model,
+)
 from echofm_core.models.config import StfNetForm
+from echofm_core.models.latent_predictor import LatentPredictor
 from echofm_core.models.masked_autoencoder import MaskedAutoencoder
+from echofm_core.models.masked_predictor import MaskedPredictor
 from echofm_core.models.masking import Masks
 from echofm_core.models.weights import named_weights
 from echofm_core.training.config import TuneMode
+from echofm_core.training.steps.optimizer import trainable
 from tests.models.small import everywhere, generator, sectors, small_plan, times, videos
 
 BATCH = 3
@@ -22,11 +30,11 @@ BATCH = 3
 
 def per_sample(model: nn.Module, losses: Callable[[slice], Tensor]) -> dict[str, Tensor]:
     """Gradient of each sample's loss alone, stacked, by parameter name."""
-    gradients: dict[str, list[Tensor]] = {name: [] for name, _ in model.named_parameters()}
+    gradients: dict[str, list[Tensor]] = {name: [] for name in trainable(model)}
     for i in range(BATCH):
         model.zero_grad()
         losses(slice(i, i + 1)).sum().backward()
-        for name, parameter in model.named_parameters():
+        for name, parameter in trainable(model).items():
             assert parameter.grad is not None, name
             gradients[name].append(parameter.grad.clone())
     model.zero_grad()
@@ -38,7 +46,7 @@ def check(model: nn.Module, losses: Callable[[slice], Tensor]) -> None:
     expected = per_sample(model, losses)
     hooked = GradSampleModule(model, loss_reduction="sum", strict=True)
     losses(slice(0, BATCH)).sum().backward()
-    for name, parameter in model.named_parameters():
+    for name, parameter in trainable(model).items():
         scale = expected[name].abs().max()
         error = (parameter.grad_sample - expected[name]).abs().max()
         assert error <= 1e-4 * scale + 1e-7, f"{name}: {error} of {scale}"
@@ -75,7 +83,7 @@ def test_adapters() -> None:
     check(model, losses)
 
 
-class FixedMasks(MaskedAutoencoder):
+class FixedMasks(MaskedPredictor):
     """Takes its masks from a table, so that a sample alone gets those it had in the batch."""
 
     table: Masks
@@ -85,11 +93,25 @@ class FixedMasks(MaskedAutoencoder):
         return self.table.rows(self.part)
 
 
-def test_pre_training() -> None:
-    model = build_autoencoder(small_plan())
+class FixedPixels(FixedMasks, MaskedAutoencoder):
+    """Of pixels."""
+
+
+class FixedLatents(FixedMasks, LatentPredictor):
+    """Of latent targets, whose teacher has no gradient."""
+
+
+@pytest.mark.parametrize(
+    ("model", "kind"),
+    [
+        (build_autoencoder(small_plan()), FixedPixels),
+        (build_latent_predictor(small_plan()), FixedLatents),
+    ],
+)
+def test_pre_training(model: MaskedPredictor, kind: type[FixedMasks]) -> None:
     video, sector = videos(BATCH), sectors(BATCH)
     table = model.draw(sector, generator())
-    model.__class__ = FixedMasks
+    model.__class__ = kind
     assert isinstance(model, FixedMasks)
     model.table = table
 

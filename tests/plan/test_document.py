@@ -75,6 +75,10 @@ def test_where_it_runs_is_not_part_of_the_hash() -> None:
             {"federation": {"trunk_weights": "task"}},
             "'task' is none of clips, equal, task_family",
         ),
+        ({"pretrain": {"target": "latent"}}, "less than rounds, which is 10, got 0"),
+        ({"pretrain": {"target": "latent", "teacher_rounds": 10}}, "which is 10, got 10"),
+        ({"pretrain": {"teacher_rounds": 2}}, 'target is "pixels", which has no teacher'),
+        ({"pretrain": {"target": "latents"}}, "is none of pixels, latent, did you mean `latent`"),
         ({"pretrain": {"mask_ratio": 1.5}}, "`pretrain.mask_ratio`: input should be less than 1"),
     ],
 )

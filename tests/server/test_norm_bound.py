@@ -63,4 +63,5 @@ def test_norms_come_from_the_last_three_rounds_of_the_phase() -> None:
     assert recent_norms(entries, Phase.PRETRAIN, 5) == [(3,), (4,), (5,)]
     assert recent_norms(entries, Phase.PRETRAIN, 1) == [(1,)]
     assert recent_norms(entries, Phase.PRETRAIN, 0) == []
+    assert recent_norms(entries, Phase.PRETRAIN, 5, first=5) == [(5,)], "a stage begins anew"
     assert recent_norms([entry(Phase.PRETRAIN, 1, math.inf)], Phase.PRETRAIN, 1) == [()]

@@ -66,6 +66,16 @@ def test_what_is_due() -> None:
     assert not Validation().due(1, last=True)
 
 
+def test_results_before_a_stage_are_never_due() -> None:
+    """A stage of rounds 4 to 6, every second of which is validated: what round 3 came to was
+    another model. Asked once more at the end are those who were never asked."""
+    stage = Validation(every=2, first=4)
+    assert [stage.due(number) for number in (2, 3, 4, 5, 6)] == [False, False, True, False, True]
+    assert stage.due(5, last=True), "as round 2 of a phase would be"
+    assert not stage.due(6, last=True) and not stage.due(3, last=True)
+    assert stage.best() == 0 and not stage.exhausted(6)
+
+
 def test_what_is_found_is_kept_at_once() -> None:
     kept: list[tuple[int, Losses]] = []
     validation = Validation(keep=lambda number, losses: kept.append((number, losses)))

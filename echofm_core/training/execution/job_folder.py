@@ -9,7 +9,6 @@ from echofm_core.contract import Phase, Weights, group_of
 from echofm_core.data.manifest import load_manifest, save_manifest
 from echofm_core.data.store.clip_store import ClipStore
 from echofm_core.data.windows import ClipWindows
-from echofm_core.models.build import build_autoencoder, build_tuned_model
 from echofm_core.models.weights import load_arrays, named_weights, to_arrays
 from echofm_core.plan.document import Plan
 from echofm_core.plan.load import plan_from_json
@@ -19,14 +18,14 @@ from echofm_core.runtime.errors import EchoFMError
 from echofm_core.runtime.files import write_whole
 from echofm_core.training.config import ExecutionConfig
 from echofm_core.training.execution.ranks import Ranks
-from echofm_core.training.objectives.phases import Model, phase_of
+from echofm_core.training.objectives.phases import Model, build_model, phase_of
 from echofm_core.training.steps.job import LocalContext, RoundReport
 
 #: Where the processes find each other, and what all but the first print.
 MEETING, LOGS = "meeting", "logs"
 JOB, REPORT, MANIFEST = "job.json", "report.json", "manifest.parquet"
 #: What of a context is written as it is.
-PLAIN = ("seed", "site", "round", "rounds", "proximal_mu", "control", "until")
+PLAIN = ("seed", "site", "round", "rounds", "first", "proximal_mu", "control", "until")
 #: Weights before and after the round.
 GIVEN, TRAINED = "given.safetensors", "trained.safetensors"
 
@@ -79,8 +78,8 @@ class JobFolder:
         """What was given, for one of the processes."""
         job = self._read(self.path / JOB)
         plan = plan_from_json(job["plan"], "of a shared round")
-        pretraining = Phase(job["phase"]) is Phase.PRETRAIN
-        model = build_autoencoder(plan) if pretraining else build_tuned_model(plan)
+        phase = Phase(job["phase"])
+        model = build_model(plan, phase, plan.table_of(phase).stage_of(job["context"]["round"]))
         load_arrays(model, files.load(self.path / GIVEN))
         store = ClipStore([Path(folder) for folder in job["stores"]])
         clips = ClipWindows(store, load_manifest(self.path / MANIFEST), plan.data)

@@ -5,29 +5,42 @@ import torch
 
 from echofm_core.contract import Phase
 from echofm_core.data.windows import ClipWindows
+from echofm_core.models.build import build_autoencoder, build_latent_predictor, build_tuned_model
 from echofm_core.models.echo_model import EchoModel
-from echofm_core.models.masked_autoencoder import MaskedAutoencoder
+from echofm_core.models.masked_predictor import MaskedPredictor
 from echofm_core.plan.document import Plan
 from echofm_core.runtime.randomness import stream, torch_stream
 from echofm_core.training.execution.devices import find_device
 from echofm_core.training.objectives.finetune import SupervisedObjective, finetune_round
 from echofm_core.training.objectives.losses import Tally
-from echofm_core.training.objectives.pretrain import ReconstructionObjective, pretrain_round
+from echofm_core.training.objectives.pretrain import MaskedObjective, pretrain_round
 from echofm_core.training.objectives.targets import labelled_targets
+from echofm_core.training.stages import Stage
 from echofm_core.training.steps.job import LocalContext, Objective, RoundReport
 
 #: What each phase trains.
-Model = MaskedAutoencoder | EchoModel
+Model = MaskedPredictor | EchoModel
 
 
 def phase_of(model: Model) -> Phase:
     """The phase that trains such a model."""
-    return Phase.PRETRAIN if isinstance(model, MaskedAutoencoder) else Phase.FINETUNE
+    return Phase.PRETRAIN if isinstance(model, MaskedPredictor) else Phase.FINETUNE
+
+
+def build_model(plan: Plan, phase: Phase, stage: Stage) -> Model:
+    """What a stage of a phase trains, with the weights that the plan's seed decides.
+
+    Raises:
+        EnvironmentClashError: Adapters are wanted, and peft is not installed.
+    """
+    if phase is Phase.FINETUNE:
+        return build_tuned_model(plan)
+    return build_latent_predictor(plan) if stage.latent else build_autoencoder(plan)
 
 
 def own_round(model: Model, clips: ClipWindows, plan: Plan, context: LocalContext) -> RoundReport:
     """This process's part of a round, which is all of it where ``context.ranks`` is alone."""
-    if isinstance(model, MaskedAutoencoder):
+    if isinstance(model, MaskedPredictor):
         return pretrain_round(model, clips, plan.pretrain, context)
     return finetune_round(model, clips, plan.finetune, context)
 
@@ -48,9 +61,9 @@ def validation_loss(
     where, table = find_device(device), plan.table_of(phase_of(model))
     model.to(where).eval()
     objective: Objective
-    if isinstance(model, MaskedAutoencoder):
+    if isinstance(model, MaskedPredictor):
         masks = torch_stream(plan.seed, site, 0, f"{Phase.PRETRAIN}.validation.mask")
-        objective = ReconstructionObjective(
+        objective = MaskedObjective(
             model=model, clips=clips, device=where, masks=masks, precision=table.precision
         )
         rows = np.arange(len(clips))

@@ -1,4 +1,4 @@
-"""One local round of masked auto-encoding."""
+"""One local round of pre-training: pixels, or latent targets."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from echofm_core.contract import DECODER, ENCODER, Phase
 from echofm_core.data.windows import ClipWindows, Window, to_batch
-from echofm_core.models.masked_autoencoder import MaskedAutoencoder
+from echofm_core.models.masked_predictor import MaskedPredictor
 from echofm_core.runtime.randomness import torch_stream
 from echofm_core.training.augment import drawn_windows
 from echofm_core.training.config import AugmentationConfig, Precision, PretrainConfig
@@ -22,20 +22,20 @@ from echofm_core.training.steps.loop import train
 
 
 def pretrain_round(
-    model: MaskedAutoencoder, clips: ClipWindows, config: PretrainConfig, context: LocalContext
+    model: MaskedPredictor, clips: ClipWindows, config: PretrainConfig, context: LocalContext
 ) -> RoundReport:
-    """Train encoder and decoder, in place, on every clip, labelled or not.
+    """Train encoder and decoder, in place, on every clip, labelled or not; a teacher stays.
 
     Raises:
         EmptySiteError: There are no clips.
         TrainingError: The loss stays non-finite.
         PrivacyError: Privacy was asked for and cannot be had, or its budget is spent.
 
-    Source: VideoMAE (Tong 2022).
+    Source: VideoMAE (Tong 2022); with latent targets SALT (Li 2025).
     """
     device = find_device(context.execution.device)
     masks = torch_stream(context.seed, context.site, context.round, f"{Phase.PRETRAIN}.mask")
-    objective = ReconstructionObjective(
+    objective = MaskedObjective(
         model=model,
         clips=clips,
         device=device,
@@ -61,8 +61,8 @@ def pretrain_round(
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ReconstructionObjective:
-    """Masked reconstruction loss of a fresh, perhaps augmented window of each clip.
+class MaskedObjective:
+    """Loss of the model at hidden positions of a fresh, perhaps augmented window of each clip.
 
     Attributes:
         model: On ``device``.
@@ -71,7 +71,7 @@ class ReconstructionObjective:
         compiled: The model's ``loss_at``, compiled.
     """
 
-    model: MaskedAutoencoder
+    model: MaskedPredictor
     clips: ClipWindows
     device: torch.device
     masks: torch.Generator

@@ -27,6 +27,9 @@ from echofm_core.training.steps.control import ControlFiles
 from echofm_core.training.steps.kept import KeptMoments, RoundProgress
 from echofm_core.training.steps.optimizer import RoundSchedule, trainable
 
+#: Keys of a phase's table that came after noise was drawn by its text, see :func:`_table_text`.
+LATER = {"target", "teacher_rounds"}
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LocalContext:
@@ -34,7 +37,9 @@ class LocalContext:
 
     Attributes:
         round: Global round within the phase, from 1.
-        rounds: Rounds of the phase; the learning-rate schedule spans all of them.
+        rounds: Last round of the phase's stage; the learning-rate schedule ends with it.
+        first: First round of the stage: there the schedule begins, and what is kept of earlier
+            rounds is another model's.
         proximal_mu: Weight of the FedProx term; 0 is FedAvg.
         control: Correct gradients by a control variate (SCAFFOLD), from the state folder.
         state: The site's folder for this run: kept optimizer moments and an unfinished round.
@@ -49,6 +54,7 @@ class LocalContext:
     site: str
     round: int
     rounds: int
+    first: int = 1
     execution: ExecutionConfig = field(default_factory=ExecutionConfig)
     proximal_mu: float = 0.0
     control: bool = False
@@ -149,16 +155,19 @@ class LocalJob:
 
     def rate(self, step: int, steps: int) -> float:
         """Learning rate of a step of this round."""
-        config, rounds = self.config, self.context.rounds
+        config, before = self.config, self.context.first - 1
         schedule = RoundSchedule(
-            peak=config.learning_rate, warmup_rounds=config.warmup_rounds, rounds=rounds
+            peak=config.learning_rate,
+            warmup_rounds=config.warmup_rounds,
+            rounds=self.context.rounds - before,
         )
-        return schedule.of_step(self.context.round, step, steps)
+        return schedule.of_step(self.context.round - before, step, steps)
 
     def moments(self) -> KeptMoments | None:
         """Where AdamW's moments are kept; None when each round starts afresh."""
-        state = self.context.state if self.config.keep_optimizer else None
-        return KeptMoments(state, self.phase, self.context.round) if state else None
+        context = self.context
+        state = context.state if self.config.keep_optimizer else None
+        return KeptMoments(state, self.phase, context.round, context.first) if state else None
 
     def control(self) -> ControlFiles | None:
         """Where the control variate is; None where the aggregation rule has none."""
@@ -196,9 +205,12 @@ def _table_text(config: PhaseConfig) -> str:
     """JSON of a phase's table, with the keys that moved to the machine where they stood in it.
 
     Repeatable noise of private training is drawn by a digest of this text, and stays what it was:
-    so the share of labels is not in it, whose patients are in the manifest that is digested too.
+    keys of :data:`LATER` are left out where they stand at their defaults, and so is the share of
+    labels, whose patients are in the manifest that is digested too.
     """
-    text = config.model_dump_json(exclude={"label_fraction"})
+    fields = type(config).model_fields
+    added = {key for key in LATER & fields.keys() if getattr(config, key) == fields[key].default}
+    text = config.model_dump_json(exclude={*added, "label_fraction"})
     for key, moved in (
         ("learning_rate", '"accumulate":1,'),
         ("precision", '"save_every":0,'),

@@ -24,11 +24,12 @@ class RoundFiles:
     A round starts from the file of an *earlier* round, so that a round that is done again after a
     crash starts as it did the first time.
 
-    Names begin with ``stem``, e.g. a phase: ``finetune-00002.safetensors``.
+    Names begin with ``stem``, e.g. a phase: ``finetune-00002.safetensors``. Files of rounds before
+    ``first`` are another model's, and none starts from them.
     """
 
-    def __init__(self, folder: Path, stem: str) -> None:
-        self.folder, self.stem = folder, stem
+    def __init__(self, folder: Path, stem: str, first: int = 1) -> None:
+        self.folder, self.stem, self.first = folder, stem, first
 
     def path(self, number: int) -> Path:
         """The file of a round, whether it is there or not."""
@@ -36,7 +37,8 @@ class RoundFiles:
 
     def before(self, number: int) -> int:
         """The newest round before this one that has a file; 0: none."""
-        return max((found for found in self._numbers() if found < number), default=0)
+        earlier = (found for found in self._numbers() if self.first <= found < number)
+        return max(earlier, default=0)
 
     def keep_only(self, numbers: Collection[int]) -> None:
         """Remove the files of all other rounds, and what a kill in the middle of writing left."""
@@ -84,11 +86,12 @@ def give_moments(model: nn.Module, optimizer: torch.optim.Optimizer, kept: Weigh
 class KeptMoments:
     """Moments on the site's disk, one safetensors file a round; they never leave the site.
 
-    The file that the current round, from 1, starts from is kept beside its own.
+    The file that the current round, from 1, starts from is kept beside its own; ``first`` is as of
+    :class:`RoundFiles`.
     """
 
-    def __init__(self, state: Path, phase: Phase, round_: int) -> None:
-        self.files = RoundFiles(state / "optimizer", phase)
+    def __init__(self, state: Path, phase: Phase, round_: int, first: int = 1) -> None:
+        self.files = RoundFiles(state / "optimizer", phase, first)
         self.round = round_
 
     def source(self) -> Path | None:

@@ -15,11 +15,17 @@ import torch
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 from echofm_core.data.windows import ClipWindows
-from echofm_core.models.build import build_autoencoder, build_echo_model
+from echofm_core.models.build import (
+    build_autoencoder,
+    build_echo_model,
+    build_latent_predictor,
+)
+from echofm_core.models.latent_predictor import LatentPredictor
+from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import EnvironmentClashError, PrivacyError, StoreError
-from echofm_core.training.config import ExecutionConfig
+from echofm_core.training.config import ExecutionConfig, PretrainConfig
 from echofm_core.training.execution.devices import find_devices
-from echofm_core.training.execution.job_folder import JobFolder, Terms
+from echofm_core.training.execution.job_folder import JobFolder, Terms, all_arrays
 from echofm_core.training.execution.launch import _cause, train_round
 from echofm_core.training.execution.ranks import LOST_PEER, Ranks
 from tests.training.killed import PRETRAIN
@@ -90,6 +96,24 @@ def test_a_process_takes_what_was_given(clips: ClipWindows, tmp_path: Path) -> N
         )
     }
     assert len(fingerprints) == 1
+
+
+def test_a_process_takes_the_teacher_of_a_latent_round(clips: ClipWindows, tmp_path: Path) -> None:
+    """Its stage and all three parts of the model; the teacher's weights are the ones given."""
+    table = {"rounds": 5, "target": "latent", "teacher_rounds": 2}
+    pretrain = PretrainConfig.model_validate(table)
+    plan = PLAN.model_copy(update={"pretrain": pretrain})
+    where = context(round=4, rounds=5, first=3)
+    model = build_latent_predictor(plan)
+    with torch.no_grad():
+        model.teacher.norm.bias.add_(0.25)
+    folder = JobFolder(tmp_path)
+    terms = Terms(world=2, device="cpu", threads=1, parent=os.getpid())
+    folder.write_job(model, clips, plan, where, terms)
+    theirs, _, _, there = folder.read_job(Ranks())
+    assert there == where and isinstance(theirs, LatentPredictor)
+    assert digest(all_arrays(theirs)) == digest(all_arrays(model))
+    assert not any(item.requires_grad for item in theirs.teacher.parameters())
 
 
 def test_an_error_comes_back_as_what_it_was(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from echofm_core.training.execution.forward import stochastic_depth
 from echofm_core.training.execution.ranks import Ranks
 from echofm_core.training.objectives.finetune import SupervisedObjective
 from echofm_core.training.objectives.losses import Losses
-from echofm_core.training.objectives.pretrain import ReconstructionObjective
+from echofm_core.training.objectives.pretrain import MaskedObjective
 from echofm_core.training.objectives.targets import targets_of
 from echofm_core.training.steps.job import Objective
 from tests.training.site import PLAN, TASKS
@@ -70,7 +70,7 @@ def test_pre_training_adds_up(clips: ClipWindows, world: int) -> None:
     model = build_autoencoder(PLAN).train()
 
     def made(ranks: Ranks, generators: list[torch.Generator]) -> Objective:
-        return ReconstructionObjective(
+        return MaskedObjective(
             model=model,
             clips=clips,
             device=CPU,

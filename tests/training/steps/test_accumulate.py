@@ -17,7 +17,7 @@ from echofm_core.training.execution.forward import stochastic_depth
 from echofm_core.training.execution.ranks import slices
 from echofm_core.training.objectives.finetune import SupervisedObjective, finetune_round
 from echofm_core.training.objectives.losses import Losses
-from echofm_core.training.objectives.pretrain import ReconstructionObjective, pretrain_round
+from echofm_core.training.objectives.pretrain import MaskedObjective, pretrain_round
 from echofm_core.training.objectives.targets import targets_of
 from echofm_core.training.steps.loop import train
 from tests.training.site import PLAN, TASKS, context
@@ -91,7 +91,7 @@ def test_pre_training_with_the_same_masks(clips: ClipWindows, parts: int) -> Non
     model = build_autoencoder(PLAN).train()
 
     def run(count: int):
-        objective = ReconstructionObjective(
+        objective = MaskedObjective(
             model=model,
             clips=clips,
             device=CPU,

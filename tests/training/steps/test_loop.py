@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -13,10 +14,17 @@ from torch import nn
 from echofm_core.contract import Phase
 from echofm_core.data.manifest import manifest_from_rows
 from echofm_core.runtime.errors import EmptySiteError, TrainingError
-from echofm_core.training.config import PhaseConfig
+from echofm_core.training.config import FinetuneConfig, PhaseConfig, PretrainConfig
 from echofm_core.training.execution.ranks import ALONE, Ranks, slices
 from echofm_core.training.objectives.losses import Losses, unsupervised
-from echofm_core.training.steps.job import Indices, LocalContext, LocalJob, patient_numbers
+from echofm_core.training.steps.job import (
+    LATER,
+    Indices,
+    LocalContext,
+    LocalJob,
+    _table_text,
+    patient_numbers,
+)
 from echofm_core.training.steps.loop import batches, train
 from echofm_core.training.steps.trainer import Trainer
 from tests.training.site import context
@@ -189,6 +197,28 @@ def test_kept_moments_need_a_folder_and_are_used(tmp_path: Path) -> None:
     train(kept)
     train(fresh)
     assert kept.model.weight.item() < 1 < fresh.model.weight.item()
+
+
+def test_the_rate_of_a_stage_is_that_of_a_phase_of_its_own() -> None:
+    """Rounds 4 and 5 of a stage that is rounds 4 to 6 are the first two of three."""
+    config = PhaseConfig(batch_size=1, warmup_rounds=1.0, learning_rate=0.1)
+
+    def rates(numbers: tuple[int, ...], **where: int) -> list[float]:
+        works = [job([1.0], config, context(round=r, **where)) for r in numbers]
+        return [work.rate(step, 2) for work in works for step in (0, 1)]
+
+    alone = rates((1, 2), rounds=3)
+    assert rates((4, 5), rounds=6, first=4) == alone
+    assert alone[:2] == pytest.approx([0.025, 0.075]), "half of the first and of the second step"
+
+
+def test_keys_that_came_later_leave_noise_as_it_was() -> None:
+    """Repeatable noise is drawn by a digest of the table, in which only other values show."""
+    plain = json.loads(_table_text(PretrainConfig()))
+    assert not LATER & plain.keys() and PretrainConfig.model_fields.keys() >= LATER
+    latent = json.loads(_table_text(PretrainConfig(target="latent", teacher_rounds=2)))
+    assert latent == {**plain, "target": "latent", "teacher_rounds": 2}
+    assert _table_text(FinetuneConfig()).startswith('{"rounds":10,')
 
 
 def test_a_site_without_clips_says_so() -> None:

@@ -176,6 +176,22 @@ def test_a_round_done_again_starts_from_the_round_before(tmp_path: Path) -> None
     assert KeptMoments(tmp_path, Phase.FINETUNE, 3).source() is None
 
 
+def test_a_stage_does_not_start_from_the_moments_of_the_one_before(tmp_path: Path) -> None:
+    """Rounds 1 and 2 trained a teacher: its student starts without, and its own are kept."""
+    layer = nn.Linear(2, 1)
+    optimizer = build_optimizer(layer, PLAN.pretrain, Phase.PRETRAIN)
+    _step(layer, optimizer)
+    for round_ in (1, 2):
+        KeptMoments(tmp_path, Phase.PRETRAIN, round_).save(layer, optimizer)
+    for round_, source in ((3, None), (3, None), (4, "pretrain-00003.safetensors")):
+        kept = KeptMoments(tmp_path, Phase.PRETRAIN, round_, first=3)
+        found = kept.source()
+        assert (found and found.name) == source
+        kept.save(layer, optimizer)
+    names = sorted(path.name for path in (tmp_path / "optimizer").iterdir())
+    assert names == ["pretrain-00003.safetensors", "pretrain-00004.safetensors"]
+
+
 def test_moments_of_another_model_are_refused(tmp_path: Path) -> None:
     layer = nn.Linear(2, 1)
     optimizer = build_optimizer(layer, PLAN.pretrain, Phase.PRETRAIN)
