@@ -104,6 +104,8 @@ def _tasks(plan: Plan) -> str:
 
 def _numbers(plan: Plan, policy: Policy) -> str:
     losses = "losses of training" + (" and validation" if plan.validates else "")
+    if plan.pretrain.rounds and plan.watches_features:
+        losses += ", the effective rank of features"
     if plan.privacy.kind is not PrivacyKind.NONE:
         losses = "no loss"
     return (

@@ -1,5 +1,6 @@
 """A round at a site: put the global weights in, train, take the shared groups out."""
 
+import math
 import time
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ from echofm_core.contract import (
     CONTROL,
     CONTROL_ROUND,
     DECODER,
+    EFFECTIVE_RANK,
     PROXIMAL_MU,
     TEACHER,
     TRAIN,
@@ -19,6 +21,8 @@ from echofm_core.contract import (
     Weights,
     group_of,
 )
+from echofm_core.data.windows import ClipWindows
+from echofm_core.models.masked_predictor import MaskedPredictor
 from echofm_core.models.weights import load_arrays, to_arrays
 from echofm_core.plan.federation import Aggregation
 from echofm_core.post_processing import from_site, post_processing
@@ -28,6 +32,7 @@ from echofm_core.training.execution.launch import train_round
 from echofm_core.training.objectives.phases import Model, build_model, validation_loss
 from echofm_core.training.steps.control import ControlFiles
 from echofm_core.training.steps.job import LocalContext, RoundReport
+from echofm_core.training.watch import feature_rank
 
 
 def train(request: Request) -> Update:
@@ -72,11 +77,6 @@ class _LocalRound:
             number, base = self.instruction.round, self.instruction.settings.get(CONTROL_ROUND, 0)
             self.control = ControlFiles(self.state.folder, self.phase, number, int(base))
 
-    def frozen(self) -> Weights:
-        """What the stage leaves as it is, sent now or kept.
-
-        Raises:
-            FederationError: It is not here, or a teacher is needed and was not meant.
     def ends_phase(self, report: RoundReport) -> bool:
         """Whether nothing more is asked of this site in the phase."""
         if self.instruction.round < self.plan.rounds_of(self.phase):
@@ -84,6 +84,11 @@ class _LocalRound:
         validates = self.plan.validates and len(self.site.validation_clips(self.phase))
         return not (report.counts and validates)
 
+    def frozen(self) -> Weights:
+        """What the stage leaves as it is, sent now or kept.
+
+        Raises:
+            FederationError: It is not here, or a teacher is needed and was not meant.
         """
         weights = self.state.frozen(self.instruction.frozen, self.instruction.frozen_digest)
         if self.stage.latent and TEACHER not in map(group_of, weights):
@@ -126,7 +131,9 @@ class _LocalRound:
             noise_multiplier=self._noise(),
             until=self.request.until,
         )
-        report = train_round(model, site.train_clips(self.phase), plan, context)
+        clips = site.train_clips(self.phase)
+        report = train_round(model, clips, plan, context)
+        metrics |= self._watched(model, clips)
         return replace(report, metrics={**report.metrics, **metrics})
 
     def update(self, model: Model, report: RoundReport) -> Update:
@@ -143,6 +150,16 @@ class _LocalRound:
             metrics={**report.metrics, "seconds": round(time.monotonic() - self.started, 3)},
             extra={f"{CONTROL}/{name}": array for name, array in changes.items()},
         )
+
+    def _watched(self, model: Model, clips: ClipWindows) -> dict[str, float]:
+        """Effective rank of the features of a pre-trained encoder, where the plan has it."""
+        if not (self.plan.watches_features and isinstance(model, MaskedPredictor)):
+            return {}
+        # A number that leaves has as many patients behind it as the site's policy wants.
+        patients = max(self.plan.pretrain.watch_patients, self.site.min_patients)
+        table, device = self.plan.pretrain, self.site.execution.device
+        rank = feature_rank(model.encoder, clips, table, patients=patients, device=device)
+        return {EFFECTIVE_RANK: rank} if math.isfinite(rank) else {}
 
     def _noise(self) -> float:
         """Noise of DP-SGD, which this site works out for itself; 0 without privacy."""

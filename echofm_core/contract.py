@@ -56,10 +56,13 @@ TRAIN = "train"
 VALIDATION = "validation"
 #: Metric of an update: the training loss of all tasks; ``loss/TASK`` is that of one.
 LOSS = "loss"
+#: Metric of an update in pre-training: effective rank of the features of the encoder that it holds.
+EFFECTIVE_RANK = "effective_rank"
 #: Every metric that an update may have, and the ends of its legal values.
 UPDATE_METRICS: Mapping[str, tuple[float, float]] = {
     LOSS: (-1e6, 1e6),
     VALIDATION: (-1e6, 1e6),
+    EFFECTIVE_RANK: (0.0, 1e6),
     **dict.fromkeys(("num-examples", "seconds", "steps", "skipped"), (0.0, 1e12)),
     "learning_rate": (0.0, 1e6),
     "epsilon": (0.0, math.inf),

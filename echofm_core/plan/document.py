@@ -111,6 +111,11 @@ class Plan(Section):
         """Whether sites report the loss on their validation patients."""
         return self.federation.report_validation and self.privacy.kind is PrivacyKind.NONE
 
+    @property
+    def watches_features(self) -> bool:
+        """Whether sites report the effective rank of the features of what they pre-train."""
+        return self.pretrain.watch_patients > 0 and self.privacy.kind is PrivacyKind.NONE
+
     def run_name(self) -> str:
         """Name of its state folder at each site: two plans never share one."""
         return f"{self.name}-{self.digest()[:8]}"

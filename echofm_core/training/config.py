@@ -150,6 +150,11 @@ class PretrainConfig(PhaseConfig):
     ``rounds``; 0 where the target is ``pixels``. ``patience`` never ends them, and the last of them
     is the teacher, whatever ``federation.select`` says."""
 
+    watch_patients: int = Field(default=32, ge=0, le=10_000)
+    """Patients of a site of whom one training clip each is encoded, nothing hidden, when a round is
+    trained: the effective rank of these features (RankMe, Garrido 2023) is reported beside the
+    loss. 0: none is. Never under differential privacy."""
+
     @model_validator(mode="after")
     def _teacher_before_student(self) -> Self:
         if self.target is Target.PIXELS and self.teacher_rounds:

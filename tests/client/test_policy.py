@@ -173,12 +173,17 @@ def test_losses_and_scores_leave_rounded_and_by_name() -> None:
     policy = Policy(digits=2, metrics=("loss", "ef/*"))
     update = Update(
         site="a", phase=Phase.FINETUNE, round=1, plan_hash="p", weights={}, counts={"encoder": 3},
-        metrics={"loss": 0.12345, "loss/ef": 0.5, "steps": 1234.0, "num-examples": 3.0},
+        metrics={
+            "loss": 0.12345, "loss/ef": 0.5, "effective_rank": 3.456, "steps": 1234.0,
+            "num-examples": 3.0,
+        },
         checksum=0,
     )  # fmt: skip
     assert policy.released_update(update).metrics == {
         "loss": 0.12, "steps": 1234.0, "num-examples": 3.0,
     }  # fmt: skip
+    ranks = Policy(digits=2, metrics=("effective_rank",)).released_update(update).metrics
+    assert ranks == {"effective_rank": 3.5, "steps": 1234.0, "num-examples": 3.0}
     scores = {
         "federated/ef/mae": Score(5.4321, 4.999, 6.001),
         "federated/esv/mae": Score(1.0, 1.0, 1.0),

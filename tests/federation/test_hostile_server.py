@@ -148,6 +148,23 @@ def test_without_a_teacher_nothing_is_trained_on_latent_targets(hospital: Hospit
     assert "groups = " in reason and "asks for teacher" in reason
 
 
+@pytest.mark.parametrize(("watched", "least", "behind"), [(2, 3, 3), (4, 3, 4)])
+def test_a_watched_number_has_as_many_patients_behind_it_as_the_policy_wants(
+    hospital: Hospital, monkeypatch: pytest.MonkeyPatch, watched: int, least: int, behind: int
+) -> None:
+    found: list[int] = []
+
+    def rank(*_: object, patients: int, **__: object) -> float:
+        found.append(patients)
+        return 1.0
+
+    monkeypatch.setattr("client.training.feature_rank", rank)
+    hospital.allow(min_patients=least)
+    plan = small_plan(pretrain={"rounds": 1, "watch_patients": watched}, finetune={"rounds": 0})
+    reply = read_reply(hospital.ask(plan, Action.PRETRAIN), Update)
+    assert found == [behind] and reply.metrics["effective_rank"] == 1.0
+
+
 @pytest.mark.parametrize(
     ("policy", "plan", "key"),
     [
