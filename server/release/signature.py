@@ -10,6 +10,7 @@ that lies in the folder alone, a folder that was made anew as a whole passes.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import re
 import stat
@@ -109,10 +110,8 @@ def verify(folder: Path, public: Path | None = None) -> str:
             f"{folder} is not what was signed: its {SIGNATURE} was not made with the key {key}."
         ) from None
     except Exception as error:  # the library raises what its JSON reader and others do
-        words = re.sub(r": Expected .*", "", str(error).removeprefix("Signature mismatch: "))
-        words = re.sub(r"[\[\]\"]", "", words).rstrip(".")
         raise ReleaseError(
-            f"{folder} is not what was signed with {key} ({words}); ask for it again."
+            f"{folder} is not what was signed with {key} ({differing(error)}); ask for it again."
         ) from None
     for path in folder.rglob("*"):
         if path.is_dir() and not any(path.iterdir()):
@@ -179,3 +178,17 @@ def _no_key(path: Path, kind: str) -> ReleaseError:
     return ReleaseError(
         f"{path} is no {kind} elliptic-curve key in PEM without a password (P-256, P-384 or P-521)."
     )
+
+
+def differing(error: Exception) -> str:
+    """What the library found to differ, without the hashes.
+
+    It gives the list of its sentences as Python writes one, with the bytes of each hash in it.
+    """
+    text = str(error).removeprefix("Signature mismatch: ")
+    try:
+        sentences = list(map(str, ast.literal_eval(text)))
+    except (ValueError, SyntaxError, TypeError):  # what its JSON reader and others say
+        sentences = [text]
+    words = (re.sub(r": Expected .*", "", sentence, flags=re.DOTALL) for sentence in sentences)
+    return re.sub(r"[\[\]\"]", "", "; ".join(words)).rstrip(".")

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from echofm_core.runtime.errors import EnvironmentClashError, ReleaseError
 from server.release import signature
-from server.release.signature import PUBLIC, sign, signing_key, verify
+from server.release.signature import PUBLIC, differing, sign, signing_key, verify
 
 FILES = ("RELEASE.md", "model/model.safetensors", "plan.toml")
 
@@ -139,3 +139,11 @@ def test_without_the_extra_one_sentence_names_it(monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr(signature, "find_spec", lambda name, gone=missing: name != gone or None)
         with pytest.raises(EnvironmentClashError, match=f"{missing}, which the extra `release`"):
             signature.require_extra()
+
+
+@pytest.mark.parametrize("hashed", [b"ab", b"it's", b'a"b', b"'\""])
+def test_a_difference_reads_the_same_whatever_the_hash(hashed: bytes) -> None:
+    """As model-signing writes it: the list of its sentences, with the bytes of both hashes."""
+    found = [f"Hash mismatch for 'report.html': Expected '{hashed!r}', Actual '{hashed!r}'."]
+    error = ValueError(f"Signature mismatch: {found}")
+    assert differing(error) == "Hash mismatch for 'report.html'"
