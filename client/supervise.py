@@ -17,9 +17,9 @@ from echofm_core.runtime.errors import EchoFMError
 
 #: Seconds before the next start: at first, and at most.
 FIRST, LONGEST = 5.0, 60.0
-#: Seconds since the first end after which a server has missed the node that was lost for long.
-#: Flower: two heartbeats of 30 s; the rest is for starts, of some seconds each.
-MISSED = 90.0
+#: Seconds after the first end by when a server has let a lost node in again. Flower: two heartbeats
+#: of 30 s; the rest is for starts, of some seconds each.
+LET_IN = 90.0
 #: Seconds after which a node that ends had been well.
 STEADY = 120.0
 
@@ -52,5 +52,5 @@ def supervise(
             f"{wait:g} s. A server lets a lost node back in after about a minute; Ctrl-C stops."
         )
         time.sleep(wait)
-        if time.monotonic() - ended >= MISSED:
+        if time.monotonic() - ended >= LET_IN:
             wait = min(2 * wait, LONGEST)

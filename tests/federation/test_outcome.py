@@ -48,14 +48,14 @@ def done(built_sites: list[SiteSettings], tmp_path_factory: pytest.TempPathFacto
 def test_readers_are_told_what_the_plan_makes_of_the_numbers(done: Done, tmp_path: Path) -> None:
     """2 x 2 positions of 16 pixels; and, of another plan, half of the labels."""
 
-    def told(run: Path) -> str:
+    def notes_of(run: Path) -> str:
         return " ".join(json.loads((run / "summary.json").read_text())["notes"])
 
-    assert "leaves the encoder about 1 of 2 x 2 positions" in told(done[0] / "run")
-    assert "label_fraction" not in told(done[0] / "run")
+    assert "leaves the encoder about 1 of 2 x 2 positions" in notes_of(done[0] / "run")
+    assert "label_fraction" not in notes_of(done[0] / "run")
     shutil.copytree(done[0] / "run", tmp_path / "run")
     conclude(small_plan(finetune={"label_fraction": 0.5}), tmp_path / "run", done[1], SECONDS)
-    assert "label_fraction is 0.5" in told(tmp_path / "run")
+    assert "label_fraction is 0.5" in notes_of(tmp_path / "run")
 
 
 def test_scores_are_those_that_the_sites_computed(done: Done) -> None:
@@ -69,8 +69,8 @@ def test_scores_are_those_that_the_sites_computed(done: Done) -> None:
     }  # fmt: skip
     assert set(own["patients"]) == {TEST}
     mae = own[(own["metric"] == "mae") & (own["site"] == "beta")].iloc[0]
-    told = result.site_results[1].scores["federated/ef/mae"]
-    assert (mae["value"], mae["low"], mae["high"]) == (told.value, told.low, told.high)
+    notes_of = result.site_results[1].scores["federated/ef/mae"]
+    assert (mae["value"], mae["low"], mae["high"]) == (notes_of.value, notes_of.low, notes_of.high)
     assert mae["low"] <= mae["value"] <= mae["high"]
 
 
@@ -81,12 +81,12 @@ def test_differences_have_a_table_of_their_own(done: Done) -> None:
     """
     scores = pd.read_parquet(done[0] / "run" / "scores.parquet")
     assert set(scores["model"]) == {"federated"}
-    told = {
+    notes_of = {
         "federated/ef/mae": Score(5.0, 4.0, 6.0),
         "no_network/ef/mae": Score(8.0, 7.0, 9.0),
         "federated_minus_no_network/ef/mae": Score(-3.0, -4.0, -1.0, 0.01),
     }
-    result = replace(done[1].site_results[0], scores=told)
+    result = replace(done[1].site_results[0], scores=notes_of)
     assert score_table((result,)).to_numpy().tolist() == [
         ["federated", "alpha", "ef", "mae", 5.0, 4.0, 6.0, TEST],
         ["no_network", "alpha", "ef", "mae", 8.0, 7.0, 9.0, TEST],

@@ -86,5 +86,5 @@ def test_real_masks_of_a_cone_are_near_the_share_that_is_taken_for_it(
     notes = masking_notes(plan_of(size, patch))
     assert (visible < 8) == bool(notes)
     if notes:
-        told = int(notes[0].partition("about ")[2].split()[0])
-        assert abs(visible - told) <= 1
+        estimate = int(notes[0].partition("about ")[2].split()[0])
+        assert abs(visible - estimate) <= 1

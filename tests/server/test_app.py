@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +15,7 @@ from flwr.serverapp import Grid
 
 from echofm_core.plan.document import Plan
 from echofm_core.run_claim import HEARTBEAT, held
-from echofm_core.runtime.errors import ResumeError
+from echofm_core.runtime.errors import OutputError, ResumeError
 from echofm_core.runtime.file_lock import file_lock
 from server.app import app
 
@@ -66,3 +68,25 @@ def test_a_folder_in_which_somebody_else_trains_is_refused(tmp_path: Path) -> No
     with held(tmp_path / "run"), pytest.raises(ResumeError, match="another process is training"):
         app(cast(Grid, None), context)
     assert not list((tmp_path / "run").iterdir())
+
+
+def test_a_full_disk_is_named_to_the_command_that_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its exit code and the run folder, though the system named no file; it is no bug."""
+
+    def train(*args: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("server.app.run_federation", train)
+    watched, run = tmp_path / "watched.jsonl", tmp_path / "run"
+    (tmp_path / "plan.toml").write_text(Plan().to_toml())
+    config = {"plan": str(tmp_path / "plan.toml"), "run-folder": str(run), "watch": str(watched)}
+    context = Context(
+        run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config=dict(config)
+    )
+    with file_lock(watched), pytest.raises(OutputError):
+        app(cast(Grid, None), context)
+    last = json.loads(watched.read_text().splitlines()[-1])
+    assert last["code"] == OutputError.exit_code
+    assert f"the disk of {run} is full" in last["error"] and "--resume" in last["error"]

@@ -134,8 +134,8 @@ def test_every_model_trains_on_the_same_share_of_labelled_patients(
         assert len(rows) * 0.1 < clips[site] < len(rows) * 0.5
         alone = home / f"few/baselines/local-{site}/journal/finetune-0001.json"
         assert json.loads(alone.read_text())["sites"][site]["counts"]["encoder"] == clips[site]
-        told = f"{kept[site]} of {patients} at {site}"
-        assert told in json.loads((home / "few/summary.json").read_text())["notes"][-1]
+        expected = f"{kept[site]} of {patients} at {site}"
+        assert expected in json.loads((home / "few/summary.json").read_text())["notes"][-1]
     assert clips["echonet_dynamic"] == kept["echonet_dynamic"]
     pooled = json.loads((home / "few/baselines/pooled/journal/finetune-0001.json").read_text())
     (only,) = pooled["sites"].values()
@@ -150,17 +150,17 @@ def test_every_model_trains_on_the_same_share_of_labelled_patients(
 
 def test_a_mask_that_leaves_little_is_warned_of_before_training(home: Path, whole: str) -> None:
     """2 x 2 positions, three of them in the sector, two hidden."""
-    told = "pretrain.mask_ratio = 0.85 leaves the encoder about 1 of 2 x 2 positions"
+    expected = "pretrain.mask_ratio = 0.85 leaves the encoder about 1 of 2 x 2 positions"
     words = " ".join(whole.split())
-    assert words.index(f"warning: {told}") < words.index("round 1/")
-    assert words.count(told) == 1
-    assert json.loads((home / "whole/summary.json").read_text())["notes"][0].startswith(told)
+    assert words.index(f"warning: {expected}") < words.index("round 1/")
+    assert words.count(expected) == 1
+    assert json.loads((home / "whole/summary.json").read_text())["notes"][0].startswith(expected)
 
 
 def test_a_warning_is_printed_once_and_stands_in_the_report(home: Path, whole: str) -> None:
     """Two rounds of one step of four windows: EchoNet-Dynamic trains on more than eight clips."""
-    told = [line.strip() for line in whole.splitlines() if "so that some never count" in line]
-    (sentence,) = [line for line in told if "echonet_dynamic" in line]
+    expected = [line.strip() for line in whole.splitlines() if "so that some never count" in line]
+    (sentence,) = [line for line in expected if "echonet_dynamic" in line]
     assert sentence.startswith("echonet_dynamic: sees 8 windows in 2 rounds")
     assert sentence in json.loads((home / "whole/summary.json").read_text())["notes"]
 

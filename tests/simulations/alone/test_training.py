@@ -265,8 +265,8 @@ def test_the_commands_killed_and_gone_on_with(echofm: Echofm, forks: Forks, home
         return done.stdout
 
     (home / "plan.toml").write_text(PLAN + 'track = ["tensorboard"]\n')
-    told = ended("pretrain", home / "plan.toml", "--out", home / "mae")
-    assert told.startswith("warning: pretrain.mask_ratio")  # 32 pixels in patches of 8: 4 x 4
+    printed = ended("pretrain", home / "plan.toml", "--out", home / "mae")
+    assert printed.startswith("warning: pretrain.mask_ratio")  # 32 pixels in patches of 8: 4 x 4
     tune = ("finetune", home / "plan.toml", "--start", home / "mae")
     ended(*tune, "--out", home / "whole")
     process = forks.start(ECHOFM, *tune, "--out", home / "cut", out=Path(os.devnull))
