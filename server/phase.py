@@ -263,13 +263,19 @@ class _Loop:
         }
 
     def _away(self, patience: Patience) -> dict[str, str]:
-        """Sites that cannot be asked, with the reasons; waits for a quorum of the others."""
+        """Sites that cannot be asked, with the reasons.
+
+        Waits for a quorum of the others, and a moment for a site that has just gone.
+        """
         nodes = {site: it.node for site, it in self.spec.participants.items()}
         needed = min(self.spec.federation.min_sites, len(nodes))
         while True:
             busy = dict.fromkeys(self.replies.busy(), "still busy with an earlier round.")
             away = busy | self.replies.absent(nodes)
-            if len(nodes) - len(away) >= needed or patience.left() <= 0:
+            # A short deadline is the time of those that are there.
+            wait = self.replies.returning(nodes) and patience.left() > 0.75 * patience.seconds
+            enough = len(nodes) - len(away) >= needed and not wait
+            if enough or patience.left() <= 0:
                 return dict(sorted(away.items()))
             time.sleep(0.1)
 

@@ -5,6 +5,7 @@ gives a node the same message twice, so one that has come back in between does n
 was asked before.
 """
 
+import math
 import threading
 import time
 from datetime import UTC, datetime
@@ -13,6 +14,10 @@ from flwr.serverapp import Grid
 
 #: Seconds between two looks at the list.
 WATCH = 3.0
+#: Seconds for which the next round waits for a node that has just gone. One that was killed and
+#: started again at once is let in when its last heartbeat is 60 s old and a little: about when it
+#: is found gone, and so just after a round that would begin without it.
+RETURN = 12.0
 
 
 class Presence:
@@ -25,7 +30,7 @@ class Presence:
     def __init__(self, grid: Grid) -> None:
         self._grid = grid
         self._listed: dict[int, str] = {}
-        self._since: dict[int, str] = {}
+        self._since: dict[int, tuple[datetime, float]] = {}
         self._looked = -WATCH
         self._lock = threading.Lock()
 
@@ -47,8 +52,13 @@ class Presence:
         """Since when a node is gone, as a sentence; "" for one that is there."""
         if node in self._listed:
             return ""
-        now = datetime.now(UTC).isoformat(" ", "seconds").removesuffix("+00:00")
-        return f"its node is gone since {self._since.setdefault(node, now)} UTC."
+        since, _ = self._since.setdefault(node, (datetime.now(UTC), time.monotonic()))
+        return f"its node is gone since {since:%Y-%m-%d %H:%M:%S} UTC."
+
+    def returning(self, node: int) -> bool:
+        """Whether a node has gone so lately that, started again, it may be back in a moment."""
+        _, since = self._since.get(node, (None, -math.inf))
+        return time.monotonic() - since < RETURN
 
     def mark_gone(self, node: int) -> str:
         """As :meth:`gone`, where Flower says so before its list does."""

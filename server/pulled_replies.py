@@ -76,6 +76,10 @@ class PulledReplies(Replies):
         self._presence.look()
         return {site: why for site, node in nodes.items() if (why := self._presence.gone(node))}
 
+    def returning(self, nodes: Mapping[str, int]) -> bool:
+        """Whether a node has just gone."""
+        return any(self._presence.returning(node) for node in nodes.values())
+
     def collect(
         self, messages: Mapping[str, Message], patience: Patience
     ) -> Iterator[tuple[str, Message | NoReply]]:

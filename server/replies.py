@@ -110,6 +110,10 @@ class Replies:
         """Of sites and their nodes, those that cannot be asked now, each with the reason."""
         return {}
 
+    def returning(self, nodes: Mapping[str, int]) -> bool:
+        """Whether one of those that are absent may be back in a moment."""
+        return False
+
     def collect(
         self, messages: Mapping[str, Message], patience: Patience
     ) -> Iterator[tuple[str, Message | NoReply]]:

@@ -30,11 +30,15 @@ from tests.support.hospitals import hospital, joined
     ],
 )
 def test_a_clock_is_held_against_the_servers(kit: Kit, ahead: int, words: str) -> None:
-    """The server is this machine too; so its date is moved the other way."""
+    """The server is this machine too; so its date is moved the other way.
+
+    Its answer is some seconds old when it is read, on a busy machine up to half a minute.
+    """
     kit.answers["date"] = email.utils.formatdate(time.time() - ahead, usegmt=True)
     line = kit.lines()["clock"]
-    assert words.split()[0] in line.words
-    found = re.sub(r"\b(\d+) s", lambda it: f"{round(int(it[1]), -1)} s", line.words)
+    seconds = re.search(r"\b(\d+) s", line.words)
+    assert seconds is None or abs(int(seconds[1]) - abs(ahead)) <= 30
+    found = re.sub(r"\b\d+ s", f"{abs(ahead)} s", line.words, count=1)
     assert words in found and bool(line.exit_code) == ("signed" in words)
 
 

@@ -23,6 +23,7 @@ DEADLINE = 300.0
 def _look_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pulled_replies, "POLL", 0.01)
     monkeypatch.setattr(presence, "WATCH", 0.02)
+    monkeypatch.setattr(presence, "RETURN", 0.05)
 
 
 def test_a_dead_site_is_given_up_once_and_let_back_in(tmp_path: Path) -> None:
@@ -46,6 +47,49 @@ def test_a_dead_site_is_given_up_once_and_let_back_in(tmp_path: Path) -> None:
         (why,) = entry.refused.values()
         assert why.startswith("its node is gone since 20") and why.endswith(" UTC.")
     assert grid.asked == [*"abc", *"ac", *"abc"]
+
+
+def test_a_node_that_is_back_just_after_a_round_takes_part_in_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """b is found gone after 0.2 s, which ends round 1, and is there again half a second later."""
+    monkeypatch.setattr(presence, "RETURN", 5.0)
+    grid = RemoteGrid({"a": 0.0, "b": 3600.0, "c": 0.0})
+
+    def come_back(event: Event) -> None:
+        if event.round == 1:
+            grid.delays = dict.fromkeys(NAMES, 0.0)
+            threading.Timer(0.5, grid.gone.clear).start()
+
+    threading.Timer(0.2, lambda: grid.gone.add("b")).start()
+    _, entries = train(
+        grid, NAMES, tmp_path, rounds=2, deadline_seconds=DEADLINE, on_event=come_back
+    )
+    assert [set(entry.sites) for entry in entries] == [{"a", "c"}, {"a", "b", "c"}]
+
+
+def test_a_node_that_stays_away_is_waited_for_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Round 2 waits for RETURN; the 20 rounds after it together for less than ten times that."""
+    monkeypatch.setattr(presence, "RETURN", 2.0)
+    grid = RemoteGrid({"a": 0.0, "b": 3600.0, "c": 0.0})
+    threading.Timer(0.2, lambda: grid.gone.add("b")).start()
+    _, entries = train(grid, NAMES, tmp_path, rounds=22, deadline_seconds=DEADLINE)
+    assert {tuple(entry.sites) for entry in entries} == {("a", "c")}
+    assert entries[1].seconds > 1.0
+    assert sum(entry.seconds for entry in entries[2:]) < 20
+
+
+def test_a_short_deadline_is_not_spent_on_a_node_that_has_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 4 s, 3 stay for the sites that are there, which answer after one."""
+    monkeypatch.setattr(presence, "RETURN", 60.0)
+    grid = RemoteGrid({"a": 1.0, "b": 3600.0, "c": 1.0})
+    threading.Timer(0.2, lambda: grid.gone.add("b")).start()
+    _, entries = train(grid, NAMES, tmp_path, rounds=2, deadline_seconds=4.0)
+    assert [set(entry.sites) for entry in entries] == [{"a", "c"}, {"a", "c"}]
 
 
 def test_a_site_that_was_gone_between_two_looks_is_asked_again(tmp_path: Path) -> None:
