@@ -26,9 +26,9 @@ settings.load_profile("untimed")
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: a test that waits for other processes leaves its core idle."""
+    """Two more than there are cores: tests that wait for other processes leave their cores idle."""
     affinity = getattr(os, "sched_getaffinity", None)  # Linux
-    return 1 + (len(affinity(0)) if affinity else os.cpu_count() or 1)
+    return 2 + (len(affinity(0)) if affinity else os.cpu_count() or 1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -13,7 +13,7 @@ import pytest
 from benchmarks import faults
 from benchmarks.faults_case import Case, Outcome, judge
 from benchmarks.faults_run import SITES, Command, Submitted, plan_of
-from benchmarks.faults_trust import unregistered, wrong_authority
+from benchmarks.faults_trust import wrong_authority
 from benchmarks.faults_world import World, world
 from tests.federation.small import build_sites
 from tests.support.capture import records
@@ -137,8 +137,7 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("case", [wrong_authority, unregistered])
-def test_cases_that_need_no_run(serving: World, case: Case) -> None:
-    outcome = case(serving)  # type: ignore[operator]
+def test_a_case_that_needs_no_run(serving: World) -> None:
+    outcome = wrong_authority(serving)
     assert not outcome.faults, outcome.faults
-    assert outcome.seen[-1].startswith(("FAIL: server", "FAIL: admission"))
+    assert outcome.seen[-1].startswith("FAIL: server")

@@ -48,7 +48,7 @@ def test_a_machine_that_dies_costs_one_round_little_and_is_let_back_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The deadline is an hour. It is killed in round 1, and started again when that is over."""
-    monkeypatch.setenv("FLWR_SUPEREXEC_TASK_POLL_INTERVAL", "0.1")
+    monkeypatch.setenv("FLWR_SUPEREXEC_TASK_POLL_INTERVAL", "0.5")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))  # where the toy app is
     port, *ports = free_ports(3)
     kit = joined(provision(tmp_path / "fed", "127.0.0.1", port)[0], *NAMES)

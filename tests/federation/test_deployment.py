@@ -94,7 +94,7 @@ def test_deployed_and_simulated_give_the_same_weights(
 
     The manifests are as `echofm data index` leaves them, without a site.
     """
-    monkeypatch.setenv("FLWR_SUPEREXEC_TASK_POLL_INTERVAL", "0.1")  # to wait less
+    monkeypatch.setenv("FLWR_SUPEREXEC_TASK_POLL_INTERVAL", "0.5")  # to wait less
     adapters = {"rounds": 2, "mode": "lora"}
     plan = small_plan(pretrain={"rounds": 1}, finetune=adapters, federation={"min_sites": 3})
     sites = sorted(built_sites, key=lambda site: SITES.index(site.name))

@@ -173,7 +173,7 @@ def test_a_watched_number_has_as_many_patients_behind_it_as_the_policy_wants(
         ({"min_noise": 0.3}, private(epsilon=1e4), "min_noise"),
         ({"max_epsilon": 8.0}, private(epsilon=1e4), "max_epsilon"),
         ({}, private(secure=False), "system_noise"),
-        ({"max_steps": 1000}, small_plan(finetune={**EF, "local_steps": 1001}), "max_steps"),
+        ({"max_steps": 10}, small_plan(finetune={**EF, "local_steps": 11}), "max_steps"),
         ({"groups": ["encoder"]}, small_plan(finetune=EF), "groups"),
     ],
 )
