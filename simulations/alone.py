@@ -159,6 +159,7 @@ def plan_of_one(plan: Plan, phase: Phase) -> Plan:
             "pretrain": plan.pretrain.model_copy(update=own if pretraining else {"rounds": 0}),
             "finetune": plan.finetune.model_copy(update={"rounds": 0} if pretraining else own),
             "federation": federation,
+            "protocol": plan.protocol.model_copy(update={"unseen": ()}),
             "machine": plan.machine.model_copy(update={"threads": threads}),
         }
     )

@@ -2,7 +2,8 @@
 
 A hospital alone is a federation of one; pooled data are one site that holds everything;
 leave-one-site-out is the federation without the site it is tested on. All run through the same
-server, client and engine, so that only the data differ.
+server, client and engine, so that only the data differ, or, of the federation without pre-training,
+the rounds. Sites that the plan calls unseen train no arm; all but leave-one-out are tested there.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,14 @@ from echofm_core.data.prepare import Prepared
 from echofm_core.data.splits import label_count
 from echofm_core.data.training_record import record_training
 from echofm_core.evaluation.config import Baseline
-from echofm_core.evaluation.model_names import ALONE, FEDERATED, LEAVE_ONE_OUT, LOCAL, POOLED
+from echofm_core.evaluation.model_names import (
+    ALONE,
+    FEDERATED,
+    LEAVE_ONE_OUT,
+    LOCAL,
+    NO_PRETRAINING,
+    POOLED,
+)
 from echofm_core.plan.document import Plan
 from echofm_core.plan.section import Section
 from echofm_core.runtime.errors import FederationError
@@ -33,7 +41,7 @@ from server.events import OnEvent
 from server.live_steps import OnStep, ignore_step
 from server.rounds import run_federation
 from simulations.engine import Engine, SiteSettings
-from simulations.prepare import site_manifest
+from simulations.prepare import pooled_manifest, site_manifest, trained_on
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,7 +49,8 @@ class Arm:
     """One training run of an experiment."""
 
     name: str
-    """``federated``, ``pooled``, ``local:SITE``, ``without:SITE``, or ``alone``."""
+    """``federated``, ``no_pretraining``, ``pooled``, ``local:SITE``, ``without:SITE``, or
+    ``alone``."""
     model: str
     """Row of the table it fills; all ``without`` arms fill ``leave_one_out``."""
     train: tuple[str, ...]
@@ -53,6 +62,8 @@ class Arm:
     """Training sites that take part in every phase: those with labels, if any train."""
     pools: Mapping[Phase, int] = field(default_factory=dict)
     """Phase -> sites with something to train on that it holds as one."""
+    pretrained: bool = True
+    """Whether it pre-trains, where the plan does."""
 
     def folder(self, run: Path) -> Path:
         """Its run folder; that of the model which the run is about is the run's own."""
@@ -73,21 +84,25 @@ class Arm:
             table = plan.pretrain if phase is Phase.PRETRAIN else plan.finetune
             steps = {"local_steps": table.local_steps * sites}
             tables[phase.value] = table.model_copy(update=steps)
+        if not self.pretrained:
+            tables["pretrain"] = plan.pretrain.model_copy(update={"rounds": 0})
         return plan.model_copy(update=tables)
 
 
 def plan_arms(manifest: pd.DataFrame, plan: Plan) -> tuple[list[Arm], list[str]]:
     """All arms the plan asks for, the federated one first, and a sentence for each left out."""
-    sites = sorted(manifest["site"].unique())
+    every = sorted(manifest["site"].unique())
+    sites = [site for site in every if site not in plan.protocol.unseen]
+    unseen = [site for site in every if site in plan.protocol.unseen]
     asked = plan.finetune.tasks if plan.finetune.rounds else ()
 
-    def labelled(split: Split) -> dict[str, set[Task]]:
+    def labelled(split: Split, where: Sequence[str]) -> dict[str, set[Task]]:
         rows = manifest[manifest["split"] == split.value]
-        parts = {site: rows[rows["site"] == site] for site in sites}
+        parts = {site: rows[rows["site"] == site] for site in where}
         count = partial(label_count, views=plan.protocol.views)
         return {site: {t for t in asked if count(part, t)} for site, part in parts.items()}
 
-    known, tested = labelled(Split.TRAIN), labelled(Split.TEST)
+    known, tested = labelled(Split.TRAIN, sites), labelled(Split.TEST, every)
 
     def arm(name: str, model: str, members: Sequence[str], on: Sequence[str]) -> Arm:
         return Arm(
@@ -99,19 +114,26 @@ def plan_arms(manifest: pd.DataFrame, plan: Plan) -> tuple[list[Arm], list[str]]
             trainers=max(1, sum(bool(known[site]) for site in members)),
         )
 
-    federated = arm(FEDERATED, FEDERATED, sites, sites)
+    federated = arm(FEDERATED, FEDERATED, sites, every)
     if not asked:  # pre-training alone: an encoder, and nothing to score
         note = "Pre-training only: the result is an encoder, no task was trained."
         return [replace(federated, trainers=len(sites))], [note]
     arms, notes, wanted = [federated], list[str](), plan.evaluation.baselines
+    if Baseline.NO_PRETRAINING in wanted and plan.pretrain.rounds:
+        arms.append(replace(federated, name=NO_PRETRAINING, model=NO_PRETRAINING, pretrained=False))
+    elif Baseline.NO_PRETRAINING in wanted:
+        notes.append("The plan has no pre-training, so there is no other model without it.")
     if Baseline.POOLED in wanted:
         pooled = replace(federated, name=POOLED, model=POOLED, train=(EVERY_SITE,), trainers=1)
-        trained = manifest.loc[manifest["split"] == Split.TRAIN.value, "site"].nunique()
+        own = (EVERY_SITE,) if any(site in sites for site in federated.test) else ()
+        pooled = replace(pooled, test=(*own, *(site for site in federated.test if site in unseen)))
+        training = manifest.loc[manifest["split"] == Split.TRAIN.value, "site"]
+        trained = len(set(training).intersection(sites))
         pools = {Phase.PRETRAIN: trained, Phase.FINETUNE: sum(map(bool, known.values()))}
         arms.append(replace(pooled, pools=pools))
     for site in sites:
         if Baseline.LOCAL in wanted:
-            local = arm(f"{LOCAL}{site}", f"{LOCAL}{site}", [site], sites)
+            local = arm(f"{LOCAL}{site}", f"{LOCAL}{site}", [site], every)
             if local.tasks:
                 arms.append(local)
             else:
@@ -150,10 +172,10 @@ class Training:
             EchoFMError: Anything else that the plan, the data or a round can get wrong.
         """
         plan, folder, machine = arm.plan(self.plan), arm.folder(self.run), self.plan.machine
-        rows, pooled = as_trained(self.prepared.manifest, self.plan), arm.train == (EVERY_SITE,)
+        rows = as_trained(trained_on(self.prepared.manifest, plan), plan)
         record_training(
             folder,
-            rows if pooled else rows[rows["site"].isin(list(arm.train))],
+            rows if arm.train == (EVERY_SITE,) else rows[rows["site"].isin(list(arm.train))],
             plan.digest(),
             secret=machine.secret,
             start=self.start or (Path(machine.start) if machine.start else None),
@@ -174,7 +196,7 @@ class Training:
         )
         # Its own sites were tested at the end of the run; the table also needs the others.
         others = [site for site in arm.test if site not in arm.train]
-        if others and not pooled:
+        if others:
             evaluate_sites(self._grid(others, folder), plan, result.weights)
         self._collect_predictions(arm, folder, plan.run_name())
         return result
@@ -184,7 +206,11 @@ class Training:
             [
                 SiteSettings(
                     name=site,
-                    manifest=site_manifest(self.run, site),
+                    manifest=(
+                        pooled_manifest(self.run, self.plan)
+                        if site == EVERY_SITE
+                        else site_manifest(self.run, site)
+                    ),
                     store=self.prepared.stores,
                     state=folder / "sites" / site,
                 )
@@ -195,7 +221,7 @@ class Training:
     def _collect_predictions(self, arm: Arm, folder: Path, run: str) -> None:
         """Gather what the sites wrote at home; a task nobody trained is left out."""
         parts = []
-        for site in arm.train if arm.train == (EVERY_SITE,) else arm.test:
+        for site in arm.test:
             path = folder / "sites" / site / run / "predictions.parquet"
             if not path.exists():
                 raise FederationError(

@@ -80,10 +80,10 @@ def _train(
     resume: bool,
 ) -> dict[str, FederationResult]:
     """Train and test all arms; as many at once as there are workers."""
-    rounds, machine = plan.pretrain.rounds + plan.finetune.rounds, plan.machine
+    machine, rounds = plan.machine, sum(sum(arm.plan(plan).rounds.values()) for arm in arms)
     with (
         Engine(machine.workers, execution=machine) as engine,
-        progress("training", rounds * len(arms)) as meter,
+        progress("training", rounds) as meter,
         thread_pool(min(machine.workers, len(arms))) as pool,
     ):
         training = Training(run, plan, prepared, engine, resume)

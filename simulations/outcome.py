@@ -25,8 +25,9 @@ from echofm_core.report.page import write_report
 from echofm_core.report.run_files import read_run
 from echofm_core.report.run_scores import score_models
 from echofm_core.runtime.files import write_whole
+from echofm_core.runtime.names import EVERY_SITE
 from server.ending import FederationResult
-from simulations.prepare import site_manifest
+from simulations.prepare import pooled_manifest, site_manifest
 
 #: Packages whose versions a run keeps.
 PACKAGES = ("flwr", "torch", "timm", "opacus", "pydicom")
@@ -79,6 +80,7 @@ def conclude(
         "digest": result.digest,
         "seconds": seconds,
         "origin": origin,
+        "unseen": list(plan.protocol.unseen),
         "synthetic": any(is_phantom(Path(root)) for root in plan.machine.roots),
         "versions": {
             "echofm-federated": __version__,
@@ -97,24 +99,30 @@ def conclude(
 def write_floor(plan: Plan, run: Path, prepared: Prepared) -> None:
     """Fit the floor at each site on what it fine-tunes on, and write its test predictions.
 
+    At a site that no model sees, it is the one of the other sites' training clips, all together.
     ``predictions/no_network.parquet`` is whole or not there; a plan without fine-tuning, and sites
     without enough labels for any task, have none.
     """
     if not plan.finetune.rounds:
         return
     store = open_stores(prepared.stores)
-    parts = []
-    for name in prepared.site_names():
-        site = Site(
+
+    def opened(name: str, manifest: Path) -> Site:
+        return Site(
             name=name,
-            manifest=load_manifest(site_manifest(run, name)),
+            manifest=load_manifest(manifest),
             store=store,
             data=plan.data,
             finetune=plan.finetune,
             seed=plan.seed,
             views=plan.protocol.views,
         )
-        train, test = site.train_clips(Phase.FINETUNE), site.test_clips()
+
+    parts, pooled = [], opened(EVERY_SITE, pooled_manifest(run, plan))
+    for name in prepared.site_names():
+        site = opened(name, site_manifest(run, name))
+        learner = pooled if name in plan.protocol.unseen else site
+        train, test = learner.train_clips(Phase.FINETUNE), site.test_clips()
         parts.append(floor_predictions(train, test, plan.finetune, seed=plan.seed, site=name))
     if any(len(part) for part in parts):
         out = run / "predictions" / f"{FLOOR}.parquet"

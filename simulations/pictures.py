@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from client.state import SiteState
+from echofm_core.data.manifest import Split
 from echofm_core.data.prepare import Prepared
 from echofm_core.data.store.clip_store import ClipStore, open_stores
 from echofm_core.data.windows import MEAN, SD, ClipWindows, to_batch
@@ -17,6 +18,7 @@ from echofm_core.report.pictures import HIDDEN, contact_sheet, reconstruction_st
 from echofm_core.runtime.randomness import torch_stream
 from echofm_core.training.stages import Target
 from server.rounds import pretrained_encoder
+from simulations.prepare import trained_on
 
 #: Vendor of the real cine that the pydicom package ships; it is always on its site's sheet.
 REAL_CINE_VENDOR = "SonoSite"
@@ -47,7 +49,8 @@ def _reconstruct(plan: Plan, run: Path, store: ClipStore, prepared: Prepared, pa
     model = build_autoencoder(plan)
     encoder = pretrained_encoder(run, plan)
     rows: list[tuple[NDArray[np.float32], ...]] = []
-    examples = prepared.manifest[prepared.manifest["split"] == "test"].drop_duplicates("site")
+    trained = trained_on(prepared.manifest, plan)
+    examples = trained[trained["split"] == Split.TEST.value].drop_duplicates("site")
     sites = sorted(examples["site"])
     for site in sites:
         decoder = SiteState(run / "sites" / site, plan.run_name()).decoder(plan.pretrain.rounds + 1)

@@ -14,7 +14,7 @@ from echofm_core.plan.document import Plan
 from echofm_core.plan.protocol import ProtocolName
 from echofm_core.runtime.errors import ManifestError, PlanError
 from echofm_core.runtime.files import write_whole
-from echofm_core.runtime.names import site_name_fault
+from echofm_core.runtime.names import EVERY_SITE, site_name_fault
 from echofm_core.training.label_share import as_trained
 from simulations.protocols.assign import assign_sites
 
@@ -48,16 +48,18 @@ def check_sites(manifest: pd.DataFrame, plan: Plan) -> None:
 
     Raises:
         ManifestError: A site cannot be named as the manifest names it.
-        PlanError: Fewer sites than ``federation.min_sites``, or fewer with training labels.
+        PlanError: Fewer sites to train on than ``federation.min_sites``, or fewer with labels.
     """
-    sites, least = sorted(manifest["site"].unique()), plan.federation.min_sites
-    for name in sites:
+    least, unseen = plan.federation.min_sites, plan.protocol.unseen
+    for name in sorted(manifest["site"].unique()):
         if fault := site_name_fault(name):
             raise ManifestError(f"site name {name[:80]!r} {fault}; change it in the source.")
+    sites = sorted(trained_on(manifest, plan)["site"].unique())
     if len(sites) < least:
+        besides = f" besides {', '.join(unseen)}, which no model sees" if unseen else ""
         raise PlanError(
             f"federation.min_sites is {least}, but the protocol {plan.protocol.name.value} makes "
-            f"{len(sites)} of these data ({', '.join(sites)}); lower it, or add data."
+            f"{len(sites)} of these data ({', '.join(sites)}){besides}; lower it, or add data."
         )
     labelled = labelled_sites(manifest, plan.finetune.tasks, plan.protocol.views)
     if plan.finetune.rounds and len(labelled) < least:
@@ -87,10 +89,13 @@ def save_sites(prepared: Prepared, plan: Plan, run: Path) -> None:
     """Write the run folder's ``sites.parquet``, ``findings.parquet`` and one manifest a site.
 
     A manifest has all clips and labels; ``sites.parquet`` counts those that the plan trains on.
+    Pooled data have a manifest of their own where the plan names sites that no model sees.
     """
     for site, rows in prepared.manifest.groupby("site", observed=True):
         save_manifest(rows.reset_index(drop=True), site_manifest(run, str(site)))
-    save_manifest(prepared.manifest, site_manifest(run, "all"))
+    save_manifest(prepared.manifest, site_manifest(run, EVERY_SITE))
+    if plan.protocol.unseen:
+        save_manifest(trained_on(prepared.manifest, plan), pooled_manifest(run, plan))
     trained = as_trained(prepared.manifest, plan)
     counts = label_counts(trained, plan.finetune.tasks, plan.protocol.views)
     write_whole(run / "sites.parquet", counts.to_parquet(index=False))
@@ -100,3 +105,15 @@ def save_sites(prepared: Prepared, plan: Plan, run: Path) -> None:
 def site_manifest(run: Path, site: str) -> Path:
     """Where a site's manifest is in the run folder; ``all`` is every site together."""
     return run / "manifests" / f"{site}.parquet"
+
+
+def pooled_manifest(run: Path, plan: Plan) -> Path:
+    """Where the manifest of the sites that models train on is, all together."""
+    # No site's name begins with an underscore.
+    return site_manifest(run, "_pooled" if plan.protocol.unseen else EVERY_SITE)
+
+
+def trained_on(manifest: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+    """The rows of the sites that models may see."""
+    rows = manifest[~manifest["site"].isin(plan.protocol.unseen)]
+    return rows.reset_index(drop=True)

@@ -13,13 +13,15 @@ class Baseline(StrEnum):
     LOCAL = "local"
     POOLED = "pooled"
     LEAVE_ONE_OUT = "leave_one_out"
+    NO_PRETRAINING = "no_pretraining"
 
 
 class EvaluationConfig(Section):
     """The ``[evaluation]`` table."""
 
-    baselines: tuple[Baseline, ...] = tuple(Baseline)
-    """Which reference models are trained."""
+    baselines: tuple[Baseline, ...] = (Baseline.LOCAL, Baseline.POOLED, Baseline.LEAVE_ONE_OUT)
+    """Which reference models are trained: each site alone, pooled data, the federation without each
+    site in turn, and the federation without pre-training, all else equal."""
     bootstrap: int = Field(default=1000, ge=100, le=100_000)
     """Resamples of patients behind each interval."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)

@@ -1,6 +1,7 @@
 """What the threshold of reduced EF finds and misses, and which class is taken for which."""
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,19 +28,20 @@ class Decision:
     """Test patients, and the percentage of them with a reduced EF."""
 
 
-def decisions(scores: pd.DataFrame, few: int) -> list[Decision]:
-    """Decisions of the federated and the unseen-site model, over all sites first.
+def decisions(scores: pd.DataFrame, few: int, unseen: Collection[str] = ()) -> list[Decision]:
+    """Decisions of the federated and the leave-one-out model, over all sites first.
 
     Args:
         scores: Columns model, site, task, metric, value, low, high, patients.
         few: Patients below which nothing is judged.
+        unseen: Sites that no model trained on.
     """
     rows = scores[scores["task"] == Task.REDUCED_EF.value]
     return [
         _decision(mine[mine["site"] == site], model, site, few)
         for model in shown_models(rows["model"])
         for mine in [rows[rows["model"] == model]]
-        for site in whole_first(site_order(mine["site"]))
+        for site in whole_first(site_order(mine["site"], unseen))
     ]
 
 

@@ -49,6 +49,19 @@ def unlabelled(
     return reasons
 
 
+def unseen_notes(unseen: Sequence[str]) -> list[str]:
+    """What tables mean by a site that is never seen, and by all sites beside it."""
+    if not unseen:
+        return []
+    verb = "is" if len(unseen) == 1 else "are"
+    return [
+        f"{' and '.join(unseen)} {verb} never seen: no model trains on a clip, a label or a "
+        "statistic from there, and all usable patients there are test patients, whatever split the "
+        'data set has. The floor without a network is fitted on the other sites together. "All '
+        'sites" are the others.'
+    ]
+
+
 def leave_one_out_notes(census: pd.DataFrame, tasks: Sequence[Task]) -> list[str]:
     """Where two sites have a task's labels: leaving one out leaves the other to train it alone."""
     pairs: dict[tuple[str, ...], list[str]] = {}

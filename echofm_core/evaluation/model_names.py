@@ -5,6 +5,8 @@ from collections.abc import Iterable
 FEDERATED = "federated"
 LEAVE_ONE_OUT = "leave_one_out"
 POOLED = "pooled"
+#: The federation without pre-training, all else equal.
+NO_PRETRAINING = "no_pretraining"
 #: The model of an institution by itself, in a run of its own.
 ALONE = "alone"
 #: Before the name of the site that trained alone: ``local:camus``.
@@ -12,12 +14,12 @@ LOCAL = "local:"
 #: Ridge regression on brightness and motion of a coarse grid: what needs no network.
 FLOOR = "no_network"
 
-_TITLES = {FLOOR: "no network (ridge)"}
-_FIRST = (FEDERATED, LEAVE_ONE_OUT, POOLED)
+_TITLES = {FLOOR: "no network (ridge)", NO_PRETRAINING: "federated, no pre-training"}
+_FIRST = (FEDERATED, LEAVE_ONE_OUT, POOLED, NO_PRETRAINING)
 
 
 def model_order(models: Iterable[str]) -> list[str]:
-    """Federated, leave-one-out and pooled, then each site alone by name, the floor last."""
+    """Models of several sites first, then each site alone by name, the floor last."""
 
     def key(name: str) -> tuple[int, str]:
         if name in _FIRST:

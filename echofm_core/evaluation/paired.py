@@ -1,6 +1,6 @@
 """Models compared on the same patients: the one table that every verdict is read from."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from enum import StrEnum
 from functools import partial
 
@@ -14,11 +14,12 @@ from echofm_core.evaluation.model_names import FEDERATED, FLOOR, LOCAL, model_or
 from echofm_core.evaluation.ranking import Floats
 from echofm_core.evaluation.reported import REPORTED, reported_metric
 from echofm_core.evaluation.score import (
-    ALL_SITES,
     COLUMNS,
+    JOINT,
+    UNSEEN_SITES,
     labelled_tasks,
     study_cases,
-    tested_sites,
+    test_sets,
 )
 from echofm_core.runtime.randomness import stream
 
@@ -44,6 +45,7 @@ def compare(
     config: EvaluationConfig,
     rng: np.random.Generator,
     threshold: float,
+    unseen: Collection[str] = (),
 ) -> pd.DataFrame:
     """First model minus second, on the cases that both predicted, with paired intervals.
 
@@ -53,6 +55,7 @@ def compare(
         config: Resamples and coverage.
         rng: Draws the patients.
         threshold: EF in percent below which it is reduced.
+        unseen: Sites that no model trained on.
 
     Returns:
         As :func:`echofm_core.evaluation.score.score`, with ``p``; ``value`` is the difference,
@@ -69,8 +72,9 @@ def compare(
         same = ours.table.equals(theirs.table)
         if not (same and np.allclose(ours.truth, theirs.truth, rtol=1e-5, atol=0)):
             raise ValueError(f"the predictions of two models disagree about the true {task.value}.")
-        for site in tested_sites(ours):
-            one, other = ours.at(site), theirs.at(site)
+        rivals = test_sets(theirs, unseen)
+        for site, one in test_sets(ours, unseen).items():
+            other = rivals[site]
             found = paired_difference(
                 partial(task_metrics, task, one.truth, one.prediction, threshold=threshold),
                 partial(task_metrics, task, one.truth, other.prediction, threshold=threshold),
@@ -96,7 +100,11 @@ def _shared_clips(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFra
 
 
 def paired_table(
-    predictions: Mapping[str, pd.DataFrame], config: EvaluationConfig, seed: int, threshold: float
+    predictions: Mapping[str, pd.DataFrame],
+    config: EvaluationConfig,
+    seed: int,
+    threshold: float,
+    unseen: Collection[str] = (),
 ) -> pd.DataFrame:
     """Every comparison of a run.
 
@@ -111,6 +119,7 @@ def paired_table(
         config: Resamples, level, and the least number of patients.
         seed: Draws the patients.
         threshold: EF in percent below which it is reduced.
+        unseen: Sites that no model trained on; together they are a test set of their own.
 
     Returns:
         Columns :data:`PAIRED_COLUMNS`. ``p`` is of one comparison, ``p_holm`` of all
@@ -121,8 +130,8 @@ def paired_table(
     parts = [pd.DataFrame(columns=list(PAIRED_COLUMNS))]
     for model, rival in _pairs(rows):
         rng = stream(seed, "", 0, "bootstrap.paired")
-        table = compare(rows[model], rows[rival], config, rng, threshold)
-        table = table[_whole(table, rows[model])].assign(model=model, rival=rival)
+        table = compare(rows[model], rows[rival], config, rng, threshold, unseen)
+        table = table[_whole(table, rows[model], unseen)].assign(model=model, rival=rival)
         if model.startswith(LOCAL):
             table = table[table["site"] == model.removeprefix(LOCAL)]
         parts.append(table)
@@ -176,12 +185,21 @@ def holm(p: Floats) -> Floats:
     return adjusted
 
 
-def _whole(table: pd.DataFrame, ours: pd.DataFrame) -> pd.Series:
-    """Rows of one site, and of all sites where there are several and the rival was at each."""
-    tested = ours[ours["truth"].notna()].groupby("task")["site"].nunique()
-    shared = table[table["site"] != ALL_SITES].groupby("task")["site"].nunique()
-    several = (shared > 1) & (shared == tested.reindex(shared.index))
-    return (table["site"] != ALL_SITES) | table["task"].map(several).fillna(False).astype(bool)
+def _whole(table: pd.DataFrame, ours: pd.DataFrame, unseen: Collection[str]) -> pd.Series:
+    """Rows of one site, and of several together where the rival was at each of them."""
+    known, single = ours[ours["truth"].notna()], table[~table["site"].isin(JOINT)]
+    kept = ~table["site"].isin(JOINT)
+    for joint in JOINT:
+        tested, shared = (
+            part[part["site"].isin(unseen) == (joint == UNSEEN_SITES)]
+            .groupby("task")["site"]
+            .nunique()
+            for part in (known, single)
+        )
+        several = (shared > 1) & (shared == tested.reindex(shared.index))
+        whole = table["task"].map(several).fillna(False).astype(bool)
+        kept |= (table["site"] == joint) & whole
+    return kept
 
 
 def _finding(row: pd.Series, config: EvaluationConfig) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,8 +18,12 @@ from echofm_core.evaluation.ranking import Floats
 from echofm_core.runtime.randomness import stream
 from echofm_core.tasks import TASKS, Task, TaskKind
 
-#: Site name of the pooled test set.
+#: Test set of all sites together; those never seen have one of their own.
 ALL_SITES = "all"
+#: Test set of all sites that no model trained on; no site has a name with a space.
+UNSEEN_SITES = "never seen"
+#: Test sets of several sites.
+JOINT = frozenset({ALL_SITES, UNSEEN_SITES})
 
 COLUMNS = ("site", "task", "metric", "value", "low", "high", "patients")
 
@@ -46,9 +50,11 @@ class Cases:
 
     def at(self, site: str) -> Cases:
         """The cases of one site; all of them for ``ALL_SITES``."""
-        if site == ALL_SITES:
-            return self
-        here = (self.table["site"] == site).to_numpy()
+        return self if site == ALL_SITES else self.among({site})
+
+    def among(self, sites: Collection[str]) -> Cases:
+        """The cases of some sites."""
+        here = self.table["site"].isin(list(sites)).to_numpy()
         _, patients = np.unique(self.patients[here], return_inverse=True)
         return Cases(
             table=self.table[here],
@@ -88,9 +94,13 @@ def study_cases(predictions: pd.DataFrame, task: Task) -> Cases:
 
 
 def score(
-    predictions: pd.DataFrame, config: EvaluationConfig, rng: np.random.Generator, threshold: float
+    predictions: pd.DataFrame,
+    config: EvaluationConfig,
+    rng: np.random.Generator,
+    threshold: float,
+    unseen: Collection[str] = (),
 ) -> pd.DataFrame:
-    """Every metric of every task at every site, and over all sites together as site ``all``.
+    """Every metric of every task on every test set of :func:`test_sets`.
 
     Args:
         predictions: Rows of :func:`echofm_core.training.predict.predict` of one model.
@@ -98,6 +108,7 @@ def score(
         rng: Draws the patients; by it, the site and the task alone, so equal generators draw the
             same patients for two models.
         threshold: EF in percent below which it is reduced.
+        unseen: Sites that no model trained on.
 
     Returns:
         Columns site, task, metric, value, low, high, patients; NaN where undefined.
@@ -105,8 +116,7 @@ def score(
     key = int(rng.integers(2**63))
     rows: list[list[object]] = []
     for task, everywhere in labelled_tasks(predictions):
-        for site in tested_sites(everywhere):
-            cases = everywhere.at(site)
+        for site, cases in test_sets(everywhere, unseen).items():
             metrics = partial(
                 task_metrics, task, cases.truth, cases.prediction, threshold=threshold
             )
@@ -124,6 +134,18 @@ def labelled_tasks(predictions: pd.DataFrame) -> Iterator[tuple[Task, Cases]]:
         yield Task(name), study_cases(predictions, Task(name))
 
 
-def tested_sites(cases: Cases) -> list[str]:
-    """Sites of the cases by name, then all of them together."""
-    return [*sorted(map(str, cases.table["site"].unique())), ALL_SITES]
+def test_sets(cases: Cases, unseen: Collection[str] = ()) -> Mapping[str, Cases]:
+    """Test set -> its cases: each site by name and all together, then likewise the unseen ones.
+
+    Where there are unseen sites, one site alone of either kind is no set of several.
+    """
+    sites = sorted(map(str, cases.table["site"].unique()))
+    never = [site for site in sites if site in unseen]
+    seen = [site for site in sites if site not in unseen]
+    sets = {site: [site] for site in seen}
+    if len(seen) > 1 or not never:
+        sets[ALL_SITES] = seen
+    sets |= {site: [site] for site in never}
+    if len(never) > 1:
+        sets[UNSEEN_SITES] = never
+    return {name: cases.among(members) for name, members in sets.items()}

@@ -1,7 +1,7 @@
 """The site x model table: a value with its interval in each cell, or why there is none."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -10,7 +10,7 @@ import pandas as pd
 from echofm_core.evaluation.config import EvaluationConfig
 from echofm_core.evaluation.model_names import FLOOR, LEAVE_ONE_OUT, model_order
 from echofm_core.evaluation.reported import ReportedMetric, reported_metrics
-from echofm_core.evaluation.score import ALL_SITES
+from echofm_core.evaluation.score import ALL_SITES, JOINT, UNSEEN_SITES
 
 #: What is written of a site with fewer test patients than ``evaluation.min_patients``.
 TOO_FEW = "too few to judge"
@@ -71,16 +71,17 @@ class ScoreTable:
         scores: Columns model, site, task, metric, value, low, high, patients. Of rows with equal
             keys the first counts.
         few: Test patients below which a site is not judged.
+        unseen: Sites that no model trained on.
     """
 
-    def __init__(self, scores: pd.DataFrame, few: int = FEW) -> None:
-        self._few = few
+    def __init__(self, scores: pd.DataFrame, few: int = FEW, unseen: Collection[str] = ()) -> None:
+        self._few, self._unseen = few, frozenset(unseen)
         first = scores.drop_duplicates(_KEYS).astype(_NUMBERS)
         rows = first[[*_KEYS, *_NUMBERS]].itertuples(index=False, name=None)
         self._rows: dict[tuple[str, ...], tuple[Any, ...]] = {row[:4]: row[4:] for row in rows}
         #: Models in the order shown, sites by name, and what tables are made of.
         self.models = model_order(scores["model"])
-        self.sites = site_order(scores["site"])
+        self.sites = site_order(scores["site"], unseen)
         self.metrics = reported_metrics(scores)
         #: (site, task) -> most test patients of any model: models of fewer tasks do not lower it.
         self._patients = cast(
@@ -102,35 +103,55 @@ class ScoreTable:
             )
         if (site, task) not in self._patients:
             return Cell(reason=f"{site} has no {metric.labels} labels to test on")
+        if model == LEAVE_ONE_OUT and self.never_seen(site):
+            return Cell(reason="no model trained there, so that none leaves it out")
         if model == LEAVE_ONE_OUT:
             return Cell(reason=f"no other site has {metric.labels} labels to learn from")
         if model == FLOOR:
+            where = "the sites that train have" if self.never_seen(site) else f"{site} has"
             return Cell(
-                reason=f"{site} has fewer than {LEAST_PATIENTS} labelled training patients for "
+                reason=f"{where} fewer than {LEAST_PATIENTS} labelled training patients for "
                 f"{metric.labels}, or their labels are all alike"
             )
         return Cell(reason=f"this model learned from no {metric.labels} labels")
 
     def sites_with_labels(self, metric: ReportedMetric) -> list[str]:
-        """Sites with test labels, then the pooled test set where it adds to them."""
+        """Sites with test labels, then all of them together where it adds to them.
+
+        Those that no model trained on come last, likewise.
+        """
         there = [site for site in self.sites if (site, metric.task.value) in self._patients]
-        return there if len(there) > 2 else [site for site in there if site != ALL_SITES]
+        seen = [site for site in there if site not in JOINT and not self.never_seen(site)]
+        return there if len(seen) > 1 else [site for site in there if site != ALL_SITES]
+
+    def never_seen(self, site: str) -> bool:
+        """Whether a test set is of sites that no model trained on."""
+        return site in self._unseen or site == UNSEEN_SITES
+
+    def title(self, site: str) -> str:
+        """How a site is written at the head of a column."""
+        return f"{site} (never seen)" if site in self._unseen else site_title(site)
 
     def patients_at(self, site: str, metric: ReportedMetric) -> int:
         """Test patients with labels there."""
         return self._patients.get((site, metric.task.value), 0)
 
 
-def site_order(sites: Iterable[str]) -> list[str]:
-    """Sites by name, the pooled test set last."""
-    return sorted(set(sites), key=lambda site: (site == ALL_SITES, site))
+def site_order(sites: Iterable[str], unseen: Collection[str] = ()) -> list[str]:
+    """Sites by name and all of them together, then likewise those that no model trained on."""
+
+    def key(site: str) -> tuple[bool, bool, str]:
+        return site in unseen or site == UNSEEN_SITES, site in JOINT, site
+
+    return sorted(set(sites), key=key)
 
 
 def site_title(site: str) -> str:
-    """How a site is written at the head of a column."""
-    return "all sites" if site == ALL_SITES else site
+    """How a test set is written at the head of a column."""
+    return {ALL_SITES: "all sites", UNSEEN_SITES: "all never seen"}.get(site, site)
 
 
 def at(site: str) -> str:
-    """How a site is written in a sentence."""
-    return "over all sites" if site == ALL_SITES else f"at {site}"
+    """How a test set is written in a sentence."""
+    joint = {ALL_SITES: "over all sites", UNSEEN_SITES: "over all sites never seen"}
+    return joint.get(site, f"at {site}")

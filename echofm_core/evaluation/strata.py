@@ -1,6 +1,6 @@
 """Error of EF by stratum of the reference: a small mean error can hide two large ones."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from echofm_core.evaluation.model_names import FEDERATED, LEAVE_ONE_OUT, model_order, model_title
 from echofm_core.evaluation.ranking import Floats
-from echofm_core.evaluation.score import ALL_SITES, Cases, study_cases, tested_sites
+from echofm_core.evaluation.score import ALL_SITES, JOINT, Cases, study_cases, test_sets
 from echofm_core.evaluation.score_table import TOO_FEW, at
 from echofm_core.tasks import Task
 
@@ -66,16 +66,20 @@ def shown_models(models: Iterable[str]) -> list[str]:
     return [model for model in SHOWN_MODELS if model in order] or order[:1]
 
 
-def ef_strata(predictions: Mapping[str, pd.DataFrame]) -> list[SiteStrata]:
-    """EF errors of the federated and the unseen-site model, over all sites first.
+def ef_strata(
+    predictions: Mapping[str, pd.DataFrame], unseen: Collection[str] = ()
+) -> list[SiteStrata]:
+    """EF errors of the federated and the leave-one-out model, over all sites first.
 
-    From model names and their rows of :func:`echofm_core.training.predict.predict`.
+    From model names and their rows of :func:`echofm_core.training.predict.predict`, and the sites
+    that no model trained on.
     """
     return [
-        SiteStrata(model=model, site=site, errors=strata_errors(cases.at(site)))
+        SiteStrata(model=model, site=site, errors=strata_errors(sets[site]))
         for model in shown_models(predictions)
         if len((cases := study_cases(predictions[model], Task.EF)).truth)
-        for site in whole_first(tested_sites(cases))
+        for sets in [test_sets(cases, unseen)]
+        for site in whole_first(list(sets))
     ]
 
 
@@ -107,7 +111,7 @@ def largest_lines(strata: Sequence[SiteStrata], few: int) -> list[str]:
         every = [
             (found.site, one)
             for found in strata
-            if found.model == model and found.site != ALL_SITES
+            if found.model == model and found.site not in JOINT
             for one in found.errors
             if one.patients
         ]
@@ -126,10 +130,10 @@ def largest_lines(strata: Sequence[SiteStrata], few: int) -> list[str]:
 
 
 def whole_first(sites: list[str]) -> list[str]:
-    """All sites together, then each; one site alone needs no line of all sites."""
-    if len([site for site in sites if site != ALL_SITES]) < 2:
+    """All sites together, then the others as they stand; one site alone needs no line of all."""
+    if len([site for site in sites if site not in JOINT]) < 2:
         return sites[:1]
-    return sorted(sites, key=lambda site: (site != ALL_SITES, site))
+    return sorted(sites, key=lambda site: site != ALL_SITES)
 
 
 def _models(strata: Sequence[SiteStrata]) -> list[str]:

@@ -1,144 +1,33 @@
 """The verdict of a run in words: terminal, card and page print these sentences and no others.
 
-Whatever compares two models is read from the paired table (:mod:`echofm_core.evaluation.paired`).
+Whatever compares two models is read from the paired table, through
+:mod:`echofm_core.evaluation.comparisons`.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 
 import pandas as pd
 
+from echofm_core.evaluation.comparisons import (
+    BEST_SITE,
+    RIVALS,
+    Comparison,
+    Level,
+    against,
+    against_unseen,
+    comparisons,
+    level,
+    not_above_floor,
+    unseen_set,
+)
 from echofm_core.evaluation.config import EvaluationConfig
 from echofm_core.evaluation.labels import TASK_TITLES, unlabelled
-from echofm_core.evaluation.model_names import FLOOR, LEAVE_ONE_OUT, LOCAL, POOLED, model_title
-from echofm_core.evaluation.paired import PAIRED_COLUMNS, Finding
-from echofm_core.evaluation.reported import ReportedMetric, reported_metric
-from echofm_core.evaluation.score import ALL_SITES
-from echofm_core.evaluation.score_table import TOO_FEW, Cell, ScoreTable, at
+from echofm_core.evaluation.model_names import FLOOR, model_title
+from echofm_core.evaluation.paired import Finding
+from echofm_core.evaluation.reported import ReportedMetric
+from echofm_core.evaluation.score import JOINT
+from echofm_core.evaluation.score_table import TOO_FEW, ScoreTable, at
 from echofm_core.tasks import Task
-
-#: The rival that is another model at each site.
-BEST_SITE = "best"
-#: What the federated model is measured against, as sentences name it.
-RIVALS = {
-    BEST_SITE: "the best single site",
-    POOLED: "pooled data",
-    LEAVE_ONE_OUT: "leave one out (the site unseen)",
-    FLOOR: model_title(FLOOR),
-}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Comparison:
-    """A row of the paired table: the first model minus its rival at a site."""
-
-    metric: ReportedMetric
-    model: str
-    rival: str
-    site: str
-    value: float
-    low: float
-    high: float
-    patients: int
-    finding: Finding
-
-    @property
-    def difference(self) -> str:
-        """``-0.91 [-1.33, -0.50]``: one decimal more than the values have."""
-        digits = self.metric.digits + 1
-        value, low, high = (f"{x:+z.{digits}f}" for x in (self.value, self.low, self.high))
-        return f"{value} [{low}, {high}]"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Level:
-    """How a model does in one metric over the sites that can be judged."""
-
-    metric: ReportedMetric
-    sites: dict[str, Cell]
-    """Site -> its value, of sites with enough patients."""
-    few: dict[str, Cell]
-    """Site -> its value, of the others."""
-
-    @property
-    def mean(self) -> float:
-        """Mean over the sites, each counting once."""
-        return sum(found.value for found in self.sites.values()) / len(self.sites)
-
-    @property
-    def worst(self) -> str:
-        """The site where the model does worst."""
-        sign = -1 if self.metric.lower_is_better else 1
-        return min(self.sites, key=lambda site: sign * self.sites[site].value)
-
-    @property
-    def gap(self) -> float:
-        """Between the worst and the best site."""
-        values = [found.value for found in self.sites.values()]
-        return max(values) - min(values)
-
-
-def comparisons(paired: pd.DataFrame) -> list[Comparison]:
-    """The rows of a paired table, in its order."""
-    return [
-        Comparison(
-            metric=metric,
-            patients=int(row["patients"]),
-            finding=Finding(row["finding"]),
-            **{name: row[name] for name in ("model", "rival", "site", "value", "low", "high")},
-        )
-        for row in paired[list(PAIRED_COLUMNS)].to_dict("records")
-        if (metric := reported_metric(row["task"], row["metric"]))
-    ]
-
-
-def level(table: ScoreTable, model: str, metric: ReportedMetric) -> Level:
-    """A model's values at the sites where it was tested."""
-    sites = (site for site in table.sites_with_labels(metric) if site != ALL_SITES)
-    cells = {site: table.cell(model, site, metric) for site in sites}
-    return Level(
-        metric=metric,
-        sites={site: found for site, found in cells.items() if found.judged},
-        few={site: found for site, found in cells.items() if found.few},
-    )
-
-
-def against(
-    rival: str, table: ScoreTable, found: Sequence[Comparison], metric: ReportedMetric
-) -> list[Comparison]:
-    """The run's own model against a rival of :data:`RIVALS`, over all sites first.
-
-    Its own model is the first of the table: the federated one, or the only one.
-    The best single site is the best of all ``local:`` models on each test set.
-    """
-    mine = [item for item in found if item.metric == metric and item.model == table.models[0]]
-    if rival != BEST_SITE:
-        mine = [item for item in mine if item.rival == rival]
-    else:
-        mine = [item for item in mine if item.rival == _best_site(table, item.site, metric)]
-    return sorted(mine, key=lambda item: (item.site != ALL_SITES, item.site))
-
-
-def _best_site(table: ScoreTable, site: str, metric: ReportedMetric) -> str:
-    """The ``local:`` model that does best on a test set; empty without any."""
-    names = [name for name in table.models if name.startswith(LOCAL)]
-    cells = {name: table.cell(name, site, metric) for name in names}
-    values = {name: found.value for name, found in cells.items() if not found.reason}
-    sign = 1 if metric.lower_is_better else -1
-    return min(values, key=lambda name: sign * values[name], default="")
-
-
-def not_above_floor(
-    found: Sequence[Comparison], metric: ReportedMetric, own: str
-) -> list[Comparison]:
-    """Where networks other than the run's own model are not better than what needs none.
-
-    Over all sites where they were compared there, else at each site; a site alone at its own.
-    """
-    rows = [x for x in found if x.metric == metric and x.rival == FLOOR and x.model != own]
-    whole = {x.model for x in rows if x.site == ALL_SITES}
-    rows = [x for x in rows if x.site == ALL_SITES or x.model not in whole]
-    return [x for x in rows if x.finding != Finding.BETTER]
 
 
 def verdict(
@@ -147,6 +36,7 @@ def verdict(
     census: pd.DataFrame,
     tasks: Sequence[Task],
     few: int,
+    unseen: Collection[str] = (),
 ) -> list[str]:
     """The findings of a run, task by task.
 
@@ -156,8 +46,9 @@ def verdict(
         census: Label counts by site and split; empty where unknown.
         tasks: Planned tasks.
         few: Test patients below which a site is not judged.
+        unseen: Sites that no model trained on.
     """
-    table, found = ScoreTable(scores, few), comparisons(paired)
+    table, found = ScoreTable(scores, few, unseen), comparisons(paired)
     lines = []
     for item in table.metrics:
         if not item.verdict:
@@ -169,6 +60,8 @@ def verdict(
                 lines.append(_against_sentence(item, model, rival, answers))
         if failing := not_above_floor(found, item, model):
             lines.append(_floor_sentence(item, failing))
+        if site := unseen_set(table, item):
+            lines.append(_unseen_sentence(table, found, item, site))
     reasons = unlabelled(census, tasks, set(scores["task"]))
     return lines + [f"{TASK_TITLES[task]}: {why}." for task, why in reasons.items()]
 
@@ -243,6 +136,22 @@ def _against_sentence(
         return f"{subject} beats {title}: {text}."
     how = "beats {} only in part" if any(beaten) else "does not beat {}"
     return f"{subject} {how.format(title)}: {text}."
+
+
+def _unseen_sentence(
+    table: ScoreTable, found: Sequence[Comparison], item: ReportedMetric, site: str
+) -> str:
+    """The model where none trained, and there against each rival."""
+    model = table.models[0]
+    cell = table.cell(model, site, item)
+    never = "" if site in JOINT else ", a site never seen"
+    parts = [f"{model_title(model)} {cell}" + (f" (n {cell.patients})" if cell.judged else "")]
+    for rival, title in RIVALS.items():
+        if answer := against_unseen(rival, table, found, item):
+            name = f"{model_title(answer.rival)}, " if rival == BEST_SITE else ""
+            difference = f"{name}{answer.difference}, n {answer.patients}"
+            parts.append(f"against {title} {answer.finding} ({difference})")
+    return f"{item.heading}, {at(site)}{never}: {'; '.join(parts)}."
 
 
 def _floor_sentence(item: ReportedMetric, failing: Sequence[Comparison]) -> str:

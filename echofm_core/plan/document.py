@@ -86,10 +86,12 @@ class Plan(Section):
             raise ValueError("pretrain.rounds and finetune.rounds are both 0: nothing to do")
         if self.finetune.rounds and not self.finetune.tasks:
             raise ValueError("finetune.tasks is empty: name a task, or set finetune.rounds to 0")
-        dealt, least = self.protocol.clients, self.federation.min_sites
+        unseen, least = set(self.protocol.unseen), self.federation.min_sites
+        dealt = self.protocol.clients - len(unseen)
         if self.protocol.name is ProtocolName.DIRICHLET and dealt < least:
             raise ValueError(
                 f"federation.min_sites is {least}, but protocol.clients makes {dealt} sites"
+                f"{' besides those of protocol.unseen' if unseen else ''}"
             )
         return self
 

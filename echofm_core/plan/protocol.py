@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from echofm_core.plan.complaints import unknown_word
 from echofm_core.plan.section import Section
@@ -39,6 +46,12 @@ class ProtocolConfig(Section):
     """Dirichlet only: number of synthetic sites."""
     alpha: float = Field(default=0.5, gt=0, le=1e6)
     """Dirichlet only: concentration; small means strong label skew."""
+    unseen: tuple[str, ...] = ()
+    """Sites, as the rule names them, that no model of a simulation trains on: no clip, no label and
+    no statistic of theirs reaches one, and they do not count for ``federation.min_sites``. All
+    their usable patients are test patients, whatever split is official there, for every model but
+    leave-one-out. Between hospitals, and for an institution alone, it has no meaning, as have the
+    other keys that make sites."""
 
     @field_validator("views")
     @classmethod
@@ -56,3 +69,11 @@ class ProtocolConfig(Section):
                 f"{self.test_fraction:g} leave no patient to train on"
             )
         return self
+
+    @model_serializer(mode="wrap")
+    def _as_before_without_unseen(self, rest: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Plans from before ``unseen`` keep their hash: at its default it is left out."""
+        values: dict[str, Any] = rest(self)
+        if not self.unseen:
+            values.pop("unseen", None)
+        return values

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from echofm_core.evaluation.model_names import LEAVE_ONE_OUT, model_title
 from echofm_core.evaluation.reported import REPORTED, ReportedMetric
-from echofm_core.evaluation.score_table import ScoreTable, site_title
+from echofm_core.evaluation.score_table import ScoreTable
 from echofm_core.pages.grid import Grid
 from echofm_core.report.run_files import RunFiles
 
@@ -19,10 +19,10 @@ def agreement_table(run: RunFiles) -> Grid | None:
 
     EF in points, volumes in ml; bias is prediction minus reference. None where nothing was tested.
     """
-    table = ScoreTable(run.scores, run.plan.evaluation.min_patients)
+    table = ScoreTable(run.scores, run.plan.evaluation.min_patients, run.unseen)
     models = [name for name in table.models if name in (table.models[0], LEAVE_ONE_OUT)]
     rows = tuple(
-        (model_title(model), name, site_title(site), str(cells[0].patients), *map(str, cells))
+        (model_title(model), name, table.title(site), str(cells[0].patients), *map(str, cells))
         for model in models
         for name, metrics in measurements().items()
         for site in table.sites_with_labels(metrics[0])

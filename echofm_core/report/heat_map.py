@@ -3,15 +3,15 @@
 One hue from pale to dark, so that lightness alone carries it, in print too.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
 from echofm_core.evaluation.model_names import model_title
 from echofm_core.evaluation.reported import ReportedMetric
-from echofm_core.evaluation.score import ALL_SITES
-from echofm_core.evaluation.score_table import TOO_FEW, Cell, ScoreTable, site_order, site_title
+from echofm_core.evaluation.score import JOINT
+from echofm_core.evaluation.score_table import TOO_FEW, Cell, ScoreTable, site_order
 from echofm_core.pages.style import INK
 
 #: Ends of the heat map: worst and best.
@@ -56,21 +56,32 @@ class HeatMap:
     notes: tuple[str, ...]
 
 
-def heat_maps(scores: pd.DataFrame, sites: Sequence[str], few: int) -> list[HeatMap]:
+def heat_maps(
+    scores: pd.DataFrame, sites: Sequence[str], few: int, unseen: Collection[str] = ()
+) -> list[HeatMap]:
     """One heat map a metric that has scores.
 
     Args:
         scores: Columns model, site, task, metric, value, low, high, patients.
         sites: All sites of the run; those without test labels are shown, in grey.
         few: Test patients below which a site is not judged.
+        unseen: Sites that no model trained on.
     """
-    table = ScoreTable(scores, few)
-    return [_heat_map(table, metric, sites) for metric in table.metrics]
+    table = ScoreTable(scores, few, unseen)
+    return [
+        _heat_map(table, metric, _columns(table, metric, sites, unseen)) for metric in table.metrics
+    ]
 
 
-def _heat_map(table: ScoreTable, metric: ReportedMetric, sites: Sequence[str]) -> HeatMap:
-    pooled = {ALL_SITES}.intersection(table.sites_with_labels(metric))
-    shown = site_order({*table.sites, *sites} - {ALL_SITES} | pooled)
+def _columns(
+    table: ScoreTable, metric: ReportedMetric, sites: Sequence[str], unseen: Collection[str]
+) -> list[str]:
+    """Every site, and all together where that adds to them."""
+    joint = JOINT.intersection(table.sites_with_labels(metric))
+    return site_order({*table.sites, *sites} - JOINT | joint, unseen)
+
+
+def _heat_map(table: ScoreTable, metric: ReportedMetric, shown: Sequence[str]) -> HeatMap:
     grid = {(m, s): table.cell(m, s, metric) for m in table.models for s in shown}
     values = [found.value for found in grid.values() if found.judged]
     worst, best = (max, min) if metric.lower_is_better else (min, max)
@@ -90,7 +101,7 @@ def _heat_map(table: ScoreTable, metric: ReportedMetric, sites: Sequence[str]) -
     return HeatMap(
         title=metric.title,
         better="lower" if metric.lower_is_better else "higher",
-        columns=tuple((site_title(site), table.patients_at(site, metric)) for site in shown),
+        columns=tuple((table.title(site), table.patients_at(site, metric)) for site in shown),
         rows=rows,
         notes=tuple(notes),
     )

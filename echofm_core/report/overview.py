@@ -4,6 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from echofm_core.data.manifest import Split
+from echofm_core.evaluation.comparisons import (
+    RIVALS,
+    Comparison,
+    Level,
+    against,
+    against_unseen,
+    comparisons,
+    level,
+    unseen_set,
+)
 from echofm_core.evaluation.decisions import Confusion, confusion
 from echofm_core.evaluation.labels import TASK_TITLES, sites_having, unlabelled
 from echofm_core.evaluation.model_names import LEAVE_ONE_OUT, model_title
@@ -12,7 +22,6 @@ from echofm_core.evaluation.reported import ReportedMetric
 from echofm_core.evaluation.score import ALL_SITES, study_cases
 from echofm_core.evaluation.score_table import TOO_FEW, ScoreTable, at
 from echofm_core.evaluation.strata import STRATA, shown_models, stratum_words
-from echofm_core.evaluation.verdict import RIVALS, Comparison, Level, against, comparisons, level
 from echofm_core.pages.grid import Grid
 from echofm_core.report.run_files import RunFiles
 from echofm_core.report.words import Words
@@ -54,18 +63,41 @@ def asked(run: RunFiles) -> Grid | None:
             for task in run.plan.finetune.tasks
             if any(sites_having(mine, task, split) for split in Split)
         ]
-        rows.append((site, *patients, ", ".join(labels) or "none"))
+        name = f"{site} (never seen)" if site in run.unseen else site
+        rows.append((name, *patients, ", ".join(labels) or "none"))
     columns = ("site", "patients to train on", "to test on", "labels")
     return Grid(columns=columns, rows=tuple(rows), numbers=frozenset({1, 2}))
 
 
 def found_rows(run: RunFiles) -> list[FoundRow]:
     """A row a task, planned tasks without labels included."""
-    table = ScoreTable(run.scores, run.plan.evaluation.min_patients)
-    every = comparisons(run.paired)
+    table, every = _table(run), comparisons(run.paired)
     rows = [_found(table, every, metric) for metric in table.metrics if metric.verdict]
     reasons = unlabelled(run.sites, run.plan.finetune.tasks, set(run.scores["task"]))
     return rows + [FoundRow(title=TASK_TITLES[task], reason=why) for task, why in reasons.items()]
+
+
+def unseen_rows(run: RunFiles) -> list[FoundRow]:
+    """A row a task that was tested where no model trained: one number, and each rival there."""
+    table, every, rows = _table(run), comparisons(run.paired), []
+    for metric in table.metrics:
+        if metric.verdict and (site := unseen_set(table, metric)):
+            cell = table.cell(table.models[0], site, metric)
+            few = f", {TOO_FEW}" if cell.few else ""
+            detail = cell.reason or f"{cell.interval} {at(site)}, n {cell.patients}{few}".strip()
+            answers = {rival: against_unseen(rival, table, every, metric) for rival in RIVALS}
+            rows.append(
+                FoundRow(
+                    title=metric.heading,
+                    numbers=(("n/a" if cell.reason else cell.number, detail),),
+                    answers={rival: [item] for rival, item in answers.items() if item},
+                )
+            )
+    return rows
+
+
+def _table(run: RunFiles) -> ScoreTable:
+    return ScoreTable(run.scores, run.plan.evaluation.min_patients, run.unseen)
 
 
 def error_table(words: Words, threshold: str, *, whole: bool) -> Grid | None:
@@ -101,13 +133,17 @@ def error_table(words: Words, threshold: str, *, whole: bool) -> Grid | None:
 
 
 def matrices(run: RunFiles) -> dict[str, Confusion]:
-    """Title -> confusion matrix over all sites, of the models that are looked at."""
+    """Title -> confusion matrix over all sites that train, of the models that are looked at."""
+    rows = {
+        model: run.predictions[model][~run.predictions[model]["site"].isin(run.unseen)]
+        for model in shown_models(run.predictions)
+    }
     return {
         f"{TASK_TITLES[task]}, {model_title(model)}": table
         for task in run.plan.finetune.tasks
         if task in CLASS_NAMES
-        for model in shown_models(run.predictions)
-        if (table := confusion(study_cases(run.predictions[model], task), task))
+        for model, mine in rows.items()
+        if (table := confusion(study_cases(mine, task), task))
     }
 
 

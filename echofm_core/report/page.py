@@ -6,12 +6,12 @@ from typing import Any
 
 import pandas as pd
 
+from echofm_core.evaluation.comparisons import BEST_SITE, RIVALS, comparisons
 from echofm_core.evaluation.labels import TASK_TITLES
 from echofm_core.evaluation.model_names import model_order, model_title
 from echofm_core.evaluation.paired import Finding
-from echofm_core.evaluation.score import ALL_SITES
+from echofm_core.evaluation.score import JOINT
 from echofm_core.evaluation.score_table import at
-from echofm_core.evaluation.verdict import BEST_SITE, RIVALS, comparisons
 from echofm_core.pages.grid import Grid, grid
 from echofm_core.pages.style import data_uri
 from echofm_core.pages.template import write_page
@@ -19,7 +19,14 @@ from echofm_core.privacy.config import NO_LOSS
 from echofm_core.report.agreement import agreement_table
 from echofm_core.report.charts import ef_agreement, reduced_ef_roc, training_curves, without_loss
 from echofm_core.report.heat_map import heat_maps
-from echofm_core.report.overview import asked, error_table, found_rows, matrices
+from echofm_core.report.overview import (
+    FoundRow,
+    asked,
+    error_table,
+    found_rows,
+    matrices,
+    unseen_rows,
+)
 from echofm_core.report.run_files import DAMAGED_PREDICTIONS, RunFiles, read_run
 from echofm_core.report.traffic import traffic
 from echofm_core.report.words import encoder_start, words_of
@@ -77,14 +84,17 @@ def page_context(run: RunFiles) -> dict[str, Any]:
 
 def _overview(run: RunFiles) -> dict[str, Any]:
     """The first screen, and the sentences of the verdict."""
-    plan, words, found = run.plan, words_of(run), found_rows(run)
+    plan, words, found, unseen = run.plan, words_of(run), found_rows(run), unseen_rows(run)
     threshold = f"{plan.finetune.reduced_ef_threshold:g}"
     return {
         "tasks": [TASK_TITLES[task] for task in plan.finetune.tasks],
         "asked": asked(run),
         "subject": model_title(model_order(run.scores["model"])[0]) if len(run.scores) else "",
-        "rivals": {r: title for r, title in RIVALS.items() if any(x.answers.get(r) for x in found)},
+        "rivals": _rivals(found),
         "found": found,
+        "unseen": ", ".join(run.unseen),
+        "unseen_rows": unseen,
+        "unseen_rivals": _rivals(unseen),
         "sure": words.sure,
         "errors": error_table(words, threshold, whole=True),
         "errors_by_site": error_table(words, threshold, whole=False),
@@ -99,11 +109,16 @@ def _overview(run: RunFiles) -> dict[str, Any]:
     }
 
 
+def _rivals(rows: Sequence[FoundRow]) -> dict[str, str]:
+    """Those that some row compares, with their titles."""
+    return {r: title for r, title in RIVALS.items() if any(x.answers.get(r) for x in rows)}
+
+
 def _results(run: RunFiles) -> dict[str, Any]:
     """Tables and comparisons."""
     config = run.plan.evaluation
     return {
-        "heat_maps": heat_maps(run.scores, run.site_names, config.min_patients),
+        "heat_maps": heat_maps(run.scores, run.site_names, config.min_patients, run.unseen),
         "confidence": f"{config.confidence:.0%}",
         "resamples": config.bootstrap,
         "differences": comparisons(run.paired),
@@ -157,7 +172,7 @@ def _duration(seconds: float) -> str:
 
 def _small(scores: pd.DataFrame) -> int:
     """Largest number of test patients behind a site's score, where it is small; else 0."""
-    sites = scores[scores["site"] != ALL_SITES]
+    sites = scores[~scores["site"].isin(JOINT)]
     most = int(sites["patients"].max()) if len(sites) else 0
     return most if most < SMALL else 0
 

@@ -71,6 +71,11 @@ class RunFiles:
         """The sites of the run, by name."""
         return sorted({str(site) for site in self.sites["site"]})
 
+    @property
+    def unseen(self) -> tuple[str, ...]:
+        """Sites that no model of the run trained on, by name; a run between hospitals has none."""
+        return tuple(sorted(map(str, self.summary.get("unseen") or ())))
+
 
 def read_run(folder: Path) -> RunFiles:
     """Read all there is; a missing or damaged file is named in ``missing``, never an error."""

@@ -18,21 +18,21 @@ def score_models(predictions: Mapping[str, pd.DataFrame], plan: Plan, run: Path)
 
     Args:
         predictions: Model name -> rows of :func:`echofm_core.training.predict.predict`.
-        plan: Resamples, level, threshold, seed.
+        plan: Resamples, level, threshold, seed, and the sites that no model trained on.
         run: Folder to write to.
 
     Returns:
         The scores: columns model, site, task, metric, value, low, high, patients.
     """
-    threshold = plan.finetune.reduced_ef_threshold
+    threshold, unseen = plan.finetune.reduced_ef_threshold, plan.protocol.unseen
     tables = [pd.DataFrame(columns=["model", *COLUMNS])]
     for model in model_order(predictions):
         # One stream for all models: the same patients are drawn, so rows compare.
         rng = stream(plan.seed, "", 0, "bootstrap")
-        table = score(predictions[model], plan.evaluation, rng, threshold)
+        table = score(predictions[model], plan.evaluation, rng, threshold, unseen)
         tables.append(table.assign(model=model)[["model", *COLUMNS]])
     scores = pd.concat([table for table in tables if len(table)] or tables, ignore_index=True)
     write_whole(run / "scores.parquet", scores.to_parquet(index=False))
-    paired = paired_table(predictions, plan.evaluation, plan.seed, threshold)
+    paired = paired_table(predictions, plan.evaluation, plan.seed, threshold, unseen)
     write_whole(run / "paired.parquet", paired.to_parquet(index=False))
     return scores

@@ -1,6 +1,6 @@
 """What a run folder says in words: the same sentences for terminal, card and page."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -13,11 +13,11 @@ from echofm_core.evaluation.decisions import (
     decisions,
     published_convention,
 )
-from echofm_core.evaluation.labels import leave_one_out_notes
+from echofm_core.evaluation.labels import leave_one_out_notes, unseen_notes
 from echofm_core.evaluation.model_names import FEDERATED, LEAVE_ONE_OUT, model_title
 from echofm_core.evaluation.reported import ReportedMetric
-from echofm_core.evaluation.score import ALL_SITES
-from echofm_core.evaluation.score_table import FEW, ScoreTable, site_order, site_title
+from echofm_core.evaluation.score import JOINT
+from echofm_core.evaluation.score_table import FEW, ScoreTable, site_order
 from echofm_core.evaluation.strata import SiteStrata, ef_strata, largest_lines, strata_lines
 from echofm_core.evaluation.verdict import sureness, verdict
 from echofm_core.report.run_files import RunFiles
@@ -56,16 +56,20 @@ def words_of(run: RunFiles) -> Words:
     """The sentences of a run folder, from its tables."""
     plan = run.plan
     few, tasks = plan.evaluation.min_patients, plan.finetune.tasks
-    strata, decided = ef_strata(run.predictions), decisions(run.scores, few)
+    strata = ef_strata(run.predictions, run.unseen)
+    decided = decisions(run.scores, few, run.unseen)
     left_out = (run.scores["model"] == LEAVE_ONE_OUT).any()
     return Words(
-        verdict=verdict(run.scores, run.paired, run.sites, tasks, few),
+        verdict=verdict(run.scores, run.paired, run.sites, tasks, few, run.unseen),
         sure=sureness(run.paired, plan.evaluation),
         by_stratum=strata_lines(strata, few),
         largest=largest_lines(strata, few),
         threshold=decision_lines(decided, plan.finetune.reduced_ef_threshold),
         published=published_convention(run.scores),
-        table_notes=leave_one_out_notes(run.sites, tasks) if left_out else [],
+        table_notes=[
+            *unseen_notes(run.unseen),
+            *(leave_one_out_notes(run.sites, tasks) if left_out else []),
+        ],
         strata=strata,
         decisions=decided,
     )
@@ -85,7 +89,7 @@ def encoder_start(run: RunFiles) -> str:
 def print_run(run: RunFiles, console: Console = terminal) -> None:
     """Print the tables of a run folder and their verdict, in the words of its page."""
     words, few = words_of(run), run.plan.evaluation.min_patients
-    print_site_by_model(run.scores, console, run.site_names, few)
+    print_site_by_model(run.scores, console, run.site_names, few, run.unseen)
     for note in words.table_notes:
         console.print(f"note: {note}", markup=False)
     for line in words.sentences:
@@ -95,7 +99,11 @@ def print_run(run: RunFiles, console: Console = terminal) -> None:
 
 
 def print_site_by_model(
-    scores: pd.DataFrame, console: Console, sites: Sequence[str] = (), few: int = FEW
+    scores: pd.DataFrame,
+    console: Console,
+    sites: Sequence[str] = (),
+    few: int = FEW,
+    unseen: Collection[str] = (),
 ) -> None:
     """Print one table a metric: sites across, models down.
 
@@ -104,12 +112,13 @@ def print_site_by_model(
         console: Where to.
         sites: Sites to name besides those with scores.
         few: Test patients below which a site is not judged.
+        unseen: Sites that no model trained on.
     """
-    table = ScoreTable(scores, few)
+    table = ScoreTable(scores, few, unseen)
     if not table.metrics:
         console.print("no site has test labels for any task of the plan: nothing to compare.")
     for metric in table.metrics:
-        _print_one(table, metric, console, site_order([*table.sites, *sites]))
+        _print_one(table, metric, console, site_order([*table.sites, *sites], unseen))
 
 
 def _print_one(
@@ -120,13 +129,13 @@ def _print_one(
     table.add_column("model", no_wrap=True)
     for site in shown:
         patients = scores.patients_at(site, metric)
-        table.add_column(f"{site_title(site)} (n {patients})", justify="right")
+        table.add_column(f"{scores.title(site)} (n {patients})", justify="right")
     reasons: list[str] = []
     for model in scores.models:
         cells = [scores.cell(model, site, metric) for site in shown]
         table.add_row(model_title(model), *map(str, cells))
         reasons += [f"{model_title(model)}: {cell.reason}" for cell in cells if cell.reason]
-    others = [site for site in sites if site not in (*shown, ALL_SITES)]
+    others = [site for site in sites if site not in JOINT.union(shown)]
     reasons += [scores.cell(FEDERATED, site, metric).reason for site in others]
     console.print(table)
     if reasons:

@@ -6,12 +6,12 @@ from typing import Protocol
 
 import pandas as pd
 
-from echofm_core.data.manifest import validate
+from echofm_core.data.manifest import Split, validate
 from echofm_core.data.prepare import check_names
 from echofm_core.data.splits import fill_splits
 from echofm_core.plan.protocol import ProtocolConfig, ProtocolName
-from echofm_core.runtime.errors import EmptySiteError
-from echofm_core.runtime.text import many
+from echofm_core.runtime.errors import EmptySiteError, PlanError
+from echofm_core.runtime.text import did_you_mean, many
 from simulations.protocols.dirichlet import Dirichlet
 from simulations.protocols.grouped import Institution, Quality, VendorModel
 
@@ -46,26 +46,43 @@ RULES: Mapping[ProtocolName, SiteRule] = MappingProxyType(
 def assign_sites(manifest: pd.DataFrame, config: ProtocolConfig, seed: int) -> pd.DataFrame:
     """Manifest with ``site`` and ``split`` filled for every row, patients disjoint in both.
 
+    All patients of an unseen site are test patients; the splits of the others do not depend on it.
+
     Raises:
         DataRootError: A data set the plan names was not found.
         EmptySiteError: A site has fewer than ``min_patients`` patients, or no training patient.
         ManifestError: A rule tore a patient apart.
+        PlanError: There is no site of an unseen one's name, or no other site.
     """
     check_names(config.datasets, set(manifest["dataset"].unique()))
     if config.datasets:
         manifest = manifest[manifest["dataset"].isin(config.datasets)]
     manifest = manifest.reset_index(drop=True).copy()
     manifest["site"] = RULES[config.name].site_of(manifest, config, seed).astype("string")
-    manifest = fill_splits(manifest, config, seed)
+    _check_unseen(set(manifest["site"]), config)
+    trained = fill_splits(manifest[~manifest["site"].isin(config.unseen)], config, seed)
+    manifest["split"] = trained["split"].reindex(manifest.index, fill_value=Split.TEST.value)
     _check_sizes(manifest, config)
     return validate(manifest, f"protocol {config.name.value}")
+
+
+def _check_unseen(sites: set[str], config: ProtocolConfig) -> None:
+    there = f"the protocol {config.name.value} makes {', '.join(sorted(sites))} of these data"
+    for name in config.unseen:
+        if name not in sites:
+            raise PlanError(
+                f"protocol.unseen names {name!r}{did_you_mean(name, sites)}; {there}: name one of "
+                "these, or add the data of that site."
+            )
+    if sites <= set(config.unseen):
+        raise PlanError(f"protocol.unseen leaves no site to train on; {there}: take one out.")
 
 
 def _check_sizes(manifest: pd.DataFrame, config: ProtocolConfig) -> None:
     for site, rows in manifest.groupby("site", observed=True):
         patients = rows["patient_id"].nunique()
         training = rows.loc[rows["split"] == "train", "patient_id"].nunique()
-        if patients < config.min_patients or training == 0:
+        if patients < config.min_patients or (training == 0 and site not in config.unseen):
             raise EmptySiteError(
                 f"site {site} has {many(patients, 'usable patient')}, {training} of them for "
                 f"training; at least {config.min_patients} and 1 are needed: check its data root, "

@@ -52,6 +52,26 @@ def test_all_sites_are_compared_only_where_both_models_were_tested_at_all_of_the
     assert {site for _, _, site in found} == {"A"}
 
 
+def test_sites_never_seen_are_compared_together_and_not_with_the_others() -> None:
+    """X, Y and Z are never seen. Leave-one-out was not tested there, and "all" is A and B still. A
+    rival that lacks Z is not compared over all of them."""
+    five = dict.fromkeys("ABXYZ", 20)
+    made = {name: prediction_rows(five, noise=noise, seed=n)
+            for n, (name, noise) in enumerate((("federated", 3), ("pooled", 9)))}  # fmt: skip
+    made["leave_one_out"] = prediction_rows({"A": 20, "B": 20}, seed=5)
+    rows = paired_table(made, CONFIG, 7, 50.0, ("X", "Y", "Z"))
+    found = findings(rows)
+    sites = {rival: {s for _, r, s in found if r == rival} for rival in ("pooled", "leave_one_out")}
+    assert sites["pooled"] == {"A", "B", "all", "X", "Y", "Z", "never seen"}
+    assert sites["leave_one_out"] == {"A", "B", "all"}
+    assert found["federated", "pooled", "never seen"] == Finding.BETTER
+    patients = rows.groupby("site")["patients"].first()
+    assert patients["all"] == 40 and patients["never seen"] == 60
+    half = {**made, "pooled": made["pooled"][made["pooled"]["site"] != "Z"]}
+    kept = findings(paired_table(half, CONFIG, 7, 50.0, ("X", "Y", "Z")))
+    assert {site for _, rival, site in kept if rival == "pooled"} == {*"ABXY", "all"}
+
+
 def test_every_network_is_compared_with_the_floor_and_a_site_alone_at_its_own_site() -> None:
     names = ("federated", "leave_one_out", "local:A", "no_network")
     made = {name: prediction_rows({"A": 20, "B": 20}, seed=n) for n, name in enumerate(names)}

@@ -6,6 +6,7 @@ import pytest
 
 from echofm_core.evaluation.config import EvaluationConfig
 from echofm_core.evaluation.score import score, study_cases
+from echofm_core.evaluation.score import test_sets as sets_of
 from echofm_core.report.charts import bland_altman
 from echofm_core.tasks import Task
 from tests.evaluation.made import prediction_rows
@@ -45,6 +46,25 @@ def test_clips_are_averaged_before_the_error() -> None:
     assert value(scores, "A", "bias") == pytest.approx(-1)
     assert value(scores, "B", "mae") == pytest.approx(10)
     assert value(scores, "all", "mae") == pytest.approx(21 / 4)
+
+
+def test_unseen_sites_are_no_part_of_all_sites() -> None:
+    """Errors at A -5, +4, -2, at B +10; with B never seen, A alone is no set of several. C, a copy
+    of B, makes all sites A and C; with both never seen, these two are a set."""
+    rows = ef_rows()
+    third = rows[rows["site"] == "B"].assign(site="C", dataset="c", clip_id="c6")
+    rows = pd.concat([rows, third])
+
+    def found(table: pd.DataFrame, *unseen: str) -> dict[str, float]:
+        scores = score(table, CONFIG, np.random.default_rng(0), 50.0, unseen)
+        return dict(scores.loc[scores["metric"] == "mae", ["site", "value"]].to_numpy())
+
+    assert found(ef_rows(), "B") == pytest.approx({"A": 11 / 3, "B": 10})
+    assert found(rows, "B") == pytest.approx({"A": 11 / 3, "C": 10, "all": 21 / 4, "B": 10})
+    both = found(rows, "B", "C", "nowhere")
+    assert both == pytest.approx({"A": 11 / 3, "B": 10, "C": 10, "never seen": 10})
+    cases = study_cases(rows, Task.EF)
+    assert sets_of(cases, {"B", "C"})["never seen"].patient_count == 2
 
 
 def test_images_of_a_study_are_averaged_before_its_class_is_told() -> None:

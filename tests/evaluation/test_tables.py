@@ -101,6 +101,18 @@ def test_the_floor_says_how_many_patients_it_needs() -> None:
     assert said in text and "no network (ridge): this model learned" not in text
 
 
+def test_a_site_never_seen_is_marked_and_comes_last() -> None:
+    """B is never seen: leave-one-out has no model for it, the floor is of those that train."""
+    extra = [("leave_one_out", "A", "ef", "mae", 5.0, 4.0, 6.0, 40),
+             ("no_network", "A", "ef", "mae", 5.0, 4.0, 6.0, 40)]  # fmt: skip
+    table = pd.concat([scores(), pd.DataFrame(extra, columns=COLUMNS)])
+    text = " ".join(printed(table, unseen=["B"]).split())
+    assert "B (never seen) (n 20)" in text and "A (n 40)" in text
+    assert "leave one out: no model trained there, so that none leaves it out" in text
+    assert "the sites that train have fewer than 5 labelled training patients for EF" in text
+    assert ScoreTable(table, unseen=["A"]).sites == ["B", "C", "A"]
+
+
 def test_leave_one_out_says_why_it_is_absent() -> None:
     extra = pd.DataFrame([("leave_one_out", "A", "ef", "mae", 5.0, 4.0, 6.0, 40)], columns=COLUMNS)
     text = printed(pd.concat([scores(), extra]))

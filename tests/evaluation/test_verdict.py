@@ -108,6 +108,49 @@ def test_a_model_that_does_not_beat_the_floor_says_so() -> None:
     assert "federated does not beat no network (ridge): cannot" in lines(scores(), failing)[1]
 
 
+def test_a_site_never_seen_has_a_sentence_of_its_own() -> None:
+    """V counts neither in the mean of A and B nor among their comparisons; B alone is best there,
+    so that A alone is not named."""
+    rows = [
+        ("federated", "V", "ef", "mae", 6.0, 5.0, 7.0, 30),
+        ("local:A", "V", "ef", "mae", 9.0, 8.0, 9.9, 30),
+        ("local:B", "V", "ef", "mae", 8.0, 7.0, 9.0, 30),
+    ]
+    table = pd.concat([scores(), pd.DataFrame(rows, columns=SCORES)])
+    found = paired(
+        ("federated", "pooled", "A", 0.5, 0.2, 0.8, 40, "worse"),
+        ("federated", "pooled", "V", 0.5, -0.2, 1.2, 30, "cannot be told apart"),
+        ("federated", "local:A", "V", -3.0, -4.0, -2.0, 30, "better"),
+        ("federated", "local:B", "V", -2.0, -3.0, -1.0, 30, "better"),
+        ("federated", "no_pretraining", "V", -1.0, -1.5, -0.5, 30, "better"),
+        ("federated", "no_network", "V", -4.0, -5.0, -3.0, 30, "better"),
+    )
+    lines = verdict(table, found, pd.DataFrame(), (Task.EF,), 10, ("V",))
+    assert "5.5 in the mean over 2 sites" in lines[0] and "V" not in lines[0]
+    assert lines[1:] == [
+        "EF MAE (points), federated against pooled data: worse at A (+0.50 [+0.20, +0.80], n 40).",
+        "EF MAE (points), lower is better, at V, a site never seen: federated 6.0 [5.0, 7.0] "
+        "(n 30); against the best single site better (B alone, -2.00 [-3.00, -1.00], n 30); "
+        "against pooled data cannot be told apart (+0.50 [-0.20, +1.20], n 30); "
+        "against no pre-training better (-1.00 [-1.50, -0.50], n 30); "
+        "against no network (ridge) better (-4.00 [-5.00, -3.00], n 30).",
+    ]
+
+
+def test_several_sites_never_seen_are_judged_together() -> None:
+    rows = [("federated", site, "ef", "mae", 6.0, 5.0, 7.0, 30) for site in ("V", "W")]
+    rows.append(("federated", "never seen", "ef", "mae", 6.0, 5.5, 6.5, 60))
+    table = pd.concat([scores(), pd.DataFrame(rows, columns=SCORES)])
+    found = paired(
+        ("federated", "pooled", "V", 0.5, 0.2, 0.8, 30, "worse"),
+        ("federated", "pooled", "never seen", 0.5, 0.2, 0.8, 60, "worse"),
+    )
+    assert verdict(table, found, pd.DataFrame(), (Task.EF,), 10, ("V", "W"))[1:] == [
+        "EF MAE (points), lower is better, over all sites never seen: federated 6.0 [5.5, 6.5] "
+        "(n 60); against pooled data worse (+0.50 [+0.20, +0.80], n 60)."
+    ]
+
+
 def test_one_site_is_called_one_site() -> None:
     only = scores()[scores()["site"] == "A"]
     assert lines(only, paired()) == [

@@ -31,6 +31,15 @@ def test_where_it_runs_is_not_part_of_the_hash() -> None:
     assert plan_from_mapping({"seed": 1}, "test").digest() != here.digest()
 
 
+def test_a_plan_without_unseen_sites_has_the_hash_of_before_there_were_any() -> None:
+    """The key travels, and counts, where sites are named alone."""
+    assert "unseen" not in Plan().to_json()
+    named = plan_from_mapping({"protocol": {"unseen": ["valley"]}}, "test")
+    assert named.digest() != Plan().digest()
+    assert plan_from_json(named.to_json()).protocol.unseen == ("valley",)
+    assert '"leave_one_out"]' in Plan().to_json(), "the default baselines are those of before"
+
+
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
@@ -53,6 +62,13 @@ def test_where_it_runs_is_not_part_of_the_hash() -> None:
         (
             {"protocol": {"name": "dirichlet", "clients": 3}, "federation": {"min_sites": 4}},
             "federation.min_sites is 4, but protocol.clients makes 3 sites",
+        ),
+        (
+            {
+                "protocol": {"name": "dirichlet", "clients": 4, "unseen": ["client-03"]},
+                "federation": {"min_sites": 4},
+            },
+            "protocol.clients makes 3 sites besides those of protocol.unseen",
         ),
         ({"data": {"size": 100}, "model": {"patch": 16}}, "`data.size`: input should be a multip"),
         ({"data": {"size": 72}}, "data.size 72 is not a multiple of model.patch 16"),

@@ -87,6 +87,48 @@ def test_pooled_data_take_the_steps_of_all_their_sites() -> None:
     assert set(steps.values()) == {(5, 10)}
 
 
+def test_an_unseen_site_trains_no_model_and_tests_every_one_but_leave_one_out() -> None:
+    """B is never seen: leaving A out leaves nobody with an EF, and pooled data hold A, C and D."""
+    baselines = ["local", "pooled", "leave_one_out", "no_pretraining"]
+    tables = {
+        "protocol": {"unseen": ["B"]},
+        "pretrain": {"local_steps": 5},
+        "evaluation": {"baselines": baselines},
+    }
+    plan = plan_from_mapping(tables, "test")
+    arms, notes = plan_arms(manifest(), plan)
+    assert {arm.name: (arm.train, arm.test) for arm in arms} == {
+        "federated": (("A", "C", "D"), ("A", "B", "C")),
+        "no_pretraining": (("A", "C", "D"), ("A", "B", "C")),
+        "pooled": (("all",), ("all", "B")),
+        "local:A": (("A",), ("A", "B", "C")),
+        "local:C": (("C",), ("A", "B", "C")),
+    }
+    assert "Leaving A out is n/a: no other site has labels for its tasks." in notes
+    assert not any(" B " in note or note.startswith("B ") for note in notes)
+    pooled = next(arm for arm in arms if arm.name == "pooled")
+    assert pooled.plan(plan).pretrain.local_steps == 15
+
+
+def test_the_federation_without_pre_training_differs_in_its_rounds_alone() -> None:
+    tables = {"evaluation": {"baselines": ["no_pretraining"]}}
+    plan = plan_from_mapping(tables, "test")
+    federated, other = plan_arms(manifest(), plan)[0]
+    assert other.model == "no_pretraining" and other.plan(plan).pretrain.rounds == 0
+    kept = plan.pretrain.rounds
+    again = other.plan(plan).model_copy(
+        update={"pretrain": other.plan(plan).pretrain.model_copy(update={"rounds": kept})}
+    )
+    assert again == federated.plan(plan)
+
+
+def test_without_pre_training_there_is_no_other_model_without_it() -> None:
+    tables = {"pretrain": {"rounds": 0}, "evaluation": {"baselines": ["no_pretraining"]}}
+    arms, notes = plan_arms(manifest(), plan_from_mapping(tables, "test"))
+    assert [arm.name for arm in arms] == ["federated"]
+    assert notes == ["The plan has no pre-training, so there is no other model without it."]
+
+
 def test_folders_keep_the_federated_run_at_the_top() -> None:
     arms, _ = plan_arms(manifest(), Plan())
     assert arms[0].folder(Path("r")) == Path("r")

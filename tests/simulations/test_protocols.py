@@ -6,8 +6,10 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from echofm_core.data.manifest import manifest_from_rows
+from echofm_core.plan.load import plan_from_mapping
 from echofm_core.plan.protocol import ProtocolConfig, ProtocolName
-from echofm_core.runtime.errors import DataRootError, EmptySiteError
+from echofm_core.runtime.errors import DataRootError, EmptySiteError, PlanError
+from simulations.prepare import check_sites
 from simulations.protocols.assign import RULES, assign_sites
 
 
@@ -65,6 +67,58 @@ def test_a_new_patient_never_moves_another_one() -> None:
     moved = (few != many.reindex(few.index)).groupby(lambda clip: clip.split("-")[0]).any()
     # The cut is by rank, so one extra patient shifts the border by at most one patient.
     assert int(moved.sum()) <= 1
+
+
+def two_hospitals(official: bool = False) -> pd.DataFrame:
+    """``camus`` with 20 patients; ``valley`` with 10 others, whose data set may have a split."""
+    valley = manifest(10, official=official).assign(dataset="valley")
+    for column in ("patient_id", "study_id", "clip_id"):
+        valley[column] = "v" + valley[column]
+    return pd.concat([manifest(20), valley], ignore_index=True)
+
+
+@pytest.mark.parametrize("official", [False, True])
+def test_all_patients_of_an_unseen_site_are_test_patients(official: bool) -> None:
+    """An official split of theirs does not matter; the other site is split as without them."""
+    result = assign_sites(two_hospitals(official), ProtocolConfig(unseen=("valley",)), 3)
+    splits = {site: set(rows["split"]) for site, rows in result.groupby("site")}
+    assert splits["valley"] == {"test"} and splits["camus"] == {"train", "val", "test"}
+    alone = assign_sites(manifest(20), ProtocolConfig(), 3)
+    camus = result[result["site"] == "camus"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(camus, alone)
+
+
+def test_unseen_sites_of_other_rules_go_by_the_names_that_these_make() -> None:
+    """Half of an archive with an official split: its training patients too are test patients."""
+    config = ProtocolConfig(name=ProtocolName.VENDOR_MODEL, unseen=("ge-vivid-s70",))
+    result = assign_sites(manifest(20, official=True), config, 3)
+    assert set(result.loc[result["site"] == "ge-vivid-s70", "split"]) == {"test"}
+    assert set(result.loc[result["site"] == "ge-vivid-e95", "split"]) == {"train", "test"}
+    dealt = ProtocolConfig(name=ProtocolName.DIRICHLET, clients=2, alpha=50, unseen=("client-01",))
+    result = assign_sites(manifest(40), dealt, 3)
+    assert set(result.loc[result["site"] == "client-01", "split"]) == {"test"}
+
+
+@pytest.mark.parametrize(
+    ("unseen", "sentence"),
+    [
+        (("vally",), r"names 'vally', did you mean `valley`; .* institution makes camus, valley"),
+        (("camus", "valley"), r"leaves no site to train on; the protocol institution makes"),
+    ],
+)
+def test_unseen_sites_that_cannot_be_are_refused(unseen: tuple[str, ...], sentence: str) -> None:
+    with pytest.raises(PlanError, match=rf"protocol\.unseen {sentence}"):
+        assign_sites(two_hospitals(), ProtocolConfig(unseen=unseen), 3)
+
+
+def test_an_unseen_site_does_not_count_for_min_sites() -> None:
+    """One of two sites trains: a round of two could never count."""
+    tables = {"protocol": {"unseen": ["valley"]}, "federation": {"min_sites": 2}}
+    plan = plan_from_mapping(tables, "test")
+    placed = assign_sites(two_hospitals(), plan.protocol, 3)
+    with pytest.raises(PlanError, match=r"makes 1 of .* \(camus\) besides valley, which no"):
+        check_sites(placed, plan)
+    check_sites(placed, plan_from_mapping({"protocol": {"unseen": ["valley"]}}, "test"))
 
 
 def test_quality_takes_the_worst_view_of_a_patient() -> None:
