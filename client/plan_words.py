@@ -105,7 +105,9 @@ def _tasks(plan: Plan) -> str:
 def _numbers(plan: Plan, policy: Policy) -> str:
     losses = "losses of training" + (" and validation" if plan.validates else "")
     if plan.pretrain.rounds and plan.watches_features:
-        losses += ", the effective rank of features"
+        ranked, probed = plan.pretrain.watch_patients, plan.pretrain.probe_patients
+        losses += ", the effective rank of features" if ranked else ""
+        losses += f", how well the EF of {probed} patients is read from features" if probed else ""
     if plan.privacy.kind is not PrivacyKind.NONE:
         losses = "no loss"
     return (

@@ -23,6 +23,7 @@ from pydantic import Field
 
 from echofm_core.contract import (
     DECODER,
+    EF_PROBE,
     EFFECTIVE_RANK,
     ENCODER,
     EVERY_NUMBER,
@@ -51,7 +52,7 @@ from echofm_core.runtime.text import many
 from echofm_core.tasks import Task
 
 #: Numbers of an update that say how it was made, and nothing of a patient's pictures or labels.
-NO_MEASURES = frozenset(UPDATE_METRICS) - {LOSS, VALIDATION, EFFECTIVE_RANK}
+NO_MEASURES = frozenset(UPDATE_METRICS) - {LOSS, VALIDATION, EFFECTIVE_RANK, EF_PROBE}
 #: Phase that an action trains; the others train none.
 TRAINS = {Action.PRETRAIN: Phase.PRETRAIN, Action.FINETUNE: Phase.FINETUNE}
 

@@ -1,6 +1,5 @@
 """A round at a site: put the global weights in, train, take the shared groups out."""
 
-import math
 import time
 from dataclasses import replace
 
@@ -10,7 +9,7 @@ from echofm_core.contract import (
     CONTROL,
     CONTROL_ROUND,
     DECODER,
-    EFFECTIVE_RANK,
+    EF_PROBE,
     PROXIMAL_MU,
     TEACHER,
     TRAIN,
@@ -28,11 +27,12 @@ from echofm_core.plan.federation import Aggregation
 from echofm_core.post_processing import from_site, post_processing
 from echofm_core.privacy.config import Account, PrivacyKind
 from echofm_core.runtime.errors import FederationError
+from echofm_core.training.config import JudgedBy
 from echofm_core.training.execution.launch import train_round
 from echofm_core.training.objectives.phases import Model, build_model, validation_loss
 from echofm_core.training.steps.control import ControlFiles
 from echofm_core.training.steps.job import LocalContext, RoundReport
-from echofm_core.training.watch import feature_rank
+from echofm_core.training.watch import Watched, watch
 
 
 def train(request: Request) -> Update:
@@ -81,8 +81,8 @@ class _LocalRound:
         """Whether nothing more is asked of this site in the phase."""
         if self.instruction.round < self.plan.rounds_of(self.phase):
             return not report.counts
-        validates = self.plan.validates and len(self.site.validation_clips(self.phase))
-        return not (report.counts and validates)
+        validates = self._probed or len(self.site.validation_clips(self.phase))
+        return not (report.counts and self.plan.validates and validates)
 
     def frozen(self) -> Weights:
         """What the stage leaves as it is, sent now or kept.
@@ -106,9 +106,7 @@ class _LocalRound:
         site, plan, instruction = self.site, self.plan, self.instruction
         metrics: dict[str, float] = {}
         if instruction.settings.get(VALIDATE) and plan.validates:
-            clips = site.validation_clips(self.phase)
-            loss = validation_loss(model, clips, plan, site=site.name, device=site.execution.device)
-            metrics |= {} if loss is None else {VALIDATION: loss}
+            metrics |= self._judged(model)
         if not self.trains:
             return RoundReport(counts={}, metrics=metrics)
         if self.control:
@@ -151,15 +149,28 @@ class _LocalRound:
             extra={f"{CONTROL}/{name}": array for name, array in changes.items()},
         )
 
+    @property
+    def _probed(self) -> bool:
+        """Whether rounds of this phase are judged by the probe of their features."""
+        return self.phase is Phase.PRETRAIN and self.plan.pretrain.judged_by is JudgedBy.PROBE
+
+    def _judged(self, model: Model) -> dict[str, float]:
+        """What rounds are judged by, of the model as it came: less is better."""
+        site, device = self.site, self.site.execution.device
+        if self._probed:
+            found = self._watched(model, site.train_clips(self.phase)).get(EF_PROBE)
+            return {} if found is None else {VALIDATION: 1 - found}
+        clips = site.validation_clips(self.phase)
+        loss = validation_loss(model, clips, self.plan, site=site.name, device=device)
+        return {} if loss is None else {VALIDATION: loss}
+
     def _watched(self, model: Model, clips: ClipWindows) -> dict[str, float]:
-        """Effective rank of the features of a pre-trained encoder, where the plan has it."""
+        """Numbers on the features of a pre-trained encoder, where the plan has them."""
         if not (self.plan.watches_features and isinstance(model, MaskedPredictor)):
             return {}
-        # A number that leaves has as many patients behind it as the site's policy wants.
-        patients = max(self.plan.pretrain.watch_patients, self.site.min_patients)
-        table, device = self.plan.pretrain, self.site.execution.device
-        rank = feature_rank(model.encoder, clips, table, patients=patients, device=device)
-        return {EFFECTIVE_RANK: rank} if math.isfinite(rank) else {}
+        table, site = self.plan.pretrain, self.site
+        watched = Watched.of(clips, table, least=site.min_patients)
+        return watch(model.encoder, clips, table, watched, device=site.execution.device)
 
     def _noise(self) -> float:
         """Noise of DP-SGD, which this site works out for itself; 0 without privacy."""

@@ -58,11 +58,15 @@ VALIDATION = "validation"
 LOSS = "loss"
 #: Metric of an update in pre-training: effective rank of the features of the encoder that it holds.
 EFFECTIVE_RANK = "effective_rank"
+#: Metric of an update in pre-training: R2 with which ridge regression reads the EF of patients that
+#: it did not see from these features.
+EF_PROBE = "ef_probe_r2"
 #: Every metric that an update may have, and the ends of its legal values.
 UPDATE_METRICS: Mapping[str, tuple[float, float]] = {
     LOSS: (-1e6, 1e6),
     VALIDATION: (-1e6, 1e6),
     EFFECTIVE_RANK: (0.0, 1e6),
+    EF_PROBE: (-1e6, 1.0),
     **dict.fromkeys(("num-examples", "seconds", "steps", "skipped"), (0.0, 1e12)),
     "learning_rate": (0.0, 1e6),
     "epsilon": (0.0, math.inf),

@@ -115,8 +115,9 @@ class Plan(Section):
 
     @property
     def watches_features(self) -> bool:
-        """Whether sites report the effective rank of the features of what they pre-train."""
-        return self.pretrain.watch_patients > 0 and self.privacy.kind is PrivacyKind.NONE
+        """Whether sites report numbers on the features of the encoder that they pre-train."""
+        watched = self.pretrain.watch_patients or self.pretrain.probe_patients
+        return bool(watched) and self.privacy.kind is PrivacyKind.NONE
 
     def run_name(self) -> str:
         """Name of its state folder at each site: two plans never share one."""

@@ -16,6 +16,9 @@ from echofm_core.runtime.errors import PrivacyError
 from echofm_core.tasks import CLASS_NAMES, TASKS, Task, TaskKind
 from echofm_core.training.stages import Stage, Target
 
+#: Patients with an EF below which no probe is fitted.
+LEAST_PROBED = 8
+
 
 class AugmentationConfig(Section):
     """Ranges of the changes; each window draws once, its frames and its sector change alike.
@@ -124,6 +127,13 @@ class PhaseConfig(Section):
         return next((stage for stage in stages if round_ <= stage.last), stages[-1])
 
 
+class JudgedBy(StrEnum):
+    """What sites report of the weights of a round of pre-training."""
+
+    LOSS = "loss"
+    PROBE = "probe"
+
+
 class PretrainConfig(PhaseConfig):
     """The ``[pretrain]`` table: masked auto-encoding (VideoMAE, Tong 2022), or latent targets."""
 
@@ -154,6 +164,22 @@ class PretrainConfig(PhaseConfig):
     """Patients of a site of whom one training clip each is encoded, nothing hidden, when a round is
     trained: the effective rank of these features (RankMe, Garrido 2023) is reported beside the
     loss. 0: none is. Never under differential privacy."""
+    probe_patients: int = Field(default=16, ge=0, le=10_000)
+    """Patients of a site with an EF, one training clip each, from whose features a ridge regression
+    reads the EF of each by those of all others, when a round is trained: its R2 is reported beside
+    the loss where there are 8 or more. 0: none is. Never under differential privacy."""
+    judged_by: JudgedBy = JudgedBy.LOSS
+    """What ``patience`` and ``federation.select = "best"`` go by: the ``loss`` on validation
+    patients, or 1 minus the R2 of the ``probe``, since a loss can fall while features get worse."""
+
+    @model_validator(mode="after")
+    def _probes_what_judges(self) -> Self:
+        if self.judged_by is JudgedBy.PROBE and self.probe_patients < LEAST_PROBED:
+            raise ValueError(
+                f'judged_by is "probe", so probe_patients should be at least {LEAST_PROBED}, got '
+                f"{self.probe_patients}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _teacher_before_student(self) -> Self:

@@ -69,7 +69,11 @@ def _build_site(folder: Path, name: str, train: int) -> SiteSettings:
         # A patient's name in the path, as hospitals have it: it must never leave the site.
         path = clips / f"Doe^John^{number}.avi"
         write_avi(path, speckle(8, seed=100 * NAMES.index(name) + number))
-        labels = {"as_grade": number % 3} if name == "gamma" else {"ef": 35.0 + 10 * number}
+        labels = (
+            {"as_grade": number % 3}
+            if name == "gamma"
+            else {"ef": 35.0 + 10 * (number % 6) + number // 6}
+        )
         rows.append(
             {
                 "dataset": "echonet_dynamic",

@@ -40,6 +40,7 @@ from echofm_core.models.build import (
 from echofm_core.models.weights import to_arrays
 from echofm_core.plan.document import Plan
 from echofm_core.post_processing import post_processing
+from echofm_core.training.watch import Watched
 from server.wire import declined, read_reply, to_message, wired
 from simulations.engine import SiteSettings
 from simulations.flower_private import become_server, deliver
@@ -148,21 +149,23 @@ def test_without_a_teacher_nothing_is_trained_on_latent_targets(hospital: Hospit
     assert "groups = " in reason and "asks for teacher" in reason
 
 
-@pytest.mark.parametrize(("watched", "least", "behind"), [(2, 3, 3), (4, 3, 4)])
 def test_a_watched_number_has_as_many_patients_behind_it_as_the_policy_wants(
-    hospital: Hospital, monkeypatch: pytest.MonkeyPatch, watched: int, least: int, behind: int
+    hospital: Hospital, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The plan wants two; of whom the number is stands in tests/training/test_watch.py."""
     found: list[int] = []
 
-    def rank(*_: object, patients: int, **__: object) -> float:
-        found.append(patients)
-        return 1.0
+    def rank(*words: object, **_: object) -> dict[str, float]:
+        watched = words[-1]
+        assert isinstance(watched, Watched)
+        found.append(len(watched.ranked))
+        return {"effective_rank": 1.0}
 
-    monkeypatch.setattr("client.training.feature_rank", rank)
-    hospital.allow(min_patients=least)
-    plan = small_plan(pretrain={"rounds": 1, "watch_patients": watched}, finetune={"rounds": 0})
+    monkeypatch.setattr("client.training.watch", rank)
+    hospital.allow(min_patients=3)
+    plan = small_plan(pretrain={"rounds": 1, "watch_patients": 2}, finetune={"rounds": 0})
     reply = read_reply(hospital.ask(plan, Action.PRETRAIN), Update)
-    assert found == [behind] and reply.metrics["effective_rank"] == 1.0
+    assert found == [3] and reply.metrics["effective_rank"] == 1.0
 
 
 @pytest.mark.parametrize(

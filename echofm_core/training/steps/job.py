@@ -28,7 +28,7 @@ from echofm_core.training.steps.kept import KeptMoments, RoundProgress
 from echofm_core.training.steps.optimizer import RoundSchedule, trainable
 
 #: Keys of a phase's table that came after noise was drawn by its text, see :func:`_table_text`.
-LATER = {"target", "teacher_rounds", "watch_patients"}
+LATER = {"target", "teacher_rounds", "watch_patients", "probe_patients", "judged_by"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
