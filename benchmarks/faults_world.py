@@ -126,7 +126,9 @@ class World:
         for process in machine.processes():
             with suppress(psutil.Error):
                 words = process.cmdline()
-                if "echofm_core.runtime.child_process" not in words and ROLES[role](words):
+                # One that is ending, or has just been started, has no words.
+                ours = "echofm_core.runtime.child_process" in words
+                if words and not ours and ROLES[role](words):
                     found.append(process)
         return found
 
