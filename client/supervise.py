@@ -20,8 +20,8 @@ FIRST, LONGEST = 5.0, 60.0
 #: Seconds after the first end by when a server has let a lost node in again. Flower: two heartbeats
 #: of 30 s; the rest is for starts, of some seconds each.
 LET_IN = 90.0
-#: Seconds after which a node that ends had been well.
-STEADY = 120.0
+#: Seconds after which a node that ends had been well: one that is refused ends within a few.
+STEADY = 30.0
 
 
 def supervise(

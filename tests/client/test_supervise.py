@@ -52,6 +52,23 @@ def test_a_lost_node_is_started_until_it_is_let_in_and_then_ever_later(clock: Cl
     assert "exit code 7" in shown[0] and "again in 5 s" in shown[0]
 
 
+def test_a_node_that_is_lost_soon_after_its_start_is_one_that_was_well(clock: Clock) -> None:
+    """Killed 40 s after the command began: the 90 s of short waits count from then."""
+    lives = iter([40.0, *[3.0] * 14])
+    left = iter(range(15))
+
+    def run() -> int:
+        clock.now += next(lives)
+        return 137
+
+    def fault() -> FederationError | None:
+        return FederationError("no.") if next(left) == 14 else None
+
+    with pytest.raises(FederationError, match="no"):
+        supervise(run, fault, lambda words: None)
+    assert clock.waits == [5.0] * 12 + [10, 20]
+
+
 def test_a_node_that_never_was_well_waits_ever_longer_too(clock: Clock) -> None:
     left = iter(range(40))
 
