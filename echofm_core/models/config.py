@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from echofm_core.plan.section import Section
 
@@ -25,6 +26,21 @@ class StfNetForm(StrEnum):
     PUBLISHED = "published"
     MEAN_POOL = "mean_pool"
     BAG = "bag"
+
+
+class StfPart(StrEnum):
+    """A part of the compact STF-Net and of the heads behind it, for ablations.
+
+    ``deviation`` is the temporal standard deviation of features and of grey levels, ``stages`` the
+    mix of all stages of the encoder (without it the last is read), ``joint`` and ``disjoint`` are
+    the pathways, ``grey`` the grey levels that heads of the ventricle see.
+    """
+
+    DEVIATION = "deviation"
+    STAGES = "stages"
+    JOINT = "joint"
+    DISJOINT = "disjoint"
+    GREY = "grey"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +74,10 @@ class ModelConfig(Section):
     stf_net: StfNetForm = StfNetForm.COMPACT
     """Form of the spatial-temporal fusion network; ``bag`` encodes each frame by itself, so that no
     motion is seen, and attends over the frames."""
+    stf_without: tuple[StfPart, ...] = ()
+    """Parts of the compact form that are left out, to measure what they are worth: ``deviation``
+    (temporal deviation of features and grey levels), ``stages`` (the mix of the encoder's stages),
+    ``joint`` or ``disjoint`` (a pathway), ``grey`` (grey levels beside the fused features)."""
     patch: int = Field(default=16, ge=4, le=32)
     """Side of a square patch, in pixels; divides ``data.size``."""
     tubelet: int = Field(default=2, ge=1, le=4)
@@ -79,6 +99,17 @@ class ModelConfig(Section):
         if grid and (len(grid) != 3 or not 1 <= min(grid) <= max(grid) <= 512):
             raise ValueError("should be three sizes from 1 to 512: slots, rows, columns")
         return grid
+
+    @model_validator(mode="after")
+    def _leaves_a_pathway(self) -> Self:
+        if self.stf_without and self.stf_net is not StfNetForm.COMPACT:
+            raise ValueError(
+                f"stf_without names parts of the compact form, but stf_net is {self.stf_net}: "
+                "take one of them out"
+            )
+        if {StfPart.JOINT, StfPart.DISJOINT} <= set(self.stf_without):
+            raise ValueError("stf_without leaves out both pathways: keep joint or disjoint")
+        return self
 
 
 class LoraTarget(StrEnum):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from echofm_core.data.config import DataConfig
 from echofm_core.data.windows import Batch
-from echofm_core.models.config import ModelConfig
+from echofm_core.models.config import ModelConfig, StfPart
 from echofm_core.models.masking import Subset
 from echofm_core.models.pooling import log_deviation_over_time
 from echofm_core.models.stf_compact import CompactStfNet
@@ -34,13 +34,13 @@ def cells_of(patch: int) -> int:
     return max(count for count in range(1, CELLS + 1) if patch % count == 0)
 
 
-def grey_width(patch: int) -> int:
+def grey_width(patch: int, *, deviation: bool = True) -> int:
     """Length of what :func:`grey_cells` says of a patch."""
-    return 2 * cells_of(patch) ** 2
+    return (2 if deviation else 1) * cells_of(patch) ** 2
 
 
-def grey_cells(video: Tensor, patch: int) -> Tensor:
-    """Mean over time of each cell's grey level, and the logarithm of its deviation.
+def grey_cells(video: Tensor, patch: int, *, deviation: bool = True) -> Tensor:
+    """Mean over time of each cell's grey level and, unless left out, the log of its deviation.
 
     Of a video (B, T, 1, S, S), normalised grey, and patches of so many pixels a side: float
     (B, p, :func:`grey_width`) of all p patch positions, rows first.
@@ -49,9 +49,11 @@ def grey_cells(video: Tensor, patch: int) -> Tensor:
     side, rows = patch // cells, video.shape[-2] // patch
     grid = torch.unflatten(video[:, :, 0], 2, (rows * cells, side))
     grey = torch.unflatten(grid, 4, (-1, side)).mean(dim=(3, 5))
-    deviation = DEVIATION_GAIN * (log_deviation_over_time(grey) + USUAL)
+    found = [MEAN_GAIN * grey.mean(dim=1)]
+    if deviation:
+        found.append(DEVIATION_GAIN * (log_deviation_over_time(grey) + USUAL))
     facts = []
-    for fact in (MEAN_GAIN * grey.mean(dim=1), deviation):
+    for fact in found:
         by_row = torch.unflatten(fact, 1, (rows, cells))
         facts.append(torch.unflatten(by_row, 3, (-1, cells)).transpose(2, 3).flatten(3))
     return torch.cat(facts, dim=3).flatten(1, 2)
@@ -97,13 +99,17 @@ class EchoModel(nn.Module):
         super().__init__()
         self.encoder = VideoEncoder(model, data)
         levels = 1 + len(self.encoder.blocks)
-        self.stf_net = build_stf_net(model.stf_net, self.encoder.grid, self.encoder.width, levels)
-        compact = isinstance(self.stf_net, CompactStfNet)
-        self.reading_grey = frozenset(
-            task for task in tasks if compact and TASKS[task].family is TaskFamily.VENTRICLE
+        without = model.stf_without
+        self.stf_net = build_stf_net(
+            model.stf_net, self.encoder.grid, self.encoder.width, levels, without
         )
+        reads = isinstance(self.stf_net, CompactStfNet) and StfPart.GREY not in without
+        self.reading_grey = frozenset(
+            task for task in tasks if reads and TASKS[task].family is TaskFamily.VENTRICLE
+        )
+        self._deviation = StfPart.DEVIATION not in without
         width = self.stf_net.out_width
-        grey = self.encoder.patches.positions * grey_width(model.patch)
+        grey = self.encoder.patches.positions * grey_width(model.patch, deviation=self._deviation)
         self.heads = nn.ModuleDict()
         for task in tasks:
             beside = grey if task in self.reading_grey else 0
@@ -146,12 +152,14 @@ class EchoModel(nn.Module):
     def tokens(self, video: Tensor, region: Subset | None) -> Tensor:
         """What the fusion network reads of a video, (B, slots, p, D).
 
-        The compact one reads all stages of the encoder, the others its last.
+        The compact one reads all stages of the encoder, unless they are left out, the others its
+        last.
         """
         grid = self.encoder.patches
         seen = None if region is None else region.in_every_slot(grid.slots, grid.positions)
-        if isinstance(self.stf_net, CompactStfNet):
-            found = self.stf_net.mix(self.encoder.levels(video, seen))
+        mix = self.stf_net.mix if isinstance(self.stf_net, CompactStfNet) else None
+        if mix is not None:
+            found = mix(self.encoder.levels(video, seen))
         else:
             found = self.encoder(video, seen)
         return torch.unflatten(found, 1, (grid.slots, -1))
@@ -164,7 +172,7 @@ class EchoModel(nn.Module):
 
     def _grey(self, video: Tensor, region: Subset | None) -> Tensor:
         """Grey levels of the region's cells, position by position: (B, width); zero elsewhere."""
-        grey = grey_cells(video, self.encoder.patches.patch)
+        grey = grey_cells(video, self.encoder.patches.patch, deviation=self._deviation)
         if region is not None:
             grey = region.put(region.take(grey), grey.shape[1])
         return grey.flatten(1)

@@ -1,11 +1,12 @@
 """STF-Net, compact form: both pathways of the published one at under a tenth of its size."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from echofm_core.models.config import StfPart
 from echofm_core.models.masking import Subset
 from echofm_core.models.pooling import (
     GatedAttentionPool,
@@ -33,9 +34,10 @@ class JointPathway(nn.Module):
     which a weighted mean over positions loses.
 
     The 3 x 3 x 3 convolution is depthwise, so that local motion is read at a 1/width of the cost.
+    Without ``deviation``, temporal means alone are handed on.
     """
 
-    def __init__(self, grid: tuple[int, int, int], width: int) -> None:
+    def __init__(self, grid: tuple[int, int, int], width: int, *, deviation: bool = True) -> None:
         super().__init__()
         inner = width // 2
         self.grid = grid
@@ -46,25 +48,29 @@ class JointPathway(nn.Module):
         self.expand = nn.Linear(inner, inner)
         self.act = nn.GELU()
         self.pool = GatedAttentionPool(inner, inner, POOL_HEADS)
-        self.swing_pool = GatedAttentionPool(inner, inner, POOL_HEADS)
-        self.narrow = nn.Linear(2 * inner, POSITION_WIDTH)
-        self.out_width = 2 * POOL_HEADS * inner + POSITION_WIDTH * grid[1] * grid[2]
+        self.swing_pool = GatedAttentionPool(inner, inner, POOL_HEADS) if deviation else None
+        facts = 2 if deviation else 1
+        self.narrow = nn.Linear(facts * inner, POSITION_WIDTH)
+        self.out_width = facts * POOL_HEADS * inner + POSITION_WIDTH * grid[1] * grid[2]
 
     def forward(self, tokens: Tensor, region: Subset | None = None) -> Tensor:
         """Tokens (B, slots, p, D) to (B, out_width)."""
         body, valid = self.body(tokens, region), None if region is None else region.valid
         pooled: Tensor = self.pool(body.flatten(1, 2), self._valid_tokens(region))
+        if self.swing_pool is None:
+            return torch.cat((pooled, self.by_position(body.mean(dim=1), None, region)), dim=1)
         deviation = log_deviation_over_time(body)
         moved: Tensor = self.swing_pool(deviation, valid)
         placed = self.by_position(body.mean(dim=1), deviation, region)
         return torch.cat((pooled, moved, placed), dim=1)
 
-    def by_position(self, mean: Tensor, deviation: Tensor, region: Subset | None) -> Tensor:
+    def by_position(self, mean: Tensor, deviation: Tensor | None, region: Subset | None) -> Tensor:
         """A few channels of each position's temporal mean and log deviation, both (B, p, D / 2).
 
         (B, POSITION_WIDTH * rows * cols), position by position; zero where there is no token.
         """
-        narrow = self.narrow(torch.cat((mean, deviation), dim=-1))
+        facts = mean if deviation is None else torch.cat((mean, deviation), dim=-1)
+        narrow = self.narrow(facts)
         return in_grid(narrow.unsqueeze(1), region, (1, *self.grid[1:])).flatten(1)
 
     def weights(self, tokens: Tensor, region: Subset | None = None) -> Tensor:
@@ -92,10 +98,10 @@ class JointPathway(nn.Module):
 class DisjointPathway(nn.Module):
     """Space, then time: attention pooling in each slot, self-attention and pooling over slots.
 
-    Beside the pool stands the temporal deviation over the slots.
+    Beside the pool stands the temporal deviation over the slots, unless it is left out.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, *, deviation: bool = True) -> None:
         super().__init__()
         inner = width // 2
         self.norm = nn.LayerNorm(width, eps=1e-6)
@@ -106,13 +112,17 @@ class DisjointPathway(nn.Module):
         self.time_blocks = transformer(inner, TEMPORAL_DEPTH, max(1, inner // HEAD_WIDTH))
         self.time_norm = nn.LayerNorm(inner, eps=1e-6)
         self.time_pool = GatedAttentionPool(inner, inner, POOL_HEADS)
-        self.out_width = (POOL_HEADS + 1) * inner
+        self.deviation = deviation
+        self.out_width = (POOL_HEADS + deviation) * inner
 
     def forward(self, tokens: Tensor, times: Tensor, region: Subset | None = None) -> Tensor:
         """Tokens (B, slots, p, D) and times (B, slots) to (B, out_width)."""
         seen = self.merge(self.space(tokens, region))
         slots = self.time_norm(self.time_blocks(seen + self.time_code(times)))
-        return torch.cat((self.time_pool(slots), log_deviation_over_time(seen)), dim=1)
+        pooled: Tensor = self.time_pool(slots)
+        return (
+            torch.cat((pooled, log_deviation_over_time(seen)), dim=1) if self.deviation else pooled
+        )
 
     def space(self, tokens: Tensor, region: Subset | None = None) -> Tensor:
         """Each slot by itself, pooled over its positions: (B, slots, POOL_HEADS * D / 2)."""
@@ -155,26 +165,47 @@ class CompactStfNet(nn.Module):
         grid: (slots, rows, cols) of the encoder.
         width: Length D of an encoder token.
         levels: Stages of the encoder that ``mix`` makes the tokens of.
+        without: Parts that are left out; their attribute is None.
 
     Source: Echo-Vision-FM (2025), STF-Net; DESIGN.md, section 5.
     """
 
-    def __init__(self, grid: tuple[int, int, int], width: int, levels: int) -> None:
+    def __init__(
+        self,
+        grid: tuple[int, int, int],
+        width: int,
+        levels: int,
+        without: Collection[StfPart] = (),
+    ) -> None:
         super().__init__()
-        self.mix = LevelMix(width, levels)
-        self.joint = JointPathway(grid, width)
-        self.disjoint = DisjointPathway(width)
-        self.out_width = self.joint.out_width + self.disjoint.out_width
+        swings = StfPart.DEVIATION not in without
+        self.mix = None if StfPart.STAGES in without else LevelMix(width, levels)
+        self.joint = (
+            None if StfPart.JOINT in without else JointPathway(grid, width, deviation=swings)
+        )
+        self.disjoint = (
+            None if StfPart.DISJOINT in without else DisjointPathway(width, deviation=swings)
+        )
+        self.out_width = sum(path.out_width for path in (self.joint, self.disjoint) if path)
 
     def forward(self, tokens: Tensor, times: Tensor, region: Subset | None = None) -> Tensor:
-        """Fuse tokens (B, slots, p, D) of ``mix`` and times (B, slots) in seconds: (B, out_width).
+        """Fuse tokens (B, slots, p, D) and times (B, slots) in seconds: (B, out_width).
 
         They are of the region's p space positions; None is all of the grid, rows first.
         """
-        joint = self.joint(tokens, region)
-        return torch.cat((joint, self.disjoint(tokens, times, region)), dim=1)
+        fused = []
+        if self.joint is not None:
+            fused.append(self.joint(tokens, region))
+        if self.disjoint is not None:
+            fused.append(self.disjoint(tokens, times, region))
+        return torch.cat(fused, dim=1)
 
-    def attention(self, tokens: Tensor, region: Subset | None = None) -> Tensor:
-        """What the joint pathway weighs: (B, slots, rows, cols), sums to 1; mean over its heads."""
+    def attention(self, tokens: Tensor, region: Subset | None = None) -> Tensor | None:
+        """What the joint pathway weighs: (B, slots, rows, cols), sums to 1; mean over its heads.
+
+        None where that pathway is left out.
+        """
+        if self.joint is None:
+            return None
         weights = self.joint.weights(tokens, region).unsqueeze(-1)
         return in_grid(weights, region, self.joint.grid).squeeze(-1)

@@ -1,11 +1,12 @@
 """The fusion network between encoder and heads, in the form a plan names."""
 
+from collections.abc import Collection
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from echofm_core.models.config import StfNetForm
+from echofm_core.models.config import StfNetForm, StfPart
 from echofm_core.models.masking import Subset
 from echofm_core.models.pooling import GatedAttentionPool, mean_over_positions
 from echofm_core.models.stf_compact import CompactStfNet
@@ -66,7 +67,11 @@ class MeanPool(nn.Module):
 
 
 def build_stf_net(
-    form: StfNetForm, grid: tuple[int, int, int], width: int, levels: int
+    form: StfNetForm,
+    grid: tuple[int, int, int],
+    width: int,
+    levels: int,
+    without: Collection[StfPart] = (),
 ) -> CompactStfNet | PublishedStfNet | MeanPool | BagPool:
     """Fusion network; call it with tokens (B, slots, p, D), times (B, slots) in seconds, a region.
 
@@ -76,10 +81,11 @@ def build_stf_net(
         grid: (slots, rows, cols) of the encoder.
         width: Length D of an encoder token.
         levels: Stages of the encoder: its patches, and its blocks.
+        without: Parts of the compact form that are left out.
     """
     match form:
         case StfNetForm.COMPACT:
-            return CompactStfNet(grid, width, levels)
+            return CompactStfNet(grid, width, levels, without)
         case StfNetForm.PUBLISHED:
             return PublishedStfNet(grid, width)
         case StfNetForm.MEAN_POOL:
