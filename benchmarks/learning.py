@@ -1,128 +1,132 @@
-"""What pre-training and STF-Net are worth, on SYNTHETIC patients: EF, volumes, reduced EF, AS.
+"""Is federated pre-training worth it before federated fine-tuning, at hospitals never seen?
 
-``python -m benchmarks.learning``: {random weights, MAE} x {mean pool, STF-Net compact, STF-Net in
-the published shape} x {encoder frozen, all trained}, and shares of the labels, over several seeds,
-through the code that ``echofm pretrain`` and ``echofm finetune`` run. Killed and called again, it
-goes on.
+``python -m benchmarks.learning``: eight draws of SYNTHETIC hospitals with headroom, each with its
+own patients and seeds; six train, two are tested on exact EF. Starts {random, pixels, latent} x
+labels {a tenth, all}, through the product's own server, client and engine; beside them the floor
+without a network, pooled data, a ceiling, frozen features, and STF-Net without each of its parts.
+Killed and called again, it goes on.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from benchmarks._rows import finish, parser
+from benchmarks._rows import Row, finish, lines_of, parser
 from benchmarks._timing import machine
-from benchmarks.learning_arms import Arm, few_arms, recipe, whole_table
-from benchmarks.learning_clock import Cost
-from benchmarks.learning_data import Phantoms, write_and_decode
-from benchmarks.learning_kept import KEPT, NOTE, TITLE, keep, kept, renewed
-from benchmarks.learning_table import Results, rows_of, table_of
-from benchmarks.learning_work import cost_of_all, run_all
-from echofm_core.models.config import StfNetForm
-from echofm_core.plan.document import Plan
+from benchmarks.learning_clock import Cost, cost_of
+from benchmarks.learning_order import scored
+from benchmarks.learning_pieces import Piece
+from benchmarks.learning_places import place_of, with_needs
+from benchmarks.learning_recipe import Recipe, load_recipe
+from benchmarks.learning_results import Results, collect, keep, kept
+from benchmarks.learning_table import rows_of, table_of
+from benchmarks.learning_work import do_all
+
+#: Where ``--keep`` leaves the figures: ``learning.json`` and, to read, ``learning.md``.
+KEPT = Path(__file__).parent / "results"
+TITLE = "What federated pre-training and STF-Net are worth, on SYNTHETIC hospitals"
+NOTE = """\
+The figures compare arms on SYNTHETIC patients; they say nothing of people.
+An arm is START-PERCENT: federated fine-tuning of all weights at six hospitals, with the compact
+STF-Net, from random weights or from federated pre-training on all clips of the same hospitals
+(pixels, or latent targets), with the labels of that percent of their labelled patients. All arms
+take as many optimizer steps. pooled- is the same patients in one place, frozen- a ridge regression
+on features of each stage of the encoder, with all labels, floor- one on the temporal deviation and
+the mean of grey in a grid, and ceiling ten times the patients, of many more hospitals, pooled.
+-without-PART leaves a part of STF-Net out, -published is the form of the paper.
+EF R2 is the coefficient of determination over the test patients of a draw, of both hospitals
+together, against the EF that their hearts were drawn with; training knows a reader's measurement.
+Each draw has patients and seeds of its own. An interval is Student's t over draws. Which objective
+is best is chosen by the draws that its interval is of, and the interval is not widened for that.
+The last round counts: no round is chosen by labels."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Scale:
-    """How much is trained."""
-
-    arms: Callable[[Iterable[int]], list[Arm]]
-    phantoms: Phantoms
-    recipe: Plan
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = _options(arguments)
+    recipe = load_recipe(quick=options.quick, draws=options.draws)
+    if options.kept:
+        context, table = kept(KEPT)
+    else:
+        context, table = run(recipe, options.out, options.workers, sealed=options.sealed)
+    results, percents = Results(table), recipe.drawn.percents
+    rows, text = rows_of(results, percents), table_of(results, percents)
+    head = "\n".join(f"- {name}: {words}" for name, words in context.items())
+    print(TITLE, head, NOTE, text, sep="\n\n", end="\n\n")
+    if options.keep:
+        write(KEPT, context, table, rows, text)
+    finish(rows, options.json)
 
 
 def run(
-    scale: Scale, seeds: int, folder: Path, workers: int, only: StfNetForm | None = None
-) -> tuple[list[Arm], pd.DataFrame]:
-    """Train what is not trained yet; with ``only``, of the arms with that fusion network.
-
-    Returns:
-        The arms, and their scores: seed, arm, task, metric, value, low, high, plan.
-    """
-    arms = [arm for arm in scale.arms(range(seeds)) if only in (None, arm.form)]
-    write_and_decode(scale.phantoms, scale.recipe, folder)
-    return arms, run_all(arms, scale.recipe, folder, workers)
+    recipe: Recipe, folder: Path, workers: int, *, sealed: bool = False
+) -> tuple[dict[str, str], pd.DataFrame]:
+    """Do what is not done yet; the conditions and the table of figures."""
+    pieces = with_needs(scored(recipe, sealed=sealed), recipe)
+    do_all(pieces, recipe, folder, workers)
+    return conditions(pieces, recipe, folder, workers), collect(pieces, recipe, folder)
 
 
-def conditions(scale: Scale, cost: Cost, workers: int) -> dict[str, str]:
+def conditions(
+    pieces: Sequence[Piece], recipe: Recipe, folder: Path, workers: int
+) -> dict[str, str]:
     """What the figures were made of and with."""
-    people = scale.phantoms
+    drawn, cost = recipe.drawn, Cost()
+    for piece in pieces:
+        cost += cost_of(place_of(piece, recipe, folder))
+    first, last = drawn.seed(0), drawn.seed(drawn.draws - 1)
     return {
         "made by": "python -m benchmarks.learning",
-        "patients": f"SYNTHETIC: {people.echonet_dynamic} in EchoNet-Dynamic's layout, "
-        f"{people.tmed2} in TMED-2's; a quarter of each is for the test",
+        "patients": f"SYNTHETIC: {drawn.patients} at each of six hospitals, {drawn.labelled} of "
+        f"them with labels, and {drawn.test_patients} at each that is tested, in every draw",
+        "seeds": f"{first} to {last}",
+        "passes": _passes(recipe),
         "cost": f"{cost.cpu / 60:.0f} CPU minutes; {cost.wall / 60 / workers:.0f} minutes of "
         f"{workers} workers, of one thread each, on a machine that may have had other work",
         "machine": machine(("echofm-federated", "torch", "timm", "numpy")),
     }
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    options = _options(arguments)
-    scale = Scale(
-        arms=few_arms if options.quick else whole_table,
-        phantoms=Phantoms(echonet_dynamic=440, tmed2=160, seed=2),
-        recipe=recipe(),
-    )
-    context, arms, scores = _figures(scale, options)
-    results = Results(arms, scores)
-    rows, table = rows_of(results), table_of(results)
-    if options.quick:  # a bar held or missed by one seed is chance
-        rows = [replace(row, bar=None) for row in rows]
-    head = "\n".join(f"{name}: {words}" for name, words in context.items())
-    print(TITLE, head, NOTE, table, sep="\n\n", end="\n\n")
-    if options.keep:
-        keep(KEPT, context, scores, rows, table)
-    finish(rows, options.json)
+def _passes(recipe: Recipe) -> str:
+    """How long the two objectives train, in rounds."""
+    pixels = recipe.plan.pretrain.rounds
+    teacher = recipe.latent["teacher_rounds"]
+    student = recipe.latent["rounds"] - teacher
+    return f"{pixels} rounds of pixels; {teacher} of a teacher's pixels and {student} of latent"
 
 
-def _figures(
-    scale: Scale, options: argparse.Namespace
-) -> tuple[dict[str, str], list[Arm], pd.DataFrame]:
-    """Conditions, arms and scores: trained now, kept, or kept with some trained now."""
-    if options.kept:
-        context, scores = kept(KEPT)
-        return context, scale.arms(range(options.seeds)), scores
-    arms, scores = run(scale, options.seeds, options.out, options.workers, options.only)
-    cost = cost_of_all(arms, scale.recipe, options.out)
-    context = conditions(scale, cost, options.workers)
-    if options.only is None:
-        return context, arms, scores
-    before, old = kept(KEPT)
-    again = f"trained anew, {context['cost']}"
-    return (
-        {**before, f"arms with {options.only}": again},
-        scale.arms(range(options.seeds)),
-        renewed(old, scores),
-    )
+def write(
+    folder: Path, context: dict[str, str], table: pd.DataFrame, rows: Sequence[Row], text: str
+) -> None:
+    """The figures, and the page to read."""
+    keep(folder, context, table, rows)
+    head = "\n".join(f"- {name}: {words}" for name, words in context.items())
+    page = f"# {TITLE}\n\n{head}\n\n{NOTE}\n\n```\n{text}\n\n{lines_of(rows)}\n```\n"
+    (folder / "learning.md").write_text(page, encoding="utf-8")
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     words = parser(str(__doc__).splitlines()[0])
-    words.add_argument("--quick", action="store_true", help="one seed and few arms; no bars")
+    words.add_argument("--quick", action="store_true", help="one small draw; no bars")
     words.add_argument("--out", type=Path, metavar="FOLDER", help="data and run folders")
+    words.add_argument("--draws", type=int, metavar="N", help="fewer; then nothing is judged")
+    words.add_argument("--workers", type=int, default=2, help="pieces at a time, a thread each")
     words.add_argument(
-        "--seeds", type=int, metavar="N",
-        help="how many; 3, where few labels are judged 8; or 1 with --quick",
+        "--sealed", action="store_true",
+        help="open the sealed hospital too: once, for the figures that are published",
     )  # fmt: skip
-    words.add_argument("--workers", type=int, default=2, help="arms at a time, one thread each")
     words.add_argument("--keep", action="store_true", help="write benchmarks/results/")
     words.add_argument("--kept", action="store_true", help="train nothing, judge what is kept")
-    words.add_argument(
-        "--only", type=StfNetForm, choices=list(StfNetForm), metavar="FORM",
-        help="train the arms with this STF-Net alone, and set them among the figures kept",
-    )  # fmt: skip
     options = words.parse_args(arguments)
-    if options.quick and (options.kept or options.only):
-        words.error(
-            "what is kept is of the whole table: --quick goes with neither --kept nor --only"
-        )
-    options.seeds = options.seeds or (1 if options.quick else 3)
+    if options.quick and (options.kept or options.keep or options.sealed):
+        words.error("--quick goes with none of --kept, --keep, --sealed: it is of a small draw")
+    if options.kept and not (KEPT / "learning.json").exists():
+        words.error("nothing is kept yet: train the whole table with --keep")
+    if options.draws is not None and options.draws < 1:
+        words.error("--draws should be at least 1")
     options.out = options.out or Path("runs") / ("learning-quick" if options.quick else "learning")
     return options
 

@@ -1,8 +1,9 @@
-"""What an arm of the learning benchmark cost, over all the processes that worked at it."""
+"""What a piece of the learning benchmark cost, over all the processes that worked at it."""
 
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,13 +12,13 @@ from pathlib import Path
 
 from echofm_core.runtime.files import write_whole
 
-#: In a run folder.
+#: In the folder of a piece.
 COST = "cost.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cost:
-    """Seconds of one run: CPU of all threads, and wall, at which another process may have run."""
+    """Seconds of one piece: CPU of all threads and children, and wall, of others' work too."""
 
     cpu: float = 0.0
     wall: float = 0.0
@@ -28,22 +29,27 @@ class Cost:
 
 @contextmanager
 def clock(place: Path) -> Iterator[Callable[[object], None]]:
-    """Add what the block costs to what the run folder cost before.
+    """Add what the block costs to what the folder cost before.
 
     Yields:
         To be called after each round, whatever with, so that a killed process counts too.
     """
-    before, cpu, wall = cost_of(place), time.process_time(), time.monotonic()
+    before, cpu, wall = cost_of(place), cpu_seconds(), time.monotonic()
 
     def note(_: object) -> None:
-        here = Cost(cpu=time.process_time() - cpu, wall=time.monotonic() - wall)
+        here = Cost(cpu=cpu_seconds() - cpu, wall=time.monotonic() - wall)
         write_whole(place / COST, json.dumps(asdict(before + here)).encode())
 
     yield note
     note(None)
 
 
+def cpu_seconds() -> float:
+    """CPU of this process, and of its children that have ended."""
+    return sum(os.times()[:4])
+
+
 def cost_of(place: Path) -> Cost:
-    """What a run folder has cost so far."""
+    """What a folder has cost so far."""
     file = place / COST
     return Cost(**json.loads(file.read_text(encoding="utf-8"))) if file.exists() else Cost()

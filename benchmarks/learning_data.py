@@ -1,128 +1,104 @@
-"""SYNTHETIC patients of the learning benchmark: written and decoded once, labels hidden by arm."""
+"""SYNTHETIC patients of the learning benchmark: written, decoded, and the cines deleted again."""
 
 from __future__ import annotations
 
-import json
 import shutil
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from client.site import Site
+from benchmarks.learning_pieces import Cohort, Patients
+from benchmarks.learning_recipe import Recipe
 from echofm_core.data.findings import Findings
 from echofm_core.data.manifest import Split, load_manifest, save_manifest
-from echofm_core.data.prepare import ONE_SITE, Prepared, as_one_site, prepare
+from echofm_core.data.prepare import Prepared, prepare
 from echofm_core.data.store.clip_store import open_stores
-from echofm_core.phantom.institutions import Layout, write_institutions
+from echofm_core.data.windows import ClipWindows
+from echofm_core.phantom.hospitals import Hospital
+from echofm_core.phantom.institutions import write_hospitals
 from echofm_core.plan.document import Plan
-from echofm_core.runtime.console import progress
-from echofm_core.runtime.errors import ResumeError
 from echofm_core.runtime.files import write_whole
 from echofm_core.runtime.randomness import stream
+from echofm_core.tasks import TASKS
 
-#: Columns of the manifest that are labels of a task.
-LABELS = ["ef", "esv", "edv", "as_grade"]
+#: Columns that are hidden where a patient has no labels.
+LABELS = sorted({spec.column for spec in TASKS.values()} - {"view"})
+TRUTH = "truth.parquet"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Phantoms:
-    """How many patients are drawn; a quarter of each institution is held out for the test.
+def write_patients(piece: Patients, recipe: Recipe, place: Path) -> None:
+    """Write and decode the patients of a piece.
 
-    Attributes:
-        echonet_dynamic: With EF and volumes, in EchoNet-Dynamic's layout.
-        tmed2: With a grade of aortic stenosis, in TMED-2's.
-        seed: Of the drawing. Not a seed of any arm: all arms and seeds see the same patients.
+    The place then holds ``stores/``, a manifest ``train.parquet`` or ``test.parquet`` or both, with
+    a site a hospital and its reader's labels, and ``truth.parquet``: the exact EF by clip.
     """
+    shutil.rmtree(place, ignore_errors=True)  # of a run that was killed
+    truth, seed = [], recipe.drawn.seed(piece.draw)
+    for split, (hospitals, patients) in piece.hospitals(recipe).items():
+        raw = place / "raw" / split
+        manifest = _decoded(raw, hospitals, patients, seed, recipe.plan, place)
+        truth += [pd.read_csv(file) for file in sorted(raw.glob("*.truth.csv"))]
+        if split == Split.TRAIN and piece.cohort is Cohort.DRAW:
+            manifest = with_labels(manifest, recipe.drawn.labelled, seed)
+        save_manifest(manifest.assign(split=split), place / f"{split}.parquet")
+    exact = pd.concat(truth, ignore_index=True)[["clip", "ef"]]
+    write_whole(place / TRUTH, exact.to_parquet(index=False))
+    shutil.rmtree(place / "raw")  # twice the decoded frames, and never read again
 
-    echonet_dynamic: int
-    tmed2: int
-    seed: int
 
-
-def write_and_decode(phantoms: Phantoms, plan: Plan, folder: Path) -> None:
-    """Write the patients and decode them into one store, unless that is done.
-
-    Args:
-        phantoms: Who is drawn.
-        plan: How they are decoded.
-        folder: Gets ``data/``, ``cache/`` and, last, ``manifest.parquet``.
-
-    Raises:
-        ResumeError: The folder holds other patients.
-    """
-    made, manifest = folder / "phantoms.json", folder / "manifest.parquet"
-    words = asdict(phantoms) | {"data": plan.data.model_dump(mode="json")}
-    if made.exists() and json.loads(made.read_text(encoding="utf-8")) != words:
-        raise ResumeError(f"{folder} holds other patients or sizes; choose another --out.")
-    if manifest.exists():
-        return
-    write_whole(made, json.dumps(words).encode())
-    shutil.rmtree(folder / "data", ignore_errors=True)
-    counts = {Layout.ECHONET_DYNAMIC: phantoms.echonet_dynamic, Layout.TMED2: phantoms.tmed2}
-    with progress("writing SYNTHETIC patients", sum(counts.values())) as meter:
-        roots = write_institutions(
-            folder / "data", counts, seed=phantoms.seed, errors=False, meter=meter, workers=2
-        )
+def _decoded(
+    raw: Path, hospitals: Sequence[Hospital], patients: int, seed: int, plan: Plan, cache: Path
+) -> pd.DataFrame:
+    """Hospitals written and decoded: their manifest, a site each."""
+    roots = write_hospitals(raw, hospitals, patients, seed=seed)
     machine = plan.machine.model_copy(update={"roots": tuple(map(str, roots))})
-    data = prepare(
-        plan.data,
-        machine,
-        plan.protocol.datasets,
-        folder / "cache",
-        lambda rows: as_one_site(rows, plan.protocol, plan.seed),
-        lambda rows: None,
-    )
-    save_manifest(without_validation(data.manifest), manifest)
+
+    def place(manifest: pd.DataFrame) -> pd.DataFrame:
+        return manifest.assign(site=manifest["dataset"])
+
+    data = prepare(plan.data, machine, (), cache, place, lambda _: None)
+    if len(data.manifest) != patients * len(hospitals):
+        raise RuntimeError(f"{len(data.manifest)} clips could be decoded of those under {raw}.")
+    return data.manifest
 
 
-def open_data(folder: Path) -> Prepared:
-    """What :func:`write_and_decode` left."""
-    return Prepared(
-        manifest=load_manifest(folder / "manifest.parquet"),
-        findings=Findings(),
-        stores=folder / "cache" / "stores",
-    )
+def with_labels(manifest: pd.DataFrame, patients: int, seed: int) -> pd.DataFrame:
+    """Hide the labels of all but so many patients of each site, drawn by the seed."""
+    hidden = []
+    for site, rows in manifest.groupby("site", observed=True):
+        everybody = sorted(rows["patient_id"].unique())
+        order = stream(seed, str(site), 0, "benchmark.labels").permutation(everybody)
+        hidden += rows.index[rows["patient_id"].isin(order[patients:])].tolist()
+    manifest = manifest.copy()
+    manifest.loc[hidden, LABELS] = pd.NA
+    return manifest
 
 
-def as_site(data: Prepared, plan: Plan) -> Site:
-    """The data as a site of a federation sees them."""
-    store = open_stores(data.stores)
-    return Site(
-        name=ONE_SITE,
-        manifest=data.manifest,
-        store=store,
-        data=plan.data,
-        finetune=plan.finetune,
-        seed=plan.seed,
-        views=plan.protocol.views,
-    )
+def patients_at(places: Sequence[Path], split: str, stores: Path | None = None) -> Prepared:
+    """The patients that :func:`write_patients` left at one place.
 
-
-def without_validation(manifest: pd.DataFrame) -> pd.DataFrame:
-    """Let validation patients train too, so that every arm ends with its last round.
-
-    None is then chosen by labels that an arm with few of them would not have.
+    Those of several places are put together, where ``stores`` has links to all their stores.
     """
-    train = manifest["split"].replace(Split.VALIDATION.value, Split.TRAIN.value)
-    return manifest.assign(split=train)
+    if stores is None:
+        (place,) = places
+        stores = place / "stores"
+    else:
+        stores.mkdir(parents=True, exist_ok=True)
+        for store in (store for place in places for store in (place / "stores").iterdir()):
+            link = stores / store.name
+            link.unlink(missing_ok=True)
+            link.symlink_to(store.resolve(), target_is_directory=True)
+    manifests = [load_manifest(place / f"{split}.parquet") for place in places]
+    whole = pd.concat(manifests, ignore_index=True)
+    return Prepared(manifest=whole, findings=Findings(), stores=stores)
 
 
-def with_labels(data: Prepared, percent: int, seed: int) -> Prepared:
-    """Hide the labels of all but a share of each institution's training patients.
+def windows_of(data: Prepared, plan: Plan) -> ClipWindows:
+    """All clips of prepared data."""
+    return ClipWindows(open_stores(data.stores), data.manifest, plan.data)
 
-    Args:
-        data: All labels.
-        percent: Share that keeps its labels; at least one patient. Smaller shares are parts of
-            larger ones, and all arms of a seed have the same patients.
-        seed: Of the drawing.
-    """
-    manifest = data.manifest.copy()
-    training = manifest[manifest["split"] == Split.TRAIN.value]
-    for dataset, rows in training.groupby("dataset", observed=True):
-        patients = sorted(rows["patient_id"].unique())
-        order = stream(seed, str(dataset), 0, "benchmark.labels").permutation(patients)
-        kept = order[: max(1, round(len(patients) * percent / 100))]
-        hidden = rows.index[~rows["patient_id"].isin(kept)]
-        manifest.loc[hidden, LABELS] = pd.NA
-    return replace(data, manifest=manifest)
+
+def exact_ef(place: Path) -> pd.Series:
+    """Clip -> EF that the heart was drawn with, in percent."""
+    return pd.read_parquet(place / TRUTH).set_index("clip")["ef"]

@@ -1,241 +1,198 @@
-"""What the arms of the learning benchmark reached: means with intervals over seeds, and bars."""
+"""What the learning benchmark prints: arms, differences, and the rows that are held to bars."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-
-import pandas as pd
-from scipy import stats
+from collections.abc import Iterator, Sequence
 
 from benchmarks._rows import Bar, Row
-from benchmarks.learning_arms import Arm, Start
-from benchmarks.learning_floor import Floor, floors_of
-from echofm_core.tasks import Task
+from benchmarks.learning_order import ABLATIONS
+from benchmarks.learning_pieces import Tuning, Where
+from benchmarks.learning_recipe import Start
+from benchmarks.learning_results import COVERAGE, Results, interval
+from echofm_core.phantom.hospitals import HELD_OUT, SEALED
 
-#: Coverage of an interval.
-COVERAGE = 0.95
-#: Least EF R2 of MAE + STF-Net with all labels.
-LEAST_EF_R2 = 0.80
-#: Longest name of an arm, and two.
-NAME_WIDTH = 28
-#: From here down, in percent of the training patients, labels are few.
-FEW = 10
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Measure:
-    """A figure of the table; ``judged``: the higher-is-better one of its task, which bars read."""
-
-    task: Task
-    metric: str
-    title: str
-    judged: bool = False
+#: Draws without which nothing is judged.
+ENOUGH_DRAWS = 8
+MOST_FLOOR, MOST_RANDOM, LEAST_CEILING = 0.3, 0.65, 0.85
+#: Longest name of an arm, and more.
+NAME_WIDTH = 34
 
 
-MEASURES = (
-    Measure(task=Task.EF, metric="r2", title="EF R2", judged=True),
-    Measure(task=Task.EF, metric="mae", title="EF MAE, points"),
-    Measure(task=Task.ESV, metric="r2", title="ESV R2", judged=True),
-    Measure(task=Task.ESV, metric="mae", title="ESV MAE, ml"),
-    Measure(task=Task.EDV, metric="r2", title="EDV R2", judged=True),
-    Measure(task=Task.EDV, metric="mae", title="EDV MAE, ml"),
-    Measure(task=Task.REDUCED_EF, metric="auc", title="reduced EF AUC", judged=True),
-    Measure(task=Task.AS_GRADE, metric="macro_auc", title="AS macro AUC", judged=True),
-)
-EF_R2 = MEASURES[0]
-MEAN_OF_FIVE = "mean of the five"
-JUDGED = tuple(measure for measure in MEASURES if measure.judged)
+def rows_of(results: Results, percents: tuple[int, int]) -> list[Row]:
+    """Every row; without bars where there are fewer draws than :data:`ENOUGH_DRAWS`.
 
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """Mean over seeds, and its confidence interval."""
-
-    mean: float
-    low: float
-    high: float
-
-
-def over_seeds(values: Sequence[float]) -> Interval:
-    """Student's t interval of at least two seeds."""
-    mean = sum(values) / len(values)
-    half = float(stats.t.ppf((1 + COVERAGE) / 2, len(values) - 1) * stats.sem(values))
-    return Interval(mean, mean - half, mean + half)
-
-
-class Results:
-    """The arms' scores.
+    What has a bar stays where it has no figure, and misses it.
 
     Args:
-        arms: What was trained.
-        scores: Columns seed, arm, task, metric, value, low, high (the ends over patients).
-
-    Attributes:
-        arms: By name, one of each.
-        floors: What the labels of the arms give without a network, one of each share.
-        seeds: Those that every arm has; arms are set beside each other on these alone.
+        results: Of the arms that there are.
+        percents: Few labels, and all.
     """
-
-    def __init__(self, arms: Sequence[Arm], scores: pd.DataFrame) -> None:
-        self.arms = {arm.name: arm for arm in arms}
-        of = {name: {arm.seed for arm in arms if arm.name == name} for name in self.arms}
-        self.seeds = sorted(set.intersection(*of.values()))
-        self.floors = {floor.name: floor for floor in floors_of(arms)}
-        self._scores = dict(list(scores.sort_values("seed").groupby(["task", "metric", "arm"])))
-
-    def values(self, measure: Measure, arm: Arm | Floor) -> list[float]:
-        """One for each seed that all arms have, in their order."""
-        found = self._of(measure, arm)
-        return [float(value) for value in found["value"][found["seed"].isin(self.seeds)]]
-
-    def draws(self, measure: Measure, arm: Arm) -> list[float]:
-        """One for each seed that this arm has, in their order."""
-        return [float(value) for value in self._of(measure, arm)["value"]]
-
-    def interval(self, measure: Measure, arm: Arm | Floor) -> Interval:
-        """Over seeds; over patients (bootstrap) where there is one seed only."""
-        found = self._of(measure, arm)
-        if len(self.seeds) > 1:
-            return over_seeds(self.values(measure, arm))
-        return Interval(*(float(found[name].iloc[0]) for name in ("value", "low", "high")))
-
-    def gains(self, measures: Sequence[Measure], percent: int) -> list[float]:
-        """MAE less random initialisation, one a draw: mean over measures, compact, all trained."""
-        pairs = [
-            zip(
-                self.draws(measure, self.compact(Start.MAE, percent)),
-                self.draws(measure, self.compact(Start.RANDOM, percent)),
-                strict=True,
-            )
-            for measure in measures
-        ]
-        each = [[ours - theirs for ours, theirs in pair] for pair in pairs]
-        return [sum(one) / len(one) for one in zip(*each, strict=True)]
-
-    def compact(self, start: Start, percent: int = 100) -> Arm:
-        """The arm with the compact STF-Net, all trained."""
-        return next(
-            arm for arm in self.arms.values()
-            if arm.compared and (arm.start, arm.percent) == (start, percent)
-        )  # fmt: skip
-
-    def everybody(self) -> list[Arm | Floor]:
-        """Lines of the table: the arms, then the floors."""
-        return [*self.arms.values(), *self.floors.values()]
-
-    def percents(self) -> list[int]:
-        """Shares of labels that both starts were trained with, ascending."""
-        return sorted({arm.percent for arm in self.arms.values()})
-
-    def best(self, measure: Measure) -> Arm:
-        """The arm with all labels and the largest mean."""
-        whole = [arm for arm in self.arms.values() if arm.percent == max(self.percents())]
-        return max(whole, key=lambda arm: self.interval(measure, arm).mean)
-
-    def above_floor(self, measure: Measure) -> Interval:
-        """MAE + STF-Net less the floor, both with all labels, over the seeds that all have."""
-        ours, percent = self.compact(Start.MAE), max(self.percents())
-        floor = next(floor for floor in self.floors.values() if floor.percent == percent)
-        pairs = zip(self.values(measure, ours), self.values(measure, floor), strict=True)
-        each = [mine - other for mine, other in pairs]
-        return over_seeds(each) if len(each) > 1 else Interval(each[0], math.nan, math.nan)
-
-    def _of(self, measure: Measure, arm: Arm | Floor) -> pd.DataFrame:
-        return self._scores[measure.task.value, measure.metric, arm.name]
-
-
-def rows_of(results: Results) -> list[Row]:
-    """What is held to a bar, and the gains by share of labels."""
-    ours = results.compact(Start.MAE)
-    reached = results.interval(EF_R2, ours).mean
-    rows = [Row("EF R2, MAE + STF-Net, all labels", reached, bar=Bar("at least", LEAST_EF_R2))]
-    for measure in JUDGED:
-        best = results.best(measure)
-        room = results.interval(measure, ours).mean - results.interval(measure, best).low
-        what = f"{measure.title}: MAE + STF-Net less the low end of the best ({best.name})"
-        rows.append(Row(what, room, bar=Bar("at least", 0)))
-    for measure in JUDGED:
-        above = results.above_floor(measure).mean
-        rows.append(Row(f"{measure.title}: MAE + STF-Net less the floor without a network", above))
-    return [
-        *rows,
-        *_rows_of_gains(results, EF_R2.title, [EF_R2]),
-        *_rows_of_gains(results, MEAN_OF_FIVE, JUDGED),
+    rows = [
+        *_levels(results, percents),
+        *_gains(results, percents),
+        *_frozen(results),
+        *_ablation(results),
+        *_seconds(results),
+        *_sealed(results, percents),
     ]
+    if results.draws < ENOUGH_DRAWS:
+        rows = [Row(row.what, row.ours, row.peer) for row in rows]
+    return [row for row in rows if row.bar or not math.isnan(row.ours)]
 
 
-def _rows_of_gains(results: Results, title: str, measures: Sequence[Measure]) -> list[Row]:
-    """What MAE adds at each share of labels; held to a bar: it adds most where labels are few."""
-    found = {percent: results.gains(measures, percent) for percent in results.percents()}
-    gains = {percent: sum(each) / len(each) for percent, each in found.items()}
-    few = max(gain for percent, gain in gains.items() if percent <= FEW)
-    many = max(gain for percent, gain in gains.items() if percent > FEW)
-    return [
-        *(
-            Row(f"{title}: MAE less random init, {percent} % of labels", gain)
-            for percent, gain in gains.items()
-        ),
-        Row(
-            f"{title}: largest gain up to {FEW} % of labels less the largest above",
-            few - many,
-            bar=Bar("at least", 0),
-        ),
-    ]
+def _levels(results: Results, percents: tuple[int, int]) -> Iterator[Row]:
+    """How hard the patients are."""
+    few, every = percents
+    for arm, what, bar in (
+        (f"floor-{every}", f"floor without a network, {every} % of labels", most(MOST_FLOOR)),
+        (f"floor-{few}", f"floor without a network, {few} %", None),
+        (f"pooled-random-{every}", f"random init, pooled, {every} %", most(MOST_RANDOM)),
+        (f"random-{every}", f"random init, federated, {every} %", None),
+        (f"random-{few}", f"random init, federated, {few} %", None),
+        ("ceiling", "ceiling: ten times the patients, random init", Bar("at least", LEAST_CEILING)),
+    ):
+        yield Row(f"EF R2, {what}", mean(results, arm), bar=bar)
 
 
-def table_of(results: Results) -> str:
-    """All arms side by side, and then each figure: mean, interval, and the value of each seed."""
-    return "\n".join(
-        [*_summary(results), *_details(results), *_above_floor(results), *_gains(results)]
+def _gains(results: Results, percents: tuple[int, int]) -> Iterator[Row]:
+    """Federated pre-training, then federated fine-tuning, less fine-tuning alone."""
+    few, every = percents
+    best = max(
+        (Start.PIXELS, Start.LATENT),
+        key=lambda start: interval(results.differences(f"{start}-{few}", f"random-{few}")).mean,
     )
+    yield from _difference(
+        results, f"{best}-{few}", f"random-{few}", f"best objective ({best}) less none, {few} %", 0
+    )
+    for start in (Start.PIXELS, Start.LATENT):
+        for percent in (few, every):
+            limit = 0 if start is Start.PIXELS else None
+            what = f"{start} less none, {percent} %"
+            yield from _difference(results, f"{start}-{percent}", f"random-{percent}", what, limit)
 
 
-def _summary(results: Results) -> list[str]:
-    """One line an arm: mean, and half the width of its interval."""
+def _frozen(results: Results) -> Iterator[Row]:
+    """Ridge regression on features of an encoder that stays as it was."""
+    for start in Start:
+        yield Row(f"EF R2, frozen probe, {start}", mean(results, f"frozen-{start}"))
+    found = interval(results.differences("frozen-latent", "frozen-pixels"))
+    yield Row("EF R2, frozen probe, latent less pixels", found.mean, bar=Bar("at least", 0))
+    yield Row("EF R2, frozen probe, latent less pixels: low end", found.low)
+    yield Row("EF R2, frozen probe, latent less pixels: high end", found.high)
+
+
+def _ablation(results: Results) -> Iterator[Row]:
+    """What a part of STF-Net adds, from pixels with all labels."""
+    whole = Tuning(start=Start.PIXELS).name
+    for form, without in ABLATIONS:
+        arm = Tuning(start=Start.PIXELS, form=form, without=without).name
+        what = f"without {without[0]}" if without else f"in the {form} form"
+        found = interval(results.differences(whole, arm))
+        yield Row(f"EF R2, compact STF-Net less the same {what}", found.mean)
+
+
+def _seconds(results: Results) -> Iterator[Row]:
+    """What the two objectives took."""
+    latent, pixels = (
+        interval(results.seconds(start)).mean for start in (Start.LATENT, Start.PIXELS)
+    )
+    yield Row("CPU seconds of pre-training, latent beside pixels", latent, pixels)
+
+
+def _sealed(results: Results, percents: tuple[int, int]) -> Iterator[Row]:
+    """The sealed hospital, where it was opened; no bar is held to it."""
+    few, every = percents
+    for arm in (f"floor-{every}", f"pooled-random-{every}", "ceiling"):
+        yield Row(f"{SEALED.name}: EF R2, {arm}", mean(results, arm, Where.SEALED))
+    for start in (Start.PIXELS, Start.LATENT):
+        for percent in (few, every):
+            arm, other = f"{start}-{percent}", f"random-{percent}"
+            found = interval(results.differences(arm, other, Where.SEALED))
+            what = f"{SEALED.name}: EF R2, {start} less none, {percent} %"
+            yield Row(what, found.mean)
+            yield Row(f"{what}: low end", found.low)
+
+
+def _difference(
+    results: Results, arm: str, other: str, what: str, limit: float | None
+) -> Iterator[Row]:
+    """Mean and low end of a paired difference; the low end is judged."""
+    found = interval(results.differences(arm, other))
+    bar = None if limit is None else Bar("at least", limit)
+    yield Row(f"EF R2, {what}", found.mean)
+    yield Row(f"EF R2, {what}: low end of the {COVERAGE:.0%} interval", found.low, bar=bar)
+
+
+def most(limit: float) -> Bar:
+    """At most so much."""
+    return Bar("at most", limit)
+
+
+def mean(results: Results, arm: str, where: str = Where.HELD_OUT) -> float:
+    """EF R2 of an arm over the draws; NaN where it has none."""
+    return interval(list(results.values(arm, where=where).values())).mean
+
+
+def table_of(results: Results, percents: tuple[int, int]) -> str:
+    """Arms, then differences, each with the value of every draw; the sealed hospital last."""
+    lines = _arms(results, Where.HELD_OUT, HELD_OUT)
+    lines += _differences(results, Where.HELD_OUT, percents)
+    if (results.table["where"] == Where.SEALED).any():
+        lines += ["", *_arms(results, Where.SEALED, ())]
+        lines += _differences(results, Where.SEALED, percents)
+    return "\n".join(lines)
+
+
+def _arms(results: Results, where: Where, hospitals: Sequence[str]) -> list[str]:
+    """One line an arm: R2, its interval over draws, other figures, and R2 of each draw."""
+    names = (*hospitals, "reader", "MAE", "r")
     lines = [
-        f"{'':{NAME_WIDTH}}" + "".join(f"{measure.title:>17}" for measure in JUDGED),
+        f"EF R2 on {where.replace('_', ' ')} patients: mean, {COVERAGE:.0%} interval over draws; "
+        "then means of others; one a draw",
+        f"  {'':{NAME_WIDTH}}{'R2':>7}{'':18}" + "".join(f"{name:>11}" for name in names),
     ]
-    for arm in results.everybody():
-        found = [results.interval(measure, arm) for measure in JUDGED]
-        cells = "".join(f"{one.mean:9.3f} ± {(one.high - one.low) / 2:5.3f}" for one in found)
-        lines.append(f"{arm.name:{NAME_WIDTH}}{cells}")
+    for arm in results.arms:
+        each = list(results.values(arm, where=where).values())
+        if not each:
+            continue
+        others = [
+            *(results.values(arm, where=where, hospital=name) for name in hospitals),
+            results.values(arm, where=where, truth="reader"),
+            results.values(arm, "mae", where=where),
+            results.values(arm, "pearson", where=where),
+        ]
+        cells = "".join(f"{interval(list(found.values())).mean:11.3f}" for found in others)
+        lines.append(f"  {arm:{NAME_WIDTH}}{_interval(each)}{cells}   {_each(each)}")
     return lines
 
 
-def _details(results: Results) -> list[str]:
-    over = "seeds" if len(results.seeds) > 1 else "patients (one seed)"
-    lines = []
-    for measure in MEASURES:
-        lines += ["", f"{measure.title}: mean, {COVERAGE:.0%} interval over {over}; one a seed"]
-        for arm in results.everybody():
-            found = results.interval(measure, arm)
-            each = "  ".join(f"{value:6.3f}" for value in results.values(measure, arm))
-            ends = f"{found.low:7.3f} to {found.high:6.3f}"
-            lines.append(f"  {arm.name:{NAME_WIDTH}} {found.mean:7.3f}  {ends}   {each}")
+def _differences(results: Results, where: Where, percents: tuple[int, int]) -> list[str]:
+    """Paired differences of EF R2."""
+    few, every = percents
+    pairs = [
+        (f"{start}-{percent}", f"random-{percent}")
+        for percent in (few, every)
+        for start in (Start.PIXELS, Start.LATENT)
+    ]
+    pairs += [(f"latent-{percent}", f"pixels-{percent}") for percent in (few, every)]
+    pairs += [("frozen-latent", "frozen-pixels"), ("frozen-pixels", "frozen-random")]
+    pairs += [(f"random-{every}", f"pooled-random-{every}")]
+    whole = Tuning(start=Start.PIXELS).name
+    pairs += [(whole, arm) for arm in results.arms if arm.startswith(f"{whole}-")]
+    lines = ["", f"EF R2, differences of the same draws: mean, {COVERAGE:.0%} interval; one a draw"]
+    for arm, other in pairs:
+        if each := results.differences(arm, other, where):
+            lines.append(
+                f"  {f'{arm} less {other}':{2 * NAME_WIDTH}}{_interval(each)}   {_each(each)}"
+            )
     return lines
 
 
-def _above_floor(results: Results) -> list[str]:
-    """How far the network is above what needs none, with the interval of the difference."""
-    lines = ["", "MAE + STF-Net less the floor (no_network: ridge on coarse grey statistics)"]
-    for measure in JUDGED:
-        found = results.above_floor(measure)
-        ends = f"{found.low:7.3f} to {found.high:6.3f}"
-        lines.append(f"  {measure.title:{NAME_WIDTH}} {found.mean:7.3f}  {ends}")
-    return lines
+def _interval(values: Sequence[float]) -> str:
+    found = interval(values)
+    return f"{found.mean:7.3f}{found.low:8.3f} to {found.high:6.3f}"
 
 
-def _gains(results: Results) -> list[str]:
-    """What MAE adds at each share of labels: how sure the means are that bars are held to."""
-    lines = []
-    for title, measures in ((EF_R2.title, [EF_R2]), (MEAN_OF_FIVE, JUDGED)):
-        lines += ["", f"{title}: MAE less random init, compact STF-Net, by percent of labels"]
-        for percent in results.percents():
-            each = results.gains(measures, percent)
-            values = "  ".join(f"{value:6.3f}" for value in each)
-            found = over_seeds(each) if len(each) > 1 else None
-            ends = f"{found.mean:7.3f}  {found.low:7.3f} to {found.high:6.3f}   " if found else ""
-            lines.append(f"  {percent:<{NAME_WIDTH}} {ends}{values}")
-    return lines
+def _each(values: Sequence[float]) -> str:
+    return " ".join(f"{value:6.3f}" for value in values)

@@ -1,11 +1,10 @@
-"""The learning benchmark: its arms, who has labels, intervals and bars, and going on after a kill.
+"""The learning benchmark: pieces, who has labels, scores; and a small one, whole and killed.
 
-What the arms reach is the benchmark's own to judge; here it is what they are made of.
+What the arms reach is the benchmark's own to judge.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -14,232 +13,288 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import torch
 
-from benchmarks._rows import Row
-from benchmarks.learning_arms import Arm, Start, all_arms, few_arms, recipe, whole_table
+from benchmarks.learning import main
 from benchmarks.learning_clock import COST, clock, cost_of
-from benchmarks.learning_data import Phantoms, open_data, with_labels, write_and_decode
-from benchmarks.learning_floor import floors_of
-from benchmarks.learning_kept import KEPT, keep, kept, renewed
-from benchmarks.learning_table import MEASURES, Results, over_seeds, rows_of, table_of
-from benchmarks.learning_work import place_of, place_of_pretraining
-from echofm_core.data.manifest import Split
-from echofm_core.models.config import StfNetForm
-from echofm_core.plan.document import Plan
-from echofm_core.training.config import TuneMode
-from tests.benchmarks.small_table import train_small_table
+from benchmarks.learning_data import with_labels
+from benchmarks.learning_order import ablated, scored
+from benchmarks.learning_pieces import (
+    Cohort,
+    Patients,
+    Piece,
+    Pool,
+    Pretraining,
+    Ridge,
+    Scores,
+    Tuning,
+    Where,
+)
+from benchmarks.learning_places import RESULT, key, place_of, with_needs
+from benchmarks.learning_recipe import Recipe, Start, load_recipe
+from benchmarks.learning_results import SECONDS
+from benchmarks.learning_scores import pooled_features, score_rows
+from benchmarks.learning_train import arm_of
+from echofm_core.data.config import DataConfig
+from echofm_core.data.findings import Findings
+from echofm_core.data.manifest import manifest_from_rows
+from echofm_core.data.prepare import ONE_SITE, Prepared
+from echofm_core.data.windows import Batch, Window, to_batch
+from echofm_core.models.config import ModelConfig, StfPart
+from echofm_core.models.video_vit import VideoEncoder
+from echofm_core.phantom.hospitals import HELD_OUT, HOSPITALS, SEALED
+from echofm_core.training.stages import Target
+from tests.benchmarks.small_learning import small_recipe, train_small
 from tests.support.forks import MODULE, Forks
+
+RECIPE = load_recipe()
 
 
 @pytest.mark.slow
 def test_killed_and_gone_on_with_it_ends_on_the_same_figures(forks: Forks, tmp_path: Path) -> None:
-    """SIGKILL in the middle of the second arm; nothing that was done is done again.
+    """SIGKILL in the middle of a pre-training; what was done is not done again.
 
-    The killed run starts from a copy of the patients that the whole one decoded, to save time.
+    The killed benchmark starts from a copy of the whole one's patients, to save time.
     """
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    scores = train_small_table(whole)
-    shutil.copytree(whole, cut, ignore=shutil.ignore_patterns("runs"))
+    table = train_small(whole)
+    shutil.copytree(whole, cut, ignore=all_but_patients)
 
-    words = ("tests.benchmarks.small_table", cut)
+    words = ("tests.benchmarks.small_learning", cut)
     process = forks.start(MODULE, *words, cwd=Path(__file__).parents[2], out=Path(os.devnull))
-    while process.poll() is None and not list(cut.glob("runs/*/mae-*/journal/*-0001.json")):
+    first_round = "draw-0/pretraining-pixels-*/journal/*-0001.json"
+    while process.poll() is None and not list(cut.glob(first_round)):
         time.sleep(0.01)
     process.kill()
     assert process.wait(10) == -signal.SIGKILL
-    done = {path: path.stat().st_mtime_ns for path in cut.glob("runs/*/*/journal/*.json")}
-    assert len(done) >= 2 + 4 + 1  # of pre-training, of the first arm, of the second
+    done = {path: path.stat().st_mtime_ns for path in cut.glob(f"*/*/{RESULT}")}
+    assert {path.parent.name.rpartition("-")[0] for path in done} >= {
+        "random-34", "random-100", "floor-34-held_out", "scores-random-100-held_out",
+    }  # fmt: skip
+    assert not list(cut.glob(f"draw-0/pretraining-pixels-*/{RESULT}"))
 
-    pd.testing.assert_frame_equal(train_small_table(cut), scores)
+    again = train_small(cut)
+    scores = table["metric"] != SECONDS
+    pd.testing.assert_frame_equal(again[scores], table[scores])
     assert {path: path.stat().st_mtime_ns for path in done} == done
-    wanted = {(item.task.value, item.metric) for item in MEASURES}
-    assert wanted <= set(zip(scores["task"], scores["metric"], strict=True))
-    costs = [cost_of(file.parent) for file in cut.glob(f"runs/*/*/{COST}")]  # the floor has none
-    assert len(costs) == 3
-    assert all(cost.cpu > 0 and cost.wall > 0 for cost in costs)
+
+    arms = {piece.arm for piece in scored(small_recipe())}
+    assert set(table[scores]["arm"]) == arms
+    assert set(table[~scores]["arm"]) == {"pretraining-pixels", "pretraining-latent"}
+    assert (table[~scores]["value"] > 0).all()
+    assert np.isfinite(table[scores & (table["metric"] != "pearson")]["value"]).all()
+    assert Counter(table[scores]["patients"]) == {6: len(arms) * 6, 3: len(arms) * 12}
+    assert not list(whole.glob("*/*/raw"))
+    assert not list(whole.glob("*/*/sites"))
 
 
-def test_the_whole_table_holds_every_arm_once() -> None:
-    """2 starts x 3 networks x 2, and 2 starts x 4 smaller shares: 20 a seed, none twice."""
-    arms = all_arms(range(3))
-    assert len({(arm.seed, arm.name) for arm in arms}) == len(arms) == 60
-    assert Counter(arm.seed for arm in arms) == {0: 20, 1: 20, 2: 20}
-    table = whole_table(range(3))
-    assert table[:60] == arms
-    # 5 more seeds of 2 starts x 3 shares.
-    assert Counter(arm.seed for arm in table[60:]) == dict.fromkeys(range(3, 8), 6)
-    assert {arm.name for arm in table[60:]} == {
-        f"{start}-compact-full-{percent}" for start in Start for percent in (5, 10, 100)
-    }
-    assert whole_table(range(9)) == all_arms(range(9))
-    assert len(few_arms([0])) == 6
-    assert set(few_arms([0])) <= set(arms)
+def all_but_patients(folder: str, names: list[str]) -> list[str]:
+    """What of a folder is not copied."""
+    return [name for name in names if Path(folder).name == "draw-0" and "patients" not in name]
 
 
-@pytest.mark.parametrize(
-    ("form", "frozen", "mode"),
-    [
-        (StfNetForm.MEAN_POOL, True, TuneMode.LINEAR),
-        (StfNetForm.COMPACT, True, TuneMode.STF_PROBE),
-        (StfNetForm.PUBLISHED, True, TuneMode.STF_PROBE),
-        (StfNetForm.COMPACT, False, TuneMode.FULL),
-    ],
-)
-def test_what_an_arm_trains(form: StfNetForm, frozen: bool, mode: TuneMode) -> None:
-    plan = Arm(seed=2, start=Start.MAE, form=form, frozen=frozen).plan(recipe())
-    assert (plan.seed, plan.model.stf_net, plan.finetune.mode) == (2, form, mode)
+def test_what_is_scored() -> None:
+    """A draw: 2 floors, 3 starts x 2 shares, pooled, 3 frozen. Ablated: 5 parts and a form."""
+    pieces = scored(RECIPE)
+    assert Counter(piece.draw for piece in pieces[:96]) == dict.fromkeys(range(8), 12)
+    assert [piece.draw for piece in pieces[:96]] == sorted(piece.draw for piece in pieces[:96])
+    assert [piece.arm for piece in pieces[:12]] == [
+        "floor-10", "floor-100", "random-10", "random-100", "pixels-10", "pixels-100", "latent-10",
+        "latent-100", "pooled-random-100", "frozen-random", "frozen-pixels", "frozen-latent",
+    ]  # fmt: skip
+    assert [piece.arm for piece in pieces[96:104]] == ["ceiling"] * 8
+    assert [piece.name for piece in ablated(0)] == [
+        *(f"pixels-100-without-{part}" for part in StfPart),
+        "pixels-100-published",
+    ]
+    assert len(pieces) == 96 + 8 + 3 * 6
+    opened = scored(RECIPE, sealed=True)
+    assert opened[: len(pieces)] == pieces
+    assert {piece.where for piece in opened[len(pieces) :]} == {Where.SEALED}
+    assert len(opened) == len(pieces) + 96 + 8
+    assert len(scored(load_recipe(quick=True))) == 12
+    assert len(scored(load_recipe(draws=2))) == 2 * 12 + 2 + 2 * 6
 
 
-def test_all_shares_of_labels_take_the_same_steps() -> None:
-    """A twentieth of the patients is passed over twenty times as often."""
-    arms = [arm for arm in all_arms([0]) if arm.form is StfNetForm.COMPACT and not arm.frozen]
-    work = {arm.percent * arm.plan(recipe()).finetune.local_epochs for arm in arms}
-    assert work == {100 * recipe().finetune.local_epochs}
+def test_each_piece_comes_once_and_behind_its_needs_and_whole_draws_first() -> None:
+    """A draw: patients, 2 pre-trainings, 7 fine-tunings, 12 scores."""
+    pieces = with_needs(scored(RECIPE), RECIPE)
+    assert len(set(pieces)) == len(pieces) == 8 * 22 + (6 + 1 + 8) + 3 * 6 * 2
+    place = {piece: number for number, piece in enumerate(pieces)}
+    assert all(place[need] < place[piece] for piece in pieces for need in piece.needs(RECIPE))
+    assert [piece.draw for piece in pieces[:176]] == sorted(piece.draw for piece in pieces[:176])
 
 
-def test_another_pre_training_is_another_folder_for_what_starts_from_it_and_for_nothing_else(
+def test_nobody_trains_who_is_tested_and_the_sealed_hospital_is_written_for_its_scores_alone() -> (
+    None
+):
+    found = Patients(draw=3).hospitals(RECIPE)
+    named = {name: {item.name for item in hospitals} for name, (hospitals, _) in found.items()}
+    assert named == {
+        "train": {item.name for item in HOSPITALS} - set(HELD_OUT), "test": set(HELD_OUT),
+    }  # fmt: skip
+    assert {name: count for name, (_, count) in found.items()} == {"train": 200, "test": 60}
+    parts = [Patients(cohort=Cohort.CEILING, part=part).hospitals(RECIPE) for part in range(6)]
+    names = [item.name for part in parts for item in part["train"][0]]
+    assert len(set(names)) == len(names) == 66
+    assert not {*HELD_OUT, SEALED.name} & set(names)
+    sealed = Patients(draw=1, cohort=Cohort.SEALED)
+    assert sealed.hospitals(RECIPE) == {"test": ([SEALED], 60)}
+    assert sealed not in with_needs(scored(RECIPE), RECIPE)
+    needing = [
+        piece
+        for piece in with_needs(scored(RECIPE, sealed=True), RECIPE)
+        if sealed in piece.needs(RECIPE)
+    ]
+    assert len(needing) == 13
+    assert all(isinstance(piece, Scores | Ridge) for piece in needing)
+
+
+def test_no_two_draws_share_a_seed() -> None:
+    """Of weights, order, masks and patients; nor do they share a folder."""
+    seeds = {RECIPE.pretraining(draw, Start.PIXELS).seed for draw in range(8)}
+    assert seeds == set(range(100, 108))
+    keys = {key(Patients(draw=draw), RECIPE) for draw in range(8)}
+    assert len(keys) == 8
+
+
+def test_another_recipe_is_another_folder_for_what_hangs_on_it_and_for_nothing_else(
     tmp_path: Path,
 ) -> None:
-    ours, other = recipe(), changed_pretraining(recipe())
-    for arm in all_arms([0]):
-        same = place_of(arm, ours, tmp_path) == place_of(arm, other, tmp_path)
-        assert same is (arm.start is Start.RANDOM)
-    assert place_of_pretraining(0, ours, tmp_path) != place_of_pretraining(0, other, tmp_path)
+    longer = RECIPE.plan.pretrain.model_copy(update={"rounds": RECIPE.plan.pretrain.rounds + 1})
+    other = replace(RECIPE, plan=RECIPE.plan.model_copy(update={"pretrain": longer}))
+    changed = {piece for piece in scored(RECIPE) if moved(piece, other, tmp_path)}
+    assert {piece.arm for piece in changed if piece.draw == 7} == {
+        "pixels-10", "pixels-100", "frozen-pixels",
+    }  # fmt: skip
+    assert not moved(Patients(), other, tmp_path)
+    fewer = replace(RECIPE, drawn=RECIPE.drawn.model_copy(update={"patients": 199}))
+    assert all(moved(piece, fewer, tmp_path) for piece in scored(RECIPE) if piece.arm != "ceiling")
+    assert not moved(Tuning(pool=Pool.CEILING), fewer, tmp_path)
 
 
-def changed_pretraining(plan: Plan) -> Plan:
-    longer = plan.pretrain.model_copy(update={"rounds": plan.pretrain.rounds + 1})
-    return plan.model_copy(update={"pretrain": longer})
+def moved(piece: Piece, other: Recipe, folder: Path) -> bool:
+    return place_of(piece, RECIPE, folder) != place_of(piece, other, folder)
 
 
-def test_shares_are_nested_and_hide_labels_of_training_patients_alone(tmp_path: Path) -> None:
-    """Of 8 EchoNet patients 6 train, and of 8 TMED-2 patients 6: 50 % is 3, and 5 % is still 1."""
-    patients = {5: 1, 50: 3, 100: 6}
-    write_and_decode(Phantoms(echonet_dynamic=8, tmed2=8, seed=3), recipe(), tmp_path)
-    data = open_data(tmp_path)
-    assert set(data.manifest["split"]) == {Split.TRAIN.value, Split.TEST.value}
-    kept = {}
-    for percent in patients:
-        rows = with_labels(data, percent, seed=0).manifest
-        train = rows[rows["split"] == Split.TRAIN.value]
-        labelled = train[train["ef"].notna() | train["as_grade"].notna()]
-        counts = labelled.groupby("dataset", observed=True)["patient_id"].nunique()
-        assert dict(counts) == {"echonet_dynamic": patients[percent], "tmed2": patients[percent]}
-        kept[percent] = set(labelled["patient_id"])
-        assert len(rows) == len(data.manifest)
-        test = rows["split"] == Split.TEST.value
-        pd.testing.assert_frame_equal(rows[test], data.manifest[test])
-    assert kept[5] < kept[50] < kept[100]
+def test_few_labels_take_the_same_steps_and_objectives_start_alike() -> None:
+    few, every = (RECIPE.tuning(0, percent, "compact", ()) for percent in (10, 100))
+    assert (few.finetune.label_fraction, every.finetune.label_fraction) == (0.1, 1.0)
+    assert few.finetune.local_steps == every.finetune.local_steps > 0
+    assert few.pretrain.rounds == 0
+    pixels, latent = (RECIPE.pretraining(2, start) for start in (Start.PIXELS, Start.LATENT))
+    assert (pixels.pretrain.target, latent.pretrain.target) == (Target.PIXELS, Target.LATENT)
+    assert pixels.finetune.rounds == latent.finetune.rounds == 0
+    assert pixels.seed == latent.seed
+    assert pixels.finetune.keep_optimizer
+    assert pixels.pretrain.keep_optimizer
 
 
-def test_an_interval_over_seeds_is_students() -> None:
-    """1, 2, 3: standard error 1 / sqrt(3), t of two degrees of freedom 4.3027."""
-    found = over_seeds([1.0, 2.0, 3.0])
-    assert found.mean == 2.0
-    assert found.high - found.mean == pytest.approx(4.3027 / 3**0.5, abs=1e-4)
-    assert found.mean - found.low == pytest.approx(4.3027 / 3**0.5, abs=1e-4)
+def manifest(sites: int, patients: int) -> pd.DataFrame:
+    rows = [
+        {
+            "dataset": f"s{site}", "site": f"s{site}", "patient_id": f"p{site}-{number}",
+            "clip_id": f"c{site}-{number}", "path": "/x", "split": "train", "ef": 50.0 + number,
+            "edv": 100.0, "esv": 50.0,
+        }
+        for site in range(sites)
+        for number in range(patients)
+    ]  # fmt: skip
+    return manifest_from_rows(rows)
 
 
-def test_the_interval_of_one_seed_is_over_patients() -> None:
-    arms, scores = scored(ours=0.85, gain_few=0.3, seeds=1)
-    results = Results(arms, scores.assign(low=scores["value"] - 0.1, high=scores["value"] + 0.2))
-    found = results.interval(MEASURES[0], results.compact(Start.MAE))
-    assert (found.mean, found.low, found.high) == pytest.approx((0.85, 0.75, 1.05))
-    assert "over patients (one seed)" in table_of(results)
+def test_so_many_patients_of_each_site_keep_their_labels() -> None:
+    whole = manifest(sites=2, patients=9)
+    found = with_labels(whole, 3, seed=1)
+    assert found[["ef", "edv", "esv"]].notna().groupby(found["site"]).sum().to_numpy().tolist() == [
+        [3, 3, 3],
+        [3, 3, 3],
+    ]
+    kept = found["ef"].notna()
+    pd.testing.assert_frame_equal(found[kept], whole[kept])
+    assert len(found) == 18
+    others = with_labels(whole, 3, seed=2)["ef"].notna()
+    assert others.tolist() != kept.tolist()
+    more = with_labels(whole, 5, seed=1)["ef"].notna()
+    assert more[kept].all()
 
 
-def scored(ours: float, gain_few: float, seeds: int = 2) -> tuple[list[Arm], pd.DataFrame]:
-    """Seeds 0.01 apart. MAE + STF-Net has ``ours``, the floor 0.6 and all others 0.70, but with
-    few labels, where random initialisation has 0.5 and MAE that and ``gain_few``."""
-    arms = all_arms(range(seeds))
-    rows = []
-    for arm in arms:
-        best = arm.start is Start.MAE and arm.form is StfNetForm.COMPACT and not arm.frozen
-        value = ours if best else 0.70
-        if arm.percent < 100:
-            value = 0.5 + (gain_few if best and arm.percent <= 10 else 0.0)
-        for item in MEASURES:
-            rows.append((arm.seed, arm.name, item.task.value, item.metric, value + 0.01 * arm.seed))
-    for floor in floors_of(arms):
-        for item in MEASURES:
-            rows.append(
-                (floor.seed, floor.name, item.task.value, item.metric, 0.6 + 0.02 * floor.seed)
-            )
-    return arms, pd.DataFrame(rows, columns=["seed", "arm", "task", "metric", "value"])
+def test_pooled_data_are_one_site_that_takes_as_many_steps_as_all() -> None:
+    data = Prepared(manifest=manifest(3, 2), findings=Findings(), stores=Path("none"))
+    plan = RECIPE.tuning(0, 100, "compact", ())
+    arm, same = arm_of(Tuning(), plan, data)
+    assert (arm.train, arm.plan(plan).finetune.local_steps) == (
+        ("s0", "s1", "s2"), plan.finetune.local_steps,
+    )  # fmt: skip
+    assert same is data
+    arm, one = arm_of(Tuning(pool=Pool.POOLED), plan, data)
+    assert arm.train == (ONE_SITE,) == tuple(one.site_names())
+    assert arm.plan(plan).finetune.local_steps == 3 * plan.finetune.local_steps
+    assert arm.plan(plan).federation.min_sites == 1
+    pre, _ = arm_of(Pretraining(draw=0, start=Start.PIXELS), plan, data)
+    assert pre.train == ("s0", "s1", "s2")
 
 
-def test_all_bars_hold_where_mae_and_stf_net_are_best_and_most_at_few_labels() -> None:
-    """0.30 with 5 and 10 % of labels, 0.15 with all, nothing between."""
-    results = Results(*scored(ours=0.85, gain_few=0.3))
-    rows = rows_of(results)
-    assert [row.holds for row in rows if row.bar] == [True] * 8
-    assert rows[0].ours == pytest.approx(0.855)
-    assert gains(rows) == pytest.approx([0.3, 0.3, 0.0, 0.0, 0.15] * 2)
-    assert rows[-1].ours == pytest.approx(0.15)
-    lines = table_of(results).splitlines()
-    assert sum(line.startswith("  mae-compact-full-5 ") for line in lines) == len(MEASURES)
-    summary = next(line for line in lines if line.startswith("mae-compact-full-100"))
-    assert summary.split() == ["mae-compact-full-100"] + ["0.855", "±", "0.064"] * 5
+def test_scores_by_hand() -> None:
+    """At s0 40 and 60 are read as 42 and 58, exactly 41 and 61: of squares about the exact mean of
+    51, 200, 10 are left; about the reader's, of 200, 8. At s1 all are as they were drawn."""
+    rows = manifest(2, 2).assign(ef=pd.array([40, 60, 30, 70], dtype="Float32"))
+    exact = pd.Series([70.0, 30.0, 61.0, 41.0], index=["c1-1", "c1-0", "c0-1", "c0-0"])
+    found = score_rows(rows, exact, np.array([42.0, 58.0, 30.0, 70.0]))
+    value = {(row["hospital"], row["truth"], row["metric"]): row["value"] for row in found}
+    assert value["s0", "exact", "r2"] == pytest.approx(1 - 10 / 200)
+    assert value["s0", "reader", "r2"] == pytest.approx(1 - 8 / 200)
+    assert value["s1", "exact", "r2"] == value["s1", "exact", "pearson"] == pytest.approx(1.0)
+    assert value["all", "exact", "mae"] == pytest.approx((1 + 3) / 4)
+    # About the mean of all, 50.5: 90.25 + 110.25 + 420.25 + 380.25.
+    assert value["all", "exact", "r2"] == pytest.approx(1 - 10 / 1001)
+    assert {row["patients"] for row in found if row["hospital"] == "all"} == {4}
+    with pytest.raises(RuntimeError, match="finite"):
+        score_rows(rows, exact.drop("c1-1"), np.array([42.0, 58.0, 30.0, 70.0]))
 
 
-def test_the_floor_stands_in_the_table_and_the_difference_from_it_is_paired() -> None:
-    """Of two seeds ours is 0.85 and 0.86, the floor 0.60 and 0.62: 0.25 and 0.24 above it, half an
-    interval of 12.706 x 0.005; each share of labels has a floor."""
-    results = Results(*scored(ours=0.85, gain_few=0.3))
-    assert list(results.floors) == [f"no_network-{share}" for share in (100, 50, 25, 10, 5)]
-    rows = [row for row in rows_of(results) if "less the floor" in row.what]
-    assert [row.ours for row in rows] == pytest.approx([0.245] * 5)
-    lines = table_of(results).splitlines()
-    summary = next(line for line in lines if line.startswith("no_network-100"))
-    assert summary.split()[1::3] == ["0.610"] * 5
-    start = next(number for number, line in enumerate(lines) if "less the floor" in line)
-    assert lines[start + 1].split() == ["EF", "R2", "0.245", "0.181", "to", "0.309"]
+class Stills:
+    """As many clips as windows, of one window each."""
+
+    def __init__(self, windows: list[Window]) -> None:
+        self.windows = windows
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def test_windows(self, index: int) -> list[Window]:
+        return [self.windows[index]]
 
 
-def test_arms_stand_side_by_side_on_the_seeds_that_all_have_and_gains_on_every_draw() -> None:
-    """Seeds 0 and 1, worth 0.005 on average; a third of the judged arms, whose MAE gains 0.9."""
-    arms, scores = scored(ours=0.85, gain_few=0.3)
-    more = scores[(scores["seed"] == 1) & scores["arm"].str.contains("compact-full-(?:5|10|100)$")]
-    higher = more["value"] + 0.6 * more["arm"].str.startswith("mae")
-    floors = scores[(scores["seed"] == 1) & scores["arm"].str.startswith("no_network")]
-    results = Results(
-        [*arms, *(replace(arm, seed=2) for arm in arms if arm.name in set(more["arm"]))],
-        pd.concat([scores, more.assign(seed=2, value=higher), floors.assign(seed=2)]),
-    )
-    rows = rows_of(results)
-    assert results.seeds == [0, 1]
-    assert rows[0].ours == pytest.approx(0.855)
-    assert gains(rows)[0] == pytest.approx((0.3 + 0.3 + 0.9) / 3)
-    assert gains(rows)[2] == pytest.approx(0.0)
-
-
-def test_bars_are_missed_where_they_should_be() -> None:
-    """Of two values 0.01 apart the half interval is 12.706 x 0.005 = 0.0635, so that the best's low
-    end is 0.705 - 0.0635 = 0.6415, and ours 0.555."""
-    rows = rows_of(Results(*scored(ours=0.55, gain_few=-0.3)))
-    assert [row.holds for row in rows if row.bar] == [False] * 8
-    assert rows[1].ours == pytest.approx(0.555 - 0.6415, abs=1e-4)
-
-
-def gains(rows: list[Row]) -> list[float]:
-    return [row.ours for row in rows if "less random init" in row.what]
-
-
-def test_what_is_kept_holds_every_figure_and_reads_as_it_was_printed(tmp_path: Path) -> None:
-    arms, scores = scored(ours=0.85, gain_few=0.3)
-    rows, table = rows_of(Results(arms, scores)), table_of(Results(arms, scores))
-    keep(tmp_path, {"made by": "a test"}, scores, rows, table)
-    kept = json.loads((tmp_path / "learning.json").read_text())
-    assert kept["made by"] == "a test"
-    again = pd.DataFrame(kept["data"], columns=kept["columns"])
-    pd.testing.assert_frame_equal(again, scores)
-    assert len(again) == 2 * (20 + 5) * len(MEASURES)
-    assert [bar["holds"] for bar in kept["bars"] if bar["bar"]] == [True] * 8
-    text = (tmp_path / "learning.md").read_text()
-    assert "SYNTHETIC" in text
-    assert table in text
+def test_features_of_a_probe_are_means_and_deviations_of_each_stage_inside_the_sector() -> None:
+    """Against NumPy, clip by clip: the second one's sector is half of the picture."""
+    torch.manual_seed(0)
+    encoder = VideoEncoder(ModelConfig(patch=8), DataConfig(size=32, frames=4)).eval()
+    rng, windows = np.random.default_rng(0), []
+    for columns in (32, 16):
+        sector = np.zeros((32, 32), dtype=bool)
+        sector[:, :columns] = True
+        frames = rng.integers(0, 255, (4, 32, 32)).astype(np.uint8)
+        windows.append(Window(frames, np.arange(4, dtype=np.float32), sector))
+    found = pooled_features(encoder, Stills(windows))  # type: ignore[arg-type]
+    assert found.shape == (2, 2 * 5 * 128)
+    for row, window in zip(found, windows, strict=True):
+        batch: Batch = to_batch([window])
+        region = encoder.region(batch.sector)
+        with torch.inference_mode():
+            seen = None if region is None else region.in_every_slot(2, 16)
+            levels = [
+                level.numpy()[0].astype(np.float64) for level in encoder.levels(batch.video, seen)
+            ]
+        expected = []
+        for level in levels:
+            slots = level.reshape(2, -1, 128)
+            expected.append(slots.mean(axis=(0, 1)))
+            expected.append(0.5 * np.log(slots.var(axis=0) + 1e-4).mean(axis=0))
+        np.testing.assert_allclose(row, np.concatenate(expected), atol=2e-5)
 
 
 def test_cost_adds_up_over_processes_that_worked_at_one_run(tmp_path: Path) -> None:
@@ -252,20 +307,8 @@ def test_cost_adds_up_over_processes_that_worked_at_one_run(tmp_path: Path) -> N
     assert 7 <= found.wall < 8
 
 
-def test_what_is_kept_is_judged_as_it_was_when_it_was_made() -> None:
-    """The rows that the kept figures give now are the rows that were kept beside them."""
-    _, scores = kept(KEPT)
-    rows = rows_of(Results(whole_table(range(3)), scores))
-    then = json.loads((KEPT / "learning.json").read_text(encoding="utf-8"))["bars"]
-    assert [row.what for row in rows] == [row["what"] for row in then]
-    assert [row.ours for row in rows] == pytest.approx([row["ours"] for row in then], abs=1e-4)
-    assert [row.holds for row in rows] == [row["holds"] for row in then]
-
-
-def test_arms_trained_anew_take_the_place_of_their_old_figures() -> None:
-    """Arm b's seed 0 and arm c are new; a, and b's seed 1, stay as they were."""
-    columns = ["arm", "seed", "value"]
-    old = pd.DataFrame([["a", 0, 1.0], ["b", 0, 2.0], ["b", 1, 3.0]], columns=columns)
-    new = pd.DataFrame([["b", 0, 20.0], ["c", 0, 40.0]], columns=columns)
-    expected = [["a", 0, 1.0], ["b", 1, 3.0], ["b", 0, 20.0], ["c", 0, 40.0]]
-    assert renewed(old, new).to_numpy().tolist() == expected
+@pytest.mark.parametrize("words", [["--quick", "--keep"], ["--quick", "--sealed"], ["--draws=0"]])
+def test_words_that_mean_nothing_together_are_refused(words: list[str]) -> None:
+    with pytest.raises(SystemExit) as error:
+        main(words)
+    assert error.value.code == 2

@@ -1,0 +1,50 @@
+"""What the learning benchmark scores, in order: whole draws, the ceiling, the ablation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from benchmarks.learning_pieces import Pool, Ridge, Scored, Scores, Tuning, Where
+from benchmarks.learning_recipe import Recipe, Start
+from echofm_core.models.config import StfNetForm, StfPart
+
+#: What fuses in an ablation: left out of the compact form, or another form.
+ABLATIONS: tuple[tuple[StfNetForm, tuple[StfPart, ...]], ...] = (
+    *((StfNetForm.COMPACT, (part,)) for part in StfPart),
+    (StfNetForm.PUBLISHED, ()),
+)
+
+
+def scored(recipe: Recipe, *, sealed: bool = False) -> list[Scored]:
+    """Everything that has a score; with ``sealed`` the sealed hospital's too, behind the others."""
+    drawn = recipe.drawn
+    main = [piece for draw in range(drawn.draws) for piece in _of_draw(recipe, draw)]
+    if drawn.ceiling_parts:
+        ceiling = Tuning(pool=Pool.CEILING)
+        main += [Scores(draw=draw, of=ceiling) for draw in range(drawn.draws)]
+    ablation = [
+        Scores(draw=draw, of=piece)
+        for draw in range(min(drawn.ablation_draws, drawn.draws))
+        for piece in ablated(draw)
+    ]
+    opened = [replace(piece, where=Where.SEALED) for piece in main] if sealed else []
+    return [*main, *ablation, *opened]
+
+
+def ablated(draw: int) -> list[Tuning]:
+    """Fine-tunings from pixels with all labels, without one part of STF-Net each, or published."""
+    whole = Tuning(draw=draw, start=Start.PIXELS)
+    return [replace(whole, form=form, without=without) for form, without in ABLATIONS]
+
+
+def _of_draw(recipe: Recipe, draw: int) -> Iterator[Scored]:
+    few, every = recipe.drawn.percents
+    for percent in (few, every):
+        yield Ridge(draw=draw, percent=percent)
+    for start in Start:
+        for percent in (few, every):
+            yield Scores(draw=draw, of=Tuning(draw=draw, start=start, percent=percent))
+    yield Scores(draw=draw, of=Tuning(draw=draw, pool=Pool.POOLED))
+    for start in Start:
+        yield Ridge(draw=draw, start=start)

@@ -1,0 +1,198 @@
+"""Rows and bars of the learning benchmark, from figures that are made by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from benchmarks._rows import Row
+from benchmarks.learning import KEPT, write
+from benchmarks.learning_pieces import Where
+from benchmarks.learning_recipe import load_recipe
+from benchmarks.learning_results import COLUMNS, FIGURES, SECONDS, Results, interval, kept
+from benchmarks.learning_table import rows_of, table_of
+
+PERCENTS = (10, 100)
+#: Student's t of seven degrees of freedom, 0.975.
+T7 = 2.364624
+#: Of eight values that lie 1 above and below their mean by turns: deviation over the root of 8.
+SPREAD = (8 / 7) ** 0.5 / 8**0.5
+#: Arm -> mean of its eight draws, and how far each lies above or below it by turns.
+ARMS = {
+    "floor-10": (0.05, 0.0),
+    "floor-100": (0.25, 0.0),
+    "random-10": (0.20, 0.0),
+    "random-100": (0.55, 0.0),
+    "pixels-10": (0.30, 0.02),
+    "pixels-100": (0.60, 0.02),
+    "latent-10": (0.35, 0.04),
+    "latent-100": (0.61, 0.10),
+    "pooled-random-100": (0.60, 0.0),
+    "frozen-random": (0.10, 0.0),
+    "frozen-pixels": (0.20, 0.0),
+    "frozen-latent": (0.22, 0.05),
+    "ceiling": (0.90, 0.0),
+    "pixels-100-without-deviation": (0.50, 0.02),
+}
+
+
+def table(
+    arms: Mapping[str, tuple[float, float]], draws: int = 8, where: str = Where.HELD_OUT
+) -> pd.DataFrame:
+    rows = []
+    for draw in range(draws):
+        sign = 1 if draw % 2 else -1
+        for arm, (mean, spread) in arms.items():
+            for hospital, off in (("all", 0.0), ("emergency", 0.01), ("valley", -0.01)):
+                for truth, less in (("exact", 0.0), ("reader", 0.05)):
+                    value = mean + sign * spread + off - less
+                    head = (draw, arm, where, hospital, truth)
+                    rows.append((*head, "r2", value, 120, "k"))
+                    rows.append((*head, "mae", 6.0, 120, "k"))
+                    rows.append((*head, "pearson", 0.8, 120, "k"))
+        for start, seconds in (("pixels", 400.0), ("latent", 440.0)):
+            rows.append((draw, f"pretraining-{start}", "", "", "", SECONDS, seconds, 0, "k"))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def judged(rows: list[Row]) -> dict[str, bool | None]:
+    return {row.what: row.holds for row in rows if row.bar}
+
+
+def test_an_interval_over_draws_is_students() -> None:
+    """1, 2, 3: standard error 1 / sqrt(3), t of two degrees of freedom 4.3027."""
+    found = interval([1.0, 2.0, 3.0])
+    assert found.mean == 2.0
+    assert found.high - found.mean == pytest.approx(4.3027 / 3**0.5, abs=1e-4)
+    assert found.mean - found.low == pytest.approx(4.3027 / 3**0.5, abs=1e-4)
+    assert interval([0.7]).mean == 0.7
+    assert interval([0.7]).low != interval([0.7]).low  # NaN
+
+
+def test_all_bars_hold_where_there_is_headroom_and_pre_training_is_worth_it() -> None:
+    rows = rows_of(Results(table(ARMS)), PERCENTS)
+    assert judged(rows) == {
+        "EF R2, floor without a network, 100 % of labels": True,
+        "EF R2, random init, pooled, 100 %": True,
+        "EF R2, ceiling: ten times the patients, random init": True,
+        "EF R2, best objective (latent) less none, 10 %: low end of the 95% interval": True,
+        "EF R2, pixels less none, 10 %: low end of the 95% interval": True,
+        "EF R2, pixels less none, 100 %: low end of the 95% interval": True,
+        "EF R2, frozen probe, latent less pixels": True,
+    }
+    found = {row.what: row for row in rows}
+    assert found["EF R2, floor without a network, 100 % of labels"].ours == pytest.approx(0.25)
+    few = found["EF R2, pixels less none, 10 %: low end of the 95% interval"].ours
+    assert few == pytest.approx(0.10 - T7 * SPREAD * 0.02)
+    best = found["EF R2, best objective (latent) less none, 10 %: low end of the 95% interval"].ours
+    assert best == pytest.approx(0.15 - T7 * SPREAD * 0.04)
+    low = found["EF R2, frozen probe, latent less pixels: low end"].ours
+    assert low == pytest.approx(0.02 - T7 * SPREAD * 0.05)
+    assert found["EF R2, latent less none, 100 %: low end of the 95% interval"].holds is None
+    part = found["EF R2, compact STF-Net less the same without deviation"].ours
+    assert part == pytest.approx(0.10)
+    assert found["CPU seconds of pre-training, latent beside pixels"].ratio == pytest.approx(1.1)
+    assert not [what for what in found if "summit" in what]
+
+
+@pytest.mark.parametrize(
+    ("arm", "value", "missed"),
+    [
+        ("floor-100", (0.31, 0.0), ["floor without a network"]),
+        ("pooled-random-100", (0.66, 0.0), ["random init, pooled"]),
+        ("ceiling", (0.84, 0.0), ["ceiling"]),
+        # Half an interval of 0.9 about a gain of 0.3: zero is in it.
+        ("latent-10", (0.50, 1.0), ["best objective (latent)"]),
+        ("pixels-10", (0.30, 0.4), ["pixels less none, 10 %"]),
+        ("pixels-100", (0.60, 0.1), ["pixels less none, 100 %"]),
+        ("pixels-100", (0.50, 0.0), ["pixels less none, 100 %"]),
+        ("frozen-latent", (0.19, 0.0), ["frozen probe, latent less pixels"]),
+    ],
+)
+def test_a_bar_is_missed_alone(arm: str, value: tuple[float, float], missed: list[str]) -> None:
+    rows = rows_of(Results(table({**ARMS, arm: value})), PERCENTS)
+    found = [what for what, holds in judged(rows).items() if not holds]
+    assert len(found) == len(missed)
+    assert all(part in what for part, what in zip(missed, found, strict=True))
+
+
+def test_a_figure_that_is_missing_misses_its_bar() -> None:
+    part = {arm: value for arm, value in ARMS.items() if arm != "ceiling"}
+    found = judged(rows_of(Results(table(part)), PERCENTS))
+    assert [what for what, holds in found.items() if not holds] == [
+        "EF R2, ceiling: ten times the patients, random init"
+    ]
+
+
+def test_differences_are_of_the_same_draws() -> None:
+    """A random init that swings as the pre-trained one does leaves no spread in their difference;
+    an arm of three draws is set beside the same three of the other."""
+    together = {**ARMS, "random-10": (0.20, 0.02)}
+    results = Results(table(together))
+    assert results.differences("pixels-10", "random-10") == pytest.approx([0.1] * 8)
+    part = table({"pixels-100-without-grey": (0.5, 0.0)}, draws=3)
+    results = Results(pd.concat([table(ARMS), part[part["metric"] != SECONDS]]))
+    found = results.differences("pixels-100", "pixels-100-without-grey")
+    assert found == pytest.approx([0.08, 0.12, 0.08])
+
+
+def test_fewer_draws_judge_nothing_and_one_has_no_interval() -> None:
+    for draws in (7, 1):
+        rows = rows_of(Results(table(ARMS, draws)), PERCENTS)
+        assert rows
+        assert judged(rows) == {}
+    assert not [row for row in rows if "low end" in row.what]
+
+
+def test_the_table_has_every_arm_and_every_draw() -> None:
+    lines = table_of(Results(table(ARMS)), PERCENTS).splitlines()
+    arm = next(line for line in lines if line.startswith("  pixels-10 "))
+    half = T7 * SPREAD * 0.02
+    assert arm.split() == [
+        "pixels-10", "0.300", f"{0.3 - half:.3f}", "to", f"{0.3 + half:.3f}",
+        "0.310", "0.290", "0.250", "6.000", "0.800", *["0.280", "0.320"] * 4,
+    ]  # fmt: skip
+    assert sum(line.startswith(f"  {name} ") for line in lines for name in ARMS) >= len(ARMS)
+    gain = next(line for line in lines if line.startswith("  pixels-10 less random-10"))
+    assert gain.split()[3:] == [
+        "0.100", f"{0.1 - half:.3f}", "to", f"{0.1 + half:.3f}", *["0.080", "0.120"] * 4,
+    ]  # fmt: skip
+    assert any("pixels-100 less pixels-100-without-deviation" in line for line in lines)
+
+
+def test_the_sealed_hospital_is_shown_where_it_was_opened_and_changes_no_other_row() -> None:
+    held = table(ARMS)
+    sealed = table({**ARMS, "floor-100": (0.99, 0.0)}, where=Where.SEALED)
+    both = Results(pd.concat([held, sealed[sealed["metric"] != SECONDS]]))
+    rows = rows_of(both, PERCENTS)
+    opened = [row for row in rows if row.what.startswith("summit")]
+    assert opened[0].ours == pytest.approx(0.99)
+    assert not judged(opened)
+    assert [row for row in rows if row not in opened] == rows_of(Results(held), PERCENTS)
+    assert "sealed patients" in table_of(both, PERCENTS)
+    assert "sealed patients" not in table_of(Results(held), PERCENTS)
+
+
+def test_what_is_kept_holds_every_figure_and_is_judged_alike(tmp_path: Path) -> None:
+    made = table(ARMS)
+    rows, text = rows_of(Results(made), PERCENTS), table_of(Results(made), PERCENTS)
+    write(tmp_path, {"made by": "a test"}, made, rows, text)
+    context, again = kept(tmp_path)
+    assert context == {"made by": "a test"}
+    pd.testing.assert_frame_equal(again, made, check_exact=False, atol=1e-5)
+    found = rows_of(Results(again), PERCENTS)
+    assert [row.what for row in found] == [row.what for row in rows]
+    assert judged(found) == judged(rows)
+    page = (tmp_path / "learning.md").read_text()
+    assert "SYNTHETIC" in page
+    assert text in page
+
+
+@pytest.mark.skipif(not (KEPT / FIGURES).exists(), reason="no whole table is kept yet")
+def test_the_kept_figures_are_those_of_the_page() -> None:
+    _, found = kept(KEPT)
+    text = table_of(Results(found), load_recipe().drawn.percents)
+    assert text in (KEPT / "learning.md").read_text(encoding="utf-8")
