@@ -246,7 +246,7 @@ SEALED = Hospital(
     ef=(50, 14), edv=112, rate=(78, 14), irregular=0.12, regional=0.35, depth=(14.0, 19.0),
     half_angle=(0.58, 0.82), fps=(22, 55), two_chamber=0.1, turn=0.18, offset=0.65,
     reader_bias=1.04, reader_noise=0.08,
-    motion=replace(USUAL, breathing=1.0, tilt=0.08, rocking=0.35, sweep=0.35, shadows=1.8),
+    motion=replace(USUAL, breathing=1.0, tilt=0.08, rocking=0.35, sweep=0.07, shadows=1.8),
 )  # fmt: skip
 
 

@@ -18,6 +18,9 @@ Floats = NDArray[np.float64]
 BREATHS = (0.18, 0.45)
 #: Seconds over which a hand or a rib wanders.
 WANDER = 0.6
+#: Radians that speckle turns while the plane moves by the ventricle's radius: a quarter turn, after
+#: which none is the same, in about 4 mm, as thick as the beam is across the plane.
+SPECKLE = 10.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,7 +34,8 @@ class MotionRange:
         tremor: Unsteadiness of the hand, cm.
         rocking: Typical travel of the whole heart within a beat, cm.
         elevation: Typical distance of the plane from the axis over the ventricle's radius.
-        sweep: How much of that changes within the recording.
+        sweep: How much of that changes within the recording: the cavity's apparent size with it,
+            and so the EF that the picture shows.
         torsion: Speckle that leaves the plane within a beat, as a share of all of it.
         foreshortening: Largest share of the long axis that the plane misses.
         gain: Wander of the gain, dB; ``knobs`` is how often gain or depth is changed in the middle.
@@ -58,7 +62,7 @@ class MotionRange:
 
 #: The hand, the chest and the knobs of an ordinary recording.
 USUAL = MotionRange(
-    breathing=0.8, slide=0.35, tilt=0.05, tremor=0.04, rocking=0.25, elevation=0.25, sweep=0.25,
+    breathing=0.8, slide=0.35, tilt=0.05, tremor=0.04, rocking=0.25, elevation=0.25, sweep=0.05,
     torsion=0.35, foreshortening=0.18, gain=1.0, knobs=0.08, shadows=1.2, wall_drop_out=0.7,
     poor=0.04,
 )  # fmt: skip
@@ -130,7 +134,7 @@ def draw_motion(
         turn=of.tilt * rng.normal() * seconds + 0.04 * of.breathing * breath,
         wide=missed * (1 - 0.3 * (1 - short)),
         long=short * np.sqrt(missed),
-        out=of.torsion * systole * np.pi / 2 + 2.0 * (plane - plane[:1]),
+        out=of.torsion * systole * np.pi / 2 + SPECKLE * (plane - plane[:1]),
         gain=gain + faint,
         zoom=zoom,
         beams=_shadows(of.shadows, seconds, breath, rng),

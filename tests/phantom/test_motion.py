@@ -12,6 +12,7 @@ from echofm_core.phantom.views import View
 
 HEART = Heart(edv=120.0, ef=60.0, rate=75.0)
 SECONDS = np.arange(40) / 50.0
+LONG = np.arange(88) / 50.0
 
 
 def test_a_range_of_nothing_moves_nothing() -> None:
@@ -97,3 +98,22 @@ def test_a_pose_and_its_inverse_agree_where_the_plane_misses_the_axis() -> None:
     u, v = np.array([1.0, -2.0], np.float32), np.array([3.0, 5.0], np.float32)
     again = pose.to_heart(*pose.to_plane(u, v))
     assert again[0] == pytest.approx(u, abs=1e-5) and again[1] == pytest.approx(v, abs=1e-5)
+
+
+def test_what_the_plane_shows_of_a_beat_is_nearly_the_exact_ef() -> None:
+    """A reader who traces the ventricle without error in each frame, and averages over the beats by
+    least squares on the usual filling. Volumes as of the area-length formula: area squared over
+    length, so wide squared times long. R2 is .96; with five times the sweep of the plane it is
+    -.29: the pictures do not show the EF that they are labelled with."""
+    truth, traced = [], []
+    for number in range(150):
+        rng = np.random.default_rng(number)
+        heart = Heart(edv=120.0, ef=float(rng.uniform(25, 70)), rate=float(rng.uniform(60, 95)))
+        filling = heart.filling(draw_beats(heart, LONG, 0.03, rng)[0])
+        motion = draw_motion(USUAL, LONG, filling, rng)
+        shown = (heart.esv + (heart.edv - heart.esv) * filling) * motion.wide**2 * motion.long
+        slope, end = np.polyfit(filling, shown, 1)
+        truth.append(heart.ef)
+        traced.append(100 * slope / (slope + end))
+    errors = np.subtract(truth, traced)
+    assert 1 - np.mean(errors**2) / np.var(truth) > 0.9
