@@ -11,7 +11,7 @@ SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reord
 
 .PHONY: demo test test-fast lint format install clean
 
-demo: install ## Train a federation of five synthetic institutions and write demo/run/report.html
+demo: install ## Train a federation of synthetic hospitals and write demo/run/report.html
 	$(BIN)/echofm demo $(DEMO)
 
 test: install ## The whole test suite

@@ -31,13 +31,13 @@ def demo(
     folder: Annotated[Path, typer.Argument(help="Gets data/, plan.toml and run/.")] = Path("demo"),
     fresh: Annotated[bool, typer.Option(help="Start again from nothing.")] = False,
 ) -> None:
-    """Train a federation of five synthetic institutions and report how it generalises.
+    """Train a federation of synthetic hospitals and report how it does where nobody trained.
 
-    Writes phantoms in the public layouts of EchoNet-Dynamic, CAMUS, MIMIC-IV-ECHO with its LVVOL
-    subset, TMED-2 and HMC-QU, adds one real cine, pre-trains and fine-tunes across the five sites
-    through Flower, and compares the result with each site alone, pooled data and
-    leave-one-site-out. About eight minutes on two CPU cores. Run it again after an interruption: it
-    goes on where it stopped.
+    Writes five hospitals of phantoms, one of which no model ever sees, and the public layouts of
+    EchoNet-Dynamic, CAMUS, MIMIC-IV-ECHO with its LVVOL subset, TMED-2 and HMC-QU with their known
+    errors and one real cine; pre-trains and fine-tunes across six sites through Flower; and
+    compares the result with each site alone, pooled data, no pre-training and no network. About
+    eight minutes on two CPU cores. Run it again after an interruption: it goes on where it stopped.
 
     Example: `echofm demo`, then open demo/run/report.html, then change demo/plan.toml and run
     `echofm simulate demo/plan.toml --out demo/run-2`.

@@ -80,7 +80,7 @@ def test_writing_phantoms(
 
 def test_the_demo_as_it_writes_its_data(begin: Begin, tmp_path: Path) -> None:
     command = begin("demo", "demo")
-    command.wait_for(lambda: list(tmp_path.glob("demo/data/.unfinished/*/*/*")))
+    command.wait_for(lambda: list(tmp_path.glob("demo/data/hospitals/.unfinished/*/*/*")))
     said = lines(command.stop(signal.SIGINT, group=True))
     assert said == ["echofm: stopped by Ctrl-C; to go on, run the same command again."]
 
