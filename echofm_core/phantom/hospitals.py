@@ -184,7 +184,7 @@ HANDHELD = replace(
 )  # fmt: skip
 OLD = replace(
     FINE, height=144, width=176, apex=(88, 5), radius=136, gain=0, dynamic_range=45, gamma=1.2,
-    axial=1.6, lateral=1.9, haze=0.12, noise=0.02, attenuation=11, persistence=0.6, quality=55,
+    axial=1.6, lateral=1.9, haze=0.12, noise=0.02, attenuation=11, persistence=0.4, quality=55,
 )  # fmt: skip
 
 MAKERS = {
