@@ -9,16 +9,19 @@ DEMO ?= demo
 # Test files are shared out to a few processes, long ones first (tests/conftest.py).
 SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-fast lint format install clean
+.PHONY: demo test test-deployed test-fast lint format install clean
 
 demo: install ## Train a federation of synthetic hospitals and write demo/run/report.html
 	$(BIN)/echofm demo $(DEMO)
 
-test: install ## The whole test suite
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
+test: install ## The test suite, but for federations of real Flower processes
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not deployed"
+
+test-deployed: install ## Federations of real Flower processes: TLS, node keys, kills, dead sites
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m deployed
 
 test-fast: install ## The suite without the long tests
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow"
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow and not deployed"
 
 lint: install ## ruff, format check, mypy strict
 	$(BIN)/ruff check .

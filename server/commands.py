@@ -136,7 +136,7 @@ def propose(folder: Folder, plan: Annotated[Path, typer.Argument(help="TOML plan
 
     Example: `echofm server propose fed plan.toml`, then send the file to every hospital.
     """
-    typer.echo(_hand_out(folder, load_runnable(plan)))
+    typer.echo(_hand_out(folder, _deployable(plan)))
 
 
 @server.command()
@@ -152,7 +152,7 @@ def run(
 
     Example: `echofm server run fed plan.toml --out runs/first`.
     """
-    loaded = load_runnable(plan)  # before anything that takes long to import
+    loaded = _deployable(plan)  # before anything that takes long to import
     look(out, loaded, resume=resume)
 
     from echofm_core.report.run_files import read_run
@@ -285,6 +285,22 @@ def stop(folder: Folder) -> None:
     """
     run = stop_run(Kit(folder.resolve()))
     typer.echo(f"stopped the run in {run.folder}; to go on, run its plan again with --resume")
+
+
+def _deployable(path: Path) -> Plan:
+    """A plan file for hospitals.
+
+    Raises:
+        PlanError: It is none, or names sites that shall not train.
+    """
+    plan = load_runnable(path)
+    if plan.protocol.unseen:
+        raise PlanError(
+            f"{path}: protocol.unseen names {', '.join(plan.protocol.unseen)}, but between "
+            "hospitals every admitted site trains; take the key out, and admit no site that shall "
+            "stay unseen."
+        )
+    return plan
 
 
 def _hand_out(folder: Path, plan: Plan) -> str:

@@ -12,9 +12,9 @@ from echofm_core.runtime.console import progress
 from simulations.experiment import run_experiment
 from simulations.outcome import Outcome
 
-#: Hospitals in which more moves than the heart: four that train, and ``valley``, which the plan
-#: calls unseen, with its own machines and patients.
-DEMO_HOSPITALS = ("harbour", "northfield", "st_anne", "westgate", "valley")
+#: Hospitals in which more moves than the heart: four that train, and ``westgate``, which the plan
+#: calls unseen. It has makers of machines that others have too, and patients and habits of its own.
+DEMO_HOSPITALS = ("harbour", "northfield", "riverside", "st_anne", "westgate")
 #: Patients at each; sized, as the plan is, for eight minutes on two cores.
 HOSPITAL_PATIENTS = 60
 #: Patients in each public layout, which have the errors that the real sets are known to have.

@@ -50,8 +50,8 @@ class ProtocolConfig(Section):
     """Sites, as the rule names them, that no model of a simulation trains on: no clip, no label and
     no statistic of theirs reaches one, and they do not count for ``federation.min_sites``. All
     their usable patients are test patients, whatever split is official there, for every model but
-    leave-one-out. Between hospitals, and for an institution alone, it has no meaning, as have the
-    other keys that make sites."""
+    leave-one-out. Between hospitals, where every admitted site trains, a plan that has it is
+    refused; for an institution alone it has no meaning."""
 
     @field_validator("views")
     @classmethod

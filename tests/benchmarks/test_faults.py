@@ -136,6 +136,7 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 @pytest.mark.slow
+@pytest.mark.deployed
 @pytest.mark.timeout(300)
 def test_a_case_that_needs_no_run(serving: World) -> None:
     outcome = wrong_authority(serving)

@@ -24,7 +24,7 @@ from tests.federation.small import small_plan
 from tests.federation.test_deployment import free_ports
 from tests.support.hospitals import hospital, joined
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.slow, pytest.mark.deployed, pytest.mark.timeout(420)]
 
 #: Seconds that a dead site may cost, once a run.
 PROMISE = 90.0

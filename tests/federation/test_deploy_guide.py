@@ -192,6 +192,7 @@ def cannot() -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.deployed
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(
     ASKED not in os.environ,

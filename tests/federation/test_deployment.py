@@ -86,6 +86,7 @@ def test_a_site_name_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.deployed
 @pytest.mark.timeout(600)
 def test_deployed_and_simulated_give_the_same_weights(
     built_sites: list[SiteSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -38,7 +38,7 @@ from tests.runtime.marked import PROMISE, Marked, marked
 from tests.support.forks import Forks
 from tests.support.hospitals import hospital, joined
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.slow, pytest.mark.deployed, pytest.mark.timeout(420)]
 
 Network = tuple[Kit, list[subprocess.Popen[bytes]], Path]
 

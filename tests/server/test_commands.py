@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from echofm_core.runtime.errors import EchoFMError, PlanError, ResumeError
-from server.commands import run
+from server.commands import propose, run
 
 
 @pytest.fixture
@@ -23,6 +23,7 @@ def folder(tmp_path: Path) -> Path:
     ("text", "taken", "kind", "said"),
     [
         ("[federation]\nmin_sites = 3\n", False, PlanError, r"is 3, but .* 2 sites \(north, south"),
+        ('[protocol]\nunseen = ["north"]\n', False, PlanError, "north, but .* every admitted site"),
         ("[federation]\nmin_site = 2\n", False, PlanError, "did you mean `min_sites`"),
         ("[federation]\nmin_sites = 2\n", True, ResumeError, "not empty and holds no run"),
     ],
@@ -39,3 +40,11 @@ def test_what_cannot_work_is_refused(
         run(folder, plan, out)
     assert out.exists() == taken
     assert not (folder / "runs").exists()
+
+
+def test_a_plan_with_sites_that_shall_not_train_is_not_proposed(folder: Path) -> None:
+    plan = folder.parent / "plan.toml"
+    plan.write_text('[protocol]\nunseen = ["north"]\n')
+    with pytest.raises(PlanError, match="unseen names north"):
+        propose(folder, plan)
+    assert not (folder / "plans").exists()
