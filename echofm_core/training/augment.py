@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echofm_core.data.windows import ClipWindows, Window
-from echofm_core.training.config import AugmentationConfig
+from echofm_core.training.augmentation import AugmentationConfig
 
 Frames = NDArray[np.uint8]
 Indices = NDArray[np.int64]

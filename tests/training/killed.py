@@ -20,7 +20,7 @@ from echofm_core.data.windows import ClipWindows, Window
 from echofm_core.models.build import build_autoencoder, build_echo_model
 from echofm_core.models.weights import to_arrays
 from echofm_core.runtime.checksum import digest
-from echofm_core.training.config import AugmentationConfig
+from echofm_core.training.augmentation import AugmentationConfig
 from echofm_core.training.objectives.finetune import finetune_round
 from echofm_core.training.objectives.pretrain import pretrain_round
 from echofm_core.training.steps.job import RoundReport

@@ -8,7 +8,7 @@ import pytest
 
 from echofm_core.data.windows import ClipWindows, Window
 from echofm_core.training.augment import Draws, changed, drawn_windows
-from echofm_core.training.config import AugmentationConfig
+from echofm_core.training.augmentation import AugmentationConfig
 
 STILL = dict.fromkeys(AugmentationConfig.model_fields, 0.0)
 #: Everything that there is, at once.

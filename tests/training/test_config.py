@@ -15,8 +15,8 @@ from echofm_core.plan.load import load_plan, plan_from_mapping
 from echofm_core.privacy.ledger import Ledger
 from echofm_core.runtime.errors import PlanError, PrivacyError
 from echofm_core.tasks import Task
+from echofm_core.training.augmentation import AugmentationConfig
 from echofm_core.training.config import (
-    AugmentationConfig,
     ClassWeights,
     ExecutionConfig,
     Precision,

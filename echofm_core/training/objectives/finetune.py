@@ -16,7 +16,8 @@ from echofm_core.models.weights import named_weights
 from echofm_core.runtime.randomness import torch_stream
 from echofm_core.tasks import Task
 from echofm_core.training.augment import drawn_windows
-from echofm_core.training.config import AugmentationConfig, FinetuneConfig, Precision, TuneMode
+from echofm_core.training.augmentation import AugmentationConfig
+from echofm_core.training.config import FinetuneConfig, Precision, TuneMode
 from echofm_core.training.execution.devices import autocast, find_device
 from echofm_core.training.execution.forward import (
     Compiled,

@@ -12,7 +12,8 @@ from echofm_core.data.windows import ClipWindows, Window, to_batch
 from echofm_core.models.masked_predictor import MaskedPredictor
 from echofm_core.runtime.randomness import torch_stream
 from echofm_core.training.augment import drawn_windows
-from echofm_core.training.config import AugmentationConfig, Precision, PretrainConfig
+from echofm_core.training.augmentation import AugmentationConfig
+from echofm_core.training.config import Precision, PretrainConfig
 from echofm_core.training.execution.devices import autocast, find_device
 from echofm_core.training.execution.forward import Compiled, recomputed
 from echofm_core.training.execution.ranks import ALONE, Ranks, slices

@@ -12,7 +12,8 @@ from torch import nn
 from echofm_core.data.windows import ClipWindows
 from echofm_core.models.build import build_autoencoder, build_echo_model
 from echofm_core.runtime.randomness import torch_stream
-from echofm_core.training.config import AugmentationConfig, Precision
+from echofm_core.training.augmentation import AugmentationConfig
+from echofm_core.training.config import Precision
 from echofm_core.training.execution.forward import stochastic_depth
 from echofm_core.training.execution.ranks import Ranks
 from echofm_core.training.objectives.finetune import SupervisedObjective

@@ -8,7 +8,8 @@ from echofm_core.models.build import build_echo_model
 from echofm_core.runtime.errors import EmptySiteError
 from echofm_core.tasks import Task
 from echofm_core.training.augment import drawn_windows
-from echofm_core.training.config import AugmentationConfig, Precision, TuneMode
+from echofm_core.training.augmentation import AugmentationConfig
+from echofm_core.training.config import Precision, TuneMode
 from echofm_core.training.objectives.finetune import SupervisedObjective, finetune_round
 from echofm_core.training.objectives.targets import targets_of
 from tests.training.site import PLAN, changed, context, snapshot

@@ -5,7 +5,8 @@ import torch
 
 from echofm_core.data.windows import ClipWindows
 from echofm_core.models.build import build_autoencoder, build_latent_predictor
-from echofm_core.training.config import AugmentationConfig, PretrainConfig
+from echofm_core.training.augmentation import AugmentationConfig
+from echofm_core.training.config import PretrainConfig
 from echofm_core.training.objectives.pretrain import pretrain_round
 from tests.training.site import PLAN, changed, context, private, snapshot
 
