@@ -250,6 +250,12 @@ SEALED = Hospital(
 )  # fmt: skip
 
 
+def calmer(hospital: Hospital, share: float) -> Hospital:
+    """The same hospital with a share of its motion, in [0, 1]: less training reads more from it."""
+    moved = {item.name: share * getattr(hospital.motion, item.name) for item in fields(MotionRange)}
+    return replace(hospital, motion=MotionRange(**moved))
+
+
 def draw_hospital(seed: int, number: int) -> Hospital:
     """One more hospital, from the ranges that the named ones span; another seed, another one."""
     rng = stream(seed, "", number, "phantom.hospital")
