@@ -26,7 +26,7 @@ app = typer.Typer(
 
 Start here:
 
-* `echofm demo` trains a federation of synthetic hospitals and writes a report (8 minutes)
+* `echofm demo` trains a federation of synthetic hospitals and writes a report (6 minutes)
 * `echofm simulate PLAN.toml` does the same for your own plan and data folders
 * `echofm model --size base` prints what a model is made of
 * `echofm keys` prints what a plan may hold, `echofm errors` what an exit code means

@@ -37,7 +37,7 @@ def demo(
     EchoNet-Dynamic, CAMUS, MIMIC-IV-ECHO with its LVVOL subset, TMED-2 and HMC-QU with their known
     errors and one real cine; pre-trains and fine-tunes across six sites through Flower; and
     compares the result with each site alone, pooled data, no pre-training and no network. About
-    eight minutes on two CPU cores. Run it again after an interruption: it goes on where it stopped.
+    six minutes on two CPU cores. Run it again after an interruption: it goes on where it stopped.
 
     Example: `echofm demo`, then open demo/run/report.html, then change demo/plan.toml and run
     `echofm simulate demo/plan.toml --out demo/run-2`.

@@ -15,7 +15,7 @@ from simulations.outcome import Outcome
 #: Hospitals in which more moves than the heart: four that train, and ``westgate``, which the plan
 #: calls unseen. It has makers of machines that others have too, and patients and habits of its own.
 DEMO_HOSPITALS = ("harbour", "northfield", "riverside", "st_anne", "westgate")
-#: Patients at each; sized, as the plan is, for eight minutes on two cores.
+#: Patients at each; sized, as the plan is, for at most eight minutes on two cores.
 HOSPITAL_PATIENTS = 75
 #: Share of their motion. With all of it nothing is learnt from so few in so little time, while the
 #: ridge regression without a network fails at a quarter already.
