@@ -19,6 +19,7 @@ from echofm_core.contract import (
     Update,
     Weights,
     group_of,
+    releases,
 )
 from echofm_core.data.windows import ClipWindows
 from echofm_core.models.masked_predictor import MaskedPredictor
@@ -158,6 +159,9 @@ class _LocalRound:
         """What rounds are judged by, of the model as it came: less is better."""
         site, device = self.site, self.site.execution.device
         if self._probed:
+            # It leaves under the name of the loss: a policy that keeps the probe keeps it here too.
+            if not releases(self.request.policy.released, EF_PROBE):
+                return {}
             found = self._watched(model, site.train_clips(self.phase)).get(EF_PROBE)
             return {} if found is None else {VALIDATION: 1 - found}
         clips = site.validation_clips(self.phase)

@@ -169,6 +169,28 @@ def test_a_watched_number_has_as_many_patients_behind_it_as_the_policy_wants(
 
 
 @pytest.mark.parametrize(
+    ("allowed", "leaves"),
+    [
+        (("validation",), {}),
+        (("validation", "ef_probe_r2"), {"ef_probe_r2": 0.25, "validation": 0.75}),
+    ],
+)
+def test_a_probe_that_may_not_leave_does_not_leave_as_what_judges_a_round(
+    hospital: Hospital,
+    monkeypatch: pytest.MonkeyPatch,
+    allowed: tuple[str, ...],
+    leaves: dict[str, float],
+) -> None:
+    monkeypatch.setattr("client.training.watch", lambda *_, **__: {"ef_probe_r2": 0.25})
+    hospital.allow(min_patients=1, metrics=list(allowed))
+    table = {"rounds": 1, "judged_by": "probe"}
+    plan = small_plan(pretrain=table, finetune={"rounds": 0})
+    message = hospital.ask(plan, Action.PRETRAIN, settings={"validate": 1.0})
+    found = read_reply(message, Update).metrics
+    assert {name: found[name] for name in ("ef_probe_r2", "validation") if name in found} == leaves
+
+
+@pytest.mark.parametrize(
     ("policy", "plan", "key"),
     [
         ({"privacy": "required"}, small_plan(pretrain={"rounds": 0}, finetune=EF), "privacy"),

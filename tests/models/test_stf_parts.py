@@ -75,9 +75,10 @@ def test_one_pathway_alone_gives_its_part_of_the_whole() -> None:
     assert net(StfPart.DISJOINT).attention(tokens) is not None
 
 
-def test_without_deviation_nothing_tells_a_still_from_a_swing_about_it() -> None:
-    """With the convolution off, and slots that are a set, a swing about a mean is that mean to the
-    joint pathway, but for its pool, which is made even."""
+def test_without_deviation_nothing_tells_a_still_from_an_oscillation_about_it() -> None:
+    """With the convolution off, slots are a set: what moves about a mean is that mean to the joint
+    pathway, but for its pool, which is made even.
+    """
     for without, alike in (((), False), ((StfPart.DEVIATION,), True)):
         path = net(StfPart.DISJOINT, *without).joint
         assert path is not None
@@ -86,8 +87,8 @@ def test_without_deviation_nothing_tells_a_still_from_a_swing_about_it() -> None
             path.pool.score.weight.zero_()
             path.norm = torch.nn.Identity()  # type: ignore[assignment]
             still = torch.randn(1, 1, 30, WIDTH, generator=generator(3)).expand(1, 4, 30, WIDTH)
-            swing = still + torch.tensor([1.0, -1.0, 1.0, -1.0]).reshape(1, 4, 1, 1)
-            same = torch.allclose(path(still), path(swing), atol=1e-4)
+            moving = still + torch.tensor([1.0, -1.0, 1.0, -1.0]).reshape(1, 4, 1, 1)
+            same = torch.allclose(path(still), path(moving), atol=1e-4)
         assert same is alike
 
 
