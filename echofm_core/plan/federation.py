@@ -5,9 +5,12 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from echofm_core.plan.section import Section
+
+#: Keys that plans before them do not have: at their defaults they are left out of the plan's hash.
+LATER = ("server_momentum",)
 
 
 class Aggregation(StrEnum):
@@ -16,6 +19,9 @@ class Aggregation(StrEnum):
     FEDAVG = "fedavg"
     FEDPROX = "fedprox"
     FEDADAM = "fedadam"
+    FEDYOGI = "fedyogi"
+    FEDADAGRAD = "fedadagrad"
+    FEDAVGM = "fedavgm"
     SCAFFOLD = "scaffold"
     MEDIAN = "median"
 
@@ -60,20 +66,26 @@ class FederationConfig(Section):
 
     aggregation: Aggregation = Aggregation.FEDAVG
     """FedAvg (McMahan 2017); FedProx (Li 2020), whose sites are held near the global model;
-    FedAdam (Reddi 2021), whose server takes a step of Adam along the sites' mean change; SCAFFOLD
+    FedAdam, FedYogi and FedAdagrad (Reddi 2021), whose server takes a step of that optimizer along
+    the sites' mean change; FedAvgM (Hsu 2019), whose server has momentum; SCAFFOLD
     (Karimireddy 2020), whose sites correct their gradients by control variates: twice the bytes,
     and not under differential privacy; the coordinate-wise ``median`` (Yin 2018), in which all
     sites count alike."""
     proximal_mu: float = Field(default=0.01, ge=0, le=1e6)
     """FedProx: weight of 0.5 * mu * ||w - w_global||^2 in the site's loss."""
     server_learning_rate: float = Field(default=0.01, gt=0, le=100)
-    """FedAdam: the server's learning rate; in a round a weight moves by up to about twice this."""
+    """FedAdam, FedYogi, FedAdagrad: the server's learning rate; in a round a weight moves by about
+    this, with FedAdam by up to about twice this."""
     server_beta1: float = Field(default=0.9, ge=0, lt=1)
-    """FedAdam: decay, per round, of the mean of changes."""
+    """FedAdam, FedYogi, FedAdagrad: decay, per round, of the mean of changes."""
     server_beta2: float = Field(default=0.99, ge=0, lt=1)
-    """FedAdam: decay, per round, of the mean of squared changes."""
+    """FedAdam, FedYogi: decay, per round, of the mean of squared changes."""
     server_tau: float = Field(default=1e-3, gt=0, le=1e6)
-    """FedAdam: adaptivity; changes far below it move the weights in proportion to them."""
+    """FedAdam, FedYogi, FedAdagrad: adaptivity; changes far below it move the weights in proportion
+    to them."""
+    server_momentum: float = Field(default=0.9, ge=0, lt=1)
+    """FedAvgM: decay, per round, of the velocity; changes that stay the same move the model
+    1 / (1 - this) times as far as with FedAvg."""
     weight_exponent: float = Field(default=1.0, ge=0, le=1)
     """A site counts with n ** exponent: 1 by size, 0 all alike."""
     trunk_weights: TrunkWeights = TrunkWeights.EQUAL
@@ -137,3 +149,13 @@ class FederationConfig(Section):
                 "false: set one of them otherwise"
             )
         return self
+
+    @model_serializer(mode="wrap")
+    def _as_before_without_later_keys(self, rest: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Plans from before :data:`LATER` keep their hash."""
+        values: dict[str, Any] = rest(self)
+        fields = type(self).model_fields
+        for key in LATER:
+            if getattr(self, key) == fields[key].default:
+                values.pop(key, None)
+        return values

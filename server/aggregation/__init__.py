@@ -7,8 +7,11 @@ from types import MappingProxyType
 from echofm_core.contract import Phase
 from echofm_core.plan.federation import Aggregation, FederationConfig
 from server.aggregation._api import Algorithm
+from server.aggregation.fedadagrad import FedAdagrad
 from server.aggregation.fedadam import FedAdam
+from server.aggregation.fedavgm import FedAvgM
 from server.aggregation.fedprox import FedProx
+from server.aggregation.fedyogi import FedYogi
 from server.aggregation.median import Median
 from server.aggregation.scaffold import Scaffold
 from server.aggregation.shares import Announced, Shares
@@ -19,6 +22,9 @@ ALGORITHMS: Mapping[Aggregation, type[Algorithm]] = MappingProxyType(
         Aggregation.FEDAVG: Algorithm,
         Aggregation.FEDPROX: FedProx,
         Aggregation.FEDADAM: FedAdam,
+        Aggregation.FEDYOGI: FedYogi,
+        Aggregation.FEDADAGRAD: FedAdagrad,
+        Aggregation.FEDAVGM: FedAvgM,
         Aggregation.SCAFFOLD: Scaffold,
         Aggregation.MEDIAN: Median,
     }

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from echofm_core.plan.complaints import tables
 from echofm_core.plan.document import Plan
-from echofm_core.plan.federation import TrunkWeights
+from echofm_core.plan.federation import LATER, TrunkWeights
 from echofm_core.plan.load import load_plan, plan_from_json, plan_from_mapping
 from echofm_core.runtime.errors import PlanError
 
@@ -37,6 +37,20 @@ def test_a_plan_without_unseen_sites_has_the_hash_of_before_there_were_any() -> 
     named = plan_from_mapping({"protocol": {"unseen": ["valley"]}}, "test")
     assert named.digest() != Plan().digest()
     assert plan_from_json(named.to_json()).protocol.unseen == ("valley",)
+
+
+#: Keys of ``[federation]`` that came after plans were hashed -> a value that is not the default.
+LATER_KEYS: dict[str, object] = {"server_momentum": 0.5}
+
+
+def test_a_plan_without_later_keys_has_the_hash_of_before_there_were_any() -> None:
+    """They are left out at their defaults, and count elsewhere."""
+    assert LATER_KEYS.keys() == set(LATER)
+    for key, value in LATER_KEYS.items():
+        assert f'"{key}"' not in Plan().to_json()
+        changed = plan_from_mapping({"federation": {key: value}}, "test")
+        assert changed.digest() != Plan().digest()
+        assert plan_from_json(changed.to_json()) == changed
     assert '"leave_one_out"]' in Plan().to_json(), "the default baselines are those of before"
 
 
