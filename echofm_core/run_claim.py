@@ -11,6 +11,7 @@ from pathlib import Path
 
 from echofm_core.plan.document import Plan
 from echofm_core.plan.load import load_plan
+from echofm_core.plan.preflight import check_quorum
 from echofm_core.runtime.errors import ResumeError
 from echofm_core.runtime.file_lock import folder_lock
 from echofm_core.runtime.files import is_partial, write_whole
@@ -31,10 +32,12 @@ def load_runnable(path: Path) -> Plan:
     """A plan file as it shall be run: with the digest of the weights that it starts from.
 
     Raises:
-        PlanError: As of :func:`~echofm_core.plan.load.load_plan`, or it names other weights.
+        PlanError: As of :func:`~echofm_core.plan.load.load_plan`, or it names other weights, or
+            too small a quorum for its rule.
         CheckpointError: ``machine.start`` holds no weights for this encoder.
     """
     plan = load_plan(path)
+    check_quorum(plan)
     if not plan.machine.start:
         return plan
     from echofm_core.models.saved import pin_start

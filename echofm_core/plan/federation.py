@@ -10,7 +10,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 from echofm_core.plan.section import Section
 
 #: Keys that plans before them do not have: at their defaults they are left out of the plan's hash.
-LATER = ("server_momentum",)
+LATER = ("server_momentum", "trimmed_share", "faulty_sites", "kept_sites")
 
 
 class Aggregation(StrEnum):
@@ -24,6 +24,8 @@ class Aggregation(StrEnum):
     FEDAVGM = "fedavgm"
     SCAFFOLD = "scaffold"
     MEDIAN = "median"
+    TRIMMED_MEAN = "trimmed_mean"
+    KRUM = "krum"
 
 
 class Wire(StrEnum):
@@ -61,6 +63,11 @@ class Select(StrEnum):
     BEST = "best"
 
 
+def krum_quorum(faulty: int) -> int:
+    """Fewest sites among which Krum can tell so many faulty ones (Blanchard 2017, section 4)."""
+    return 2 * faulty + 3
+
+
 class FederationConfig(Section):
     """The ``[federation]`` table."""
 
@@ -69,8 +76,9 @@ class FederationConfig(Section):
     FedAdam, FedYogi and FedAdagrad (Reddi 2021), whose server takes a step of that optimizer along
     the sites' mean change; FedAvgM (Hsu 2019), whose server has momentum; SCAFFOLD
     (Karimireddy 2020), whose sites correct their gradients by control variates: twice the bytes,
-    and not under differential privacy; the coordinate-wise ``median`` (Yin 2018), in which all
-    sites count alike."""
+    and not under differential privacy; and rules that bear faulty sites and in which all sites
+    count alike: the coordinate-wise ``median`` and ``trimmed_mean`` (Yin 2018), ``krum``
+    (Blanchard 2017)."""
     proximal_mu: float = Field(default=0.01, ge=0, le=1e6)
     """FedProx: weight of 0.5 * mu * ||w - w_global||^2 in the site's loss."""
     server_learning_rate: float = Field(default=0.01, gt=0, le=100)
@@ -86,6 +94,14 @@ class FederationConfig(Section):
     server_momentum: float = Field(default=0.9, ge=0, lt=1)
     """FedAvgM: decay, per round, of the velocity; changes that stay the same move the model
     1 / (1 - this) times as far as with FedAvg."""
+    trimmed_share: float = Field(default=0.2, ge=0, lt=0.5)
+    """Trimmed mean: share of the sites that is left out at each end, rounded up, as long as one
+    site is left."""
+    faulty_sites: int = Field(default=1, ge=0, le=49_998)
+    """Krum: sites that may send anything; ``min_sites`` must be at least twice this and 3."""
+    kept_sites: int = Field(default=1, ge=1, le=100_000)
+    """Krum: sites whose mean change moves a parameter group; 1 is Krum, more is multi-Krum. Those
+    that may be faulty are never all taken."""
     weight_exponent: float = Field(default=1.0, ge=0, le=1)
     """A site counts with n ** exponent: 1 by size, 0 all alike."""
     trunk_weights: TrunkWeights = TrunkWeights.EQUAL

@@ -12,9 +12,11 @@ from server.aggregation.fedadam import FedAdam
 from server.aggregation.fedavgm import FedAvgM
 from server.aggregation.fedprox import FedProx
 from server.aggregation.fedyogi import FedYogi
+from server.aggregation.krum import Krum
 from server.aggregation.median import Median
 from server.aggregation.scaffold import Scaffold
 from server.aggregation.shares import Announced, Shares
+from server.aggregation.trimmed_mean import TrimmedMean
 
 #: Plan name -> rule. A new rule is one file, its name in the plan, and one line here.
 ALGORITHMS: Mapping[Aggregation, type[Algorithm]] = MappingProxyType(
@@ -27,6 +29,8 @@ ALGORITHMS: Mapping[Aggregation, type[Algorithm]] = MappingProxyType(
         Aggregation.FEDAVGM: FedAvgM,
         Aggregation.SCAFFOLD: Scaffold,
         Aggregation.MEDIAN: Median,
+        Aggregation.TRIMMED_MEAN: TrimmedMean,
+        Aggregation.KRUM: Krum,
     }
 )
 

@@ -19,10 +19,10 @@ class Median(Algorithm):
 
     def start(self, sent: Weights, current: Weights) -> Fold:
         """All changes wait on disk for the last."""
-        return EveryReply(sent, current, _median, self.folder)
+        return EveryReply(sent, current, median, self.folder)
 
 
-def _median(changes: NDArray[np.float32]) -> NDArray[np.float32]:
+def median(changes: NDArray[np.float32]) -> NDArray[np.float32]:
     """Median over sites: (sites, chunk) to (chunk,)."""
     middle: NDArray[np.float32] = np.median(changes, axis=0)
     return middle

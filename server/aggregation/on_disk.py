@@ -8,7 +8,7 @@ every reply of a round) lies here.
 import math
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -120,9 +120,25 @@ class EveryReply:
         model: dict[str, NDArray[np.float32]] = {}
         for name, array in self._current.items():
             model[name] = np.array(array, np.float32)
-            those = [str(n) for n in range(self._replies) if self._disk.has(str(n), name)]
             flat = model[name].reshape(-1)
-            for piece in chunks(flat.size, max(1, CHUNK // max(1, len(those)))) if those else ():
-                stack = np.stack([self._disk.read(reply, name, piece) for reply in those])
-                flat[piece] += self._combine(stack)
+            for piece, stack in self.stacks(name):
+                flat[piece] += self.combine(name, stack)
         return model
+
+    def combine(self, name: str, changes: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What is added to a part of an array, (chunk,); ``changes`` may be written to."""
+        return self._combine(changes)
+
+    def names(self) -> Iterator[str]:
+        """Arrays of the model, in its order."""
+        return iter(self._current)
+
+    def stacks(self, name: str) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        """Parts of an array with the changes of all sites that trained it, (sites, chunk).
+
+        In site order; nothing where nobody trained it.
+        """
+        those = [str(n) for n in range(self._replies) if self._disk.has(str(n), name)]
+        size = self._current[name].size if those else 0
+        for piece in chunks(size, max(1, CHUNK // max(1, len(those)))):
+            yield piece, np.stack([self._disk.read(reply, name, piece) for reply in those])

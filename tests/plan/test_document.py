@@ -40,7 +40,12 @@ def test_a_plan_without_unseen_sites_has_the_hash_of_before_there_were_any() -> 
 
 
 #: Keys of ``[federation]`` that came after plans were hashed -> a value that is not the default.
-LATER_KEYS: dict[str, object] = {"server_momentum": 0.5}
+LATER_KEYS: dict[str, object] = {
+    "server_momentum": 0.5,
+    "trimmed_share": 0.25,
+    "faulty_sites": 2,
+    "kept_sites": 3,
+}
 
 
 def test_a_plan_without_later_keys_has_the_hash_of_before_there_were_any() -> None:
