@@ -11,7 +11,7 @@ from echofm_core.data.splits import label_counts, labelled_sites
 from echofm_core.data.store.clip_store import open_stores
 from echofm_core.data.windows import ClipWindows
 from echofm_core.plan.document import Plan
-from echofm_core.plan.protocol import ProtocolName
+from echofm_core.plan.protocol import SYNTHETIC
 from echofm_core.runtime.errors import ManifestError, PlanError
 from echofm_core.runtime.files import write_whole
 from echofm_core.runtime.names import EVERY_SITE, site_name_fault
@@ -35,7 +35,7 @@ def prepare_sites(plan: Plan, cache: Path) -> Prepared:
         return assign_sites(manifest, plan.protocol, plan.seed)
 
     def check(manifest: pd.DataFrame) -> None:
-        if plan.protocol.name is not ProtocolName.DIRICHLET:  # its draw would be another one
+        if plan.protocol.name not in SYNTHETIC:  # the draw would be another one
             check_sites(place(manifest), plan)
 
     prepared = prepare(plan.data, plan.machine, plan.protocol.datasets, cache, place, check)

@@ -7,7 +7,7 @@ import typer
 
 from echofm_core.plan.document import Plan
 from echofm_core.plan.load import load_plan, plan_from_mapping
-from echofm_core.plan.protocol import ProtocolName
+from echofm_core.plan.protocol import SKEWED, SYNTHETIC, ProtocolName
 from echofm_core.runtime.errors import PlanError
 
 PlanFile = Annotated[Path | None, typer.Option(help="Take \\[protocol] and seed from this plan.")]
@@ -15,8 +15,8 @@ Dataset = typer.Option(help="Data set that takes part; may be repeated.")
 View = typer.Option(help="View to export; may be repeated. Sites are drawn over all views.")
 TestFraction = typer.Option(help="Share of patients, where no split is official.")
 MinPatients = typer.Option(help="Smaller sites are an error, or merged into `other`.")
-Clients = typer.Option(help="Number of synthetic sites; dirichlet alone.")
-Alpha = typer.Option(help="Small is strong label skew; dirichlet alone.")
+Clients = typer.Option(help="Number of synthetic sites.")
+Alpha = typer.Option(help="Small is strong skew; dirichlet and view_skew alone.")
 RelativeTo = typer.Option(help="Write paths relative to this folder; default: absolute.")
 NoPaths = typer.Option("--no-paths", help="Leave paths empty, and write no data lists.")
 
@@ -28,7 +28,7 @@ def export_split(
     out: Annotated[Path, typer.Option(help="Folder to make.")],
     plan: PlanFile = None,
     protocol: Annotated[
-        str | None, typer.Option(help="institution (default), quality, vendor_model or dirichlet.")
+        str | None, typer.Option(help=f"One of {', '.join(ProtocolName)}; default: institution.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Default: 0.")] = None,
     dataset: Annotated[list[str] | None, Dataset] = None,
@@ -95,11 +95,12 @@ def _plan(file: Path | None, given: dict[str, Any], seed: int | None) -> Plan:
         return load_plan(file)
     plan = plan_from_mapping({"protocol": given, "seed": seed or 0}, "made of the options")
     name = plan.protocol.name
-    if name is not ProtocolName.DIRICHLET and (idle := {"clients", "alpha"} & set(given)):
-        raise PlanError(
-            f"--{min(idle)} belongs to the protocol dirichlet and does nothing for {name.value}; "
-            "leave it out, or add --protocol dirichlet."
-        )
+    for option, rules in {"alpha": SKEWED, "clients": SYNTHETIC}.items():
+        if option in given and name not in rules:
+            raise PlanError(
+                f"--{option} belongs to the protocol {' or '.join(sorted(rules))} and does nothing "
+                f"for {name.value}; leave it out, or add --protocol {min(rules)}."
+            )
     return plan
 
 

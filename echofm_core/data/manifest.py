@@ -41,6 +41,10 @@ COLUMNS: dict[str, str] = {
     "vendor": "string",
     "model": "string",
     "quality": "string",
+    "depth_cm": "Float32",  # from the transducer to the bottom of the picture
+    "frequency_mhz": "Float32",  # of the transducer
+    "gain_db": "Float32",  # as the scanner counts it
+    "care_setting": "string",  # where the patient was: as a hospital's own table says
     "sex": "string",  # "F" or "M"
     "age": "Float32",  # years
     "ef": "Float32",  # percent, 0 to 100
@@ -50,6 +54,8 @@ COLUMNS: dict[str, str] = {
     "source_row": "Int64",  # row of the source's own table, from 0
 }
 
+#: Columns that manifests of earlier versions lack; there they are null.
+LATER = ("depth_cm", "frequency_mhz", "gain_db", "care_setting")
 REQUIRED = ("dataset", "patient_id", "clip_id", "path")
 
 #: A dictionary takes ten times the memory of a row; so many are there at the same time.
@@ -167,4 +173,5 @@ def load_manifest(path: Path) -> pd.DataFrame:
         raise ManifestError(f"manifest {path} does not exist; write it with `echofm data index`.")
     with refusing(f"manifest {path} cannot be read", ManifestError):
         frame = pd.read_parquet(path)
-    return validate(frame, str(path))
+    absent = {name: pd.NA for name in LATER if name not in frame.columns}
+    return validate(frame.assign(**absent), str(path))

@@ -18,7 +18,7 @@ from echofm_core.evaluation.config import EvaluationConfig
 from echofm_core.models.config import ENCODER_SHAPES, ModelConfig, StfNetForm
 from echofm_core.plan.federation import Aggregation, FederationConfig, Select
 from echofm_core.plan.machine import MachineConfig
-from echofm_core.plan.protocol import ProtocolConfig, ProtocolName
+from echofm_core.plan.protocol import SYNTHETIC, ProtocolConfig
 from echofm_core.plan.section import Section
 from echofm_core.privacy.config import PrivacyConfig, PrivacyKind
 from echofm_core.runtime.names import PLAIN_NAME
@@ -88,7 +88,7 @@ class Plan(Section):
             raise ValueError("finetune.tasks is empty: name a task, or set finetune.rounds to 0")
         unseen, least = set(self.protocol.unseen), self.federation.min_sites
         dealt = self.protocol.clients - len(unseen)
-        if self.protocol.name is ProtocolName.DIRICHLET and dealt < least:
+        if self.protocol.name in SYNTHETIC and dealt < least:
             raise ValueError(
                 f"federation.min_sites is {least}, but protocol.clients makes {dealt} sites"
                 f"{' besides those of protocol.unseen' if unseen else ''}"

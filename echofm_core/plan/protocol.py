@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import (
     Field,
@@ -24,14 +24,48 @@ class ProtocolName(StrEnum):
     INSTITUTION = "institution"
     QUALITY = "quality"
     VENDOR_MODEL = "vendor_model"
+    ACQUISITION = "acquisition"
+    CARE_SETTING = "care_setting"
+    FEDCVD = "fedcvd"
     DIRICHLET = "dirichlet"
+    VIEW_SKEW = "view_skew"
+    QUANTITY = "quantity"
+    IID = "iid"
+
+    @classmethod
+    def _missing_(cls, value: object) -> ProtocolName | None:
+        return cls.VENDOR_MODEL if value == "device" else None
+
+
+#: Rules whose sites are dealt out by a draw, ``clients`` of them: no institutions.
+SYNTHETIC = frozenset(
+    {ProtocolName.DIRICHLET, ProtocolName.VIEW_SKEW, ProtocolName.QUANTITY, ProtocolName.IID}
+)
+#: Those among them whose draw ``alpha`` skews.
+SKEWED = frozenset({ProtocolName.DIRICHLET, ProtocolName.VIEW_SKEW})
+
+
+class Setting(StrEnum):
+    """Settings of a scanner that sites can be bands of: columns of the manifest."""
+
+    FPS = "fps"
+    DEPTH = "depth_cm"
+    FREQUENCY = "frequency_mhz"
+    GAIN = "gain_db"
+
+
+Edge = Annotated[float, Field(ge=-1e6, le=1e6)]
+#: Keys of the table that plans of earlier versions lack.
+LATER = ("unseen", "spread", "acquisition", "edges")
 
 
 class ProtocolConfig(Section):
     """The ``[protocol]`` table."""
 
     name: ProtocolName = ProtocolName.INSTITUTION
-    """Which rule."""
+    """Which rule: the institution that data are of, or the clients of FedCVD; a patient's image
+    quality, scanner, setting of the scanner or care setting; or, synthetic, `clients` sites skewed
+    by label (dirichlet) or view, of unlike size (quantity), or alike (iid)."""
     datasets: tuple[str, ...] = ()
     """Data sets that take part; empty means all that were found."""
     views: tuple[str, ...] = ()
@@ -41,11 +75,20 @@ class ProtocolConfig(Section):
     test_fraction: float = Field(default=0.2, gt=0, lt=1)
     """Share of patients for test where a data set has no official split."""
     min_patients: int = Field(default=2, ge=1, le=1_000_000)
-    """Smaller sites are an error (institution) or merged into ``other`` (device, quality)."""
+    """Smaller sites are an error (institution) or merged into ``other`` (groups by a
+    column)."""
     clients: int = Field(default=4, ge=2, le=100_000)
-    """Dirichlet only: number of synthetic sites."""
+    """Synthetic rules only: number of sites."""
     alpha: float = Field(default=0.5, gt=0, le=1e6)
-    """Dirichlet only: concentration; small means strong label skew."""
+    """Dirichlet and view_skew only: concentration; small means strong skew."""
+    spread: float = Field(default=1.0, ge=0, le=5)
+    """Quantity only: standard deviation of the logarithm of a site's size; 0: all alike."""
+    acquisition: Setting = Setting.FPS
+    """Acquisition only: which setting; frame rate in Hz, depth in cm, frequency of the transducer
+    in MHz, or gain in dB."""
+    edges: tuple[Edge, ...] = ()
+    """Acquisition only: where its bands are cut, in that unit, ascending; empty: into three of
+    about as many patients each, so that the edges follow from the data."""
     unseen: tuple[str, ...] = ()
     """Sites, as the rule names them, that no model of a simulation trains on: no clip, no label and
     no statistic of theirs reaches one, and they do not count for ``federation.min_sites``. All
@@ -70,10 +113,18 @@ class ProtocolConfig(Section):
             )
         return self
 
+    @field_validator("edges")
+    @classmethod
+    def _ascend(cls, edges: tuple[float, ...]) -> tuple[float, ...]:
+        if list(edges) != sorted(set(edges)):
+            raise ValueError(f"{list(edges)} does not ascend: write each edge once, least first")
+        return edges
+
     @model_serializer(mode="wrap")
-    def _as_before_without_unseen(self, rest: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Plans from before ``unseen`` keep their hash: at its default it is left out."""
+    def _as_before(self, rest: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Plans from before a later key keep their hash: at its default it is left out."""
         values: dict[str, Any] = rest(self)
-        if not self.unseen:
-            values.pop("unseen", None)
+        for key in LATER:
+            if getattr(self, key) == type(self).model_fields[key].default:
+                values.pop(key, None)
         return values

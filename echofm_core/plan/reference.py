@@ -8,7 +8,7 @@ For the terminal by `echofm keys`, and as the reference page:
 from collections.abc import Iterator
 from enum import StrEnum
 from textwrap import wrap
-from typing import Any, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -107,15 +107,22 @@ def _legal(info: FieldInfo) -> str:
     ]
     if choices:
         return ", ".join(f"`{choice.value}`" for choice in choices[0])
+    item = next(iter(get_args(info.annotation)), None)
+    if get_origin(item) is Annotated:
+        of, field = get_args(item)
+        return f"list of {', '.join([of.__name__, *_bounds(field)])}"
+    kind = info.annotation.__name__ if isinstance(info.annotation, type) else str(info.annotation)
+    return ", ".join([f"{kind}".replace("|", "\\|"), *_bounds(info)])
+
+
+def _bounds(info: FieldInfo) -> list[str]:
     signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "multiple_of": "multiple of"}
-    bounds = [
+    return [
         f"{sign} {getattr(rule, key)}"
         for rule in info.metadata
         for key, sign in signs.items()
         if getattr(rule, key, None) is not None
     ]
-    kind = info.annotation.__name__ if isinstance(info.annotation, type) else str(info.annotation)
-    return ", ".join([f"{kind}".replace("|", "\\|"), *bounds])
 
 
 if __name__ == "__main__":

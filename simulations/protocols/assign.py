@@ -12,8 +12,16 @@ from echofm_core.data.splits import fill_splits
 from echofm_core.plan.protocol import ProtocolConfig, ProtocolName
 from echofm_core.runtime.errors import EmptySiteError, PlanError
 from echofm_core.runtime.text import did_you_mean, many
+from simulations.protocols.acquisition import Acquisition
+from simulations.protocols.care_setting import CareSetting
 from simulations.protocols.dirichlet import Dirichlet
-from simulations.protocols.grouped import Institution, Quality, VendorModel
+from simulations.protocols.fedcvd import Fedcvd
+from simulations.protocols.iid import Iid
+from simulations.protocols.institution import Institution
+from simulations.protocols.quality import Quality
+from simulations.protocols.quantity import Quantity
+from simulations.protocols.vendor_model import VendorModel
+from simulations.protocols.view_skew import ViewSkew
 
 
 class SiteRule(Protocol):
@@ -38,7 +46,13 @@ RULES: Mapping[ProtocolName, SiteRule] = MappingProxyType(
         ProtocolName.INSTITUTION: Institution(),
         ProtocolName.QUALITY: Quality(),
         ProtocolName.VENDOR_MODEL: VendorModel(),
+        ProtocolName.ACQUISITION: Acquisition(),
+        ProtocolName.CARE_SETTING: CareSetting(),
+        ProtocolName.FEDCVD: Fedcvd(),
         ProtocolName.DIRICHLET: Dirichlet(),
+        ProtocolName.VIEW_SKEW: ViewSkew(),
+        ProtocolName.QUANTITY: Quantity(),
+        ProtocolName.IID: Iid(),
     }
 )
 
@@ -50,7 +64,8 @@ def assign_sites(manifest: pd.DataFrame, config: ProtocolConfig, seed: int) -> p
 
     Raises:
         DataRootError: A data set the plan names was not found.
-        EmptySiteError: A site has fewer than ``min_patients`` patients, or no training patient.
+        EmptySiteError: A site has fewer than ``min_patients`` patients, or no training patient, or
+            the data lack what the rule goes by.
         ManifestError: A rule tore a patient apart.
         PlanError: There is no site of an unseen one's name, or no other site.
     """

@@ -1,54 +1,34 @@
 """Synthetic sites with controlled label skew: patients dealt out by a Dirichlet draw."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
-from echofm_core.data.patients import patient_keys
 from echofm_core.plan.protocol import ProtocolConfig
-from echofm_core.runtime.errors import EmptySiteError
-from echofm_core.runtime.randomness import stream
-from echofm_core.runtime.text import many
+from simulations.protocols.dealt import Dealt, People, skewed
 
 #: Edges of the EF classes that are skewed, in percent.
 EF_BINS = (30.0, 40.0, 50.0, 60.0)
 
 
-class Dirichlet:
-    """``clients`` synthetic sites; each label class is spread by Dirichlet(``alpha``).
+class Dirichlet(Dealt):
+    """Each label class is spread over the sites by Dirichlet(``alpha``).
 
-    Whole patients are dealt out, so no patient is at two sites. Source: Hsu 2019, with EF bins or
-    AS grades as classes.
+    Source: Hsu 2019, with EF bins or AS grades as classes.
     """
 
     caveat = "Sites are SYNTHETIC (Dirichlet label skew): nothing here is institutional."
-    synthetic = True
 
-    def site_of(self, manifest: pd.DataFrame, config: ProtocolConfig, seed: int) -> pd.Series:
-        """``client-00`` ... of every row.
-
-        Raises:
-            EmptySiteError: A site would get fewer than ``min_patients`` patients.
-        """
-        key = patient_keys(manifest)
-        classes = _label_class(manifest).groupby(key).max().sort_index()
-        rng = stream(seed, "", 0, "protocol.dirichlet")
-        home: dict[str, str] = {}
-        for label in sorted(classes.unique()):
-            members = np.array(classes.index[classes == label], dtype=object)
-            rng.shuffle(members)
-            shares = rng.dirichlet(np.full(config.clients, config.alpha))
-            cuts = np.round(np.cumsum(shares)[:-1] * len(members)).astype(int)
-            for client, part in enumerate(np.split(members, cuts)):
-                home.update(dict.fromkeys(part, f"client-{client:02d}"))
-        sites = key.map(home).astype("string")
-        sizes = key.groupby(sites).nunique()
-        smallest = 0 if len(sizes) < config.clients else int(sizes.min())
-        if smallest < config.min_patients:
-            raise EmptySiteError(
-                f"protocol dirichlet leaves a site with {many(smallest, 'patient')}, "
-                f"min_patients is {config.min_patients}: raise alpha, lower clients, change seed."
-            )
-        return sites
+    def parts(
+        self,
+        manifest: pd.DataFrame,
+        key: pd.Series,
+        config: ProtocolConfig,
+        rng: np.random.Generator,
+    ) -> Sequence[Sequence[People]]:
+        """A patient's class is the highest of its clips."""
+        return skewed(_label_class(manifest).groupby(key).max().sort_index(), config, rng)
 
 
 def _label_class(manifest: pd.DataFrame) -> pd.Series:

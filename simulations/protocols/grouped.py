@@ -1,20 +1,20 @@
-"""Sites from what is known of recordings: institution, image quality, or scanner."""
+"""Sites from a column of the manifest: what a rule adds is how patients are grouped by it."""
 
 import re
 
 import pandas as pd
 
-from echofm_core.data.patients import archives, patient_keys
+from echofm_core.data.patients import patient_keys
 from echofm_core.plan.protocol import ProtocolConfig
 from echofm_core.runtime.errors import EmptySiteError
 
-_WORST_FIRST = ("Poor", "Medium", "Good")
+#: Site of the patients whose group is unknown, or has fewer than ``min_patients``.
+OTHER = "other"
 
 
-class _Grouped:
-    """Patients in groups by one column; groups below ``min_patients`` become ``other``."""
+class Grouped:
+    """Patients in groups; those of unknown or small ones are at ``other``."""
 
-    column: str
     needs: str
     """What the column holds, and where it is known."""
     synthetic = False
@@ -25,76 +25,38 @@ class _Grouped:
         Raises:
             EmptySiteError: No row has the column.
         """
-        if manifest[self.column].isna().all():
+        if manifest[self.column(config)].isna().all():
             raise EmptySiteError(
                 f'protocol "{config.name.value}" needs {self.needs}; no clip of '
                 f"{sorted(manifest['dataset'].unique())} has it: use another protocol."
             )
         key = patient_keys(manifest)
-        sites = self.groups(manifest, key).astype("string")
+        sites = self.groups(manifest, key, config).astype("string").fillna(OTHER)
         counts = key.groupby(sites).nunique()
         small = counts.index[counts < config.min_patients]
-        return sites.where(~sites.isin(small), "other")
+        return sites.where(~sites.isin(small), OTHER)
 
-    def groups(self, manifest: pd.DataFrame, key: pd.Series) -> pd.Series:
-        """Group of every row, by its patient ``key``."""
+    def column(self, config: ProtocolConfig) -> str:
+        """Column of the manifest."""
+        raise NotImplementedError
+
+    def groups(self, manifest: pd.DataFrame, key: pd.Series, config: ProtocolConfig) -> pd.Series:
+        """Group of every row, by its patient ``key``; null where it is unknown."""
         raise NotImplementedError
 
 
-class Quality(_Grouped):
-    """A patient's worst image quality (CAMUS: Good, Medium, Poor): ``quality-good`` and so on."""
+def commonest(values: pd.Series, key: pd.Series) -> pd.Series:
+    """The value that most of a patient's clips have, of every row; null where none has any.
 
-    caveat = (
-        "Sites are image-quality classes of one data set. Quality is confounded with EF "
-        "(CAMUS means: 53.6, 51.0, 45.7 from good to poor)."
-    )
-    column, needs = "quality", "image quality, as CAMUS names it"
-
-    def groups(self, manifest: pd.DataFrame, key: pd.Series) -> pd.Series:
-        """The worst of a patient's clips."""
-        order = {name: rank for rank, name in enumerate(_WORST_FIRST)}
-        worst = manifest["quality"].map(order).astype("Float64").groupby(key).transform("min")
-        names = {float(rank): f"quality-{name.lower()}" for name, rank in order.items()}
-        return worst.map(names).fillna("other")
-
-
-class VendorModel(_Grouped):
-    """The scanner (slug of manufacturer and model) that most of a patient's clips come from."""
-
-    caveat = (
-        "Sites are scanner models inside one archive: device shift, not institutional shift; "
-        "MIMIC-IV-ECHO looks GE-only."
-    )
-    column, needs = "model", "device names, as MIMIC-IV-ECHO and DICOM files have them"
-
-    def groups(self, manifest: pd.DataFrame, key: pd.Series) -> pd.Series:
-        """The commonest device of a patient's clips."""
-        device = (manifest["vendor"].fillna("") + " " + manifest["model"].fillna("")).str.strip()
-        counts = device.to_frame("device").assign(key=key).value_counts(["key", "device"])
-        # value_counts orders by count only; the name breaks ties the same way everywhere.
-        ranked = counts.reset_index().sort_values(
-            ["key", "count", "device"], ascending=[True, False, True]
-        )
-        home = ranked.drop_duplicates("key").set_index("key")["device"]
-        return key.map(home.map(_slug))
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:64].strip("-") or "other"
-
-
-class Institution:
-    """Natural sites: the data set, or the hospital where a release names several.
-
-    Shift of population, device, protocol and label method all at once.
+    Of values that are as common the first in the alphabet counts, so that it is one everywhere.
     """
-
-    caveat = (
-        "Sites are institutions. EF is measured in different ways (monoplane Simpson at "
-        "EchoNet-Dynamic, biplane and rounded at CAMUS), so read the bias of each site too."
+    counts = values.to_frame("value").assign(key=key).value_counts(["key", "value"])
+    ranked = counts.reset_index().sort_values(
+        ["key", "count", "value"], ascending=[True, False, True]
     )
-    synthetic = False
+    return key.map(ranked.drop_duplicates("key").set_index("key")["value"])
 
-    def site_of(self, manifest: pd.DataFrame, config: ProtocolConfig, seed: int) -> pd.Series:
-        """The hospital that the release names, else the archive that the data set is of."""
-        return manifest["site"].fillna(archives(manifest))
+
+def slug(name: str) -> str:
+    """Text as the name of a site: small letters, digits and dashes."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:64].strip("-") or OTHER

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from echofm_core.data.manifest import (
+    LATER,
     files_of,
     load_manifest,
     manifest_from_rows,
@@ -56,6 +57,17 @@ def test_missing_stays_null_through_parquet(tmp_path: Path) -> None:
     table = load_manifest(tmp_path / "m.parquet")
     assert table["fps"].isna().all() and table["ef"].tolist() == [55.0]
     assert [path.name for path in tmp_path.iterdir()] == ["m.parquet"]
+
+
+def test_a_manifest_of_an_earlier_version_is_read_on(tmp_path: Path) -> None:
+    """Its later columns are empty; one that was always there must be there."""
+    old = manifest_from_rows([ROW]).drop(columns=list(LATER))
+    old.to_parquet(tmp_path / "m.parquet")
+    table = load_manifest(tmp_path / "m.parquet")
+    assert table[list(LATER)].isna().all(axis=None) and table["ef"].tolist() == [55.0]
+    old.drop(columns="quality").to_parquet(tmp_path / "m.parquet")
+    with pytest.raises(ManifestError, match=r"missing \['quality'\]"):
+        load_manifest(tmp_path / "m.parquet")
 
 
 @pytest.mark.parametrize("content", [b"", b"junk", b"PAR1junkPAR1"])

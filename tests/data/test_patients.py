@@ -14,6 +14,8 @@ from echofm_core.runtime.errors import ManifestError
 from echofm_core.training.steps.job import patient_numbers
 from simulations.protocols.assign import assign_sites
 
+#: Rules that can place these people.
+PLACED = sorted(set(ProtocolName) - {ProtocolName.QUALITY, ProtocolName.FEDCVD})
 MIMIC, LVVOL = "mimic_iv_echo", "mimic_lvvol_a4c"
 
 
@@ -24,13 +26,15 @@ def manifest(archive: int = 60, subset: int = 40) -> pd.DataFrame:
     everybody += [("echonet_dynamic", number) for number in range(10)]
     rows = [
         {"dataset": dataset, "patient_id": str(number), "clip_id": f"{dataset}-{number}",
-         "path": "/none", "ef": 20.0 + number, "model": f"scanner {number % 2}"}
+         "path": "/none", "ef": 20.0 + number, "model": f"scanner {number % 2}",
+         "fps": 30.0 + len(dataset) + number, "care_setting": f"ward {number % 3}",
+         "view": ["A4C", "PLAX"][number % 2]}
         for dataset, number in everybody
     ]  # fmt: skip
     return manifest_from_rows(rows)
 
 
-@pytest.mark.parametrize("name", ["institution", "dirichlet", "vendor_model"])
+@pytest.mark.parametrize("name", PLACED)
 @pytest.mark.parametrize("seed", range(3))
 def test_nobody_trains_in_one_and_tests_in_the_other(name: str, seed: int) -> None:
     """By plain dictionaries, on patient numbers alone."""

@@ -21,6 +21,7 @@ def made(folder: Path, patients: int = 40) -> Path:
             "model": ["Vivid E95", "Vivid S70"][patient % 2],
             "ef": 20.1 + patient,
             "fps": 53.4,
+            "care_setting": ["ward", "outpatient"][patient % 2],
             "n_frames": 30 + patient,
         }
         for patient in range(patients)

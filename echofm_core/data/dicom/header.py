@@ -16,7 +16,8 @@ from pydicom.dataset import Dataset
 from echofm_core.data.cine import timing_of
 from echofm_core.data.dicom.part10 import header_elements
 from echofm_core.data.dicom.sector import Box
-from echofm_core.data.limits import PixelSize, believable_rate, believable_size
+from echofm_core.data.limits import LONGEST as DEEPEST
+from echofm_core.data.limits import SHORTEST, PixelSize, believable_rate, believable_size
 from echofm_core.runtime.errors import UnreadableFileError
 
 
@@ -55,6 +56,8 @@ SMALLEST = 0.1
 NOWHERE = 2**31
 #: A frame takes more bytes than this in any coding: how many there may be in a file.
 FRAME_BYTES = 64
+#: MHz of a transducer that can show a heart.
+LOWEST, HIGHEST = 0.5, 30.0
 #: Characters of a name of a scanner, by the standard.
 LONGEST_TEXT = 64
 #: In a scanner's place, this is a person: what parts a name by the standard, or a long number.
@@ -78,6 +81,7 @@ TAGS = [
     "FrameTimeVector",
     "CineRate",
     "RecommendedDisplayFrameRate",
+    "DepthOfScanField",
 ]
 
 
@@ -92,6 +96,8 @@ class Header:
         height, width: Pixels.
         fps: Frames a second, None where no element says.
         vendor, model: Scanner, None where absent.
+        depth_cm: From the transducer to the bottom of the picture; None where nothing says.
+        frequency_mhz: Of the transducer, in the image region; None where nothing says.
         region: Two-dimensional image region, clipped to the frame; None where none is believable.
     """
 
@@ -102,6 +108,8 @@ class Header:
     fps: float | None
     vendor: str | None
     model: str | None
+    depth_cm: float | None
+    frequency_mhz: float | None
     region: Box | None
 
 
@@ -139,6 +147,8 @@ def header_of(dataset: Dataset) -> Header:
         fps=frame_rate(dataset),
         vendor=_scanner(dataset, "Manufacturer"),
         model=_scanner(dataset, "ManufacturerModelName"),
+        depth_cm=depth_of(dataset, height, width),
+        frequency_mhz=frequency_of(dataset, height, width),
         region=region_of(dataset, height, width),
     )
 
@@ -162,6 +172,22 @@ def pixel_size_of(dataset: Dataset, height: int, width: int) -> PixelSize | None
         return None
     across, down = (_number(_get(region, f"PhysicalDelta{axis}")) for axis in "XY")
     return believable_size(across, down, height, width)
+
+
+def depth_of(dataset: Dataset, height: int, width: int) -> float | None:
+    """Depth of the picture in cm: Depth of Scan Field (0018,5050, in mm), else its pixels' size."""
+    depth = _number(_get(dataset, "DepthOfScanField")) / 10
+    if not SHORTEST <= depth <= DEEPEST:
+        box, size = region_of(dataset, height, width), pixel_size_of(dataset, height, width)
+        depth = (box[3] - box[1]) * size.down if box and size else math.nan
+    return depth if SHORTEST <= depth <= DEEPEST else None
+
+
+def frequency_of(dataset: Dataset, height: int, width: int) -> float | None:
+    """Transducer Frequency (0018,6030, in kHz) of the image region, in MHz."""
+    _, region = _largest(dataset, height, width)
+    frequency = math.nan if region is None else _number(_get(region, "TransducerFrequency")) / 1000
+    return frequency if LOWEST <= frequency <= HIGHEST else None
 
 
 def frame_rate(dataset: Dataset) -> float | None:

@@ -90,4 +90,6 @@ def cine_columns(found: FileHeader | Refusal, source: Source, item: str) -> Row 
         "width": header.width or None,
         "vendor": header.vendor,
         "model": header.model,
+        "depth_cm": header.depth_cm,
+        "frequency_mhz": header.frequency_mhz,
     }

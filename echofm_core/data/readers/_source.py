@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from echofm_core.data.findings import Findings, Severity
+from echofm_core.data.formats.nifti import SequenceHeader
 from echofm_core.data.limits import believable_rate
 from echofm_core.data.manifest import Split
 from echofm_core.data.readers._results import Form, Result, read_result
@@ -75,17 +76,19 @@ class Source:
         self.quarantined(found.kind, relative, found.reason)
         return None
 
-    def sequence(self, relative: str, shape: Callable[[Path], tuple[int, int, int]]) -> Row | None:
-        """Path, length and size of a file whose ``shape`` (frames, height, width) can be read."""
+    def sequence(self, relative: str, read: Callable[[Path], SequenceHeader]) -> Row | None:
+        """Path, length, size and depth of a file whose header can be ``read``."""
         path = self.usable_file(relative)
         if path is None:
             return None
         try:
-            n_frames, height, width = shape(path)
+            header = read(path)
         except UnreadableFileError as error:
             self.quarantined("undecodable", relative, str(error))
             return None
-        return {"path": str(path), "n_frames": n_frames, "height": height, "width": width}
+        n_frames, height, width = header.shape
+        columns: Row = {"path": str(path), "n_frames": n_frames, "height": height, "width": width}
+        return columns | {"depth_cm": header.pixel.down * height} if header.pixel else columns
 
     def label(
         self, text: str | None, task: Task, item: str, *, in_unit: bool = False

@@ -75,7 +75,7 @@ def _sequence(source: Source, patient: str, chamber: str) -> Row | None:
     unpacked = item.removesuffix(".gz")
     if (source.root / unpacked).is_file() and not (source.root / item).is_file():
         item = unpacked
-    columns = source.sequence(item, lambda path: read_header(path).shape)
+    columns = source.sequence(item, read_header)
     return columns and with_settings(columns, f"{folder}/Info_{chamber}.cfg", source, item)
 
 

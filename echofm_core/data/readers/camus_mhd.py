@@ -37,7 +37,7 @@ class CamusMhdReader(Reader):
                 for chamber, view in VIEWS.items():
                     place = f"{part}/{folder.name}"
                     item = f"{place}/{folder.name}_{chamber}_sequence.mhd"
-                    columns = source.sequence(item, lambda path: read_header(path).shape)
+                    columns = source.sequence(item, read_header)
                     if columns is None:
                         continue
                     columns = with_settings(columns, f"{place}/Info_{chamber}.cfg", source, item)

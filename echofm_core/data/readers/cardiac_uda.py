@@ -52,7 +52,7 @@ def _row(source: Source, path: Path) -> Row | None:
             reason = "The file is neither an image nor a mask of this data set."
             source.quarantined("stray_file", item, reason)
         return None
-    columns = source.sequence(item, lambda path: read_header(path).shape)
+    columns = source.sequence(item, read_header)
     if columns is None:
         return None
     if columns["n_frames"] == 1:

@@ -32,6 +32,7 @@ from echofm_core.data.readers._source import (
     file_at,
     frame_rate,
     integer,
+    number,
     positive,
     sex_of,
 )
@@ -145,7 +146,13 @@ class _Reading:
         if columns is None or isinstance(found, Refusal):
             return None
         patient, study, person = self._who(entry, found, item)
-        stated = frame_rate(entry.values.get("fps"))
+        values = entry.values
+        stated = {
+            "fps": frame_rate(values.get("fps")),
+            "depth_cm": positive(values.get("depth_cm")),
+            "frequency_mhz": positive(values.get("frequency_mhz")),
+            "gain_db": number(values.get("gain_db")),
+        }
         return {
             **columns,
             **person,
@@ -154,8 +161,9 @@ class _Reading:
             "patient_id": self._id("patient", patient),
             "study_id": self._id("study", study),
             "source_row": entry.row,
-            **self._labels(entry.values, item),
-            **({} if stated is None else {"fps": stated}),
+            "care_setting": values.get("care_setting") or None,
+            **self._labels(values, item),
+            **{name: value for name, value in stated.items() if value is not None},
         }
 
     def _who(self, entry: Entry, found: _Opened, item: str) -> tuple[str, str, Row]:

@@ -19,7 +19,7 @@ from echofm_core.runtime.text import many
 #: How findings name the table; its real name may tell something.
 TABLE = "table"
 #: Columns of numbers that have decimals.
-NUMBERS = ("fps", "age", "ef", "edv", "esv")
+NUMBERS = ("fps", "depth_cm", "frequency_mhz", "gain_db", "age", "ef", "edv", "esv")
 _COMMA = re.compile(r"([+-]?[0-9]+),([0-9]+)(?=\s*([^0-9.,]|\Z))")
 _THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2},[0-9]{3}\s*")
 

@@ -54,6 +54,26 @@ def test_the_size_of_a_pixel_is_that_of_the_image_region() -> None:
     assert pixel_size_of(header(), 64, 64) is None
 
 
+def test_depth_is_that_of_the_scan_else_that_of_the_pixels() -> None:
+    """160 mm are 16 cm; 64 rows of 0.2 cm are 12.8 cm; 900 mm show no heart."""
+    item = region()
+    assert header_of(header(regions=[item], DepthOfScanField=160)).depth_cm == 16.0
+    assert header_of(header(regions=[item], DepthOfScanField=900)).depth_cm is None
+    item.PhysicalUnitsXDirection = item.PhysicalUnitsYDirection = 3
+    item.PhysicalDeltaX = item.PhysicalDeltaY = 0.2
+    assert header_of(header(regions=[item])).depth_cm == pytest.approx(12.8)
+    assert header_of(header()).depth_cm is None
+
+
+def test_the_frequency_is_that_of_the_image_region() -> None:
+    """In kHz; the strip beside the image has another, and 0 is none."""
+    item, strip = region(), region(box=(0, 0, 63, 20))
+    item.TransducerFrequency, strip.TransducerFrequency = 3500, 2000
+    assert header_of(header(regions=[strip, item])).frequency_mhz == 3.5
+    item.TransducerFrequency = 0
+    assert header_of(header(regions=[strip, item])).frequency_mhz is None
+
+
 def test_a_region_of_a_larger_matrix_tells_no_size() -> None:
     """The real cine's region was declared for 640 x 480, its pictures are 320 x 240."""
     dataset = dcmread(get_path("ybr_color"))

@@ -47,6 +47,15 @@ def test_both_views_with_the_official_split(root: Path) -> None:
     assert row["fps"] == pytest.approx(48.4)
     assert pd.isna(row["edv"])
     assert manifest.loc["patient0003_2CH", ["view", "split"]].tolist() == ["A2C", "val"]
+    assert manifest["depth_cm"].isna().all(), "pixels of 1 x 1 are a header that nobody set"
+
+
+def test_the_depth_is_that_of_all_rows(root: Path) -> None:
+    """40 rows of 3 mm are 12 cm."""
+    folder = root / "database_nifti/patient0001"
+    file = folder / "patient0001_4CH_half_sequence.nii.gz"
+    write_nifti(file, speckle(12, 40, 30), pixel=(4.0, 3.0))
+    assert found(root)[0].loc["patient0001_4CH", "depth_cm"] == pytest.approx(12.0)
 
 
 def test_everything_that_is_known_to_go_wrong(root: Path) -> None:

@@ -67,6 +67,19 @@ def test_a_row_becomes_a_clip_with_hashed_ids(root: Path) -> None:
     assert [item.kind for item in findings.items] == ["unlisted_file", "unlisted_file"]
 
 
+def test_settings_of_the_scanner_and_care_setting_come_from_the_table(root: Path) -> None:
+    """With a decimal comma too; an empty cell is null."""
+    more = 'sex = "Sex"\ndepth_cm = "Depth"\ngain_db = "Gain"\ncare_setting = "Ward"\n'
+    (root / "echofm.toml").write_text(MAPPING.replace('sex = "Sex"\n', more))
+    head = TABLE.strip() + ",Depth,Gain,Ward\n"
+    rows = 'c.avi,77,,,,,,"15,5",-6,Intensive care\nSmith John/a.avi,78,,,,,,,,\n'
+    (root / "list.csv").write_text(head + rows)
+    one, two = GenericReader().read(root)[0].to_dict("records")
+    columns = ("depth_cm", "gain_db", "care_setting")
+    assert [one[name] for name in columns] == [15.5, -6.0, "Intensive care"]
+    assert all(pd.isna(two[name]) for name in columns)
+
+
 def test_the_same_secret_gives_the_same_ids_and_another_others(root: Path) -> None:
     line = "c.avi,77,4ch,,50,60,M\n"
     first, again = read(root, line)[0], read(root, line)[0]

@@ -1,63 +1,18 @@
-"""Every protocol, under one contract: all rows placed, patients never torn, official tests kept."""
+"""What each rule makes of manifests that can be counted by hand, and what it refuses."""
 
+import re
+from pathlib import Path
+
+import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import Phase, given, settings
-from hypothesis import strategies as st
 
-from echofm_core.data.manifest import manifest_from_rows
 from echofm_core.plan.load import plan_from_mapping
 from echofm_core.plan.protocol import ProtocolConfig, ProtocolName
 from echofm_core.runtime.errors import DataRootError, EmptySiteError, PlanError
 from simulations.prepare import check_sites
-from simulations.protocols.assign import RULES, assign_sites
-
-
-def manifest(patients: int, clips: int = 2, official: bool = False) -> pd.DataFrame:
-    rows = []
-    for patient in range(patients):
-        for clip in range(clips):
-            rows.append(
-                {
-                    "dataset": "camus",
-                    "patient_id": f"p{patient:03d}",
-                    "study_id": f"p{patient:03d}s",
-                    "clip_id": f"p{patient:03d}-{clip}",
-                    "path": f"/x/{patient}-{clip}.nii.gz",
-                    "view": ["A4C", "A2C"][clip % 2],
-                    "quality": ["Good", "Medium", "Poor"][(patient + clip) % 3],
-                    "vendor": "GE",
-                    "model": ["Vivid E95", "Vivid S70"][patient % 2],
-                    "ef": 20.0 + patient % 60,
-                    "split": ("test" if patient % 5 == 0 else "train") if official else None,
-                }
-            )
-    return manifest_from_rows(rows)
-
-
-@pytest.mark.parametrize("name", list(ProtocolName))
-# An example takes half a second: to make a failing one smaller would take minutes.
-@settings(max_examples=15, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
-@given(patients=st.integers(24, 60), clips=st.integers(1, 3), seed=st.integers(0, 2**31))
-def test_every_patient_is_whole_and_every_row_is_placed(
-    name: ProtocolName, patients: int, clips: int, seed: int
-) -> None:
-    table = manifest(patients, clips)
-    config = ProtocolConfig(name=name, clients=2, alpha=50.0, min_patients=1)
-    result = assign_sites(table, config, seed)
-    assert len(result) == len(table)
-    assert result["site"].notna().all() and result["split"].notna().all()
-    assert (result.groupby("patient_id")["site"].nunique() == 1).all()
-    assert (result.groupby("patient_id")["split"].nunique() == 1).all()
-
-
-@pytest.mark.parametrize("name", list(ProtocolName))
-def test_official_test_patients_stay_test_patients(name: ProtocolName) -> None:
-    table = manifest(40, official=True)
-    config = ProtocolConfig(name=name, clients=2, alpha=50.0)
-    result = assign_sites(table, config, 3)
-    before = set(table.loc[table["split"] == "test", "patient_id"])
-    assert set(result.loc[result["split"] == "test", "patient_id"]) == before
+from simulations.protocols.assign import assign_sites
+from tests.simulations.protocols.made import config_of, manifest, of_rule
 
 
 def test_a_new_patient_never_moves_another_one() -> None:
@@ -166,7 +121,116 @@ def test_a_protocol_without_its_column_says_which_data_set_lacks_it() -> None:
         assign_sites(table, ProtocolConfig(name=ProtocolName.QUALITY), 0)
 
 
-def test_every_rule_states_its_caveat() -> None:
-    assert set(RULES) == set(ProtocolName)
-    assert all(rule.caveat.endswith(".") for rule in RULES.values())
-    assert [name for name, rule in RULES.items() if rule.synthetic] == [ProtocolName.DIRICHLET]
+def homes(result: pd.DataFrame) -> dict[str, set[str]]:
+    """Site -> its patients."""
+    return {site: set(rows["patient_id"]) for site, rows in result.groupby("site")}
+
+
+def test_bands_are_cut_at_the_edges_and_an_edge_lies_above() -> None:
+    """Frame rates are 30 and on, one a patient: 30 to 39, 40 to 49, and 50 to 59 Hz."""
+    config = config_of(ProtocolName.ACQUISITION, edges=(40.0, 50.0))
+    found = homes(assign_sites(manifest(30), config, 0))
+    assert {site: (min(people), max(people)) for site, people in found.items()} == {
+        "fps-band-1": ("p000", "p009"),
+        "fps-band-2": ("p010", "p019"),
+        "fps-band-3": ("p020", "p029"),
+    }
+
+
+def test_without_edges_bands_are_thirds_and_unknown_patients_are_apart() -> None:
+    """The median of a patient's clips counts; depths are 12 to 18 cm, and p000 has none."""
+    table = manifest(28, clips=3)
+    table.loc[table["patient_id"] == "p000", "depth_cm"] = pd.NA
+    table.loc[table["clip_id"] == "p001-0", "depth_cm"] = 50.0  # the others are 13 cm
+    config = config_of(ProtocolName.ACQUISITION, acquisition="depth_cm")
+    result = assign_sites(table, config, 0)
+    found = homes(result)
+    assert set(found) == {"depth-band-1", "depth-band-2", "depth-band-3", "other"}
+    assert found["other"] == {"p000"} and "p001" in found["depth-band-1"]
+    depths = table.groupby("patient_id")["depth_cm"].median()
+    tops = [depths[list(found[f"depth-band-{band}"])].max() for band in (1, 2)]
+    lows = [depths[list(found[f"depth-band-{band}"])].min() for band in (2, 3)]
+    assert tops[0] < lows[0] and tops[1] < lows[1]
+
+
+def test_a_care_setting_is_a_site_by_its_name() -> None:
+    found = homes(assign_sites(manifest(10), config_of(ProtocolName.CARE_SETTING), 0))
+    assert found == {
+        "care-ward-3": {f"p{n:03d}" for n in range(0, 10, 2)},
+        "care-outpatient": {f"p{n:03d}" for n in range(1, 10, 2)},
+    }
+
+
+def test_alike_sites_are_as_large_but_for_one_patient() -> None:
+    found = homes(assign_sites(manifest(31), config_of(ProtocolName.IID, clients=4), 0))
+    assert sorted(map(len, found.values())) == [7, 8, 8, 8]
+
+
+def test_sizes_are_log_normal_by_the_spread() -> None:
+    """Over 40 draws of 8 sites the deviation of log sizes is the spread, give or take a fifth."""
+    table, logs = manifest(400, clips=1), []
+    for seed in range(40):
+        config = config_of(ProtocolName.QUANTITY, clients=8, spread=0.5)
+        sizes = assign_sites(table, config, seed)["site"].value_counts()
+        logs.append(np.log(sizes.to_numpy(dtype=float)).std(ddof=1))
+    assert np.mean(logs) == pytest.approx(0.5, rel=0.2)
+    alike = config_of(ProtocolName.QUANTITY, clients=8, spread=0.0)
+    assert set(assign_sites(table, alike, 0)["site"].value_counts()) == {50}
+
+
+def test_small_alpha_skews_the_share_of_views_more() -> None:
+    table = manifest(300, clips=1)
+
+    def spread(alpha: float) -> float:
+        config = config_of(ProtocolName.VIEW_SKEW, clients=4, alpha=alpha)
+        result = assign_sites(table, config, 2)
+        return float((result["view"] == "PLAX").groupby(result["site"]).mean().std())
+
+    assert spread(0.3) > 3 * spread(100.0)
+
+
+def test_views_that_every_patient_has_alike_cannot_be_skewed() -> None:
+    table = manifest(20)
+    table = table[table["view"] != "PLAX"]
+    with pytest.raises(EmptySiteError, match="most clips of every patient show A2C"):
+        assign_sites(table, config_of(ProtocolName.VIEW_SKEW), 0)
+
+
+def test_the_clients_of_fedcvd_are_its_three_data_sets() -> None:
+    result = assign_sites(of_rule(ProtocolName.FEDCVD, 30), config_of(ProtocolName.FEDCVD), 0)
+    assert set(result["site"]) == {"camus", "echonet_dynamic", "hmc_qu"}
+
+
+@pytest.mark.parametrize(
+    ("datasets", "views"),
+    [
+        (("camus", "hmc_qu"), ("A4C",)),
+        (("camus", "echonet_dynamic", "hmc_qu", "tmed2"), ("A4C",)),
+        (("camus", "camus_mhd", "echonet_dynamic", "hmc_qu"), ("A4C",)),
+        (("camus", "echonet_dynamic", "hmc_qu"), ()),
+    ],
+)
+def test_other_clients_than_those_of_fedcvd_are_refused(
+    datasets: tuple[str, ...], views: tuple[str, ...]
+) -> None:
+    config = config_of(ProtocolName.FEDCVD, views=views)
+    with pytest.raises(PlanError, match=r"once each, with views = \['A4C'\]"):
+        assign_sites(manifest(40, datasets=datasets), config, 0)
+
+
+def test_edges_must_ascend() -> None:
+    with pytest.raises(PlanError, match=r"\[50.0, 40.0\] does not ascend"):
+        plan_from_mapping({"protocol": {"edges": [50.0, 40.0]}}, "test")
+
+
+def test_plans_from_before_the_later_keys_keep_their_hash() -> None:
+    """None of them stands in a plan that leaves it at its default."""
+    assert not set(ProtocolConfig().model_dump()) & {"unseen", "spread", "acquisition", "edges"}
+    assert config_of(ProtocolName.QUANTITY, spread=2.0).model_dump()["spread"] == 2.0
+
+
+def test_a_device_is_a_scanner_by_another_name_and_the_page_lists_every_rule() -> None:
+    plan = plan_from_mapping({"protocol": {"name": "device"}}, "test")
+    assert plan.protocol == ProtocolConfig(name=ProtocolName.VENDOR_MODEL)
+    page = (Path(__file__).parents[3] / "docs/reference/protocols.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^\| `(\w+)`", page, re.M)) == sorted([*ProtocolName, "name"])
