@@ -171,7 +171,23 @@ class Training:
             FederationError: A round had too few updates, or a site could not be tested.
             EchoFMError: Anything else that the plan, the data or a round can get wrong.
         """
-        plan, folder, machine = arm.plan(self.plan), arm.folder(self.run), self.plan.machine
+        plan, folder = arm.plan(self.plan), arm.folder(self.run)
+        result = self.fit(arm, plan, folder, on_event, on_step)
+        rows = predictions_of(arm, folder, plan)
+        if arm.test:
+            out = self.run / "predictions" / f"{arm.name.replace(':', '-')}.parquet"
+            write_whole(out, rows.to_parquet(index=False))
+        return result
+
+    def fit(
+        self, arm: Arm, plan: Plan, folder: Path, on_event: OnEvent, on_step: OnStep = ignore_step
+    ) -> FederationResult:
+        """Train an arm by a plan in a folder, and test it; sites keep their predictions there.
+
+        Raises:
+            FederationError: A round had too few updates, or a site could not be tested.
+        """
+        machine = self.plan.machine
         rows = as_trained(trained_on(self.prepared.manifest, plan), plan)
         record_training(
             folder,
@@ -198,7 +214,6 @@ class Training:
         others = [site for site in arm.test if site not in arm.train]
         if others:
             evaluate_sites(self._grid(others, folder), plan, result.weights)
-        self._collect_predictions(arm, folder, plan.run_name())
         return result
 
     def _grid(self, sites: Sequence[str], folder: Path) -> Grid:
@@ -218,18 +233,21 @@ class Training:
             ]
         )
 
-    def _collect_predictions(self, arm: Arm, folder: Path, run: str) -> None:
-        """Gather what the sites wrote at home; a task nobody trained is left out."""
-        parts = []
-        for site in arm.test:
-            path = folder / "sites" / site / run / "predictions.parquet"
-            if not path.exists():
-                raise FederationError(
-                    f"model {arm.name} was not tested at {site}; {folder}/evaluation.json "
-                    "says why: mend it and go on with --resume."
-                )
-            rows = pd.read_parquet(path)
-            parts.append(rows[rows["task"].isin([task.value for task in arm.tasks])])
-        if parts:
-            out = self.run / "predictions" / f"{arm.name.replace(':', '-')}.parquet"
-            write_whole(out, pd.concat(parts).assign(model=arm.model).to_parquet(index=False))
+
+def predictions_of(arm: Arm, folder: Path, plan: Plan) -> pd.DataFrame:
+    """What the sites of an arm wrote at home, by its model; a task nobody trained is left out.
+
+    Raises:
+        FederationError: A site was not tested.
+    """
+    parts = []
+    for site in arm.test:
+        path = folder / "sites" / site / plan.run_name() / "predictions.parquet"
+        if not path.exists():
+            raise FederationError(
+                f"model {arm.name} was not tested at {site}; {folder}/evaluation.json "
+                "says why: mend it and go on with --resume."
+            )
+        rows = pd.read_parquet(path)
+        parts.append(rows[rows["task"].isin([task.value for task in arm.tasks])])
+    return pd.concat(parts).assign(model=arm.model) if parts else pd.DataFrame()

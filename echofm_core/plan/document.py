@@ -1,7 +1,8 @@
 """The plan: everything that decides a run, as one validated, hashed document.
 
 ``[machine]`` says where and with how many workers it runs and is not part of the hash: the same
-plan gives the same bits on any number of workers.
+plan gives the same bits on any number of workers. Nor is ``[study]``, which says what else is
+trained to compare with.
 """
 
 from __future__ import annotations
@@ -20,12 +21,17 @@ from echofm_core.plan.federation import Aggregation, FederationConfig, Select
 from echofm_core.plan.machine import MachineConfig
 from echofm_core.plan.protocol import SYNTHETIC, ProtocolConfig
 from echofm_core.plan.section import Section
+from echofm_core.plan.study import StudyConfig
 from echofm_core.privacy.config import PrivacyConfig, PrivacyKind
 from echofm_core.runtime.names import PLAIN_NAME
 from echofm_core.training.config import FinetuneConfig, PretrainConfig, TuneMode, check_options
 
 if TYPE_CHECKING:
     from echofm_core.contract import Phase  # it imports NumPy
+
+
+#: Tables that do not decide what a run ends with.
+NOT_DECISIVE = {"machine", "study"}
 
 
 class Plan(Section):
@@ -43,6 +49,7 @@ class Plan(Section):
     protocol: ProtocolConfig = ProtocolConfig()
     privacy: PrivacyConfig = PrivacyConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    study: StudyConfig = StudyConfig()
     machine: MachineConfig = MachineConfig()
 
     @model_validator(mode="after")
@@ -124,8 +131,8 @@ class Plan(Section):
         return f"{self.name}-{self.digest()[:8]}"
 
     def decisive(self) -> dict[str, Any]:
-        """JSON-ready form of all that decides the result: everything but ``machine``."""
-        return self.model_dump(mode="json", exclude={"machine"})
+        """JSON-ready form of all that decides the result: all but ``machine`` and ``study``."""
+        return self.model_dump(mode="json", exclude=NOT_DECISIVE)
 
     def to_json(self) -> str:
         """Canonical JSON of the decisive part; this is what travels to the sites."""
@@ -137,7 +144,7 @@ class Plan(Section):
 
     def to_shared_toml(self) -> str:
         """The decisive part as a plan file: for others to read; it has the same digest."""
-        return tomli_w.dumps(self.model_dump(mode="json", exclude={"machine"}, exclude_none=True))
+        return tomli_w.dumps(self.model_dump(mode="json", exclude=NOT_DECISIVE, exclude_none=True))
 
     def to_toml(self) -> str:
         """The resolved plan, machine table included, with every default spelled out."""

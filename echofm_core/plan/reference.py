@@ -21,7 +21,7 @@ _HEAD = """# The plan
 
 A plan is a TOML file; `examples/` holds commented ones. Unknown keys are errors. `[machine]` says
 where a run happens and is not part of the plan's hash: the same plan gives the same weights on
-one worker or many.
+one worker or many. Nor is `[study]`, which says what is trained to compare.
 """
 
 

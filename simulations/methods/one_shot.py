@@ -1,0 +1,31 @@
+"""The mean of the sites' models, once, after each has trained to the end."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from echofm_core.plan.document import Plan
+from echofm_core.plan.federation import Aggregation
+from echofm_core.plan.study import Training
+from simulations.methods._api import Federated
+
+
+class OneShot(Federated):
+    """FedAvg of one round that has the steps of all: from one start, one mean at the end."""
+
+    name = Training.ONE_SHOT.value
+    words = (
+        "Fine-tuning at each site from the common encoder, all its steps at once; then the mean of "
+        "the sites' weights."
+    )
+    source = "McMahan et al. 2017, Communication-Efficient Learning, figure 1, with one round"
+
+    def tables(self, plan: Plan) -> Mapping[str, Mapping[str, Any]]:
+        """One round of as many steps, or passes, as all rounds of the plan have together."""
+        tuning = plan.finetune
+        work = {"local_steps": tuning.local_steps * tuning.rounds}
+        if not tuning.local_steps:
+            work = {"local_steps": 0, "local_epochs": tuning.local_epochs * tuning.rounds}
+        return {
+            "finetune": {"rounds": 1, "patience": 0, **work},
+            "federation": {"aggregation": Aggregation.FEDAVG.value},
+        }
