@@ -291,9 +291,15 @@ def draw_hospital(seed: int, number: int) -> Hospital:
 
 
 def _unlike(machine: Scanner, rng: np.random.Generator) -> Scanner:
-    """A machine of a maker that is a little unlike the others."""
+    """A machine of a maker, and with settings, that are a little unlike the others."""
     varied = {
         name: getattr(machine, name) * float(rng.lognormal(0, 0.2))
         for name in ("axial", "lateral", "haze", "noise", "side_lobes", "attenuation")
     }
-    return replace(machine, gain=machine.gain + float(rng.normal(0, 1.5)), **varied)
+    return replace(
+        machine,
+        gain=machine.gain + float(rng.normal(0, 1.5)),
+        persistence=float(np.clip(machine.persistence + rng.normal(0, 0.15), 0, 0.6)),
+        sharpness=float(np.clip(machine.sharpness + rng.normal(0, 0.25), 0, 1.2)),
+        **varied,
+    )
