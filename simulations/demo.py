@@ -4,7 +4,7 @@ import shutil
 from importlib.resources import files
 from pathlib import Path
 
-from echofm_core.phantom.hospitals import HOSPITALS, calmer
+from echofm_core.phantom.hospitals import HOSPITALS
 from echofm_core.phantom.institutions import Layout, write_hospitals, write_institutions
 from echofm_core.plan.document import Plan
 from echofm_core.run_claim import load_runnable
@@ -17,9 +17,6 @@ from simulations.outcome import Outcome
 DEMO_HOSPITALS = ("harbour", "northfield", "riverside", "st_anne", "westgate")
 #: Patients at each; sized, as the plan is, for at most eight minutes on two cores.
 HOSPITAL_PATIENTS = 75
-#: Share of their motion. With all of it nothing is learnt from so few in so little time, while the
-#: ridge regression without a network fails at a quarter already.
-MOTION = 0.25
 #: Patients in each public layout, which have the errors that the real sets are known to have.
 #: TMED-2 has grades of aortic stenosis and MIMIC-IV-ECHO no label: both join the federation. Of the
 #: others the readers say what cannot be used; their hearts are too easy to show what training does.
@@ -63,7 +60,7 @@ def write_demo_data(folder: Path, seed: int) -> None:
     if done.exists():
         return
     shutil.rmtree(folder, ignore_errors=True)
-    chosen = [calmer(item, MOTION) for item in HOSPITALS if item.name in DEMO_HOSPITALS]
+    chosen = [item for item in HOSPITALS if item.name in DEMO_HOSPITALS]
     count = HOSPITAL_PATIENTS * len(chosen) + sum(LAYOUT_PATIENTS.values())
     with progress("writing synthetic institutions", count) as meter:
         write_hospitals(

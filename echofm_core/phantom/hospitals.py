@@ -198,35 +198,35 @@ HOSPITALS = (
     Hospital(
         name="harbour", vendors=(BRIGHT, COARSE), ef=(50, 15), edv=115, irregular=0.15,
         depth=(14.5, 19.0), fps=(25, 40), reader_bias=1.06, reader_noise=0.08,
-        motion=replace(USUAL, breathing=1.1, slide=0.5),
+        motion=replace(USUAL, breathing=0.275, slide=0.125),
     ),
     Hospital(
         name="riverside", vendors=(FINE, HARD), ef=(60, 9), edv=95, half_angle=(0.55, 0.72),
         fps=(45, 75), reader_bias=0.95, reader_noise=0.04,
-        motion=replace(USUAL, breathing=0.5, slide=0.25, poor=0.02),
+        motion=replace(USUAL, breathing=0.125, slide=0.0625, poor=0.005),
     ),
     Hospital(
         name="st_anne", vendors=(COARSE, HARD), ef=(46, 14), edv=125, regional=0.45,
         two_chamber=0.3,
-        motion=replace(USUAL, foreshortening=0.25),
+        motion=replace(USUAL, foreshortening=0.0625),
     ),
     Hospital(
         name="westgate", vendors=(BRIGHT, HARD, FINE), ef=(55, 13), rate=(82, 14),
-        depth=(12.5, 16.5), half_angle=(0.65, 0.85), motion=replace(USUAL, knobs=0.2, gain=1.8),
+        depth=(12.5, 16.5), half_angle=(0.65, 0.85), motion=replace(USUAL, knobs=0.05, gain=0.45),
     ),
     Hospital(
         name="eastern", vendors=(COARSE,), ef=(52, 13), fps=(20, 35), two_chamber=0.2, turn=0.18,
-        offset=0.7, reader_noise=0.1, motion=replace(USUAL, shadows=2.2, wall_drop_out=0.85),
+        offset=0.7, reader_noise=0.1, motion=replace(USUAL, shadows=0.55, wall_drop_out=0.2125),
     ),
     Hospital(
         name="emergency", vendors=(HANDHELD,), ef=(44, 16), edv=120, rate=(92, 16), irregular=0.2,
         depth=(15.0, 20.0), fps=(18, 30), offset=0.8, turn=0.2, gain=4.0, reader_noise=0.1,
-        motion=replace(USUAL, slide=0.8, tilt=0.1, tremor=0.08, poor=0.1),
+        motion=replace(USUAL, slide=0.2, tilt=0.025, tremor=0.02, poor=0.025),
     ),
     Hospital(
         name="valley", vendors=(OLD,), ef=(59, 12), edv=90, rate=(66, 10), depth=(13.0, 17.0),
         half_angle=(0.5, 0.66), fps=(15, 30), reader_bias=0.92,
-        motion=replace(USUAL, breathing=1.2, foreshortening=0.3),
+        motion=replace(USUAL, breathing=0.3, foreshortening=0.075),
     ),
 )  # fmt: skip
 #: Held out by scanner and population.
@@ -246,14 +246,8 @@ SEALED = Hospital(
     ef=(50, 14), edv=112, rate=(78, 14), irregular=0.12, regional=0.35, depth=(14.0, 19.0),
     half_angle=(0.58, 0.82), fps=(22, 55), two_chamber=0.1, turn=0.18, offset=0.65,
     reader_bias=1.04, reader_noise=0.08,
-    motion=replace(USUAL, breathing=1.0, tilt=0.08, rocking=0.35, sweep=0.07, shadows=1.8),
+    motion=replace(USUAL, breathing=0.25, tilt=0.02, rocking=0.0875, sweep=0.0175, shadows=0.45),
 )  # fmt: skip
-
-
-def calmer(hospital: Hospital, share: float) -> Hospital:
-    """The same hospital with a share of its motion, in [0, 1]: less training reads more from it."""
-    moved = {item.name: share * getattr(hospital.motion, item.name) for item in fields(MotionRange)}
-    return replace(hospital, motion=MotionRange(**moved))
 
 
 def draw_hospital(seed: int, number: int) -> Hospital:
@@ -267,8 +261,6 @@ def draw_hospital(seed: int, number: int) -> Hospital:
         item.name: float(getattr(USUAL, item.name) * share)
         for item, share in zip(fields(MotionRange), scale, strict=True)
     }
-    for name, most in (("foreshortening", 0.35), ("wall_drop_out", 0.95), ("poor", 0.15)):
-        moved[name] = min(moved[name], most)
     return Hospital(
         name=f"hospital_{number:03d}",
         vendors=tuple(_unlike(makers[int(index)], rng) for index in chosen),

@@ -1,7 +1,6 @@
 """Hospitals as distributions: what a reader finds in their folders, and what is exact beside."""
 
 import csv
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +13,11 @@ from echofm_core.phantom.hospitals import (
     HOSPITALS,
     SEALED,
     Hospital,
-    calmer,
     draw_hospital,
     examine_at,
     read_volumes,
 )
 from echofm_core.phantom.institutions import write_hospitals
-from echofm_core.phantom.motion import MotionRange
 from tests.support.commands import Echofm
 
 
@@ -59,14 +56,6 @@ def test_more_hospitals_are_drawn_and_the_same_again() -> None:
     first, second = draw_hospital(3, 0), draw_hospital(3, 1)
     assert first == draw_hospital(3, 0) and first.vendors != second.vendors
     assert draw_hospital(4, 0).ef != first.ef
-
-
-def test_a_calmer_hospital_differs_in_its_motion_alone() -> None:
-    harbour = next(item for item in HOSPITALS if item.name == "harbour")
-    calm = calmer(harbour, 0.25)
-    assert calm.motion.breathing == pytest.approx(0.275) and calm.motion.poor == 0.01
-    assert replace(calm, motion=harbour.motion) == harbour
-    assert calmer(harbour, 0.0).motion == MotionRange()
 
 
 def test_a_folder_is_read_as_a_hospitals_own_files_and_its_truth_joins(
