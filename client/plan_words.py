@@ -8,8 +8,18 @@ import numpy as np
 from client.launch import SiteFile
 from client.policy import Policy
 from client.site import Site
-from echofm_core.contract import DECODER, ENCODER, HEADS, LORA_A, LORA_B, STF_NET, Phase
+from echofm_core.contract import (
+    DECODER,
+    ENCODER,
+    HEADS,
+    LORA_A,
+    LORA_B,
+    STF_NET,
+    Phase,
+    group_of,
+)
 from echofm_core.models.build import anatomy_of
+from echofm_core.models.local_names import local_sizes
 from echofm_core.plan.document import Plan
 from echofm_core.plan.federation import Aggregation
 from echofm_core.privacy.config import PrivacyKind
@@ -31,8 +41,10 @@ def plan_in_words(plan: Plan, site: SiteFile) -> Iterator[str]:
     yield f"numbers  {_numbers(plan, site.policy)}"
     yield f"privacy  {_privacy(plan)}"
     yield f"tests    {_tests(plan, site.policy)}"
-    yield "stays    clips, manifest, predictions of patients, log" + (
-        "" if plan.pretrain.share_decoder else ", decoder"
+    yield (
+        "stays    clips, manifest, predictions of patients, log"
+        + ("" if plan.pretrain.share_decoder else ", decoder")
+        + "".join(f", {group} of fine-tuning" for group in plan.personal.groups)
     )
     yield f"policy   {_allowed(plan, phases, site.policy)}"
 
@@ -45,9 +57,13 @@ def shared_groups(plan: Plan, phase: Phase) -> dict[str, int]:
         return {name: anatomy.groups[name] for name in names}
     moving = {ENCODER, STF_NET, HEADS} - frozen_groups(plan.finetune)
     found = {name: anatomy.groups[name] for name in (ENCODER, STF_NET, HEADS) if name in moving}
+    for name, parameters in local_sizes(plan).items():
+        owner = group_of(name).partition(".")[0]
+        if owner in found:
+            found[owner] -= parameters
     if plan.finetune.mode is TuneMode.LORA:
         found[f"{LORA_A} and {LORA_B}"] = anatomy.adapters
-    return found
+    return {name: parameters for name, parameters in found.items() if parameters}
 
 
 def _targets(plan: Plan, phase: Phase) -> Iterator[str]:

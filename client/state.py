@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,16 @@ from echofm_core.training.steps.kept import RoundFiles
 
 #: Files of a run: locked while a message of it is answered; how many tests of a model were made.
 IN_USE, EVALUATIONS = ".in-use.lock", "evaluations.txt"
+
+
+class Own(StrEnum):
+    """Weights that stay at a site: folders of a run, with a file a round.
+
+    ``decoder``: of pre-training. ``local``: what the plan leaves at the sites in fine-tuning.
+    """
+
+    DECODER = "decoder"
+    LOCAL = "local"
 
 
 class SiteState:
@@ -66,26 +77,31 @@ class SiteState:
             )
         write_whole(path, str(done + 1).encode())
 
-    def decoder(self, before_round: int, first: int = 1) -> dict[str, NDArray[np.floating]]:
-        """The site's own decoder from the newest earlier round; empty where there is none.
+    def own(self, kind: Own, before_round: int, first: int = 1) -> dict[str, NDArray[np.floating]]:
+        """The site's own weights from the newest earlier round; empty where there are none.
 
         Those of rounds before ``first`` are of another model.
 
         Raises:
             CheckpointError: The file is damaged.
         """
-        decoders = self._decoders(first)
-        earlier = decoders.before(before_round)
-        return files.load(decoders.path(earlier)) if earlier else {}
+        rounds = self._rounds(kind, first)
+        earlier = rounds.before(before_round)
+        return files.load(rounds.path(earlier)) if earlier else {}
 
-    def keep_decoder(self, weights: Weights, round_: int, first: int = 1) -> None:
-        """Keep a decoder; all but this one and the one that the round started from go."""
-        decoders = self._decoders(first)
-        files.save(weights, decoders.path(round_), {})
-        decoders.keep_only((round_, decoders.before(round_)))
+    def keep_own(self, kind: Own, weights: Weights, round_: int, first: int = 1) -> None:
+        """Keep those of a round.
 
-    def _decoders(self, first: int) -> RoundFiles:
-        return RoundFiles(self.folder / "decoder", "round", first)
+        Files stay of this round, of the one that it started from, and of the one before that, from
+        which a server goes on that lost its last checkpoint.
+        """
+        rounds = self._rounds(kind, first)
+        files.save(weights, rounds.path(round_), {})
+        before = rounds.before(round_)
+        rounds.keep_only((round_, before, rounds.before(before)))
+
+    def _rounds(self, kind: Own, first: int) -> RoundFiles:
+        return RoundFiles(self.folder / kind, "round", first)
 
     def frozen(self, given: Weights, name: str) -> Weights:
         """The weights that a phase leaves as they are: those just given, else those kept.

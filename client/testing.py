@@ -6,13 +6,14 @@ import numpy as np
 import pandas as pd
 
 from client.site import Site
-from client.state import SiteState
+from client.state import Own, SiteState
 from echofm_core.contract import Instruction, Phase, Score, Scored, SiteResult, score_name
 from echofm_core.evaluation.floor import floor_predictions
 from echofm_core.evaluation.paired import compare
 from echofm_core.evaluation.score import labelled_tasks, score
 from echofm_core.models.build import build_echo_model
-from echofm_core.models.weights import load_arrays
+from echofm_core.models.saved import save_model
+from echofm_core.models.weights import all_arrays, load_arrays
 from echofm_core.plan.document import Plan
 from echofm_core.privacy.config import PrivacyKind
 from echofm_core.runtime.checksum import digest
@@ -21,6 +22,8 @@ from echofm_core.runtime.randomness import stream
 from echofm_core.tasks import TASKS, Task, TaskKind
 from echofm_core.training.predict import predict
 
+#: Folder of a run's state with the model that is the site's own.
+OWN_MODEL = "model"
 #: Columns of a score table that leave the site, in this order.
 _SENT = ["task", "metric", "value", "low", "high", "p"]
 
@@ -32,9 +35,16 @@ def evaluate(site: Site, plan: Plan, instruction: Instruction, state: SiteState)
     on the site's own training patients and scored beside the model, with the difference of the two.
     Not in private training: it is fitted without noise, and its scores would tell of the patients.
     A score that rests on a class of fewer than ``site.min_patients`` patients is not defined.
+
+    Tested is the model with what the site keeps of its own, where it trained any; that one is left
+    in the state folder, for the site to predict with.
     """
     model = build_echo_model(plan)
-    load_arrays(model, instruction.weights)
+    personal = state.own(Own.LOCAL, plan.finetune.rounds + 1)
+    load_arrays(model, {**instruction.weights, **personal})
+    if personal:
+        tasks = map(Task, site.describe().labels)
+        save_model(state.folder / OWN_MODEL, all_arrays(model), plan, tasks)
     clips = site.test_clips()
     device = site.execution.device
     table = predict(model, clips, plan.finetune, batch_size=plan.finetune.batch_size, device=device)

@@ -4,6 +4,7 @@ import time
 from dataclasses import replace
 
 from client.request import Request
+from client.state import Own
 from client.wire import make_update
 from echofm_core.contract import (
     CONTROL,
@@ -22,12 +23,13 @@ from echofm_core.contract import (
     releases,
 )
 from echofm_core.data.windows import ClipWindows
+from echofm_core.models.local_names import local_names
 from echofm_core.models.masked_predictor import MaskedPredictor
 from echofm_core.models.weights import load_arrays, to_arrays
 from echofm_core.plan.federation import Aggregation
 from echofm_core.post_processing import from_site, post_processing
 from echofm_core.privacy.config import Account, PrivacyKind
-from echofm_core.runtime.errors import FederationError
+from echofm_core.runtime.errors import FederationError, PolicyError
 from echofm_core.training.config import JudgedBy
 from echofm_core.training.execution.launch import train_round
 from echofm_core.training.objectives.phases import Model, build_model, validation_loss
@@ -39,23 +41,22 @@ from echofm_core.training.watch import Watched, watch
 def train(request: Request) -> Update:
     """One round, of pre-training or of training on this site's own labels.
 
-    In pre-training a decoder that is not shared stays here.
+    What stays here (a decoder that is not shared; in fine-tuning what the plan calls personal) is
+    that of the round before, and kept with this one.
 
     Raises:
         FederationError: What the stage leaves as it is was not sent, and is not here.
+        PolicyError: Something is asked for that stays here.
     """
     plan, instruction, state = request.plan, request.instruction, request.state
     work, number = _LocalRound(request), instruction.round
-    first = work.stage.first
+    kind, first = work.own, work.stage.first
     model = build_model(plan, work.phase, work.stage)
-    load_arrays(model, instruction.weights)
-    load_arrays(model, work.frozen())
-    own_decoder = work.phase is Phase.PRETRAIN and DECODER not in work.shared
-    if own_decoder:
-        load_arrays(model, state.decoder(number, first))
+    own = state.own(kind, number, first)
+    load_arrays(model, {**instruction.weights, **work.frozen(), **own})
     report = work.train(model)
-    if own_decoder and report.counts:
-        state.keep_decoder(to_arrays(model, [DECODER]), number, first)
+    if report.counts and (kept := work.kept(model)):
+        state.keep_own(kind, kept, number, first)
     if work.ends_phase(report):
         state.forget_frozen()
     return work.update(model, report)
@@ -69,6 +70,14 @@ class _LocalRound:
         self.request, self.state, self.instruction = request, request.state, request.instruction
         self.site, self.plan, self.phase = request.site, request.plan, request.instruction.phase
         self.shared = {group_of(name) for name in self.instruction.weights}
+        pretraining = self.phase is Phase.PRETRAIN
+        self.own = Own.DECODER if pretraining else Own.LOCAL
+        self.local = frozenset[str]() if pretraining else local_names(self.plan)
+        if asked := sorted(self.local & self.instruction.weights.keys()):
+            raise PolicyError(
+                f"the server asks for {asked[0]}, but personal.groups of the plan is "
+                f"{', '.join(self.plan.personal.groups)}: it stays here."
+            )
         self.trains = bool(self.instruction.settings.get(TRAIN, 1.0))
         # What is only validated came of the round before, which may end a stage.
         last = self.instruction.round - (not self.trains)
@@ -84,6 +93,13 @@ class _LocalRound:
             return not report.counts
         validates = self._probed or len(self.site.validation_clips(self.phase))
         return not (report.counts and self.plan.validates and validates)
+
+    def kept(self, model: Model) -> Weights:
+        """What stays here of a trained model."""
+        if self.phase is Phase.PRETRAIN:
+            return {} if DECODER in self.shared else to_arrays(model, [DECODER])
+        arrays = to_arrays(model, {group_of(name) for name in self.local})
+        return {name: array for name, array in arrays.items() if name in self.local}
 
     def frozen(self) -> Weights:
         """What the stage leaves as it is, sent now or kept.
@@ -123,6 +139,8 @@ class _LocalRound:
             first=self.stage.first,
             execution=site.execution,
             proximal_mu=instruction.settings.get(PROXIMAL_MU, 0.0),
+            local=tuple(sorted(self.local)),
+            alternate_steps=plan.personal.alternate_steps if self.local else 0,
             control=self.control is not None,
             state=self.state.folder,
             account=Account(self.state.root, instruction.run, self.request.policy.budget),
@@ -137,8 +155,10 @@ class _LocalRound:
 
     def update(self, model: Model, report: RoundReport) -> Update:
         """What leaves the site: shared groups with clips behind them, counts and numbers."""
-        counts = {group: n for group, n in report.counts.items() if group in self.shared and n}
-        weights = to_arrays(model, list(counts))
+        groups = self.shared | {group_of(name) for name in self.local}
+        counts = {group: n for group, n in report.counts.items() if group in groups and n}
+        trained = to_arrays(model, list(counts))
+        weights = {name: trained[name] for name in trained if name in self.instruction.weights}
         changes = self.control.end(weights) if self.control and counts else {}
         steps = post_processing(self.plan.federation)
         return make_update(

@@ -45,6 +45,7 @@ class Expected:
         max_clips: Most clips behind any group, whatever the site described.
         extra: Arrays of the shapes and types that the algorithm's own must have, by name.
         numbers: Names of the algorithm's own numbers.
+        local: Groups of which arrays stay at the site: their clips count all the same.
     """
 
     site: str
@@ -57,6 +58,7 @@ class Expected:
     max_clips: int = 10_000_000
     extra: Weights = field(default_factory=dict)
     numbers: Collection[str] = ()
+    local: Collection[str] = ()
 
 
 def admit(update: Update, expected: Expected) -> tuple[float, float]:
@@ -73,7 +75,7 @@ def admit(update: Update, expected: Expected) -> tuple[float, float]:
     check_counts(update.counts, expected)
     check_numbers(update.numbers, expected.numbers)
     check_metrics(update.metrics)
-    known = {group_of(name) for name in expected.sent}
+    known = {group_of(name) for name in expected.sent} | set(expected.local)
     if strangers := sorted(set(update.counts) - known):
         raise RefusedUpdateError(f"group {strangers[0]} was not part of what was sent.")
     match_arrays(update.weights, _of_groups(expected.sent, update.counts))

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from echofm_core.contract import Phase, SiteDescription, SiteResult, Weights
+from echofm_core.contract import Phase, SiteDescription, SiteResult, Weights, group_of
+from echofm_core.models.local_names import local_names
 from echofm_core.models.saved import save_model, trained_tasks
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.files import write_whole
@@ -107,6 +108,7 @@ def finish(
         names = tuple(result.site for result in results)
         on_event(Event(kind=EventKind.EVALUATED, sites=names, refused=failed, seconds=seconds))
     trained = {group for entry in entries for site in entry.sites.values() for group in site.counts}
+    trained -= {group_of(name) for name in local_names(plan)}  # here they are as they were drawn
     metrics = metrics_table(options.arm, entries, results)
     save_model(folder / "model", weights, plan, trained_tasks(trained))
     write_whole(folder / "metrics.parquet", metrics.to_parquet(index=False))

@@ -23,6 +23,7 @@ from echofm_core.runtime.files import write_whole
 from echofm_core.runtime.text import many
 from echofm_core.tasks import Task
 from echofm_core.training.label_share import label_share_notes
+from echofm_core.training.personal import personal_notes
 from server.ending import FederationResult
 from server.wire import reasons
 
@@ -143,6 +144,7 @@ def _notes(plan: Plan, result: FederationResult) -> list[str]:
         *masking_notes(plan),
         *untrained_notes(plan),
         *label_share_notes(plan),
+        *personal_notes(plan.personal),
     ]
     if plan.privacy.kind is not PrivacyKind.NONE and plan.finetune.rounds:
         notes.append(

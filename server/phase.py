@@ -32,6 +32,7 @@ from echofm_core.contract import (
     Phase,
     Update,
     Weights,
+    group_of,
 )
 from echofm_core.live.states import Doing
 from echofm_core.plan.federation import Stragglers
@@ -96,7 +97,7 @@ def train_phase(
         FederationError: A round ended with fewer than ``min_sites`` usable updates.
     """
     steps = post_processing(spec.federation)
-    frozen, moving = split_frozen(weights, spec.frozen, steps)
+    frozen, moving = split_frozen(weights, spec.frozen | spec.local, steps)
     model = wired(dict(moving), steps)
     del weights, moving
     validation, done = validation or Validation(), spec.first - 1
@@ -293,4 +294,5 @@ class _Loop:
             max_clips=self.spec.federation.max_clips,
             extra=own,
             numbers=self.algorithm.reply_numbers,
+            local={group_of(name) for name in self.spec.local},
         )

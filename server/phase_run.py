@@ -49,6 +49,7 @@ class PhaseRun:
         plan, plan_hash, run: Passed on to the sites, see :class:`Instruction`.
         scratch: Folder where early replies wait.
         frozen: Groups that the phase leaves as they are: sent to a site once.
+        local: Full names of arrays that stay at the sites: what they begin with is sent once.
         recent: Norms of the updates that counted in the last rounds before the first, by round.
         recent_control: The same of control variates' changes.
         on_step: Shows what single sites do.
@@ -66,6 +67,7 @@ class PhaseRun:
     run: str
     scratch: Path
     frozen: frozenset[str] = frozenset()
+    local: frozenset[str] = frozenset()
     recent: Sequence[Sequence[float]] = ()
     recent_control: Sequence[Sequence[float]] = ()
     on_step: OnStep = ignore_step

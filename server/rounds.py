@@ -13,6 +13,7 @@ from pathlib import Path
 from flwr.serverapp import Grid
 
 from echofm_core.contract import TEACHER, VALIDATION, Phase, Weights
+from echofm_core.models.local_names import local_names
 from echofm_core.models.lora import merged, require_adapters
 from echofm_core.plan.document import Plan
 from echofm_core.plan.federation import Select
@@ -186,6 +187,7 @@ class _Federation:
             run=self.run.plan.run_name(),
             scratch=self.run.scratch,
             frozen=frozenset({TEACHER}) if stage.latent else frozen,
+            local=local_names(plan) if phase is Phase.FINETUNE else frozenset(),
             recent=recent_norms(entries, phase, done, first=stage.first),
             recent_control=recent_norms(entries, phase, done, CONTROL_NORM, stage.first),
             on_step=self.on_step,

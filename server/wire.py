@@ -88,10 +88,18 @@ class FrozenPart:
 
 
 def split_frozen(
-    weights: Weights, groups: Collection[str], steps: Steps
+    weights: Weights, frozen: Collection[str], steps: Steps
 ) -> tuple[FrozenPart, Weights]:
-    """The frozen groups of a float32 model after the steps of the wire, and what is to train."""
-    still = {name: array for name, array in weights.items() if group_of(name) in groups}
+    """What of a float32 model no reply changes, after the steps of the wire, and the rest.
+
+    Args:
+        weights: By full name.
+        frozen: Groups, and full names.
+        steps: Of the wire.
+    """
+    still = {
+        name: array for name, array in weights.items() if group_of(name) in frozen or name in frozen
+    }
     rest = {name: array for name, array in weights.items() if name not in still}
     if not still:
         return FrozenPart(), rest

@@ -34,6 +34,7 @@ from echofm_core.runtime.sessions import Sessions
 from echofm_core.runtime.text import many
 from echofm_core.tasks import Task
 from echofm_core.training.label_share import as_trained, label_share_notes
+from echofm_core.training.personal import PersonalConfig
 from server.ending import FederationResult
 from server.events import Event, EventKind, OnEvent, ignore
 from server.live_steps import LiveListener, OnStep, ignore_step
@@ -130,8 +131,8 @@ def plan_of_one(plan: Plan, phase: Phase) -> Plan:
     """A plan for one site and one phase.
 
     There is nobody to average with: a round goes on with AdamW's moments of the one before, weights
-    stay in full precision, and the decoder belongs to the result. That is the best round by
-    validation, unless the plan names ``federation.select``.
+    stay in full precision, the decoder belongs to the result, and nothing is personal. That is the
+    best round by validation, unless the plan names ``federation.select``.
 
     Raises:
         PrivacyError: The plan asks for differential privacy, whose ledger a federation keeps.
@@ -159,6 +160,7 @@ def plan_of_one(plan: Plan, phase: Phase) -> Plan:
             "pretrain": plan.pretrain.model_copy(update=own if pretraining else {"rounds": 0}),
             "finetune": plan.finetune.model_copy(update={"rounds": 0} if pretraining else own),
             "federation": federation,
+            "personal": PersonalConfig(),
             "protocol": plan.protocol.model_copy(update={"unseen": ()}),
             "machine": plan.machine.model_copy(update={"threads": threads}),
         }

@@ -35,6 +35,7 @@ from echofm_core.runtime.files import write_whole
 from echofm_core.runtime.names import EVERY_SITE
 from echofm_core.tasks import Task
 from echofm_core.training.label_share import as_trained
+from echofm_core.training.personal import PersonalConfig
 from server.ending import FederationResult, RunOptions
 from server.evaluation import evaluate_sites
 from server.events import OnEvent
@@ -84,6 +85,8 @@ class Arm:
             table = plan.pretrain if phase is Phase.PRETRAIN else plan.finetune
             steps = {"local_steps": table.local_steps * sites}
             tables[phase.value] = table.model_copy(update=steps)
+        if len(self.train) == 1:  # what it trains is its own, and is tested elsewhere too
+            tables["personal"] = PersonalConfig()
         if not self.pretrained:
             tables["pretrain"] = plan.pretrain.model_copy(update={"rounds": 0})
         return plan.model_copy(update=tables)

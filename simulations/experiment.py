@@ -15,6 +15,7 @@ from echofm_core.runtime.console import console, progress
 from echofm_core.runtime.sessions import Sessions
 from echofm_core.runtime.signals import thread_pool
 from echofm_core.training.label_share import as_trained, label_share_notes
+from echofm_core.training.personal import personal_notes
 from server.ending import FederationResult
 from server.events import Event
 from server.live_steps import LiveListener
@@ -48,6 +49,7 @@ def run_experiment(plan: Plan, run: Path, *, resume: bool = False) -> Outcome:
         arms, notes = plan_arms(trained, plan)
         notes = [RULES[plan.protocol.name].caveat, *mirrored_notes(prepared, plan.data), *notes]
         notes += [*untrained_notes(plan), *label_share_notes(plan, prepared.manifest)]
+        notes += personal_notes(plan.personal)
         planned = plan.finetune.tasks if plan.finetune.rounds else ()
         # Not among the notes of the report: the verdict says it in its own words.
         for note in unlabelled_notes(trained, planned, plan.protocol.views):

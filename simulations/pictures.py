@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from client.state import SiteState
+from client.state import Own, SiteState
 from echofm_core.data.manifest import Split
 from echofm_core.data.prepare import Prepared
 from echofm_core.data.store.clip_store import ClipStore, open_stores
@@ -53,7 +53,8 @@ def _reconstruct(plan: Plan, run: Path, store: ClipStore, prepared: Prepared, pa
     examples = trained[trained["split"] == Split.TEST.value].drop_duplicates("site")
     sites = sorted(examples["site"])
     for site in sites:
-        decoder = SiteState(run / "sites" / site, plan.run_name()).decoder(plan.pretrain.rounds + 1)
+        state = SiteState(run / "sites" / site, plan.run_name())
+        decoder = state.own(Own.DECODER, plan.pretrain.rounds + 1)
         load_arrays(model, {**encoder, **decoder})
         clip = ClipWindows(store, examples[examples["site"] == site], plan.data)
         batch = to_batch(clip.test_windows(0)[:1])

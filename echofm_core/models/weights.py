@@ -28,6 +28,11 @@ def to_arrays(module: nn.Module, groups: Collection[str]) -> dict[str, NDArray[n
     }
 
 
+def all_arrays(module: nn.Module) -> dict[str, NDArray[np.float32]]:
+    """Float32 copies of every parameter, by full name."""
+    return to_arrays(module, {group_of(name) for name in named_weights(module)})
+
+
 def load_arrays(module: nn.Module, arrays: Weights) -> None:
     """Copy named arrays into a model; parameters that are not named stay as they are.
 

@@ -12,7 +12,12 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import tomli_w
-from pydantic import Field, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from echofm_core.data.config import DataConfig, Tmed2Form
 from echofm_core.evaluation.config import EvaluationConfig
@@ -25,6 +30,7 @@ from echofm_core.plan.study import StudyConfig
 from echofm_core.privacy.config import PrivacyConfig, PrivacyKind
 from echofm_core.runtime.names import PLAIN_NAME
 from echofm_core.training.config import FinetuneConfig, PretrainConfig, TuneMode, check_options
+from echofm_core.training.personal import PersonalConfig, personal_fault
 
 if TYPE_CHECKING:
     from echofm_core.contract import Phase  # it imports NumPy
@@ -45,6 +51,7 @@ class Plan(Section):
     model: ModelConfig = ModelConfig()
     pretrain: PretrainConfig = PretrainConfig()
     finetune: FinetuneConfig = FinetuneConfig()
+    personal: PersonalConfig = PersonalConfig()
     federation: FederationConfig = FederationConfig()
     protocol: ProtocolConfig = ProtocolConfig()
     privacy: PrivacyConfig = PrivacyConfig()
@@ -74,7 +81,11 @@ class Plan(Section):
                 f"finetune.lora.rank {rank} is above the encoder's width {width}: adapters would "
                 "be larger than their layers"
             )
-        if self.privacy.kind is not PrivacyKind.NONE:
+        private = self.privacy.kind is not PrivacyKind.NONE
+        best = self.federation.select is Select.BEST
+        if fault := personal_fault(self.personal, self.finetune, private=private, best=best):
+            raise ValueError(fault)
+        if private:
             if self.federation.aggregation is Aggregation.SCAFFOLD:
                 raise ValueError(
                     f"federation.aggregation is scaffold, but privacy.kind is {self.privacy.kind}: "
@@ -84,7 +95,7 @@ class Plan(Section):
             for phase in (self.pretrain, self.finetune):
                 if phase.rounds:
                     check_options(phase, self.machine)
-            if self.federation.select is Select.BEST:
+            if best:
                 raise ValueError(
                     'federation.select = "best" needs the validation loss of the sites, which is '
                     'not reported under differential privacy: set it to "last"'
@@ -101,6 +112,14 @@ class Plan(Section):
                 f"{' besides those of protocol.unseen' if unseen else ''}"
             )
         return self
+
+    @model_serializer(mode="wrap")
+    def _as_before_without_personal(self, rest: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Plans from before ``[personal]`` keep their hash: at its defaults it is left out."""
+        values: dict[str, Any] = rest(self)
+        if self.personal == PersonalConfig():
+            values.pop("personal", None)
+        return values
 
     def table_of(self, phase: Phase) -> PretrainConfig | FinetuneConfig:
         """The table of a phase."""

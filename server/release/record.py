@@ -114,6 +114,11 @@ def controls(plan: Plan, sites: Mapping[str, SiteFacts]) -> Iterator[Control]:
         where="client/policy.py",
     )
     yield Control(
+        name="groups of fine-tuning that stay at their site (personal.groups)",
+        setting=", ".join(plan.personal.groups) or "none",
+        where="client/training.py",
+    )
+    yield Control(
         name="noise (DP-SGD at the site)",
         setting=_noise(plan),
         where="echofm_core/training/steps/private.py",

@@ -83,6 +83,19 @@ def test_a_hospital_reads_before_it_approves(folder: Path, tmp_path: Path) -> No
     assert asked("approve", folder).stdout == "no plan is approved here\n"
 
 
+def test_a_hospital_reads_which_groups_stay(folder: Path, tmp_path: Path) -> None:
+    """Sizes are those of what is left of each group."""
+    plan = small_plan(personal={"groups": ["heads", "norms"]})
+    words = asked("approve", folder, proposed(plan, tmp_path), answer="n\n").stdout
+    shared = {
+        name: array.size
+        for name, array in to_arrays(build_tuned_model(plan), [ENCODER, STF_NET]).items()
+        if "norm" not in name
+    }
+    assert f"({4 * sum(shared.values()):,} bytes) in fp32" in words
+    assert "decoder, heads of fine-tuning, norms of fine-tuning" in words
+
+
 def test_an_approval_is_recorded_listed_and_withdrawn(folder: Path, tmp_path: Path) -> None:
     plan, other = small_plan(), small_plan(finetune={"rounds": 1})
     said = asked("approve", folder, proposed(plan, tmp_path), answer="y\n")

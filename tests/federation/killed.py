@@ -10,11 +10,16 @@ from server.rounds import run_federation
 from simulations.engine import Engine, SiteSettings
 from tests.federation.small import NAMES, small_plan, with_states
 
+#: Methods that are no rule of aggregation -> the table that they are.
+PERSONAL = {"fedrep": {"groups": ["heads", "norms"], "alternate_steps": 1}}
 
-def plan_of(aggregation: str) -> Plan:
+
+def plan_of(method: str) -> Plan:
     """Three rounds a phase and kept moments: all that is carried from round to round is in play."""
     phase = {"rounds": 3, "keep_optimizer": True}
-    return small_plan(pretrain=phase, finetune=phase, federation={"aggregation": aggregation})
+    if method in PERSONAL:
+        return small_plan(pretrain=phase, finetune=phase, personal=PERSONAL[method])
+    return small_plan(pretrain=phase, finetune=phase, federation={"aggregation": method})
 
 
 def main(built: Path, states: Path, run: Path, workers: int, aggregation: str) -> None:

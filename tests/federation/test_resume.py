@@ -95,6 +95,7 @@ def uninterrupted(
         pytest.param("finetune round 1/3", 2, "fedavg", marks=pytest.mark.slow),
         ("finetune round 1/3", 1, "fedadam"),
         ("finetune round 1/3", 1, "scaffold"),
+        ("finetune round 1/3", 1, "fedrep"),
         ("finetune round 1/3", 1, "fedavgm"),
         pytest.param("finetune round 1/3", 1, "fedyogi", marks=pytest.mark.slow),
         pytest.param("finetune round 1/3", 1, "fedadagrad", marks=pytest.mark.slow),

@@ -59,6 +59,15 @@ def test_a_plan_without_later_keys_has_the_hash_of_before_there_were_any() -> No
     assert '"leave_one_out"]' in Plan().to_json(), "the default baselines are those of before"
 
 
+def test_a_plan_without_personal_parts_has_the_hash_of_before_there_were_any() -> None:
+    """The table travels, and counts, where something in it is not the default alone."""
+    assert '"personal"' not in Plan().to_json() and "personal" not in Plan().to_toml()
+    named = plan_from_mapping({"personal": {"groups": ["heads"]}}, "test")
+    assert named.digest() != Plan().digest()
+    assert plan_from_json(named.to_json()) == named
+    assert plan_from_mapping({"personal": {"groups": []}}, "test").digest() == Plan().digest()
+
+
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
@@ -114,6 +123,32 @@ def test_a_plan_without_later_keys_has_the_hash_of_before_there_were_any() -> No
         ({"pretrain": {"target": "latent", "teacher_rounds": 10}}, "which is 10, got 10"),
         ({"pretrain": {"teacher_rounds": 2}}, 'target is "pixels", which has no teacher'),
         ({"pretrain": {"target": "latents"}}, "is none of pixels, latent, did you mean `latent`"),
+        (
+            {"personal": {"groups": ["norms"]}, "finetune": {"mode": "linear"}},
+            'finetune.mode = "linear" trains heads alone, but personal.groups is norms',
+        ),
+        (
+            {"personal": {"groups": ["stf_net", "heads"]}, "finetune": {"mode": "stf_probe"}},
+            "there is nothing left to average",
+        ),
+        (
+            {"personal": {"groups": ["heads"]}, "federation": {"select": "best"}},
+            'federation.select = "best" may ship an earlier round',
+        ),
+        ({"personal": {"groups": ["head"]}}, "none of heads, stf_net, norms, did you mean `heads`"),
+        ({"personal": {"alternate_steps": 3}}, "alternate_steps is 3, but personal.groups names"),
+        (
+            {"personal": {"groups": ["heads"], "alternate_steps": 20}},
+            "alternate_steps is 20, but finetune.local_steps is 20",
+        ),
+        (
+            {
+                "personal": {"groups": ["heads"], "alternate_steps": 5},
+                "privacy": {"kind": "local", "noise_multiplier": 1.0},
+            },
+            'alternate_steps is 5, but privacy.kind is "local"',
+        ),
+        ({"personal": {"groups": ["heads"]}, "finetune": {"rounds": 0}}, "finetune.rounds is 0"),
         ({"pretrain": {"mask_ratio": 1.5}}, "`pretrain.mask_ratio`: input should be less than 1"),
     ],
 )

@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from echofm_core.contract import Phase, Weights, group_of
+from echofm_core.contract import Phase
 from echofm_core.data.manifest import load_manifest, save_manifest
 from echofm_core.data.store.clip_store import ClipStore
 from echofm_core.data.windows import ClipWindows
-from echofm_core.models.weights import load_arrays, named_weights, to_arrays
+from echofm_core.models.weights import all_arrays, load_arrays
 from echofm_core.plan.document import Plan
 from echofm_core.plan.load import plan_from_json
 from echofm_core.runtime import array_files as files
@@ -25,7 +25,10 @@ from echofm_core.training.steps.job import LocalContext, RoundReport
 MEETING, LOGS = "meeting", "logs"
 JOB, REPORT, MANIFEST = "job.json", "report.json", "manifest.parquet"
 #: What of a context is written as it is.
-PLAIN = ("seed", "site", "round", "rounds", "first", "proximal_mu", "control", "until")
+PLAIN = (
+    *("seed", "site", "round", "rounds", "first", "until"),
+    *("proximal_mu", "control", "local", "alternate_steps"),
+)
 #: Weights before and after the round.
 GIVEN, TRAINED = "given.safetensors", "trained.safetensors"
 
@@ -84,7 +87,7 @@ class JobFolder:
         store = ClipStore([Path(folder) for folder in job["stores"]])
         clips = ClipWindows(store, load_manifest(self.path / MANIFEST), plan.data)
         context = LocalContext(
-            **job["context"],
+            **{**job["context"], "local": tuple(job["context"]["local"])},
             state=Path(job["state"]) if job["state"] else None,
             privacy=plan.privacy,
             execution=ExecutionConfig(**{**job["execution"], "device": str(ranks.device)}),
@@ -123,8 +126,3 @@ class JobFolder:
     def _read(path: Path) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return found
-
-
-def all_arrays(model: Model) -> Weights:
-    """Every parameter of a model."""
-    return to_arrays(model, {group_of(name) for name in named_weights(model)})

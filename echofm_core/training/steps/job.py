@@ -41,6 +41,9 @@ class LocalContext:
         first: First round of the stage: there the schedule begins, and what is kept of earlier
             rounds is another model's.
         proximal_mu: Weight of the FedProx term; 0 is FedAvg.
+        local: Full names of parameters that stay at the site.
+        alternate_steps: First steps of the round, which train these alone; the others train the
+            rest alone. 0: all steps train all.
         control: Correct gradients by a control variate (SCAFFOLD), from the state folder.
         state: The site's folder for this run: kept optimizer moments and an unfinished round.
         account: Where a private round is charged.
@@ -57,6 +60,8 @@ class LocalContext:
     first: int = 1
     execution: ExecutionConfig = field(default_factory=ExecutionConfig)
     proximal_mu: float = 0.0
+    local: tuple[str, ...] = ()
+    alternate_steps: int = 0
     control: bool = False
     state: Path | None = None
     account: Account | None = None
@@ -194,6 +199,7 @@ class LocalJob:
             self.clips.tobytes(),
             source.read_bytes() if source else b"",
             digest(control.correction()) if control else b"",
+            f"{context.local}|{context.alternate_steps}" if context.local else b"",
         )
         state = hashlib.sha256()
         for part in parts:

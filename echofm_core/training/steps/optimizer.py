@@ -128,6 +128,30 @@ class ProximalPull:
                 parameter.grad.add_(parameter - start, alpha=self.mu)
 
 
+class Turns:
+    """Takes the gradients of the parameters whose turn it is not: what stays at a site is first.
+
+    A parameter without a gradient is left alone by AdamW, weight decay included. With no ``first``
+    steps nothing is taken.
+
+    Source: Collins 2021 (FedRep), algorithm 1.
+    """
+
+    def __init__(
+        self, parameters: Mapping[str, nn.Parameter], local: Iterable[str], first: int
+    ) -> None:
+        own = set(local)
+        self.first = first
+        self.own = [item for name, item in parameters.items() if name in own]
+        self.shared = [item for name, item in parameters.items() if name not in own]
+
+    def take(self, step: int) -> None:
+        """Of a step of the round, counted from 0; gradients are there."""
+        if self.first:
+            for parameter in self.shared if step < self.first else self.own:
+                parameter.grad = None
+
+
 class AveragedWeights:
     """Exponential moving average of the weights after each step, unbiased from the first one on.
 

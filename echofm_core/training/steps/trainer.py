@@ -20,6 +20,7 @@ from echofm_core.training.steps.kept import give_moments, moments_of
 from echofm_core.training.steps.optimizer import (
     AveragedWeights,
     ProximalPull,
+    Turns,
     build_optimizer,
     set_rate,
     trainable,
@@ -45,7 +46,10 @@ class Trainer:
         self.moments = job.moments()
         if self.moments:
             self.moments.restore(job.model, self.optimizer)
-        self.pull = ProximalPull(self.parameters.values(), job.context.proximal_mu)
+        context = job.context
+        self.turns = Turns(self.parameters, context.local, context.alternate_steps)
+        shared = {n: item for n, item in self.parameters.items() if n not in context.local}
+        self.pull = ProximalPull(shared.values(), context.proximal_mu)
         self.control = ControlVariate(self.parameters, job.control())
         self.average = AveragedWeights(self.parameters, job.config.ema)
         self.tally = Tally()
@@ -121,6 +125,7 @@ class Trainer:
         parameters = list(self.parameters.values())
         if not self.ranks.sum_gradients(parameters, _backward(parts, seen)):
             return False
+        self.turns.take(self.steps)
         self.pull.add()
         self.control.add()
         limit = self.job.config.clip_gradient or math.inf

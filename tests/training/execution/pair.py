@@ -16,9 +16,10 @@ from torch import distributed as dist
 from torch import nn
 
 from echofm_core.contract import Phase
+from echofm_core.models.weights import all_arrays
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import TrainingError
-from echofm_core.training.execution.job_folder import JobFolder, all_arrays
+from echofm_core.training.execution.job_folder import JobFolder
 from echofm_core.training.execution.ranks import Ranks
 from echofm_core.training.execution.worker import join
 from echofm_core.training.objectives.phases import own_round

@@ -21,11 +21,12 @@ from echofm_core.models.build import (
     build_latent_predictor,
 )
 from echofm_core.models.latent_predictor import LatentPredictor
+from echofm_core.models.weights import all_arrays
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import EnvironmentClashError, PrivacyError, StoreError
 from echofm_core.training.config import ExecutionConfig, PretrainConfig
 from echofm_core.training.execution.devices import find_devices
-from echofm_core.training.execution.job_folder import JobFolder, Terms, all_arrays
+from echofm_core.training.execution.job_folder import JobFolder, Terms
 from echofm_core.training.execution.launch import _cause, train_round
 from echofm_core.training.execution.ranks import LOST_PEER, Ranks
 from tests.training.killed import PRETRAIN

@@ -18,9 +18,10 @@ import torch
 from echofm_core.contract import Phase, Weights
 from echofm_core.data.windows import ClipWindows
 from echofm_core.models.build import build_autoencoder, build_echo_model
+from echofm_core.models.weights import all_arrays
 from echofm_core.plan.document import Plan
 from echofm_core.runtime.checksum import digest
-from echofm_core.training.execution.job_folder import JobFolder, Terms, all_arrays
+from echofm_core.training.execution.job_folder import JobFolder, Terms
 from echofm_core.training.execution.ranks import ALONE
 from echofm_core.training.objectives.phases import Model, own_round
 from tests.support.forks import MODULE, Forks
