@@ -50,12 +50,15 @@ def conclude(plan: Plan, folder: Path, result: FederationResult, seconds: float)
     Raises:
         FederationError: Sites were to be tested, and none could be; the files are there.
     """
+    from echofm_core.evaluation.levels import level_table
     from echofm_core.report.card import write_card
     from echofm_core.report.page import write_report
     from echofm_core.report.run_files import read_run
 
+    scores = score_table(result.site_results)
     tables = {
-        "scores": score_table(result.site_results),
+        "levels": level_table(scores, plan.evaluation.min_patients),
+        "scores": scores,
         "paired": paired_table(result.site_results, plan.evaluation),
         "sites": count_table(result, plan.finetune.tasks),
     }

@@ -28,6 +28,18 @@ class Estimate(NamedTuple):
     high: float
 
 
+class PairedDraws(NamedTuple):
+    """A metric of two models on the same drawn patients of one test set."""
+
+    values: tuple[float, float]
+    """First and second model on the sample as it is."""
+    first: Floats
+    """(R,) of the first model on each resample; NaN where undefined."""
+    second: Floats
+    """(R,) of the second model on the same resamples."""
+    patients: int
+
+
 class Difference(NamedTuple):
     """First model minus second on the sample as it is, and its interval (NaN where undefined)."""
 
@@ -36,6 +48,9 @@ class Difference(NamedTuple):
     high: float
     p: float
     """Two-sided, in [0, 1]; below 1 - confidence exactly where the interval leaves out zero."""
+
+
+UNDEFINED = (np.nan, np.nan, np.nan)
 
 
 def bootstrap(
@@ -54,7 +69,7 @@ def bootstrap(
             same cases can be compared.
     """
     found = _drawn(statistic, patients, config, rng)
-    return {name: _estimate(value, drawn, config) for name, (value, drawn) in found.items()}
+    return {name: _estimate(float(value), drawn, config) for name, (value, drawn) in found.items()}
 
 
 def paired_difference(
@@ -77,13 +92,63 @@ def paired_difference(
 
     Arguments are those of :func:`bootstrap`; both statistics are of the cases in the same order.
     """
+    drawn = paired_draws(first, second, patients, config, rng)
+    return {name: difference(found, config) for name, found in drawn.items()}
 
-    def difference(weights: Floats) -> dict[str, Floats]:
+
+def paired_draws(
+    first: Statistic,
+    second: Statistic,
+    patients: NDArray[np.int64],
+    config: EvaluationConfig,
+    rng: np.random.Generator,
+) -> dict[str, PairedDraws]:
+    """Each metric of both models on the same drawn patients; arguments as of :func:`bootstrap`."""
+
+    def both(weights: Floats) -> dict[str, Floats]:
         ours, theirs = first(weights), second(weights)
-        return {name: ours[name] - theirs[name] for name in ours}
+        return {name: np.stack([ours[name], theirs[name]], axis=1) for name in ours}
 
-    found, count = _drawn(difference, patients, config, rng), int(patients.max(initial=-1)) + 1
-    return {name: _difference(*both, count, config) for name, both in found.items()}
+    count = int(patients.max(initial=-1)) + 1
+    return {
+        name: PairedDraws((float(value[0]), float(value[1])), *drawn.T, count)
+        for name, (value, drawn) in _drawn(both, patients, config, rng).items()
+    }
+
+
+def difference(found: PairedDraws, config: EvaluationConfig) -> Difference:
+    """First minus second model at one test set; see :func:`paired_difference`."""
+    value, free = found.values[0] - found.values[1], found.patients - 1
+    error = widened_error(value, found.first - found.second, found.patients)
+    return student(value, error, free, free, config)
+
+
+def widened_error(value: float, drawn: Floats, patients: int) -> float:
+    """Standard deviation of (R,) draws times sqrt(n / (n - 1)); NaN where they are too few."""
+    defined = _defined(value, drawn)
+    if defined is None or patients < 2:
+        return np.nan
+    return float(np.std(defined, ddof=1)) * float(np.sqrt(patients / (patients - 1)))
+
+
+def student(
+    value: float, error: float, free: float, agreeing: int, config: EvaluationConfig
+) -> Difference:
+    """Student's interval and p of a difference with a standard error.
+
+    Args:
+        value: The difference.
+        error: Its standard error; NaN: not defined.
+        free: Degrees of freedom.
+        agreeing: Patients less one: draws without spread are no proof, so that p is not below the
+            sign test's of patients who all agree, ``2 ** -agreeing``.
+        config: Coverage.
+    """
+    if not np.isfinite(error):
+        return Difference(value, *UNDEFINED)
+    reach = float(stdtrit(free, (1 + config.confidence) / 2)) * error
+    p = 2 * float(stdtr(free, -abs(value) / error)) if error else float(value == 0)
+    return Difference(value, value - reach, value + reach, max(p, 2.0**-agreeing))
 
 
 def draw_patients(patients: int, resamples: int, rng: np.random.Generator) -> Floats:
@@ -99,7 +164,7 @@ def _drawn(
     patients: NDArray[np.int64],
     config: EvaluationConfig,
     rng: np.random.Generator,
-) -> dict[str, tuple[float, Floats]]:
+) -> dict[str, tuple[Floats, Floats]]:
     """Each metric on the sample as it is, and on every resample; none of no patients."""
     if not len(patients):
         return {}
@@ -111,7 +176,7 @@ def _drawn(
         for done in range(0, config.bootstrap, block)
     ]
     return {
-        name: (float(value[0]), np.concatenate([part[name] for part in parts]))
+        name: (value[0], np.concatenate([part[name] for part in parts]))
         for name, value in plain.items()
     }
 
@@ -129,16 +194,3 @@ def _estimate(value: float, drawn: Floats, config: EvaluationConfig) -> Estimate
     tail = (1 - config.confidence) / 2
     low, high = np.quantile(defined, [tail, 1 - tail])
     return Estimate(value, float(low), float(high))
-
-
-def _difference(value: float, drawn: Floats, patients: int, config: EvaluationConfig) -> Difference:
-    defined = _defined(value, drawn)
-    if defined is None or patients < 2:
-        return Difference(value, np.nan, np.nan, np.nan)
-    free = patients - 1
-    error = float(np.std(defined, ddof=1)) * float(np.sqrt(patients / free))
-    reach = float(stdtrit(free, (1 + config.confidence) / 2)) * error
-    p = 2 * float(stdtr(free, -abs(value) / error)) if error else float(value == 0)
-    # Draws without spread are no proof: n patients who all agree have this p in a sign test.
-    p = max(p, 2.0**-free)
-    return Difference(value, value - reach, value + reach, p)

@@ -1,13 +1,15 @@
-"""What comparisons say: the rows of a paired table by metric and rival, and the levels they lie at.
+"""What comparisons say: the rows of a paired table by metric and rival.
 
 Whatever compares two models is read from the paired table (:mod:`echofm_core.evaluation.paired`).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
+from echofm_core.evaluation.levels import level
 from echofm_core.evaluation.model_names import (
     FLOOR,
     LEAVE_ONE_OUT,
@@ -18,8 +20,15 @@ from echofm_core.evaluation.model_names import (
 )
 from echofm_core.evaluation.paired import PAIRED_COLUMNS, Finding
 from echofm_core.evaluation.reported import ReportedMetric, reported_metric
-from echofm_core.evaluation.score import ALL_SITES, JOINT
-from echofm_core.evaluation.score_table import Cell, ScoreTable
+from echofm_core.evaluation.score import (
+    MEAN_OF_SITES,
+    MEAN_UNSEEN,
+    MEANS,
+    WORST,
+    WORST_SITE,
+    WORST_UNSEEN,
+)
+from echofm_core.evaluation.score_table import ScoreTable
 
 #: The rival that is another model at each site.
 BEST_SITE = "best"
@@ -55,34 +64,6 @@ class Comparison:
         return f"{value} [{low}, {high}]"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Level:
-    """How a model does in one metric over the sites that can be judged."""
-
-    metric: ReportedMetric
-    sites: dict[str, Cell]
-    """Site -> its value, of sites with enough patients."""
-    few: dict[str, Cell]
-    """Site -> its value, of the others."""
-
-    @property
-    def mean(self) -> float:
-        """Mean over the sites, each counting once."""
-        return sum(found.value for found in self.sites.values()) / len(self.sites)
-
-    @property
-    def worst(self) -> str:
-        """The site where the model does worst."""
-        sign = -1 if self.metric.lower_is_better else 1
-        return min(self.sites, key=lambda site: sign * self.sites[site].value)
-
-    @property
-    def gap(self) -> float:
-        """Between the worst and the best site."""
-        values = [found.value for found in self.sites.values()]
-        return max(values) - min(values)
-
-
 def comparisons(paired: pd.DataFrame) -> list[Comparison]:
     """The rows of a paired table, in its order."""
     return [
@@ -97,46 +78,31 @@ def comparisons(paired: pd.DataFrame) -> list[Comparison]:
     ]
 
 
-def level(table: ScoreTable, model: str, metric: ReportedMetric) -> Level:
-    """A model's values at the sites where it was tested, but for those that no model sees."""
-    sites = (
-        site
-        for site in table.sites_with_labels(metric)
-        if site not in JOINT and not table.never_seen(site)
-    )
-    cells = {site: table.cell(model, site, metric) for site in sites}
-    return Level(
-        metric=metric,
-        sites={site: found for site, found in cells.items() if found.judged},
-        few={site: found for site, found in cells.items() if found.few},
-    )
-
-
 def against(
     rival: str, table: ScoreTable, found: Sequence[Comparison], metric: ReportedMetric
 ) -> list[Comparison]:
-    """The run's own model against a rival of :data:`RIVALS`, over all sites first.
+    """The run's own model against a rival of :data:`RIVALS`: mean, worst site, then each site.
 
     Its own model is the first of the table: the federated one, or the only one.
-    The best single site is the best of all ``local:`` models on each test set.
-    Sites that no model sees are another question: :func:`against_unseen`.
+    The best single site is the best of all ``local:`` models: at each site another one, for mean
+    and worst the one with the best mean. Sites that no model sees are another question:
+    :func:`against_unseen`.
     """
     mine = [item for item in _own(rival, table, found, metric) if not table.never_seen(item.site)]
-    return sorted(mine, key=lambda item: (item.site != ALL_SITES, item.site))
+    return _ordered(mine)
 
 
 def against_unseen(
     rival: str, table: ScoreTable, found: Sequence[Comparison], metric: ReportedMetric
-) -> Comparison | None:
-    """As :func:`against`, where no model trained: over all these sites, or at the one there is."""
-    site = unseen_set(table, metric)
-    return next((x for x in _own(rival, table, found, metric) if x.site == site), None)
+) -> list[Comparison]:
+    """As :func:`against`, where no model trained: mean and worst of these sites, or each site."""
+    mine = [item for item in _own(rival, table, found, metric) if table.never_seen(item.site)]
+    return [item for item in mine if item.site in MEANS | WORST] or _ordered(mine)
 
 
-def unseen_set(table: ScoreTable, metric: ReportedMetric) -> str:
-    """The test set of the sites that no model sees: of all together, or the one; "" without any."""
-    never = [site for site in table.sites_with_labels(metric) if table.never_seen(site)]
-    return never[-1] if never else ""
+def _ordered(found: Sequence[Comparison]) -> list[Comparison]:
+    key = {MEAN_OF_SITES: "", MEAN_UNSEEN: "", WORST_SITE: " ", WORST_UNSEEN: " "}
+    return sorted(found, key=lambda item: key.get(item.site, item.site))
 
 
 def _own(
@@ -150,9 +116,15 @@ def _own(
 
 def _best_site(table: ScoreTable, site: str, metric: ReportedMetric) -> str:
     """The ``local:`` model that does best on a test set; empty without any."""
-    names = [name for name in table.models if name.startswith(LOCAL)]
-    cells = {name: table.cell(name, site, metric) for name in names}
-    values = {name: found.value for name, found in cells.items() if not found.reason}
+    values = {}
+    for name in (name for name in table.models if name.startswith(LOCAL)):
+        if site in MEANS | WORST:
+            across = level(table, name, metric, never_seen=table.never_seen(site))
+            value = across.mean if across.sites else math.nan
+        else:
+            value = table.cell(name, site, metric).value
+        if math.isfinite(value):
+            values[name] = value
     sign = 1 if metric.lower_is_better else -1
     return min(values, key=lambda name: sign * values[name], default="")
 
@@ -162,9 +134,10 @@ def not_above_floor(
 ) -> list[Comparison]:
     """Where networks other than the run's own model are not better than what needs none.
 
-    Over all sites where they were compared there, else at each site; a site alone at its own.
+    In the mean over sites where they were compared so, else at each site; a site alone at its own.
     """
     rows = [x for x in found if x.metric == metric and x.rival == FLOOR and x.model != own]
-    whole = {x.model for x in rows if x.site == ALL_SITES}
-    rows = [x for x in rows if x.site == ALL_SITES or x.model not in whole]
+    rows = [x for x in rows if x.site not in WORST]
+    whole = {x.model for x in rows if x.site == MEAN_OF_SITES}
+    rows = [x for x in rows if x.site == MEAN_OF_SITES or x.model not in whole]
     return [x for x in rows if x.finding != Finding.BETTER]

@@ -7,7 +7,8 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from echofm_core.evaluation.bootstrap import paired_difference
+from echofm_core.evaluation.across_sites import mean_difference, worst_difference
+from echofm_core.evaluation.bootstrap import Difference, PairedDraws, difference, paired_draws
 from echofm_core.evaluation.config import EvaluationConfig
 from echofm_core.evaluation.metrics import task_metrics
 from echofm_core.evaluation.model_names import FEDERATED, FLOOR, LOCAL, model_order
@@ -16,12 +17,18 @@ from echofm_core.evaluation.reported import REPORTED, reported_metric
 from echofm_core.evaluation.score import (
     COLUMNS,
     JOINT,
-    UNSEEN_SITES,
+    MEAN_OF_SITES,
+    MEAN_UNSEEN,
+    MEANS,
+    WORST,
+    WORST_SITE,
+    WORST_UNSEEN,
     labelled_tasks,
     study_cases,
     test_sets,
 )
 from echofm_core.runtime.randomness import stream
+from echofm_core.tasks import Task
 
 #: Columns of ``paired.parquet``: ``value`` is the first model's metric minus the rival's.
 PAIRED_COLUMNS = (
@@ -29,12 +36,17 @@ PAIRED_COLUMNS = (
     "comparisons", "p_holm", "finding",
 )  # fmt: skip
 
+#: Names of the comparisons over several sites; whether these are sites that no model trained on.
+_OVER_SITES = (((MEAN_OF_SITES, WORST_SITE), False), ((MEAN_UNSEEN, WORST_UNSEEN), True))
+
 
 class Finding(StrEnum):
     """What a comparison says of the first model."""
 
     BETTER = "better"
     WORSE = "worse"
+    MEAN_ONLY = "better but for the worst site"
+    """In the mean over sites, while the worst site is worse."""
     EQUAL = "equal"
     UNCLEAR = "cannot be told apart"
 
@@ -59,7 +71,9 @@ def compare(
 
     Returns:
         As :func:`echofm_core.evaluation.score.score`, with ``p``; ``value`` is the difference,
-        and ``patients`` are those that both predicted.
+        and ``patients`` are those that both predicted. In place of all patients together there are
+        the mean over sites and the worst site (:mod:`echofm_core.evaluation.across_sites`), for
+        reported metrics, over the sites with enough patients where there are two of them.
 
     Raises:
         ValueError: The two disagree about the truth of a case.
@@ -72,21 +86,53 @@ def compare(
         same = ours.table.equals(theirs.table)
         if not (same and np.allclose(ours.truth, theirs.truth, rtol=1e-5, atol=0)):
             raise ValueError(f"the predictions of two models disagree about the true {task.value}.")
-        rivals = test_sets(theirs, unseen)
+        rivals, draws = test_sets(theirs, unseen), dict[str, dict[str, PairedDraws]]()
         for site, one in test_sets(ours, unseen).items():
-            other = rivals[site]
-            found = paired_difference(
+            if site in JOINT:
+                continue
+            draws[site] = paired_draws(
                 partial(task_metrics, task, one.truth, one.prediction, threshold=threshold),
-                partial(task_metrics, task, one.truth, other.prediction, threshold=threshold),
+                partial(
+                    task_metrics, task, one.truth, rivals[site].prediction, threshold=threshold
+                ),
                 one.patients,
                 config,
                 stream(key, site, 0, f"paired.{task}"),
             )
             rows += [
-                [site, task.value, metric, *item[:3], one.patient_count, item.p]
-                for metric, item in found.items()
+                _row(site, task, metric, difference(found, config), one.patient_count)
+                for metric, found in draws[site].items()
             ]
+        for names, never in _OVER_SITES:
+            there = [found for site, found in draws.items() if (site in unseen) is never]
+            rows += _across(there, task, names, config)
     return pd.DataFrame(rows, columns=[*COLUMNS, "p"])
+
+
+def _row(site: str, task: Task, metric: str, found: Difference, patients: int) -> list[object]:
+    return [site, task.value, metric, *found[:3], patients, found.p]
+
+
+def _across(
+    sites: list[dict[str, PairedDraws]],
+    task: Task,
+    names: tuple[str, str],
+    config: EvaluationConfig,
+) -> Iterator[list[object]]:
+    """Rows of the mean and of the worst site, of metrics that two sites or more can be judged by.
+
+    A site where a metric is undefined for both models counts for neither; where it is for one of
+    them, the other has nothing to be compared with, and there are no rows.
+    """
+    for item in (item for item in REPORTED if item.task is task):
+        enough = [x[item.metric] for x in sites if x[item.metric].patients >= config.min_patients]
+        defined = [x for x in enough if np.isfinite(x.values).all()]
+        if len(defined) < 2 or any(np.isfinite(x.values).sum() == 1 for x in enough):
+            continue
+        worst = worst_difference(defined, config, lower_is_better=item.lower_is_better)
+        patients = sum(x.patients for x in defined)
+        yield _row(names[0], task, item.metric, mean_difference(defined, config), patients)
+        yield _row(names[1], task, item.metric, worst, patients)
 
 
 def _shared_clips(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -112,14 +158,16 @@ def paired_table(
     other one, and whether each network beats what needs none (a site alone: at that site). The
     comparisons of one question and one metric are a family, over all its sites and rivals, and
     Holm's correction holds for it; that also pays for picking the best single site afterwards.
-    Sites with fewer than ``config.min_patients`` shared test patients take no part.
+    A comparison at the worst site is no claim but a condition on that of the mean: it belongs to
+    no family, and the level is its own. Sites with fewer than ``config.min_patients`` shared test
+    patients take no part.
 
     Args:
         predictions: Model name -> rows of :func:`echofm_core.training.predict.predict`.
         config: Resamples, level, and the least number of patients.
         seed: Draws the patients.
         threshold: EF in percent below which it is reduced.
-        unseen: Sites that no model trained on; together they are a test set of their own.
+        unseen: Sites that no model trained on; mean and worst are taken over them apart.
 
     Returns:
         Columns :data:`PAIRED_COLUMNS`. ``p`` is of one comparison, ``p_holm`` of all
@@ -159,15 +207,27 @@ def judged(table: pd.DataFrame, config: EvaluationConfig) -> pd.DataFrame:
     ]
     table = table[np.array(reported, dtype=bool) & table["p"].notna()]
     table = table[table["patients"] >= config.min_patients]
+    worst, claims = (table[table["site"].isin(WORST) == kind] for kind in (True, False))
     parts = [
         family.assign(p_holm=holm(family["p"].to_numpy(float)), comparisons=len(family))
-        for _, family in table.groupby(["task", "metric", table["rival"] == FLOOR], sort=False)
+        for _, family in claims.groupby(["task", "metric", claims["rival"] == FLOOR], sort=False)
     ]
     if not parts:
         return pd.DataFrame(columns=list(PAIRED_COLUMNS))
-    whole = pd.concat(parts)
+    whole = pd.concat([*parts, worst.assign(p_holm=worst["p"].to_numpy(float), comparisons=1)])
     findings = [_finding(row, config) for _, row in whole.iterrows()]
-    return whole.assign(finding=findings)[list(PAIRED_COLUMNS)].reset_index(drop=True)
+    whole = whole.assign(finding=findings)[list(PAIRED_COLUMNS)].reset_index(drop=True)
+    return whole.assign(finding=_held_to_the_worst(whole))
+
+
+def _held_to_the_worst(table: pd.DataFrame) -> pd.Series:
+    """Findings, "better" in the mean only where the worst site is not worse."""
+    keys = ["model", "rival", "task", "metric"]
+    kind = table["site"].isin({MEAN_UNSEEN, WORST_UNSEEN}).rename("never")
+    worse = table["site"].isin(WORST) & (table["finding"] == Finding.WORSE.value)
+    warned = worse.groupby([*(table[key] for key in keys), kind]).transform("any")
+    better = table["site"].isin(MEANS) & (table["finding"] == Finding.BETTER.value)
+    return table["finding"].mask(warned & better, Finding.MEAN_ONLY.value)
 
 
 def holm(p: Floats) -> Floats:
@@ -187,18 +247,16 @@ def holm(p: Floats) -> Floats:
 
 def _whole(table: pd.DataFrame, ours: pd.DataFrame, unseen: Collection[str]) -> pd.Series:
     """Rows of one site, and of several together where the rival was at each of them."""
-    known, single = ours[ours["truth"].notna()], table[~table["site"].isin(JOINT)]
-    kept = ~table["site"].isin(JOINT)
-    for joint in JOINT:
+    over_several = table["site"].isin(MEANS | WORST)
+    known, single, kept = ours[ours["truth"].notna()], table[~over_several], ~over_several
+    for names, never in _OVER_SITES:
         tested, shared = (
-            part[part["site"].isin(unseen) == (joint == UNSEEN_SITES)]
-            .groupby("task")["site"]
-            .nunique()
+            part[part["site"].isin(unseen) == never].groupby("task")["site"].nunique()
             for part in (known, single)
         )
-        several = (shared > 1) & (shared == tested.reindex(shared.index))
-        whole = table["task"].map(several).fillna(False).astype(bool)
-        kept |= (table["site"] == joint) & whole
+        everywhere = shared == tested.reindex(shared.index)
+        whole = table["task"].map(everywhere).fillna(False).astype(bool)
+        kept |= table["site"].isin(names) & whole
     return kept
 
 

@@ -25,6 +25,13 @@ UNSEEN_SITES = "never seen"
 #: Test sets of several sites.
 JOINT = frozenset({ALL_SITES, UNSEEN_SITES})
 
+#: Comparisons over several sites: in the mean, each site counting once, and at the worst of them.
+MEAN_OF_SITES, WORST_SITE = "mean of sites", "worst site"
+#: Likewise over the sites that no model trained on.
+MEAN_UNSEEN, WORST_UNSEEN = "mean never seen", "worst never seen"
+MEANS = frozenset({MEAN_OF_SITES, MEAN_UNSEEN})
+WORST = frozenset({WORST_SITE, WORST_UNSEEN})
+
 COLUMNS = ("site", "task", "metric", "value", "low", "high", "patients")
 
 _KEYS = ["dataset", "site", "patient_id", "unit"]

@@ -10,7 +10,15 @@ import pandas as pd
 from echofm_core.evaluation.config import EvaluationConfig
 from echofm_core.evaluation.model_names import FLOOR, LEAVE_ONE_OUT, model_order
 from echofm_core.evaluation.reported import ReportedMetric, reported_metrics
-from echofm_core.evaluation.score import ALL_SITES, JOINT, UNSEEN_SITES
+from echofm_core.evaluation.score import (
+    ALL_SITES,
+    JOINT,
+    MEAN_OF_SITES,
+    MEAN_UNSEEN,
+    UNSEEN_SITES,
+    WORST_SITE,
+    WORST_UNSEEN,
+)
 
 #: What is written of a site with fewer test patients than ``evaluation.min_patients``.
 TOO_FEW = "too few to judge"
@@ -126,7 +134,7 @@ class ScoreTable:
 
     def never_seen(self, site: str) -> bool:
         """Whether a test set is of sites that no model trained on."""
-        return site in self._unseen or site == UNSEEN_SITES
+        return site in self._unseen or site in (UNSEEN_SITES, MEAN_UNSEEN, WORST_UNSEEN)
 
     def title(self, site: str) -> str:
         """How a site is written at the head of a column."""
@@ -153,5 +161,12 @@ def site_title(site: str) -> str:
 
 def at(site: str) -> str:
     """How a test set is written in a sentence."""
-    joint = {ALL_SITES: "over all sites", UNSEEN_SITES: "over all sites never seen"}
+    joint = {
+        ALL_SITES: "over all sites",
+        UNSEEN_SITES: "over all sites never seen",
+        MEAN_OF_SITES: "in the mean over sites",
+        WORST_SITE: "at the worst site",
+        MEAN_UNSEEN: "in the mean over sites never seen",
+        WORST_UNSEEN: "at the worst site never seen",
+    }
     return joint.get(site, f"at {site}")

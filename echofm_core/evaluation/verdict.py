@@ -12,20 +12,18 @@ from echofm_core.evaluation.comparisons import (
     BEST_SITE,
     RIVALS,
     Comparison,
-    Level,
     against,
     against_unseen,
     comparisons,
-    level,
     not_above_floor,
-    unseen_set,
 )
 from echofm_core.evaluation.config import EvaluationConfig
 from echofm_core.evaluation.labels import TASK_TITLES, unlabelled
+from echofm_core.evaluation.levels import Level, level
 from echofm_core.evaluation.model_names import FLOOR, model_title
 from echofm_core.evaluation.paired import Finding
 from echofm_core.evaluation.reported import ReportedMetric
-from echofm_core.evaluation.score import JOINT
+from echofm_core.evaluation.score import WORST
 from echofm_core.evaluation.score_table import TOO_FEW, ScoreTable, at
 from echofm_core.tasks import Task
 
@@ -60,8 +58,9 @@ def verdict(
                 lines.append(_against_sentence(item, model, rival, answers))
         if failing := not_above_floor(found, item, model):
             lines.append(_floor_sentence(item, failing))
-        if site := unseen_set(table, item):
-            lines.append(_unseen_sentence(table, found, item, site))
+        unseen_level = level(table, model, item, never_seen=True)
+        if unseen_level.sites or unseen_level.few:
+            lines.append(_unseen_sentence(table, found, unseen_level))
     reasons = unlabelled(census, tasks, set(scores["task"]))
     return lines + [f"{TASK_TITLES[task]}: {why}." for task, why in reasons.items()]
 
@@ -70,8 +69,9 @@ def sureness(paired: pd.DataFrame, config: EvaluationConfig) -> list[str]:
     """How the comparisons were made, and how many of them tell two models apart."""
     if paired.empty:
         return []
-    clear = int(paired["finding"].isin([Finding.BETTER.value, Finding.WORSE.value]).sum())
-    families = paired.assign(floor=paired["rival"] == FLOOR).groupby(["task", "metric", "floor"])
+    claims = paired[~paired["site"].isin(WORST)]
+    clear = int((~claims["finding"].isin([Finding.EQUAL.value, Finding.UNCLEAR.value])).sum())
+    families = claims.assign(floor=claims["rival"] == FLOOR).groupby(["task", "metric", "floor"])
     sizes = families.size()
     together = (
         f"for the {_range(sizes)} comparisons of a table together (Holm), so an interval without "
@@ -79,12 +79,18 @@ def sureness(paired: pd.DataFrame, config: EvaluationConfig) -> list[str]:
         if sizes.max() > 1
         else "for the one comparison of a table"
     )
+    worst = [
+        f'"Better" in the mean over sites also needs that the worst site is not worse: the '
+        f"{config.confidence:.0%} interval of that difference, of one comparison, must not lie "
+        "wholly on the worse side of zero."
+    ]
     return [
         f"Both models of a comparison are scored on the same patients ({_range(paired['patients'])}"
         "); a difference is the first model minus the other, with its "
         f"{config.confidence:.0%} interval over patients.",
         f'"Better" and "worse" hold at the level of {1 - config.confidence:.2g} {together}: '
-        f"{clear} of {len(paired)} {'tells' if clear == 1 else 'tell'} two models apart.",
+        f"{clear} of {len(claims)} {'tells' if clear == 1 else 'tell'} two models apart.",
+        *(worst if len(claims) < len(paired) else []),
         f"Sites with fewer than {config.min_patients} test patients are not compared.",
     ]
 
@@ -94,34 +100,44 @@ def _range(counts: pd.Series) -> str:
     return f"{low} to {high}" if low < high else f"{high}"
 
 
-def level_sentence(found: Level, model: str) -> str:
-    """Mean over sites, the worst of them, and how far they lie apart."""
+def level_sentence(found: Level, model: str, where: str = "") -> str:
+    """The worst site, the gap to the best, and the mean over sites.
+
+    ``where``: of which sites, where they are not those that train.
+    """
+    text = "; ".join(_level_parts(found)) or "no value at any site"
+    return f"{found.metric.heading}{where}: {model_title(model)} {text}."
+
+
+def _level_parts(found: Level) -> list[str]:
     digits, parts = found.metric.digits, []
     if len(found.sites) == 1:
         ((site, only),) = found.sites.items()
         parts.append(f"{only} {at(site)} (n {only.patients}), the one site to judge by")
     elif found.sites:
         worst = found.sites[found.worst]
-        parts.append(f"{found.mean:z.{digits}f} in the mean over {len(found.sites)} sites")
-        parts.append(f"worst {at(found.worst)}, {worst} (n {worst.patients})")
-        parts.append(f"{found.gap:z.{digits}f} between the worst and the best site")
+        parts.append(f"{worst} {at(found.worst)}, the worst site (n {worst.patients})")
+        parts.append(f"gap {found.gap:z.{digits}f} to the best, {found.best}")
+        parts.append(f"mean {found.mean:z.{digits}f} over {len(found.sites)} sites")
     for site, one in found.few.items():
         parts.append(f"{one.number} {at(site)} (n {one.patients}, {TOO_FEW})")
-    text = "; ".join(parts) or "no value at any site"
-    return f"{found.metric.heading}: {model_title(model)} {text}."
+    return parts
 
 
-def phrase(items: Sequence[Comparison], *, name: bool = False) -> str:
+def phrase(items: Sequence[Comparison], *, name: bool = False, glue: str = "; ") -> str:
     """Comparisons by finding: ``better at camus (-0.91 [-1.33, -0.50], n 24); worse at ...``.
 
-    ``name``: name the rivals, where the sentence does not.
+    Args:
+        items: What is to be said.
+        name: Name the rivals, where the sentence does not.
+        glue: Between findings.
     """
     groups: dict[Finding, list[str]] = {}
     for item in items:
         rival = f"{model_title(item.rival)}, " if name else ""
         text = f"{at(item.site)} ({rival}{item.difference}, n {item.patients})"
         groups.setdefault(item.finding, []).append(text)
-    return "; ".join(f"{finding} {', '.join(texts)}" for finding, texts in groups.items())
+    return glue.join(f"{finding} {', '.join(texts)}" for finding, texts in groups.items())
 
 
 def _against_sentence(
@@ -131,27 +147,21 @@ def _against_sentence(
     title, text = RIVALS[rival], phrase(answers, name=rival == BEST_SITE)
     if rival != FLOOR:
         return f"{subject} against {title}: {text}."
-    beaten = [answer.finding is Finding.BETTER for answer in answers]
+    beaten = [answer.finding is Finding.BETTER for answer in answers if answer.site not in WORST]
     if all(beaten):
         return f"{subject} beats {title}: {text}."
     how = "beats {} only in part" if any(beaten) else "does not beat {}"
     return f"{subject} {how.format(title)}: {text}."
 
 
-def _unseen_sentence(
-    table: ScoreTable, found: Sequence[Comparison], item: ReportedMetric, site: str
-) -> str:
+def _unseen_sentence(table: ScoreTable, found: Sequence[Comparison], here: Level) -> str:
     """The model where none trained, and there against each rival."""
-    model = table.models[0]
-    cell = table.cell(model, site, item)
-    never = "" if site in JOINT else ", a site never seen"
-    parts = [f"{model_title(model)} {cell}" + (f" (n {cell.patients})" if cell.judged else "")]
+    model, item = table.models[0], here.metric
+    parts = _level_parts(here)
     for rival, title in RIVALS.items():
-        if answer := against_unseen(rival, table, found, item):
-            name = f"{model_title(answer.rival)}, " if rival == BEST_SITE else ""
-            difference = f"{name}{answer.difference}, n {answer.patients}"
-            parts.append(f"against {title} {answer.finding} ({difference})")
-    return f"{item.heading}, {at(site)}{never}: {'; '.join(parts)}."
+        if answers := against_unseen(rival, table, found, item):
+            parts.append(f"against {title} {phrase(answers, name=rival == BEST_SITE, glue=', ')}")
+    return f"{item.heading}, where no model trained: {model_title(model)} {'; '.join(parts)}."
 
 
 def _floor_sentence(item: ReportedMetric, failing: Sequence[Comparison]) -> str:

@@ -1,8 +1,11 @@
 """The model card beside the weights: what they are, who trained them, how they did."""
 
+from collections.abc import Collection
+
 import pandas as pd
 
 from echofm_core.data.windows import MEAN, SD
+from echofm_core.evaluation.levels import leads
 from echofm_core.evaluation.score_table import FEW, ScoreTable
 from echofm_core.report.run_files import RunFiles
 from echofm_core.report.words import encoder_start, words_of
@@ -20,7 +23,7 @@ def write_card(run: RunFiles, model: str) -> None:
     spent = pd.DataFrame(summary["privacy"])
     results = "No task was trained, or there was nothing to test on."
     if len(own := scores[scores["model"] == model]):
-        table = site_by_model(own, few=plan.evaluation.min_patients).T.reset_index()
+        table = site_by_model(own, plan.evaluation.min_patients, run.unseen).T.reset_index()
         results = (
             f"{_markdown(table)}\n\nIntervals: {plan.evaluation.confidence:.0%}, percentile "
             "bootstrap over patients."
@@ -50,16 +53,29 @@ def write_card(run: RunFiles, model: str) -> None:
     write_whole(run.folder / "model" / "README.md", ("\n\n".join(parts) + "\n").encode())
 
 
-def site_by_model(scores: pd.DataFrame, few: int = FEW) -> pd.DataFrame:
+def site_by_model(
+    scores: pd.DataFrame, few: int = FEW, unseen: Collection[str] = ()
+) -> pd.DataFrame:
     """The scores as a frame: a row a model, columns (site, metric).
 
-    Cells are ``value [low, high]``, ``value (n 7, too few to judge)`` or ``n/a``; a site with fewer
-    than ``few`` test patients is not judged.
+    Worst site, gap and mean come first, then the sites. Cells of a site are ``value [low, high]``,
+    ``value (n 7, too few to judge)`` or ``n/a``; one with fewer than ``few`` test patients is not
+    judged. ``unseen``: sites that no model trained on.
     """
-    table = ScoreTable(scores, few)
+    table = ScoreTable(scores, few, unseen)
     columns = [(site, metric) for site in table.sites for metric in table.metrics]
-    rows = [[str(table.cell(model, *column)) for column in columns] for model in table.models]
-    titles = [(site, metric.title) for site, metric in columns]
+    first = [(lead, metric) for metric in table.metrics for lead in leads(table, metric)]
+    rows = [
+        [
+            *(lead.text(model, metric.digits) for lead, metric in first),
+            *(str(table.cell(model, *column)) for column in columns),
+        ]
+        for model in table.models
+    ]
+    titles = [
+        *((lead.title, metric.title) for lead, metric in first),
+        *((table.title(site), metric.title) for site, metric in columns),
+    ]
     names = pd.MultiIndex.from_tuples(titles, names=["site", "metric"])
     return pd.DataFrame(rows, index=pd.Index(table.models, name="model"), columns=names)
 

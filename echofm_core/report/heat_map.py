@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from echofm_core.evaluation.levels import Lead, leads
 from echofm_core.evaluation.model_names import model_title
 from echofm_core.evaluation.reported import ReportedMetric
 from echofm_core.evaluation.score import JOINT
@@ -16,6 +17,8 @@ from echofm_core.pages.style import INK
 
 #: Ends of the heat map: worst and best.
 PALE, DARK = (239, 243, 248), (8, 69, 128)
+#: Of worst site, gap and mean.
+LEAD_STYLE = "background:none"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,14 +47,14 @@ class HeatMap:
     Attributes:
         title: The metric.
         better: ``lower`` or ``higher``.
-        columns: Site titles with the number of test patients (0: no labels).
+        columns: Titles, of worst site, gap and mean and then of sites; with what stands below.
         rows: Model title and its cells.
         notes: Reasons of empty cells, numbered from 1.
     """
 
     title: str
     better: str
-    columns: tuple[tuple[str, int], ...]
+    columns: tuple[tuple[str, str], ...]
     rows: tuple[tuple[str, tuple[HeatCell, ...]], ...]
     notes: tuple[str, ...]
 
@@ -91,19 +94,43 @@ def _heat_map(table: ScoreTable, metric: ReportedMetric, shown: Sequence[str]) -
         for site in shown
     }
     notes: dict[str, int] = {}
+    first = leads(table, metric)
     rows = tuple(
         (
             model_title(model),
-            tuple(_cell(grid[model, site], ends, top[site], notes) for site in shown),
+            (
+                *(_lead_cell(lead, model, metric) for lead in first),
+                *(_cell(grid[model, site], ends, top[site], notes) for site in shown),
+            ),
         )
         for model in table.models
     )
     return HeatMap(
         title=metric.title,
         better="lower" if metric.lower_is_better else "higher",
-        columns=tuple((table.title(site), table.patients_at(site, metric)) for site in shown),
+        columns=(
+            *((lead.title, "") for lead in first),
+            *((table.title(site), _patients(table.patients_at(site, metric))) for site in shown),
+        ),
         rows=rows,
         notes=tuple(notes),
+    )
+
+
+def _patients(count: int) -> str:
+    return f"{count} patients" if count else "no labels"
+
+
+def _lead_cell(lead: Lead, model: str, metric: ReportedMetric) -> HeatCell:
+    """Without a shade: it would count the sites twice."""
+    if (value := lead.numbers.get(model)) is None:
+        return HeatCell(value="n/a", interval="fewer than two sites")
+    best = (min if lead.lower_is_better else max)(lead.numbers.values())
+    return HeatCell(
+        value=f"{value:z.{metric.digits}f}",
+        interval=lead.details[model],
+        style=LEAD_STYLE,
+        best=value == best,
     )
 
 

@@ -7,19 +7,17 @@ from echofm_core.data.manifest import Split
 from echofm_core.evaluation.comparisons import (
     RIVALS,
     Comparison,
-    Level,
     against,
     against_unseen,
     comparisons,
-    level,
-    unseen_set,
 )
 from echofm_core.evaluation.decisions import Confusion, confusion
 from echofm_core.evaluation.labels import TASK_TITLES, sites_having, unlabelled
+from echofm_core.evaluation.levels import Level, level
 from echofm_core.evaluation.model_names import LEAVE_ONE_OUT, model_title
 from echofm_core.evaluation.paired import Finding
 from echofm_core.evaluation.reported import ReportedMetric
-from echofm_core.evaluation.score import ALL_SITES, study_cases
+from echofm_core.evaluation.score import MEAN_OF_SITES, WORST, study_cases
 from echofm_core.evaluation.score_table import TOO_FEW, ScoreTable, at
 from echofm_core.evaluation.strata import STRATA, shown_models, stratum_words
 from echofm_core.pages.grid import Grid
@@ -34,8 +32,8 @@ class FoundRow:
 
     Attributes:
         title: The metric, with the direction that is better.
-        numbers: Mean over sites, worst site, and mean at unseen sites: each a number and what
-            belongs to it.
+        numbers: Worst site, gap and mean over sites, each a number and what belongs to it; of
+            those that train also the worst site and the mean of leaving each one out.
         answers: Rival of :data:`~echofm_core.evaluation.verdict.RIVALS` -> comparisons; empty
             where the two are not compared.
         reason: Why the task has no numbers; empty where it has.
@@ -78,21 +76,14 @@ def found_rows(run: RunFiles) -> list[FoundRow]:
 
 
 def unseen_rows(run: RunFiles) -> list[FoundRow]:
-    """A row a task that was tested where no model trained: one number, and each rival there."""
+    """A row a task that was tested where no model trained: how it does, and each rival there."""
     table, every, rows = _table(run), comparisons(run.paired), []
     for metric in table.metrics:
-        if metric.verdict and (site := unseen_set(table, metric)):
-            cell = table.cell(table.models[0], site, metric)
-            few = f", {TOO_FEW}" if cell.few else ""
-            detail = cell.reason or f"{cell.interval} {at(site)}, n {cell.patients}{few}".strip()
+        here = level(table, table.models[0], metric, never_seen=True)
+        if metric.verdict and (here.sites or here.few):
             answers = {rival: against_unseen(rival, table, every, metric) for rival in RIVALS}
-            rows.append(
-                FoundRow(
-                    title=metric.heading,
-                    numbers=(("n/a" if cell.reason else cell.number, detail),),
-                    answers={rival: [item] for rival, item in answers.items() if item},
-                )
-            )
+            numbers = (_worst(here), _gap(here), _mean(here))
+            rows.append(FoundRow(title=metric.heading, numbers=numbers, answers=answers))
     return rows
 
 
@@ -152,7 +143,7 @@ def _found(table: ScoreTable, every: Sequence[Comparison], metric: ReportedMetri
     unseen = level(table, LEAVE_ONE_OUT, metric)
     return FoundRow(
         title=metric.heading,
-        numbers=(_mean(ours), _worst(ours), _mean(unseen)),
+        numbers=(_worst(ours), _gap(ours), _mean(ours), _worst(unseen), _mean(unseen)),
         answers={rival: _shown(against(rival, table, every, metric)) for rival in RIVALS},
     )
 
@@ -167,20 +158,33 @@ def _mean(found: Level) -> tuple[str, str]:
 
 
 def _worst(found: Level) -> tuple[str, str]:
-    """Value at the worst site, and its distance from the best one."""
+    """Value at the worst site, or at the only one."""
     if not found.sites:
         return ("", "")
     worst = found.sites[found.worst]
-    gap = f"gap {found.gap:z.{found.metric.digits}f}"
-    detail = f"{found.worst} {worst.interval}, n {worst.patients}"
-    return (worst.number, f"{detail}; {gap}" if len(found.sites) > 1 else detail)
+    return (worst.number, f"{found.worst} {worst.interval}, n {worst.patients}")
+
+
+def _gap(found: Level) -> tuple[str, str]:
+    """From the worst site to the best."""
+    if len(found.sites) < 2:
+        return ("", "")
+    return (f"{found.gap:z.{found.metric.digits}f}", f"to {found.best}")
 
 
 def _shown(found: list[Comparison]) -> list[Comparison]:
-    """Over all sites, and where the federation is worse than that says; else at each site."""
-    if not found or found[0].site != ALL_SITES:
+    """In the mean, at the worst site, and where the federation is worse; else at each site."""
+    if not found or found[0].site != MEAN_OF_SITES:
         return found
     whole, *each = found
-    if whole.finding is Finding.WORSE:
-        return [whole]
-    return [whole, *(one for one in each if one.finding is Finding.WORSE)]
+    return [
+        whole,
+        *(one for one in each if one.site in WORST),
+        *(
+            one
+            for one in each
+            if one.site not in WORST
+            and one.finding is Finding.WORSE
+            and whole.finding is not Finding.WORSE
+        ),
+    ]

@@ -18,7 +18,7 @@ from echofm_core.pages.template import write_page
 from echofm_core.privacy.config import NO_LOSS
 from echofm_core.report.agreement import agreement_table
 from echofm_core.report.charts import ef_agreement, reduced_ef_roc, training_curves, without_loss
-from echofm_core.report.heat_map import heat_maps
+from echofm_core.report.heat_map import LEAD_STYLE, heat_maps
 from echofm_core.report.overview import (
     FoundRow,
     asked,
@@ -35,6 +35,7 @@ from echofm_core.report.words import encoder_start, words_of
 STYLES = {
     Finding.BETTER: "better",
     Finding.WORSE: "worse",
+    Finding.MEAN_ONLY: "worse",
     Finding.EQUAL: "unclear",
     Finding.UNCLEAR: "unclear",
 }
@@ -119,6 +120,7 @@ def _results(run: RunFiles) -> dict[str, Any]:
     config = run.plan.evaluation
     return {
         "heat_maps": heat_maps(run.scores, run.site_names, config.min_patients, run.unseen),
+        "lead_style": LEAD_STYLE,
         "confidence": f"{config.confidence:.0%}",
         "resamples": config.bootstrap,
         "differences": comparisons(run.paired),

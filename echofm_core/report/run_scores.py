@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from echofm_core.evaluation.levels import level_table
 from echofm_core.evaluation.model_names import model_order
 from echofm_core.evaluation.paired import paired_table
 from echofm_core.evaluation.score import COLUMNS, score
@@ -14,7 +15,7 @@ from echofm_core.runtime.randomness import stream
 
 
 def score_models(predictions: Mapping[str, pd.DataFrame], plan: Plan, run: Path) -> pd.DataFrame:
-    """Write ``scores.parquet`` and ``paired.parquet``.
+    """Write ``levels.parquet``, ``scores.parquet`` and ``paired.parquet``.
 
     Args:
         predictions: Model name -> rows of :func:`echofm_core.training.predict.predict`.
@@ -32,6 +33,8 @@ def score_models(predictions: Mapping[str, pd.DataFrame], plan: Plan, run: Path)
         table = score(predictions[model], plan.evaluation, rng, threshold, unseen)
         tables.append(table.assign(model=model)[["model", *COLUMNS]])
     scores = pd.concat([table for table in tables if len(table)] or tables, ignore_index=True)
+    levels = level_table(scores, plan.evaluation.min_patients, unseen)
+    write_whole(run / "levels.parquet", levels.to_parquet(index=False))
     write_whole(run / "scores.parquet", scores.to_parquet(index=False))
     paired = paired_table(predictions, plan.evaluation, plan.seed, threshold, unseen)
     write_whole(run / "paired.parquet", paired.to_parquet(index=False))

@@ -14,6 +14,7 @@ from echofm_core.evaluation.decisions import (
     published_convention,
 )
 from echofm_core.evaluation.labels import leave_one_out_notes, unseen_notes
+from echofm_core.evaluation.levels import leads
 from echofm_core.evaluation.model_names import FEDERATED, LEAVE_ONE_OUT, model_title
 from echofm_core.evaluation.reported import ReportedMetric
 from echofm_core.evaluation.score import JOINT
@@ -105,7 +106,7 @@ def print_site_by_model(
     few: int = FEW,
     unseen: Collection[str] = (),
 ) -> None:
-    """Print one table a metric: sites across, models down.
+    """Print one table a metric: worst site, gap, mean and then each site across, models down.
 
     Args:
         scores: Columns model, site, task, metric, value, low, high, patients.
@@ -127,13 +128,17 @@ def _print_one(
     shown = scores.sites_with_labels(metric)
     table = Table(title=metric.heading, title_justify="left")
     table.add_column("model", no_wrap=True)
+    first = leads(scores, metric)
+    for lead in first:
+        table.add_column(lead.title, justify="right")
     for site in shown:
         patients = scores.patients_at(site, metric)
         table.add_column(f"{scores.title(site)} (n {patients})", justify="right")
     reasons: list[str] = []
     for model in scores.models:
         cells = [scores.cell(model, site, metric) for site in shown]
-        table.add_row(model_title(model), *map(str, cells))
+        leading = (lead.text(model, metric.digits) for lead in first)
+        table.add_row(model_title(model), *leading, *map(str, cells))
         reasons += [f"{model_title(model)}: {cell.reason}" for cell in cells if cell.reason]
     others = [site for site in sites if site not in JOINT.union(shown)]
     reasons += [scores.cell(FEDERATED, site, metric).reason for site in others]

@@ -8,6 +8,7 @@ from scipy import stats
 from echofm_core.evaluation.bootstrap import draw_patients, paired_difference
 from echofm_core.evaluation.config import EvaluationConfig
 from echofm_core.evaluation.paired import compare
+from echofm_core.tasks import Task
 from tests.evaluation.made import prediction_rows
 from tests.evaluation.test_score import ef_rows, value
 
@@ -20,11 +21,11 @@ def compared(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
 
 def test_it_is_the_difference_on_the_shared_cases() -> None:
     """Second model: exact but for q at A (off by 8), and lacks B. First MAE at A 11/3, second 8/3;
-    B is not compared."""
+    B is not compared, so that nothing is over sites."""
     second = ef_rows().assign(prediction=lambda rows: rows["truth"])
     second.loc[3, "prediction"] = 80.0
     found = compared(ef_rows(), second.iloc[:4])
-    assert set(found["site"]) == {"A", "all"}
+    assert set(found["site"]) == {"A"}
     assert value(found, "A", "mae") == pytest.approx(11 / 3 - 8 / 3)
     assert value(found, "A", "mae", "patients") == 2
 
@@ -56,7 +57,23 @@ def test_two_clips_of_one_name_at_two_sites_are_two_clips() -> None:
     both = pd.concat([rows, rows.assign(site="B", dataset="B")])
     found = compared(both, both)
     ef = found[found["task"] == "ef"]
-    assert [value(ef, site, "mae", "patients") for site in ("A", "B", "all")] == [12, 12, 24]
+    sites = ("A", "B", "mean of sites", "worst site")
+    assert [value(ef, site, "mae", "patients") for site in sites] == [12, 12, 24, 24]
+
+
+def test_mean_and_worst_site_are_those_of_the_sites() -> None:
+    """Both models' MAE at each site by hand; the mean of the differences and the difference of the
+    larger ones. C has nine patients and counts in neither."""
+    sites = {"A": 30, "B": 20, "C": 9}
+    tables = [prediction_rows(sites, (Task.EF,), noise=noise, seed=noise) for noise in (4, 9)]
+    errors = [
+        (rows["prediction"] - rows["truth"]).abs().groupby(rows["site"]).mean() for rows in tables
+    ]
+    found, (first, second) = compared(*tables), (error[["A", "B"]] for error in errors)
+    mean, worst = (value(found, site, "mae") for site in ("mean of sites", "worst site"))
+    assert mean == pytest.approx((first - second).mean())
+    assert worst == pytest.approx(first.max() - second.max())
+    assert value(found, "worst site", "mae", "patients") == 50
 
 
 def test_models_that_disagree_about_the_truth_are_not_compared() -> None:

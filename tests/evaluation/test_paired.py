@@ -1,5 +1,6 @@
 """Which comparisons are made, in which families, and what each is taken to say."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -9,6 +10,7 @@ from echofm_core.tasks import Task
 from tests.evaluation.made import prediction_rows
 
 CONFIG = EvaluationConfig(bootstrap=200, min_patients=10)
+OVER, OVER_UNSEEN = ("mean of sites", "worst site"), ("mean never seen", "worst never seen")
 
 
 def table(predictions: dict[str, pd.DataFrame], config: EvaluationConfig = CONFIG) -> pd.DataFrame:
@@ -37,24 +39,25 @@ def test_findings_follow_the_errors() -> None:
 
 
 def test_sites_with_too_few_patients_take_no_part() -> None:
-    """B has nine patients; over both sites there are 29."""
+    """B has nine patients, and one site is no mean."""
     two = {name: prediction_rows({"A": 20, "B": 9}, seed=n)
            for n, name in enumerate(("federated", "pooled"))}  # fmt: skip
-    assert {site for _, _, site in findings(table(two))} == {"A", "all"}
+    assert {site for _, _, site in findings(table(two))} == {"A"}
     few = EvaluationConfig(bootstrap=200, min_patients=9)
-    assert {site for _, _, site in findings(table(two, few))} == {"A", "B", "all"}
+    assert {site for _, _, site in findings(table(two, few))} == {"A", "B", *OVER}
 
 
-def test_all_sites_are_compared_only_where_both_models_were_tested_at_all_of_them() -> None:
-    """Pooled lacks B: what it shares with the federation is not "all sites"."""
-    both = prediction_rows({"A": 20, "B": 20})
-    found = findings(table({"federated": both, "pooled": prediction_rows({"A": 20}, seed=3)}))
-    assert {site for _, _, site in found} == {"A"}
+def test_sites_are_compared_together_only_where_both_models_were_tested_at_all_of_them() -> None:
+    """Pooled lacks C: what it shares with the federation are not all sites."""
+    sites = {"A": 20, "B": 20}
+    three = prediction_rows({**sites, "C": 20})
+    found = findings(table({"federated": three, "pooled": prediction_rows(sites, seed=3)}))
+    assert {site for _, _, site in found} == {"A", "B"}
 
 
 def test_sites_never_seen_are_compared_together_and_not_with_the_others() -> None:
-    """X, Y and Z are never seen. Leave-one-out was not tested there, and "all" is A and B still. A
-    rival that lacks Z is not compared over all of them."""
+    """X, Y and Z are never seen. Leave-one-out was not tested there, and means of sites are of A
+    and B. A rival that lacks Z is not compared over all of them."""
     five = dict.fromkeys("ABXYZ", 20)
     made = {name: prediction_rows(five, noise=noise, seed=n)
             for n, (name, noise) in enumerate((("federated", 3), ("pooled", 9)))}  # fmt: skip
@@ -62,14 +65,14 @@ def test_sites_never_seen_are_compared_together_and_not_with_the_others() -> Non
     rows = paired_table(made, CONFIG, 7, 50.0, ("X", "Y", "Z"))
     found = findings(rows)
     sites = {rival: {s for _, r, s in found if r == rival} for rival in ("pooled", "leave_one_out")}
-    assert sites["pooled"] == {"A", "B", "all", "X", "Y", "Z", "never seen"}
-    assert sites["leave_one_out"] == {"A", "B", "all"}
-    assert found["federated", "pooled", "never seen"] == Finding.BETTER
+    assert sites["pooled"] == {*"ABXYZ", *OVER, *OVER_UNSEEN}
+    assert sites["leave_one_out"] == {"A", "B", *OVER}
+    assert found["federated", "pooled", "mean never seen"] == Finding.BETTER
     patients = rows.groupby("site")["patients"].first()
-    assert patients["all"] == 40 and patients["never seen"] == 60
+    assert patients[[*OVER, *OVER_UNSEEN]].tolist() == [40, 40, 60, 60]
     half = {**made, "pooled": made["pooled"][made["pooled"]["site"] != "Z"]}
     kept = findings(paired_table(half, CONFIG, 7, 50.0, ("X", "Y", "Z")))
-    assert {site for _, rival, site in kept if rival == "pooled"} == {*"ABXY", "all"}
+    assert {site for _, rival, site in kept if rival == "pooled"} == {*"ABXY", *OVER}
 
 
 def test_every_network_is_compared_with_the_floor_and_a_site_alone_at_its_own_site() -> None:
@@ -78,20 +81,23 @@ def test_every_network_is_compared_with_the_floor_and_a_site_alone_at_its_own_si
     floor = {key for key in findings(table(made)) if key[1] == "no_network"}
     assert floor == {
         ("federated", "no_network", "A"), ("federated", "no_network", "B"),
-        ("federated", "no_network", "all"),
+        *(("federated", "no_network", site) for site in OVER),
         ("leave_one_out", "no_network", "A"), ("leave_one_out", "no_network", "B"),
-        ("leave_one_out", "no_network", "all"),
+        *(("leave_one_out", "no_network", site) for site in OVER),
         ("local:A", "no_network", "A"),
     }  # fmt: skip
 
 
 def test_holms_families_are_one_metric_and_one_question() -> None:
-    """EF MAE at A, B and all: against two other models 6 comparisons; against the floor 3 of each
-    of three models, 9."""
+    """EF MAE at A, B and in the mean: against two other models 6 comparisons; against the floor 3
+    of each of three models, 9. The worst site is a condition of each mean, of no family."""
     names = ("federated", "leave_one_out", "pooled", "no_network")
     made = {name: prediction_rows({"A": 20, "B": 20}, seed=n) for n, name in enumerate(names)}
     found = table(made)
     ef = found[(found["task"] == "ef") & (found["metric"] == "mae")]
+    worst, ef = ef[ef["site"] == "worst site"], ef[ef["site"] != "worst site"]
+    assert len(worst) == 5 and set(worst["comparisons"]) == {1}
+    assert (worst["p"] == worst["p_holm"]).all()
     others, floor = ef[ef["rival"] != "no_network"], ef[ef["rival"] == "no_network"]
     assert set(others["comparisons"]) == {6} and len(others) == 6
     assert set(floor["comparisons"]) == {9} and len(floor) == 9
@@ -108,8 +114,31 @@ def test_the_corrected_p_decides_and_not_the_interval() -> None:
     found = table(made)
     told = found["finding"].isin([Finding.BETTER, Finding.WORSE])
     assert (found.loc[told, "p_holm"] < 0.05).all() and (found.loc[~told, "p_holm"] >= 0.05).all()
-    alone = (found["low"] > 0) | (found["high"] < 0)
+    alone = ((found["low"] > 0) | (found["high"] < 0)) & (found["site"] != "worst site")
+    told &= found["site"] != "worst site"
     assert (alone & ~told).any() and not (told & ~alone).any()
+
+
+def test_better_in_the_mean_needs_a_worst_site_that_is_not_worse() -> None:
+    """The first is better at A, B and C by far, and at D, the worst site of both, worse: 20
+    patients with errors of 9 against 8. With equal errors at D it is better."""
+    said = {}
+    for at_d in (9, 8):
+        rows = {}
+        for model, errors in (("federated", (2, 2, 2, at_d)), ("pooled", (6, 6, 6, 8))):
+            parts = [
+                prediction_rows({site: 20}, (Task.EF,)).assign(
+                    prediction=lambda x, e=error: x["truth"] + e + np.arange(20) / (10 + e)
+                )
+                for site, error in zip("ABCD", errors, strict=True)
+            ]
+            rows[model] = pd.concat(parts)
+        said[at_d] = findings(table(rows))
+    assert said[9]["federated", "pooled", "worst site"] == Finding.WORSE
+    assert said[9]["federated", "pooled", "mean of sites"] == Finding.MEAN_ONLY
+    assert said[8]["federated", "pooled", "worst site"] == Finding.EQUAL
+    assert said[8]["federated", "pooled", "mean of sites"] == Finding.BETTER
+    assert said[9]["federated", "pooled", "A"] == Finding.BETTER
 
 
 def test_volumes_grades_and_views_are_compared() -> None:

@@ -50,9 +50,8 @@ def lines(table: pd.DataFrame, found: pd.DataFrame) -> list[str]:
 def test_the_level_names_mean_worst_gap_and_who_is_too_few() -> None:
     """Mean of 4 and 7 is 5.5; C with six patients counts in neither."""
     assert lines(scores(), paired()) == [
-        "EF MAE (points), lower is better: federated 5.5 in the mean over 2 sites; worst at B, "
-        "7.0 [6.0, 8.0] (n 20); 3.0 between the worst and the best site; 3.0 at C (n 6, too few "
-        "to judge)."
+        "EF MAE (points), lower is better: federated 7.0 [6.0, 8.0] at B, the worst site (n 20); "
+        "gap 3.0 to the best, A; mean 5.5 over 2 sites; 3.0 at C (n 6, too few to judge)."
     ]
 
 
@@ -86,22 +85,25 @@ def test_equal_is_said_only_of_what_is_equal() -> None:
 
 
 def test_a_model_that_does_not_beat_the_floor_says_so() -> None:
-    """The federation beats it over all sites and not at B. Leave-one-out does not: over all
-    sites, so that its sites are not listed again. B alone does not at B."""
+    """The federation beats it in the mean and not at B. Leave-one-out does not in the mean, so
+    that its sites are not listed again. B alone does not at B. The worst site is in the finding of
+    the mean already, and no comparison of its own."""
     found = paired(
-        ("federated", "no_network", "all", -1.0, -1.5, -0.5, 66, "better"),
+        ("federated", "no_network", "mean of sites", -1.0, -1.5, -0.5, 60, "better"),
         ("federated", "no_network", "B", 0.1, -0.5, 0.7, 20, "cannot be told apart"),
-        ("leave_one_out", "no_network", "all", 1.0, 0.5, 1.5, 66, "worse"),
+        ("leave_one_out", "no_network", "mean of sites", 1.0, 0.5, 1.5, 60, "worse"),
         ("leave_one_out", "no_network", "B", 1.0, 0.5, 1.5, 20, "worse"),
+        ("leave_one_out", "no_network", "worst site", 1.0, 0.5, 1.5, 60, "worse"),
         ("local:A", "no_network", "A", -1.0, -1.5, -0.5, 40, "better"),
         ("local:B", "no_network", "B", 0.2, -0.5, 0.9, 20, "cannot be told apart"),
     )
     assert lines(scores(), found)[1:] == [
-        "EF MAE (points), federated beats no network (ridge) only in part: better over all sites "
-        "(-1.00 [-1.50, -0.50], n 66); cannot be told apart at B (+0.10 [-0.50, +0.70], n 20).",
-        "EF MAE (points), these do not beat no network (ridge): leave one out worse over all sites "
-        "(+1.00 [+0.50, +1.50], n 66); B alone cannot be told apart at B (+0.20 [-0.50, +0.90], "
-        "n 20).",
+        "EF MAE (points), federated beats no network (ridge) only in part: better in the mean "
+        "over sites (-1.00 [-1.50, -0.50], n 60); cannot be told apart at B (+0.10 [-0.50, "
+        "+0.70], n 20).",
+        "EF MAE (points), these do not beat no network (ridge): leave one out worse in the mean "
+        "over sites (+1.00 [+0.50, +1.50], n 60); B alone cannot be told apart at B (+0.20 [-0.50, "
+        "+0.90], n 20).",
     ]
     assert "federated beats no network (ridge): better" in lines(scores(), found.iloc[:1])[1]
     failing = found.iloc[1:2]
@@ -126,28 +128,48 @@ def test_a_site_never_seen_has_a_sentence_of_its_own() -> None:
         ("federated", "no_network", "V", -4.0, -5.0, -3.0, 30, "better"),
     )
     lines = verdict(table, found, pd.DataFrame(), (Task.EF,), 10, ("V",))
-    assert "5.5 in the mean over 2 sites" in lines[0] and "V" not in lines[0]
+    assert "mean 5.5 over 2 sites" in lines[0] and "V" not in lines[0]
     assert lines[1:] == [
         "EF MAE (points), federated against pooled data: worse at A (+0.50 [+0.20, +0.80], n 40).",
-        "EF MAE (points), lower is better, at V, a site never seen: federated 6.0 [5.0, 7.0] "
-        "(n 30); against the best single site better (B alone, -2.00 [-3.00, -1.00], n 30); "
-        "against pooled data cannot be told apart (+0.50 [-0.20, +1.20], n 30); "
-        "against no pre-training better (-1.00 [-1.50, -0.50], n 30); "
-        "against no network (ridge) better (-4.00 [-5.00, -3.00], n 30).",
+        "EF MAE (points), lower is better, where no model trained: federated 6.0 [5.0, 7.0] at V "
+        "(n 30), the one site to judge by; against the best single site better at V (B alone, "
+        "-2.00 [-3.00, -1.00], n 30); "
+        "against pooled data cannot be told apart at V (+0.50 [-0.20, +1.20], n 30); "
+        "against no pre-training better at V (-1.00 [-1.50, -0.50], n 30); "
+        "against no network (ridge) better at V (-4.00 [-5.00, -3.00], n 30).",
     ]
 
 
 def test_several_sites_never_seen_are_judged_together() -> None:
-    rows = [("federated", site, "ef", "mae", 6.0, 5.0, 7.0, 30) for site in ("V", "W")]
-    rows.append(("federated", "never seen", "ef", "mae", 6.0, 5.5, 6.5, 60))
-    table = pd.concat([scores(), pd.DataFrame(rows, columns=SCORES)])
+    """Locally, A alone has the better mean there, B alone the better W: A alone is the rival."""
+    rows = [("federated", "V", 5.0), ("federated", "W", 6.0), ("federated", "never seen", 5.5),
+            ("local:A", "V", 6.0), ("local:A", "W", 8.0),
+            ("local:B", "V", 9.0), ("local:B", "W", 7.0)]  # fmt: skip
+    unseen = [(model, site, "ef", "mae", v, v - 1, v + 1, 30) for model, site, v in rows]
+    table = pd.concat([scores(), pd.DataFrame(unseen, columns=SCORES)])
     found = paired(
         ("federated", "pooled", "V", 0.5, 0.2, 0.8, 30, "worse"),
-        ("federated", "pooled", "never seen", 0.5, 0.2, 0.8, 60, "worse"),
+        (
+            "federated",
+            "pooled",
+            "mean never seen",
+            -0.5,
+            -0.8,
+            -0.2,
+            60,
+            "better but for the worst site",
+        ),
+        ("federated", "pooled", "worst never seen", 0.5, 0.2, 0.8, 60, "worse"),
+        ("federated", "local:A", "mean never seen", -1.5, -2.0, -1.0, 60, "better"),
+        ("federated", "local:B", "mean never seen", -2.5, -3.0, -2.0, 60, "better"),
     )
     assert verdict(table, found, pd.DataFrame(), (Task.EF,), 10, ("V", "W"))[1:] == [
-        "EF MAE (points), lower is better, over all sites never seen: federated 6.0 [5.5, 6.5] "
-        "(n 60); against pooled data worse (+0.50 [+0.20, +0.80], n 60)."
+        "EF MAE (points), lower is better, where no model trained: federated 6.0 [5.0, 7.0] at W, "
+        "the worst site (n 30); gap 1.0 to the best, V; mean 5.5 over 2 sites; against the best "
+        "single site better in the mean over sites never seen (A alone, -1.50 [-2.00, -1.00], n "
+        "60); against pooled data better but for the worst site in the mean over sites never seen "
+        "(-0.50 [-0.80, -0.20], n 60), worse at the worst site never seen (+0.50 [+0.20, +0.80], "
+        "n 60)."
     ]
 
 
@@ -161,7 +183,7 @@ def test_one_site_is_called_one_site() -> None:
 
 def test_a_model_that_stands_alone_is_described_by_its_own_name() -> None:
     only = scores()[scores()["model"] == "local:A"].replace("local:A", "alone")
-    assert lines(only, paired())[0].startswith("EF MAE (points), lower is better: alone 7.5 in")
+    assert lines(only, paired())[0].startswith("EF MAE (points), lower is better: alone 9.0")
 
 
 def test_planned_tasks_without_labels_have_their_reason() -> None:
@@ -198,6 +220,16 @@ def test_how_sure_counts_comparisons_and_those_told_apart() -> None:
     assert "at the level of 0.05 for the 1 to 2 comparisons of a table together (Holm)" in text
     assert "2 of 3 tell two models apart" in text and "fewer than 10 test patients" in text
     assert sureness(paired(), EvaluationConfig()) == []
+
+
+def test_the_worst_site_is_explained_where_it_is_asked_for_and_counts_as_no_claim() -> None:
+    found = paired(
+        ("federated", "pooled", "mean of sites", -0.5, -0.8, -0.2, 60, "better"),
+        ("federated", "pooled", "worst site", 0.5, -0.2, 0.8, 60, "cannot be told apart"),
+    )
+    text = " ".join(sureness(found, EvaluationConfig()))
+    assert "1 of 1 tells two models apart" in text
+    assert "also needs that the worst site is not worse: the 95% interval" in text
 
 
 def test_one_comparison_needs_no_correction_and_no_plural() -> None:

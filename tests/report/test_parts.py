@@ -139,7 +139,7 @@ def test_heat_map_by_hand() -> None:
         columns=COLUMNS,
     )
     (found,) = heat_maps(scores, ["A", "B"], 10)
-    assert found.columns == (("A", 30), ("B", 0)) and found.better == "lower"
+    assert found.columns == (("A", "30 patients"), ("B", "no labels")) and found.better == "lower"
     cells = dict(found.rows)
     assert list(cells) == ["federated", "pooled", "A alone"]
     first = cells["federated"][0]
@@ -166,6 +166,25 @@ def test_a_site_with_too_few_patients_is_neither_shaded_nor_best() -> None:
     assert (ours[1].value, ours[1].interval) == ("1.0", "n 9, too few to judge")
     assert not ours[1].style and not ours[1].best
     assert ours[0].style.startswith(f"background:rgb({','.join(map(str, DARK))})")
+
+
+def test_worst_site_gap_and_mean_come_first() -> None:
+    """The federation at A and B: worst 8 at B, gap 4, mean 6; A alone was tested at one site."""
+    scores = pd.DataFrame(
+        [
+            ("federated", "A", "ef", "mae", 4.0, 3.0, 5.0, 30),
+            ("federated", "B", "ef", "mae", 8.0, 7.0, 9.0, 30),
+            ("local:A", "A", "ef", "mae", 3.0, 2.0, 4.0, 30),
+        ],
+        columns=COLUMNS,
+    )
+    (found,) = heat_maps(scores, [], 10)
+    assert [title for title, _ in found.columns] == ["worst site", "gap", "mean", "A", "B"]
+    cells = dict(found.rows)
+    first = [(cell.value, cell.interval, cell.best) for cell in cells["federated"][:3]]
+    assert first == [("8.0", "B", True), ("4.0", "", True), ("6.0", "", True)]
+    assert [cell.value for cell in cells["A alone"][:3]] == ["n/a"] * 3
+    assert cells["federated"][3].value == "4.0" and not cells["federated"][3].best
 
 
 @pytest.mark.parametrize("goodness", np.linspace(0, 1, 11))
