@@ -111,7 +111,9 @@ def paired_draws(
 
     count = int(patients.max(initial=-1)) + 1
     return {
-        name: PairedDraws((float(value[0]), float(value[1])), *drawn.T, count)
+        name: PairedDraws(
+            (float(value[0]), float(value[1])), drawn[:, 0].copy(), drawn[:, 1].copy(), count
+        )
         for name, (value, drawn) in _drawn(both, patients, config, rng).items()
     }
 

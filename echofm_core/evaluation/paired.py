@@ -10,9 +10,9 @@ import pandas as pd
 from echofm_core.evaluation.across_sites import mean_difference, worst_difference
 from echofm_core.evaluation.bootstrap import Difference, PairedDraws, difference, paired_draws
 from echofm_core.evaluation.config import EvaluationConfig
+from echofm_core.evaluation.holm import holm
 from echofm_core.evaluation.metrics import task_metrics
 from echofm_core.evaluation.model_names import FEDERATED, FLOOR, LOCAL, model_order
-from echofm_core.evaluation.ranking import Floats
 from echofm_core.evaluation.reported import REPORTED, reported_metric
 from echofm_core.evaluation.score import (
     COLUMNS,
@@ -79,7 +79,7 @@ def compare(
         ValueError: The two disagree about the truth of a case.
     """
     key = int(rng.integers(2**63))
-    first, second = _shared_clips(first, second)
+    first, second = shared_clips(first, second)
     rows: list[list[object]] = []
     for task, ours in labelled_tasks(first):
         theirs = study_cases(second, task)
@@ -135,7 +135,7 @@ def _across(
         yield _row(names[1], task, item.metric, worst, patients)
 
 
-def _shared_clips(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+def shared_clips(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The rows of both tables whose clip and task have a truth in both, whatever their order."""
     clip = ["dataset", "site", "clip_id", "task"]
     here, there = (
@@ -228,21 +228,6 @@ def _held_to_the_worst(table: pd.DataFrame) -> pd.Series:
     warned = worse.groupby([*(table[key] for key in keys), kind]).transform("any")
     better = table["site"].isin(MEANS) & (table["finding"] == Finding.BETTER.value)
     return table["finding"].mask(warned & better, Finding.MEAN_ONLY.value)
-
-
-def holm(p: Floats) -> Floats:
-    """Adjusted p-values: rejecting those below alpha errs with probability alpha at most, in all.
-
-    The k-th smallest of m is multiplied by m - k + 1; none may fall below a smaller one's. From
-    (M,) p-values of one family, in [0, 1], to (M,) in the same order, at most 1.
-
-    Source: Holm, Scandinavian Journal of Statistics 1979, 6, 65-70.
-    """
-    order = np.argsort(p, kind="stable")
-    steps = (len(p) - np.arange(len(p))) * p[order]
-    adjusted = np.empty_like(p, dtype=np.float64)
-    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(steps))
-    return adjusted
 
 
 def _whole(table: pd.DataFrame, ours: pd.DataFrame, unseen: Collection[str]) -> pd.Series:

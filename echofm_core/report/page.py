@@ -17,6 +17,7 @@ from echofm_core.pages.style import data_uri
 from echofm_core.pages.template import write_page
 from echofm_core.privacy.config import NO_LOSS
 from echofm_core.report.agreement import agreement_table
+from echofm_core.report.auc_tests import auc_test_table
 from echofm_core.report.charts import ef_agreement, reduced_ef_roc, training_curves, without_loss
 from echofm_core.report.heat_map import LEAD_STYLE, heat_maps
 from echofm_core.report.overview import (
@@ -138,6 +139,7 @@ def _details(run: RunFiles) -> dict[str, Any]:
         "agreement_table": agreement_table(run),
         "agreement": ef_agreement(run.predictions, plan.finetune.reduced_ef_threshold),
         "roc": reduced_ef_roc(run.predictions),
+        "auc_tests": auc_test_table(run),
         "mask_ratio": f"{plan.pretrain.mask_ratio:.0%}",
         "reconstruction": run.reconstruction and data_uri(run.reconstruction),
         "contact_sheets": {site: data_uri(png) for site, png in run.contact_sheets.items()},

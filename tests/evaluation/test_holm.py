@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echofm_core.evaluation.paired import holm
+from echofm_core.evaluation.holm import holm
 
 
 def test_a_worked_example() -> None:

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from echofm_core.evaluation.config import EvaluationConfig
-from echofm_core.evaluation.paired import PAIRED_COLUMNS, Finding, holm, judged, paired_table
+from echofm_core.evaluation.holm import holm
+from echofm_core.evaluation.paired import PAIRED_COLUMNS, Finding, judged, paired_table
 from echofm_core.tasks import Task
 from tests.evaluation.made import prediction_rows
 
