@@ -173,5 +173,5 @@ def load_manifest(path: Path) -> pd.DataFrame:
         raise ManifestError(f"manifest {path} does not exist; write it with `echofm data index`.")
     with refusing(f"manifest {path} cannot be read", ManifestError):
         frame = pd.read_parquet(path)
-    absent = {name: pd.NA for name in LATER if name not in frame.columns}
-    return validate(frame.assign(**absent), str(path))
+    absent = [name for name in LATER if name not in frame.columns]
+    return validate(frame.reindex(columns=[*frame.columns, *absent]), str(path))
