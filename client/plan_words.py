@@ -37,6 +37,9 @@ def plan_in_words(plan: Plan, site: SiteFile) -> Iterator[str]:
         yield f"{phase.value:<8} {many(plan.rounds_of(phase), 'round')}; {_work(plan, phase, site)}"
         yield from _targets(plan, phase)
         yield f"         leaves each round: {', '.join(_leaving(plan, phase))}"
+    if plan.federation.aggregation is Aggregation.CUSTOM:
+        rule, sha256 = plan.federation.rule, plan.federation.rule_sha256
+        yield f"rule     the coordinator's own, {rule}, SHA-256 {sha256}: it runs there alone"
     yield f"tasks    {_tasks(plan)}"
     yield f"numbers  {_numbers(plan, site.policy)}"
     yield f"privacy  {_privacy(plan)}"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from echofm_core.plan.document import Plan
 from echofm_core.plan.load import load_plan
+from echofm_core.plan.own_rule import pin_rule
 from echofm_core.plan.preflight import check_quorum
 from echofm_core.runtime.errors import ResumeError
 from echofm_core.runtime.file_lock import folder_lock
@@ -29,14 +30,14 @@ LEFT_OVER = {
 
 
 def load_runnable(path: Path) -> Plan:
-    """A plan file as it shall be run: with the digest of the weights that it starts from.
+    """A plan file as it shall be run: with the digests of its own rule and of what it starts from.
 
     Raises:
         PlanError: As of :func:`~echofm_core.plan.load.load_plan`, or it names other weights, or
-            too small a quorum for its rule.
+            another rule or none, or too small a quorum for its rule.
         CheckpointError: ``machine.start`` holds no weights for this encoder.
     """
-    plan = load_plan(path)
+    plan = pin_rule(load_plan(path))
     check_quorum(plan)
     if not plan.machine.start:
         return plan
@@ -66,7 +67,7 @@ def look(run: Path, plan: Plan, *, resume: bool, begun: Mapping[str, str] | None
         return
     if not has_rounds(run):
         return
-    plans = load_plan(kept).digest(), plan.digest()
+    plans = load_plan(kept), plan
     if others := _differences((_begun_with(run / BEGUN), begun or {}), plans):
         raise ResumeError(
             f"{run} holds a run with {' and '.join(others)}; go on with what it was begun with, or "
@@ -121,15 +122,19 @@ def held(run: Path) -> Iterator[None]:
         yield
 
 
-def _differences(begun: Sequence[Mapping[str, object]], plans: Sequence[str]) -> list[str]:
+def _differences(begun: Sequence[Mapping[str, object]], plans: Sequence[Plan]) -> list[str]:
     """How a kept run, the first of each pair, and ours were begun otherwise, in words."""
     found = []
     phases = [str(words.get("phase") or "a federation") for words in begun]
     starts = [str(words.get("start") or "none") for words in begun]
+    hashes = [plan.digest()[:12] for plan in plans]
+    rules = [plan.federation.rule_sha256[:12] or "none" for plan in plans]
     if phases[0] != phases[1]:
         found.append(f"another phase ({phases[0]}, not {phases[1]})")
-    elif plans[0] != plans[1]:  # of another phase it always is
-        found.append(f"another plan (hash {plans[0][:12]}, not {plans[1][:12]})")
+    elif rules[0] != rules[1]:
+        found.append(f"another rule of its own (SHA-256 {rules[0]}, not {rules[1]})")
+    elif hashes[0] != hashes[1]:  # of another phase it always is
+        found.append(f"another plan (hash {hashes[0]}, not {hashes[1]})")
     if starts[0] != starts[1]:
         digests = f"digest {starts[0][:12]}, not {starts[1][:12]}"
         found.append(f"other weights to --start from ({digests})")

@@ -158,6 +158,7 @@ def run(
     from echofm_core.report.run_files import read_run
     from echofm_core.report.words import print_run
     from echofm_core.runtime.console import console
+    from server.aggregation.own_rule import own_rule
     from server.members import site_names
     from server.submit import submit
 
@@ -169,6 +170,7 @@ def run(
             f"({', '.join(names)}); lower it, or admit more sites."
         )
     require_trackers(loaded.machine.track)
+    own_rule(loaded)
     for note in masking_notes(loaded):
         typer.echo(f"warning: {note}")
     typer.echo(f"plan {loaded.name}, hash {loaded.digest()[:12]}; progress in {out}/journal")

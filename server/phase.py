@@ -41,8 +41,8 @@ from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import FederationError, RefusedUpdateError
 from echofm_core.runtime.text import many
 from server.admission import Expected, check_identity, check_metrics
-from server.aggregation import build_algorithm
-from server.aggregation._api import Algorithm
+from server.aggregation import Algorithm, build_algorithm
+from server.aggregation.own_rule import check_model
 from server.events import Event, EventKind, OnEvent, ignore, round_event
 from server.intake import Intake
 from server.journal import CONTROL_NORM, UPDATE_NORM, Entry
@@ -131,7 +131,8 @@ def train_phase(
 
 def algorithm_of(spec: PhaseRun) -> Algorithm:
     """The aggregation rule of a phase, as it begins."""
-    return build_algorithm(spec.federation, _announced(spec.participants), spec.phase, spec.scratch)
+    announced = _announced(spec.participants)
+    return build_algorithm(spec.federation, announced, spec.phase, spec.scratch, spec.own_rule)
 
 
 def _announced(participants: Mapping[str, Participant]) -> dict[str, Mapping[str, int]]:
@@ -211,7 +212,10 @@ class _Loop:
             )
         plan_hash = self.spec.plan_hash
         entry = Entry(phase=phase, round=number, plan_hash=plan_hash, sites=sites, refused=refused)
-        return entry, fold.finish(), intake.losses if validate else {}
+        new = fold.finish()
+        if self.spec.own_rule:
+            check_model(new, model.current)
+        return entry, new, intake.losses if validate else {}
 
     def validate(self, model: WiredModel, number: int) -> dict[str, float]:
         """What sites find of the phase's last result, which no further round would tell.

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from echofm_core.contract import Phase
 from echofm_core.plan.federation import FederationConfig
+from server.aggregation import Algorithm
 from server.live_steps import OnStep, ignore_step
 
 
@@ -47,6 +48,7 @@ class PhaseRun:
         attend: Asked before each round, by number, who is there; None: they stay the same.
         federation: Aggregation rule, weights, quorum, deadline, wire precision, bounds.
         plan, plan_hash, run: Passed on to the sites, see :class:`Instruction`.
+        own_rule: The user's aggregation rule, where the plan names one.
         scratch: Folder where early replies wait.
         frozen: Groups that the phase leaves as they are: sent to a site once.
         local: Full names of arrays that stay at the sites: what they begin with is sent once.
@@ -65,6 +67,7 @@ class PhaseRun:
     plan: str
     plan_hash: str
     run: str
+    own_rule: type[Algorithm] | None = None
     scratch: Path
     frozen: frozenset[str] = frozenset()
     local: frozenset[str] = frozenset()

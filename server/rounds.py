@@ -24,6 +24,7 @@ from echofm_core.tracking._api import TrackedRound
 from echofm_core.tracking.listener import Tracking, require_trackers
 from echofm_core.training.objectives.finetune import frozen_groups
 from echofm_core.training.stages import Stage
+from server.aggregation.own_rule import own_rule
 from server.ending import FederationResult, RunOptions, finish
 from server.events import Event, EventKind, OnEvent, ignore, round_event
 from server.handover import first_weights, handed_on, result_of
@@ -67,6 +68,7 @@ def run_federation(
         options: What is not the plan's.
 
     Raises:
+        PlanError: The plan's own aggregation rule cannot be used.
         EnvironmentClashError: A tracker of the plan, or peft for its adapters, is not installed.
         ResumeError: The folder holds a run and ``resume`` is false, or the plan differs.
         FederationError: Too few sites are there, or a round has too few usable updates.
@@ -75,6 +77,7 @@ def run_federation(
     options = options or RunOptions()
     require_trackers(plan.machine.track)
     require_adapters(plan.finetune)
+    own_rule(plan)  # its errors come before any site is asked
     with role_lock(folder, "coordinator"):
         journal = Journal(folder, plan.digest())
         journal.open(resume=resume)
@@ -185,6 +188,7 @@ class _Federation:
             plan=plan.to_json(),
             plan_hash=plan.digest(),
             run=self.run.plan.run_name(),
+            own_rule=own_rule(plan),
             scratch=self.run.scratch,
             frozen=frozenset({TEACHER}) if stage.latent else frozen,
             local=local_names(plan) if phase is Phase.FINETUNE else frozenset(),

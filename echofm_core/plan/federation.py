@@ -10,7 +10,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 from echofm_core.plan.section import Section
 
 #: Keys that plans before them do not have: at their defaults they are left out of the plan's hash.
-LATER = ("server_momentum", "trimmed_share", "faulty_sites", "kept_sites")
+LATER = ("server_momentum", "trimmed_share", "faulty_sites", "kept_sites", "rule", "rule_sha256")
 
 
 class Aggregation(StrEnum):
@@ -26,6 +26,7 @@ class Aggregation(StrEnum):
     MEDIAN = "median"
     TRIMMED_MEAN = "trimmed_mean"
     KRUM = "krum"
+    CUSTOM = "custom"
 
 
 class Wire(StrEnum):
@@ -78,7 +79,12 @@ class FederationConfig(Section):
     (Karimireddy 2020), whose sites correct their gradients by control variates: twice the bytes,
     and not under differential privacy; and rules that bear faulty sites and in which all sites
     count alike: the coordinate-wise ``median`` and ``trimmed_mean`` (Yin 2018), ``krum``
-    (Blanchard 2017)."""
+    (Blanchard 2017). ``custom``: the user's own, in the file ``rule``."""
+    rule: str = ""
+    """Custom: Python file with the rule, relative to the plan's file; it runs at the coordinator
+    and in simulations, never at a site (docs/how-to/own-rule.md)."""
+    rule_sha256: str = Field(default="", pattern="^([0-9a-f]{64})?$")
+    """Custom: SHA-256 of that file; follows from ``rule`` as the plan is run."""
     proximal_mu: float = Field(default=0.01, ge=0, le=1e6)
     """FedProx: weight of 0.5 * mu * ||w - w_global||^2 in the site's loss."""
     server_learning_rate: float = Field(default=0.01, gt=0, le=100)
@@ -156,6 +162,21 @@ class FederationConfig(Section):
         if isinstance(values, dict) and "weight_exponent" in values:
             return {"trunk_weights": TrunkWeights.CLIPS, **values}
         return values
+
+    @model_validator(mode="after")
+    def _custom_names_a_file(self) -> FederationConfig:
+        custom = self.aggregation is Aggregation.CUSTOM
+        if custom and (not self.rule.endswith(".py") or self.rule.startswith(("/", "~"))):
+            raise ValueError(
+                'aggregation = "custom" needs rule, a Python file relative to the plan\'s file, '
+                f"got {self.rule!r}"
+            )
+        if not custom and (self.rule or self.rule_sha256):
+            raise ValueError(
+                f'rule names a file of an own rule, but aggregation is "{self.aggregation}": set '
+                'it to "custom", or take rule out'
+            )
+        return self
 
     @model_validator(mode="after")
     def _best_needs_validation(self) -> FederationConfig:

@@ -60,6 +60,8 @@ def load_plan(path: Path) -> Plan:
         for key in ("cache", "secret", "start")
         if (folder := getattr(plan.machine, key))
     }
+    if rule := plan.federation.rule:
+        places["rule"] = str(base / Path(plan.machine.rule or rule).expanduser())
     roots = tuple(str(base / Path(root).expanduser()) for root in plan.machine.roots)
     machine = plan.machine.model_copy(update={"roots": roots, **places})
     return plan.model_copy(update={"machine": machine})

@@ -23,6 +23,9 @@ class MachineConfig(ExecutionConfig):
     """Weights that the encoder starts from: a file, a folder such as `echofm model import` writes,
     or a run folder; relative to the plan file. Pre-training goes on from them, and with
     ``pretrain.rounds = 0`` fine-tuning does. Empty: random weights, drawn by the plan's seed."""
+    rule: str = ""
+    """File of ``federation.rule`` on this machine, where that does not say it; relative to the plan
+    file."""
     track: tuple[TrackerName, ...] = ()
     """Where each round's metrics go too. `tensorboard`: event files in the run folder. `mlflow`:
     the store of the environment variable MLFLOW_TRACKING_URI, else an SQLite file in the run

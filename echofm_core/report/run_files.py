@@ -156,7 +156,7 @@ def _plan(path: Path, missing: dict[str, str]) -> tuple[Plan, str]:
 
 def _without_places(machine: MachineConfig) -> MachineConfig:
     """Of each folder the last name: where they lie is this machine's affair."""
-    places = {key: Path(getattr(machine, key)).name for key in ("cache", "secret", "start")}
+    places = {key: Path(getattr(machine, key)).name for key in ("cache", "secret", "start", "rule")}
     roots = tuple(Path(root).name for root in machine.roots)
     return machine.model_copy(update={"roots": roots, **places})
 

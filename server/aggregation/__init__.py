@@ -1,4 +1,7 @@
-"""Aggregation rules, a file each: ``_api`` is the contract, ``shares`` the weights of sites."""
+"""Aggregation rules, a file each: ``_api`` is the contract, ``shares`` the weights of sites.
+
+What :data:`__all__` names is there for rules outside the package (docs/how-to/own-rule.md).
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,7 +9,7 @@ from types import MappingProxyType
 
 from echofm_core.contract import Phase
 from echofm_core.plan.federation import Aggregation, FederationConfig
-from server.aggregation._api import Algorithm
+from server.aggregation._api import Algorithm, Fold, State, WeightedMean, chunks
 from server.aggregation.fedadagrad import FedAdagrad
 from server.aggregation.fedadam import FedAdam
 from server.aggregation.fedavgm import FedAvgM
@@ -14,11 +17,26 @@ from server.aggregation.fedprox import FedProx
 from server.aggregation.fedyogi import FedYogi
 from server.aggregation.krum import Krum
 from server.aggregation.median import Median
+from server.aggregation.on_disk import DiskArrays, EveryReply
 from server.aggregation.scaffold import Scaffold
 from server.aggregation.shares import Announced, Shares
 from server.aggregation.trimmed_mean import TrimmedMean
 
-#: Plan name -> rule. A new rule is one file, its name in the plan, and one line here.
+__all__ = [
+    "ALGORITHMS",
+    "Algorithm",
+    "DiskArrays",
+    "EveryReply",
+    "Fold",
+    "Shares",
+    "State",
+    "WeightedMean",
+    "build_algorithm",
+    "chunks",
+]
+
+#: Plan name -> rule; ``custom`` is a user's file. A new rule is one file, its name in the plan, and
+#: one line here.
 ALGORITHMS: Mapping[Aggregation, type[Algorithm]] = MappingProxyType(
     {
         Aggregation.FEDAVG: Algorithm,
@@ -40,6 +58,7 @@ def build_algorithm(
     announced: Announced = MappingProxyType({}),
     phase: Phase = Phase.FINETUNE,
     folder: Path | None = None,
+    own: type[Algorithm] | None = None,
 ) -> Algorithm:
     """The rule that a plan names.
 
@@ -47,5 +66,6 @@ def build_algorithm(
         config, folder: As of :class:`Algorithm`.
         announced: Of every site that takes part; read where the trunk is weighted by task family.
         phase: What is trained.
+        own: The user's rule, from :func:`~server.aggregation.own_rule.own_rule`, if it is that.
     """
-    return ALGORITHMS[config.aggregation](config, Shares(config, announced, phase), folder)
+    return (own or ALGORITHMS[config.aggregation])(config, Shares(config, announced, phase), folder)

@@ -126,6 +126,10 @@ def test_an_approval_is_recorded_listed_and_withdrawn(folder: Path, tmp_path: Pa
             {"privacy": {"kind": "local", "epsilon": 3.0, "delta": 1e-3}},
             "epsilon 3 at delta 0.001 for each patient, over the run; noise from the operating",
         ),
+        (
+            {"federation": {"aggregation": "custom", "rule": "r.py", "rule_sha256": "a" * 64}},
+            f"rule     the coordinator's own, r.py, SHA-256 {'a' * 64}: it runs there alone",
+        ),
         ({"finetune": {"label_fraction": 0.25}}, "; labels of 0.25 of the labelled patients"),
         ({"finetune": {"rounds": 0}}, "tasks    none: no label is read for training"),
     ],

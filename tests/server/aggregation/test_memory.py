@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from echofm_core.plan.federation import Aggregation, FederationConfig
-from server.aggregation import build_algorithm
+from server.aggregation import ALGORITHMS, build_algorithm
 
 #: Numbers of one array; the model has eight, 16 MiB in all.
 SIZE = 1 << 19
@@ -25,7 +25,7 @@ REMEMBER = (
 
 
 @pytest.mark.parametrize("sites", [2, 12])
-@pytest.mark.parametrize("name", list(Aggregation))
+@pytest.mark.parametrize("name", ALGORITHMS)
 def test_a_round_holds_one_model_beside_what_is_sent_and_the_reply(
     name: Aggregation, sites: int, tmp_path: Path
 ) -> None:
