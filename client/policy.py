@@ -28,6 +28,7 @@ from echofm_core.contract import (
     ENCODER,
     EVERY_NUMBER,
     HEADS,
+    LOCAL_STEPS,
     LORA_A,
     LORA_B,
     LOSS,
@@ -219,7 +220,11 @@ class Policy(Section):
             for name, value in update.metrics.items()
             if name in NO_MEASURES or releases(self.released, name)
         }
-        return replace(update, metrics=metrics)
+        numbers = {
+            name: value if name == LOCAL_STEPS else self._rounded(value)
+            for name, value in update.numbers.items()
+        }
+        return replace(update, metrics=metrics, numbers=numbers)
 
     def released_result(self, result: SiteResult) -> SiteResult:
         """A result with the scores that may leave, rounded.

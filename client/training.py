@@ -1,5 +1,6 @@
 """A round at a site: put the global weights in, train, take the shared groups out."""
 
+import math
 import time
 from dataclasses import replace
 
@@ -11,6 +12,8 @@ from echofm_core.contract import (
     CONTROL_ROUND,
     DECODER,
     EF_PROBE,
+    GLOBAL_LOSS,
+    LOCAL_STEPS,
     PROXIMAL_MU,
     TEACHER,
     TRAIN,
@@ -82,7 +85,7 @@ class _LocalRound:
         # What is only validated came of the round before, which may end a stage.
         last = self.instruction.round - (not self.trains)
         self.stage = self.plan.table_of(self.phase).stage_of(last)
-        self.control = None
+        self.control, self.global_loss = None, math.nan
         if self.plan.federation.aggregation is Aggregation.SCAFFOLD:
             number, base = self.instruction.round, self.instruction.settings.get(CONTROL_ROUND, 0)
             self.control = ControlFiles(self.state.folder, self.phase, number, int(base))
@@ -126,6 +129,8 @@ class _LocalRound:
             metrics |= self._judged(model)
         if not self.trains:
             return RoundReport(counts={}, metrics=metrics)
+        if plan.federation.aggregation is Aggregation.QFEDAVG:
+            self.global_loss = self._global_loss(model)
         if self.control:
             start = f"{CONTROL}/"
             extra = instruction.extra.items()
@@ -168,7 +173,37 @@ class _LocalRound:
             counts=counts,
             metrics={**report.metrics, "seconds": round(time.monotonic() - self.started, 3)},
             extra={f"{CONTROL}/{name}": array for name, array in changes.items()},
+            numbers=self._numbers(report) if counts else {},
         )
+
+    def _numbers(self, report: RoundReport) -> dict[str, float]:
+        """What the aggregation rule needs to know of the round."""
+        rule = self.plan.federation.aggregation
+        if rule is Aggregation.FEDNOVA:
+            return {LOCAL_STEPS: report.metrics["steps"]}
+        return {GLOBAL_LOSS: self.global_loss} if rule is Aggregation.QFEDAVG else {}
+
+    def _global_loss(self, model: Model) -> float:
+        """Loss of the model as it came on this site's validation patients.
+
+        Raises:
+            PolicyError: The site keeps its validation loss to itself.
+            FederationError: It has no validation patient with a label.
+        """
+        if not releases(self.request.policy.released, VALIDATION):
+            raise PolicyError(
+                "the plan's rule qfedavg weighs sites by their validation loss, which this site's "
+                f"policy keeps here; let {VALIDATION} leave (metrics), or agree on another rule."
+            )
+        clips, site = self.site.validation_clips(self.phase), self.site
+        device = site.execution.device
+        loss = validation_loss(model, clips, self.plan, site=site.name, device=device)
+        if loss is None:
+            raise FederationError(
+                f"site {site.name} has no validation patients with a label for {self.phase.value}, "
+                "by whose loss the plan's rule qfedavg would weigh it; choose another rule."
+            )
+        return loss
 
     @property
     def _probed(self) -> bool:

@@ -34,6 +34,7 @@ def make_update(
     counts: Mapping[str, int],
     metrics: Mapping[str, float],
     extra: Weights = MappingProxyType({}),
+    numbers: Mapping[str, float] = MappingProxyType({}),
 ) -> Update:
     """What leaves the site in answer to an instruction, with a checksum of its arrays.
 
@@ -50,4 +51,5 @@ def make_update(
         metrics={**metrics, "num-examples": float(max(counts.values(), default=0))},
         checksum=checksum({**weights, **extra}),
         extra=extra,
+        numbers=numbers,
     )

@@ -88,6 +88,11 @@ TRUNK = (ENCODER, LORA_A, LORA_B, STF_NET)
 
 #: Number of an instruction: weight of FedProx's term.
 PROXIMAL_MU = "proximal_mu"
+#: Numbers of an update: optimizer steps of the round that were taken (FedNova); the loss of the
+#: weights as they came on the site's validation patients (q-FedAvg).
+LOCAL_STEPS = "local_steps"
+GLOBAL_LOSS = "global_loss"
+RULE_NUMBERS = (LOCAL_STEPS, GLOBAL_LOSS)
 #: Prefix of SCAFFOLD's control variates; number of an instruction: the round that it counts from.
 CONTROL = "control"
 CONTROL_ROUND = "control_round"

@@ -44,7 +44,7 @@ class Expected:
         max_norm: Largest L2 norm of the whole change; 0: no bound.
         max_clips: Most clips behind any group, whatever the site described.
         extra: Arrays of the shapes and types that the algorithm's own must have, by name.
-        numbers: Names of the algorithm's own numbers.
+        numbers: The algorithm's own numbers, by name, and the ends of their legal values.
         local: Groups of which arrays stay at the site: their clips count all the same.
     """
 
@@ -57,7 +57,7 @@ class Expected:
     max_norm: float = 0.0
     max_clips: int = 10_000_000
     extra: Weights = field(default_factory=dict)
-    numbers: Collection[str] = ()
+    numbers: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     local: Collection[str] = ()
 
 
@@ -210,16 +210,17 @@ def _of_groups(weights: Weights, groups: Collection[str]) -> Weights:
     return {name: array for name, array in weights.items() if group_of(name) in groups}
 
 
-def check_numbers(numbers: Mapping[str, float], wanted: Collection[str]) -> None:
-    """The algorithm's own numbers are those that it asked for, and finite.
+def check_numbers(numbers: Mapping[str, float], wanted: Mapping[str, tuple[float, float]]) -> None:
+    """The algorithm's own numbers are those that it asked for, within their ends.
 
     Raises:
-        RefusedUpdateError: One is missing, was not asked for, or is not finite.
+        RefusedUpdateError: One is missing, was not asked for, or has a value that it cannot have.
     """
     check_names("number", numbers, wanted)
     for name, number in numbers.items():
-        if not math.isfinite(number):
-            raise RefusedUpdateError(f"number {name} is {number}.")
+        low, high = wanted[name]
+        if not low <= number <= high:  # NaN is not
+            raise RefusedUpdateError(f"number {name} is {number:g}, legal is {low:g} to {high:g}.")
 
 
 def check_values(weights: Weights, written: int, measured: Container[str] = ()) -> None:

@@ -125,6 +125,7 @@ class Intake:
             self.losses[update.site] = update.metrics[VALIDATION]
             metrics.pop(VALIDATION, None)
         size = sum(array.nbytes for array in {**update.weights, **update.extra}.values())
+        metrics |= update.numbers
         metrics[UPDATE_NORM] = norm
         if update.extra:
             metrics[CONTROL_NORM] = own

@@ -24,6 +24,7 @@ from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
 from echofm_core.contract import (
+    LOCAL_STEPS,
     TRAIN,
     VALIDATE,
     VALIDATION,
@@ -287,16 +288,20 @@ class _Loop:
     def _expected(
         self, site: str, sent: Weights, number: int, own: Weights = MappingProxyType({})
     ) -> Expected:
+        most, numbers = self.spec.participants[site].most, {**self.algorithm.reply_numbers}
+        if LOCAL_STEPS in numbers:
+            fewest, steps = self.spec.steps_within(max(most.values(), default=0))
+            numbers[LOCAL_STEPS] = (float(fewest), float(steps))
         return Expected(
             site=site,
             phase=self.spec.phase,
             round=number,
             plan_hash=self.spec.plan_hash,
             sent=sent,
-            most=self.spec.participants[site].most,
+            most=most,
             max_norm=self.spec.federation.max_update_norm,
             max_clips=self.spec.federation.max_clips,
             extra=own,
-            numbers=self.algorithm.reply_numbers,
+            numbers=numbers,
             local={group_of(name) for name in self.spec.local},
         )

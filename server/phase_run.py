@@ -48,6 +48,7 @@ class PhaseRun:
         attend: Asked before each round, by number, who is there; None: they stay the same.
         federation: Aggregation rule, weights, quorum, deadline, wire precision, bounds.
         plan, plan_hash, run: Passed on to the sites, see :class:`Instruction`.
+        steps_within: Clips of a site -> fewest and most steps of a round over them.
         own_rule: The user's aggregation rule, where the plan names one.
         scratch: Folder where early replies wait.
         frozen: Groups that the phase leaves as they are: sent to a site once.
@@ -67,6 +68,7 @@ class PhaseRun:
     plan: str
     plan_hash: str
     run: str
+    steps_within: Callable[[int], tuple[int, int]] = lambda clips: (1, 1_000_000_000)
     own_rule: type[Algorithm] | None = None
     scratch: Path
     frozen: frozenset[str] = frozenset()

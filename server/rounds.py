@@ -188,6 +188,7 @@ class _Federation:
             plan=plan.to_json(),
             plan_hash=plan.digest(),
             run=self.run.plan.run_name(),
+            steps_within=plan.table_of(phase).steps_within,
             own_rule=own_rule(plan),
             scratch=self.run.scratch,
             frozen=frozenset({TEACHER}) if stage.latent else frozen,

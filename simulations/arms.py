@@ -29,6 +29,7 @@ from echofm_core.evaluation.model_names import (
     POOLED,
 )
 from echofm_core.plan.document import Plan
+from echofm_core.plan.federation import Aggregation
 from echofm_core.plan.section import Section
 from echofm_core.runtime.errors import FederationError
 from echofm_core.runtime.files import write_whole
@@ -78,9 +79,11 @@ class Arm:
         together, so that each model of a table has seen as many windows.
         """
         most = min(plan.federation.min_sites, self.trainers)
-        tables: dict[str, Section] = {
-            "federation": plan.federation.model_copy(update={"min_sites": most})
-        }
+        own: dict[str, object] = {"min_sites": most}
+        if len(self.train) == 1 and plan.federation.aggregation is Aggregation.QFEDAVG:
+            # The same model, and the site need not have validation patients.
+            own["aggregation"] = Aggregation.FEDAVG
+        tables: dict[str, Section] = {"federation": plan.federation.model_copy(update=own)}
         for phase, sites in self.pools.items():
             table = plan.pretrain if phase is Phase.PRETRAIN else plan.finetune
             steps = {"local_steps": table.local_steps * sites}

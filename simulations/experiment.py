@@ -16,7 +16,7 @@ from echofm_core.runtime.sessions import Sessions
 from echofm_core.runtime.signals import thread_pool
 from echofm_core.training.label_share import as_trained, label_share_notes
 from echofm_core.training.personal import personal_notes
-from server.aggregation.own_rule import own_rule
+from server.aggregation.own_rule import load_rule
 from server.ending import FederationResult
 from server.events import Event
 from server.live_steps import LiveListener
@@ -40,7 +40,8 @@ def run_experiment(plan: Plan, run: Path, *, resume: bool = False) -> Outcome:
     sessions = Sessions(run)
     look(run, plan, resume=resume)
     require_machine(plan.machine, plan.finetune)
-    own_rule(plan)  # before any clip is decoded
+    if plan.federation.rule:
+        load_rule(plan)  # before any clip is decoded
     for note in (warned := masking_notes(plan)):
         console.print(f"warning: {note}", markup=False)
     prepared = prepare_sites(plan, Path(plan.machine.cache or run / "cache"))

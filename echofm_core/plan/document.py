@@ -92,6 +92,12 @@ class Plan(Section):
                     "control variates are means of a site's gradients without noise; choose "
                     "another rule"
                 )
+            if self.federation.aggregation is Aggregation.QFEDAVG:
+                raise ValueError(
+                    f"federation.aggregation is qfedavg, but privacy.kind is {self.privacy.kind}: "
+                    "it weighs sites by the exact loss of their patients, in which there is no "
+                    "noise; choose another rule"
+                )
             for phase in (self.pretrain, self.finetune):
                 if phase.rounds:
                     check_options(phase, self.machine)

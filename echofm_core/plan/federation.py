@@ -10,7 +10,10 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 from echofm_core.plan.section import Section
 
 #: Keys that plans before them do not have: at their defaults they are left out of the plan's hash.
-LATER = ("server_momentum", "trimmed_share", "faulty_sites", "kept_sites", "rule", "rule_sha256")
+LATER = (
+    *("server_momentum", "fairness_q", "fairness_lipschitz", "trimmed_share"),
+    *("faulty_sites", "kept_sites", "rule", "rule_sha256"),
+)
 
 
 class Aggregation(StrEnum):
@@ -23,6 +26,8 @@ class Aggregation(StrEnum):
     FEDADAGRAD = "fedadagrad"
     FEDAVGM = "fedavgm"
     SCAFFOLD = "scaffold"
+    FEDNOVA = "fednova"
+    QFEDAVG = "qfedavg"
     MEDIAN = "median"
     TRIMMED_MEAN = "trimmed_mean"
     KRUM = "krum"
@@ -77,7 +82,9 @@ class FederationConfig(Section):
     FedAdam, FedYogi and FedAdagrad (Reddi 2021), whose server takes a step of that optimizer along
     the sites' mean change; FedAvgM (Hsu 2019), whose server has momentum; SCAFFOLD
     (Karimireddy 2020), whose sites correct their gradients by control variates: twice the bytes,
-    and not under differential privacy; and rules that bear faulty sites and in which all sites
+    and not under differential privacy; FedNova (Wang 2020), which counts changes by the step;
+    q-FedAvg (Li 2020), in which sites with a larger loss count more, and which is not for
+    differential privacy either; and rules that bear faulty sites and in which all sites
     count alike: the coordinate-wise ``median`` and ``trimmed_mean`` (Yin 2018), ``krum``
     (Blanchard 2017). ``custom``: the user's own, in the file ``rule``."""
     rule: str = ""
@@ -100,6 +107,11 @@ class FederationConfig(Section):
     server_momentum: float = Field(default=0.9, ge=0, lt=1)
     """FedAvgM: decay, per round, of the velocity; changes that stay the same move the model
     1 / (1 - this) times as far as with FedAvg."""
+    fairness_q: float = Field(default=1.0, ge=0, le=5)
+    """q-FedAvg: power of a site's loss in its weight; 0 is FedAvg, more is more even."""
+    fairness_lipschitz: float = Field(default=0.0, ge=0, le=1e9)
+    """q-FedAvg: the paper's L, one over the learning rate where sites take steps of SGD; 0, for
+    AdamW, leaves the term with it out."""
     trimmed_share: float = Field(default=0.2, ge=0, lt=0.5)
     """Trimmed mean: share of the sites that is left out at each end, rounded up, as long as one
     site is left."""
@@ -165,25 +177,25 @@ class FederationConfig(Section):
 
     @model_validator(mode="after")
     def _custom_names_a_file(self) -> FederationConfig:
-        custom = self.aggregation is Aggregation.CUSTOM
-        if custom and (not self.rule.endswith(".py") or self.rule.startswith(("/", "~"))):
+        needed = self.rule or self.aggregation is Aggregation.CUSTOM
+        if needed and (not self.rule.endswith(".py") or self.rule.startswith(("/", "~"))):
             raise ValueError(
                 'aggregation = "custom" needs rule, a Python file relative to the plan\'s file, '
                 f"got {self.rule!r}"
             )
-        if not custom and (self.rule or self.rule_sha256):
-            raise ValueError(
-                f'rule names a file of an own rule, but aggregation is "{self.aggregation}": set '
-                'it to "custom", or take rule out'
-            )
         return self
 
     @model_validator(mode="after")
-    def _best_needs_validation(self) -> FederationConfig:
+    def _some_need_validation(self) -> FederationConfig:
         if self.select is Select.BEST and not self.report_validation:
             raise ValueError(
                 'select = "best" needs the validation loss of the sites, but report_validation is '
                 "false: set one of them otherwise"
+            )
+        if self.aggregation is Aggregation.QFEDAVG and not self.report_validation:
+            raise ValueError(
+                'aggregation = "qfedavg" weighs sites by their validation loss, but '
+                "report_validation is false: set one of them otherwise"
             )
         return self
 

@@ -8,7 +8,6 @@ import hashlib
 from pathlib import Path
 
 from echofm_core.plan.document import Plan
-from echofm_core.plan.federation import Aggregation
 from echofm_core.runtime.errors import PlanError
 
 
@@ -23,7 +22,7 @@ def pin_rule(plan: Plan) -> Plan:
     """
     federation = plan.federation
     path = Path(plan.machine.rule)
-    if federation.aggregation is not Aggregation.CUSTOM:
+    if not federation.rule:
         return plan
     if federation.rule_sha256 and not path.is_file():
         return plan

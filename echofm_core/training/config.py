@@ -91,6 +91,11 @@ class PhaseConfig(Section):
         """Optimizer steps of a round over so many clips, or patients, of a site."""
         return self.local_steps or math.ceil(samples / self.batch_size) * self.local_epochs
 
+    def steps_within(self, samples: int) -> tuple[int, int]:
+        """Fewest and most steps of a round over at most so many clips, without skipped ones."""
+        most = self.steps_of_round(samples)
+        return max(1, most - self.max_skipped_steps if self.local_steps else 1), most
+
     def stages(self) -> tuple[Stage, ...]:
         """The rounds by the model that they train, in order."""
         return (Stage(1, self.rounds),)

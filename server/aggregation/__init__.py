@@ -13,11 +13,13 @@ from server.aggregation._api import Algorithm, Fold, State, WeightedMean, chunks
 from server.aggregation.fedadagrad import FedAdagrad
 from server.aggregation.fedadam import FedAdam
 from server.aggregation.fedavgm import FedAvgM
+from server.aggregation.fednova import FedNova
 from server.aggregation.fedprox import FedProx
 from server.aggregation.fedyogi import FedYogi
 from server.aggregation.krum import Krum
 from server.aggregation.median import Median
 from server.aggregation.on_disk import DiskArrays, EveryReply
+from server.aggregation.qfedavg import QFedAvg
 from server.aggregation.scaffold import Scaffold
 from server.aggregation.shares import Announced, Shares
 from server.aggregation.trimmed_mean import TrimmedMean
@@ -46,6 +48,8 @@ ALGORITHMS: Mapping[Aggregation, type[Algorithm]] = MappingProxyType(
         Aggregation.FEDADAGRAD: FedAdagrad,
         Aggregation.FEDAVGM: FedAvgM,
         Aggregation.SCAFFOLD: Scaffold,
+        Aggregation.FEDNOVA: FedNova,
+        Aggregation.QFEDAVG: QFedAvg,
         Aggregation.MEDIAN: Median,
         Aggregation.TRIMMED_MEAN: TrimmedMean,
         Aggregation.KRUM: Krum,

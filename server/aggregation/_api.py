@@ -9,6 +9,7 @@ journal keeps its state with each round; what a site does with what it receives 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
@@ -67,8 +68,8 @@ class Algorithm:
     Source: McMahan et al. 2017, Communication-Efficient Learning, algorithm 1.
     """
 
-    #: Names of its own numbers that each reply holds.
-    reply_numbers: tuple[str, ...] = ()
+    #: Its own numbers that each reply holds, by name, and the ends of their legal values.
+    reply_numbers: Mapping[str, tuple[float, float]] = MappingProxyType({})
     #: Whether a site may join in the middle of a phase.
     takes_late_sites = True
 
@@ -137,7 +138,7 @@ class WeightedMean:
         step: Callable[[str, NDArray[np.float32]], None] | None = None,
     ) -> None:
         self._sent, self._current = sent, current
-        self._shares, self._step = shares, step
+        self.shares, self._step = shares, step
         self._sums: dict[str, NDArray[np.float32]] = {}
         self._totals: dict[str, float] = {}
 
@@ -149,34 +150,58 @@ class WeightedMean:
         norm: float | None = None,
     ) -> float:
         """Take in one admitted update; returns the L2 norm of its change."""
-        squares = 0.0
-        shares = self._shares.of(counts)
-        for group, weight in shares.items():
+        if norm is None:
+            norm = self._norm(weights)
+        factors = self.weigh(counts, update, norm)
+        for group, (_, weight) in factors.items():
             self._totals[group] = self._totals.get(group, 0.0) + weight
         for name, array in weights.items():
-            share = np.float32(shares[group_of(name)])
+            share = np.float32(factors[group_of(name)][0])
             first = name not in self._sums
             if first:
                 self._sums[name] = np.empty(array.shape, np.float32)
             total = self._sums[name].reshape(-1)
             for part, change in changes(array, self._sent[name]):
-                squares += sum_of_squares(change) if norm is None else 0.0
                 if first:
                     np.multiply(change, share, out=total[part])
                 else:
                     change *= share
                     total[part] += change
-        return math.sqrt(squares) if norm is None else norm
+        return norm
+
+    def weigh(
+        self, counts: Mapping[str, int], update: Update | None, norm: float
+    ) -> dict[str, tuple[float, float]]:
+        """What an update counts in each group.
+
+        Args:
+            counts, update: As of :meth:`add`.
+            norm: L2 norm of its change.
+
+        Returns:
+            Group -> what its change is multiplied by, and its part of what the sum is divided by.
+        """
+        return {group: (share, share) for group, share in self.shares.of(counts).items()}
+
+    def mean_of(self, group: str, total: float) -> float:
+        """What the sum of a group is divided by; ``total``: the sum of the parts, not 0."""
+        return total
+
+    def _norm(self, weights: Weights) -> float:
+        squares = 0.0
+        for name, array in weights.items():
+            squares += sum(sum_of_squares(part) for _, part in changes(array, self._sent[name]))
+        return math.sqrt(squares)
 
     def finish(self) -> dict[str, NDArray[np.float32]]:
         """The next global model; groups that nobody trained are passed on as they are."""
         model: dict[str, NDArray[np.float32]] = {}
         for name, array in self._current.items():
-            total = self._sums.pop(name, None)
-            if total is None or not self._totals[group_of(name)]:
+            total, group = self._sums.pop(name, None), group_of(name)
+            if total is None or not self._totals[group]:
                 model[name] = array.astype(np.float32, copy=False)
                 continue
-            total /= np.float32(self._totals[group_of(name)])
+            total /= np.float32(self.mean_of(group, self._totals[group]))
             if self._step:
                 self._step(name, total)
             total += array

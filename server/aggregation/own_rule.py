@@ -21,7 +21,15 @@ from server.aggregation._api import Algorithm
 
 
 def own_rule(plan: Plan) -> type[Algorithm] | None:
-    """The rule in the file that a plan names; None where it names one of the package's.
+    """The rule that a plan is run by, if it is the user's; None where it is one of the package's.
+
+    Args and errors as of :func:`load_rule`.
+    """
+    return load_rule(plan) if plan.federation.aggregation is Aggregation.CUSTOM else None
+
+
+def load_rule(plan: Plan) -> type[Algorithm]:
+    """The rule in the file that a plan names.
 
     Args:
         plan: As of :func:`~echofm_core.run_claim.load_runnable`.
@@ -30,8 +38,6 @@ def own_rule(plan: Plan) -> type[Algorithm] | None:
         PlanError: The file is missing, is another than the plan names, cannot be imported, or
             does not hold exactly one rule.
     """
-    if plan.federation.aggregation is not Aggregation.CUSTOM:
-        return None
     name = f"echofm_own_rule_{plan.federation.rule_sha256}"
     path = Path(plan.machine.rule)
     # A run goes on with what it has begun with, whatever becomes of the file meanwhile.

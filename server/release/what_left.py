@@ -13,7 +13,14 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from echofm_core.contract import UPDATE_METRICS, VALIDATION, Attested, SiteDescription, SiteResult
+from echofm_core.contract import (
+    RULE_NUMBERS,
+    UPDATE_METRICS,
+    VALIDATION,
+    Attested,
+    SiteDescription,
+    SiteResult,
+)
 from echofm_core.plan.document import Plan
 from server.journal import Entry, Journal, read_descriptions
 
@@ -137,7 +144,8 @@ def _updates(site: str, entries: Sequence[Entry]) -> Iterator[Answer]:
     """
     for entry in entries:
         if part := entry.sites.get(site):
-            numbers = {name for name in part.metrics if name.partition("/")[0] in UPDATE_METRICS}
+            known = {*UPDATE_METRICS, *RULE_NUMBERS}
+            numbers = {name for name in part.metrics if name.partition("/")[0] in known}
             if site in entry.validation:
                 numbers.add(VALIDATION)
             yield Answer(

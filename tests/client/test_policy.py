@@ -178,10 +178,12 @@ def test_losses_and_scores_leave_rounded_and_by_name() -> None:
             "num-examples": 3.0,
         },
         checksum=0,
+        numbers={"global_loss": 0.12345, "local_steps": 1234.0},
     )  # fmt: skip
     assert policy.released_update(update).metrics == {
         "loss": 0.12, "steps": 1234.0, "num-examples": 3.0,
     }  # fmt: skip
+    assert policy.released_update(update).numbers == {"global_loss": 0.12, "local_steps": 1234.0}
     ranks = Policy(digits=2, metrics=("effective_rank",)).released_update(update).metrics
     assert ranks == {"effective_rank": 3.5, "steps": 1234.0, "num-examples": 3.0}
     scores = {

@@ -45,6 +45,8 @@ LATER_KEYS: dict[str, object] = {
     "trimmed_share": 0.25,
     "faulty_sites": 2,
     "kept_sites": 3,
+    "fairness_q": 2.0,
+    "fairness_lipschitz": 10.0,
 }
 #: Those that only a plan with a rule of its own may have.
 OF_OWN_RULES = {"rule", "rule_sha256"}
@@ -114,6 +116,17 @@ def test_a_plan_without_personal_parts_has_the_hash_of_before_there_were_any() -
                 "privacy": {"kind": "local", "noise_multiplier": 1.0},
             },
             "federation.aggregation is scaffold, but privacy.kind is local",
+        ),
+        (
+            {
+                "federation": {"aggregation": "qfedavg"},
+                "privacy": {"kind": "local", "noise_multiplier": 1.0},
+            },
+            "federation.aggregation is qfedavg, but privacy.kind is local",
+        ),
+        (
+            {"federation": {"aggregation": "qfedavg", "report_validation": False}},
+            "weighs sites by their validation loss, but report_validation is false",
         ),
         ({"finetune": {"local_steps": 9, "local_epochs": 2}}, "= 9 and local_epochs = 2 both say"),
         ({"finetune": {"local_steps": -1}}, "`finetune.local_steps`: input should be greater than"),

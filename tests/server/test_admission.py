@@ -124,7 +124,7 @@ def test_an_algorithms_own_arrays_and_numbers_are_admitted_by_name() -> None:
     good = update()
     own = {"control/encoder.w": np.full((2, 3), 2, np.float32)}
     told = checksum({**good.weights, **own})
-    expected = replace(EXPECTED, extra=CONTROL, numbers=["steps"])
+    expected = replace(EXPECTED, extra=CONTROL, numbers={"steps": (1.0, 12.0)})
     admit(replace(good, extra=own, numbers={"steps": 3.0}, checksum=told), expected)
 
 
@@ -138,6 +138,8 @@ def test_an_algorithms_own_arrays_and_numbers_are_admitted_by_name() -> None:
         ({"control/encoder.w": np.full((2, 3), np.inf, np.float32)}, {"steps": 3.0}, "not finite"),
         (CONTROL, {}, "number steps is missing"),
         (CONTROL, {"steps": float("nan")}, "number steps is nan"),
+        (CONTROL, {"steps": 0.0}, "number steps is 0, legal is 1 to 12"),
+        (CONTROL, {"steps": 12.5}, "number steps is 12.5, legal is 1 to 12"),
         (CONTROL, {"steps": 3.0, "age": 80.0}, "number age was not asked for"),
     ],
 )
@@ -149,7 +151,7 @@ def test_an_algorithms_own_arrays_are_checked_like_weights(
     with pytest.raises(RefusedUpdateError, match=sentence):
         admit(
             replace(good, extra=extra, numbers=numbers, checksum=told),
-            replace(EXPECTED, extra=CONTROL, numbers=["steps"]),
+            replace(EXPECTED, extra=CONTROL, numbers={"steps": (1.0, 12.0)}),
         )
 
 

@@ -73,6 +73,19 @@ def test_min_sites_never_exceeds_the_sites_of_the_arm_that_can_train() -> None:
     assert [arm.plan(plan).federation.min_sites for arm in arms] == [3, 1, 1, 2, 1, 2, 1]
 
 
+def test_a_site_alone_needs_no_loss_to_be_weighed_by() -> None:
+    """With one model q-FedAvg is FedAvg; the other rules stay what the plan says."""
+    fair, moved = (
+        plan_from_mapping({"federation": {"aggregation": name}}, "test")
+        for name in ("qfedavg", "fedadam")
+    )
+    arms = {arm.name: arm for arm in plan_arms(manifest(), fair)[0]}
+    for name, rule in (("federated", "qfedavg"), ("without:A", "qfedavg"), ("pooled", "fedavg")):
+        assert arms[name].plan(fair).federation.aggregation == rule
+    assert arms["local:A"].plan(fair).federation.aggregation == "fedavg"
+    assert arms["local:A"].plan(moved).federation.aggregation == "fedadam"
+
+
 def test_pooled_data_take_the_steps_of_all_their_sites() -> None:
     """Four sites have clips to pre-train on, and three of them labels; others take the plan's."""
     tables = {"pretrain": {"local_steps": 5}, "finetune": {"local_steps": 10}}

@@ -15,7 +15,7 @@ from echofm_core.plan.load import load_plan, plan_from_mapping
 from echofm_core.run_claim import load_runnable
 from echofm_core.runtime.errors import PlanError
 from server.aggregation import Algorithm, build_algorithm
-from server.aggregation.own_rule import check_model, own_rule
+from server.aggregation.own_rule import check_model, load_rule, own_rule
 
 FEDERATION = {"aggregation": "custom", "rule": "mine.py"}
 RULE = """
@@ -54,8 +54,13 @@ def test_the_one_rule_of_a_file_is_built(tmp_path: Path) -> None:
     assert own_rule(plan) is rule
 
 
-def test_other_plans_have_none() -> None:
+def test_other_plans_have_none(tmp_path: Path) -> None:
+    """A study may compare the own rule that a plan names with that by which it is run."""
     assert own_rule(Plan()) is None
+    path = plan_with(tmp_path, RULE)
+    path.write_text(path.read_text().replace("custom", "fedavg"))
+    plan = load_runnable(path)
+    assert own_rule(plan) is None and load_rule(plan).__name__ == "Mine"
 
 
 @pytest.mark.parametrize(
@@ -127,11 +132,11 @@ def test_a_rule_may_lie_elsewhere_on_this_machine(tmp_path: Path) -> None:
         {"aggregation": "custom"},
         {"aggregation": "custom", "rule": "/home/me/mine.py"},
         {"aggregation": "custom", "rule": "mine.txt"},
-        {"aggregation": "fedavg", "rule": "mine.py"},
+        {"aggregation": "fedavg", "rule": "mine.txt"},
     ],
 )
-def test_a_plan_names_a_file_if_and_only_if_the_rule_is_its_own(federation: dict[str, str]) -> None:
-    with pytest.raises(PlanError, match=r"rule, a Python file relative|rule names a file of an"):
+def test_a_plan_names_a_python_file_beside_it(federation: dict[str, str]) -> None:
+    with pytest.raises(PlanError, match="needs rule, a Python file relative to the plan"):
         plan_from_mapping({"federation": federation}, "test")
 
 

@@ -18,7 +18,8 @@ from simulations.methods.ensemble import mean_predictions
 from tests.simulations.test_arms import manifest
 
 TABLES = {
-    "federation": {"min_sites": 2},
+    # As Krum needs with three sites that train, and a user's own rule; no other reads them.
+    "federation": {"min_sites": 2, "faulty_sites": 0, "rule": "mine.py"},
     "pretrain": {"rounds": 2, "local_steps": 5},
     "finetune": {"rounds": 3, "local_steps": 10},
     "evaluation": {"baselines": ["local", "pooled", "leave_one_out", "no_pretraining"]},
@@ -130,7 +131,8 @@ def test_a_rule_with_the_plans_own_values_is_the_plan() -> None:
 
 def test_one_site_is_trained_alike_whatever_the_rule_of_the_plan() -> None:
     """A mean of one model is that model."""
-    averaged, corrected = setting(), setting(federation={"aggregation": "scaffold", "min_sites": 2})
+    scaffold = {**TABLES["federation"], "aggregation": "scaffold"}
+    averaged, corrected = setting(), setting(federation=scaffold)
     for name in ("local", "pooled"):
         assert keys(METHODS[name], averaged) == keys(METHODS[name], corrected)
 
@@ -155,6 +157,12 @@ def test_a_method_that_the_plan_forbids_says_so() -> None:
         METHODS["scaffold"].pieces(private)
     with pytest.raises(PlanError, match="no pre-training"):
         METHODS["no_pretraining"].pieces(setting(pretrain={"rounds": 0}))
+
+
+def test_krum_is_not_compared_among_too_few_sites() -> None:
+    """Three train; with one faulty site it takes five, and with fewer it would be the median."""
+    with pytest.raises(PlanError, match="needs 5 sites that train, here are 3"):
+        METHODS["krum"].pieces(setting(federation={"min_sites": 2}))
 
 
 def test_one_privacy_budget_pays_for_both_phases() -> None:
