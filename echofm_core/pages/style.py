@@ -74,6 +74,17 @@ def panels(columns: int, *, width: float, height: float) -> tuple[Figure, list[A
     return figure, list(axes)
 
 
+def square_panels(count: int, *, most: int = 3) -> tuple[Figure, list[Axes]]:
+    """A figure of so many square axes, in rows of at most ``most``."""
+    columns = min(count, most)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(3.5 * columns, 3.5 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for spare in axes[count:]:
+        spare.remove()
+    return figure, list(axes[:count])
+
+
 def svg_uri(figure: Figure) -> str:
     """The figure as a ``data:`` address that an ``img`` tag can show."""
     buffer = io.BytesIO()

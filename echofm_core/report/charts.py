@@ -1,7 +1,6 @@
 """Charts of a run: training curves, EF agreement, ROC. Each returns ``data:`` addresses."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -9,8 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from echofm_core.contract import Phase
+from echofm_core.evaluation.bland_altman import bland_altman
 from echofm_core.evaluation.model_names import FEDERATED, LEAVE_ONE_OUT, model_order, model_title
-from echofm_core.evaluation.ranking import Floats, auc, roc_curve
+from echofm_core.evaluation.ranking import auc, roc_curve
 from echofm_core.evaluation.score import Cases, study_cases
 from echofm_core.pages.style import (
     BLUE,
@@ -21,6 +21,7 @@ from echofm_core.pages.style import (
     line_style,
     look,
     panels,
+    square_panels,
     svg_uri,
 )
 from echofm_core.tasks import Task
@@ -38,8 +39,6 @@ PHASE_TITLES = {
 #: Of pre-training whose losses are of two kinds.
 LATENT_TITLE = "Pre-training (a teacher on pixels, a student on its features)"
 
-#: Normal quantile of 95 % limits.
-Z = 1.96
 #: EF axis, percent.
 EF_RANGE = (0.0, 100.0)
 
@@ -111,7 +110,7 @@ def reduced_ef_roc(predictions: Mapping[str, pd.DataFrame]) -> Chart | None:
     if not sites:
         return None
     with look():
-        figure, axes = panels(len(sites), width=min(10.6, 4.2 * len(sites)), height=3.9)
+        figure, axes = square_panels(len(sites))
         for axis, site in zip(axes, sites, strict=True):
             _roc(axis, site, {model: cases.at(site) for model, cases in every.items()})
         return Chart(uri=svg_uri(figure), words=f"ROC curves for reduced EF at {sites}")
@@ -126,38 +125,6 @@ def _scatter(axis: Axes, cases: Cases, model: str, threshold: float) -> None:
         title=model_title(model), xlabel="reference EF (%)", ylabel="predicted EF (%)",
         xlim=EF_RANGE, ylim=EF_RANGE, aspect="equal",
     )  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Agreement:
-    """Differences between model and reference, in the unit of the measurement.
-
-    Attributes:
-        bias: Mean of prediction minus truth.
-        low, high: 95 % limits of agreement, bias -/+ 1.96 standard deviations.
-        cases: How many pairs are behind it.
-    """
-
-    bias: float
-    low: float
-    high: float
-    cases: int
-
-
-def bland_altman(truth: Floats, prediction: Floats) -> Agreement:
-    """Bias and limits of agreement; NaN limits with fewer than two pairs.
-
-    Args:
-        truth: (N,) reference reading.
-        prediction: (N,) in the same unit.
-
-    Source: Bland and Altman, Lancet 1986.
-    """
-    differences = prediction - truth
-    cases = len(differences)
-    bias = float(differences.mean()) if cases else float("nan")
-    sd = float(np.std(differences, ddof=1)) if cases > 1 else float("nan")
-    return Agreement(bias=bias, low=bias - Z * sd, high=bias + Z * sd, cases=cases)
 
 
 def _bland_altman(axis: Axes, cases: Cases, model: str) -> None:

@@ -14,7 +14,9 @@ from echofm_core.training.config import FinetuneConfig
 from echofm_core.training.execution.devices import autocast, find_device
 from echofm_core.training.objectives.targets import labels_of, to_units
 
-IDENTITY = ["dataset", "site", "patient_id", "study_id", "clip_id", "view"]
+#: What a clip is, and by what its patients are grouped; the latter null where not recorded.
+IDENTITY = ["dataset", "site", "patient_id", "study_id", "clip_id", "view",
+            "sex", "age", "quality", "vendor"]  # fmt: skip
 #: Columns of class probabilities; null where the task has fewer classes.
 PROBABILITIES = [f"p{index}" for index in range(max(spec.outputs for spec in TASKS.values()))]
 COLUMNS = [*IDENTITY, "task", "truth", "prediction", *PROBABILITIES]
