@@ -24,6 +24,8 @@ from echofm_core.training.predict import predict
 
 #: Folder of a run's state with the model that is the site's own.
 OWN_MODEL = "model"
+#: Predictions of validation patients, in the state folder.
+VALIDATION_PREDICTIONS = "predictions-validation.parquet"
 #: Columns of a score table that leave the site, in this order.
 _SENT = ["task", "metric", "value", "low", "high", "p"]
 
@@ -31,6 +33,8 @@ _SENT = ["task", "metric", "value", "low", "high", "p"]
 def evaluate(site: Site, plan: Plan, instruction: Instruction, state: SiteState) -> SiteResult:
     """Predict, keep ``predictions.parquet`` in the state folder, and score.
 
+    Predictions of validation patients are kept beside them, for conformal intervals; nothing of
+    them is scored or sent.
     Where the server asks for it (``settings["floor"]``), the floor that needs no network is fitted
     on the site's own training patients and scored beside the model, with the difference of the two.
     Not in private training: it is fitted without noise, and its scores would tell of the patients.
@@ -45,10 +49,13 @@ def evaluate(site: Site, plan: Plan, instruction: Instruction, state: SiteState)
     if personal:
         tasks = map(Task, site.describe().labels)
         save_model(state.folder / OWN_MODEL, all_arrays(model), plan, tasks)
-    clips = site.test_clips()
+    clips, batch = site.test_clips(), plan.finetune.batch_size
     device = site.execution.device
-    table = predict(model, clips, plan.finetune, batch_size=plan.finetune.batch_size, device=device)
+    table = predict(model, clips, plan.finetune, batch_size=batch, device=device)
     write_whole(state.folder / "predictions.parquet", table.to_parquet(index=False))
+    held = site.validation_clips(Phase.FINETUNE)
+    known = predict(model, held, plan.finetune, batch_size=batch, device=device)
+    write_whole(state.folder / VALIDATION_PREDICTIONS, known.to_parquet(index=False))
     # All rows are this site's own, whatever its manifest calls the places they come from.
     own = table.assign(site=site.name)
     evaluation, threshold = plan.evaluation, plan.finetune.reduced_ef_threshold

@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 from flwr.serverapp import Grid
 
+from client.testing import VALIDATION_PREDICTIONS
 from echofm_core.contract import Phase, Weights
 from echofm_core.data.manifest import Split
 from echofm_core.data.prepare import Prepared
@@ -183,6 +184,7 @@ class Training:
         if arm.test:
             out = self.run / "predictions" / f"{arm.name.replace(':', '-')}.parquet"
             write_whole(out, rows.to_parquet(index=False))
+        keep_validation(arm, folder, plan, self.run)
         return result
 
     def fit(
@@ -257,3 +259,19 @@ def predictions_of(arm: Arm, folder: Path, plan: Plan) -> pd.DataFrame:
         rows = pd.read_parquet(path)
         parts.append(rows[rows["task"].isin([task.value for task in arm.tasks])])
     return pd.concat(parts).assign(model=arm.model) if parts else pd.DataFrame()
+
+
+def keep_validation(arm: Arm, folder: Path, plan: Plan, run: Path) -> None:
+    """``validation/ARM.parquet`` in the run folder: what conformal intervals are found on.
+
+    Validation patients of the sites that trained, for the models that the page looks at; a site
+    without test labels was not asked, and has none.
+    """
+    if arm.model not in (FEDERATED, LEAVE_ONE_OUT, ALONE):
+        return
+    homes = [folder / "sites" / site / plan.run_name() for site in arm.train]
+    paths = [home / VALIDATION_PREDICTIONS for home in homes]
+    parts = [pd.read_parquet(path) for path in paths if path.exists()]
+    if known := [part for part in parts if len(part)]:
+        out = run / "validation" / f"{arm.name.replace(':', '-')}.parquet"
+        write_whole(out, pd.concat(known).to_parquet(index=False))

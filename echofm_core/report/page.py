@@ -17,8 +17,11 @@ from echofm_core.pages.style import data_uri
 from echofm_core.pages.template import write_page
 from echofm_core.privacy.config import NO_LOSS
 from echofm_core.report.agreement import agreement_table
+from echofm_core.report.agreement_by_site import agreement_by_site
 from echofm_core.report.auc_tests import auc_test_table
+from echofm_core.report.calibration import calibration_chart, calibration_table
 from echofm_core.report.charts import ef_agreement, reduced_ef_roc, training_curves, without_loss
+from echofm_core.report.conformal import conformal_table
 from echofm_core.report.heat_map import LEAD_STYLE, heat_maps
 from echofm_core.report.overview import (
     FoundRow,
@@ -28,7 +31,9 @@ from echofm_core.report.overview import (
     matrices,
     unseen_rows,
 )
+from echofm_core.report.rank_chart import rank_charts
 from echofm_core.report.run_files import DAMAGED_PREDICTIONS, RunFiles, read_run
+from echofm_core.report.subgroups import subgroup_table
 from echofm_core.report.traffic import traffic
 from echofm_core.report.words import encoder_start, words_of
 
@@ -118,8 +123,10 @@ def _rivals(rows: Sequence[FoundRow]) -> dict[str, str]:
 
 def _results(run: RunFiles) -> dict[str, Any]:
     """Tables and comparisons."""
-    config = run.plan.evaluation
+    config, (ranks, too_few_sites) = run.plan.evaluation, rank_charts(run)
     return {
+        "ranks": ranks,
+        "too_few_sites": too_few_sites,
         "heat_maps": heat_maps(run.scores, run.site_names, config.min_patients, run.unseen),
         "lead_style": LEAD_STYLE,
         "confidence": f"{config.confidence:.0%}",
@@ -137,9 +144,14 @@ def _details(run: RunFiles) -> dict[str, Any]:
         "silent": without_loss(run.metrics),
         "no_loss": NO_LOSS,
         "agreement_table": agreement_table(run),
+        "agreement_by_site": agreement_by_site(run),
         "agreement": ef_agreement(run.predictions, plan.finetune.reduced_ef_threshold),
         "roc": reduced_ef_roc(run.predictions),
         "auc_tests": auc_test_table(run),
+        "conformal": conformal_table(run),
+        "calibration": calibration_table(run),
+        "calibration_chart": calibration_chart(run),
+        "subgroups": subgroup_table(run),
         "mask_ratio": f"{plan.pretrain.mask_ratio:.0%}",
         "reconstruction": run.reconstruction and data_uri(run.reconstruction),
         "contact_sheets": {site: data_uri(png) for site, png in run.contact_sheets.items()},

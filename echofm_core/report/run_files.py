@@ -32,6 +32,8 @@ _FOLDERS = re.compile(r'"(?:/|[A-Za-z]:\\)[^"\n]*[/\\](?=[^"\n]*")')
 
 #: Start of the ``missing`` key of one model's predictions.
 DAMAGED_PREDICTIONS = "predictions/"
+#: Likewise of one arm's validation patients.
+DAMAGED_VALIDATION = "validation/"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,6 +48,7 @@ class RunFiles:
         begun: ``start.json``, what the run began with beside its plan; empty if absent.
         metrics, scores, paired, findings, sites: Tables; empty, with their columns, if absent.
         predictions: Model name -> rows of ``training.predict``.
+        validation: Arm (``federated``, ``without-SITE``) -> likewise, of validation patients.
         reconstruction: PNG bytes, None if absent.
         contact_sheets: Site -> PNG bytes.
         missing: Name of an absent part -> why, in words.
@@ -62,6 +65,7 @@ class RunFiles:
     findings: pd.DataFrame
     sites: pd.DataFrame
     predictions: dict[str, pd.DataFrame]
+    validation: dict[str, pd.DataFrame]
     reconstruction: bytes | None
     contact_sheets: dict[str, bytes]
     missing: dict[str, str]
@@ -106,6 +110,10 @@ def read_run(folder: Path) -> RunFiles:
         summary=summary,
         begun=_mapping(folder / BEGUN, missing) if (folder / BEGUN).exists() else {},
         predictions=predictions,
+        validation={
+            path.stem: _table(path, f"{DAMAGED_VALIDATION}{path.stem}", PREDICTIONS, missing)
+            for path in sorted((folder / "validation").glob("*.parquet"))
+        },
         reconstruction=reconstruction.read_bytes() if reconstruction.is_file() else None,
         contact_sheets=sheets,
         missing=missing,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 
 from client.site import Site
 from client.state import SiteState
-from client.testing import evaluate, small_classes
+from client.testing import VALIDATION_PREDICTIONS, evaluate, small_classes
 from echofm_core.contract import ENCODER, HEADS, STF_NET, Action, Instruction, SiteResult
 from echofm_core.models.build import build_echo_model
 from echofm_core.models.weights import to_arrays
@@ -47,6 +48,28 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
     )
     state = SiteState(folder / "state", "run")
     return evaluate(site, PLAN, question, state), state.folder, question
+
+
+def test_validation_patients_are_predicted_and_change_no_score(done: Done, tmp_path: Path) -> None:
+    """Patient p5 moves from training to validation: the file has p5 alone, as the model reads it,
+    and the model's scores are those of before."""
+    before, folder, question = done
+    built = folder.parent.parent / "gamma"
+    manifest = pd.read_parquet(built / "manifest.parquet")
+    manifest.loc[manifest["patient_id"] == "gamma-p5", "split"] = "val"
+    manifest.to_parquet(tmp_path / "manifest.parquet", index=False)
+    paths = {"manifest": str(tmp_path / "manifest.parquet"), "store": str(built / "stores")}
+    site = Site.open({"site": "gamma", **paths, "device": "cpu"}, PLAN)
+    asked = replace(question, settings={})
+    result = evaluate(site, PLAN, asked, SiteState(tmp_path, "run"))
+    rows = pd.read_parquet(tmp_path / "run" / VALIDATION_PREDICTIONS)
+    assert set(rows["patient_id"]) == {"gamma-p5"} and set(rows["task"]) >= {"ef", "reduced_ef"}
+    assert np.isfinite(rows["prediction"]).all()
+    model = {k: v for k, v in before.scores.items() if k in result.scores}
+    assert model and all(
+        np.array_equal(astuple(result.scores[k]), astuple(v), equal_nan=True)
+        for k, v in model.items()
+    )
 
 
 def test_private_training_sends_no_floor(done: Done) -> None:

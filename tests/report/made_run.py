@@ -61,6 +61,7 @@ def write_made_run(folder: Path, *, patients: int = 1, small: bool = False) -> P
                 prediction_rows(AS_SITES, (Task.AS_GRADE,), clips=2, noise=noise, seed=number)
             )
         rows = pd.concat([table for table in tables if len(table)], ignore_index=True)
+        rows = rows.assign(**attributes(rows))
         path = folder / "predictions" / f"{model.replace(':', '-')}.parquet"
         rows.assign(model=model).to_parquet(path)
     score_models(read_run(folder).predictions, plan, folder)
@@ -69,6 +70,17 @@ def write_made_run(folder: Path, *, patients: int = 1, small: bool = False) -> P
     site_table().to_parquet(folder / "sites.parquet")
     (folder / "summary.json").write_text(json.dumps(summary(plan)))
     return folder
+
+
+def attributes(rows: pd.DataFrame) -> dict[str, pd.Series]:
+    """What the manifest says of the patients: two sexes, ages, one image of poor quality in ten."""
+    number = rows["patient_id"].str.removeprefix("p").astype(int)
+    return {
+        "sex": number.map(lambda n: "FM"[n % 2]).astype("string"),
+        "age": (20 + number % 70).astype("Float32"),
+        "quality": number.map(lambda n: "Poor" if n % 10 == 0 else "Good").astype("string"),
+        "vendor": number.map(lambda n: None).astype("string"),
+    }
 
 
 def summary(plan: Plan) -> dict[str, object]:

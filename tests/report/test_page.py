@@ -72,10 +72,10 @@ def test_nothing_is_loaded_from_outside(page: str) -> None:
 
 
 def test_pictures_are_all_there(page: str) -> None:
-    """Curves, three EF sites, one ROC figure as SVG; a strip and two contact sheets as PNG."""
-    assert page.count('src="data:image/svg+xml;base64,') == 5
+    """Training, three EF sites, ROC and calibration as SVG; a strip and two sheets as PNG."""
+    assert page.count('src="data:image/svg+xml;base64,') == 6
     assert page.count('src="data:image/png;base64,') == 3
-    assert page.count('alt="') == 8
+    assert page.count('alt="') == 9
 
 
 def test_what_ran_is_said(page: str) -> None:
