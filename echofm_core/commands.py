@@ -12,12 +12,13 @@ from echofm_core.live.options import PortOption, WebOption
 from echofm_core.models import commands as models
 from echofm_core.phantom import commands as phantom
 from echofm_core.plan.reference import in_words
+from echofm_core.report import commands as report
 from echofm_core.runtime.error_reference import exit_codes
 
 
 def register(app: typer.Typer) -> None:
     """Add the core's sub-commands, from ``data`` to ``predict``, and what explains them all."""
-    for room in (data, inference, models, phantom):
+    for room in (data, inference, models, phantom, report):
         room.register(app)
     for command in (watch, errors, keys, version):
         app.command()(command)

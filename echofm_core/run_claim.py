@@ -18,6 +18,8 @@ from echofm_core.runtime.file_lock import folder_lock
 from echofm_core.runtime.files import is_partial, write_whole
 
 PLAN = "plan.toml"
+#: What makes a folder that of a study: what the study is.
+STUDY = "study.json"
 #: What a run was begun with beside its plan.
 BEGUN = "start.json"
 #: Sign of life of the process that trains in the folder, and what it says of itself meanwhile.
@@ -59,6 +61,11 @@ def look(run: Path, plan: Plan, *, resume: bool, begun: Mapping[str, str] | None
     """
     if run.exists() and not run.is_dir():
         raise ResumeError(f"{run} is a file; choose another --out.")
+    if (run / STUDY).exists():
+        raise ResumeError(
+            f"{run} holds a study; go on with it by its own plan and options, or choose another "
+            "--out."
+        )
     kept = run / PLAN
     if not kept.exists():
         names = {item.name for item in run.iterdir()} if run.exists() else set()

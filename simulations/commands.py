@@ -12,6 +12,7 @@ from echofm_core.data.commands import data
 from echofm_core.plan.preflight import check_words
 from echofm_core.run_claim import load_runnable, look
 from simulations.split_commands import export_split
+from simulations.study.options import with_study
 
 if TYPE_CHECKING:
     from simulations.outcome import Outcome
@@ -47,6 +48,14 @@ def demo(
     _show(run_demo(folder, fresh=fresh))
 
 
+def _print_list(wanted: bool) -> None:
+    if wanted:
+        from simulations.study.listing import print_list
+
+        print_list()
+        raise typer.Exit
+
+
 def simulate(
     plan: Annotated[Path, typer.Argument(help="TOML plan; `echofm keys` prints what it may hold.")],
     out: Annotated[Path | None, typer.Option(help="Run folder; default: runs/NAME.")] = None,
@@ -54,6 +63,22 @@ def simulate(
     workers: Annotated[
         int | None, typer.Option(help="Sites trained at the same time; default: the plan's.")
     ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="A study: train each method so many times.")
+    ] = None,
+    methods: Annotated[
+        str | None, typer.Option(help="A study: methods with commas between, or `reviewer`.")
+    ] = None,
+    protocols: Annotated[
+        str | None, typer.Option(help="A study: rules of sites with commas between.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option(help="Print sites, work, bytes, memory and time; train nothing.")
+    ] = False,
+    listing: Annotated[
+        bool,
+        typer.Option("--list", callback=_print_list, is_eager=True, help="Explain the names."),
+    ] = False,
 ) -> None:
     """Split data sets by site, train a federation on this machine, and report.
 
@@ -61,20 +86,46 @@ def simulate(
     the model, both training phases and what to compare with. The same plan gives the same
     weights, bit for bit, on 1 or N workers.
 
+    With `--seeds`, `--methods` or `--protocols`, or a table [study] in the plan, it is a study:
+    each method is trained with each seed under each protocol, what several of them need once, and
+    one table and one report compare them.
+
+    `--list` explains protocols, methods and baselines. `--dry-run` measures a few steps, prints
+    what the whole will take, and warns of what will not work.
+
     For example: `echofm simulate demo/plan.toml --out demo/run-2` on the demo's data; on yours,
-    `echofm simulate plan.toml --out runs/ef --workers 4`; after a power cut, the same with
+    `echofm simulate plan.toml --out runs/ef --workers 4`; a study,
+    `echofm simulate plan.toml --seeds 3 --methods reviewer`; after a power cut, the same with
     `--resume`.
     """
     loaded = load_runnable(plan)  # before anything that takes long to import
     check_words(loaded.machine)
-    run = out or Path("runs") / loaded.name
+    loaded = with_study(loaded, seeds, methods, protocols)
+    if workers is not None:
+        machine = loaded.machine.model_copy(update={"workers": workers})
+        loaded = loaded.model_copy(update={"machine": machine})
+    run = out or Path("runs") / (f"{loaded.name}-study" if loaded.study.asked else loaded.name)
+    if dry_run:
+        from simulations.study.dry_run import dry_run as forecast
+
+        forecast(loaded, run)
+        return
+    if loaded.study.asked:
+        from simulations.study.folder import look_study
+
+        look_study(run, loaded, resume=resume)
+
+        from echofm_core.report.study_page import print_study
+        from simulations.study.run import run_study
+
+        report = run_study(loaded, run, resume=resume)
+        print_study(run)
+        typer.echo(f"report: {report}")
+        return
     look(run, loaded, resume=resume)
 
     from simulations.experiment import run_experiment
 
-    if workers is not None:
-        machine = loaded.machine.model_copy(update={"workers": workers})
-        loaded = loaded.model_copy(update={"machine": machine})
     _show(run_experiment(loaded, run, resume=resume))
 
 

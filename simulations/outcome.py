@@ -75,18 +75,10 @@ def conclude(
     """
     scores = score_models(read_run(run).predictions, plan, run)
     summary = {
-        "name": plan.name,
-        "plan_hash": plan.digest(),
+        **identity(plan),
         "digest": result.digest,
         "seconds": seconds,
         "origin": origin,
-        "unseen": list(plan.protocol.unseen),
-        "synthetic": any(is_phantom(Path(root)) for root in plan.machine.roots),
-        "versions": {
-            "echofm-federated": __version__,
-            "python": platform.python_version(),
-            **{name: version(name) for name in PACKAGES},
-        },
         "notes": [*warned, *notes, *result.notes, *result.warnings],
         "privacy": spent(result.metrics, plan.privacy.delta),
     }
@@ -94,6 +86,21 @@ def conclude(
     write_card(read_run(run), model)
     write_report(run)
     return Outcome(run=run, scores=scores, digest=result.digest, notes=tuple(notes))
+
+
+def identity(plan: Plan) -> dict[str, object]:
+    """What a summary says of any run of a plan on this machine."""
+    return {
+        "name": plan.name,
+        "plan_hash": plan.digest(),
+        "unseen": list(plan.protocol.unseen),
+        "synthetic": any(is_phantom(Path(root)) for root in plan.machine.roots),
+        "versions": {
+            "echofm-federated": __version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in PACKAGES},
+        },
+    }
 
 
 def write_floor(plan: Plan, run: Path, prepared: Prepared) -> None:

@@ -1,6 +1,6 @@
 """Models compared on the same patients: the one table that every verdict is read from."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from enum import StrEnum
 from functools import partial
 
@@ -37,7 +37,7 @@ PAIRED_COLUMNS = (
 )  # fmt: skip
 
 #: Names of the comparisons over several sites; whether these are sites that no model trained on.
-_OVER_SITES = (((MEAN_OF_SITES, WORST_SITE), False), ((MEAN_UNSEEN, WORST_UNSEEN), True))
+OVER_SITES = (((MEAN_OF_SITES, WORST_SITE), False), ((MEAN_UNSEEN, WORST_UNSEEN), True))
 
 
 class Finding(StrEnum):
@@ -100,20 +100,23 @@ def compare(
                 stream(key, site, 0, f"paired.{task}"),
             )
             rows += [
-                _row(site, task, metric, difference(found, config), one.patient_count)
+                paired_row(site, task, metric, difference(found, config), one.patient_count)
                 for metric, found in draws[site].items()
             ]
-        for names, never in _OVER_SITES:
+        for names, never in OVER_SITES:
             there = [found for site, found in draws.items() if (site in unseen) is never]
-            rows += _across(there, task, names, config)
+            rows += across_sites(there, task, names, config)
     return pd.DataFrame(rows, columns=[*COLUMNS, "p"])
 
 
-def _row(site: str, task: Task, metric: str, found: Difference, patients: int) -> list[object]:
+def paired_row(
+    site: str, task: Task, metric: str, found: Difference, patients: int
+) -> list[object]:
+    """A row of :func:`compare`."""
     return [site, task.value, metric, *found[:3], patients, found.p]
 
 
-def _across(
+def across_sites(
     sites: list[dict[str, PairedDraws]],
     task: Task,
     names: tuple[str, str],
@@ -131,8 +134,8 @@ def _across(
             continue
         worst = worst_difference(defined, config, lower_is_better=item.lower_is_better)
         patients = sum(x.patients for x in defined)
-        yield _row(names[0], task, item.metric, mean_difference(defined, config), patients)
-        yield _row(names[1], task, item.metric, worst, patients)
+        yield paired_row(names[0], task, item.metric, mean_difference(defined, config), patients)
+        yield paired_row(names[1], task, item.metric, worst, patients)
 
 
 def shared_clips(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -176,19 +179,19 @@ def paired_table(
     wanted = {item.task.value for item in REPORTED}
     rows = {name: table[table["task"].isin(wanted)] for name, table in predictions.items()}
     parts = [pd.DataFrame(columns=list(PAIRED_COLUMNS))]
-    for model, rival in _pairs(rows):
+    for model, rival in pairs(rows):
         rng = stream(seed, "", 0, "bootstrap.paired")
         table = compare(rows[model], rows[rival], config, rng, threshold, unseen)
-        table = table[_whole(table, rows[model], unseen)].assign(model=model, rival=rival)
+        table = table[whole_sets(table, rows[model], unseen)].assign(model=model, rival=rival)
         if model.startswith(LOCAL):
             table = table[table["site"] == model.removeprefix(LOCAL)]
         parts.append(table)
     return judged(pd.concat([part for part in parts if len(part)] or parts), config)
 
 
-def _pairs(predictions: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, str]]:
+def pairs(models: Iterable[str]) -> Iterator[tuple[str, str]]:
     """The federation against each other model, then the other networks against the floor."""
-    names = model_order(predictions)
+    names = model_order(models)
     if FEDERATED in names:
         yield from ((FEDERATED, rival) for rival in names if rival != FEDERATED)
     if FLOOR in names:
@@ -230,11 +233,11 @@ def _held_to_the_worst(table: pd.DataFrame) -> pd.Series:
     return table["finding"].mask(warned & better, Finding.MEAN_ONLY.value)
 
 
-def _whole(table: pd.DataFrame, ours: pd.DataFrame, unseen: Collection[str]) -> pd.Series:
+def whole_sets(table: pd.DataFrame, ours: pd.DataFrame, unseen: Collection[str]) -> pd.Series:
     """Rows of one site, and of several together where the rival was at each of them."""
     over_several = table["site"].isin(MEANS | WORST)
     known, single, kept = ours[ours["truth"].notna()], table[~over_several], ~over_several
-    for names, never in _OVER_SITES:
+    for names, never in OVER_SITES:
         tested, shared = (
             part[part["site"].isin(unseen) == never].groupby("task")["site"].nunique()
             for part in (known, single)

@@ -122,12 +122,14 @@ class Method(ABC):
         words: What it is, in one sentence.
         source: Paper and section; empty where there is none to name.
         sends_models: Whether each site's model leaves it once, beside what rounds carry.
+        moves_data: Whether the data themselves leave their sites.
     """
 
     name: str
     words: str
     source: str = ""
     sends_models: bool = False
+    moves_data: bool = False
 
     @abstractmethod
     def pieces(self, setting: Setting) -> Sequence[Piece]:

@@ -28,7 +28,7 @@ def mean_predictions(tables: list[pd.DataFrame]) -> pd.DataFrame:
     the most probable class of the mean is the prediction.
     """
     rows = pd.concat(tables, ignore_index=True)
-    keys = [*IDENTITY, "task", "truth"]
+    keys = [*(name for name in IDENTITY if name in rows), "task", "truth"]
     numbers = ["prediction", *(name for name in PROBABILITIES if name in rows)]
     # A truth or a view may be missing, and is then a key like any other.
     means = rows.groupby(keys, sort=False, dropna=False, observed=True)[numbers].mean()

@@ -12,6 +12,7 @@ class Pooled(Method):
 
     name = Training.POOLED.value
     words = "All data in one place, as many steps as all sites together."
+    moves_data = True
 
     def pieces(self, setting: Setting) -> Sequence[Piece]:
         """One training."""

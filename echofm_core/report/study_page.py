@@ -1,0 +1,180 @@
+"""The report of a study: protocol by protocol, the table of methods, sites, and what was found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+
+from echofm_core.evaluation.reported import ReportedMetric, reported_metrics
+from echofm_core.evaluation.verdict import sureness, verdict
+from echofm_core.pages.grid import Grid, terminal_table
+from echofm_core.pages.template import write_page
+from echofm_core.report.heat_map import LEAD_STYLE, heat_maps
+from echofm_core.report.run_files import RunFiles, read_run
+from echofm_core.report.study_table import StudyScores, grids, title
+from echofm_core.run_claim import STUDY
+from echofm_core.runtime.console import console as terminal
+from echofm_core.runtime.text import many
+
+#: What is said of doubt, above the tables of several seeds and of one.
+SEVERAL = (
+    "Values are means over {seeds}. Intervals are over patients, of that mean; the spread between "
+    "seeds stands apart from them, as standard deviation."
+)
+ONE = "One seed: nothing here says how far another seed's models would lie from these."
+RESPLIT = (
+    "Each seed has patients of its own for test, so that there is no interval over patients, and "
+    "the spread between seeds holds both. Reports of the seeds have intervals."
+)
+BYTES = (
+    "MB between sites are weights in both phases and both ways; pre-training that several methods "
+    "begin with counts for each of them."
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class ProtocolPart:
+    """One protocol of a study, as files of its folder say it."""
+
+    place: str
+    run: RunFiles
+    study: StudyScores
+    table: pd.DataFrame
+
+    @property
+    def metrics(self) -> list[ReportedMetric]:
+        """Those that some model has a score for."""
+        return reported_metrics(self.run.scores)
+
+    @property
+    def grids(self) -> dict[ReportedMetric, Grid]:
+        """The table of methods, a metric each."""
+        return grids(self.table, self.metrics)
+
+    @property
+    def seeds(self) -> list[int]:
+        """Of the plan of each."""
+        return [int(seed) for seed in self.run.summary.get("seeds", [])]
+
+    @property
+    def reference(self) -> str:
+        """The method that comparisons call federated; may be empty."""
+        return str(self.run.summary.get("reference", ""))
+
+    def doubt(self) -> str:
+        """How values, intervals and spread are to be read."""
+        if self.run.plan.study.resplit:
+            return RESPLIT
+        return SEVERAL.format(seeds=many(len(self.seeds), "seed")) if len(self.seeds) > 1 else ONE
+
+    def sentences(self) -> list[str]:
+        """The verdict on the method that others are compared with."""
+        run, plan = self.run, self.run.plan
+        few, tasks = plan.evaluation.min_patients, plan.finetune.tasks
+        return verdict(run.scores, run.paired, run.sites, tasks, few, run.unseen)
+
+
+def is_study(folder: Path) -> bool:
+    """Whether a folder is that of a study."""
+    return (folder / STUDY).is_file()
+
+
+def read_part(folder: Path, place: str) -> ProtocolPart:
+    """The files of one protocol of a study."""
+    run = read_run(folder / place)
+    frames = {
+        name: pd.read_parquet(run.folder / f"{name}.parquet") for name in ("seeds", "methods")
+    }
+    study = StudyScores(
+        scores=run.scores,
+        seeds=frames["seeds"],
+        methods=frames["methods"],
+        config=run.plan.evaluation,
+        unseen=run.unseen,
+    )
+    return ProtocolPart(place=place, run=run, study=study, table=study.table())
+
+
+def read_parts(folder: Path) -> list[ProtocolPart]:
+    """All protocols of a study, in its order."""
+    words = json.loads((folder / STUDY).read_text(encoding="utf-8"))
+    places = words["protocols"] if len(words["protocols"]) > 1 else ["."]
+    return [read_part(folder, place) for place in places]
+
+
+def write_study_report(folder: Path, places: Sequence[str]) -> Path:
+    """Write ``report.html`` into a study's folder, from the files there alone.
+
+    Args:
+        folder: Of the study.
+        places: Folder of each protocol in it.
+    """
+    parts = [read_part(folder, place) for place in places]
+    context = page_context(folder, parts)
+    return write_page(folder / "report.html", "echofm_core.report", "study.html.j2", context)
+
+
+def page_context(folder: Path, parts: Sequence[ProtocolPart]) -> dict[str, Any]:
+    """Everything that ``study.html.j2`` names."""
+    first = parts[0].run
+    return {
+        "title": first.summary.get("name", folder.name),
+        "synthetic": any(part.run.summary.get("synthetic") for part in parts),
+        "methods": method_grid(parts[0].study.methods),
+        "bytes": BYTES,
+        "lead_style": LEAD_STYLE,
+        "plan_text": first.plan_text,
+        "parts": [
+            {
+                "name": part.run.summary.get("protocol", ""),
+                "reference": part.reference,
+                "doubt": part.doubt(),
+                "grids": {metric.heading: grid for metric, grid in part.grids.items()},
+                "heat_maps": heat_maps(
+                    part.run.scores,
+                    part.run.site_names,
+                    part.run.plan.evaluation.min_patients,
+                    part.run.unseen,
+                ),
+                "verdict": part.sentences(),
+                "sure": sureness(part.run.paired, part.run.plan.evaluation),
+                "notes": part.run.summary.get("notes", []),
+                "seeds": {
+                    seed: (Path(part.place) / f"seed-{seed}" / "report.html").as_posix()
+                    for seed in part.seeds
+                },
+            }
+            for part in parts
+        ],
+    }
+
+
+def method_grid(methods: pd.DataFrame) -> Grid:
+    """What the methods are."""
+    rows = methods[["method", "words", "source"]].itertuples(index=False, name=None)
+    return Grid(
+        columns=("method", "what it is", "source"),
+        rows=tuple((title(name), words, source) for name, words, source in rows),
+    )
+
+
+def print_study(folder: Path, console: Console = terminal) -> None:
+    """Print the tables of a study and its verdict, in the words of its page."""
+    for part in read_parts(folder):
+        if part.place != ".":
+            console.print(f"protocol {part.run.summary.get('protocol', part.place)}", markup=False)
+        for metric, table in part.grids.items():
+            console.print(f"\n{metric.heading}", markup=False)
+            console.print(terminal_table(table, console.width))
+        console.print(part.doubt(), markup=False, style="dim")
+        if part.reference:
+            console.print(f"federated is the method {part.reference}.", style="dim", markup=False)
+        for line in part.sentences():
+            console.print(f"- {line}", markup=False)
+    console.print(BYTES, markup=False, style="dim")

@@ -1,0 +1,127 @@
+"""What a part of a study leaves, when its trainings are done: a run folder of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from echofm_core.evaluation.model_names import FEDERATED, FLOOR
+from echofm_core.privacy.config import spent
+from echofm_core.report.page import write_report
+from echofm_core.report.run_files import read_run
+from echofm_core.report.run_scores import score_models
+from echofm_core.run_claim import PLAN
+from echofm_core.runtime.files import write_whole
+from simulations.methods._api import Piece
+from simulations.outcome import identity, write_floor
+from simulations.prepare import mirrored_notes
+from simulations.protocols.assign import RULES
+from simulations.study.cells import Cell
+from simulations.study.folder import RESULT
+from simulations.study.work import PREDICTIONS
+
+_NO_PICTURES = "a study draws no pictures of its data; a run of its plan alone does"
+
+
+def conclude_cell(cell: Cell) -> None:
+    """Write predictions by model, scores, comparisons, summary and report of one part.
+
+    The method that others are compared with stands there as ``federated``.
+    """
+    run, plan = cell.folder, cell.plan
+    write_whole(run / PLAN, plan.to_toml().encode())
+    _write_predictions(cell)
+    write_floor_once(cell)
+    metrics = _metrics(cell)
+    write_whole(run / "metrics.parquet", metrics.to_parquet(index=False))
+    score_models(read_run(run).predictions, plan, run)
+    own = _reference_piece(cell)
+    federated = metrics[metrics["arm"] == FEDERATED]
+    summary = {
+        **identity(plan),
+        "digest": result_of(cell, own)["digest"] if own else "",
+        "origin": "Part of a study on public data, split by site on one machine.",
+        "notes": cell_notes(cell),
+        "privacy": spent(federated, plan.privacy.delta),
+        "absent": dict.fromkeys(("contact_sheets", "reconstruction"), _NO_PICTURES),
+    }
+    write_whole(run / "summary.json", json.dumps(summary, indent=1).encode())
+    write_report(run)
+
+
+def cell_notes(cell: Cell) -> list[str]:
+    """What a reader of the numbers must know, each once."""
+    notes = [RULES[cell.protocol].caveat, *mirrored_notes(cell.prepared, cell.plan.data)]
+    if cell.reference:
+        notes.append(f"The model called federated is that of {cell.reference}.")
+    notes += cell.notes
+    for piece in cell.pieces().values():
+        notes += [f"{piece.arm.name}: {note}" for note in result_of(cell, piece)["notes"]]
+    return list(dict.fromkeys(notes))
+
+
+def result_of(cell: Cell, piece: Piece) -> dict[str, Any]:
+    """What a finished training ended with."""
+    return dict(json.loads((cell.place(piece) / RESULT).read_text(encoding="utf-8")))
+
+
+def model_name(cell: Cell, model: str) -> str:
+    """A method's model as the files of a part call it."""
+    return FEDERATED if model == cell.reference else model
+
+
+def _write_predictions(cell: Cell) -> None:
+    """One file a model; those of methods that the study no longer has go."""
+    folder = cell.folder / "predictions"
+    tables: dict[str, pd.DataFrame] = {}
+    for method, pieces in cell.methods:
+        found = {piece.arm.name: _predictions(cell.place(piece)) for piece in pieces}
+        for model, rows in method.models(_tested(found)).items():
+            tables[model_name(cell, model)] = rows
+    files = {f"{model.replace(':', '-')}.parquet": model for model in tables}
+    for path in folder.glob("*.parquet"):
+        if path.name not in {*files, f"{FLOOR}.parquet"}:
+            path.unlink()
+    for file, model in files.items():
+        table = tables[model].assign(model=model)
+        write_whole(folder / file, table.to_parquet(index=False))
+
+
+def write_floor_once(cell: Cell) -> None:
+    """The floor without a network, which no method changes."""
+    if not (cell.folder / "predictions" / f"{FLOOR}.parquet").exists():
+        write_floor(cell.plan, cell.folder, cell.prepared)
+
+
+def _predictions(place: Path) -> pd.DataFrame:
+    return pd.read_parquet(place / PREDICTIONS).drop(columns="model", errors="ignore")
+
+
+def _tested(found: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Those that were tested anywhere; all of them where none was."""
+    return {name: rows for name, rows in found.items() if len(rows)} or dict(found)
+
+
+def _metrics(cell: Cell) -> pd.DataFrame:
+    """Rounds of all trainings; those of the method that others are compared with as its own."""
+    own = _reference_piece(cell)
+    keys = {one.key(cell.data) for one in (own, own.start) if one} if own else set[str]()
+    parts = [
+        pd.read_parquet(cell.place(piece) / "metrics.parquet").assign(
+            arm=FEDERATED if key in keys else piece.arm.name
+        )
+        for key, piece in cell.pieces().items()
+    ]
+    return pd.concat(parts, ignore_index=True).astype({"arm": "string"})
+
+
+def _reference_piece(cell: Cell) -> Piece | None:
+    """The training of the method that others are compared with."""
+    for method, pieces in cell.methods:
+        if method.name == cell.reference:
+            return pieces[0]
+    return None

@@ -1,0 +1,170 @@
+"""The parts of a study: one protocol and one seed, with the methods that are trained there."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from echofm_core.data.prepare import Prepared
+from echofm_core.evaluation.config import Baseline
+from echofm_core.plan.document import Plan
+from echofm_core.plan.federation import Aggregation
+from echofm_core.plan.protocol import ProtocolName
+from echofm_core.plan.study import StudyConfig
+from echofm_core.runtime.errors import PlanError
+from echofm_core.training.label_share import as_trained
+from simulations.arms import plan_arms
+from simulations.methods import METHODS, methods_named
+from simulations.methods._api import Method, Piece, Setting
+from simulations.prepare import prepare_sites
+from simulations.study.folder import place_of
+
+#: Columns of a manifest that a training depends on, besides the frames themselves.
+DECISIVE = ("dataset", "clip_id", "patient_id", "study_id", "site", "split", "view")
+LABELS = ("ef", "edv", "esv", "as_grade")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Cell:
+    """One protocol and one seed.
+
+    Attributes:
+        protocol: Name of the rule of sites.
+        plan: Of this protocol and seed.
+        folder: Its run folder.
+        prepared: Sites and splits.
+        data: Hash of these.
+        methods: With the trainings of each.
+        notes: A sentence for each method or arm that is left out.
+    """
+
+    protocol: ProtocolName
+    plan: Plan
+    folder: Path
+    prepared: Prepared
+    data: str
+    methods: tuple[tuple[Method, tuple[Piece, ...]], ...]
+    notes: tuple[str, ...]
+
+    @property
+    def reference(self) -> str:
+        """The method that others are compared with: the plan's own rule, or the first rule."""
+        rules = [method.name for method, _ in self.methods if method.name in set(Aggregation)]
+        own = self.plan.federation.aggregation.value
+        return own if own in rules else next(iter(rules), "")
+
+    def pieces(self) -> dict[str, Piece]:
+        """Key -> training, each once and behind the one whose weights it begins with."""
+        found: dict[str, Piece] = {}
+        for _, pieces in self.methods:
+            for piece in pieces:
+                for one in (piece.start, piece):
+                    if one:
+                        found.setdefault(one.key(self.data), one)
+        return found
+
+    def place(self, piece: Piece) -> Path:
+        """Folder of a training."""
+        return place_of(self.folder, piece.arm.name, piece.key(self.data))
+
+
+def study_of(plan: Plan) -> StudyConfig:
+    """The study that a plan asks for, with every default written out."""
+    asked = plan.study
+    methods = asked.methods or (
+        plan.federation.aggregation.value,
+        *(baseline.value for baseline in plan.evaluation.baselines if baseline.value in METHODS),
+    )
+    return asked.model_copy(
+        update={
+            "methods": tuple(method.name for method in methods_named(methods)),
+            "seeds": asked.seeds or 1,
+            "protocols": tuple(dict.fromkeys(asked.protocols)) or (plan.protocol.name,),
+        }
+    )
+
+
+def cells(plan: Plan, folder: Path) -> Iterator[Cell]:
+    """All parts of a study, protocol by protocol; data are decoded where they are not yet.
+
+    Patients stay in their split from seed to seed, unless the study draws it anew.
+
+    Raises:
+        PlanError: No method of the study can be had with the plan.
+        EchoFMError: As of :func:`simulations.prepare.prepare_sites`.
+    """
+    study = study_of(plan)
+    cache = Path(plan.machine.cache or folder / "cache")
+    for protocol in study.protocols:
+        named = plan.protocol.model_copy(update={"name": protocol})
+        here = plan.model_copy(update={"protocol": named})
+        prepared: Prepared | None = None
+        for number in range(study.seeds):
+            seeded = here.model_copy(update={"seed": plan.seed + number})
+            if prepared is None or study.resplit:
+                prepared = prepare_sites(seeded if study.resplit else here, cache)
+            base = folder / protocol.value if len(study.protocols) > 1 else folder
+            place = base / f"seed-{seeded.seed}"
+            yield cell_of(seeded, place, prepared, study.methods)
+
+
+def cell_of(plan: Plan, folder: Path, prepared: Prepared, names: Sequence[str]) -> Cell:
+    """One part: the plan's protocol and seed, and what these methods train there.
+
+    Raises:
+        PlanError: None of them can be had with the plan.
+    """
+    methods = methods_named(names)
+    every = plan.evaluation.model_copy(update={"baselines": tuple(Baseline)})
+    asked = plan.model_copy(update={"evaluation": every})
+    arms, left_out = plan_arms(as_trained(prepared.manifest, plan), asked)
+    setting = Setting(plan, {arm.name: arm for arm in arms})
+    found, notes = list[tuple[Method, tuple[Piece, ...]]](), list[str]()
+    for method in methods:
+        try:
+            pieces = tuple(method.pieces(setting))
+        except PlanError as error:
+            notes.append(f"The method {method.name} is left out: {error}")
+            continue
+        if pieces:
+            found.append((method, pieces))
+        else:
+            why = "no site can train it with these labels."
+            notes.append(f"The method {method.name} is left out: {why}")
+    if not found:
+        raise PlanError(f"no method of the study can be had. {' '.join(notes)}")
+    wanted = {method.name for method in methods}
+    return Cell(
+        protocol=plan.protocol.name,
+        plan=plan,
+        folder=folder,
+        prepared=prepared,
+        data=data_hash(prepared.manifest),
+        methods=tuple(found),
+        notes=(*notes, *_about(left_out, wanted)),
+    )
+
+
+def _about(notes: Sequence[str], wanted: set[str]) -> list[str]:
+    """Of the sentences on arms that there are not, those on methods of the study."""
+    words: Mapping[str, str] = {
+        "Leaving ": Baseline.LEAVE_ONE_OUT.value,
+        "The plan has no pre-training": "",  # the method says so itself
+    }
+    about = {
+        note: next((n for w, n in words.items() if note.startswith(w)), None) for note in notes
+    }
+    return [note for note, method in about.items() if method is None or method in wanted]
+
+
+def data_hash(manifest: pd.DataFrame) -> str:
+    """SHA-256, in hex, of who is at which site and in which split, with which labels.
+
+    Where files lie, and in which order they are read, does not count.
+    """
+    rows = manifest[[*DECISIVE, *LABELS]].sort_values(["dataset", "clip_id"])
+    return hashlib.sha256(rows.to_csv(index=False).encode()).hexdigest()

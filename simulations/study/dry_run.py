@@ -1,0 +1,257 @@
+"""What a plan or a study will do and take, printed before anything trains; nothing is kept.
+
+Data folders are read, a few clips are decoded into a folder that goes again, and a short probe
+(``probe.py``) measures what steps and tests take here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+
+from client.plan_words import shared_groups
+from echofm_core.contract import Phase
+from echofm_core.data.findings import Findings
+from echofm_core.data.manifest import Split
+from echofm_core.data.prepare import Prepared, read
+from echofm_core.data.splits import unlabelled_notes
+from echofm_core.evaluation.labels import TASK_TITLES
+from echofm_core.pages.grid import Grid, terminal_table
+from echofm_core.plan.document import Plan
+from echofm_core.plan.preflight import masking_notes, require_machine
+from echofm_core.privacy.accounting import resolve_noise
+from echofm_core.privacy.config import PrivacyKind
+from echofm_core.runtime.console import console as terminal
+from echofm_core.runtime.text import many, span
+from echofm_core.training.label_share import as_trained
+from simulations.arms import Arm, plan_arms
+from simulations.prepare import check_sites
+from simulations.protocols.assign import RULES, assign_sites
+from simulations.study.cells import cell_of, study_of
+from simulations.study.estimate import (
+    Data,
+    Work,
+    decode_seconds,
+    memory_of,
+    noise_to_signal,
+    tasks_at,
+    work_of,
+)
+from simulations.study.probe import Costs, probe
+from simulations.study.score_probe import score_seconds
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Forecast:
+    """What a plan will take under one protocol.
+
+    Attributes:
+        plan: Of this protocol and the first seed.
+        manifest: With sites and splits.
+        trainings: Name -> what one training takes, each once.
+        notes: Methods that are left out.
+        seeds: How many times all of it is trained.
+        decode: Seconds of decoding.
+        score: Seconds of scores and comparisons, of all models and seeds.
+        memory: Bytes.
+    """
+
+    plan: Plan
+    manifest: pd.DataFrame
+    trainings: Mapping[str, Work]
+    notes: tuple[str, ...]
+    seeds: int
+    decode: float
+    score: float
+    memory: int
+
+    @property
+    def seconds(self) -> float:
+        """Of decoding, of all trainings on the plan's workers, and of scores."""
+        whole = sum(work.seconds for work in self.trainings.values())
+        return self.decode + self.score + self.seeds * whole / self.plan.machine.workers
+
+    @property
+    def bytes(self) -> int:
+        """Between sites, each training once."""
+        return self.seeds * sum(work.bytes for work in self.trainings.values())
+
+
+def dry_run(plan: Plan, folder: Path, console: Console = terminal) -> list[Forecast]:
+    """Print sites, patients, labels, rounds, bytes, memory and time, and what will not work.
+
+    Args:
+        plan: Of a run or of a study.
+        folder: Where it would run; its decoded clips count, if it has any.
+
+    Raises:
+        EchoFMError: What would keep it from beginning.
+    """
+    require_machine(plan.machine, plan.finetune)
+    found, findings = read(plan.data, plan.machine, plan.protocol.datasets)
+    cache, costs, forecasts = Path(plan.machine.cache or folder / "cache"), None, list[Forecast]()
+    study = study_of(plan)
+    for number, protocol in enumerate(study.protocols):
+        named = plan.protocol.model_copy(update={"name": protocol})
+        here = plan.model_copy(update={"protocol": named})
+        manifest = assign_sites(found, named, plan.seed)
+        check_sites(manifest, here)
+        costs = costs or probe(here, manifest)
+        trainings, notes = _trainings(here, manifest, folder)
+        data = Data(manifest, here)
+        tested = sum(bool(arm.test) for arm, _ in trainings.values())
+        # Of a study each seed's scores, and then those of the means over seeds.
+        scored = tested * study.seeds * (2 if plan.study.asked else 1)
+        forecast = Forecast(
+            plan=here,
+            manifest=manifest,
+            trainings={
+                name: work_of(arm, own, data, costs) for name, (arm, own) in trainings.items()
+            },
+            notes=notes,
+            seeds=study.seeds,
+            decode=0.0 if number else decode_seconds(found, here, cache, costs),
+            score=scored * score_seconds(here, manifest),
+            memory=memory_of(here, costs),
+        )
+        forecasts.append(forecast)
+        _print(forecast, console)
+    console.print(f"{many(findings.quarantined, 'file')} cannot be used", markup=False)
+    _print_totals(forecasts, costs, console)
+    return forecasts
+
+
+def _trainings(
+    plan: Plan, manifest: pd.DataFrame, folder: Path
+) -> tuple[dict[str, tuple[Arm, Plan]], tuple[str, ...]]:
+    """Each training by the name of its arm, and what is left out; of a study those of a seed."""
+    if not plan.study.asked:
+        arms, notes = plan_arms(as_trained(manifest, plan), plan)
+        return {arm.name: (arm, arm.plan(plan)) for arm in arms}, tuple(notes)
+    prepared = Prepared(manifest=manifest, findings=Findings(), stores=folder)
+    cell = cell_of(plan, folder, prepared, study_of(plan).methods)
+    return {piece.arm.name: (piece.arm, piece.plan) for piece in cell.pieces().values()}, cell.notes
+
+
+def _print(forecast: Forecast, console: Console) -> None:
+    plan = forecast.plan
+    console.print(
+        f"\nprotocol {plan.protocol.name.value}: {RULES[plan.protocol.name].caveat}", markup=False
+    )
+    console.print(terminal_table(site_grid(forecast), console.width))
+    console.print(terminal_table(work_grid(forecast), console.width))
+    for note in (*forecast.notes, *warnings_of(forecast)):
+        console.print(f"warning: {note}", markup=False)
+
+
+def site_grid(forecast: Forecast) -> Grid:
+    """A row a site: patients of each split, and patients with labels to train and to test on."""
+    plan, rows = forecast.plan, []
+    train, test = (tasks_at(forecast.manifest, plan, split) for split in (Split.TRAIN, Split.TEST))
+    for key, mine in forecast.manifest.groupby("site", observed=True):
+        people = mine.groupby("split", observed=True)["patient_id"].nunique()
+        site = str(key)
+        name = f"{site} (never seen)" if site in plan.protocol.unseen else site
+        labels = [
+            f"{train[site][task.value]} / {test[site][task.value]}" for task in plan.finetune.tasks
+        ]
+        rows.append((name, *(str(people.get(split.value, 0)) for split in Split), *labels))
+    columns = ("site", "to train", "to validate", "to test")
+    titles = (f"{task.value} train / test" for task in plan.finetune.tasks)
+    return Grid(
+        columns=(*columns, *titles),
+        rows=tuple(rows),
+        numbers=frozenset(range(1, 4 + len(plan.finetune.tasks))),
+    )
+
+
+def work_grid(forecast: Forecast) -> Grid:
+    """A row a training: rounds, steps at all sites, bytes, and time on one worker."""
+    rows = [
+        (name, str(work.rounds), f"{work.steps:,}", f"{work.bytes / 1e6:,.1f}", span(work.seconds))
+        for name, work in forecast.trainings.items()
+    ]
+    return Grid(
+        columns=("training", "rounds", "steps", "MB between sites", "time on one worker"),
+        rows=tuple(rows),
+        numbers=frozenset(range(1, 5)),
+    )
+
+
+def warnings_of(forecast: Forecast) -> list[str]:
+    """What will not work, or will say little: a sentence each."""
+    plan, manifest = forecast.plan, forecast.manifest
+    few, found = plan.evaluation.min_patients, masking_notes(plan)
+    planned = plan.finetune.tasks if plan.finetune.rounds else ()
+    found += unlabelled_notes(as_trained(manifest, plan), planned, plan.protocol.views)
+    train, test = (tasks_at(manifest, plan, split) for split in (Split.TRAIN, Split.TEST))
+    for task in planned:
+        learns = [
+            site
+            for site, counts in train.items()
+            if counts[task.value] and site not in plan.protocol.unseen
+        ]
+        if len(learns) == 1:
+            found.append(
+                f"{TASK_TITLES[task]} has training labels at {learns[0]} alone: nothing is "
+                "averaged for it but the encoder, and leaving that site out is n/a."
+            )
+        small = {site: n for site, counts in test.items() if 0 < (n := counts[task.value]) < few}
+        if small:
+            sites = ", ".join(f"{n} at {site}" for site, n in small.items())
+            found.append(
+                f"{TASK_TITLES[task]} has fewer than {few} test patients at some sites ({sites}): "
+                "too few to judge, so that they get values and no comparison."
+            )
+    return [*found, *_private_warnings(forecast)]
+
+
+def _private_warnings(forecast: Forecast) -> list[str]:
+    """Of differential privacy: sites whose noise is longer than their gradients can be."""
+    plan = forecast.plan
+    if plan.privacy.kind is PrivacyKind.NONE:
+        return []
+    found, data = [], Data(forecast.manifest, plan)
+    phases = {phase: plan.table_of(phase) for phase in Phase if plan.rounds_of(phase)}
+    rows = forecast.manifest[forecast.manifest["split"] == Split.TRAIN.value]
+    for site in sorted(set(rows["site"]) - set(plan.protocol.unseen)):
+        people = max(1, int(rows.loc[rows["site"] == site, "patient_id"].nunique()))
+        noise = resolve_noise(plan.privacy, phases, people)
+        for phase, table in phases.items():
+            if not data.clips(site, Split.TRAIN, phase):
+                continue
+            steps = table.steps_of_round(people) * table.rounds
+            size = sum(shared_groups(plan, phase).values())
+            ratio = noise_to_signal(plan, phase, size, steps, noise)
+            if ratio > 1:
+                found.append(
+                    f"privacy drowns the signal of {phase.value} at {site}: over its {steps:,} "
+                    f"steps the noise (multiplier {noise:.2f}) is {ratio:,.0f} times as long as "
+                    "clipped gradients that all point one way; raise epsilon or the batch, train "
+                    "fewer parameters (finetune.mode), or more patients."
+                )
+    return found
+
+
+def _print_totals(forecasts: Sequence[Forecast], costs: Costs | None, console: Console) -> None:
+    plan = forecasts[0].plan
+    seconds = sum(forecast.seconds for forecast in forecasts)
+    decode = sum(forecast.decode for forecast in forecasts)
+    score = sum(forecast.score for forecast in forecasts)
+    size = sum(forecast.bytes for forecast in forecasts)
+    memory = max(forecast.memory for forecast in forecasts)
+    workers, seeds = plan.machine.workers, forecasts[0].seeds
+    console.print(
+        f"in all about {span(seconds)} on {many(workers, 'worker')} for {many(seeds, 'seed')} "
+        f"({span(decode)} of it to decode, {span(score)} to score); "
+        f"{size / 1e6:,.1f} MB between sites; about "
+        f"{memory / 1e9:.1f} GB of memory. Times were measured on a few steps and clips just now: "
+        "expect them within a factor of 2 where the machine does nothing else.",
+        markup=False,
+    )
+    if costs and plan.privacy.kind is not PrivacyKind.NONE:
+        console.print("Steps were timed without the plan's noise; private ones take longer.")

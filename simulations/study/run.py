@@ -1,0 +1,72 @@
+"""A whole study: protocols x methods x seeds, in one folder that can be gone on with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from echofm_core.live.record import live_run
+from echofm_core.plan.document import Plan
+from echofm_core.plan.preflight import masking_notes, require_machine
+from echofm_core.run_claim import held
+from echofm_core.runtime.console import console
+from echofm_core.runtime.sessions import Sessions
+from simulations.prepare import save_sites
+from simulations.study.cell_outcome import conclude_cell
+from simulations.study.cells import Cell, cells, study_of
+from simulations.study.folder import claim_study, look_study
+from simulations.study.outcome import conclude_study
+from simulations.study.work import do_all, jobs_of
+
+
+def run_study(plan: Plan, folder: Path, *, resume: bool = False) -> Path:
+    """Train and test all that a study asks for, and report; each training is done once.
+
+    The folder is new, or that of an interrupted study of the same plan, with ``resume``; its
+    methods, seeds and protocols may have changed.
+
+    Returns:
+        The report.
+
+    Raises:
+        ResumeError: The folder holds something else, or a study and ``resume`` is not given.
+        EchoFMError: Anything that the plan, the data or a round can get wrong.
+    """
+    sessions = Sessions(folder)
+    look_study(folder, plan, resume=resume)
+    require_machine(plan.machine, plan.finetune)
+    for note in masking_notes(plan):
+        console.print(f"warning: {note}", markup=False)
+    parts = list(cells(plan, folder))
+    for note in dict.fromkeys(note for cell in parts for note in cell.notes):
+        console.print(f"note: {note}", markup=False)
+    with held(folder), live_run(folder, plan.rounds) as live:
+        claim_study(folder, plan, words_of(plan, parts, folder))
+        for cell in parts:
+            save_sites(cell.prepared, cell.plan, cell.folder)
+        live.expect(quarantined=parts[0].prepared.findings.quarantined)
+        jobs = [job for cell in parts for job in jobs_of(cell)]
+        do_all(jobs, live, sessions, conclude_cell)
+        live.say("writing the report of the study")
+        conclude_study(folder, parts)
+        sessions.tick()
+    return folder / "report.html"
+
+
+def words_of(plan: Plan, parts: Sequence[Cell], folder: Path) -> dict[str, object]:
+    """What ``study.json`` says of a study: what it is, and the key of each training."""
+    study = study_of(plan)
+    return {
+        "name": plan.name,
+        "seeds": [plan.seed + number for number in range(study.seeds)],
+        "methods": list(study.methods),
+        "protocols": [protocol.value for protocol in study.protocols],
+        "resplit": study.resplit,
+        "keys": {
+            cell.folder.relative_to(folder).as_posix(): {
+                method.name: {piece.arm.name: piece.key(cell.data) for piece in pieces}
+                for method, pieces in cell.methods
+            }
+            for cell in parts
+        },
+    }

@@ -1,0 +1,167 @@
+"""Does the trainings of a study, several at a time; none that is finished again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from echofm_core.live.record import LiveRun, ModelRecord
+from echofm_core.models.saved import load_weights
+from echofm_core.report.traffic import WAYS
+from echofm_core.runtime.console import Meter, console, progress
+from echofm_core.runtime.files import write_whole
+from echofm_core.runtime.sessions import Sessions
+from echofm_core.runtime.signals import thread_pool
+from server.ending import FederationResult
+from server.events import Event
+from server.live_steps import LiveListener
+from simulations.arms import Training, predictions_of
+from simulations.engine import Engine
+from simulations.methods._api import Piece
+from simulations.study.cells import Cell
+from simulations.study.folder import RESULT, finished
+
+PREDICTIONS = "predictions.parquet"
+#: What stays of a finished training: states and checkpoints are several models a site.
+_KEPT = {
+    *("journal", "model", "plan.toml", "sessions.json", "metrics.parquet", "evaluation.json"),
+    *("trained_on.json", "trained_on.key", PREDICTIONS, RESULT),
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """One training, and the part of the study that it belongs to."""
+
+    cell: Cell
+    piece: Piece
+    key: str
+
+    @property
+    def name(self) -> str:
+        """As a watcher sees it, e.g. ``seed-1/fedprox``."""
+        return f"{self.cell.folder.name}/{self.piece.arm.name}"
+
+    @property
+    def place(self) -> Path:
+        """Its folder."""
+        return self.cell.place(self.piece)
+
+    @property
+    def needs(self) -> tuple[Path, ...]:
+        """Folder of the training whose weights it begins with, if any."""
+        return (self.cell.place(self.piece.start),) if self.piece.start else ()
+
+    @property
+    def rounds(self) -> int:
+        """Of all its phases."""
+        return sum(self.piece.plan.rounds.values())
+
+
+def jobs_of(cell: Cell) -> list[Job]:
+    """The trainings of a part, each once and behind what it needs."""
+    return [Job(cell, piece, key) for key, piece in cell.pieces().items()]
+
+
+def do_all(
+    jobs: Sequence[Job], live: LiveRun, sessions: Sessions, on_cell: Callable[[Cell], None]
+) -> None:
+    """Do what is left, the first that can be done first; the first that fails ends the others.
+
+    Args:
+        jobs: Each behind its needs.
+        live, sessions: Of the study.
+        on_cell: Called when all trainings of a part are done, in any order of parts.
+    """
+    machine = jobs[0].cell.plan.machine
+    left = [job for job in jobs if not finished(job.place)]
+    with live.change() as record:
+        record.models = {job.name: ModelRecord(left=job.piece.plan.rounds) for job in left}
+    open_jobs = {id(cell): cell for cell in (job.cell for job in jobs)}
+    with (
+        Engine(machine.workers, execution=machine) as engine,
+        progress("training", sum(job.rounds for job in jobs)) as meter,
+        thread_pool(machine.workers) as pool,
+    ):
+        meter.advance(sum(job.rounds for job in jobs if job not in left), note="found done")
+        running: dict[Future[None], Job] = {}
+
+        def conclude() -> None:
+            busy = {id(job.cell) for job in (*left, *running.values())}
+            for key in [key for key in open_jobs if key not in busy]:
+                on_cell(open_jobs.pop(key))
+
+        conclude()
+        while left or running:
+            for job in list(islice(_ready(left), machine.workers - len(running))):
+                left.remove(job)
+                running[pool.submit(_do, job, engine, live, sessions, meter)] = job
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                future.result()
+                running.pop(future)
+            conclude()
+
+
+def _ready(left: Sequence[Job]) -> Iterator[Job]:
+    return (job for job in left if all(map(finished, job.needs)))
+
+
+def _do(job: Job, engine: Engine, live: LiveRun, sessions: Sessions, meter: Meter) -> None:
+    """Train one, whose needs are finished."""
+    place, piece = job.place, job.piece
+    own, listener = Sessions(place), LiveListener(live, job.name)
+
+    def show(event: Event) -> None:
+        listener.event(event)
+        if event.round_done:
+            own.tick()
+            sessions.tick()
+            meter.advance(1, note=job.name)
+        if event.warnings:
+            console.print(f"{job.name}: {event.line()}", markup=False)
+
+    start = next(iter(job.needs), None)
+    training = Training(
+        job.cell.folder,
+        piece.plan,
+        job.cell.prepared,
+        engine,
+        resume=True,
+        start=start,
+        weights=load_weights(start) if start else {},
+    )
+    result = training.fit(piece.arm, piece.plan, place, show, listener.step)
+    rows = predictions_of(piece.arm, place, piece.plan)
+    write_whole(place / PREDICTIONS, rows.to_parquet(index=False))
+    write_whole(place / RESULT, json.dumps(_result(job, result, own.tick()), indent=1).encode())
+    tidy(place)
+
+
+def _result(job: Job, result: FederationResult, seconds: float) -> dict[str, object]:
+    """What a training ended with; bytes are those of rounds that carry weights between sites."""
+    sizes = result.metrics.loc[result.metrics["metric"].isin(WAYS), "value"]
+    return {
+        "arm": job.piece.arm.name,
+        "key": job.key,
+        "digest": result.digest,
+        "bytes": int(sizes.sum()) if job.piece.exchanges else 0,
+        "model_bytes": sum(array.nbytes for array in result.weights.values()),
+        "notes": [*result.notes, *result.warnings],
+        "seconds": seconds,
+    }
+
+
+def tidy(place: Path) -> None:
+    """Of a finished training keep its model, journal and numbers."""
+    for item in place.iterdir():
+        if item.name in _KEPT:
+            continue
+        if item.is_dir() and not item.is_symlink():
+            shutil.rmtree(item)
+        else:
+            item.unlink()

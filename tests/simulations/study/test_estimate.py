@@ -1,0 +1,128 @@
+"""What trainings will take, summed by hand from made-up costs; no clip is decoded."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+import pytest
+
+from client.plan_words import shared_groups
+from echofm_core.contract import Phase
+from echofm_core.data.manifest import manifest_from_rows
+from echofm_core.plan.document import Plan
+from echofm_core.plan.load import plan_from_mapping
+from simulations.arms import plan_arms
+from simulations.study.dry_run import Forecast, site_grid, warnings_of
+from simulations.study.estimate import Data, bytes_each_way, memory_of, noise_to_signal, work_of
+from simulations.study.probe import Costs, PhaseCosts
+
+COSTS = Costs(
+    decode={"A": 2.0},
+    phases={
+        Phase.PRETRAIN: PhaseCosts(step=1.0, validation=0.1, exchange=0.01),
+        Phase.FINETUNE: PhaseCosts(step=10.0, validation=0.2, exchange=0.02),
+    },
+    test=3.0,
+    memory=500,
+)
+TABLES: dict[str, object] = {
+    "pretrain": {"rounds": 2, "local_steps": 5},
+    "finetune": {"rounds": 3, "local_steps": 10, "tasks": ["ef", "as_grade"]},
+}
+
+
+def people(site: str, split: str, count: int, **label: float) -> list[dict[str, object]]:
+    return [
+        {
+            "dataset": site, "site": site, "patient_id": f"{site}{split}{n}",
+            "clip_id": f"{site}{split}{n}", "path": "/x", "split": split, "view": "A4C", **label,
+        }
+        for n in range(count)
+    ]  # fmt: skip
+
+
+def manifest() -> pd.DataFrame:
+    """A has EF, C has grades and three test patients, D trains without labels."""
+    rows = people("A", "train", 40, ef=50.0) + people("A", "val", 5, ef=50.0)
+    rows += people("A", "test", 12, ef=60.0)
+    rows += people("C", "train", 20, as_grade=2) + people("C", "test", 3, as_grade=1)
+    return manifest_from_rows(rows + people("D", "train", 8))
+
+
+def plan(**tables: object) -> Plan:
+    return plan_from_mapping({**TABLES, **tables}, "test")
+
+
+def test_the_work_of_a_federation_is_the_sum_of_its_parts() -> None:
+    """Pre-training: 2 rounds x 3 sites x 5 steps of 1 s, 5 clips validated a round, 6 exchanges.
+
+    Fine-tuning: 3 rounds x 2 sites with labels x 10 steps of 10 s, the same 5 clips, 6 exchanges.
+    15 test clips of 3 s.
+    """
+    here = plan()
+    federated = plan_arms(manifest(), here)[0][0]
+    work = work_of(federated, federated.plan(here), Data(manifest(), here), COSTS)
+    assert (work.rounds, work.steps) == (5, 2 * 3 * 5 + 3 * 2 * 10)
+    expected = 30 * 1.0 + 2 * 5 * 0.1 + 6 * 0.01 + 60 * 10.0 + 3 * 5 * 0.2 + 6 * 0.02 + 15 * 3.0
+    assert work.seconds == pytest.approx(expected)
+    encoder, whole = (sum(shared_groups(here, phase).values()) * 4 for phase in Phase)
+    assert work.bytes == 2 * 3 * 2 * encoder + 3 * 2 * 2 * whole
+
+
+def test_one_site_exchanges_nothing() -> None:
+    here = plan()
+    arms = {arm.name: arm for arm in plan_arms(manifest(), here)[0]}
+    for name in ("local:A", "pooled"):
+        work = work_of(arms[name], arms[name].plan(here), Data(manifest(), here), COSTS)
+        assert work.bytes == 0 and work.steps > 0
+
+
+def test_scaffold_is_twice_the_bytes_and_half_precision_half() -> None:
+    plain = bytes_each_way(plan(), Phase.FINETUNE)
+    scaffold = plan(federation={"aggregation": "scaffold"})
+    assert bytes_each_way(scaffold, Phase.FINETUNE) == 2 * plain
+    assert 2 * bytes_each_way(plan(federation={"wire": "fp16"}), Phase.FINETUNE) == plain
+
+
+def test_memory_grows_with_workers() -> None:
+    """One process as it was measured, or one a worker beside the coordinator's."""
+    one, two = plan(), plan(machine={"workers": 2})
+    model = sum(shared_groups(one, Phase.FINETUNE).values()) * 4
+    assert memory_of(one, COSTS) == 500 + 3 * model
+    assert memory_of(two, COSTS) == 3 * 500 + 2 * 3 * model
+
+
+def test_noise_against_signal_by_hand() -> None:
+    """4 x sqrt(10,000) / (batch 16 x sqrt(100)) = 2.5."""
+    found = noise_to_signal(plan(finetune={"batch_size": 16}), Phase.FINETUNE, 10_000, 100, 4.0)
+    assert found == pytest.approx(2.5)
+
+
+def forecast(of: Plan) -> Forecast:
+    return Forecast(
+        plan=of, manifest=manifest(), trainings={}, notes=(), seeds=1, decode=0.0, score=0.0,
+        memory=1,
+    )  # fmt: skip
+
+
+def test_what_will_say_little_is_warned_of() -> None:
+    found = " ".join(warnings_of(forecast(plan())))
+    assert "EF has training labels at A alone" in found
+    assert "fewer than 10 test patients at some sites (3 at C)" in found
+    assert "drowns" not in found
+
+
+def test_an_epsilon_that_drowns_the_signal_is_warned_of() -> None:
+    """A noise multiplier of 1,000 on a hundred thousand weights; one of 1e-6 is lost in them."""
+    for noise, warned in ((1000.0, True), (1e-6, False)):
+        private = plan(privacy={"kind": "local", "noise_multiplier": noise})
+        found = [note for note in warnings_of(forecast(private)) if "drowns" in note]
+        assert bool(found) == warned
+    assert math.isfinite(noise_to_signal(plan(), Phase.PRETRAIN, 1, 0, 1.0))
+
+
+def test_sites_are_shown_with_patients_and_labels() -> None:
+    table = site_grid(forecast(plan(protocol={"unseen": ["C"]})))
+    assert table.rows[0] == ("A", "40", "5", "12", "40 / 12", "0 / 0")
+    assert table.rows[1] == ("C (never seen)", "20", "0", "3", "0 / 0", "20 / 3")

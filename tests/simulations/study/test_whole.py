@@ -1,0 +1,156 @@
+"""`echofm simulate --seeds --methods` in real processes, killed and gone on with."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from echofm_core.phantom.institutions import Layout, write_institutions
+from tests.simulations.test_experiment import PLAN, Command
+from tests.support.commands import ECHOFM, Echofm
+from tests.support.forks import Forks
+
+METHODS = "fedavg,local,ensemble,frozen"
+OPTIONS = ("--seeds", "2", "--methods", METHODS)
+#: What must not depend on a kill, nor on how many workers there are.
+TABLES = ("scores", "paired", "seeds", "methods", "table", "sites")
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two small institutions and a plan, whose decoded clips all runs share."""
+    home = tmp_path_factory.mktemp("home")
+    patients = {Layout.ECHONET_DYNAMIC: 16, Layout.CAMUS: 8}
+    write_institutions(home / "data", patients, seed=5, errors=False)
+    plan = PLAN.replace('baselines = ["local", "pooled", "leave_one_out"]', "baselines = []")
+    plan = plan.replace("bootstrap = 100", "bootstrap = 100\nmin_patients = 2")
+    plan = plan.replace("keep_optimizer = true", 'keep_optimizer = true\ntasks = ["ef"]')
+    (home / "plan.toml").write_text(plan + 'cache = "cache"\n', encoding="utf-8")
+    return home
+
+
+def start(forks: Forks, home: Path, run: str, *options: str) -> Command:
+    log = home / f"{run}.{len(list(home.glob(f'{run}.*')))}.log"
+    log.touch()
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    words = ["simulate", "plan.toml", "--out", run, *options]
+    return Command(forks.start(ECHOFM, *words, cwd=home, out=log, env=env), log)
+
+
+@pytest.fixture(scope="module")
+def whole(forks: Forks, home: Path) -> str:
+    """What an uninterrupted study prints."""
+    return start(forks, home, "whole", *OPTIONS).end()
+
+
+def results(folder: Path) -> dict[str, dict[str, object]]:
+    """Name of a training -> what it ended with."""
+    found = {}
+    for path in sorted(folder.glob("arms/*/result.json")):
+        found[path.parent.name.rpartition("-")[0]] = json.loads(path.read_text())
+    return found
+
+
+def test_shared_work_is_done_once(home: Path, whole: str) -> None:
+    """One encoder behind FedAvg and frozen; the ensemble trains nothing of its own."""
+    expected = {
+        "fedavg", "pretraining-federated",
+        *(f"{kind}-{site}" for kind in ("local", "frozen", "pretraining-local")
+          for site in ("camus", "echonet_dynamic")),
+    }  # fmt: skip
+    for seed in (3, 4):
+        assert set(results(home / f"whole/seed-{seed}")) == expected
+
+
+def test_the_table_has_a_row_a_method_and_bytes_beside(home: Path, whole: str) -> None:
+    table = pd.read_parquet(home / "whole/table.parquet")
+    mae = table[(table["task"] == "ef") & (table["metric"] == "mae")].set_index("method")
+    assert list(mae.index) == [*METHODS.split(","), "no_network"]
+    assert (mae["seeds"] == 2).all()
+    assert mae.loc["local", "megabytes"] == 0 < mae.loc["ensemble", "megabytes"]
+    assert mae.loc["frozen", "megabytes"] < mae.loc["fedavg", "megabytes"]
+    each = pd.read_parquet(home / "whole/seeds.parquet")
+    here = each[(each["model"] == "federated") & (each["task"] == "ef") & (each["metric"] == "mae")]
+    sites = here[here["site"] != "all"].groupby("seed")["value"].mean()
+    assert mae.loc["fedavg", "mean"] == pytest.approx(sites.mean())
+    assert mae.loc["fedavg", "spread"] == pytest.approx(sites.std(ddof=1))
+    assert "report: whole/report.html" in whole
+    page = (home / "whole/report.html").read_text()
+    assert "seed-4/report.html" in page and (home / "whole/seed-4/report.html").exists()
+
+
+def test_fedavg_is_the_run_of_the_plan_alone(forks: Forks, home: Path, whole: str) -> None:
+    """Both phases in two trainings give the bits of one run."""
+    start(forks, home, "alone").end()
+    summary = json.loads((home / "alone/summary.json").read_text())
+    assert results(home / "whole/seed-3")["fedavg"]["digest"] == summary["digest"]
+    assert results(home / "whole/seed-4")["fedavg"]["digest"] != summary["digest"]
+
+
+def test_the_patients_of_all_seeds_are_those_of_the_first(home: Path, whole: str) -> None:
+    first, second = (
+        pd.read_parquet(home / f"whole/seed-{seed}/manifests/camus.parquet") for seed in (3, 4)
+    )
+    pd.testing.assert_frame_equal(first, second)
+
+
+def test_killed_in_the_second_seed_and_gone_on_with_two_workers_the_tables_are_the_same(
+    forks: Forks, home: Path, whole: str
+) -> None:
+    command = start(forks, home, "killed", *OPTIONS)
+    while not list((home / "killed").glob("seed-4/arms/fedavg-*/journal/finetune-0001.json")):
+        assert command.process.poll() is None, command.log.read_text()
+        time.sleep(0.01)
+    command.process.kill()
+    assert command.process.wait(10) == -signal.SIGKILL
+    assert not (home / "killed/report.html").exists()
+    start(forks, home, "killed", *OPTIONS, "--resume", "--workers", "2").end()
+    for name in TABLES:
+        first, second = (home / run / f"{name}.parquet" for run in ("whole", "killed"))
+        assert first.read_bytes() == second.read_bytes(), name
+    for name in ("scores", "paired"):
+        first, second = (home / run / f"seed-4/{name}.parquet" for run in ("whole", "killed"))
+        assert first.read_bytes() == second.read_bytes(), name
+
+
+def test_a_study_gains_a_method_and_trains_nothing_again(
+    forks: Forks, home: Path, whole: str
+) -> None:
+    before = {
+        path: path.stat().st_mtime_ns for path in (home / "whole").glob("*/arms/*/result.json")
+    }
+    more = ("--seeds", "2", "--methods", f"{METHODS},one_shot", "--resume")
+    start(forks, home, "whole", *more).end()
+    after = {
+        path: path.stat().st_mtime_ns for path in (home / "whole").glob("*/arms/*/result.json")
+    }
+    assert {path: after[path] for path in before} == before
+    assert {path.parent.name[:8] for path in after.keys() - before.keys()} == {"one_shot"}
+    assert "one_shot" in set(pd.read_parquet(home / "whole/table.parquet")["method"])
+
+
+def test_a_folder_of_something_else_is_refused(echofm: Echofm, home: Path, whole: str) -> None:
+    (home / "other.toml").write_text(
+        (home / "plan.toml").read_text().replace("seed = 3", "seed = 9")
+    )
+    for words, expected in (
+        (("plan.toml", *OPTIONS), "whole already holds a study; continue it with --resume"),
+        (("other.toml", *OPTIONS, "--resume"), "whole holds a study of another plan"),
+        (("plan.toml",), "whole holds a study; go on with it by its own plan"),
+        (
+            ("plan.toml", "--methods", "fedavgg"),
+            "there is no method 'fedavgg', did you mean `fedavg`",
+        ),
+    ):
+        done = echofm("simulate", *words, "--out", "whole", cwd=home)
+        assert done.returncode > 0
+        assert expected in " ".join(done.stderr.split())
+        assert "Traceback" not in done.stderr
