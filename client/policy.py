@@ -152,7 +152,10 @@ class Policy(Section):
         groups = {group_of(name).partition(".")[0] for name in instruction.weights}
         if instruction.action is Action.EVALUATE:  # from there no weights come back
             groups = set()
-        self.check_plan(plan, TRAINS.get(instruction.action), sorted(groups))
+        phase = TRAINS.get(instruction.action)
+        if instruction.action is Action.EVALUATE and plan.personal.last_steps:
+            phase = Phase.FINETUNE
+        self.check_plan(plan, phase, sorted(groups))
         if instruction.action is not Action.DESCRIBE:
             self._check_hours(now or datetime.now())
 
@@ -175,7 +178,7 @@ class Policy(Section):
         _all_allowed("groups", groups, self.groups)
 
     def check_work(self, plan: Plan, phase: Phase, clips: int) -> None:
-        """Hold the work of a round against the policy.
+        """Hold the work of a round against the policy, and that of the last step at its end.
 
         Args:
             clips: That the round trains on.
@@ -183,7 +186,10 @@ class Policy(Section):
         Raises:
             PolicyError: It is more than the policy allows.
         """
-        if (steps := plan.table_of(phase).steps_of_round(clips)) > self.max_steps:
+        personal, steps = plan.personal, plan.table_of(phase).steps_of_round(clips)
+        if phase is Phase.FINETUNE:
+            steps = max(steps * (2 if personal.ditto else 1), personal.last_steps)
+        if steps > self.max_steps:
             raise _refused("max_steps", self.max_steps, f"a round of {steps} steps")
 
     def check_noise(self, noise: float) -> None:

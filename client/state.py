@@ -21,14 +21,21 @@ from echofm_core.training.steps.kept import RoundFiles
 IN_USE, EVALUATIONS = ".in-use.lock", "evaluations.txt"
 
 
+def predictions_file(model: str = "") -> str:
+    """File of a run's state with the predictions of a model beside the shipped one, or of that."""
+    return f"predictions{model and '-'}{model}.parquet"
+
+
 class Own(StrEnum):
     """Weights that stay at a site: folders of a run, with a file a round.
 
     ``decoder``: of pre-training. ``local``: what the plan leaves at the sites in fine-tuning.
+    ``personal``: a whole model of the site's own.
     """
 
     DECODER = "decoder"
     LOCAL = "local"
+    PERSONAL = "personal"
 
 
 class SiteState:

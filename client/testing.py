@@ -5,13 +5,16 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from client.personal import personal_models
 from client.site import Site
-from client.state import Own, SiteState
+from client.state import Own, SiteState, predictions_file
 from echofm_core.contract import Instruction, Phase, Score, Scored, SiteResult, score_name
+from echofm_core.data.windows import ClipWindows
 from echofm_core.evaluation.floor import floor_predictions
 from echofm_core.evaluation.paired import compare
 from echofm_core.evaluation.score import labelled_tasks, score
 from echofm_core.models.build import build_echo_model
+from echofm_core.models.echo_model import EchoModel
 from echofm_core.models.saved import save_model
 from echofm_core.models.weights import all_arrays, load_arrays
 from echofm_core.plan.document import Plan
@@ -41,36 +44,41 @@ def evaluate(site: Site, plan: Plan, instruction: Instruction, state: SiteState)
     A score that rests on a class of fewer than ``site.min_patients`` patients is not defined.
 
     Tested is the model with what the site keeps of its own, where it trained any; that one is left
-    in the state folder, for the site to predict with.
+    in the state folder, for the site to predict with. Models that the site has beside it are tested
+    too, each under its name.
     """
     model = build_echo_model(plan)
     personal = state.own(Own.LOCAL, plan.finetune.rounds + 1)
     load_arrays(model, {**instruction.weights, **personal})
+    sent = all_arrays(model)
     if personal:
-        tasks = map(Task, site.describe().labels)
-        save_model(state.folder / OWN_MODEL, all_arrays(model), plan, tasks)
-    clips, batch = site.test_clips(), plan.finetune.batch_size
-    device = site.execution.device
-    table = predict(model, clips, plan.finetune, batch_size=batch, device=device)
-    write_whole(state.folder / "predictions.parquet", table.to_parquet(index=False))
-    held = site.validation_clips(Phase.FINETUNE)
-    known = predict(model, held, plan.finetune, batch_size=batch, device=device)
-    write_whole(state.folder / VALIDATION_PREDICTIONS, known.to_parquet(index=False))
-    # All rows are this site's own, whatever its manifest calls the places they come from.
-    own = table.assign(site=site.name)
+        save_model(state.folder / OWN_MODEL, sent, plan, map(Task, site.describe().labels))
+    held = _predicted(model, site.validation_clips(Phase.FINETUNE), site, plan)
+    write_whole(state.folder / VALIDATION_PREDICTIONS, held.to_parquet(index=False))
     evaluation, threshold = plan.evaluation, plan.finetune.reduced_ef_threshold
 
     def draws(purpose: str) -> np.random.Generator:
         # Named without the site: every model that meets these patients draws the same ones.
         return stream(plan.seed, "", 0, purpose)
 
-    tables = {Scored.MODEL: score(own, evaluation, draws("bootstrap"), threshold)}
+    def kept(table: pd.DataFrame, model: str = "") -> pd.DataFrame:
+        write_whole(state.folder / predictions_file(model), table.to_parquet(index=False))
+        # All rows are this site's own, whatever its manifest calls the places they come from.
+        return table.assign(site=site.name)
+
+    def scored(table: pd.DataFrame) -> pd.DataFrame:
+        return score(table, evaluation, draws("bootstrap"), threshold)
+
+    clips = site.test_clips()
+    own = kept(_predicted(model, clips, site, plan))
+    tables = {Scored.MODEL: scored(own)}
+    for name, other in personal_models(site, plan, sent, state):
+        tables[name] = scored(kept(_predicted(other, clips, site, plan), name))
     if instruction.settings.get("floor") and plan.privacy.kind is PrivacyKind.NONE:
         train = site.train_clips(Phase.FINETUNE)
         table = floor_predictions(train, clips, plan.finetune, seed=plan.seed, site=site.name)
-        write_whole(state.folder / "predictions-no_network.parquet", table.to_parquet(index=False))
-        floor, paired = table.assign(site=site.name), draws("bootstrap.paired")
-        tables[Scored.FLOOR] = score(floor, evaluation, draws("bootstrap"), threshold)
+        floor, paired = kept(table, Scored.FLOOR), draws("bootstrap.paired")
+        tables[Scored.FLOOR] = scored(floor)
         tables[Scored.DIFFERENCE] = compare(own, floor, evaluation, paired, threshold)
     small = small_classes(own, site.min_patients, threshold)
     tables = {
@@ -88,6 +96,12 @@ def evaluate(site: Site, plan: Plan, instruction: Instruction, state: SiteState)
             for task, metric, *numbers in rows.reindex(columns=_SENT).itertuples(index=False)
         },
     )
+
+
+def _predicted(model: EchoModel, clips: ClipWindows, site: Site, plan: Plan) -> pd.DataFrame:
+    """Predictions of clips of a site."""
+    batch, device = plan.finetune.batch_size, site.execution.device
+    return predict(model, clips, plan.finetune, batch_size=batch, device=device)
 
 
 def small_classes(predictions: pd.DataFrame, least: int, threshold: float) -> dict[str, str]:

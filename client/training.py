@@ -4,6 +4,7 @@ import math
 import time
 from dataclasses import replace
 
+from client.personal import train_personal
 from client.request import Request
 from client.state import Own
 from client.wire import make_update
@@ -56,8 +57,9 @@ def train(request: Request) -> Update:
     kind, first = work.own, work.stage.first
     model = build_model(plan, work.phase, work.stage)
     own = state.own(kind, number, first)
-    load_arrays(model, {**instruction.weights, **work.frozen(), **own})
-    report = work.train(model)
+    sent = {**instruction.weights, **work.frozen(), **own}
+    load_arrays(model, sent)
+    report = work.train(model, sent)
     if report.counts and (kept := work.kept(model)):
         state.keep_own(kind, kept, number, first)
     if work.ends_phase(report):
@@ -118,10 +120,11 @@ class _LocalRound:
             )
         return weights
 
-    def train(self, model: Model) -> RoundReport:
+    def train(self, model: Model, sent: Weights) -> RoundReport:
         """Validate the model as it came, where that is asked for and the plan has it, then train.
 
-        Nothing is trained where the instruction says so: then no group has clips behind it.
+        Nothing is trained where the instruction says so: then no group has clips behind it. With
+        Ditto the site's own model is trained first, from the same ``sent``.
         """
         site, plan, instruction = self.site, self.plan, self.instruction
         metrics: dict[str, float] = {}
@@ -153,6 +156,8 @@ class _LocalRound:
             noise_multiplier=self._noise(),
             until=self.request.until,
         )
+        if plan.personal.ditto and self.phase is Phase.FINETUNE:
+            train_personal(self.request, model, sent, context)
         clips = site.train_clips(self.phase)
         report = train_round(model, clips, plan, context)
         metrics |= self._watched(model, clips)

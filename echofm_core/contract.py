@@ -224,6 +224,10 @@ class Scored(StrEnum):
     FLOOR = "no_network"
     #: The first minus the second, on the same drawn patients.
     DIFFERENCE = "federated_minus_no_network"
+    #: A model of the site's own beside the federated one (Ditto).
+    PERSONAL = "personal"
+    #: The federated one after a last local step.
+    LAST_STEP = "last_step"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 from flwr.serverapp import Grid
 
+from client.state import predictions_file
 from client.testing import VALIDATION_PREDICTIONS
 from echofm_core.contract import Phase, Weights
 from echofm_core.data.manifest import Split
@@ -24,9 +25,11 @@ from echofm_core.evaluation.config import Baseline
 from echofm_core.evaluation.model_names import (
     ALONE,
     FEDERATED,
+    LAST_STEP,
     LEAVE_ONE_OUT,
     LOCAL,
     NO_PRETRAINING,
+    PERSONAL,
     POOLED,
 )
 from echofm_core.plan.document import Plan
@@ -67,6 +70,9 @@ class Arm:
     """Phase -> sites with something to train on that it holds as one."""
     pretrained: bool = True
     """Whether it pre-trains, where the plan does."""
+    tested: str = ""
+    """Which of the models that its sites have is its own (``personal``, ``last_step``); empty: the
+    one that is shipped."""
 
     def folder(self, run: Path) -> Path:
         """Its run folder; that of the model which the run is about is the run's own."""
@@ -182,10 +188,17 @@ class Training:
         result = self.fit(arm, plan, folder, on_event, on_step)
         rows = predictions_of(arm, folder, plan)
         if arm.test:
-            out = self.run / "predictions" / f"{arm.name.replace(':', '-')}.parquet"
-            write_whole(out, rows.to_parquet(index=False))
+            self._keep(arm.name, rows)
+        for own in own_models(plan) if arm.name == FEDERATED else ():
+            other = predictions_of(replace(arm, model=own, tested=own), folder, plan)
+            if len(other):
+                self._keep(own, other)
         keep_validation(arm, folder, plan, self.run)
         return result
+
+    def _keep(self, name: str, rows: pd.DataFrame) -> None:
+        out = self.run / "predictions" / f"{name.replace(':', '-')}.parquet"
+        write_whole(out, rows.to_parquet(index=False))
 
     def fit(
         self, arm: Arm, plan: Plan, folder: Path, on_event: OnEvent, on_step: OnStep = ignore_step
@@ -242,15 +255,26 @@ class Training:
         )
 
 
+def own_models(plan: Plan) -> tuple[str, ...]:
+    """Models that each site of a plan has of its own, beside the shipped one."""
+    personal = plan.personal
+    return (PERSONAL,) * bool(personal.ditto) + (LAST_STEP,) * bool(personal.last_steps)
+
+
 def predictions_of(arm: Arm, folder: Path, plan: Plan) -> pd.DataFrame:
     """What the sites of an arm wrote at home, by its model; a task nobody trained is left out.
+
+    A site that did not train has no model of its own, and is left out where that is tested.
 
     Raises:
         FederationError: A site was not tested.
     """
     parts = []
     for site in arm.test:
-        path = folder / "sites" / site / plan.run_name() / "predictions.parquet"
+        home = folder / "sites" / site / plan.run_name()
+        path = home / predictions_file(arm.tested)
+        if arm.tested and not path.exists() and (home / predictions_file()).exists():
+            continue
         if not path.exists():
             raise FederationError(
                 f"model {arm.name} was not tested at {site}; {folder}/evaluation.json "

@@ -7,6 +7,9 @@ LEAVE_ONE_OUT = "leave_one_out"
 POOLED = "pooled"
 #: The federation without pre-training, all else equal.
 NO_PRETRAINING = "no_pretraining"
+#: At each site a model of its own beside the federated one (Ditto), and the federated one after a
+#: last local step there.
+PERSONAL, LAST_STEP = "personal", "last_step"
 #: The model of an institution by itself, in a run of its own.
 ALONE = "alone"
 #: Before the name of the site that trained alone: ``local:camus``.
@@ -14,8 +17,13 @@ LOCAL = "local:"
 #: Ridge regression on brightness and motion of a coarse grid: what needs no network.
 FLOOR = "no_network"
 
-_TITLES = {FLOOR: "no network (ridge)", NO_PRETRAINING: "federated, no pre-training"}
-_FIRST = (FEDERATED, LEAVE_ONE_OUT, POOLED, NO_PRETRAINING)
+_TITLES = {
+    FLOOR: "no network (ridge)",
+    NO_PRETRAINING: "federated, no pre-training",
+    PERSONAL: "personal (Ditto)",
+    LAST_STEP: "federated + last step",
+}
+_FIRST = (FEDERATED, PERSONAL, LAST_STEP, LEAVE_ONE_OUT, POOLED, NO_PRETRAINING)
 
 
 def model_order(models: Iterable[str]) -> list[str]:

@@ -25,6 +25,11 @@ class Training(StrEnum):
     ONE_SHOT = "one_shot"
     LEAVE_ONE_OUT = "leave_one_out"
     NO_PRETRAINING = "no_pretraining"
+    FEDPER = "fedper"
+    FEDREP = "fedrep"
+    LOCAL_NORMS = "local_norms"
+    DITTO = "ditto"
+    LAST_STEP = "last_step"
 
 
 #: Every word that ``study.methods`` may hold.
@@ -36,9 +41,9 @@ class StudyConfig(Section):
 
     methods: tuple[str, ...] = ()
     """Methods to compare, or a set of them: ``reviewer`` is local, pooled, ensemble, frozen,
-    one_shot, fedavg, fedprox, scaffold and fedadam. `echofm simulate --list` explains each. Empty,
-    with seeds or protocols: the plan's own rule of averaging and its baselines. All empty: one run,
-    no study."""
+    one_shot, fedavg, fedprox, scaffold, fedadam, local_norms, fedper and ditto. `echofm simulate
+    --list` explains each. Empty, with seeds or protocols: the plan's own rule of averaging and its
+    baselines. All empty: one run, no study."""
     seeds: int = Field(default=0, ge=0, le=1000)
     """Each method is trained so many times, with the plan's seed and those that follow it: other
     first weights, order of clips, augmentations and masks. 0: once, or no study."""

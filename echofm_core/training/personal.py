@@ -10,6 +10,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from echofm_core.plan.section import Section
+from echofm_core.runtime.text import many
 from echofm_core.training.config import FinetuneConfig, TuneMode
 
 
@@ -19,6 +20,22 @@ class LocalGroup(StrEnum):
     HEADS = "heads"
     STF_NET = "stf_net"
     NORMS = "norms"
+
+
+class LastGroups(StrEnum):
+    """What a last local step trains."""
+
+    HEADS = "heads"
+    STF_NET = "stf_net"
+    ALL = "all"
+
+
+#: The mode of fine-tuning that trains these groups.
+LAST_MODES = {
+    LastGroups.HEADS: TuneMode.LINEAR,
+    LastGroups.STF_NET: TuneMode.STF_PROBE,
+    LastGroups.ALL: TuneMode.FULL,
+}
 
 
 class PersonalConfig(Section):
@@ -31,6 +48,17 @@ class PersonalConfig(Section):
     alternate_steps: int = Field(default=0, ge=0, le=1_000_000)
     """FedRep (Collins 2021): so many of ``finetune.local_steps``, the first of each round, train
     ``groups`` alone, the others train the rest alone. 0: all steps train all."""
+    ditto: float = Field(default=0.0, ge=0, le=1e6)
+    """Ditto (Li 2021): lambda of ditto / 2 * ||v - w||^2, by which a personal model v is held near
+    the global weights w of the round. Each site trains one beside its part of the global model,
+    with as many steps of its own, keeps it and is tested with both. 0: none."""
+    last_steps: int = Field(default=0, ge=0, le=1_000_000)
+    """Steps by which each site that trained fine-tunes the shipped model on its own training
+    patients before it is tested, with and without them. 0: none."""
+    last_groups: LastGroups = LastGroups.HEADS
+    """What these steps train: ``heads``; ``stf_net``, with the heads; ``all``."""
+    last_learning_rate: float = Field(default=1e-4, gt=0, le=10)
+    """Their peak rate, without warm-up; it falls to zero with the last step."""
 
 
 def personal_fault(
@@ -46,21 +74,39 @@ def personal_fault(
         return ""
     if not finetune.rounds:
         return "[personal] is of fine-tuning, but finetune.rounds is 0: take the table out"
-    return _groups_fault(personal, finetune, best=best) or _alternation_fault(
-        personal, finetune, private=private
+    if private and (asked := _without_noise(personal)):
+        return (
+            f'{asked}, but privacy.kind is "local": its steps have no noise, and scores would tell '
+            "of the patients; set it to 0"
+        )
+    return (
+        _groups_fault(personal, finetune, best=best)
+        or _alternation_fault(personal, finetune)
+        or _ditto_fault(personal, finetune)
     )
 
 
 def personal_notes(personal: PersonalConfig) -> list[str]:
     """What a reader of a table must know of a model that is not the same at all sites."""
-    if not personal.groups:
-        return []
-    kept = ", ".join(personal.groups)
-    return [
-        f"A site is tested with parameters of its own ({kept}), which never left it. The model in "
-        "the run's folder, and a site that did not train, have those that training began with: "
-        "their scores there are not those of a trained model."
-    ]
+    kept, notes = ", ".join(personal.groups), []
+    if kept:
+        notes.append(
+            f"A site is tested with parameters of its own ({kept}), which never left it. The model "
+            "in the run's folder, and a site that did not train, have those that training began "
+            "with: their scores there are not those of a trained model."
+        )
+    if personal.ditto:
+        notes.append(
+            f"The personal model (Ditto, lambda {personal.ditto:g}) is another one at each site, "
+            "trained there with as many steps as the federated one, and never sent."
+        )
+    if personal.last_steps:
+        notes.append(
+            f"The last step is {many(personal.last_steps, 'step')} on the site's own training "
+            f"patients ({personal.last_groups}) from the shipped model, at sites that trained; the "
+            "result is another model at each site, and never sent."
+        )
+    return notes
 
 
 def _groups_fault(personal: PersonalConfig, finetune: FinetuneConfig, *, best: bool) -> str:
@@ -84,7 +130,29 @@ def _groups_fault(personal: PersonalConfig, finetune: FinetuneConfig, *, best: b
     return ""
 
 
-def _alternation_fault(personal: PersonalConfig, finetune: FinetuneConfig, *, private: bool) -> str:
+def _without_noise(personal: PersonalConfig) -> str:
+    """The first key whose training differential privacy does not cover."""
+    for key in ("alternate_steps", "ditto", "last_steps"):
+        if value := getattr(personal, key):
+            return f"personal.{key} is {value:g}"
+    return ""
+
+
+def _ditto_fault(personal: PersonalConfig, finetune: FinetuneConfig) -> str:
+    if personal.ditto and personal.groups:
+        return (
+            f"personal.ditto is {personal.ditto:g}, which is a whole personal model, but "
+            f"personal.groups is {', '.join(personal.groups)}: choose one of them"
+        )
+    if personal.ditto and finetune.mode is TuneMode.LORA:
+        return (
+            f"personal.ditto is {personal.ditto:g}, but finetune.mode is lora: adapters of a "
+            "personal model are not kept; choose full or stf_probe"
+        )
+    return ""
+
+
+def _alternation_fault(personal: PersonalConfig, finetune: FinetuneConfig) -> str:
     steps = personal.alternate_steps
     if not steps:
         return ""
@@ -94,10 +162,5 @@ def _alternation_fault(personal: PersonalConfig, finetune: FinetuneConfig, *, pr
         return (
             f"personal.alternate_steps is {steps}, but finetune.local_steps is "
             f"{finetune.local_steps}: it should be more, so that the rest is trained too"
-        )
-    if private:
-        return (
-            f'personal.alternate_steps is {steps}, but privacy.kind is "local", whose steps train '
-            "all at once: set it to 0"
         )
     return ""

@@ -12,6 +12,7 @@ from simulations.methods.leave_one_out import LeaveOneOut
 from simulations.methods.local import Local
 from simulations.methods.no_pretraining import NoPretraining
 from simulations.methods.one_shot import OneShot
+from simulations.methods.personal import PERSONAL
 from simulations.methods.pooled import Pooled
 from simulations.methods.rules import Rule
 
@@ -23,6 +24,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             *(Local(), Pooled(), Ensemble(), Frozen(), OneShot()),
             *map(Rule, Aggregation),
             *(LeaveOneOut(), NoPretraining()),
+            *PERSONAL,
         )
     }
 )
@@ -33,6 +35,7 @@ SETS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         REVIEWER: (
             *("local", "pooled", "ensemble", "frozen", "one_shot"),
             *("fedavg", "fedprox", "scaffold", "fedadam"),
+            *("local_norms", "fedper", "ditto"),
         )
     }
 )

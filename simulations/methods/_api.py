@@ -22,9 +22,11 @@ from echofm_core.evaluation.model_names import FEDERATED
 from echofm_core.plan.document import Plan
 from echofm_core.plan.federation import Aggregation
 from echofm_core.plan.load import plan_from_mapping
+from echofm_core.plan.section import Section
 from echofm_core.privacy.config import PrivacyKind
 from echofm_core.runtime.errors import PlanError
 from echofm_core.runtime.text import many
+from echofm_core.training.personal import PersonalConfig
 from simulations.arms import Arm
 
 #: Before the name of what an arm is pre-trained by: ``pretraining:federated``.
@@ -172,15 +174,19 @@ def changed(plan: Plan, **tables: Mapping[str, Any]) -> Plan:
     """
     values = plan.decisive()
     for table, keys in tables.items():
-        values[table] = {**values[table], **keys}
+        values[table] = {**values.get(table, {}), **keys}  # a table of defaults is left out
     found = plan_from_mapping(values, f"{plan.name}, changed in {', '.join(tables)},")
     return found.model_copy(update={"machine": plan.machine})
 
 
 def _phase_alone(plan: Plan, phase: Phase) -> Plan:
     other = Phase.FINETUNE if phase is Phase.PRETRAIN else Phase.PRETRAIN
-    none = plan.table_of(other).model_copy(update={"rounds": 0})
-    return plan.model_copy(update={other.value: none})
+    tables: dict[str, Section] = {
+        other.value: plan.table_of(other).model_copy(update={"rounds": 0})
+    }
+    if phase is Phase.PRETRAIN:
+        tables["personal"] = PersonalConfig()
+    return plan.model_copy(update=tables)
 
 
 def own_sites(found: Mapping[str, pd.DataFrame], prefix: str) -> pd.DataFrame:

@@ -11,7 +11,10 @@ from simulations.engine import Engine, SiteSettings
 from tests.federation.small import NAMES, small_plan, with_states
 
 #: Methods that are no rule of aggregation -> the table that they are.
-PERSONAL = {"fedrep": {"groups": ["heads", "norms"], "alternate_steps": 1}}
+PERSONAL = {
+    "fedrep": {"groups": ["heads", "norms"], "alternate_steps": 1},
+    "ditto": {"ditto": 0.5, "last_steps": 2},
+}
 
 
 def plan_of(method: str) -> Plan:

@@ -11,13 +11,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from client.personal import personal_models
+from client.site import Site
 from client.state import Own, SiteState
-from echofm_core.contract import Weights, group_of
+from echofm_core.contract import Scored, Weights, group_of
 from echofm_core.models.build import build_echo_model
 from echofm_core.models.local_names import local_names
 from echofm_core.models.saved import load_model
 from echofm_core.models.weights import load_arrays, named_weights, to_arrays
 from echofm_core.plan.document import Plan
+from echofm_core.runtime.array_files import load
 from echofm_core.runtime.errors import CheckpointError, FederationError
 from server.ending import FederationResult
 from server.evaluation import evaluate_sites
@@ -168,3 +171,82 @@ def test_a_site_that_never_trained_is_tested_with_what_was_sent(
     assert not (found / "model").exists() and not (found / "local").exists()
     rows = pd.read_parquet(found / "predictions.parquet")
     assert np.abs(rows[rows["task"] == "ef"]["prediction"] - 55.8).max() < DRAWN
+
+
+@pytest.fixture(scope="module")
+def plain(
+    built_sites: list[SiteSettings], tmp_path_factory: pytest.TempPathFactory
+) -> FederationResult:
+    """The same federation without anything personal."""
+    plan = small_plan(pretrain={"rounds": 0})
+    return federate(built_sites, plan, tmp_path_factory.mktemp("plain"))[0]
+
+
+OWN_MODELS = personal_plan(ditto=0.5, last_steps=3)
+
+
+@pytest.fixture(scope="module")
+def own_models(built_sites: list[SiteSettings], tmp_path_factory: pytest.TempPathFactory) -> Done:
+    folder = tmp_path_factory.mktemp("own")
+    return folder, *federate(built_sites, OWN_MODELS, folder)
+
+
+def test_models_of_a_sites_own_leave_the_global_one_as_it_is(
+    own_models: Done, plain: FederationResult
+) -> None:
+    """To the bit, and nothing more crosses the wire."""
+    _, result, tap = own_models
+    assert result.digest == plain.digest
+    assert {row[2] for row in tap.returned} == {"arrays"}
+
+
+def test_a_site_is_tested_with_the_global_model_and_with_its_own(
+    own_models: Done, plain: FederationResult
+) -> None:
+    """Scores of the global one are those of the plan without; the others are other numbers."""
+    folder, result, _ = own_models
+    for found, before in zip(result.site_results, plain.site_results, strict=True):
+        names = {name.partition("/")[0] for name in found.scores}
+        assert names == {"federated", "personal", "last_step"}
+        shared = {n: s for n, s in found.scores.items() if n.startswith("federated/")}
+        assert repr(shared) == repr(dict(before.scores))
+    home = state(folder, "alpha", OWN_MODELS).folder
+    files = ("predictions", "predictions-personal", "predictions-last_step")
+    tables = [pd.read_parquet(home / f"{name}.parquet")["prediction"] for name in files]
+    assert len({tuple(values) for values in tables}) == 3
+
+
+def test_ditto_goes_on_from_the_round_before_and_is_held_near_the_global_model(
+    own_models: Done, built_sites: list[SiteSettings], tmp_path: Path
+) -> None:
+    """Held a thousand times as firmly, it ends nearer to where the last round began."""
+    folder, _, _ = own_models
+    free = state(folder, "alpha", OWN_MODELS)
+    first, second = free.own(Own.PERSONAL, 2), free.own(Own.PERSONAL, 3)
+    assert first.keys() == second.keys() == named_weights(build_echo_model(OWN_MODELS)).keys()
+    assert not same(first, second)
+    plan = personal_plan(ditto=500.0)
+    federate(built_sites, plan, tmp_path)
+    held = state(tmp_path, "alpha", plan).own(Own.PERSONAL, 3)
+    sent = load(folder / "run/checkpoints/finetune-0001.safetensors")
+
+    def away(own: Weights) -> float:
+        return sum(float(np.square(own[name] - sent[name]).sum()) for name in own)
+
+    assert away(held) < away(second)
+
+
+def test_the_last_step_trains_its_groups_alone(
+    own_models: Done, built_sites: list[SiteSettings]
+) -> None:
+    """Heads by default: the norm of what moves below them is zero, and the heads move."""
+    folder, result, _ = own_models
+    opened = {"manifest": str(built_sites[0].manifest), "store": str(built_sites[0].store)}
+    site = Site.open({"site": "alpha", "device": "cpu", **opened}, OWN_MODELS)
+    own = state(folder, "alpha", OWN_MODELS)
+    models = dict(personal_models(site, OWN_MODELS, result.weights, own))
+    tuned = to_arrays(models[Scored.LAST_STEP], ["encoder", "stf_net", "heads"])
+    moved = {group_of(n) for n in tuned if not np.array_equal(tuned[n], result.weights[n])}
+    assert moved == {"heads.ef", "heads.reduced_ef"}
+    strange = SiteState(folder / "elsewhere", "run")
+    assert not dict(personal_models(site, OWN_MODELS, result.weights, strange)), "never trained"

@@ -58,12 +58,17 @@ class Federation:
         assert process.wait(10) == -signal.SIGKILL
         assert f"\n{before}" in log.read_text()
 
-    def end(self) -> tuple[str, str]:
-        """Final digest and everything that was printed."""
+    def end(self) -> tuple[tuple[str, str], str]:
+        """Final digest with what sites found of their models, and everything that was printed."""
         process, log = self.start()
         assert process.wait(120) == 0, log.read_text()
         output = log.read_text()
-        return output.rpartition("digest ")[2].strip(), output
+        return (output.rpartition("digest ")[2].strip(), found(self.folder / "run")), output
+
+
+def found(run: Path) -> str:
+    """Scores of all models at all sites, those of a site's own too."""
+    return (run / "evaluation.json").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -74,15 +79,16 @@ def built(built_sites: list[SiteSettings]) -> Path:
 @pytest.fixture(scope="module")
 def uninterrupted(
     built_sites: list[SiteSettings], tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], str]:
-    """The digest of the same run in this process, by aggregation rule."""
+) -> Callable[[str], tuple[str, str]]:
+    """Digest and scores of the same run in this process, by aggregation rule."""
 
     @lru_cache
-    def run(aggregation: str) -> str:
+    def run(aggregation: str) -> tuple[str, str]:
         folder = tmp_path_factory.mktemp("whole")
         with Engine(1) as engine:
             grid = engine.grid(with_states(built_sites, folder / "states"))
-            return run_federation(grid, plan_of(aggregation), folder / "run").digest
+            result = run_federation(grid, plan_of(aggregation), folder / "run")
+        return result.digest, found(folder / "run")
 
     return run
 
@@ -96,6 +102,7 @@ def uninterrupted(
         ("finetune round 1/3", 1, "fedadam"),
         ("finetune round 1/3", 1, "scaffold"),
         ("finetune round 1/3", 1, "fedrep"),
+        ("finetune round 1/3", 1, "ditto"),
         ("finetune round 1/3", 1, "fedavgm"),
         pytest.param("finetune round 1/3", 1, "fedyogi", marks=pytest.mark.slow),
         pytest.param("finetune round 1/3", 1, "fedadagrad", marks=pytest.mark.slow),
@@ -105,12 +112,12 @@ def test_killed_in_round_two_and_resumed_gives_the_same_bits(
     forks: Forks,
     built: Path,
     tmp_path: Path,
-    uninterrupted: Callable[[str], str],
+    uninterrupted: Callable[[str], tuple[str, str]],
     before: str,
     workers: int,
     aggregation: str,
 ) -> None:
-    """The site's own decoder and moments of the killed round are there, and must not be used.
+    """The site's own weights and moments of the killed round are there, and must not be used.
 
     Nor does a rule that remembers something begin afresh: its moments come from the journal.
     """
@@ -118,7 +125,7 @@ def test_killed_in_round_two_and_resumed_gives_the_same_bits(
     federation.kill_in_round(before)
     phase = before.split()[0]
     assert not (tmp_path / "run" / "journal" / f"{phase}-0002.json").exists()
-    digest, output = federation.end()
-    assert digest == uninterrupted(aggregation)
+    ended, output = federation.end()
+    assert ended == uninterrupted(aggregation)
     assert f"{phase} round 1/3" in output and "from the journal" in output
     assert not [path for path in (tmp_path / "run" / "journal").iterdir() if path.suffix != ".json"]

@@ -161,7 +161,22 @@ def test_a_plan_without_personal_parts_has_the_hash_of_before_there_were_any() -
                 "personal": {"groups": ["heads"], "alternate_steps": 5},
                 "privacy": {"kind": "local", "noise_multiplier": 1.0},
             },
-            'alternate_steps is 5, but privacy.kind is "local"',
+            'personal.alternate_steps is 5, but privacy.kind is "local"',
+        ),
+        (
+            {
+                "personal": {"last_steps": 5},
+                "privacy": {"kind": "local", "noise_multiplier": 1.0},
+            },
+            'personal.last_steps is 5, but privacy.kind is "local"',
+        ),
+        (
+            {"personal": {"groups": ["norms"], "ditto": 0.5}},
+            "ditto is 0.5, which is a whole personal model, but personal.groups is norms",
+        ),
+        (
+            {"personal": {"ditto": 1}, "finetune": {"mode": "lora"}},
+            "personal.ditto is 1, but finetune.mode is lora",
         ),
         ({"personal": {"groups": ["heads"]}, "finetune": {"rounds": 0}}, "finetune.rounds is 0"),
         ({"pretrain": {"mask_ratio": 1.5}}, "`pretrain.mask_ratio`: input should be less than 1"),

@@ -27,10 +27,12 @@ JOB, REPORT, MANIFEST = "job.json", "report.json", "manifest.parquet"
 #: What of a context is written as it is.
 PLAIN = (
     *("seed", "site", "round", "rounds", "first", "until"),
-    *("proximal_mu", "control", "local", "alternate_steps"),
+    *("proximal_mu", "role", "control", "local", "alternate_steps"),
 )
 #: Weights before and after the round.
 GIVEN, TRAINED = "given.safetensors", "trained.safetensors"
+#: What a proximal term pulls to, where that is not what is given.
+ANCHOR = "anchor.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,6 +63,8 @@ class JobFolder:
         """Write all that a round is made of."""
         save_manifest(clips.manifest, self.path / MANIFEST)
         files.save(all_arrays(model), self.path / GIVEN, {}, durable=False)
+        if context.anchor:
+            files.save(context.anchor, self.path / ANCHOR, {}, durable=False)
         job = {
             "phase": phase_of(model).value,
             "plan": plan.to_json(),
@@ -86,8 +90,10 @@ class JobFolder:
         load_arrays(model, files.load(self.path / GIVEN))
         store = ClipStore([Path(folder) for folder in job["stores"]])
         clips = ClipWindows(store, load_manifest(self.path / MANIFEST), plan.data)
+        anchor = self.path / ANCHOR
         context = LocalContext(
             **{**job["context"], "local": tuple(job["context"]["local"])},
+            anchor=files.load(anchor) if anchor.exists() else {},
             state=Path(job["state"]) if job["state"] else None,
             privacy=plan.privacy,
             execution=ExecutionConfig(**{**job["execution"], "device": str(ranks.device)}),

@@ -90,7 +90,8 @@ def finetune_round(
     """
     execution, device = context.execution, find_device(context.execution.device)
     targets, rows = labelled_targets(clips.manifest, config)
-    paths = torch_stream(context.seed, context.site, context.round, f"{Phase.FINETUNE}.drop_path")
+    purpose = f"{context.named(Phase.FINETUNE)}.drop_path"
+    paths = torch_stream(context.seed, context.site, context.round, purpose)
     trunk = trunk_of(config)
     heads = {task: f"{HEADS}.{task.value}" for task in targets}
     drop_path = config.drop_path if {ENCODER, LORA_B} & set(trunk) else 0.0

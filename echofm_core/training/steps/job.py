@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from echofm_core.contract import Phase
+from echofm_core.contract import Phase, Weights
 from echofm_core.data.patients import patient_keys
 from echofm_core.models.weights import named_weights, to_arrays
 from echofm_core.privacy.config import Account, PrivacyConfig, PrivacyKind
@@ -41,6 +41,10 @@ class LocalContext:
         first: First round of the stage: there the schedule begins, and what is kept of earlier
             rounds is another model's.
         proximal_mu: Weight of the FedProx term; 0 is FedAvg.
+        anchor: What that term pulls the trained parameters to, float32 by full name; empty: where
+            the round begins.
+        role: Which of a site's models is trained, where it has more than the global one: its
+            streams and files are its own.
         local: Full names of parameters that stay at the site.
         alternate_steps: First steps of the round, which train these alone; the others train the
             rest alone. 0: all steps train all.
@@ -60,6 +64,8 @@ class LocalContext:
     first: int = 1
     execution: ExecutionConfig = field(default_factory=ExecutionConfig)
     proximal_mu: float = 0.0
+    anchor: Weights = field(default_factory=dict)
+    role: str = ""
     local: tuple[str, ...] = ()
     alternate_steps: int = 0
     control: bool = False
@@ -69,6 +75,10 @@ class LocalContext:
     noise_multiplier: float | None = None
     until: float = math.inf
     ranks: Ranks = ALONE
+
+    def named(self, phase: Phase) -> str:
+        """Name of this training: the phase, and the role."""
+        return f"{phase}.{self.role}" if self.role else phase.value
 
     def precision(self, config: PhaseConfig) -> Precision:
         """Number format of this round; float32 where a clipped gradient's norm must be exact."""
@@ -152,11 +162,16 @@ class LocalJob:
                 "but has no state folder; give it one."
             )
 
+    @property
+    def name(self) -> str:
+        """Name of its streams and files."""
+        return self.context.named(self.phase)
+
     def stream(self, purpose: str, number: int | None = None) -> np.random.Generator:
         """Random stream of this site and phase, and of this round or what else is numbered."""
         context = self.context
         number = context.round if number is None else number
-        return stream(context.seed, context.site, number, f"{self.phase}.{purpose}")
+        return stream(context.seed, context.site, number, f"{self.name}.{purpose}")
 
     def rate(self, step: int, steps: int) -> float:
         """Learning rate of a step of this round."""
@@ -172,7 +187,7 @@ class LocalJob:
         """Where AdamW's moments are kept; None when each round starts afresh."""
         context = self.context
         state = context.state if self.config.keep_optimizer else None
-        return KeptMoments(state, self.phase, context.round, context.first) if state else None
+        return KeptMoments(state, self.name, context.round, context.first) if state else None
 
     def control(self) -> ControlFiles | None:
         """Where the control variate is; None where the aggregation rule has none."""
@@ -182,7 +197,7 @@ class LocalJob:
     def progress(self) -> RoundProgress | None:
         """Where the unfinished round is saved; None where it is not. Ask before the first step."""
         state = self.context.state if self.context.execution.save_every else None
-        return RoundProgress(state, self.phase, self.fingerprint()) if state else None
+        return RoundProgress(state, self.name, self.fingerprint()) if state else None
 
     def fingerprint(self) -> str:
         """SHA-256, in hex, of all that decides the round's result; ask before the first step."""
@@ -194,12 +209,13 @@ class LocalJob:
             "|".join(trainable(self.model)),
             _table_text(self.config),
             f"{context.seed}|{context.site}|{context.round}|{context.rounds}|",
-            f"{context.proximal_mu}|{context.privacy}",
+            f"{context.proximal_mu}|{context.privacy}{context.role}",
             self.manifest.drop(columns="path").to_json(),  # where the files lie decides nothing
             self.clips.tobytes(),
             source.read_bytes() if source else b"",
             digest(control.correction()) if control else b"",
             f"{context.local}|{context.alternate_steps}" if context.local else b"",
+            digest(context.anchor) if context.anchor else b"",
         )
         state = hashlib.sha256()
         for part in parts:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from echofm_core.contract import Phase, Weights
+from echofm_core.contract import Weights
 from echofm_core.runtime import array_files
 from echofm_core.runtime.checksum import checksum
 from echofm_core.runtime.errors import CheckpointError
@@ -90,8 +90,8 @@ class KeptMoments:
     :class:`RoundFiles`.
     """
 
-    def __init__(self, state: Path, phase: Phase, round_: int, first: int = 1) -> None:
-        self.files = RoundFiles(state / "optimizer", phase, first)
+    def __init__(self, state: Path, name: str, round_: int, first: int = 1) -> None:
+        self.files = RoundFiles(state / "optimizer", name, first)
         self.round = round_
 
     def source(self) -> Path | None:
@@ -127,15 +127,15 @@ FORMAT = 2
 
 
 class RoundProgress:
-    """One safetensors file a phase, with JSON in its header; it never leaves the site.
+    """One safetensors file a training, with JSON in its header; it never leaves the site.
 
     A round takes a file up only if everything that decides its result is what it was then: else
     the file is of another round, or the server sent other weights, and the round starts from its
     beginning. So does one whose file is damaged; that costs time and changes no bit.
     """
 
-    def __init__(self, state: Path, phase: Phase, fingerprint: str) -> None:
-        self.path = state / "progress" / f"{phase}.safetensors"
+    def __init__(self, state: Path, name: str, fingerprint: str) -> None:
+        self.path = state / "progress" / f"{name}.safetensors"
         self.key = f"{FORMAT}:{fingerprint}"
 
     def save(self, arrays: Weights, numbers: dict[str, Any]) -> None:

@@ -110,15 +110,28 @@ class ProximalPull:
     """Gradient of ``0.5 * mu * sum((w - w0) ** 2)``, added where gradients are.
 
     The norm is squared, as published; the term is differentiated by hand, which costs one
-    multiply-add a weight instead of a second graph. The parameters' present values are w0; with a
-    ``mu`` of 0 nothing is kept and nothing is done.
+    multiply-add a weight instead of a second graph. With a ``mu`` of 0 nothing is kept and nothing
+    is done.
 
-    Source: Li 2020 (FedProx), equation 2.
+    Args:
+        parameters: w.
+        mu: Weight of the term.
+        towards: w0, in the order of the parameters; None: their present values.
+
+    Source: Li 2020 (FedProx), equation 2; with a w0 that is not where the round begins, the
+    personal objective of Li 2021 (Ditto), algorithm 1.
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], mu: float) -> None:
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        mu: float,
+        towards: Iterable[Tensor] | None = None,
+    ) -> None:
+        held = list(parameters) if mu else []
+        start = [item.detach().clone() for item in held] if towards is None else towards
         self.mu = mu
-        self.pairs = [(item, item.detach().clone()) for item in parameters] if mu else []
+        self.pairs = [(item, to.to(item.device)) for item, to in zip(held, start, strict=False)]
 
     @torch.no_grad()
     def add(self) -> None:

@@ -49,7 +49,9 @@ class Trainer:
         context = job.context
         self.turns = Turns(self.parameters, context.local, context.alternate_steps)
         shared = {n: item for n, item in self.parameters.items() if n not in context.local}
-        self.pull = ProximalPull(shared.values(), context.proximal_mu)
+        anchor = context.anchor
+        towards = [torch.from_numpy(anchor[name]) for name in shared] if anchor else None
+        self.pull = ProximalPull(shared.values(), context.proximal_mu, towards)
         self.control = ControlVariate(self.parameters, job.control())
         self.average = AveragedWeights(self.parameters, job.config.ema)
         self.tally = Tally()

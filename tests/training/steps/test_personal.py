@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +14,8 @@ from torch import nn
 
 from echofm_core.contract import Weights
 from echofm_core.plan.federation import FederationConfig
-from echofm_core.training.steps.loop import train
-from echofm_core.training.steps.optimizer import Turns
+from echofm_core.training.steps.loop import batches, train
+from echofm_core.training.steps.optimizer import ProximalPull, Turns
 from server.aggregation import build_algorithm
 from tests.training.site import context
 from tests.training.steps.test_loop import PLAIN, job
@@ -98,6 +101,77 @@ def test_a_round_trains_what_is_the_sites_own_first() -> None:
     assert own == pytest.approx(1 - rates[0], abs=1e-5)
     assert shared == pytest.approx(1 - rates[1] - rates[2], abs=1e-5)
     assert weight(local=("weight",)) == pytest.approx(1 - sum(rates), abs=1e-5)
+
+
+def ditto(strength: float, rounds: int) -> tuple[float, dict[str, float]]:
+    """FedAvg's w of F(w) = c / 2 (w - a)^2, and each site's own v, held near the w of the round."""
+    rule = build_algorithm(FederationConfig(), {site: {"encoder": 1} for site in CURVES})
+    model: Weights = {SHARED: np.array([1.0], np.float32)}
+    own: dict[str, float] = {}
+    for _ in range(rounds):
+        running, sent = rule.start(model, model), model[SHARED].copy()
+        for site, (curve, optimum) in CURVES.items():
+            for mu, start in ((0.0, sent), (strength, own.get(site, sent))):
+                weight = nn.Parameter(torch.tensor(np.reshape(start, 1), dtype=torch.float32))
+                pull = ProximalPull([weight], mu, [torch.from_numpy(sent)])
+                stepper = torch.optim.SGD([weight], lr=RATE)
+                for _ in range(STEPS):
+                    stepper.zero_grad()
+                    (curve / 2 * (weight - optimum) ** 2).sum().backward()
+                    pull.add()
+                    stepper.step()
+                if mu:
+                    own[site] = weight.item()
+                else:
+                    running.add({SHARED: weight.detach().numpy()}, {"encoder": 1})
+        model = running.finish()
+    return float(model[SHARED][0]), own
+
+
+#: Site -> c and a of F(w) = c / 2 (w - a)^2.
+CURVES = {"a": (1.0, 0.0), "b": (1.0, 4.0)}
+
+
+def test_a_step_of_ditto_by_hand() -> None:
+    """v = 3, w = 1, a = 0, lambda 0.5: the slope is 3 + 0.5 * 2 = 4, so v moves to 3 - 0.4."""
+    v = nn.Parameter(torch.tensor([3.0]))
+    pull = ProximalPull([v], 0.5, [torch.tensor([1.0])])
+    v.grad = v.detach().clone()
+    pull.add()
+    torch.optim.SGD([v], lr=RATE).step()
+    assert v.item() == pytest.approx(2.6)
+
+
+def test_ditto_settles_between_a_sites_optimum_and_the_global_one() -> None:
+    """w = 2, the mean of a. Site's c / 2 (v - a)^2 + lambda / 2 (v - w)^2 is least at
+    (c a + lambda w) / (c + lambda): for lambda 0.5 at 1 / 1.5 and 5 / 1.5.
+    """
+    w, own = ditto(0.5, rounds=60)
+    assert w == pytest.approx(2, abs=1e-4)
+    assert own == pytest.approx({"a": 2 / 3, "b": 10 / 3}, abs=1e-4)
+
+
+def test_an_anchor_is_what_a_round_is_held_near() -> None:
+    """From 1, without a slope: towards 3, and, where no anchor is given, nowhere."""
+    config = PLAIN.model_copy(update={"local_steps": 60})
+    ends = []
+    for anchor in ({}, {"weight": np.full((1, 1), 3.0, np.float32)}):
+        work = job([0.0], config, context(proximal_mu=1.0, anchor=anchor))
+        train(work)
+        ends.append(work.model.weight.item())
+    assert ends[0] == 1.0
+    assert 2.5 < ends[1] < 3.5
+
+
+def test_a_role_has_streams_and_files_of_its_own(tmp_path: Path) -> None:
+    """Else a site's own model would draw the global one's clips, and take its moments."""
+    both = [job([1.0] * 9, PLAIN, context(role=role, state=tmp_path)) for role in ("", "personal")]
+    first, second = ([*np.concatenate([*islice(batches(work), 9)])] for work in both)
+    assert sorted(first) == sorted(second) and first != second
+    keeping = PLAIN.model_copy(update={"keep_optimizer": True})
+    paths = {str(replace(work, config=keeping).moments().files.path(1)) for work in both}
+    assert len(paths) == 2
+    assert len({work.fingerprint() for work in both}) == 2
 
 
 def test_the_proximal_term_holds_what_is_shared_alone() -> None:

@@ -1,0 +1,102 @@
+"""Federations in which each site is tested with a model that is its own, in part or as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from echofm_core.contract import Scored
+from echofm_core.plan.document import Plan
+from echofm_core.plan.study import Training
+from echofm_core.training.personal import LocalGroup, PersonalConfig
+from simulations.methods._api import Federated, Piece, Setting
+
+Keys = Mapping[str, Any]
+#: Strength of Ditto, and last steps, where the plan names none and has no number to go by.
+DITTO, LAST_STEPS = 0.1, 20
+_FEDPER = {"groups": [LocalGroup.HEADS.value, LocalGroup.STF_NET.value]}
+
+
+class Personal(Federated):
+    """The plan's federation with a ``[personal]`` table.
+
+    Args:
+        name: Of the method.
+        words: What it is.
+        source: Paper and section.
+        keys: Of the table, from the plan; its other keys are at their defaults.
+        tested: Which of a site's models is the method's; "": what the site is tested with.
+    """
+
+    def __init__(
+        self,
+        name: Training,
+        words: str,
+        source: str,
+        keys: Callable[[Plan], Keys],
+        tested: str = "",
+    ) -> None:
+        self.name, self.words, self.source = name.value, words, source
+        self._keys, self._tested = keys, tested
+
+    def tables(self, plan: Plan) -> Mapping[str, Mapping[str, Any]]:
+        """The table."""
+        return {"personal": {**PersonalConfig().model_dump(mode="json"), **self._keys(plan)}}
+
+    def pieces(self, setting: Setting) -> Sequence[Piece]:
+        """One federation, and which of its sites' models is the method's."""
+        (piece,) = super().pieces(setting)
+        return (replace(piece, arm=replace(piece.arm, tested=self._tested)),)
+
+
+def _fedrep(plan: Plan) -> Keys:
+    """Half of the steps where the plan does not say."""
+    steps = plan.personal.alternate_steps or plan.finetune.local_steps // 2
+    return {**_FEDPER, "alternate_steps": steps}
+
+
+def _last_step(plan: Plan) -> Keys:
+    """The plan's own, or as many steps as a round."""
+    asked = plan.personal
+    return {
+        "last_steps": asked.last_steps or plan.finetune.local_steps or LAST_STEPS,
+        "last_groups": asked.last_groups.value,
+        "last_learning_rate": asked.last_learning_rate,
+    }
+
+
+PERSONAL = (
+    Personal(
+        Training.FEDPER,
+        "FedPer: STF-Net and heads stay at each site, the encoder alone is averaged.",
+        "Arivazhagan et al. 2019, Federated Learning with Personalization Layers, algorithm 1",
+        lambda plan: _FEDPER,
+    ),
+    Personal(
+        Training.FEDREP,
+        "FedRep: as FedPer; in each round what stays is trained first, then the encoder.",
+        "Collins et al. 2021, Exploiting Shared Representations, algorithm 1",
+        _fedrep,
+    ),
+    Personal(
+        Training.LOCAL_NORMS,
+        "Local normalisation: layer norms of encoder and STF-Net stay at each site.",
+        "Li et al. 2021, FedBN, algorithm 1, of layer norms in place of batch norms",
+        lambda plan: {"groups": [LocalGroup.NORMS.value]},
+    ),
+    Personal(
+        Training.DITTO,
+        "Ditto: beside FedAvg a model of each site's own, held near the global one.",
+        "Li et al. 2021, Ditto, algorithm 1",
+        lambda plan: {"ditto": plan.personal.ditto or DITTO},
+        tested=Scored.PERSONAL.value,
+    ),
+    Personal(
+        Training.LAST_STEP,
+        "The plan's federation, then a few steps at each site on its own training patients.",
+        "Yu et al. 2020, Salvaging Federated Learning by Local Adaptation, section 3",
+        _last_step,
+        tested=Scored.LAST_STEP.value,
+    ),
+)
