@@ -37,6 +37,8 @@ def plan_in_words(plan: Plan, site: SiteFile) -> Iterator[str]:
         yield f"{phase.value:<8} {many(plan.rounds_of(phase), 'round')}; {_work(plan, phase, site)}"
         yield from _targets(plan, phase)
         yield f"         leaves each round: {', '.join(_leaving(plan, phase))}"
+    if plan.personal.share_final:
+        yield f"         leaves once, at the end: {', '.join(plan.personal.groups)}"
     if plan.federation.aggregation is Aggregation.CUSTOM:
         rule, sha256 = plan.federation.rule, plan.federation.rule_sha256
         yield f"rule     the coordinator's own, {rule}, SHA-256 {sha256}: it runs there alone"
@@ -47,7 +49,10 @@ def plan_in_words(plan: Plan, site: SiteFile) -> Iterator[str]:
     yield (
         "stays    clips, manifest, predictions of patients, log"
         + ("" if plan.pretrain.share_decoder else ", decoder")
-        + "".join(f", {group} of fine-tuning" for group in plan.personal.groups)
+        + "".join(
+            f", {group} of fine-tuning{' until the end' if plan.personal.share_final else ''}"
+            for group in plan.personal.groups
+        )
     )
     yield f"policy   {_allowed(plan, phases, site.policy)}"
 
@@ -160,6 +165,8 @@ def _allowed(plan: Plan, phases: Iterable[Phase], policy: Policy) -> str:
     try:
         for phase in phases:
             groups = " and ".join(shared_groups(plan, phase)).split(" and ")
+            if phase is Phase.FINETUNE and plan.personal.share_final:
+                groups += sorted({group_of(it).partition(".")[0] for it in local_sizes(plan)})
             policy.check_plan(plan, phase, groups)
     except PolicyError as error:
         return f"REFUSED whatever is approved: {error}"

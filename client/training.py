@@ -4,6 +4,8 @@ import math
 import time
 from dataclasses import replace
 
+import numpy as np
+
 from client.personal import train_personal
 from client.request import Request
 from client.state import Own
@@ -14,10 +16,13 @@ from echofm_core.contract import (
     DECODER,
     EF_PROBE,
     GLOBAL_LOSS,
+    HEADS,
     LOCAL_STEPS,
     PROXIMAL_MU,
+    SHARE,
     TEACHER,
     TRAIN,
+    TRUNK,
     VALIDATE,
     VALIDATION,
     Phase,
@@ -37,6 +42,7 @@ from echofm_core.runtime.errors import FederationError, PolicyError
 from echofm_core.training.config import JudgedBy
 from echofm_core.training.execution.launch import train_round
 from echofm_core.training.objectives.phases import Model, build_model, validation_loss
+from echofm_core.training.objectives.targets import labelled_targets
 from echofm_core.training.steps.control import ControlFiles
 from echofm_core.training.steps.job import LocalContext, RoundReport
 from echofm_core.training.watch import Watched, watch
@@ -54,6 +60,8 @@ def train(request: Request) -> Update:
     """
     plan, instruction, state = request.plan, request.instruction, request.state
     work, number = _LocalRound(request), instruction.round
+    if work.shares:
+        return work.shared_final()
     kind, first = work.own, work.stage.first
     model = build_model(plan, work.phase, work.stage)
     own = state.own(kind, number, first)
@@ -78,12 +86,14 @@ class _LocalRound:
         pretraining = self.phase is Phase.PRETRAIN
         self.own = Own.DECODER if pretraining else Own.LOCAL
         self.local = frozenset[str]() if pretraining else local_names(self.plan)
-        if asked := sorted(self.local & self.instruction.weights.keys()):
+        self.trains = bool(self.instruction.settings.get(TRAIN, 1.0))
+        self.shares = self._shares_final()
+        asked = sorted(self.local & self.instruction.weights.keys())
+        if asked and not self.shares:
             raise PolicyError(
                 f"the server asks for {asked[0]}, but personal.groups of the plan is "
                 f"{', '.join(self.plan.personal.groups)}: it stays here."
             )
-        self.trains = bool(self.instruction.settings.get(TRAIN, 1.0))
         # What is only validated came of the round before, which may end a stage.
         last = self.instruction.round - (not self.trains)
         self.stage = self.plan.table_of(self.phase).stage_of(last)
@@ -91,6 +101,37 @@ class _LocalRound:
         if self.plan.federation.aggregation is Aggregation.SCAFFOLD:
             number, base = self.instruction.round, self.instruction.settings.get(CONTROL_ROUND, 0)
             self.control = ControlFiles(self.state.folder, self.phase, number, int(base))
+
+    def shared_final(self) -> Update:
+        """What this site kept of its own, where the plan sends it once after the last round.
+
+        Raises:
+            FederationError: It has trained nothing of its own.
+        """
+        own = self.state.own(Own.LOCAL, self.instruction.round)
+        if not own:
+            raise FederationError("this site has trained no round, and has no part of its own.")
+        targets, rows = labelled_targets(
+            self.site.train_clips(self.phase).manifest, self.plan.finetune
+        )
+        counts = {group_of(name): len(rows) for name in own if group_of(name) in TRUNK}
+        labels = {f"{HEADS}.{task}": np.isfinite(values).sum() for task, values in targets.items()}
+        counts |= {head: int(count) for head, count in labels.items() if count}
+        weights = {name: own[name] for name in own if group_of(name) in counts}
+        steps = post_processing(self.plan.federation)
+        return make_update(
+            site=self.site.name,
+            instruction=self.instruction,
+            weights=from_site(steps, weights, self.instruction.weights),
+            counts=counts,
+            metrics={"seconds": round(time.monotonic() - self.started, 3)},
+        )
+
+    def _shares_final(self) -> bool:
+        """Whether what stays here is asked for, and the plan sends it, after its last round."""
+        asked = bool(self.instruction.settings.get(SHARE)) and not self.trains
+        after = self.instruction.round > self.plan.rounds_of(self.phase)
+        return asked and after and bool(self.local) and self.plan.personal.share_final
 
     def ends_phase(self, report: RoundReport) -> bool:
         """Whether nothing more is asked of this site in the phase."""

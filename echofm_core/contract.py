@@ -52,6 +52,9 @@ EVERY_NUMBER = "*"
 #: ``TRAIN``: train nothing, and answer with the metric alone.
 VALIDATE = "validate"
 TRAIN = "train"
+#: And, after the last round: train nothing, and send what has stayed at the site (a plan that says
+#: so alone).
+SHARE = "share"
 #: Metric of an update: the loss on the site's validation patients of the weights that were sent.
 VALIDATION = "validation"
 #: Metric of an update: the training loss of all tasks; ``loss/TASK`` is that of one.

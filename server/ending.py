@@ -108,7 +108,8 @@ def finish(
         names = tuple(result.site for result in results)
         on_event(Event(kind=EventKind.EVALUATED, sites=names, refused=failed, seconds=seconds))
     trained = {group for entry in entries for site in entry.sites.values() for group in site.counts}
-    trained -= {group_of(name) for name in local_names(plan)}  # here they are as they were drawn
+    if not plan.personal.share_final:  # here what stays is as it was drawn
+        trained -= {group_of(name) for name in local_names(plan)}
     metrics = metrics_table(options.arm, entries, results)
     save_model(folder / "model", weights, plan, trained_tasks(trained))
     write_whole(folder / "metrics.parquet", metrics.to_parquet(index=False))

@@ -36,6 +36,7 @@ from server.phase import algorithm_of, train_phase
 from server.phase_run import Attendance, Participant, PhaseRun
 from server.reception import Reception
 from server.run import Run
+from server.share_final import share_final
 from server.sites import gather, participants_of
 from server.unlearned import unlearned_tasks
 from server.validation import Losses, Validation, mean
@@ -98,6 +99,9 @@ def run_federation(
                     # The next phase begins from the checkpoint, so that one model is in memory.
                     weights = {}
                     weights = federation.train(phase, options.start)
+        if plan.personal.share_final:
+            participants = participants_of(reception.sites, Phase.FINETUNE, tasks, least)
+            weights = share_final(run, weights, participants)
         weights = merged(weights, plan.finetune.lora)
         return finish(run, weights, journal, reception.sites, options, on_event)
 

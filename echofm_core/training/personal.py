@@ -48,6 +48,10 @@ class PersonalConfig(Section):
     alternate_steps: int = Field(default=0, ge=0, le=1_000_000)
     """FedRep (Collins 2021): so many of ``finetune.local_steps``, the first of each round, train
     ``groups`` alone, the others train the rest alone. 0: all steps train all."""
+    share_final: bool = False
+    """Each site sends ``groups`` once, after the last round: their mean is in the shipped model,
+    and at sites that did not train. false: they never leave, and there what training began with is
+    in their place."""
     ditto: float = Field(default=0.0, ge=0, le=1e6)
     """Ditto (Li 2021): lambda of ditto / 2 * ||v - w||^2, by which a personal model v is held near
     the global weights w of the round. Each site trains one beside its part of the global model,
@@ -89,7 +93,12 @@ def personal_fault(
 def personal_notes(personal: PersonalConfig) -> list[str]:
     """What a reader of a table must know of a model that is not the same at all sites."""
     kept, notes = ", ".join(personal.groups), []
-    if kept:
+    if kept and personal.share_final:
+        notes.append(
+            f"A site is tested with parameters of its own ({kept}). The model in the run's folder, "
+            "and a site that did not train, have the mean of the sites', sent once at the end."
+        )
+    elif kept:
         notes.append(
             f"A site is tested with parameters of its own ({kept}), which never left it. The model "
             "in the run's folder, and a site that did not train, have those that training began "
@@ -122,6 +131,8 @@ def _groups_fault(personal: PersonalConfig, finetune: FinetuneConfig, *, best: b
             f'all that finetune.mode = "{mode}" trains stays at the sites (personal.groups): '
             "there is nothing left to average"
         )
+    if personal.share_final and not groups:
+        return "personal.share_final is true, but personal.groups names none: set it to false"
     if groups and best:
         return (
             'federation.select = "best" may ship an earlier round, but a site keeps its own groups '

@@ -115,7 +115,7 @@ def controls(plan: Plan, sites: Mapping[str, SiteFacts]) -> Iterator[Control]:
     )
     yield Control(
         name="groups of fine-tuning that stay at their site (personal.groups)",
-        setting=", ".join(plan.personal.groups) or "none",
+        setting=", ".join([*plan.personal.groups, *_sent_once(plan)]) or "none",
         where="client/training.py",
     )
     yield Control(
@@ -143,6 +143,10 @@ def controls(plan: Plan, sites: Mapping[str, SiteFacts]) -> Iterator[Control]:
         setting="none: the coordinator received the weights of each site by themselves",
         where="not there",
     )
+
+
+def _sent_once(plan: Plan) -> list[str]:
+    return ["sent once, at the end"] if plan.personal.share_final else []
 
 
 def _by_hash(sites: Mapping[str, SiteFacts], name: str) -> str:

@@ -18,6 +18,7 @@ from echofm_core.contract import (
     UPDATE_METRICS,
     VALIDATION,
     Attested,
+    Phase,
     SiteDescription,
     SiteResult,
 )
@@ -28,6 +29,8 @@ from server.journal import Entry, Journal, read_descriptions
 EPSILON = "epsilon"
 #: File of a run folder: what each site found of the final model.
 EVALUATION = "evaluation.json"
+#: File of a run folder: what had stayed at the sites and was sent at the end.
+SHARED_FINAL = "share-final.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +80,10 @@ def sites_of(run: Path, plan: Plan) -> dict[str, SiteFacts]:
     results, untested = _evaluation(run)
     names = {site for session in sessions for site in session["sites"]}
     names |= {site for entry in entries for site in (*entry.sites, *entry.refused)} | set(untested)
-    return {site: _facts(site, sessions, entries, results, untested) for site in sorted(names)}
+    return {
+        site: _facts(site, sessions, entries, results, untested, _shared(site, run))
+        for site in sorted(names)
+    }
 
 
 def server_software(run: Path) -> str:
@@ -92,6 +98,7 @@ def _facts(
     entries: Sequence[Entry],
     results: Sequence[Mapping[str, Any]],
     untested: Mapping[str, str],
+    shared: Sequence[Answer],
 ) -> SiteFacts:
     said = list(_said(site, sessions))
     last = said[-1][1] if said else {}
@@ -103,6 +110,7 @@ def _facts(
         answers=(
             *(_description(when, about) for when, about in said),
             *_updates(site, entries),
+            *shared,
             *(_result(row) for row in results if row["site"] == site),
         ),
         not_counted=refused,
@@ -158,6 +166,24 @@ def _updates(site: str, entries: Sequence[Entry]) -> Iterator[Answer]:
                 numbers=sorted(numbers),
                 **_attested(asdict(part)),
             )
+
+
+def _shared(site: str, run: Path) -> list[Answer]:
+    """What had stayed at the site and was sent once after the last round, where a plan does so."""
+    try:
+        part = json.loads((run / SHARED_FINAL).read_text(encoding="utf-8"))["sites"][site]
+    except (OSError, ValueError, KeyError):
+        return []
+    return [
+        Answer(
+            kind="update",
+            when="end of fine-tuning: what had stayed at the site",
+            phase=Phase.FINETUNE.value,
+            groups=dict(part["counts"]),
+            bytes=int(part["bytes"]),
+            **_attested(part),
+        )
+    ]
 
 
 def _result(row: Mapping[str, Any]) -> Answer:

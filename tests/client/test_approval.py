@@ -94,6 +94,10 @@ def test_a_hospital_reads_which_groups_stay(folder: Path, tmp_path: Path) -> Non
     }
     assert f"({4 * sum(shared.values()):,} bytes) in fp32" in words
     assert "decoder, heads of fine-tuning, norms of fine-tuning" in words
+    plan = small_plan(personal={"groups": ["heads"], "share_final": True})
+    words = asked("approve", folder, proposed(plan, tmp_path), answer="n\n").stdout
+    assert "leaves once, at the end: heads" in words
+    assert "heads of fine-tuning until the end" in words
 
 
 def test_an_approval_is_recorded_listed_and_withdrawn(folder: Path, tmp_path: Path) -> None:

@@ -134,6 +134,21 @@ def test_work_is_counted_in_steps_of_the_site() -> None:
         Policy(max_steps=3999).check_work(plan, Phase.PRETRAIN, 7)
 
 
+def test_models_of_a_sites_own_are_work_too() -> None:
+    """Three steps a round are six with Ditto; a last step may be longer than any round."""
+    plan = small_plan(personal={"ditto": 0.1, "last_steps": 5})
+    with pytest.raises(PolicyError, match="max_steps = 5, the plan asks for a round of 6 steps"):
+        Policy(max_steps=5).check_work(plan, Phase.FINETUNE, 4)
+    plan = small_plan(personal={"last_steps": 50})
+    Policy(max_steps=50).check_work(plan, Phase.FINETUNE, 4)
+    with pytest.raises(PolicyError, match="the plan asks for a round of 50 steps"):
+        Policy(max_steps=49).check_work(plan, Phase.FINETUNE, 4)
+    only = Policy(phases=(Phase.PRETRAIN,))
+    only.check(small_plan(), question(small_plan(), Action.EVALUATE))
+    with pytest.raises(PolicyError, match="phases = pretrain, the plan asks for finetune"):
+        only.check(plan, question(plan, Action.EVALUATE))
+
+
 @pytest.mark.parametrize(
     ("hours", "inside", "outside"),
     [

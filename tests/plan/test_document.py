@@ -151,6 +151,10 @@ def test_a_plan_without_personal_parts_has_the_hash_of_before_there_were_any() -
             'federation.select = "best" may ship an earlier round',
         ),
         ({"personal": {"groups": ["head"]}}, "none of heads, stf_net, norms, did you mean `heads`"),
+        (
+            {"personal": {"share_final": True}},
+            "share_final is true, but personal.groups names none",
+        ),
         ({"personal": {"alternate_steps": 3}}, "alternate_steps is 3, but personal.groups names"),
         (
             {"personal": {"groups": ["heads"], "alternate_steps": 20}},
