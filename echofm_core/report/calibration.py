@@ -71,9 +71,10 @@ def _curves(axis: Axes, site: str, models: list[tuple[str, Cases]], confidence: 
         )
         x, y = ([getattr(point, name) for point in points] for name in ("predicted", "observed"))
         ends = [[p.observed - p.low for p in points], [p.high - p.observed for p in points]]
-        style = {"color": PALETTE[number % len(PALETTE)], "marker": "os"[number % 2]}
-        axis.errorbar(x, y, yerr=np.abs(ends), label=model_title(model), markersize=4,
-                      linewidth=1.2, elinewidth=0.7, **style)  # fmt: skip
+        axis.errorbar(
+            x, y, yerr=np.abs(ends), label=model_title(model), color=PALETTE[number % len(PALETTE)],
+            marker="os"[number % 2], markersize=4, linewidth=1.2, elinewidth=0.7,
+        )  # fmt: skip
     axis.set(
         title=site, xlabel="predicted probability", ylabel="observed share",
         xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal",
