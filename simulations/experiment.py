@@ -24,8 +24,12 @@ from simulations.arms import Arm, Training, plan_arms
 from simulations.engine import Engine
 from simulations.outcome import Outcome, conclude, write_floor
 from simulations.pictures import draw_pictures
+from simulations.placement import placement_notes
 from simulations.prepare import mirrored_notes, prepare_sites, save_sites
 from simulations.protocols.assign import RULES
+
+#: Whether sites are synthetic -> how they are called.
+_SITES = {False: "site", True: "synthetic sites, which are no institutions,"}
 
 
 def run_experiment(plan: Plan, run: Path, *, resume: bool = False) -> Outcome:
@@ -37,7 +41,7 @@ def run_experiment(plan: Plan, run: Path, *, resume: bool = False) -> Outcome:
         ResumeError: The folder holds a run, and ``resume`` is not given or the plan differs.
         EchoFMError: Anything that the plan, the data or a round can get wrong.
     """
-    sessions = Sessions(run)
+    sessions, made = Sessions(run), RULES[plan.protocol.name].synthetic
     look(run, plan, resume=resume)
     require_machine(plan.machine, plan.finetune)
     if plan.federation.rule:
@@ -51,7 +55,8 @@ def run_experiment(plan: Plan, run: Path, *, resume: bool = False) -> Outcome:
         trained = as_trained(prepared.manifest, plan)
         arms, notes = plan_arms(trained, plan)
         notes = [RULES[plan.protocol.name].caveat, *mirrored_notes(prepared, plan.data), *notes]
-        notes += [*untrained_notes(plan), *label_share_notes(plan, prepared.manifest)]
+        notes += [*placement_notes(prepared.manifest, plan), *untrained_notes(plan)]
+        notes += label_share_notes(plan, prepared.manifest)
         notes += personal_notes(plan.personal)
         planned = plan.finetune.tasks if plan.finetune.rounds else ()
         # Not among the notes of the report: the verdict says it in its own words.
@@ -68,7 +73,8 @@ def run_experiment(plan: Plan, run: Path, *, resume: bool = False) -> Outcome:
             run,
             result,
             model=FEDERATED,
-            origin="Trained on public data, split by site on one machine.",
+            origin=f"Trained on public data, split by {_SITES[made]} on one machine.",
+            synthetic_sites=made,
             seconds=sessions.tick(),
             notes=notes,
             warned=warned,

@@ -14,6 +14,7 @@ from echofm_core import __version__
 from echofm_core.contract import Phase
 from echofm_core.data.manifest import load_manifest
 from echofm_core.data.prepare import Prepared
+from echofm_core.data.splits import split_digest
 from echofm_core.data.store.clip_store import open_stores
 from echofm_core.evaluation.floor import floor_predictions
 from echofm_core.evaluation.model_names import FLOOR
@@ -58,6 +59,7 @@ def conclude(
     model: str,
     origin: str,
     seconds: float,
+    synthetic_sites: bool = False,
     notes: Sequence[str] = (),
     warned: Sequence[str] = (),
 ) -> Outcome:
@@ -70,6 +72,7 @@ def conclude(
         model: That model's name in the table of scores.
         origin: What the card says of the data.
         seconds: How long the run took, over all its sessions.
+        synthetic_sites: Whether sites were dealt out by a draw.
         notes: What a reader of the numbers must know.
         warned: What was printed before training and belongs to the numbers too.
     """
@@ -77,8 +80,10 @@ def conclude(
     summary = {
         **identity(plan),
         "digest": result.digest,
+        "split_sha256": split_digest(load_manifest(site_manifest(run, EVERY_SITE))),
         "seconds": seconds,
         "origin": origin,
+        "synthetic_sites": synthetic_sites,
         "notes": [*warned, *notes, *result.notes, *result.warnings],
         "privacy": spent(result.metrics, plan.privacy.delta),
     }

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from echofm_core.data.config import DataConfig
-from echofm_core.data.manifest import save_manifest
+from echofm_core.data.manifest import check_patients_disjoint, save_manifest
 from echofm_core.data.prepare import Prepared, prepare
 from echofm_core.data.splits import label_counts, labelled_sites
 from echofm_core.data.store.clip_store import open_stores
@@ -91,6 +91,7 @@ def save_sites(prepared: Prepared, plan: Plan, run: Path) -> None:
     A manifest has all clips and labels; ``sites.parquet`` counts those that the plan trains on.
     Pooled data have a manifest of their own where the plan names sites that no model sees.
     """
+    check_patients_disjoint(prepared.manifest, "the split of this run")
     for site, rows in prepared.manifest.groupby("site", observed=True):
         save_manifest(rows.reset_index(drop=True), site_manifest(run, str(site)))
     save_manifest(prepared.manifest, site_manifest(run, EVERY_SITE))

@@ -50,6 +50,13 @@ def _cut(patients: pd.Series, config: ProtocolConfig, seed: int) -> dict[str, st
     return {patient: split.value for patient, split in zip(ranked, names, strict=True)}
 
 
+def split_digest(manifest: pd.DataFrame) -> str:
+    """SHA-256, in hex, of who is where: site and split of every clip, whatever their order."""
+    keys = ["dataset", "patient_id", "clip_id", "site", "split"]
+    lines = sorted("\x1f".join(map(str, row)) for row in manifest[keys].itertuples(index=False))
+    return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
+
+
 def label_counts(
     manifest: pd.DataFrame, tasks: Sequence[Task], views: Sequence[str] = ()
 ) -> pd.DataFrame:

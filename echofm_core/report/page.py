@@ -78,6 +78,7 @@ def page_context(run: RunFiles) -> dict[str, Any]:
         "title": run.summary.get("name", run.folder.name),
         "facts": _facts(run),
         "synthetic": bool(run.summary.get("synthetic")),
+        "synthetic_sites": bool(run.summary.get("synthetic_sites")),
         "small": _small(run.scores),
         "notes": [str(note) for note in run.summary.get("notes", [])],
         "missing": run.missing,
@@ -170,7 +171,8 @@ def _facts(run: RunFiles) -> list[tuple[str, str]]:
     if seconds := summary.get("seconds"):
         facts.append(("took", _duration(float(seconds))))
     facts.append(("encoder started from", encoder_start(run)))
-    for key, title in (("plan_hash", "plan hash"), ("digest", "weights digest")):
+    hashes = {"plan_hash": "plan hash", "split_sha256": "split hash", "digest": "weights digest"}
+    for key, title in hashes.items():
         if value := summary.get(key):
             facts.append((title, str(value)))
     if versions := summary.get("versions"):
