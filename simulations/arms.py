@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import pandas as pd
 from flwr.serverapp import Grid
@@ -17,7 +18,7 @@ from flwr.serverapp import Grid
 from client.state import predictions_file
 from client.testing import VALIDATION_PREDICTIONS
 from echofm_core.contract import Phase, Weights
-from echofm_core.data.manifest import Split
+from echofm_core.data.manifest import Split, load_manifest
 from echofm_core.data.prepare import Prepared
 from echofm_core.data.splits import label_count
 from echofm_core.data.training_record import record_training
@@ -47,7 +48,7 @@ from server.events import OnEvent
 from server.live_steps import OnStep, ignore_step
 from server.rounds import run_federation
 from simulations.engine import Engine, SiteSettings
-from simulations.prepare import pooled_manifest, site_manifest, trained_on
+from simulations.prepare import lent, pooled_manifest, site_manifest, unlabelled_name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,6 +69,9 @@ class Arm:
     """Training sites that take part in every phase: those with labels, if any train."""
     pools: Mapping[Phase, int] = field(default_factory=dict)
     """Phase -> sites with something to train on that it holds as one."""
+    given: Mapping[str, str] = field(default_factory=dict)
+    """Site -> name of the manifest that it trains by here, in place of its own, by which it is
+    tested."""
     pretrained: bool = True
     """Whether it pre-trains, where the plan does."""
     tested: str = ""
@@ -127,21 +131,30 @@ def plan_arms(manifest: pd.DataFrame, plan: Plan) -> tuple[list[Arm], list[str]]
             trainers=max(1, sum(bool(known[site]) for site in members)),
         )
 
-    federated = arm(FEDERATED, FEDERATED, sites, every)
+    offered = lent(manifest, plan)
+
+    def with_clips_of(own: Arm, others: Sequence[str]) -> Arm:
+        """The arm, with clips of sites that it does not see, where the plan lets them in."""
+        extra = [site for site in others if site in offered]
+        given = {site: unlabelled_name(site) for site in extra}
+        return replace(own, train=tuple(sorted({*own.train, *extra})), given=given)
+
+    seeing = arm(FEDERATED, FEDERATED, sites, every)
+    federated = with_clips_of(seeing, unseen)
     if not asked:  # pre-training alone: an encoder, and nothing to score
         note = "Pre-training only: the result is an encoder, no task was trained."
         return [replace(federated, trainers=len(sites))], [note]
     arms, notes, wanted = [federated], list[str](), plan.evaluation.baselines
     if Baseline.NO_PRETRAINING in wanted and plan.pretrain.rounds:
-        arms.append(replace(federated, name=NO_PRETRAINING, model=NO_PRETRAINING, pretrained=False))
+        arms.append(replace(seeing, name=NO_PRETRAINING, model=NO_PRETRAINING, pretrained=False))
     elif Baseline.NO_PRETRAINING in wanted:
         notes.append("The plan has no pre-training, so there is no other model without it.")
     if Baseline.POOLED in wanted:
-        pooled = replace(federated, name=POOLED, model=POOLED, train=(EVERY_SITE,), trainers=1)
+        pooled = replace(seeing, name=POOLED, model=POOLED, train=(EVERY_SITE,), trainers=1)
         own = (EVERY_SITE,) if any(site in sites for site in federated.test) else ()
         pooled = replace(pooled, test=(*own, *(site for site in federated.test if site in unseen)))
         training = manifest.loc[manifest["split"] == Split.TRAIN.value, "site"]
-        trained = len(set(training).intersection(sites))
+        trained = len(set(training).intersection([*sites, *offered]))
         pools = {Phase.PRETRAIN: trained, Phase.FINETUNE: sum(map(bool, known.values()))}
         arms.append(replace(pooled, pools=pools))
     for site in sites:
@@ -154,6 +167,7 @@ def plan_arms(manifest: pd.DataFrame, plan: Plan) -> tuple[list[Arm], list[str]]
         if Baseline.LEAVE_ONE_OUT in wanted:
             others = [name for name in sites if name != site]
             held_out = arm(f"without:{site}", LEAVE_ONE_OUT, others, [site])
+            held_out = with_clips_of(held_out, [site, *unseen])
             if tested[site] & set(held_out.tasks):
                 arms.append(held_out)
             elif tested[site]:
@@ -209,17 +223,18 @@ class Training:
             FederationError: A round had too few updates, or a site could not be tested.
         """
         machine = self.plan.machine
-        rows = as_trained(trained_on(self.prepared.manifest, plan), plan)
+        files = [self._manifest(site, arm.given) for site in arm.train]
+        rows = pd.concat([load_manifest(file) for file in files], ignore_index=True)
         record_training(
             folder,
-            rows if arm.train == (EVERY_SITE,) else rows[rows["site"].isin(list(arm.train))],
+            as_trained(rows, plan),
             plan.digest(),
             secret=machine.secret,
             start=self.start or (Path(machine.start) if machine.start else None),
             pinned=bool(plan.model.start),
         )
         result = run_federation(
-            self._grid(arm.train, folder),
+            self._grid(arm.train, folder, arm.given),
             plan,
             folder,
             resume=self.resume and (folder / "journal").exists(),
@@ -232,21 +247,25 @@ class Training:
             ),
         )
         # Its own sites were tested at the end of the run; the table also needs the others.
-        others = [site for site in arm.test if site not in arm.train]
+        others = [site for site in arm.test if site not in arm.train or site in arm.given]
         if others:
             evaluate_sites(self._grid(others, folder), plan, result.weights)
         return result
 
-    def _grid(self, sites: Sequence[str], folder: Path) -> Grid:
+    def _manifest(self, site: str, given: Mapping[str, str]) -> Path:
+        """Of a site's training: its own, all sites' or the one that it is given."""
+        if site == EVERY_SITE:
+            return pooled_manifest(self.run, self.plan)
+        return site_manifest(self.run, given.get(site, site))
+
+    def _grid(
+        self, sites: Sequence[str], folder: Path, given: Mapping[str, str] = MappingProxyType({})
+    ) -> Grid:
         return self.engine.grid(
             [
                 SiteSettings(
                     name=site,
-                    manifest=(
-                        pooled_manifest(self.run, self.plan)
-                        if site == EVERY_SITE
-                        else site_manifest(self.run, site)
-                    ),
+                    manifest=self._manifest(site, given),
                     store=self.prepared.stores,
                     state=folder / "sites" / site,
                 )
@@ -288,12 +307,14 @@ def predictions_of(arm: Arm, folder: Path, plan: Plan) -> pd.DataFrame:
 def keep_validation(arm: Arm, folder: Path, plan: Plan, run: Path) -> None:
     """``validation/ARM.parquet`` in the run folder: what conformal intervals are found on.
 
-    Validation patients of the sites that trained, for the models that the page looks at; a site
-    without test labels was not asked, and has none.
+    Validation patients of the sites that trained with their own labels, for the models that the
+    page looks at; a site without test labels was not asked, and has none.
     """
     if arm.model not in (FEDERATED, LEAVE_ONE_OUT, ALONE):
         return
-    homes = [folder / "sites" / site / plan.run_name() for site in arm.train]
+    homes = [
+        folder / "sites" / site / plan.run_name() for site in arm.train if site not in arm.given
+    ]
     paths = [home / VALIDATION_PREDICTIONS for home in homes]
     parts = [pd.read_parquet(path) for path in paths if path.exists()]
     if known := [part for part in parts if len(part)]:

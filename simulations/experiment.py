@@ -5,6 +5,7 @@ from pathlib import Path
 
 from echofm_core.data.prepare import Prepared
 from echofm_core.data.splits import unlabelled_notes
+from echofm_core.evaluation.few_shot import few_shot_lines
 from echofm_core.evaluation.model_names import FEDERATED
 from echofm_core.live.record import LiveRun, live_run
 from echofm_core.models.lora import untrained_notes
@@ -18,14 +19,15 @@ from echofm_core.training.label_share import as_trained, label_share_notes
 from echofm_core.training.personal import personal_notes
 from server.aggregation.own_rule import load_rule
 from server.ending import FederationResult
-from server.events import Event
-from server.live_steps import LiveListener
+from server.events import Event, OnEvent
+from server.live_steps import LiveListener, OnStep
 from simulations.arms import Arm, Training, plan_arms
 from simulations.engine import Engine
+from simulations.few_shot import FewShot, plan_shots, score_shots, train_shots
 from simulations.outcome import Outcome, conclude, write_floor
 from simulations.pictures import draw_pictures
-from simulations.placement import placement_notes
-from simulations.prepare import mirrored_notes, prepare_sites, save_sites
+from simulations.placement import lent_notes, placement_notes
+from simulations.prepare import mirrored_notes, prepare_sites, save_sites, trained_on
 from simulations.protocols.assign import RULES
 
 #: Whether sites are synthetic -> how they are called.
@@ -56,15 +58,21 @@ def run_experiment(plan: Plan, run: Path, *, resume: bool = False) -> Outcome:
         arms, notes = plan_arms(trained, plan)
         notes = [RULES[plan.protocol.name].caveat, *mirrored_notes(prepared, plan.data), *notes]
         notes += [*placement_notes(prepared.manifest, plan), *untrained_notes(plan)]
-        notes += label_share_notes(plan, prepared.manifest)
+        notes += label_share_notes(plan, trained_on(prepared.manifest, plan))
+        shots, missing = plan_shots(prepared.manifest, plan, arms)
+        notes += [*missing, *lent_notes(plan)]
         notes += personal_notes(plan.personal)
         planned = plan.finetune.tasks if plan.finetune.rounds else ()
         # Not among the notes of the report: the verdict says it in its own words.
-        for note in unlabelled_notes(trained, planned, plan.protocol.views):
+        seen = trained_on(trained, plan)
+        for note in unlabelled_notes(seen, planned, plan.protocol.views):
             console.print(f"note: {note}")
         sessions.tick()
-        live.expect(*(arm.name for arm in arms), quarantined=prepared.findings.quarantined)
-        result = _train(plan, run, prepared, arms, sessions, live, resume)[FEDERATED]
+        names = [*(arm.name for arm in arms), *(few.arm.name for few in shots if few.shots)]
+        live.expect(*names, quarantined=prepared.findings.quarantined)
+        result = _train(plan, run, prepared, arms, shots, sessions, live, resume)
+        if shots:
+            notes += few_shot_lines(score_shots(shots, plan, run))
         live.say("testing without a network, drawing pictures and writing the report")
         write_floor(plan, run, prepared)
         draw_pictures(plan, run, prepared)
@@ -86,12 +94,15 @@ def _train(
     run: Path,
     prepared: Prepared,
     arms: Sequence[Arm],
+    shots: Sequence[FewShot],
     sessions: Sessions,
     live: LiveRun,
     resume: bool,
-) -> dict[str, FederationResult]:
-    """Train and test all arms; as many at once as there are workers."""
-    machine, rounds = plan.machine, sum(sum(arm.plan(plan).rounds.values()) for arm in arms)
+) -> FederationResult:
+    """Train and test all arms, then what begins with their models; as many at once as workers."""
+    machine, later = plan.machine, [few for few in shots if few.shots]
+    plans = [*(arm.plan(plan) for arm in arms), *(few.plan(plan) for few in later)]
+    rounds = sum(sum(each.rounds.values()) for each in plans)
     with (
         Engine(machine.workers, execution=machine) as engine,
         progress("training", rounds) as meter,
@@ -99,7 +110,7 @@ def _train(
     ):
         training = Training(run, plan, prepared, engine, resume)
 
-        def one(arm: Arm) -> FederationResult:
+        def shown(arm: Arm) -> tuple[OnEvent, OnStep]:
             listener = LiveListener(live, arm.name)
 
             def show(event: Event) -> None:
@@ -110,7 +121,17 @@ def _train(
                 if arm.name == FEDERATED and (event.round_done or event.warnings):
                     console.print(event.line())
 
-            return training.train(arm, show, listener.step)
+            return show, listener.step
+
+        def one(arm: Arm) -> FederationResult:
+            return training.train(arm, *shown(arm))
 
         futures = {arm.name: pool.submit(one, arm) for arm in arms}
-        return {name: future.result() for name, future in futures.items()}
+        results = {name: future.result() for name, future in futures.items()}
+
+        def fine_tune(few: FewShot) -> None:
+            train_shots(training, few, results[few.base.name].weights, *shown(few.arm))
+
+        for done in [pool.submit(fine_tune, few) for few in later]:
+            done.result()
+        return results[FEDERATED]

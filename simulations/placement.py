@@ -55,3 +55,14 @@ def _unlabelled(manifest: pd.DataFrame, plan: Plan) -> list[str]:
         f"{int(without.sum())} of {many(len(whole), 'patient')} have no label for a planned task "
         f"in the views that are used ({', '.join(parts)}): their clips are for pre-training alone."
     ]
+
+
+def lent_notes(plan: Plan) -> list[str]:
+    """A sentence where models pre-train on clips of sites that they are not to see."""
+    if not plan.protocol.unlabelled_target:
+        return []
+    return [
+        "protocol.unlabelled_target is true: models without a site, and without those never seen, "
+        "have pre-trained on training clips from there, without labels; no test patient is among "
+        "them."
+    ]

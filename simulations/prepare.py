@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from echofm_core.data.config import DataConfig
-from echofm_core.data.manifest import check_patients_disjoint, save_manifest
+from echofm_core.data.manifest import Split, check_patients_disjoint, save_manifest
 from echofm_core.data.prepare import Prepared, prepare
 from echofm_core.data.splits import label_counts, labelled_sites
 from echofm_core.data.store.clip_store import open_stores
@@ -15,8 +15,12 @@ from echofm_core.plan.protocol import SYNTHETIC
 from echofm_core.runtime.errors import ManifestError, PlanError
 from echofm_core.runtime.files import write_whole
 from echofm_core.runtime.names import EVERY_SITE, site_name_fault
+from echofm_core.tasks import TASKS
 from echofm_core.training.label_share import as_trained
 from simulations.protocols.assign import assign_sites
+
+#: In ``sites.parquet``, the split of training patients of sites that no model sees.
+NOT_TRAINED = "not trained"
 
 
 def prepare_sites(plan: Plan, cache: Path) -> Prepared:
@@ -32,7 +36,8 @@ def prepare_sites(plan: Plan, cache: Path) -> Prepared:
     """
 
     def place(manifest: pd.DataFrame) -> pd.DataFrame:
-        return assign_sites(manifest, plan.protocol, plan.seed)
+        few_shot = bool(plan.evaluation.few_shot)
+        return assign_sites(manifest, plan.protocol, plan.seed, few_shot=few_shot)
 
     def check(manifest: pd.DataFrame) -> None:
         if plan.protocol.name not in SYNTHETIC:  # the draw would be another one
@@ -61,7 +66,8 @@ def check_sites(manifest: pd.DataFrame, plan: Plan) -> None:
             f"federation.min_sites is {least}, but the protocol {plan.protocol.name.value} makes "
             f"{len(sites)} of these data ({', '.join(sites)}){besides}; lower it, or add data."
         )
-    labelled = labelled_sites(manifest, plan.finetune.tasks, plan.protocol.views)
+    trained = trained_on(manifest, plan)
+    labelled = labelled_sites(trained, plan.finetune.tasks, plan.protocol.views)
     if plan.finetune.rounds and len(labelled) < least:
         tasks = ", ".join(plan.finetune.tasks)
         raise PlanError(
@@ -89,18 +95,47 @@ def save_sites(prepared: Prepared, plan: Plan, run: Path) -> None:
     """Write the run folder's ``sites.parquet``, ``findings.parquet`` and one manifest a site.
 
     A manifest has all clips and labels; ``sites.parquet`` counts those that the plan trains on.
-    Pooled data have a manifest of their own where the plan names sites that no model sees.
+    Pooled data have a manifest of their own where the plan names sites that no model sees, and so
+    have clips without labels where ``protocol.unlabelled_target`` lets them into pre-training.
     """
     check_patients_disjoint(prepared.manifest, "the split of this run")
     for site, rows in prepared.manifest.groupby("site", observed=True):
         save_manifest(rows.reset_index(drop=True), site_manifest(run, str(site)))
     save_manifest(prepared.manifest, site_manifest(run, EVERY_SITE))
     if plan.protocol.unseen:
-        save_manifest(trained_on(prepared.manifest, plan), pooled_manifest(run, plan))
+        parts = [unlabelled(prepared.manifest, site) for site in lent(prepared.manifest, plan)]
+        parts = [part for part in parts if part["site"].isin(plan.protocol.unseen).all()]
+        pooled = pd.concat([trained_on(prepared.manifest, plan), *parts], ignore_index=True)
+        save_manifest(pooled, pooled_manifest(run, plan))
+    for site in lent(prepared.manifest, plan):
+        file = site_manifest(run, unlabelled_name(site))
+        save_manifest(unlabelled(prepared.manifest, site), file)
     trained = as_trained(prepared.manifest, plan)
+    aside = trained["site"].isin(plan.protocol.unseen) & (trained["split"] == Split.TRAIN.value)
+    trained = trained.assign(split=trained["split"].mask(aside, NOT_TRAINED))
     counts = label_counts(trained, plan.finetune.tasks, plan.protocol.views)
     write_whole(run / "sites.parquet", counts.to_parquet(index=False))
     write_whole(run / "findings.parquet", prepared.findings.table().to_parquet(index=False))
+
+
+def lent(manifest: pd.DataFrame, plan: Plan) -> list[str]:
+    """Sites whose training clips models that do not see them may pre-train on, without labels."""
+    if not plan.protocol.unlabelled_target:
+        return []
+    return sorted(manifest.loc[manifest["split"] == Split.TRAIN.value, "site"].unique())
+
+
+def unlabelled(manifest: pd.DataFrame, site: str) -> pd.DataFrame:
+    """A site's training clips without any label."""
+    chosen = (manifest["site"] == site) & (manifest["split"] == Split.TRAIN.value)
+    rows = manifest[chosen].reset_index(drop=True)
+    columns = {spec.column for spec in TASKS.values()}
+    return rows.assign(**{name: rows[name].mask(rows[name].notna()) for name in sorted(columns)})
+
+
+def unlabelled_name(site: str) -> str:
+    """Name of the manifest of :func:`unlabelled`; no site's name begins so."""
+    return f"_unlabelled-{site}"
 
 
 def site_manifest(run: Path, site: str) -> Path:

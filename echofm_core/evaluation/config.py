@@ -1,8 +1,9 @@
 """What is compared, and how sure we say we are."""
 
 from enum import StrEnum
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 
 from echofm_core.plan.section import Section
 
@@ -16,6 +17,11 @@ class Baseline(StrEnum):
     NO_PRETRAINING = "no_pretraining"
 
 
+Shots = Annotated[int, Field(ge=0, le=100_000)]
+#: Keys of the table that plans of earlier versions lack.
+LATER = ("few_shot", "few_shot_rounds")
+
+
 class EvaluationConfig(Section):
     """The ``[evaluation]`` table."""
 
@@ -26,5 +32,27 @@ class EvaluationConfig(Section):
     """Resamples of patients behind each interval."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     """Coverage of each interval; 1 - confidence is the level of a table's comparisons."""
+    few_shot: tuple[Shots, ...] = ()
+    """Training patients of a site that no model has seen, e.g. `[0, 5, 10, 20, 50]`: the shipped
+    model is fine-tuned on so many of them and tested there, for each site left out in turn and each
+    of `protocol.unseen`. The fewer are among the more; 0 is the model as it is. In simulations."""
+    few_shot_rounds: int = Field(default=0, ge=0, le=100_000)
+    """Rounds of that, by the other keys of `finetune` at that site alone; 0: those of it too."""
     min_patients: int = Field(default=10, ge=2, le=1_000_000)
     """A site with fewer test patients gets its values and "too few to judge", no comparison."""
+
+    @field_validator("few_shot")
+    @classmethod
+    def _ascend(cls, shots: tuple[int, ...]) -> tuple[int, ...]:
+        if list(shots) != sorted(set(shots)):
+            raise ValueError(f"{list(shots)} does not ascend: write each number once, least first")
+        return shots
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, rest: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Plans from before a later key keep their hash: at its default it is left out."""
+        values: dict[str, Any] = rest(self)
+        for key in LATER:
+            if getattr(self, key) == type(self).model_fields[key].default:
+                values.pop(key, None)
+        return values

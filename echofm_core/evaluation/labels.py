@@ -49,16 +49,31 @@ def unlabelled(
     return reasons
 
 
-def unseen_notes(unseen: Sequence[str]) -> list[str]:
-    """What tables mean by a site that is never seen, and by all sites beside it."""
+def unseen_notes(
+    unseen: Sequence[str], *, unlabelled_target: bool = False, held_back: bool = False
+) -> list[str]:
+    """What tables mean by a site that is never seen, and by all sites beside it.
+
+    Args:
+        unseen: Their names.
+        unlabelled_target: Models pre-train on clips from there, without labels.
+        held_back: Training patients there are kept apart, and are no test patients.
+    """
     if not unseen:
         return []
     verb = "is" if len(unseen) == 1 else "are"
+    kept = "no model trains on a clip, a label or a statistic from there"
+    if unlabelled_target:
+        kept = (
+            "no model trains on a label from there, but models have pre-trained on its training "
+            "clips without labels (protocol.unlabelled_target)"
+        )
+    tested = "all usable patients there are test patients, whatever split the data set has"
+    if held_back:
+        tested = "its test patients are the official ones or, without any, a drawn part"
     return [
-        f"{' and '.join(unseen)} {verb} never seen: no model trains on a clip, a label or a "
-        "statistic from there, and all usable patients there are test patients, whatever split the "
-        'data set has. The floor without a network is fitted on the other sites together. "All '
-        'sites" are the others.'
+        f"{' and '.join(unseen)} {verb} never seen: {kept}, and {tested}. The floor without a "
+        'network is fitted on the other sites together. "All sites" are the others.'
     ]
 
 

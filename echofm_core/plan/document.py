@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from echofm_core.data.config import DataConfig, Tmed2Form
-from echofm_core.evaluation.config import EvaluationConfig
+from echofm_core.evaluation.config import Baseline, EvaluationConfig
 from echofm_core.models.config import ENCODER_SHAPES, ModelConfig, StfNetForm
 from echofm_core.plan.federation import Aggregation, FederationConfig, Select
 from echofm_core.plan.machine import MachineConfig
@@ -110,6 +110,7 @@ class Plan(Section):
             raise ValueError("pretrain.rounds and finetune.rounds are both 0: nothing to do")
         if self.finetune.rounds and not self.finetune.tasks:
             raise ValueError("finetune.tasks is empty: name a task, or set finetune.rounds to 0")
+        self._check_left_out()
         unseen, least = set(self.protocol.unseen), self.federation.min_sites
         dealt = self.protocol.clients - len(unseen)
         if self.protocol.name in SYNTHETIC and dealt < least:
@@ -126,6 +127,24 @@ class Plan(Section):
         if self.personal == PersonalConfig():
             values.pop("personal", None)
         return values
+
+    def _check_left_out(self) -> None:
+        if self.protocol.unlabelled_target and not self.pretrain.rounds:
+            raise ValueError(
+                "protocol.unlabelled_target lets clips into pre-training, but pretrain.rounds is 0"
+            )
+        if not self.evaluation.few_shot:
+            return
+        if self.privacy.kind is not PrivacyKind.NONE:
+            raise ValueError(
+                "evaluation.few_shot fine-tunes on a few patients, whom no noise that leaves a "
+                'model of use can hide: set privacy.kind = "none", or few_shot = []'
+            )
+        if not (self.protocol.unseen or Baseline.LEAVE_ONE_OUT in self.evaluation.baselines):
+            raise ValueError(
+                "evaluation.few_shot is of sites that no model has seen, and the plan has none: "
+                "add leave_one_out to evaluation.baselines, or name a site in protocol.unseen"
+            )
 
     def table_of(self, phase: Phase) -> PretrainConfig | FinetuneConfig:
         """The table of a phase."""

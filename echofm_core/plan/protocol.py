@@ -56,7 +56,7 @@ class Setting(StrEnum):
 
 Edge = Annotated[float, Field(ge=-1e6, le=1e6)]
 #: Keys of the table that plans of earlier versions lack.
-LATER = ("unseen", "spread", "acquisition", "edges")
+LATER = ("unseen", "spread", "acquisition", "edges", "unlabelled_target")
 
 
 class ProtocolConfig(Section):
@@ -93,8 +93,13 @@ class ProtocolConfig(Section):
     """Sites, as the rule names them, that no model of a simulation trains on: no clip, no label and
     no statistic of theirs reaches one, and they do not count for ``federation.min_sites``. All
     their usable patients are test patients, whatever split is official there, for every model but
-    leave-one-out. Between hospitals, where every admitted site trains, a plan that has it is
-    refused; for an institution alone it has no meaning."""
+    leave-one-out; with `evaluation.few_shot` or `unlabelled_target` their test set is the official
+    one or, without any, `test_fraction` of them. Between hospitals, where every admitted site
+    trains, a plan that has it is refused; for an institution alone it has no meaning."""
+    unlabelled_target: bool = False
+    """Whether a model may pre-train on training clips, without labels, of the sites that it is not
+    to see: one left out in turn, and those of `unseen`. Their test patients are never among them,
+    and notes on every table say so. false: nothing of them reaches it."""
 
     @field_validator("views")
     @classmethod

@@ -22,6 +22,7 @@ from echofm_core.report.auc_tests import auc_test_table
 from echofm_core.report.calibration import calibration_chart, calibration_table
 from echofm_core.report.charts import ef_agreement, reduced_ef_roc, training_curves, without_loss
 from echofm_core.report.conformal import conformal_table
+from echofm_core.report.few_shot import few_shot_curves, few_shot_table, read_few_shot
 from echofm_core.report.heat_map import LEAD_STYLE, heat_maps
 from echofm_core.report.overview import (
     FoundRow,
@@ -70,6 +71,7 @@ def write_report(run: Path) -> Path:
 
 def page_context(run: RunFiles) -> dict[str, Any]:
     """Everything that ``report.html.j2`` names."""
+    shots = read_few_shot(run.folder)
     return {
         "at": at,
         "best_site": BEST_SITE,
@@ -84,6 +86,8 @@ def page_context(run: RunFiles) -> dict[str, Any]:
         "missing": run.missing,
         "damaged": [why for key, why in run.missing.items() if key.startswith(DAMAGED_PREDICTIONS)],
         "plan_text": run.plan_text,
+        "few_shot": few_shot_table(shots),
+        "few_shot_curves": few_shot_curves(shots),
         **_overview(run),
         **_results(run),
         **_details(run),
@@ -101,6 +105,7 @@ def _overview(run: RunFiles) -> dict[str, Any]:
         "rivals": _rivals(found),
         "found": found,
         "unseen": ", ".join(run.unseen),
+        "held_back": plan.protocol.unlabelled_target or bool(plan.evaluation.few_shot),
         "unseen_rows": unseen,
         "unseen_rivals": _rivals(unseen),
         "sure": words.sure,

@@ -126,6 +126,7 @@ def page_context(folder: Path, parts: Sequence[ProtocolPart]) -> dict[str, Any]:
     return {
         "title": first.summary.get("name", folder.name),
         "synthetic": any(part.run.summary.get("synthetic") for part in parts),
+        "synthetic_sites": any(part.run.summary.get("synthetic_sites") for part in parts),
         "methods": method_grid(parts[0].study.methods),
         "bytes": BYTES,
         "lead_style": LEAD_STYLE,

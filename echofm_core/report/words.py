@@ -68,7 +68,11 @@ def words_of(run: RunFiles) -> Words:
         threshold=decision_lines(decided, plan.finetune.reduced_ef_threshold),
         published=published_convention(run.scores),
         table_notes=[
-            *unseen_notes(run.unseen),
+            *unseen_notes(
+                run.unseen,
+                unlabelled_target=plan.protocol.unlabelled_target,
+                held_back=plan.protocol.unlabelled_target or bool(plan.evaluation.few_shot),
+            ),
             *(leave_one_out_notes(run.sites, tasks) if left_out else []),
         ],
         strata=strata,

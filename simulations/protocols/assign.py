@@ -57,10 +57,14 @@ RULES: Mapping[ProtocolName, SiteRule] = MappingProxyType(
 )
 
 
-def assign_sites(manifest: pd.DataFrame, config: ProtocolConfig, seed: int) -> pd.DataFrame:
+def assign_sites(
+    manifest: pd.DataFrame, config: ProtocolConfig, seed: int, *, few_shot: bool = False
+) -> pd.DataFrame:
     """Manifest with ``site`` and ``split`` filled for every row, patients disjoint in both.
 
-    All patients of an unseen site are test patients; the splits of the others do not depend on it.
+    The splits of other sites do not depend on an unseen one. All its patients are test patients
+    but where some of them may be of use, with ``unlabelled_target`` or ``few_shot`` models: then
+    it is split as others are, and its validation patients are training patients.
 
     Raises:
         DataRootError: A data set the plan names was not found.
@@ -75,8 +79,13 @@ def assign_sites(manifest: pd.DataFrame, config: ProtocolConfig, seed: int) -> p
     manifest = manifest.reset_index(drop=True).copy()
     manifest["site"] = RULES[config.name].site_of(manifest, config, seed).astype("string")
     _check_unseen(set(manifest["site"]), config)
-    trained = fill_splits(manifest[~manifest["site"].isin(config.unseen)], config, seed)
-    manifest["split"] = trained["split"].reindex(manifest.index, fill_value=Split.TEST.value)
+    there = manifest["site"].isin(config.unseen)
+    found = [fill_splits(manifest[~there], config, seed)["split"]]
+    if few_shot or config.unlabelled_target:
+        own = fill_splits(manifest[there], config, seed)["split"]
+        found.append(own.replace(Split.VALIDATION.value, Split.TRAIN.value))
+    split = pd.concat(found).astype("string")
+    manifest["split"] = split.reindex(manifest.index, fill_value=Split.TEST.value)
     _check_sizes(manifest, config)
     return validate(manifest, f"protocol {config.name.value}")
 
@@ -94,9 +103,15 @@ def _check_unseen(sites: set[str], config: ProtocolConfig) -> None:
 
 
 def _check_sizes(manifest: pd.DataFrame, config: ProtocolConfig) -> None:
-    for site, rows in manifest.groupby("site", observed=True):
+    for name, rows in manifest.groupby("site", observed=True):
+        site = str(name)
         patients = rows["patient_id"].nunique()
         training = rows.loc[rows["split"] == "train", "patient_id"].nunique()
+        if site in config.unseen and not (rows["split"] == Split.TEST.value).any():
+            raise EmptySiteError(
+                f"site {site}, which no model sees, has {many(patients, 'patient')} and no test "
+                "patient; raise protocol.test_fraction, or add patients."
+            )
         if patients < config.min_patients or (training == 0 and site not in config.unseen):
             raise EmptySiteError(
                 f"site {site} has {many(patients, 'usable patient')}, {training} of them for "

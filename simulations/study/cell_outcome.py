@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from echofm_core.data.splits import split_digest
 from echofm_core.evaluation.model_names import FEDERATED, FLOOR
 from echofm_core.privacy.config import spent
 from echofm_core.report.page import write_report
@@ -18,12 +19,17 @@ from echofm_core.run_claim import PLAN
 from echofm_core.runtime.files import write_whole
 from simulations.methods._api import Piece
 from simulations.outcome import identity, write_floor
+from simulations.placement import lent_notes, placement_notes
 from simulations.prepare import mirrored_notes
 from simulations.protocols.assign import RULES
 from simulations.study.cells import Cell
 from simulations.study.folder import RESULT
 from simulations.study.work import PREDICTIONS
 
+_NO_FEW_SHOT = (
+    "A study fine-tunes no model on a few patients of a site (evaluation.few_shot); a run of its "
+    "plan alone does."
+)
 _NO_PICTURES = "a study draws no pictures of its data; a run of its plan alone does"
 
 
@@ -44,6 +50,8 @@ def conclude_cell(cell: Cell) -> None:
     summary = {
         **identity(plan),
         "digest": result_of(cell, own)["digest"] if own else "",
+        "split_sha256": split_digest(cell.prepared.manifest),
+        "synthetic_sites": RULES[cell.protocol].synthetic,
         "origin": "Part of a study on public data, split by site on one machine.",
         "notes": cell_notes(cell),
         "privacy": spent(federated, plan.privacy.delta),
@@ -55,7 +63,11 @@ def conclude_cell(cell: Cell) -> None:
 
 def cell_notes(cell: Cell) -> list[str]:
     """What a reader of the numbers must know, each once."""
-    notes = [RULES[cell.protocol].caveat, *mirrored_notes(cell.prepared, cell.plan.data)]
+    plan, prepared = cell.plan, cell.prepared
+    notes = [RULES[cell.protocol].caveat, *mirrored_notes(prepared, plan.data)]
+    notes += [*placement_notes(prepared.manifest, plan), *lent_notes(plan)]
+    if plan.evaluation.few_shot:
+        notes.append(_NO_FEW_SHOT)
     if cell.reference:
         notes.append(f"The model called federated is that of {cell.reference}.")
     notes += cell.notes

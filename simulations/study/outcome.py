@@ -19,6 +19,7 @@ from echofm_core.runtime.files import write_whole
 from echofm_core.runtime.randomness import stream
 from simulations.methods._api import Method, Piece
 from simulations.outcome import identity
+from simulations.protocols.assign import RULES
 from simulations.study.cell_outcome import cell_notes, model_name, result_of
 from simulations.study.cells import Cell
 
@@ -87,6 +88,7 @@ def _conclude(place: Path, seeds: Sequence[Cell]) -> None:
     write_whole(place / PLAN, plan.to_toml().encode())
     summary = {
         **identity(plan),
+        "synthetic_sites": RULES[first.protocol].synthetic,
         "origin": "A study on public data, split by site on one machine.",
         "protocol": first.protocol.value,
         "reference": first.reference,

@@ -157,3 +157,27 @@ def test_census_counts_labels_by_site_and_split() -> None:
         0,
     ]
     assert table.loc[("C", "test"), "as_grade"] == 1
+
+
+def test_clips_without_labels_join_pre_training_where_the_plan_lets_them_in() -> None:
+    """Each federation without a site, and all models of several sites for one that is unseen."""
+    tables: dict[str, dict[str, object]] = {
+        "protocol": {"unlabelled_target": True, "unseen": ["D"]},
+        "pretrain": {"local_steps": 5},
+        "evaluation": {"baselines": ["local", "pooled", "leave_one_out", "no_pretraining"]},
+    }
+    plan = plan_from_mapping(tables, "test")
+    arms = {arm.name: arm for arm in plan_arms(manifest(), plan)[0]}
+    lent = {site: f"_unlabelled-{site}" for site in "ABCD"}
+    assert arms["federated"].train == ("A", "B", "C", "D")
+    assert arms["federated"].given == {"D": lent["D"]} and arms["federated"].trainers == 3
+    assert arms["without:A"].train == ("A", "B", "C", "D") and arms["without:A"].test == ("A",)
+    assert arms["without:A"].given == {site: lent[site] for site in "AD"}
+    assert arms["without:A"].trainers == 2
+    assert arms["no_pretraining"].train == ("A", "B", "C") and not arms["no_pretraining"].given
+    assert arms["local:A"].train == ("A",) and not arms["local:A"].given
+    assert arms["pooled"].plan(plan).pretrain.local_steps == 20
+    closed = plan.model_copy(
+        update={"protocol": plan.protocol.model_copy(update={"unlabelled_target": False})}
+    )
+    assert not any(arm.given for arm in plan_arms(manifest(), closed)[0])

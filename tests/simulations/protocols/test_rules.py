@@ -234,3 +234,31 @@ def test_a_device_is_a_scanner_by_another_name_and_the_page_lists_every_rule() -
     assert plan.protocol == ProtocolConfig(name=ProtocolName.VENDOR_MODEL)
     page = (Path(__file__).parents[3] / "docs/reference/protocols.md").read_text(encoding="utf-8")
     assert sorted(re.findall(r"^\| `(\w+)`", page, re.M)) == sorted([*ProtocolName, "name"])
+
+
+@pytest.mark.parametrize("official", [False, True])
+def test_an_unseen_site_keeps_patients_back_where_they_may_be_of_use(official: bool) -> None:
+    """A fifth of 10 patients are test patients, or the official ones (v000 and v005); none is for
+    validation, and the other site is split as ever."""
+    config = ProtocolConfig(unseen=("valley",))
+    table = two_hospitals(official)
+    result = assign_sites(table, config, 3, few_shot=True)
+    valley = result[result["site"] == "valley"]
+    tested = set(valley.loc[valley["split"] == "test", "patient_id"])
+    assert len(tested) == 2 and set(valley["split"]) == {"train", "test"}
+    assert not official or tested == {"vp000", "vp005"}
+    usual = assign_sites(table, config, 3)
+    pd.testing.assert_frame_equal(
+        result[result["site"] == "camus"], usual[usual["site"] == "camus"]
+    )
+    lending = assign_sites(table, config.model_copy(update={"unlabelled_target": True}), 3)
+    pd.testing.assert_frame_equal(result, lending)
+
+
+def test_an_unseen_site_without_a_test_patient_is_refused() -> None:
+    """A tenth of 2 patients is nobody."""
+    table = two_hospitals()
+    table = table[~table["patient_id"].isin([f"vp{n:03d}" for n in range(2, 10)])]
+    config = ProtocolConfig(unseen=("valley",), test_fraction=0.1)
+    with pytest.raises(EmptySiteError, match=r"site valley, which no model sees, has 2 patients"):
+        assign_sites(table, config, 3, few_shot=True)

@@ -11,6 +11,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from echofm_core.data.manifest import load_manifest
+from echofm_core.data.splits import split_digest
 from echofm_core.phantom.institutions import Layout, write_institutions
 from tests.simulations.test_experiment import PLAN, Command
 from tests.support.commands import ECHOFM, Echofm
@@ -68,6 +70,13 @@ def test_shared_work_is_done_once(home: Path, whole: str) -> None:
     }  # fmt: skip
     for seed in (3, 4):
         assert set(results(home / f"whole/seed-{seed}")) == expected
+
+
+def test_seeds_have_one_split_which_is_named(home: Path, whole: str) -> None:
+    parts = [json.loads((home / f"whole/seed-{seed}/summary.json").read_text()) for seed in (3, 4)]
+    manifest = load_manifest(home / "whole/seed-3/manifests/all.parquet")
+    assert {part["split_sha256"] for part in parts} == {split_digest(manifest)}
+    assert not any(part["synthetic_sites"] for part in parts)
 
 
 def test_the_table_has_a_row_a_method_and_bytes_beside(home: Path, whole: str) -> None:
