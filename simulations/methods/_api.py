@@ -51,8 +51,9 @@ class Piece:
         """SHA-256, in hex, of all that decides it; ``data`` is the hash of sites and splits."""
         start = self.start.key(data) if self.start else ""
         tasks = [task.value for task in self.arm.tasks]
-        words = [self.plan.digest(), self.arm.train, self.arm.test, tasks, start, data]
-        return hashlib.sha256(json.dumps(words).encode()).hexdigest()
+        given = dict(self.arm.given)
+        words = [self.plan.digest(), self.arm.train, given, self.arm.test, tasks, start, data]
+        return hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()
 
     @property
     def exchanges(self) -> bool:

@@ -16,7 +16,11 @@ class NoPretraining(Method):
     words = "The plan's federation without pre-training, all else equal."
 
     def pieces(self, setting: Setting) -> Sequence[Piece]:
-        """One federation."""
+        """One federation.
+
+        Raises:
+            PlanError: The plan has no pre-training.
+        """
         if not setting.plan.pretrain.rounds:
             raise PlanError("the plan has no pre-training, so there is no other model without it.")
         arm = replace(setting.arms[FEDERATED], name=self.name, model=self.name)

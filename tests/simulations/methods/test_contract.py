@@ -115,6 +115,13 @@ def test_methods_of_one_federation_share_its_pre_training() -> None:
     assert starts("no_pretraining", here) == set()
 
 
+def test_the_pre_training_of_one_that_lends_its_clips_is_not_that_of_all() -> None:
+    """The sites are the same, but the one left out has its clips without labels alone."""
+    here = setting(protocol={"unlabelled_target": True})
+    assert len(starts("leave_one_out", here)) == 2  # C has the only grades
+    assert not starts("leave_one_out", here) & starts("fedavg", here)
+
+
 def test_an_ensemble_trains_nothing_that_each_site_alone_does_not() -> None:
     here = setting()
     assert keys(METHODS["ensemble"], here) == keys(METHODS["local"], here)
