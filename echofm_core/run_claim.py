@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from echofm_core.plan.document import Plan
+from echofm_core.plan.federation import check_quorum
 from echofm_core.plan.load import load_plan
 from echofm_core.plan.own_rule import pin_rule
-from echofm_core.plan.preflight import check_quorum
 from echofm_core.runtime.errors import ResumeError
 from echofm_core.runtime.file_lock import folder_lock
 from echofm_core.runtime.files import is_partial, write_whole
@@ -40,7 +40,7 @@ def load_runnable(path: Path) -> Plan:
         CheckpointError: ``machine.start`` holds no weights for this encoder.
     """
     plan = pin_rule(load_plan(path))
-    check_quorum(plan)
+    check_quorum(plan.federation)
     if not plan.machine.start:
         return plan
     from echofm_core.models.saved import pin_start

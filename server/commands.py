@@ -14,6 +14,7 @@ from echofm_core.plan.preflight import masking_notes
 from echofm_core.run_claim import load_runnable, look
 from echofm_core.runtime.errors import FederationError, PlanError
 from echofm_core.tracking.listener import require_trackers
+from server.aggregation.own_rule import own_rule
 from server.kit import Kit
 from server.last_run import stop_run
 from server.launch import superlink
@@ -158,7 +159,6 @@ def run(
     from echofm_core.report.run_files import read_run
     from echofm_core.report.words import print_run
     from echofm_core.runtime.console import console
-    from server.aggregation.own_rule import own_rule
     from server.members import site_names
     from server.submit import submit
 

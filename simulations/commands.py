@@ -12,6 +12,7 @@ from echofm_core.data.commands import data
 from echofm_core.plan.preflight import check_words
 from echofm_core.run_claim import load_runnable, look
 from simulations.split_commands import export_split
+from simulations.study.folder import look_study
 from simulations.study.options import with_study
 
 if TYPE_CHECKING:
@@ -111,8 +112,6 @@ def simulate(
         forecast(loaded, run)
         return
     if loaded.study.asked:
-        from simulations.study.folder import look_study
-
         look_study(run, loaded, resume=resume)
 
         from echofm_core.report.study_page import print_study

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from echofm_core.plan.section import Section
+from echofm_core.runtime.errors import PlanError
 
 #: Keys that plans before them do not have: at their defaults they are left out of the plan's hash.
 LATER = (
@@ -69,11 +70,6 @@ class Select(StrEnum):
     BEST = "best"
 
 
-def krum_quorum(faulty: int) -> int:
-    """Fewest sites among which Krum can tell so many faulty ones (Blanchard 2017, section 4)."""
-    return 2 * faulty + 3
-
-
 class FederationConfig(Section):
     """The ``[federation]`` table."""
 
@@ -89,7 +85,7 @@ class FederationConfig(Section):
     (Blanchard 2017). ``custom``: the user's own, in the file ``rule``."""
     rule: str = ""
     """Custom: Python file with the rule, relative to the plan's file; it runs at the coordinator
-    and in simulations, never at a site (docs/how-to/own-rule.md)."""
+    and in simulations, never at a site."""
     rule_sha256: str = Field(default="", pattern="^([0-9a-f]{64})?$")
     """Custom: SHA-256 of that file; follows from ``rule`` as the plan is run."""
     proximal_mu: float = Field(default=0.01, ge=0, le=1e6)
@@ -208,3 +204,23 @@ class FederationConfig(Section):
             if getattr(self, key) == fields[key].default:
                 values.pop(key, None)
         return values
+
+
+def check_quorum(federation: FederationConfig) -> None:
+    """A round has as many updates as its rule needs; models that are compared need fewer.
+
+    Raises:
+        PlanError: ``min_sites`` is too small for Krum.
+    """
+    needed = krum_quorum(federation.faulty_sites)
+    if federation.aggregation is Aggregation.KRUM and federation.min_sites < needed:
+        raise PlanError(
+            f"federation.min_sites is {federation.min_sites}, but krum with faulty_sites = "
+            f"{federation.faulty_sites} needs {needed} updates in every round: raise min_sites to "
+            "that, or lower faulty_sites, or choose median or trimmed_mean."
+        )
+
+
+def krum_quorum(faulty: int) -> int:
+    """Fewest sites among which Krum can tell so many faulty ones (Blanchard 2017, section 4)."""
+    return 2 * faulty + 3

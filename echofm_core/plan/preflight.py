@@ -4,9 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from echofm_core.plan.document import Plan
-from echofm_core.plan.federation import Aggregation, krum_quorum
 from echofm_core.plan.machine import MachineConfig
-from echofm_core.runtime.errors import DataRootError, PlanError
+from echofm_core.runtime.errors import DataRootError
 from echofm_core.tracking.listener import require_trackers
 from echofm_core.training.config import FinetuneConfig
 from echofm_core.training.execution.devices import check_device_word, find_device, find_devices
@@ -69,22 +68,6 @@ def require_machine(machine: MachineConfig, finetune: FinetuneConfig) -> None:
         find_devices(machine.device, machine.devices)
     else:
         find_device(machine.device)
-
-
-def check_quorum(plan: Plan) -> None:
-    """A round has as many updates as its rule needs; models that are compared need fewer.
-
-    Raises:
-        PlanError: ``min_sites`` is too small for Krum.
-    """
-    federation = plan.federation
-    needed = krum_quorum(federation.faulty_sites)
-    if federation.aggregation is Aggregation.KRUM and federation.min_sites < needed:
-        raise PlanError(
-            f"federation.min_sites is {federation.min_sites}, but krum with faulty_sites = "
-            f"{federation.faulty_sites} needs {needed} updates in every round: raise min_sites to "
-            "that, or lower faulty_sites, or choose median or trimmed_mean."
-        )
 
 
 def masking_notes(plan: Plan) -> list[str]:
