@@ -103,8 +103,11 @@ def test_no_model_has_it_among_its_sites_or_its_clips(run: Path) -> None:
 
 def test_the_report_marks_it_and_compares_there(run: Path) -> None:
     files = read_run(run)
-    (sentence,) = [line for line in words_of(files).verdict if "a site never seen" in line]
-    assert sentence.startswith("EF MAE (points), lower is better, at valley, a site never seen:")
+    (sentence,) = [line for line in words_of(files).verdict if "where no model trained" in line]
+    assert sentence.startswith(
+        "EF MAE (points), lower is better, where no model trained: federated"
+    )
+    assert " at valley (n 12), the one site to judge by;" in sentence
     for rival in ("the best single site", "pooled data", "no pre-training", "no network (ridge)"):
         assert f"against {rival} " in sentence
     page = visible((run / "report.html").read_text())
