@@ -133,7 +133,7 @@ def _in_units(task: Task, output: Tensor, scaling: Standardisation) -> Tensor:
         return output.softmax(dim=1)
     if spec.kind is TaskKind.BINARY:
         return output[:, 0].sigmoid()
-    mean, sd = scaling.get(task, (spec.mean, spec.sd))
+    mean, sd = scaling[task]
     scaled = output[:, 0] * sd + mean
     # Both bounds of one kind: a graph cannot hold an integer beside a float.
     return (scaled.exp() if spec.log else scaled).clamp(float(spec.low), float(spec.high))

@@ -60,7 +60,7 @@ def grey_cells(video: Tensor, patch: int, *, deviation: bool = True) -> Tensor:
 
 
 #: Standard deviation of a head's initial weights: its output starts near zero, which for a
-#: regression is the population mean (targets are standardised) and for a class an even chance.
+#: regression is the mean that targets are standardised with and for a class an even chance.
 INITIAL_SCALE = 1e-3
 
 

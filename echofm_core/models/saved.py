@@ -4,6 +4,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from echofm_core.contract import ENCODER, HEADS, STF_NET, Weights, group_of
 from echofm_core.data.config import DataConfig
@@ -13,7 +14,7 @@ from echofm_core.models.echo_model import EchoModel
 from echofm_core.models.patches import PatchGrid
 from echofm_core.models.weights import load_arrays
 from echofm_core.plan.document import Plan
-from echofm_core.plan.load import plan_from_json
+from echofm_core.plan.load import plan_from_mapping
 from echofm_core.plan.machine import MachineConfig
 from echofm_core.runtime import array_files as files
 from echofm_core.runtime.checksum import digest
@@ -21,6 +22,9 @@ from echofm_core.runtime.errors import CheckpointError, PlanError, refusing
 from echofm_core.tasks import Task
 
 WEIGHTS = "model.safetensors"
+#: How targets were standardised in models of earlier versions, where their plans name nothing else:
+#: by the distribution of EchoNet-Dynamic (Ouyang 2020).
+EARLIER_STANDARDISATION = {"ef": [55.8, 12.4], "esv": [3.57, 0.60], "edv": [4.41, 0.44]}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -128,8 +132,15 @@ def _origin(file: Path) -> tuple[Plan, str, tuple[Task, ...]]:
     header = files.load_metadata(file)
     advice = "; give what `echofm model import` or a run of this version wrote"
     with refusing(f"weights file {file} does not say how it was made", CheckpointError, advice):
-        plan, tasks = plan_from_json(header["plan"], f"of {file}"), json.loads(header["tasks"])
-        return plan, header["digest"], tuple(map(Task, tasks))
+        plan = plan_from_mapping(_as_trained(json.loads(header["plan"])), f"of {file}")
+        return plan, header["digest"], tuple(map(Task, json.loads(header["tasks"])))
+
+
+def _as_trained(plan: dict[str, Any]) -> dict[str, Any]:
+    """A saved plan with the standardisation of targets that its model was trained with."""
+    tuning = plan.get("finetune", {})
+    scaling = {**EARLIER_STANDARDISATION, **tuning.get("standardisation", {})}
+    return {**plan, "finetune": {**tuning, "standardisation": scaling}}
 
 
 def pin_start(plan: Plan) -> Plan:

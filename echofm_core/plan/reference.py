@@ -92,6 +92,8 @@ def _default(value: Any) -> str:
         return "not set"
     if isinstance(value, tuple):
         return "`[" + ", ".join(f'"{item}"' for item in value) + "]`"
+    if isinstance(value, dict) and value:
+        return "`{" + ", ".join(f"{key} = {list(item)}" for key, item in value.items()) + "}`"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     return f'`"{value}"`' if isinstance(value, str) else f"`{value}`"

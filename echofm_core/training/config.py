@@ -13,7 +13,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_v
 from echofm_core.models.config import LoraConfig
 from echofm_core.plan.section import Section
 from echofm_core.runtime.errors import PrivacyError
-from echofm_core.tasks import CLASS_NAMES, TASKS, Task, TaskKind
+from echofm_core.tasks import CLASS_NAMES, STANDARDISATION, TASKS, Task, TaskKind
 from echofm_core.training.augmentation import AugmentationConfig
 from echofm_core.training.stages import Stage, Target
 
@@ -228,10 +228,10 @@ class FinetuneConfig(PhaseConfig):
     last block's branches; it rises linearly from 0 in the first block."""
     reduced_ef_threshold: float = Field(default=50.0, ge=10, le=90)
     """EF below this, in percent, is the positive class of ``reduced_ef``."""
-    standardisation: dict[Task, tuple[float, PositiveFloat]] = Field(default={})
-    """Mean and standard deviation that a regression target is standardised with, by task, e.g.
-    ``ef = [55.8, 12.4]`` in percent; volumes in the logarithm of ml, e.g. ``edv = [4.41, 0.44]``.
-    A task that is not named has the fixed ones of EchoNet-Dynamic. The same at all sites."""
+    standardisation: dict[Task, tuple[float, PositiveFloat]] = Field(default=dict(STANDARDISATION))
+    """Mean and standard deviation that a regression target is standardised with, by task: EF in
+    percent, volumes in the logarithm of ml. The same at all sites. The default is round values of
+    adults, of no data set; a task that is not named has it."""
     class_weights: ClassWeights = ClassWeights.NONE
     """``balanced``: rare classes count more, by the effective number of clips (Cui 2019). Clips are
     those of ``class_counts`` or, for a task that is not there, the site's own training labels;
@@ -251,13 +251,14 @@ class FinetuneConfig(PhaseConfig):
             own = TASKS[task]
             if own.kind is not TaskKind.REGRESSION:
                 raise ValueError(f"{task} is no regression and is not standardised")
-            if not (own.mean - 5 * own.sd < mean < own.mean + 5 * own.sd and sd > own.sd / 20):
+            usual, width = STANDARDISATION[task]
+            if not (usual - 5 * width < mean < usual + 5 * width and sd > width / 20):
                 raise ValueError(
                     f"{task} cannot have mean {mean:g} and standard deviation {sd:g} in its unit"
-                    f"{', the logarithm of ml' if own.log else f', {own.unit}'}; EchoNet-Dynamic's "
-                    f"are {own.mean:g} and {own.sd:g}"
+                    f"{', the logarithm of ml' if own.log else f', {own.unit}'}; usual are "
+                    f"{usual:g} and {width:g}"
                 )
-        return table
+        return {**STANDARDISATION, **table}
 
     @field_validator("class_counts")
     @classmethod

@@ -1,12 +1,14 @@
 """A plan that starts from weights names their digest, and refuses those of another encoder."""
 
+import json
 from pathlib import Path
 
 import pytest
 
+from echofm_core.contract import ENCODER, HEADS, STF_NET
 from echofm_core.models.build import build_echo_model
 from echofm_core.models.checkpoints.importer import import_checkpoint
-from echofm_core.models.saved import save_model, start_weights
+from echofm_core.models.saved import load_model, save_model, start_weights
 from echofm_core.models.weights import load_arrays, to_arrays
 from echofm_core.plan.document import Plan
 from echofm_core.plan.load import plan_from_json
@@ -14,6 +16,7 @@ from echofm_core.run_claim import load_runnable
 from echofm_core.runtime import array_files as files
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import CheckpointError, PlanError
+from echofm_core.tasks import Task
 from tests.models.checkpoints.made import SEEN, pretrained, write
 from tests.models.small import small_plan
 
@@ -136,3 +139,25 @@ def test_a_model_of_an_earlier_run_will_do(tmp_path: Path) -> None:
     assert {name.partition(".")[0] for name in start_weights(mine.model, mine.machine)} == {
         "encoder"
     }
+
+
+def test_a_model_keeps_the_scale_that_it_was_trained_with(tmp_path: Path) -> None:
+    """Its plan names it, and is no plan of another scale, whatever is the default later.
+
+    Plans of earlier versions named what differs from EchoNet-Dynamic's numbers alone.
+    """
+    plan = small_plan()
+    weights = to_arrays(build_echo_model(plan), [ENCODER, STF_NET, HEADS])
+    save_model(tmp_path, weights, plan, [Task.EF])
+    assert load_model(tmp_path).plan == plan
+    file = tmp_path / "model.safetensors"
+    header = files.load_metadata(file)
+    saved = json.loads(header["plan"])
+    assert saved["finetune"]["standardisation"] == {
+        "ef": [55.0, 12.0], "esv": [3.7, 0.5], "edv": [4.5, 0.4]
+    }  # fmt: skip
+    saved["finetune"]["standardisation"] = {"esv": [3.5, 0.5]}
+    files.save(weights, file, {**header, "plan": json.dumps(saved)})
+    assert load_model(tmp_path).plan.finetune.standardisation == {
+        Task.EF: (55.8, 12.4), Task.ESV: (3.5, 0.5), Task.EDV: (4.41, 0.44)
+    }  # fmt: skip

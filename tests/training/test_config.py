@@ -14,7 +14,7 @@ from echofm_core.models.build import build_autoencoder, build_echo_model
 from echofm_core.plan.load import load_plan, plan_from_mapping
 from echofm_core.privacy.ledger import Ledger
 from echofm_core.runtime.errors import PlanError, PrivacyError
-from echofm_core.tasks import Task
+from echofm_core.tasks import STANDARDISATION, Task
 from echofm_core.training.augmentation import AugmentationConfig
 from echofm_core.training.config import (
     ClassWeights,
@@ -53,7 +53,8 @@ as_grade = [5, 4, 3, 2, 1]
 def test_tables_are_read_and_written(tmp_path: Path) -> None:
     (tmp_path / "plan.toml").write_text(TABLES)
     plan = load_plan(tmp_path / "plan.toml")
-    assert plan.finetune.standardisation == {Task.EF: (60, 10.5), Task.EDV: (4.5, 0.5)}
+    named = {Task.EF: (60, 10.5), Task.EDV: (4.5, 0.5)}
+    assert plan.finetune.standardisation == {**named, Task.ESV: STANDARDISATION[Task.ESV]}
     assert plan.finetune.class_counts[Task.AS_GRADE] == (5, 4, 3, 2, 1)
     assert plan.finetune.precision is Precision.BF16
     assert plan.finetune.augmentation.flip == 0.5

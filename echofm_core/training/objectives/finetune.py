@@ -14,7 +14,7 @@ from echofm_core.data.windows import ClipWindows, to_batch
 from echofm_core.models.echo_model import EchoModel
 from echofm_core.models.weights import named_weights
 from echofm_core.runtime.randomness import torch_stream
-from echofm_core.tasks import Task
+from echofm_core.tasks import STANDARDISATION, Task
 from echofm_core.training.augment import drawn_windows
 from echofm_core.training.augmentation import AugmentationConfig
 from echofm_core.training.config import FinetuneConfig, Precision, TuneMode
@@ -145,7 +145,7 @@ class SupervisedObjective:
     precision: Precision
     targets: Mapping[Task, Tensor]
     augmentation: AugmentationConfig | None = None
-    scaling: Standardisation = field(default_factory=dict)
+    scaling: Standardisation = field(default_factory=lambda: STANDARDISATION)
     emphasis: Emphasis = PLAIN
     depth: StochasticDepth | None = None
     compiled: Callable[..., Any] | None = None

@@ -13,7 +13,7 @@ from echofm_core.training.config import FinetuneConfig
 FloatArray = NDArray[np.float32]
 #: Unit of the tasks that are volumes; their targets are logarithms.
 VOLUME = "ml"
-#: Task -> mean and standard deviation that the plan names in place of the task's own.
+#: Regression task -> mean and standard deviation of its target.
 Standardisation = Mapping[Task, tuple[float, float]]
 
 
@@ -42,7 +42,7 @@ def targets_of(
     for task, label in labels_of(manifest, tasks, threshold).items():
         spec = TASKS[task]
         scaled = np.log(label) if spec.log else label
-        mean, sd = scaling.get(task, (spec.mean, spec.sd))
+        mean, sd = scaling[task] if spec.kind is TaskKind.REGRESSION else (0.0, 1.0)
         targets[task] = ((scaled - mean) / sd).astype(np.float32)
     return targets
 
@@ -62,9 +62,7 @@ def enlarged(task: Task, target: Tensor, volumes: Tensor, scaling: Standardisati
     ``volumes``, float (B,), are natural logarithms of apparent over own volume; where the task is
     no volume, the target is itself.
     """
-    spec = TASKS[task]
-    _, sd = scaling.get(task, (spec.mean, spec.sd))
-    return target + volumes / sd if spec.unit == VOLUME else target
+    return target + volumes / scaling[task][1] if TASKS[task].unit == VOLUME else target
 
 
 def to_units(task: Task, output: Tensor, scaling: Standardisation) -> FloatArray:
@@ -85,7 +83,7 @@ def to_units(task: Task, output: Tensor, scaling: Standardisation) -> FloatArray
     raw = raw[:, 0]
     if spec.kind is TaskKind.BINARY:
         return np.asarray(raw.sigmoid().numpy(), dtype=np.float32)
-    mean, sd = scaling.get(task, (spec.mean, spec.sd))
+    mean, sd = scaling[task]
     scaled = raw * sd + mean
     natural = scaled.exp() if spec.log else scaled
     return np.asarray(natural.clamp(spec.low, spec.high).numpy(), dtype=np.float32)

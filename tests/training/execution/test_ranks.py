@@ -12,6 +12,7 @@ from torch import nn
 from echofm_core.data.windows import ClipWindows
 from echofm_core.models.build import build_autoencoder, build_echo_model
 from echofm_core.runtime.randomness import torch_stream
+from echofm_core.tasks import STANDARDISATION
 from echofm_core.training.augmentation import AugmentationConfig
 from echofm_core.training.config import Precision
 from echofm_core.training.execution.forward import stochastic_depth
@@ -45,7 +46,7 @@ def test_shares_are_whole_even_and_first_come_first_served() -> None:
 def test_fine_tuning_adds_up(clips: ClipWindows, world: int) -> None:
     """Seven rows of which three have an EF, two a grade and two nothing, over up to 8 processes."""
     model = build_echo_model(PLAN).train()
-    targets = targets_of(clips.manifest, TASKS[:4], 50, {})
+    targets = targets_of(clips.manifest, TASKS[:4], 50, STANDARDISATION)
 
     with stochastic_depth(model.encoder.blocks, 0.3, torch_stream(0, "", 0, "p")) as depth:
         assert depth

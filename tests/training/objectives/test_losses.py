@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from echofm_core.data.windows import ClipWindows, to_batch
 from echofm_core.models.build import build_echo_model
-from echofm_core.tasks import Task
+from echofm_core.tasks import STANDARDISATION, Task
 from echofm_core.training.config import ClassWeights
 from echofm_core.training.objectives.finetune import finetune_round
 from echofm_core.training.objectives.losses import (
@@ -168,7 +168,7 @@ def test_a_site_without_any_clip_of_a_task_is_no_error() -> None:
 
 def test_own_labels_are_counted_unless_the_plan_names_counts(clips: ClipWindows) -> None:
     """EF 20 to 55 in steps of 5, two clips each: 12 below 50, 4 not; grades 1 and 2, two each."""
-    targets = targets_of(clips.manifest, TASKS, 50.0, {})
+    targets = targets_of(clips.manifest, TASKS, 50.0, STANDARDISATION)
     own = emphasis_of(BALANCED, targets).weights
     assert torch.equal(own[Task.REDUCED_EF], balanced([4, 12]))
     assert torch.equal(own[Task.AS_GRADE], balanced([0, 2, 2, 0, 0]))
@@ -185,7 +185,7 @@ def test_losses_are_those_of_torch_with_weights(clips: ClipWindows) -> None:
     rng = torch.Generator().manual_seed(0)
     targets = {
         task: torch.from_numpy(values)
-        for task, values in targets_of(clips.manifest, TASKS[2:4], 50.0, {}).items()
+        for task, values in targets_of(clips.manifest, TASKS[2:4], 50.0, STANDARDISATION).items()
     }
     emphasis = emphasis_of(BALANCED, {task: item.numpy() for task, item in targets.items()})
     outputs = {

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from echofm_core.data.manifest import manifest_from_rows
-from echofm_core.tasks import TASKS, Task
+from echofm_core.tasks import STANDARDISATION, TASKS, Task
 from echofm_core.training.objectives.targets import enlarged, labels_of, targets_of, to_units
 
 
@@ -51,10 +51,10 @@ def test_what_counts_as_reduced_is_a_parameter(manifest: pd.DataFrame) -> None:
 
 
 def test_targets_by_hand(manifest: pd.DataFrame) -> None:
-    """EF 50 is (50 - 55.8) / 12.4; ESV 40 ml is (ln 40 - 3.57) / 0.60."""
-    targets = targets_of(manifest, (Task.EF, Task.ESV), 50.0, {})
-    assert targets[Task.EF][0] == pytest.approx(-0.467742, abs=1e-5)
-    assert targets[Task.ESV][0] == pytest.approx((math.log(40) - 3.57) / 0.6, abs=1e-5)
+    """EF 50 is (50 - 55) / 12; ESV 40 ml is (ln 40 - 3.7) / 0.5."""
+    targets = targets_of(manifest, (Task.EF, Task.ESV), 50.0, STANDARDISATION)
+    assert targets[Task.EF][0] == pytest.approx(-0.416667, abs=1e-5)
+    assert targets[Task.ESV][0] == pytest.approx((math.log(40) - 3.7) / 0.5, abs=1e-5)
     assert np.isnan(targets[Task.ESV][1:]).all()
 
 
@@ -65,32 +65,31 @@ def test_units_undo_targets(task: Task, values: list[float]) -> None:
         {"dataset": "d", "path": "/x", "patient_id": str(i), "clip_id": str(i), column: value}
         for i, value in enumerate(values)
     ]
-    for scaling in ({}, {task: (2.5, 0.7)}):
+    for scaling in (STANDARDISATION, {task: (2.5, 0.7)}):
         target = targets_of(manifest_from_rows(rows), [task], 50.0, scaling)[task]
         found = to_units(task, torch.from_numpy(target)[:, None], scaling)
         np.testing.assert_allclose(found, values, rtol=1e-4, atol=1e-4)
 
 
 def test_the_plan_may_name_the_scaling_of_a_task(manifest: pd.DataFrame) -> None:
-    """EF 50 is (50 - 40) / 5 = 2; ESV 40 ml, which it does not name, keeps its own scale.
+    """EF 50 is (50 - 40) / 5 = 2.
 
     Back: 2 is 50 %, and 0.5 of ln ESV with mean ln 80 and deviation 2 ln 2 is 160 ml.
     """
-    targets = targets_of(manifest, (Task.EF, Task.ESV), 50.0, {Task.EF: (40.0, 5.0)})
+    targets = targets_of(manifest, [Task.EF], 50.0, {Task.EF: (40.0, 5.0)})
     assert targets[Task.EF][0] == pytest.approx(2.0)
-    assert targets[Task.ESV][0] == pytest.approx((math.log(40) - 3.57) / 0.6, abs=1e-5)
     assert to_units(Task.EF, torch.tensor([[2.0]]), {Task.EF: (40.0, 5.0)})[0] == 50
     logged = {Task.ESV: (math.log(80), 2 * math.log(2))}
     assert to_units(Task.ESV, torch.tensor([[0.5]]), logged)[0] == pytest.approx(160, rel=1e-5)
 
 
 def test_a_heart_drawn_larger_has_a_larger_volume_and_the_same_ef() -> None:
-    """Twice as large is ln 2 more, over a deviation of 0.6 for ESV or of what the plan names."""
+    """Twice as large is ln 2 more, over a deviation of 0.5 for ESV or of what the plan names."""
     target, twice = torch.tensor([0.5, math.nan]), torch.full((2,), math.log(2))
-    found = enlarged(Task.ESV, target, twice, {})
-    assert found[0] == pytest.approx(0.5 + math.log(2) / 0.6) and found[1].isnan()
-    assert to_units(Task.ESV, found[:1, None], {})[0] == pytest.approx(
-        2 * to_units(Task.ESV, target[:1, None], {})[0], rel=1e-5
+    found = enlarged(Task.ESV, target, twice, STANDARDISATION)
+    assert found[0] == pytest.approx(0.5 + math.log(2) / 0.5) and found[1].isnan()
+    assert to_units(Task.ESV, found[:1, None], STANDARDISATION)[0] == pytest.approx(
+        2 * to_units(Task.ESV, target[:1, None], STANDARDISATION)[0], rel=1e-5
     )
     named = {Task.EDV: (4.0, 0.5)}
     assert enlarged(Task.EDV, target, twice, named)[0] == pytest.approx(0.5 + math.log(2) / 0.5)
@@ -105,5 +104,5 @@ def test_classes_become_probabilities_and_regression_stays_legal() -> None:
     np.testing.assert_allclose(
         to_units(Task.AS_GRADE, logits, {})[0], [0.25, 0.75, 0, 0, 0], atol=1e-6
     )
-    assert to_units(Task.EF, torch.tensor([[99.0]]), {})[0] == 100
-    assert to_units(Task.EDV, torch.tensor([[99.0]]), {})[0] == 1000
+    assert to_units(Task.EF, torch.tensor([[99.0]]), STANDARDISATION)[0] == 100
+    assert to_units(Task.EDV, torch.tensor([[99.0]]), STANDARDISATION)[0] == 1000

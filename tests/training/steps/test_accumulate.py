@@ -12,6 +12,7 @@ from torch import nn
 from echofm_core.data.windows import ClipWindows
 from echofm_core.models.build import build_autoencoder, build_echo_model
 from echofm_core.runtime.randomness import torch_stream
+from echofm_core.tasks import STANDARDISATION
 from echofm_core.training.augmentation import AugmentationConfig
 from echofm_core.training.config import Precision
 from echofm_core.training.execution.forward import stochastic_depth
@@ -60,7 +61,7 @@ def test_parts_are_even_whole_and_never_empty() -> None:
 def test_fine_tuning_with_uneven_labels(clips: ClipWindows, parts: int) -> None:
     """Changed windows, stochastic depth and all; parts averaged each by itself would differ."""
     model = build_echo_model(PLAN).train()
-    targets = targets_of(clips.manifest, TASKS[:4], 50.0, {})
+    targets = targets_of(clips.manifest, TASKS[:4], 50.0, STANDARDISATION)
 
     def run(count: int, total: Callable[[Losses], torch.Tensor]):
         paths = torch_stream(0, "", 0, "paths")
