@@ -76,7 +76,7 @@ def test_a_simulated_site_obeys_it_too(tmp_path: Path, monkeypatch: pytest.Monke
 
     placed = pd.DataFrame({"site": ["camus", "../x"]})
     monkeypatch.setattr(reading, "read", lambda *_: (placed, None))
-    monkeypatch.setattr(prepare, "assign_sites", lambda manifest, protocol, seed: manifest)
+    monkeypatch.setattr(prepare, "assign_sites", lambda manifest, *_, **__: manifest)
     with pytest.raises(ManifestError, match=r"'\.\./x' is not a plain name"):
         prepare_sites(small_plan(), tmp_path)
 
