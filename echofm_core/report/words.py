@@ -1,9 +1,10 @@
 """What a run folder says in words: the same sentences for terminal, card and page."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
@@ -130,22 +131,61 @@ def _print_one(
     scores: ScoreTable, metric: ReportedMetric, console: Console, sites: Sequence[str]
 ) -> None:
     shown = scores.sites_with_labels(metric)
-    table = Table(title=metric.heading, title_justify="left")
-    table.add_column("model", no_wrap=True)
-    first = leads(scores, metric)
-    for lead in first:
-        table.add_column(lead.title, justify="right")
-    for site in shown:
-        patients = scores.patients_at(site, metric)
-        table.add_column(f"{scores.title(site)} (n {patients})", justify="right")
+    columns = {
+        lead.title: [lead.text(model, metric.digits) for model in scores.models]
+        for lead in leads(scores, metric)
+    }
     reasons: list[str] = []
-    for model in scores.models:
-        cells = [scores.cell(model, site, metric) for site in shown]
-        leading = (lead.text(model, metric.digits) for lead in first)
-        table.add_row(model_title(model), *leading, *map(str, cells))
-        reasons += [f"{model_title(model)}: {cell.reason}" for cell in cells if cell.reason]
+    for site in shown:
+        cells = [scores.cell(model, site, metric) for model in scores.models]
+        title = f"{scores.title(site)} (n {scores.patients_at(site, metric)})"
+        columns[title] = list(map(str, cells))
+        reasons += [
+            f"{model_title(model)}: {cell.reason}"
+            for model, cell in zip(scores.models, cells, strict=True)
+            if cell.reason
+        ]
     others = [site for site in sites if site not in JOINT.union(shown)]
     reasons += [scores.cell(FEDERATED, site, metric).reason for site in others]
-    console.print(table)
+    _print_side_by_side(metric.heading, list(map(model_title, scores.models)), columns, console)
     if reasons:
         console.print(f"n/a: {'; '.join(dict.fromkeys(reasons))}.", style="dim")
+
+
+def _print_side_by_side(
+    title: str, models: Sequence[str], columns: Mapping[str, Sequence[str]], console: Console
+) -> None:
+    """A table; where it is too wide, in parts below each other, so that no number is cut off."""
+    whole = Table(title=title, title_justify="left")
+    whole.add_column("model", no_wrap=True)
+    for head in columns:
+        whole.add_column(head, justify="right")
+    for row, model in enumerate(models):
+        whole.add_row(model, *(cells[row] for cells in columns.values()))
+    if (
+        console.measure(whole, options=console.options.update(max_width=1000)).maximum
+        <= console.width
+    ):
+        console.print(whole)
+        return
+    # A value above its interval, or above its site.
+    left = {head: [c.replace(" ", "\n", 1) for c in cells] for head, cells in columns.items()}
+    while left:
+        room = console.width - 4 - max(map(cell_len, ("model", *models)))
+        part = Table(title=title, title_justify="left")
+        part.add_column("model", no_wrap=True)
+        taken: list[list[str]] = []
+        while left and (not taken or room >= _width(*next(iter(left.items()))) + 3):
+            head = next(iter(left))
+            taken.append(left.pop(head))
+            part.add_column(head, justify="right", width=_width(head, taken[-1]))
+            room -= _width(head, taken[-1]) + 3
+        for row, model in enumerate(models):
+            part.add_row(model, *(cells[row] for cells in taken))
+        console.print(part)
+
+
+def _width(head: str, cells: Sequence[str]) -> int:
+    """Of a column without border and padding: its head is broken between words, a cell is not."""
+    lines = (line for cell in cells for line in cell.splitlines())
+    return max(map(cell_len, (*head.split(), *lines)))

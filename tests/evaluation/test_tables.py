@@ -55,6 +55,21 @@ def test_too_few_patients_are_said_in_the_cell() -> None:
     assert "7.0 (n 20, too few to judge)" in text and "B (n 20)" in text and "A (n 40)" in text
 
 
+def test_on_a_narrow_terminal_a_table_is_in_parts_and_no_number_is_cut_off() -> None:
+    """Ten sites of intervals of 13 characters need 160 columns side by side; there are 80."""
+    rows = [
+        ("federated", f"hospital_{n}", "ef", "r2", -0.1 * n, -1 - n, -0.01 * n, 40)
+        for n in range(10)
+    ]
+    out = io.StringIO()
+    print_site_by_model(pd.DataFrame(rows, columns=COLUMNS), Console(file=out, width=80))
+    text = out.getvalue()
+    assert max(map(len, text.splitlines())) <= 80 and "…" not in text
+    for n in range(10):
+        assert f"hospital_{n} " in text and f"[{-1 - n:.2f}, {-0.01 * n:z.2f}]" in text
+    assert text.count("EF R²") > 2
+
+
 def test_volumes_and_views_have_tables_too() -> None:
     rows = [("federated", "A", task, metric, 0.5, 0.4, 0.6, 40)
             for task, metric in (("esv", "mae"), ("edv", "r2"), ("view", "macro_f1"))]  # fmt: skip

@@ -167,7 +167,8 @@ def check_folder(run: Path, expected: FederationResult) -> None:
         "sessions.json",
         "descriptions.json",
         "live.json",
-        *("metrics.parquet", "scores.parquet", "paired.parquet", "sites.parquet", "report.html"),
+        *("metrics.parquet", "scores.parquet", "levels.parquet", "paired.parquet"),
+        *("sites.parquet", "report.html"),
     }
     assert "stay in the state folder of each site" in (run / "report.html").read_text()
 
