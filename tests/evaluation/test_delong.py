@@ -91,11 +91,11 @@ def test_equal_models_and_missing_classes() -> None:
 def test_equal_models_are_told_apart_as_often_as_the_level_says() -> None:
     """Two models of one law, 60 patients, 400 times at 0.05: at most 34, which a true 0.05 exceeds
     once in a thousand."""
-    told = 0
+    significant = 0
     for seed in range(400):
         rng = np.random.default_rng(seed)
         positive = np.arange(60) < 25
         shared = rng.normal(size=60) + positive
         found = delong_difference(positive, *(shared + rng.normal(size=(2, 60))), np.arange(60))
-        told += found.p < 0.05
-    assert told <= 34
+        significant += found.p < 0.05
+    assert significant <= 34

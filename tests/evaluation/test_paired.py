@@ -113,11 +113,13 @@ def test_the_corrected_p_decides_and_not_the_interval() -> None:
     sites = dict.fromkeys("ABCD", 30)
     made = {name: prediction_rows(sites, noise=6 + n / 2, seed=n) for n, name in enumerate(names)}
     found = table(made)
-    told = found["finding"].isin([Finding.BETTER, Finding.WORSE])
-    assert (found.loc[told, "p_holm"] < 0.05).all() and (found.loc[~told, "p_holm"] >= 0.05).all()
+    significant = found["finding"].isin([Finding.BETTER, Finding.WORSE])
+    assert (found.loc[significant, "p_holm"] < 0.05).all() and (
+        found.loc[~significant, "p_holm"] >= 0.05
+    ).all()
     alone = ((found["low"] > 0) | (found["high"] < 0)) & (found["site"] != "worst site")
-    told &= found["site"] != "worst site"
-    assert (alone & ~told).any() and not (told & ~alone).any()
+    significant &= found["site"] != "worst site"
+    assert (alone & ~significant).any() and not (significant & ~alone).any()
 
 
 def test_better_in_the_mean_needs_a_worst_site_that_is_not_worse() -> None:

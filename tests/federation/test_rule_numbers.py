@@ -66,8 +66,8 @@ def test_q_fedavg_is_told_the_loss_of_the_model_that_was_sent(
     """
     sites = [*(validating(site, tmp_path) for site in built_sites[:2]), built_sites[2]]
     first, second = entries(sites, plan_of("qfedavg"), tmp_path)
-    told = {site: part["metrics"]["global_loss"] for site, part in second["sites"].items()}
-    assert told == first["validation"] and set(told) == {"alpha", "beta"}
+    reported = {site: part["metrics"]["global_loss"] for site, part in second["sites"].items()}
+    assert reported == first["validation"] and set(reported) == {"alpha", "beta"}
     assert "no validation patients with a label for finetune" in first["refused"]["gamma"]
 
 
