@@ -61,7 +61,7 @@ class MotionRange:
 
 
 #: The hand, the chest and the knobs of an ordinary recording. With four times as much, which was
-#: tried first, no model of a size that trains here reads more than half of what the pictures show.
+#: tried first, the best network read EF with R2 0.40 at hospitals held out, a perfect tracing 0.95.
 USUAL = MotionRange(
     breathing=0.2, slide=0.0875, tilt=0.0125, tremor=0.01, rocking=0.0625, elevation=0.0625,
     sweep=0.0125, torsion=0.0875, foreshortening=0.045, gain=0.25, knobs=0.02, shadows=0.3,
