@@ -9,6 +9,7 @@ import typer
 
 from echofm_core.contract import Phase
 from echofm_core.data.commands import data
+from echofm_core.plan.document import Plan
 from echofm_core.plan.preflight import check_words
 from echofm_core.run_claim import load_runnable, look
 from simulations.split_commands import export_split
@@ -100,8 +101,8 @@ def simulate(
     `--resume`.
     """
     loaded = load_runnable(plan)  # before anything that takes long to import
-    check_words(loaded.machine)
     loaded = with_study(loaded, seeds, methods, protocols)
+    _find_data(loaded)
     if workers is not None:
         machine = loaded.machine.model_copy(update={"workers": workers})
         loaded = loaded.model_copy(update={"machine": machine})
@@ -172,10 +173,19 @@ def finetune(
     typer.echo(f"model: {out / 'model'}")
 
 
+def _find_data(plan: Plan) -> None:
+    """Write a plan's phantoms where it names some and they are missing; refuse missing folders."""
+    if plan.machine.phantoms.folder:
+        from echofm_core.phantom.missing import write_missing
+
+        write_missing(plan.machine.phantoms, plan.machine.roots)
+    check_words(plan.machine)
+
+
 def _alone(phase: str, file: Path, out: Path, start: Path | None, resume: bool) -> None:
     """Train one phase as a federation of one site, and print the scores that there are."""
     plan = load_runnable(file)  # before anything that takes long to import
-    check_words(plan.machine)
+    _find_data(plan)
 
     from echofm_core.report.run_files import read_run
     from echofm_core.report.words import print_run

@@ -97,7 +97,7 @@ def write_institutions(
 def write_hospitals(
     folder: Path,
     hospitals: Sequence[Hospital],
-    patients: int,
+    patients: int | Mapping[str, int],
     *,
     seed: int,
     meter: Meter | None = None,
@@ -108,7 +108,7 @@ def write_hospitals(
     Args:
         folder: New or empty; gets a data root a hospital, by its name, and beside each
             ``NAME.truth.csv`` with the exact values, where the table has its reader's.
-        patients: At each.
+        patients: At each, or of each by its name.
         meter, workers: As of :func:`write_institutions`.
 
     Raises:
@@ -117,7 +117,8 @@ def write_hospitals(
 
     def write(hospital: Hospital, unfinished: Path) -> Path:
         name = hospital.name
-        site = Institution(name, unfinished / name, patients, seed, False, meter)
+        count = patients if isinstance(patients, int) else patients[name]
+        site = Institution(name, unfinished / name, count, seed, False, meter)
         hospital_writer.write(site, hospital)
         site.close()
         return folder / name

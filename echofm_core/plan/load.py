@@ -55,7 +55,7 @@ def load_plan(path: Path) -> Plan:
         raise PlanError(f"plan {path} cannot be read as TOML ({error}).") from None
     plan = plan_from_mapping(values, str(path))
     base = path.resolve().parent
-    places = {
+    places: dict[str, object] = {
         key: str(base / Path(folder).expanduser())
         for key in ("cache", "secret", "start")
         if (folder := getattr(plan.machine, key))
@@ -63,5 +63,10 @@ def load_plan(path: Path) -> Plan:
     if rule := plan.federation.rule:
         places["rule"] = str(base / Path(plan.machine.rule or rule).expanduser())
     roots = tuple(str(base / Path(root).expanduser()) for root in plan.machine.roots)
-    machine = plan.machine.model_copy(update={"roots": roots, **places})
+    phantoms = plan.machine.phantoms
+    if phantoms.folder:
+        folder = str(base / Path(phantoms.folder).expanduser())
+        phantoms = phantoms.model_copy(update={"folder": folder})
+    places |= {"roots": roots, "phantoms": phantoms}
+    machine = plan.machine.model_copy(update=places)
     return plan.model_copy(update={"machine": machine})

@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from echofm_core.plan.phantoms import PhantomConfig
 from echofm_core.tracking.config import TrackerName
 from echofm_core.training.config import ExecutionConfig
 
@@ -30,3 +31,4 @@ class MachineConfig(ExecutionConfig):
     """Where each round's metrics go too. `tensorboard`: event files in the run folder. `mlflow`:
     the store of the environment variable MLFLOW_TRACKING_URI, else an SQLite file in the run
     folder. The extra of the same name installs it."""
+    phantoms: PhantomConfig = PhantomConfig()

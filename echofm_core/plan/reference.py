@@ -101,7 +101,10 @@ def _default(value: Any) -> str:
 
 def _legal(info: FieldInfo) -> str:
     if get_origin(info.annotation) is dict:
-        return f"table of lists, by {get_args(info.annotation)[0].__name__.lower()}"
+        key, value = get_args(info.annotation)
+        lists = get_origin(value) is tuple
+        by = "name" if key is str else key.__name__.lower()
+        return f"table of {'lists' if lists else 'numbers'}, by {by}"
     choices = [
         kind
         for kind in (info.annotation, *get_args(info.annotation))

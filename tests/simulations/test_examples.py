@@ -17,8 +17,9 @@ def test_an_example_is_valid(path: Path) -> None:
     assert plan.machine.roots
 
 
-def test_there_are_the_three_that_the_readme_names() -> None:
-    assert [path.stem for path in EXAMPLES] == ["demo", "institution-ef", "pretrain-mimic"]
+def test_there_are_those_that_the_readme_names() -> None:
+    names = ["demo", "institution-ef", "institution_ef_phantom", "pretrain-mimic"]
+    assert [path.stem for path in EXAMPLES] == names
 
 
 def test_the_demo_example_is_what_the_demo_runs() -> None:
