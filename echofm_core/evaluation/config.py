@@ -1,9 +1,9 @@
 """What is compared, and how sure we say we are."""
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, ClassVar
 
-from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
+from pydantic import Field, field_validator
 
 from echofm_core.plan.section import Section
 
@@ -18,12 +18,12 @@ class Baseline(StrEnum):
 
 
 Shots = Annotated[int, Field(ge=0, le=100_000)]
-#: Keys of the table that plans of earlier versions lack.
-LATER = ("few_shot", "few_shot_rounds")
 
 
 class EvaluationConfig(Section):
     """The ``[evaluation]`` table."""
+
+    later: ClassVar = frozenset({"few_shot", "few_shot_rounds"})
 
     baselines: tuple[Baseline, ...] = (Baseline.LOCAL, Baseline.POOLED, Baseline.LEAVE_ONE_OUT)
     """Which reference models are trained: each site alone, pooled data, the federation without each
@@ -47,12 +47,3 @@ class EvaluationConfig(Section):
         if list(shots) != sorted(set(shots)):
             raise ValueError(f"{list(shots)} does not ascend: write each number once, least first")
         return shots
-
-    @model_serializer(mode="wrap")
-    def _as_before(self, rest: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Plans from before a later key keep their hash: at its default it is left out."""
-        values: dict[str, Any] = rest(self)
-        for key in LATER:
-            if getattr(self, key) == type(self).model_fields[key].default:
-                values.pop(key, None)
-        return values

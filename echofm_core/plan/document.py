@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import tomli_w
 from pydantic import (
     Field,
-    SerializerFunctionWrapHandler,
-    model_serializer,
     model_validator,
 )
 
@@ -42,6 +40,8 @@ NOT_DECISIVE = {"machine", "study"}
 
 class Plan(Section):
     """A whole run. Build one with :func:`load_plan`."""
+
+    later: ClassVar = frozenset({"personal"})
 
     name: str = Field(default="run", pattern=f"^{PLAIN_NAME}$")
     """Short name, used in folder names and titles."""
@@ -119,14 +119,6 @@ class Plan(Section):
                 f"{' besides those of protocol.unseen' if unseen else ''}"
             )
         return self
-
-    @model_serializer(mode="wrap")
-    def _as_before_without_personal(self, rest: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Plans from before ``[personal]`` keep their hash: at its defaults it is left out."""
-        values: dict[str, Any] = rest(self)
-        if self.personal == PersonalConfig():
-            values.pop("personal", None)
-        return values
 
     def _check_left_out(self) -> None:
         if self.protocol.unlabelled_target and not self.pretrain.rounds:

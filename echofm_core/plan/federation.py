@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, model_validator
 
 from echofm_core.plan.section import Section
 from echofm_core.runtime.errors import PlanError
-
-#: Keys that plans before them do not have: at their defaults they are left out of the plan's hash.
-LATER = (
-    *("server_momentum", "fairness_q", "fairness_lipschitz", "trimmed_share"),
-    *("faulty_sites", "kept_sites", "rule", "rule_sha256"),
-)
 
 
 class Aggregation(StrEnum):
@@ -72,6 +66,11 @@ class Select(StrEnum):
 
 class FederationConfig(Section):
     """The ``[federation]`` table."""
+
+    later: ClassVar = frozenset({
+        *("server_momentum", "fairness_q", "fairness_lipschitz", "trimmed_share"),
+        *("faulty_sites", "kept_sites", "rule", "rule_sha256"),
+    })  # fmt: skip
 
     aggregation: Aggregation = Aggregation.FEDAVG
     """FedAvg (McMahan 2017); FedProx (Li 2020), whose sites are held near the global model;
@@ -194,16 +193,6 @@ class FederationConfig(Section):
                 "report_validation is false: set one of them otherwise"
             )
         return self
-
-    @model_serializer(mode="wrap")
-    def _as_before_without_later_keys(self, rest: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Plans from before :data:`LATER` keep their hash."""
-        values: dict[str, Any] = rest(self)
-        fields = type(self).model_fields
-        for key in LATER:
-            if getattr(self, key) == fields[key].default:
-                values.pop(key, None)
-        return values
 
 
 def check_quorum(federation: FederationConfig) -> None:

@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, ClassVar
 
-from pydantic import (
-    Field,
-    SerializerFunctionWrapHandler,
-    field_validator,
-    model_serializer,
-    model_validator,
-)
+from pydantic import Field, field_validator, model_validator
 
 from echofm_core.plan.complaints import unknown_word
 from echofm_core.plan.section import Section
@@ -55,12 +49,12 @@ class Setting(StrEnum):
 
 
 Edge = Annotated[float, Field(ge=-1e6, le=1e6)]
-#: Keys of the table that plans of earlier versions lack.
-LATER = ("unseen", "spread", "acquisition", "edges", "unlabelled_target")
 
 
 class ProtocolConfig(Section):
     """The ``[protocol]`` table."""
+
+    later: ClassVar = frozenset({"unseen", "spread", "acquisition", "edges", "unlabelled_target"})
 
     name: ProtocolName = ProtocolName.INSTITUTION
     """Which rule: the institution that data are of, or the clients of FedCVD; a patient's image
@@ -124,12 +118,3 @@ class ProtocolConfig(Section):
         if list(edges) != sorted(set(edges)):
             raise ValueError(f"{list(edges)} does not ascend: write each edge once, least first")
         return edges
-
-    @model_serializer(mode="wrap")
-    def _as_before(self, rest: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Plans from before a later key keep their hash: at its default it is left out."""
-        values: dict[str, Any] = rest(self)
-        for key in LATER:
-            if getattr(self, key) == type(self).model_fields[key].default:
-                values.pop(key, None)
-        return values

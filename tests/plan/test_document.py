@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from echofm_core.plan.complaints import tables
 from echofm_core.plan.document import Plan
-from echofm_core.plan.federation import LATER, TrunkWeights
+from echofm_core.plan.federation import FederationConfig, TrunkWeights
 from echofm_core.plan.load import load_plan, plan_from_json, plan_from_mapping
 from echofm_core.runtime.errors import PlanError
 
@@ -54,8 +54,8 @@ OF_OWN_RULES = {"rule", "rule_sha256"}
 
 def test_a_plan_without_later_keys_has_the_hash_of_before_there_were_any() -> None:
     """They are left out at their defaults, and count elsewhere."""
-    assert LATER_KEYS.keys() | OF_OWN_RULES == set(LATER)
-    assert not any(f'"{key}"' in Plan().to_json() for key in LATER)
+    assert LATER_KEYS.keys() | OF_OWN_RULES == FederationConfig.later
+    assert not any(f'"{key}"' in Plan().to_json() for key in FederationConfig.later)
     for key, value in LATER_KEYS.items():
         changed = plan_from_mapping({"federation": {key: value}}, "test")
         assert changed.digest() != Plan().digest()
