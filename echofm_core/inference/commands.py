@@ -39,8 +39,8 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     model: Annotated[Path, typer.Argument(help="model.safetensors, its folder, or a run folder.")],
-    roots: Annotated[list[Path], typer.Argument(help="Data folders, as downloaded.")],
-    out: Annotated[Path, typer.Option(help="Folder for predictions and scores.")],
+    roots: Annotated[list[Path] | None, typer.Argument(help="Data folders, as downloaded.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for predictions and scores.")] = None,
     everything: Annotated[
         bool, typer.Option(help="Use all clips: data that the model never saw.")
     ] = False,
@@ -52,6 +52,9 @@ def evaluate(
         typer.Option(help="Run folder, or a site's state folder, with the record of its training."),
     ] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder of decoded clips.")] = None,
+    stress: Annotated[
+        bool, typer.Option(help="Score the test clips changed in one way at a time, too.")
+    ] = False,
 ) -> None:
     """Score a model on labelled data, with intervals over patients.
 
@@ -64,8 +67,23 @@ def evaluate(
     the state folder of a site (--record), and never travels with a model: of one that was handed on
     the command says "unknown".
 
-    For example: `echofm evaluate runs/ef ~/EchoNet-Pediatric --everything --out runs/external`.
+    With --stress the test clips are changed by computation, in one way at a time and at three
+    strengths: depth, gain up and down, shadow, speckle, frame rate, dropped frames. The table says
+    what each costs beside the clips as they are. Without data folders it is a run's own test clips
+    at each of its sites, and the table goes into the run folder and its report.
+
+    For example:
+
+    * `echofm evaluate runs/ef ~/EchoNet-Pediatric --everything --out runs/external`
+    * `echofm evaluate runs/ef --stress`
     """
+    if not roots and stress:
+        _stress(model, cache)
+        return
+    if not roots or out is None:
+        raise typer.BadParameter(
+            "give data folders and --out FOLDER; a run's own test clips are scored with --stress."
+        )
     check_roots(roots)  # before anything that takes long to import
     refuse_run(out)
 
@@ -73,6 +91,7 @@ def evaluate(
     from echofm_core.inference.evaluate import evaluate_model
     from echofm_core.models.saved import load_model
     from echofm_core.report.run_files import read_run
+    from echofm_core.report.stress import print_stress
     from echofm_core.report.words import print_run
     from echofm_core.runtime.console import console
 
@@ -84,10 +103,29 @@ def evaluate(
         find_record(model, saved.plan.digest(), record),
         everything=everything,
         seen=seen,
-        say=lambda words: typer.echo(f"note: {words}"),
+        stress=stress,
+        say=_note,
     )
     print_run(replace(read_run(out), plan=plan), console)
     typer.echo(f"scores: {out / 'scores.parquet'}")
+    if stress:
+        print_stress(out, console)
+
+
+def _stress(run: Path, cache: Path | None) -> None:
+    """Stress a run's own test clips; write the table, and the report anew."""
+    from echofm_core.inference.stress import stress_run
+    from echofm_core.report.page import write_report
+    from echofm_core.report.stress import print_stress
+    from echofm_core.runtime.console import console
+
+    stress_run(run, cache, _note)
+    print_stress(run, console)
+    typer.echo(f"report: {write_report(run)}")
+
+
+def _note(words: str) -> None:
+    typer.echo(f"note: {words}")
 
 
 def predict(

@@ -14,6 +14,7 @@ from echofm_core.data.training_record import Record
 from echofm_core.data.windows import ClipWindows
 from echofm_core.evaluation.floor import floor_predictions
 from echofm_core.evaluation.model_names import FLOOR
+from echofm_core.inference.stress import stress_models
 from echofm_core.inference.unseen import Overlap, overlap_of
 from echofm_core.models.saved import SavedModel
 from echofm_core.plan.document import Plan
@@ -37,6 +38,7 @@ def evaluate_model(
     *,
     everything: bool,
     seen: bool,
+    stress: bool = False,
     say: Callable[[str], None],
 ) -> Plan:
     """Score a model on data folders; writes predictions, scores and ``summary.json``.
@@ -48,7 +50,9 @@ def evaluate_model(
         record: Of its training, see :func:`~echofm_core.data.training_record.find_record`.
         everything: Score all clips, and not the test part alone.
         seen: Score patients whom the model was trained on, too.
-        say: Called before anything is decoded, with what is known of these.
+        stress: Score the same clips changed, too, and write ``stress.csv`` beside the scores.
+        say: Called before anything is decoded, with what is known of these; and of clips that could
+            not be changed.
 
     Returns:
         The model's plan, with these folders.
@@ -96,6 +100,8 @@ def evaluate_model(
         "notes": [scored.note()],
     }
     write_whole(out / "summary.json", json.dumps(summary, indent=1).encode())
+    if stress:
+        stress_models({ONE_SITE: saved}, store, test.manifest, plan, out, say)
     return plan
 
 

@@ -3,14 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from echofm_core.data.patients import patient_keys
 from echofm_core.data.training_record import Record, count_trained_on
 from echofm_core.models.saved import SavedModel
 from echofm_core.runtime.errors import SeenPatientsError
-from echofm_core.training.objectives.targets import labels_of
+from echofm_core.training.objectives.targets import labelled_rows
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,8 +56,7 @@ def overlap_of(
         SeenPatientsError: There are some, and it is not allowed.
         DataRootError: The record's key cannot be read.
     """
-    labels = labels_of(rows, saved.tasks, saved.plan.finetune.reduced_ef_threshold)
-    rows = rows.iloc[np.flatnonzero(np.isfinite(list(labels.values())).any(axis=0))]
+    rows = labelled_rows(rows, saved.tasks, saved.plan.finetune.reduced_ef_threshold)
     patients = int(patient_keys(rows).nunique())
     if record is None:
         return Overlap(patients=patients, seen=None)

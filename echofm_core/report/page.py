@@ -34,6 +34,7 @@ from echofm_core.report.overview import (
 )
 from echofm_core.report.rank_chart import rank_charts
 from echofm_core.report.run_files import DAMAGED_PREDICTIONS, RunFiles, read_run
+from echofm_core.report.stress import read_stress, stress_grids, stress_words
 from echofm_core.report.subgroups import subgroup_table
 from echofm_core.report.traffic import traffic
 from echofm_core.report.words import encoder_start, words_of
@@ -88,10 +89,17 @@ def page_context(run: RunFiles) -> dict[str, Any]:
         "plan_text": run.plan_text,
         "few_shot": few_shot_table(shots),
         "few_shot_curves": few_shot_curves(shots),
+        **_stressed(run),
         **_overview(run),
         **_results(run),
         **_details(run),
     }
+
+
+def _stressed(run: RunFiles) -> dict[str, Any]:
+    """What changes of the test clips cost; empty where nobody asked."""
+    table = read_stress(run.folder)
+    return {"stress": stress_grids(table), "stress_words": stress_words(table)}
 
 
 def _overview(run: RunFiles) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from echofm_core.evaluation.score_table import ScoreTable
 from echofm_core.pages.grid import Grid
 from echofm_core.report.formats import TableFormat
 from echofm_core.report.run_files import RunFiles
+from echofm_core.report.stress import read_stress
 from echofm_core.report.study_page import is_study, read_parts
 from echofm_core.report.traffic import traffic
 from echofm_core.runtime.files import write_whole
@@ -83,6 +84,7 @@ def site_by_model(run: RunFiles) -> dict[str, pd.DataFrame]:
 
 def _long_tables(run: RunFiles) -> dict[str, pd.DataFrame]:
     tables = {"scores": run.scores, "comparisons": run.paired, "labels-by-site": run.sites}
+    tables["stress"] = read_stress(run.folder)
     return {name: table for name, table in tables.items() if len(table)}
 
 

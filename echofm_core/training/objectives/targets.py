@@ -31,6 +31,12 @@ def labels_of(
     return {task: _label(manifest, task, threshold) for task in tasks}
 
 
+def labelled_rows(manifest: pd.DataFrame, tasks: Iterable[Task], threshold: float) -> pd.DataFrame:
+    """The rows with a label of any of these tasks; arguments as of :func:`labels_of`."""
+    labels = labels_of(manifest, tasks, threshold)
+    return manifest.iloc[np.flatnonzero(np.isfinite(list(labels.values())).any(axis=0))]
+
+
 def targets_of(
     manifest: pd.DataFrame, tasks: Iterable[Task], threshold: float, scaling: Standardisation
 ) -> dict[Task, FloatArray]:
