@@ -7,7 +7,6 @@ import base64
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
@@ -44,14 +43,6 @@ _LOOK: Any = {
     "svg.hashsalt": "echofm",  # the same data give the same page, byte for byte
     "svg.fonttype": "path",
 }
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Chart:
-    """A picture with the words that stand for it where it cannot be seen."""
-
-    uri: str
-    words: str
 
 
 @contextmanager

@@ -4,16 +4,22 @@ from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 
 from echofm_core.evaluation.bootstrap import Estimate, bootstrap
-from echofm_core.evaluation.calibration import calibration_curve, calibration_metrics
+from echofm_core.evaluation.calibration import (
+    CurvePoint,
+    calibration_curve,
+    calibration_metrics,
+)
 from echofm_core.evaluation.model_names import model_title
 from echofm_core.evaluation.score import JOINT, Cases, study_cases, test_sets
 from echofm_core.evaluation.score_table import TOO_FEW
 from echofm_core.evaluation.strata import shown_models
+from echofm_core.pages.chart import Chart, chart
 from echofm_core.pages.grid import Grid
-from echofm_core.pages.style import GREY, PALETTE, Chart, look, square_panels, svg_uri
+from echofm_core.pages.style import GREY, PALETTE, look, square_panels
 from echofm_core.report.run_files import RunFiles
 from echofm_core.runtime.randomness import stream
 from echofm_core.tasks import Task
@@ -59,16 +65,30 @@ def calibration_chart(run: RunFiles) -> Chart | None:
         for axis, (site, models) in zip(axes, tested.items(), strict=True):
             _curves(axis, site, models, run.plan.evaluation.confidence)
         words = f"observed share of reduced EF against predicted probability at {list(tested)}"
-        return Chart(uri=svg_uri(figure), words=words)
+        return chart(figure, words, "calibration-reduced-ef", calibration_points(run))
+
+
+def calibration_points(run: RunFiles) -> pd.DataFrame:
+    """Model, site and the columns of a curve's points: what the chart is drawn from."""
+    few, confidence = run.plan.evaluation.min_patients, run.plan.evaluation.confidence
+    parts = [
+        pd.DataFrame(_points(cases, confidence)).assign(site=site, model=model)
+        for model, site, cases in _tested(run)
+        if cases.patient_count >= few
+    ]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def _points(cases: Cases, confidence: float) -> list[CurvePoint]:
+    bins = int(np.clip(cases.patient_count // BIN_PATIENTS, 2, 10))
+    positive = cases.truth > 0.5
+    return calibration_curve(positive, cases.prediction, bins=bins, confidence=confidence)
 
 
 def _curves(axis: Axes, site: str, models: list[tuple[str, Cases]], confidence: float) -> None:
     axis.plot((0, 1), (0, 1), color=GREY, linewidth=0.8)
     for number, (model, cases) in enumerate(models):
-        bins = int(np.clip(cases.patient_count // BIN_PATIENTS, 2, 10))
-        points = calibration_curve(
-            cases.truth > 0.5, cases.prediction, bins=bins, confidence=confidence
-        )
+        points = _points(cases, confidence)
         x, y = ([getattr(point, name) for point in points] for name in ("predicted", "observed"))
         ends = [[p.observed - p.low for p in points], [p.high - p.observed for p in points]]
         axis.errorbar(

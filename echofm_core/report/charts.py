@@ -1,4 +1,4 @@
-"""Charts of a run: training curves, EF agreement, ROC. Each returns ``data:`` addresses."""
+"""Charts of a run: training curves, EF agreement, ROC."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,18 +12,18 @@ from echofm_core.evaluation.bland_altman import bland_altman
 from echofm_core.evaluation.model_names import FEDERATED, LEAVE_ONE_OUT, model_order, model_title
 from echofm_core.evaluation.ranking import auc, roc_curve
 from echofm_core.evaluation.score import Cases, study_cases
+from echofm_core.pages.chart import Chart, chart
 from echofm_core.pages.style import (
     BLUE,
     GREY,
     INK,
     ORANGE,
-    Chart,
     line_style,
     look,
     panels,
     square_panels,
-    svg_uri,
 )
+from echofm_core.report.points import agreement_points, loss_rows, roc_points
 from echofm_core.tasks import Task
 from echofm_core.training.config import PretrainConfig
 from echofm_core.training.stages import Target
@@ -69,7 +69,8 @@ def training_curves(metrics: pd.DataFrame, pretrain: PretrainConfig) -> Chart | 
                 axis.set(title=LATENT_TITLE, xlabel="round (dotted: from pixels to features)")
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
             axis.legend()
-        return Chart(uri=svg_uri(figure), words=f"training loss by round, sites {sites}")
+        words = f"training loss by round, sites {sites}"
+        return chart(figure, words, "training-curves", loss_rows(metrics))
 
 
 def without_loss(metrics: pd.DataFrame) -> list[str]:
@@ -89,7 +90,8 @@ def ef_agreement(predictions: Mapping[str, pd.DataFrame], threshold: float) -> d
         predictions: Model -> rows of ``training.predict``.
         threshold: EF in percent below which it is reduced; drawn as lines.
     """
-    cases = {m: study_cases(predictions[m], Task.EF) for m in DRAWN if m in predictions}
+    drawn = [(model, predictions[model]) for model in DRAWN if model in predictions]
+    cases = {model: study_cases(rows, Task.EF) for model, rows in drawn}
     charts = {}
     for site in _sites(cases):
         here = {m: c.at(site) for m, c in cases.items() if (c.table["site"] == site).any()}
@@ -99,7 +101,8 @@ def ef_agreement(predictions: Mapping[str, pd.DataFrame], threshold: float) -> d
                 _scatter(axes[2 * number], case, model, threshold)
                 _bland_altman(axes[2 * number + 1], case, model)
             words = f"EF of {site}: predicted against reference, and Bland-Altman"
-            charts[site] = Chart(uri=svg_uri(figure), words=words)
+            points = agreement_points({model: rows[rows["site"] == site] for model, rows in drawn})
+            charts[site] = chart(figure, words, f"agreement-ef-{site}", points)
     return charts
 
 
@@ -113,7 +116,8 @@ def reduced_ef_roc(predictions: Mapping[str, pd.DataFrame]) -> Chart | None:
         figure, axes = square_panels(len(sites))
         for axis, site in zip(axes, sites, strict=True):
             _roc(axis, site, {model: cases.at(site) for model, cases in every.items()})
-        return Chart(uri=svg_uri(figure), words=f"ROC curves for reduced EF at {sites}")
+        words = f"ROC curves for reduced EF at {sites}"
+        return chart(figure, words, "roc-reduced-ef", roc_points(predictions))
 
 
 def _scatter(axis: Axes, cases: Cases, model: str, threshold: float) -> None:
@@ -148,7 +152,7 @@ def _points(axis: Axes, x: np.ndarray, y: np.ndarray, model: str) -> None:
     many = len(x) > 400
     axis.scatter(
         x, y, s=5 if many else 13, color=DRAWN[model], alpha=0.35 if many else 0.65,
-        linewidths=0, rasterized=many,
+        linewidths=0, rasterized=many, label=model_title(model),
     )  # fmt: skip
 
 

@@ -8,8 +8,9 @@ from matplotlib.ticker import MaxNLocator
 from echofm_core.evaluation.few_shot import FEW_SHOT
 from echofm_core.evaluation.reported import reported_metrics
 from echofm_core.evaluation.score_table import Cell
+from echofm_core.pages.chart import Chart, chart
 from echofm_core.pages.grid import Grid
-from echofm_core.pages.style import Chart, line_style, look, panels, svg_uri
+from echofm_core.pages.style import line_style, look, panels
 
 
 def read_few_shot(run: Path) -> pd.DataFrame:
@@ -63,4 +64,4 @@ def few_shot_curves(table: pd.DataFrame) -> Chart | None:
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes[0].legend()
         words = f"scores by the number of a site's patients in training, sites {sites}"
-        return Chart(uri=svg_uri(figure), words=words)
+        return chart(figure, words, "few-shot", table)

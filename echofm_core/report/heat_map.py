@@ -13,12 +13,16 @@ from echofm_core.evaluation.model_names import model_title
 from echofm_core.evaluation.reported import ReportedMetric
 from echofm_core.evaluation.score import JOINT
 from echofm_core.evaluation.score_table import TOO_FEW, Cell, ScoreTable, site_order
-from echofm_core.pages.style import INK
+from echofm_core.pages.chart import csv_uri
 
 #: Ends of the heat map: worst and best.
 PALE, DARK = (239, 243, 248), (8, 69, 128)
+#: From this goodness on white is easier to read than black.
+WHITE_FROM = 0.7
 #: Of worst site, gap and mean.
 LEAD_STYLE = "background:none"
+#: Columns of the data behind a heat map.
+DATA_COLUMNS = ("model", "site", "value", "low", "high", "patients")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,6 +54,8 @@ class HeatMap:
         columns: Titles, of worst site, gap and mean and then of sites; with what stands below.
         rows: Model title and its cells.
         notes: Reasons of empty cells, numbered from 1.
+        name: File name of its data, without ending.
+        csv: ``data:`` address of the scores behind it.
     """
 
     title: str
@@ -57,6 +63,8 @@ class HeatMap:
     columns: tuple[tuple[str, str], ...]
     rows: tuple[tuple[str, tuple[HeatCell, ...]], ...]
     notes: tuple[str, ...]
+    name: str
+    csv: str
 
 
 def heat_maps(
@@ -72,7 +80,8 @@ def heat_maps(
     """
     table = ScoreTable(scores, few, unseen)
     return [
-        _heat_map(table, metric, _columns(table, metric, sites, unseen)) for metric in table.metrics
+        _heat_map(table, metric, _columns(table, metric, sites, unseen), scores)
+        for metric in table.metrics
     ]
 
 
@@ -84,7 +93,9 @@ def _columns(
     return site_order({*table.sites, *sites} - JOINT | joint, unseen)
 
 
-def _heat_map(table: ScoreTable, metric: ReportedMetric, shown: Sequence[str]) -> HeatMap:
+def _heat_map(
+    table: ScoreTable, metric: ReportedMetric, shown: Sequence[str], scores: pd.DataFrame
+) -> HeatMap:
     grid = {(m, s): table.cell(m, s, metric) for m in table.models for s in shown}
     values = [found.value for found in grid.values() if found.judged]
     worst, best = (max, min) if metric.lower_is_better else (min, max)
@@ -94,6 +105,7 @@ def _heat_map(table: ScoreTable, metric: ReportedMetric, shown: Sequence[str]) -
         for site in shown
     }
     notes: dict[str, int] = {}
+    own = (scores["task"] == metric.task.value) & (scores["metric"] == metric.metric)
     first = leads(table, metric)
     rows = tuple(
         (
@@ -114,6 +126,8 @@ def _heat_map(table: ScoreTable, metric: ReportedMetric, shown: Sequence[str]) -
         ),
         rows=rows,
         notes=tuple(notes),
+        name=f"scores-{metric.task.value}-{metric.metric}",
+        csv=csv_uri(scores.loc[own, list(DATA_COLUMNS)]),
     )
 
 
@@ -135,13 +149,13 @@ def _lead_cell(lead: Lead, model: str, metric: ReportedMetric) -> HeatCell:
 
 
 def shade(goodness: float) -> str:
-    """CSS of a cell.
+    """CSS of a cell; its text has the colour of more contrast, at least 4.5 to 1 on any shade.
 
     Args:
         goodness: 0 worst to 1 best of the table.
     """
     rgb = [round(low + (high - low) * goodness) for low, high in zip(PALE, DARK, strict=True)]
-    ink = "#fff" if goodness > 0.6 else INK
+    ink = "#ffffff" if goodness > WHITE_FROM else "#000000"
     return f"background:rgb({','.join(map(str, rgb))});color:{ink}"
 
 

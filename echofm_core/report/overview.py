@@ -33,7 +33,8 @@ class FoundRow:
     Attributes:
         title: The metric, with the direction that is better.
         numbers: Worst site, gap and mean over sites, each a number and what belongs to it; of
-            those that train also the worst site and the mean of leaving each one out.
+            those that train also the worst site and the mean of leaving each one out, where the run
+            has that model.
         answers: Rival of :data:`~echofm_core.evaluation.verdict.RIVALS` -> comparisons; empty
             where the two are not compared.
         reason: Why the task has no numbers; empty where it has.
@@ -140,10 +141,13 @@ def matrices(run: RunFiles) -> dict[str, Confusion]:
 
 def _found(table: ScoreTable, every: Sequence[Comparison], metric: ReportedMetric) -> FoundRow:
     ours = level(table, table.models[0], metric)
-    unseen = level(table, LEAVE_ONE_OUT, metric)
+    numbers = [_worst(ours), _gap(ours), _mean(ours)]
+    if LEAVE_ONE_OUT in table.models:
+        unseen = level(table, LEAVE_ONE_OUT, metric)
+        numbers += [_worst(unseen), _mean(unseen)]
     return FoundRow(
         title=metric.heading,
-        numbers=(_worst(ours), _gap(ours), _mean(ours), _worst(unseen), _mean(unseen)),
+        numbers=tuple(numbers),
         answers={rival: _shown(against(rival, table, every, metric)) for rival in RIVALS},
     )
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from echofm_core.evaluation.comparisons import BEST_SITE, RIVALS, comparisons
 from echofm_core.evaluation.labels import TASK_TITLES
-from echofm_core.evaluation.model_names import model_order, model_title
+from echofm_core.evaluation.model_names import LEAVE_ONE_OUT, model_order, model_title
 from echofm_core.evaluation.paired import Finding
 from echofm_core.evaluation.score import JOINT
 from echofm_core.evaluation.score_table import at
@@ -32,6 +32,7 @@ from echofm_core.report.overview import (
     matrices,
     unseen_rows,
 )
+from echofm_core.report.pictures import strip_parts
 from echofm_core.report.rank_chart import rank_charts
 from echofm_core.report.run_files import DAMAGED_PREDICTIONS, RunFiles, read_run
 from echofm_core.report.stress import read_stress, stress_grids, stress_words
@@ -112,6 +113,7 @@ def _overview(run: RunFiles) -> dict[str, Any]:
         "subject": model_title(model_order(run.scores["model"])[0]) if len(run.scores) else "",
         "rivals": _rivals(found),
         "found": found,
+        "leave_one_out": bool((run.scores["model"] == LEAVE_ONE_OUT).any()),
         "unseen": ", ".join(run.unseen),
         "held_back": plan.protocol.unlabelled_target or bool(plan.evaluation.few_shot),
         "unseen_rows": unseen,
@@ -167,7 +169,7 @@ def _details(run: RunFiles) -> dict[str, Any]:
         "calibration_chart": calibration_chart(run),
         "subgroups": subgroup_table(run),
         "mask_ratio": f"{plan.pretrain.mask_ratio:.0%}",
-        "reconstruction": run.reconstruction and data_uri(run.reconstruction),
+        "reconstruction": [data_uri(png) for png in strip_parts(run.reconstruction or b"")],
         "contact_sheets": {site: data_uri(png) for site, png in run.contact_sheets.items()},
         "sites": grid(run.sites),
         "finding_counts": _finding_counts(run.findings),

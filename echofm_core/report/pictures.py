@@ -1,5 +1,6 @@
 """Contact sheets of what a site holds, and strips of what the auto-encoder sees."""
 
+import io
 import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -30,6 +31,8 @@ BACKGROUND, INK, FAINT = 255, 30, 110
 NAME_LINES = 3
 #: Labels of a strip's rows.
 STRIP_ROWS = ("original", "what the\nencoder sees", "reconstruction")
+#: Height of the rows of one example in a strip.
+BLOCK = len(STRIP_ROWS) * (SIDE + GAP) + 2 * GAP
 #: Level of patches that are hidden from the encoder: no ultrasound is so even.
 HIDDEN = 0.5
 
@@ -98,18 +101,38 @@ def reconstruction_strip(
     examples, length = stacks[0].shape[:2]
     chosen = evenly(length, frames)
     step = SIDE + GAP
-    block = 3 * step + 2 * GAP
     caption, titles = _fitted(names)
-    sheet = Image.new("L", (caption + len(chosen) * step + GAP, examples * block + GAP), BACKGROUND)
+    sheet = Image.new("L", (caption + len(chosen) * step + GAP, examples * BLOCK + GAP), BACKGROUND)
     for example in range(examples):
         for line, (name, stack) in enumerate(zip(STRIP_ROWS, stacks, strict=True)):
-            top = example * block + line * step + GAP
+            top = example * BLOCK + line * step + GAP
             title = titles[example] if line == 0 and titles else []
             _write(sheet, (GAP, top), [*name.split("\n"), *title], ink=1 + name.count("\n"))
             for column, frame in enumerate(chosen):
                 pixels = np.clip(np.nan_to_num(stack[example, frame]), 0, 1) * 255
                 _paste(sheet, pixels.round().astype(np.uint8), (caption + column * step, top))
     write_whole(path, png_bytes(sheet))
+
+
+def strip_parts(strip: bytes) -> list[bytes]:
+    """A PNG of :func:`reconstruction_strip`, cut so that no example is broken between pages.
+
+    Args:
+        strip: Its bytes; of none there are no parts.
+    """
+    if not strip:
+        return []
+    try:
+        sheet = Image.open(io.BytesIO(strip))
+        sheet.load()
+    except OSError:  # damaged: the browser shows what it can of it
+        return [strip]
+    with sheet:
+        width, height = sheet.size
+        return [
+            png_bytes(sheet.crop((0, top, width, min(height, top + BLOCK - GAP))))
+            for top in range(0, height - GAP, BLOCK)
+        ]
 
 
 def _fitted(names: Sequence[str]) -> tuple[int, list[list[str]]]:

@@ -2,6 +2,7 @@
 
 import math
 
+import pandas as pd
 from matplotlib.axes import Axes
 
 from echofm_core.evaluation.model_names import model_title
@@ -9,7 +10,8 @@ from echofm_core.evaluation.reported import ReportedMetric
 from echofm_core.evaluation.score import JOINT
 from echofm_core.evaluation.score_table import ScoreTable
 from echofm_core.evaluation.site_ranks import LEAST_SITES, SiteRanks, site_ranks
-from echofm_core.pages.style import BLUE, GREY, INK, Chart, look, panels, svg_uri
+from echofm_core.pages.chart import Chart, chart
+from echofm_core.pages.style import BLUE, GREY, INK, look, panels
 from echofm_core.report.run_files import RunFiles
 
 
@@ -62,7 +64,9 @@ def _chart(found: SiteRanks, metric: ReportedMetric) -> Chart:
         ranks = ", ".join(f"{model_title(model)} {rank:.2f}" for model, rank in found.ranks.items())
         groups = "; ".join(" = ".join(map(model_title, group)) for group in found.groups)
         words = f"{title}: {ranks}. Not told apart: {groups or 'none'}"
-        return Chart(uri=svg_uri(figure), words=words)
+        data = pd.DataFrame(found.ranks.items(), columns=["model", "mean_rank"])
+        data = data.assign(sites=found.sites, critical_difference=found.critical, p=found.p)
+        return chart(figure, words, f"ranks-{metric.task.value}-{metric.metric}", data)
 
 
 def _draw(axis: Axes, found: SiteRanks) -> None:
@@ -70,7 +74,7 @@ def _draw(axis: Axes, found: SiteRanks) -> None:
     rows = {model: len(found.ranks) - number for number, model in enumerate(found.ranks)}
     for model, rank in found.ranks.items():
         axis.plot((1, rank), (rows[model], rows[model]), color=GREY, linewidth=0.6)
-        axis.plot(rank, rows[model], marker="o", color=BLUE, markersize=5)
+        axis.plot(rank, rows[model], marker="o", color=BLUE, markersize=5, label=model_title(model))
     for number, group in enumerate(found.groups):
         ends = [found.ranks[group[0]], found.ranks[group[-1]]]
         height = -0.35 * number

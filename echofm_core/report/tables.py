@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from echofm_core.evaluation.model_names import model_title
-from echofm_core.evaluation.ranking import roc_curve
-from echofm_core.evaluation.score import study_cases
 from echofm_core.evaluation.score_table import ScoreTable
 from echofm_core.pages.grid import Grid
+from echofm_core.report.calibration import calibration_points
+from echofm_core.report.few_shot import read_few_shot
 from echofm_core.report.formats import TableFormat
+from echofm_core.report.points import agreement_points, loss_rows, roc_points
 from echofm_core.report.run_files import RunFiles
 from echofm_core.report.stress import read_stress
 from echofm_core.report.study_page import is_study, read_parts
 from echofm_core.report.traffic import traffic
 from echofm_core.runtime.files import write_whole
-from echofm_core.tasks import Task
 
 
 def write_tables(run: RunFiles, out: Path, form: TableFormat) -> list[Path]:
@@ -109,43 +107,17 @@ def frame(grid: Grid) -> pd.DataFrame:
 
 
 def figure_data(run: RunFiles) -> dict[str, pd.DataFrame]:
-    """What the figures of a report are drawn from, by name; of a figure that there is not, none.
-
-    Predictions are those of studies, as they are scored.
-    """
-    found: dict[str, pd.DataFrame] = {}
-    losses = run.metrics[run.metrics["metric"].isin(["loss", "validation"])]
-    if len(losses):
-        found["training-curves"] = losses
-    if (rows := traffic(run.metrics)) is not None:
-        found["traffic"] = frame(rows)
-    agreement = {model: _points(rows, Task.EF) for model, rows in run.predictions.items()}
-    found |= _joined("agreement-ef", agreement)
-    curves = {model: _roc(rows) for model, rows in run.predictions.items()}
-    return found | _joined("roc-reduced-ef", curves)
-
-
-def _joined(name: str, tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """The tables of all models as one, if there is any row."""
-    parts = [table.assign(model=model) for model, table in tables.items() if len(table)]
-    return {name: pd.concat(parts, ignore_index=True)} if parts else {}
-
-
-def _points(rows: pd.DataFrame, task: Task) -> pd.DataFrame:
-    cases = study_cases(rows, task)
-    return cases.table[["site"]].assign(truth=cases.truth, prediction=cases.prediction)
-
-
-def _roc(rows: pd.DataFrame) -> pd.DataFrame:
-    cases, parts = study_cases(rows, Task.REDUCED_EF), []
-    for site in sorted(map(str, cases.table["site"].unique())):
-        here = cases.at(site)
-        positive = here.truth > 0.5
-        if positive.any() and not positive.all() and np.isfinite(here.prediction).all():
-            false, true = roc_curve(positive, here.prediction)
-            rates = {"site": site, "false_positive_rate": false, "true_positive_rate": true}
-            parts.append(pd.DataFrame(rates))
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    """What the figures of a report are drawn from, by name; of a figure that there is not, none."""
+    rows = traffic(run.metrics)
+    found = {
+        "training-curves": loss_rows(run.metrics),
+        "traffic": pd.DataFrame() if rows is None else frame(rows),
+        "agreement-ef": agreement_points(run.predictions),
+        "roc-reduced-ef": roc_points(run.predictions),
+        "calibration-reduced-ef": calibration_points(run),
+        "few-shot": read_few_shot(run.folder),
+    }
+    return {name: table for name, table in found.items() if len(table)}
 
 
 def _latex(text: str) -> str:

@@ -2,48 +2,39 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from echofm_core.live import run_data
 from echofm_core.live.show import run_source
 from echofm_core.live.web import serving
 from tests.live.made import running
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no Chromium is on the PATH; apt-get install chromium brings it"
+from tests.support.browser import (
+    assert_fits_and_is_accessible,
+    chromium,
+    needs_chromium,
+    opened,
 )
-WIDTHS = (360, 800, 1400)
+
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    options = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 def test_the_page_follows_a_run_and_says_when_it_was_killed(
     browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One browser and one run for all that a page must do, as both take seconds to start."""
-    said: list[str] = []
     with running(tmp_path / "run") as process, serving(run_source(tmp_path / "run")) as address:
-        page = browser.new_page(viewport={"width": 800, "height": 700})
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.goto(address)
+        page, said = opened(browser, address)
         expect(page.locator("#state")).to_have_text("running")
         assert "token" not in page.url
         expect(page.get_by_role("table", name="Sites")).to_contain_text("north")
@@ -56,13 +47,7 @@ def test_the_page_follows_a_run_and_says_when_it_was_killed(
         expect(page.get_by_role("img", name="pretrain, rounds 1 to")).to_be_visible(timeout=20_000)
         _moves(page)
         _keyboard(page)
-        for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-            for width in WIDTHS:
-                page.set_viewport_size({"width": width, "height": 700})
-                assert page.evaluate("document.scrollingElement.scrollWidth") <= width
-            found = Axe().run(page).response["violations"]
-            assert not found, json.dumps(found, indent=1)[:3000]
+        assert_fits_and_is_accessible(page)
         process.kill()
         process.wait()
         monkeypatch.setattr(run_data, "STALE", 0.5)

@@ -1,12 +1,14 @@
 """Reading a page as a browser and as a person would."""
 
+import base64
+import hashlib
 import re
 from html.parser import HTMLParser
 
 
 def words_of(html: str) -> str:
-    """Visible text, tags and style dropped, blanks joined."""
-    text = re.sub(r"<style>.*?</style>", "", html, flags=re.DOTALL)
+    """Visible text, tags, style and script dropped, blanks joined."""
+    text = re.sub(r"<(style|script)>.*?</\1>", "", html, flags=re.DOTALL)
     return " ".join(re.sub(r"<[^>]+>", " ", text).split())
 
 
@@ -28,9 +30,16 @@ class Addresses(HTMLParser):
 
 
 def assert_self_contained(html: str) -> None:
-    """Every tag closes, nothing is loaded from outside, nothing runs."""
+    """Every tag closes, nothing is loaded from outside, and only the page's own script may run."""
     parser = Addresses()
     parser.feed(html)
     assert not parser.open
-    assert all(address.startswith(("data:image/", "#")) for address in parser.found)
-    assert "@import" not in html and "url(" not in html and "<script" not in html
+    assert all(
+        address.startswith(("data:image/", "data:text/csv;", "#")) for address in parser.found
+    )
+    assert "@import" not in html and "url(" not in html
+    (script,) = re.findall(r"<script[^>]*>(.*?)</script>", html, flags=re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = html[html.index("default-src") : html.index("<title>")]
+    assert "default-src 'none'" in policy.replace("&#39;", "'")
+    assert f"script-src 'sha256-{digest}'" in policy.replace("&#39;", "'")

@@ -17,6 +17,7 @@ from echofm_core.plan.document import Plan
 from echofm_core.report.pictures import HIDDEN, contact_sheet, reconstruction_strip
 from echofm_core.report.run_files import read_run
 from echofm_core.report.run_scores import score_models
+from echofm_core.report.study_table import METHOD_COLUMNS
 from echofm_core.tasks import Task
 from tests.evaluation.made import prediction_rows
 
@@ -69,6 +70,20 @@ def write_made_run(folder: Path, *, patients: int = 1, small: bool = False) -> P
     finding_table().to_parquet(folder / "findings.parquet")
     site_table().to_parquet(folder / "sites.parquet")
     (folder / "summary.json").write_text(json.dumps(summary(plan)))
+    return folder
+
+
+def write_made_study(folder: Path) -> Path:
+    """A study of one seed and two methods, with the tables of a small run."""
+    write_made_run(folder, small=True)
+    scores = pd.read_parquet(folder / "scores.parquet")
+    scores.assign(seed=0).to_parquet(folder / "seeds.parquet")
+    rows = [("fedavg", "federated", "FedAvg.", "McMahan 2017", 4.2, 8, 1)]
+    pd.DataFrame(rows, columns=list(METHOD_COLUMNS)).to_parquet(folder / "methods.parquet")
+    words = json.loads((folder / "summary.json").read_text())
+    words |= {"seeds": [0], "protocol": "institution", "reference": "fedavg"}
+    (folder / "summary.json").write_text(json.dumps(words))
+    (folder / "study.json").write_text(json.dumps({"protocols": ["institution"]}))
     return folder
 
 

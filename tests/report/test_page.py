@@ -72,10 +72,11 @@ def test_nothing_is_loaded_from_outside(page: str) -> None:
 
 
 def test_pictures_are_all_there(page: str) -> None:
-    """Training, three EF sites, ROC and calibration as SVG; a strip and two sheets as PNG."""
+    """Training, three EF sites, ROC and calibration as SVG; two sheets as PNG,
+    and the strip of two examples in two."""
     assert page.count('src="data:image/svg+xml;base64,') == 6
-    assert page.count('src="data:image/png;base64,') == 3
-    assert page.count('alt="') == 9
+    assert page.count('src="data:image/png;base64,') == 4
+    assert page.count('alt="') == 10
 
 
 def test_what_ran_is_said(page: str) -> None:

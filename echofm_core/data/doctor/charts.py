@@ -6,7 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from echofm_core.data.doctor.count import REDUCED_EF
-from echofm_core.pages.style import BLUE, GREY, INK, ORANGE, Chart, look, svg_uri
+from echofm_core.pages.chart import Chart
+from echofm_core.pages.style import BLUE, GREY, INK, ORANGE, look, svg_uri
 
 BINS = 32
 #: Where the top percent of the clips lies beyond this many times the rest, it is one last bar.

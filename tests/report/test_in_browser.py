@@ -1,0 +1,154 @@
+"""The pages of a run, of a study and of two runs side by side, in a real browser."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from echofm_core.report.export import export
+from echofm_core.report.points import agreement_points
+from echofm_core.report.run_files import read_run
+from tests.report.made_run import write_made_run, write_made_study
+from tests.support.browser import (
+    assert_fits_and_is_accessible,
+    chromium,
+    needs_chromium,
+    opened,
+)
+
+pytestmark = needs_chromium
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("home")
+    runs = [write_made_run(home / "run", small=True), write_made_study(home / "study")]
+    list(export(runs, None, predictions=False, out=home))
+    return home
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser, home: Path) -> Page:
+    return opened(browser, (home / "run" / "report.html").as_uri())[0]
+
+
+@pytest.mark.parametrize("name", ["run/report.html", "study/report.html", "side-by-side.html"])
+def test_a_page_fits_is_accessible_and_has_nothing_to_complain_of(
+    browser: Browser, home: Path, name: str
+) -> None:
+    page, said = opened(browser, (home / name).as_uri())
+    assert_fits_and_is_accessible(page)
+    page.pdf()
+    assert said == []
+
+
+def column(table: Locator, index: int) -> list[str]:
+    return table.locator(f"tbody tr td:nth-child({index})").all_inner_texts()
+
+
+def test_a_click_sorts_by_number_and_the_third_restores(page: Page) -> None:
+    """Patients of five sites: 40 to train, 5 to validate and 12 to test; as words 12 is first."""
+    table = page.get_by_role("table", name="Sites and splits")
+    button = table.get_by_role("button", name="patients")
+    header = table.get_by_role("columnheader", name="patients")
+    before = column(table, 5)
+    assert before == ["40", "5", "12"] * 5
+    button.click()
+    expect(header).to_have_attribute("aria-sort", "ascending")
+    assert column(table, 5) == ["5"] * 5 + ["12"] * 5 + ["40"] * 5
+    button.click()
+    expect(header).to_have_attribute("aria-sort", "descending")
+    assert column(table, 5) == ["40"] * 5 + ["12"] * 5 + ["5"] * 5
+    button.click()
+    assert header.get_attribute("aria-sort") is None and column(table, 5) == before
+
+
+def test_the_keyboard_sorts_too_and_what_is_no_number_stays_last(page: Page) -> None:
+    """Noise multipliers: camus' is unknown, tmed2's is 1.10."""
+    table = page.get_by_role("table", name="Privacy")
+    table.get_by_role("button", name="noise multiplier").focus()
+    for key in ("Enter", " "):
+        page.keyboard.press(key)
+        assert column(table, 4) == ["1.10", "unknown"]
+
+
+def test_below_a_header_of_two_rows_the_right_column_is_sorted(page: Page) -> None:
+    """Rows of tasks without labels have one wide cell, and stay last."""
+    table = page.get_by_role("table", name="What was found")
+    shown = "tbody td:nth-of-type(3) b"
+    values = [float(text) for text in table.locator(shown).all_inner_texts()]
+    table.get_by_role("button", name="mean over sites").first.click()
+    assert [float(text) for text in table.locator(shown).all_inner_texts()] == sorted(values)
+    assert "nobody has labels" in table.locator("tbody tr").last.inner_text()
+
+
+def test_a_chart_says_its_values_to_pointer_and_keyboard(page: Page, home: Path) -> None:
+    """The first point of the EF scatter is the first study: by arrow key, and where it is drawn."""
+    points = agreement_points(read_run(home / "run").predictions)
+    first = points[points["model"] == "federated"].iloc[0]
+    expected = (
+        f"federated: reference EF (%) {first['truth']:.4g}, "
+        f"predicted EF (%) {first['prediction']:.4g}"
+    )
+    chart = page.locator("figure", has_text="camus").locator("[data-marks]")
+    says = chart.get_by_role("status")
+    chart.focus()
+    page.keyboard.press("ArrowRight")
+    expect(says).to_have_text(expected)
+    ring = chart.locator("i").bounding_box()
+    page.keyboard.press("Escape")
+    expect(says).to_have_text("")
+    assert ring is not None
+    page.mouse.move(ring["x"] + 6, ring["y"] + 6)
+    expect(says).to_have_text(expected)
+
+
+def test_the_data_of_a_figure_can_be_saved(page: Page, home: Path) -> None:
+    with page.expect_download() as download:
+        page.get_by_role("link", name="agreement-ef-camus.csv").click()
+    assert download.value.suggested_filename == "agreement-ef-camus.csv"
+    with download.value.path().open() as file:
+        rows = list(csv.DictReader(file))
+    points = agreement_points(read_run(home / "run").predictions)
+    points = points[(points["site"] == "camus") & (points["model"] == "federated")]
+    assert [float(row["truth"]) for row in rows] == points["truth"].tolist()
+    assert {row["model"] for row in rows} == {"federated"}
+
+
+def test_nothing_is_folded_on_paper(page: Page) -> None:
+    """Not even without a script, where the event before printing changes nothing."""
+    folded = page.locator("details:not([open]) table").first
+    expect(folded).to_be_hidden()
+    page.emulate_media(media="print")
+    expect(folded).to_be_visible()
+    page.emulate_media(media="screen")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("details:not([open])").count() == 0
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    expect(folded).to_be_hidden()
+
+
+def test_the_first_tab_skips_to_the_content_and_tables_scroll_with_the_keyboard(
+    browser: Browser, home: Path
+) -> None:
+    page, _ = opened(browser, (home / "run" / "report.html").as_uri())
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("main")).to_be_focused()
+    page.set_viewport_size({"width": 360, "height": 700})
+    region = page.get_by_role("region", name="What was found")
+    region.focus()
+    expect(region).to_have_css("outline-style", "solid")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("region => region.scrollLeft > 0", arg=region.element_handle())
