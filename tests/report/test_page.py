@@ -1,5 +1,7 @@
 """The page is whole, self-contained, honest about what is missing, and safe to open."""
 
+import base64
+import io
 import re
 import shutil
 from pathlib import Path
@@ -77,6 +79,28 @@ def test_pictures_are_all_there(page: str) -> None:
     assert page.count('src="data:image/svg+xml;base64,') == 6
     assert page.count('src="data:image/png;base64,') == 4
     assert page.count('alt="') == 10
+
+
+def test_the_data_of_a_site_s_figure_are_of_that_site(page: str) -> None:
+    """Seven studies of two models that are drawn."""
+    (content,) = re.findall(r'agreement-ef-hmc_qu.csv" href="data:text/csv[^,]*,([^"]+)', page)
+    rows = pd.read_csv(io.BytesIO(base64.b64decode(content)))
+    assert rows.groupby(["site", "model"]).size().to_dict() == {
+        ("hmc_qu", "federated"): 7,
+        ("hmc_qu", "leave_one_out"): 7,
+    }
+
+
+def test_columns_of_the_left_out_site_are_there_where_such_a_model_is(
+    page: str, small: Path
+) -> None:
+    def opening(html: str) -> str:
+        return html[html.index("What was found") : html.index("How sure")]
+
+    assert 'colspan="2">left-out site<' in opening(page)
+    without_it = opening(write_report(small).read_text())
+    assert "left-out site" not in without_it
+    assert without_it.count(">worst site<") == without_it.count(">mean over sites<") == 1
 
 
 def test_what_ran_is_said(page: str) -> None:
