@@ -116,6 +116,8 @@ def _legal(info: FieldInfo) -> str:
     if get_origin(item) is Annotated:
         of, field = get_args(item)
         return f"list of {', '.join([of.__name__, *_bounds(field)])}"
+    if isinstance(item, type) and issubclass(item, Section):
+        return "list of tables"
     kind = info.annotation.__name__ if isinstance(info.annotation, type) else str(info.annotation)
     return ", ".join([f"{kind}".replace("|", "\\|"), *_bounds(info)])
 

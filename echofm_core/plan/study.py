@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from pydantic import Field, field_validator
+from pydantic import Field, JsonValue, field_validator
 
 from echofm_core.plan.complaints import unknown_word
 from echofm_core.plan.federation import Aggregation
 from echofm_core.plan.protocol import ProtocolName
 from echofm_core.plan.section import Section
+from echofm_core.tasks import Task
 
 #: Name of the set of methods that a careful reviewer asks for.
 REVIEWER = "reviewer"
@@ -32,8 +33,27 @@ class Training(StrEnum):
     LAST_STEP = "last_step"
 
 
+#: Tables whose keys a study may vary. Not ``data``: clips are decoded once for all of a study.
+VARIABLE = ("model", "pretrain", "finetune", "personal", "federation", "privacy", "protocol")
+
 #: Every word that ``study.methods`` may hold.
 WORDS = (REVIEWER, *(item.value for item in Training), *(item.value for item in Aggregation))
+
+
+class Published(Section):
+    """A number that somebody has published, to be shown beside what a study measures."""
+
+    task: Task
+    metric: str
+    """Metric of `scores.parquet`, e.g. `mae`, `r2`, `pearson`, `auc`, `accuracy`, `f1_negative`."""
+    what: str
+    """The metric in words, with its convention."""
+    value: float | None = Field(default=None, ge=-1e6, le=1e6)
+    """In our unit. Left out: none is known, and ours stands alone."""
+    site: str = ""
+    """Site of ours that is shown beside it; empty: all test patients together."""
+    source: str = ""
+    """Model, data and paper."""
 
 
 class StudyConfig(Section):
@@ -53,6 +73,28 @@ class StudyConfig(Section):
     """Each seed draws its patients for training, validation and test anew where a data set has no
     official split. Otherwise all seeds have the patients of the plan's seed, and scores have an
     interval over patients for the mean over seeds."""
+    vary: dict[str, tuple[JsonValue, ...]] = Field(default={})
+    """Keys of the plan, as `TABLE.KEY`, and values to repeat it all with, e.g.
+    `"finetune.label_fraction" = [0.1, 1.0]`; of several keys, all combinations. Keys of `model`,
+    `pretrain`, `finetune`, `personal`, `federation`, `privacy` and `protocol`."""
+    published: tuple[Published, ...] = ()
+    """Published numbers, each a table `[[study.published]]` with `task`, `metric`, `what`, `value`,
+    `source` and `site`: the report shows them beside what was measured here, and compares
+    nothing."""
+
+    @field_validator("vary")
+    @classmethod
+    def _are_keys(cls, vary: dict[str, tuple[JsonValue, ...]]) -> dict[str, tuple[JsonValue, ...]]:
+        for key, values in vary.items():
+            table, _, name = key.partition(".")
+            if table not in VARIABLE or not name:
+                raise ValueError(
+                    f"{key!r} is no key that a study can vary: write TABLE.KEY, of "
+                    f"{', '.join(VARIABLE)}"
+                )
+            if not values or any(value in values[:number] for number, value in enumerate(values)):
+                raise ValueError(f"{key!r} wants a list of values that are unlike each other")
+        return vary
 
     @field_validator("methods")
     @classmethod
@@ -65,4 +107,4 @@ class StudyConfig(Section):
     @property
     def asked(self) -> bool:
         """Whether a plan asks for a study in place of one run."""
-        return bool(self.methods or self.seeds or self.protocols)
+        return bool(self.methods or self.seeds or self.protocols or self.vary)

@@ -1,9 +1,9 @@
-"""The report of a study: protocol by protocol, the table of methods, sites, and what was found."""
+"""The report of a study: by protocol and variation, the table of methods, sites, what was found."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,16 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
+from echofm_core.evaluation.model_names import FLOOR
 from echofm_core.evaluation.reported import ReportedMetric, reported_metrics
 from echofm_core.evaluation.verdict import sureness, verdict
 from echofm_core.pages.grid import Grid, terminal_table
 from echofm_core.pages.template import write_page
 from echofm_core.report.heat_map import LEAD_STYLE, heat_maps
+from echofm_core.report.published import CAVEAT, published_grid
 from echofm_core.report.run_files import RunFiles, read_run
 from echofm_core.report.study_table import StudyScores, grids, title
+from echofm_core.report.varied_table import varied_grids
 from echofm_core.run_claim import STUDY
 from echofm_core.runtime.console import console as terminal
 from echofm_core.runtime.text import many
@@ -40,7 +43,7 @@ BYTES = (
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class ProtocolPart:
-    """One protocol of a study, as files of its folder say it."""
+    """One protocol of a study, under one variation, as files of its folder say it."""
 
     place: str
     run: RunFiles
@@ -67,6 +70,28 @@ class ProtocolPart:
         """The method that comparisons call federated; may be empty."""
         return str(self.run.summary.get("reference", ""))
 
+    @property
+    def protocol(self) -> str:
+        """Name of the rule of sites."""
+        return str(self.run.summary.get("protocol", self.place))
+
+    @property
+    def variation(self) -> Mapping[str, str]:
+        """Varied key -> value in words; empty where nothing is varied."""
+        return dict(self.run.summary.get("variation", {}))
+
+    @property
+    def varied(self) -> str:
+        """The variation in words; may be empty."""
+        return ", ".join(f"{key} = {value}" for key, value in self.variation.items())
+
+    @property
+    def published(self) -> Grid | None:
+        """Published numbers that the plan names, beside those of this part."""
+        methods = self.study.methods[["model", "method"]].itertuples(index=False, name=None)
+        models = {model: title(method) for model, method in (*methods, (FLOOR, FLOOR))}
+        return published_grid(self.run.plan.study.published, self.run.scores, models)
+
     def doubt(self) -> str:
         """How values, intervals and spread are to be read."""
         if self.run.plan.study.resplit:
@@ -86,7 +111,7 @@ def is_study(folder: Path) -> bool:
 
 
 def read_part(folder: Path, place: str) -> ProtocolPart:
-    """The files of one protocol of a study."""
+    """The files of one protocol and variation of a study."""
     run = read_run(folder / place)
     frames = {
         name: pd.read_parquet(run.folder / f"{name}.parquet") for name in ("seeds", "methods")
@@ -102,10 +127,21 @@ def read_part(folder: Path, place: str) -> ProtocolPart:
 
 
 def read_parts(folder: Path) -> list[ProtocolPart]:
-    """All protocols of a study, in its order."""
+    """All protocols and variations of a study, in its order."""
     words = json.loads((folder / STUDY).read_text(encoding="utf-8"))
     places = words["protocols"] if len(words["protocols"]) > 1 else ["."]
-    return [read_part(folder, place) for place in places]
+    return [read_part(folder, place) for place in words.get("places", places)]
+
+
+def overviews(parts: Sequence[ProtocolPart]) -> dict[str, dict[ReportedMetric, Grid]]:
+    """Protocol -> tables over its variations; empty where nothing is varied."""
+    found = {}
+    for name in dict.fromkeys(part.protocol for part in parts):
+        own = [part for part in parts if part.protocol == name]
+        metrics = list(dict.fromkeys(metric for part in own for metric in part.metrics))
+        if tables := varied_grids([(part.variation, part.table) for part in own], metrics):
+            found[name] = tables
+    return found
 
 
 def write_study_report(folder: Path, places: Sequence[str]) -> Path:
@@ -113,7 +149,7 @@ def write_study_report(folder: Path, places: Sequence[str]) -> Path:
 
     Args:
         folder: Of the study.
-        places: Folder of each protocol in it.
+        places: Folder of each protocol and variation in it.
     """
     parts = [read_part(folder, place) for place in places]
     context = page_context(folder, parts)
@@ -129,11 +165,20 @@ def page_context(folder: Path, parts: Sequence[ProtocolPart]) -> dict[str, Any]:
         "synthetic_sites": any(part.run.summary.get("synthetic_sites") for part in parts),
         "methods": method_grid(parts[0].study.methods),
         "bytes": BYTES,
+        "overviews": {
+            name: {metric.heading: grid for metric, grid in tables.items()}
+            for name, tables in overviews(parts).items()
+        },
+        "doubt": parts[0].doubt(),
+        "several_protocols": len({part.protocol for part in parts}) > 1,
+        "published_caveat": CAVEAT,
         "lead_style": LEAD_STYLE,
         "plan_text": first.plan_text,
         "parts": [
             {
-                "name": part.run.summary.get("protocol", ""),
+                "name": part.protocol,
+                "varied": part.varied,
+                "published": part.published,
                 "reference": part.reference,
                 "doubt": part.doubt(),
                 "grids": {metric.heading: grid for metric, grid in part.grids.items()},
@@ -166,16 +211,34 @@ def method_grid(methods: pd.DataFrame) -> Grid:
 
 
 def print_study(folder: Path, console: Console = terminal) -> None:
-    """Print the tables of a study and its verdict, in the words of its page."""
-    for part in read_parts(folder):
+    """Print the tables of a study and its verdict, in the words of its page.
+
+    Where the study has variations, the tables over them stand for those of each.
+    """
+    parts = read_parts(folder)
+    for name, tables in overviews(parts).items():
+        console.print(f"protocol {name}", markup=False)
+        _print_tables(tables, console)
+        console.print(parts[0].doubt(), markup=False, style="dim")
+    for part in parts if not parts[0].variation else ():
         if part.place != ".":
-            console.print(f"protocol {part.run.summary.get('protocol', part.place)}", markup=False)
-        for metric, table in part.grids.items():
-            console.print(f"\n{metric.heading}", markup=False)
-            console.print(terminal_table(table, console.width))
+            console.print(f"protocol {part.protocol}", markup=False)
+        _print_tables(part.grids, console)
         console.print(part.doubt(), markup=False, style="dim")
         if part.reference:
             console.print(f"federated is the method {part.reference}.", style="dim", markup=False)
         for line in part.sentences():
             console.print(f"- {line}", markup=False)
+    for part in parts:
+        if table := part.published:
+            console.print(f"\nPublished, and here{part.varied and f' with {part.varied}'}")
+            console.print(terminal_table(table, console.width))
+    if any(part.published for part in parts):
+        console.print(CAVEAT, markup=False, style="dim")
     console.print(BYTES, markup=False, style="dim")
+
+
+def _print_tables(tables: Mapping[ReportedMetric, Grid], console: Console) -> None:
+    for metric, table in tables.items():
+        console.print(f"\n{metric.heading}", markup=False)
+        console.print(terminal_table(table, console.width))

@@ -107,7 +107,10 @@ class StudyScores:
 
 
 def grids(table: pd.DataFrame, metrics: list[ReportedMetric]) -> dict[ReportedMetric, Grid]:
-    """The table of a study as printable grids, one a metric that some method has."""
+    """The table of a study as printable grids, one a metric that some method has.
+
+    Columns that are none of :data:`TABLE_COLUMNS` say what a row's plan has varied.
+    """
     found = {}
     for metric in metrics:
         rows = table[(table["task"] == metric.task.value) & (table["metric"] == metric.metric)]
@@ -125,14 +128,16 @@ def _grid(rows: pd.DataFrame, metric: ReportedMetric) -> Grid:
         ends = "" if math.isnan(low) else f" [{number(low)}, {number(high)}]"
         return number(row["never_seen"]) + ends
 
+    varied = [str(name) for name in rows if name not in TABLE_COLUMNS]
     unseen, several = rows["never_seen"].notna().any(), bool((rows["seeds"] > 1).any())
-    columns = ["method", "worst site", "gap between sites", "mean over sites"]
+    columns = ["method", *varied, "worst site", "gap between sites", "mean over sites"]
     columns += ["between seeds (SD)"] if several else []
     columns += ["never seen"] if unseen else []
     lines = []
     for row in rows.to_dict("records"):
         worst = f"{number(row['worst'])} ({row['worst_site']})" if row["worst_site"] else "n/a"
-        line = [title(row["method"]), worst, number(row["gap"]), number(row["mean"]) or "n/a"]
+        line = [title(row["method"]), *(row[name] for name in varied)]
+        line += [worst, number(row["gap"]), number(row["mean"]) or "n/a"]
         line += [number(row["spread"])] if several else []
         line += [interval(row) or "n/a"] if unseen else []
         cost = row["megabytes"]

@@ -15,7 +15,7 @@ from echofm_core.report.formats import TableFormat
 from echofm_core.report.points import agreement_points, loss_rows, roc_points
 from echofm_core.report.run_files import RunFiles
 from echofm_core.report.stress import read_stress
-from echofm_core.report.study_page import is_study, read_parts
+from echofm_core.report.study_page import is_study, overviews, read_parts
 from echofm_core.report.traffic import traffic
 from echofm_core.runtime.files import write_whole
 
@@ -92,10 +92,16 @@ def _study_tables(folder: Path) -> dict[str, pd.DataFrame]:
         return {}
     found: dict[str, pd.DataFrame] = {}
     parts = read_parts(folder)
+    for name, tables in overviews(parts).items():
+        prefix = f"{name}-" if len({part.protocol for part in parts}) > 1 else ""
+        for metric, grid in tables.items():
+            found[f"{prefix}varied-{metric.task.value}-{metric.metric}"] = frame(grid)
     for part in parts:
-        prefix = f"{part.place}-" if len(parts) > 1 else ""
+        prefix = f"{part.place.replace('/', '-')}-" if len(parts) > 1 else ""
         found[f"{prefix}methods"] = part.study.methods
         found[f"{prefix}study"] = part.table
+        if part.published:
+            found[f"{prefix}published"] = frame(part.published)
         for metric, grid in part.grids.items():
             found[f"{prefix}methods-{metric.task.value}-{metric.metric}"] = frame(grid)
     return found

@@ -68,10 +68,12 @@ class Setting:
     Attributes:
         plan: Of one seed, both phases.
         arms: Name -> arm of :func:`simulations.arms.plan_arms`, with every baseline.
+        encoder: Whose pre-training it is, where that differs in what pre-training does not read.
     """
 
     plan: Plan
     arms: Mapping[str, Arm]
+    encoder: Plan | None = None
 
     def pretraining(self, arm: Arm) -> Piece | None:
         """Pre-training at the sites of an arm, by the plan's own federation; None without any.
@@ -81,7 +83,9 @@ class Setting:
         if not self.plan.pretrain.rounds:
             return None
         own = replace(arm, name=f"{PRETRAINING}{arm.name}", test=(), tasks=())
-        return Piece(arm=own, plan=_phase_alone(self._of(arm, self.plan), Phase.PRETRAIN))
+        return Piece(
+            arm=own, plan=_phase_alone(self._of(arm, self.encoder or self.plan), Phase.PRETRAIN)
+        )
 
     def tuned(self, arm: Arm, plan: Plan, start: Piece | None) -> Piece:
         """Fine-tuning at the sites of an arm by a plan, which is this one or one changed.

@@ -1,10 +1,10 @@
-"""The parts of a study: one protocol and one seed, with the methods that are trained there."""
+"""The parts of a study: one protocol, variation and seed, with the methods trained there."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -22,6 +22,7 @@ from simulations.methods import METHODS, methods_named
 from simulations.methods._api import Method, Piece, Setting
 from simulations.prepare import prepare_sites
 from simulations.study.folder import place_of
+from simulations.study.variations import PLAIN, Variation, before_tuning, variations
 
 #: Columns of a manifest that a training depends on, besides the frames themselves.
 DECISIVE = ("dataset", "clip_id", "patient_id", "study_id", "site", "split", "view")
@@ -30,16 +31,18 @@ LABELS = ("ef", "edv", "esv", "as_grade")
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Cell:
-    """One protocol and one seed.
+    """One protocol, one variation and one seed.
 
     Attributes:
         protocol: Name of the rule of sites.
-        plan: Of this protocol and seed.
+        plan: Of this protocol, variation and seed.
         folder: Its run folder.
         prepared: Sites and splits.
         data: Hash of these.
         methods: With the trainings of each.
         notes: A sentence for each method or arm that is left out.
+        variation: Values that it differs in from other parts.
+        store: Folder of its trainings, which variations share; None: its run folder.
     """
 
     protocol: ProtocolName
@@ -49,6 +52,8 @@ class Cell:
     data: str
     methods: tuple[tuple[Method, tuple[Piece, ...]], ...]
     notes: tuple[str, ...]
+    variation: Variation = PLAIN
+    store: Path | None = None
 
     @property
     def reference(self) -> str:
@@ -69,7 +74,7 @@ class Cell:
 
     def place(self, piece: Piece) -> Path:
         """Folder of a training."""
-        return place_of(self.folder, piece.arm.name, piece.key(self.data))
+        return place_of(self.store or self.folder, piece.arm.name, piece.key(self.data))
 
 
 def study_of(plan: Plan) -> StudyConfig:
@@ -94,26 +99,55 @@ def cells(plan: Plan, folder: Path) -> Iterator[Cell]:
     Patients stay in their split from seed to seed, unless the study draws it anew.
 
     Raises:
-        PlanError: No method of the study can be had with the plan.
+        PlanError: No method of the study can be had with the plan, or a variation is no plan.
         EchoFMError: As of :func:`simulations.prepare.prepare_sites`.
     """
-    study = study_of(plan)
+    study, prepared = study_of(plan), dict[tuple[str, int], Prepared]()
     cache = Path(plan.machine.cache or folder / "cache")
-    for protocol in study.protocols:
-        named = plan.protocol.model_copy(update={"name": protocol})
-        here = plan.model_copy(update={"protocol": named})
-        prepared: Prepared | None = None
+    for common, here, variation in settings(plan):
         for number in range(study.seeds):
-            seeded = here.model_copy(update={"seed": plan.seed + number})
-            if prepared is None or study.resplit:
-                prepared = prepare_sites(seeded if study.resplit else here, cache)
-            base = folder / protocol.value if len(study.protocols) > 1 else folder
-            place = base / f"seed-{seeded.seed}"
-            yield cell_of(seeded, place, prepared, study.methods)
+            seed = {"seed": plan.seed + number}
+            seeded = here.model_copy(update=seed)
+            drawn = seeded if study.resplit else here
+            key = (drawn.protocol.model_dump_json(), drawn.seed)
+            if key not in prepared:
+                prepared[key] = prepare_sites(drawn, cache)
+            base = folder / here.protocol.name.value if len(study.protocols) > 1 else folder
+            name = f"seed-{seeded.seed}"
+            place = base / variation.folder / name if variation.folder else base / name
+            cell = cell_of(
+                seeded, place, prepared[key], study.methods, common.model_copy(update=seed)
+            )
+            yield replace(cell, variation=variation, store=base / name)
 
 
-def cell_of(plan: Plan, folder: Path, prepared: Prepared, names: Sequence[str]) -> Cell:
+def settings(plan: Plan) -> Iterator[tuple[Plan, Plan, Variation]]:
+    """Of each protocol and variation: the plan without the variation, with it, and the variation.
+
+    Raises:
+        PlanError: A variation is no plan.
+    """
+    every = variations(plan)
+    for protocol in study_of(plan).protocols:
+        named = plan.protocol.model_copy(update={"name": protocol})
+        common = plan.model_copy(update={"protocol": named})
+        for variation in every:
+            yield common, variation.of(common), variation
+
+
+def cell_of(
+    plan: Plan,
+    folder: Path,
+    prepared: Prepared,
+    names: Sequence[str],
+    common: Plan | None = None,
+) -> Cell:
     """One part: the plan's protocol and seed, and what these methods train there.
+
+    Args:
+        plan, folder, prepared: Of the part.
+        names: Of methods and sets.
+        common: The plan without its variation, if it has one.
 
     Raises:
         PlanError: None of them can be had with the plan.
@@ -122,7 +156,8 @@ def cell_of(plan: Plan, folder: Path, prepared: Prepared, names: Sequence[str]) 
     every = plan.evaluation.model_copy(update={"baselines": tuple(Baseline)})
     asked = plan.model_copy(update={"evaluation": every})
     arms, left_out = plan_arms(as_trained(prepared.manifest, plan), asked)
-    setting = Setting(plan, {arm.name: arm for arm in arms})
+    encoder = before_tuning(plan, common) if common else None
+    setting = Setting(plan, {arm.name: arm for arm in arms}, encoder)
     found, notes = list[tuple[Method, tuple[Piece, ...]]](), list[str]()
     for method in methods:
         try:

@@ -7,7 +7,7 @@ Data folders are read, a few clips are decoded into a folder that goes again, an
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -29,28 +29,37 @@ from echofm_core.runtime.console import console as terminal
 from echofm_core.runtime.text import many, span
 from echofm_core.training.label_share import as_trained
 from simulations.arms import Arm, plan_arms
+from simulations.few_shot import plan_shots
 from simulations.prepare import check_sites
 from simulations.protocols.assign import RULES, assign_sites
-from simulations.study.cells import cell_of, study_of
+from simulations.study.cells import cell_of, settings, study_of
 from simulations.study.estimate import (
     Data,
     Work,
     decode_seconds,
     memory_of,
     noise_to_signal,
+    shots_work,
     tasks_at,
     work_of,
 )
+from simulations.study.power import detectable_notes
 from simulations.study.probe import Costs, probe
 from simulations.study.score_probe import score_seconds
+
+#: Keys of a phase that decide how many steps there are, or what they end with, and not their time.
+_HOW_MANY = {
+    *("rounds", "local_steps", "local_epochs", "warmup_rounds", "patience"),
+    *("learning_rate", "label_fraction", "standardisation"),
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Forecast:
-    """What a plan will take under one protocol.
+    """What a plan will take under one protocol and variation.
 
     Attributes:
-        plan: Of this protocol and the first seed.
+        plan: Of this protocol, variation and the first seed.
         manifest: With sites and splits.
         trainings: Name -> what one training takes, each once.
         notes: Methods that are left out.
@@ -58,6 +67,8 @@ class Forecast:
         decode: Seconds of decoding.
         score: Seconds of scores and comparisons, of all models and seeds.
         memory: Bytes.
+        models: How many are scored; beside them the floor without a network is.
+        varied: The variation in words; may be empty.
     """
 
     plan: Plan
@@ -68,6 +79,8 @@ class Forecast:
     decode: float
     score: float
     memory: int
+    models: int
+    varied: str = ""
 
     @property
     def seconds(self) -> float:
@@ -93,59 +106,96 @@ def dry_run(plan: Plan, folder: Path, console: Console = terminal) -> list[Forec
     """
     require_machine(plan.machine, plan.finetune)
     found, findings = read(plan.data, plan.machine, plan.protocol.datasets)
-    cache, costs, forecasts = Path(plan.machine.cache or folder / "cache"), None, list[Forecast]()
-    study = study_of(plan)
-    for number, protocol in enumerate(study.protocols):
-        named = plan.protocol.model_copy(update={"name": protocol})
-        here = plan.model_copy(update={"protocol": named})
-        manifest = assign_sites(found, named, plan.seed)
+    cache = Path(plan.machine.cache or folder / "cache")
+    costs, forecasts, counted = dict[str, Costs](), list[Forecast](), set[str]()
+    for common, here, variation in settings(plan):
+        few_shot = bool(here.evaluation.few_shot)
+        manifest = assign_sites(found, here.protocol, plan.seed, few_shot=few_shot)
         check_sites(manifest, here)
-        costs = costs or probe(here, manifest)
-        trainings, notes = _trainings(here, manifest, folder)
-        data = Data(manifest, here)
-        tested = sum(bool(arm.test) for arm, _ in trainings.values())
-        # Of a study each seed's scores, and then those of the means over seeds.
-        scored = tested * study.seeds * (2 if plan.study.asked else 1)
-        forecast = Forecast(
-            plan=here,
-            manifest=manifest,
-            trainings={
-                name: work_of(arm, own, data, costs) for name, (arm, own) in trainings.items()
-            },
-            notes=notes,
-            seeds=study.seeds,
-            decode=0.0 if number else decode_seconds(found, here, cache, costs),
-            score=scored * score_seconds(here, manifest),
-            memory=memory_of(here, costs),
+        cost = costs.get(_kind_of_step(here)) or probe(here, manifest)
+        costs[_kind_of_step(here)] = cost
+        forecast = _forecast(here, common, manifest, folder, cost, counted)
+        forecast = replace(
+            forecast,
+            varied=variation.sentence,
+            decode=0.0 if forecasts else decode_seconds(found, here, cache, cost),
         )
         forecasts.append(forecast)
         _print(forecast, console)
     console.print(f"{many(findings.quarantined, 'file')} cannot be used", markup=False)
-    _print_totals(forecasts, costs, console)
+    _print_totals(forecasts, console)
     return forecasts
 
 
+def _kind_of_step(plan: Plan) -> str:
+    """All of a plan that decides how long a step takes, but for its data."""
+    words = [plan.model.model_dump_json()]
+    for phase in Phase:
+        words += [
+            str(plan.rounds_of(phase) > 0),
+            plan.table_of(phase).model_dump_json(exclude=_HOW_MANY),
+        ]
+    return " ".join(words)
+
+
+def _forecast(
+    plan: Plan, common: Plan, manifest: pd.DataFrame, folder: Path, costs: Costs, counted: set[str]
+) -> Forecast:
+    """What one protocol and variation take beside decoding, without trainings counted before."""
+    trainings, models, notes = _trainings(plan, common, manifest, folder, counted)
+    data, study = Data(manifest, plan), study_of(plan)
+    work = {name: work_of(arm, own, data, costs) for name, (arm, own) in trainings.items()}
+    if not plan.study.asked:
+        shots, missing = plan_shots(manifest, plan, [arm for arm, _ in trainings.values()])
+        work |= {few.arm.name: shots_work(few, data, costs) for few in shots if few.shots}
+        notes += tuple(missing)
+    # Of a study each seed's scores, and then those of the means over seeds.
+    scored = models * study.seeds * (2 if plan.study.asked else 1)
+    return Forecast(
+        plan=plan,
+        manifest=manifest,
+        trainings=work,
+        notes=notes,
+        seeds=study.seeds,
+        decode=0.0,
+        score=scored * score_seconds(plan, manifest),
+        memory=memory_of(plan, costs),
+        models=models,
+    )
+
+
 def _trainings(
-    plan: Plan, manifest: pd.DataFrame, folder: Path
-) -> tuple[dict[str, tuple[Arm, Plan]], tuple[str, ...]]:
-    """Each training by the name of its arm, and what is left out; of a study those of a seed."""
+    plan: Plan, common: Plan, manifest: pd.DataFrame, folder: Path, counted: set[str]
+) -> tuple[dict[str, tuple[Arm, Plan]], int, tuple[str, ...]]:
+    """Trainings by the name of their arm, how many models are scored, and what is left out.
+
+    Of a study those of one seed, without those whose keys are counted already.
+    """
     if not plan.study.asked:
         arms, notes = plan_arms(as_trained(manifest, plan), plan)
-        return {arm.name: (arm, arm.plan(plan)) for arm in arms}, tuple(notes)
+        tested = sum(bool(arm.test) for arm in arms)
+        return {arm.name: (arm, arm.plan(plan)) for arm in arms}, tested, tuple(notes)
     prepared = Prepared(manifest=manifest, findings=Findings(), stores=folder)
-    cell = cell_of(plan, folder, prepared, study_of(plan).methods)
-    return {piece.arm.name: (piece.arm, piece.plan) for piece in cell.pieces().values()}, cell.notes
+    cell = cell_of(plan, folder, prepared, study_of(plan).methods, common)
+    new = {key: piece for key, piece in cell.pieces().items() if key not in counted}
+    counted.update(new)
+    models = sum(bool(piece.arm.test) for _, pieces in cell.methods for piece in pieces)
+    return {p.arm.name: (p.arm, p.plan) for p in new.values()}, models, cell.notes
 
 
 def _print(forecast: Forecast, console: Console) -> None:
-    plan = forecast.plan
+    plan, varied = forecast.plan, forecast.varied and f", {forecast.varied}"
     console.print(
-        f"\nprotocol {plan.protocol.name.value}: {RULES[plan.protocol.name].caveat}", markup=False
+        f"\nprotocol {plan.protocol.name.value}{varied}: {RULES[plan.protocol.name].caveat}",
+        markup=False,
     )
     console.print(terminal_table(site_grid(forecast), console.width))
-    console.print(terminal_table(work_grid(forecast), console.width))
+    if forecast.trainings:
+        console.print(terminal_table(work_grid(forecast), console.width))
     for note in (*forecast.notes, *warnings_of(forecast)):
         console.print(f"warning: {note}", markup=False)
+    for note in detectable_notes(plan, forecast.manifest, forecast.models):
+        console.print(note, markup=False)
 
 
 def site_grid(forecast: Forecast) -> Grid:
@@ -237,7 +287,7 @@ def _private_warnings(forecast: Forecast) -> list[str]:
     return found
 
 
-def _print_totals(forecasts: Sequence[Forecast], costs: Costs | None, console: Console) -> None:
+def _print_totals(forecasts: Sequence[Forecast], console: Console) -> None:
     plan = forecasts[0].plan
     seconds = sum(forecast.seconds for forecast in forecasts)
     decode = sum(forecast.decode for forecast in forecasts)
@@ -253,5 +303,5 @@ def _print_totals(forecasts: Sequence[Forecast], costs: Costs | None, console: C
         "expect them within a factor of 2 where the machine does nothing else.",
         markup=False,
     )
-    if costs and plan.privacy.kind is not PrivacyKind.NONE:
+    if plan.privacy.kind is not PrivacyKind.NONE:
         console.print("Steps were timed without the plan's noise; private ones take longer.")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from client.plan_words import shared_groups
 from echofm_core.contract import Phase
 from echofm_core.data.manifest import Split
+from echofm_core.data.patients import patient_keys
 from echofm_core.data.store.space import previous_store
 from echofm_core.plan.document import Plan
 from echofm_core.plan.federation import Aggregation
@@ -19,6 +20,7 @@ from echofm_core.runtime.names import EVERY_SITE
 from echofm_core.tasks import TASKS, Task
 from echofm_core.training.label_share import as_trained
 from simulations.arms import Arm
+from simulations.few_shot import FewShot
 from simulations.prepare import trained_on
 from simulations.study.probe import Costs
 
@@ -96,6 +98,14 @@ def work_of(arm: Arm, plan: Plan, data: Data, costs: Costs) -> Work:
             size += number * len(trains) * 2 * bytes_each_way(plan, phase)
     tested = sum(data.clips(site, Split.TEST, Phase.FINETUNE) for site in arm.test)
     return Work(rounds=rounds, steps=steps, seconds=seconds + tested * costs.test, bytes=size)
+
+
+def shots_work(few: FewShot, data: Data, costs: Costs) -> Work:
+    """What fine-tuning a model on a few patients of a site will take."""
+    rows, plan = data.manifest, few.plan(data.plan)
+    chosen = patient_keys(rows).isin(few.patients) & (rows["split"] == Split.TRAIN.value)
+    tested = rows["split"] == Split.TEST.value
+    return work_of(few.arm, plan, Data(rows[chosen | tested], plan), costs)
 
 
 def bytes_each_way(plan: Plan, phase: Phase) -> int:

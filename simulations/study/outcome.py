@@ -91,6 +91,7 @@ def _conclude(place: Path, seeds: Sequence[Cell]) -> None:
         "synthetic_sites": RULES[first.protocol].synthetic,
         "origin": "A study on public data, split by site on one machine.",
         "protocol": first.protocol.value,
+        "variation": first.variation.words,
         "reference": first.reference,
         "seeds": [cell.plan.seed for cell in seeds],
         "notes": list(dict.fromkeys(note for cell in seeds for note in cell_notes(cell))),

@@ -62,6 +62,9 @@ def words_of(plan: Plan, parts: Sequence[Cell], folder: Path) -> dict[str, objec
         "methods": list(study.methods),
         "protocols": [protocol.value for protocol in study.protocols],
         "resplit": study.resplit,
+        "places": list(
+            dict.fromkeys(cell.folder.parent.relative_to(folder).as_posix() for cell in parts)
+        ),
         "keys": {
             cell.folder.relative_to(folder).as_posix(): {
                 method.name: {piece.arm.name: piece.key(cell.data) for piece in pieces}

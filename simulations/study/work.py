@@ -44,8 +44,10 @@ class Job:
 
     @property
     def name(self) -> str:
-        """As a watcher sees it, e.g. ``seed-1/fedprox``."""
-        return f"{self.cell.folder.name}/{self.piece.arm.name}"
+        """As a watcher sees it, e.g. ``seed-1/fedprox``, with a variation's folder before it."""
+        varied = self.cell.variation.folder
+        name = f"{self.cell.folder.name}/{self.piece.arm.name}"
+        return f"{varied}/{name}" if varied else name
 
     @property
     def place(self) -> Path:
@@ -79,10 +81,15 @@ def do_all(
         on_cell: Called when all trainings of a part are done, in any order of parts.
     """
     machine = jobs[0].cell.plan.machine
+    # Variations share trainings: each is done for the first that needs it.
+    first = {(job.cell.store, job.key): job for job in reversed(jobs)}
+    jobs, every = [job for job in jobs if first[job.cell.store, job.key] is job], jobs
     left = [job for job in jobs if not finished(job.place)]
     with live.change() as record:
         record.models = {job.name: ModelRecord(left=job.piece.plan.rounds) for job in left}
-    open_jobs = {id(cell): cell for cell in (job.cell for job in jobs)}
+    needed: dict[int, list[Job]] = {}
+    for job in every:
+        needed.setdefault(id(job.cell), []).append(job)
     with (
         Engine(machine.workers, execution=machine) as engine,
         progress("training", sum(job.rounds for job in jobs)) as meter,
@@ -92,9 +99,9 @@ def do_all(
         running: dict[Future[None], Job] = {}
 
         def conclude() -> None:
-            busy = {id(job.cell) for job in (*left, *running.values())}
-            for key in [key for key in open_jobs if key not in busy]:
-                on_cell(open_jobs.pop(key))
+            done = [k for k, own in needed.items() if all(finished(job.place) for job in own)]
+            for job, *_ in [needed.pop(key) for key in done]:
+                on_cell(job.cell)
 
         conclude()
         while left or running:

@@ -13,8 +13,16 @@ from echofm_core.data.manifest import manifest_from_rows
 from echofm_core.plan.document import Plan
 from echofm_core.plan.load import plan_from_mapping
 from simulations.arms import plan_arms
+from simulations.few_shot import plan_shots
 from simulations.study.dry_run import Forecast, site_grid, warnings_of
-from simulations.study.estimate import Data, bytes_each_way, memory_of, noise_to_signal, work_of
+from simulations.study.estimate import (
+    Data,
+    bytes_each_way,
+    memory_of,
+    noise_to_signal,
+    shots_work,
+    work_of,
+)
 from simulations.study.probe import Costs, PhaseCosts
 
 COSTS = Costs(
@@ -70,6 +78,26 @@ def test_the_work_of_a_federation_is_the_sum_of_its_parts() -> None:
     assert work.bytes == 2 * 3 * 2 * encoder + 3 * 2 * 2 * whole
 
 
+def test_fine_tuning_on_a_few_patients_is_counted_by_their_clips() -> None:
+    """Two sites of 40 patients; of B 20, of a clip each, in batches of 8: 3 steps a pass and
+    3 rounds; 3 exchanges with one site, 12 test clips; nobody validates."""
+    rows = [
+        row
+        for site in "AB"
+        for row in people(site, "train", 40, ef=50.0) + people(site, "test", 12, ef=60.0)
+    ]
+    here = plan(
+        finetune={"rounds": 3, "local_epochs": 1, "batch_size": 8, "tasks": ["ef"]},
+        evaluation={"few_shot": [0, 20], "baselines": ["leave_one_out"]},
+    )
+    table = manifest_from_rows(rows)
+    shots, _ = plan_shots(table, here, plan_arms(table, here)[0])
+    (few,) = [one for one in shots if one.site == "B" and one.shots]
+    work = shots_work(few, Data(table, here), COSTS)
+    assert (work.rounds, work.steps, work.bytes) == (3, 9, 0)
+    assert work.seconds == pytest.approx(9 * 10.0 + 3 * 0.02 + 12 * 3.0)
+
+
 def test_one_site_exchanges_nothing() -> None:
     here = plan()
     arms = {arm.name: arm for arm in plan_arms(manifest(), here)[0]}
@@ -102,7 +130,7 @@ def test_noise_against_signal_by_hand() -> None:
 def forecast(of: Plan) -> Forecast:
     return Forecast(
         plan=of, manifest=manifest(), trainings={}, notes=(), seeds=1, decode=0.0, score=0.0,
-        memory=1,
+        memory=1, models=1,
     )  # fmt: skip
 
 

@@ -1,0 +1,47 @@
+"""What a dry run says that the test patients can show."""
+
+from __future__ import annotations
+
+import re
+
+import pandas as pd
+
+from echofm_core.data.manifest import manifest_from_rows
+from echofm_core.plan.load import plan_from_mapping
+from simulations.study.power import detectable_notes
+from tests.simulations.study.test_estimate import people
+
+
+def manifest() -> pd.DataFrame:
+    """Test patients with an EF: 100 at A, 20 at B, 5 at C, 40 at D."""
+    counts = {"A": 100, "B": 20, "C": 5, "D": 40}
+    return manifest_from_rows(
+        [row for site, count in counts.items() for row in people(site, "test", count, ef=50.0)]
+    )
+
+
+def test_shares_of_the_error_are_those_of_a_paired_test() -> None:
+    """Of a single comparison of N patients about (1.96 + 0.84) / sqrt(N) standard deviations of
+    the difference, which is sqrt(pi / 2 - 1) of the error where errors are normal and correlated
+    by a half; a little more by Student's law. Ten comparisons make it 2.81 + 0.84."""
+    plan = plan_from_mapping({"protocol": {"unseen": ["D"]}}, "test")
+    (note,) = detectable_notes(plan, manifest(), rivals=2)
+    # Two rivals at A, B, both and in their mean; at D, the one site never seen.
+    assert "one of 10 comparisons at the level of 0.05" in note
+    found = re.findall(r"(\d+) % of that error for the (\d+) test patients (.+?)(?=, \d|;)", note)
+    assert [(int(count), which) for _, count, which in found] == [
+        (125, "of all sites that train"),
+        (20, "of B alone"),
+        (40, "of sites never seen"),
+    ]
+    for share, count, _ in found:
+        plain = 100 * (2.81 + 0.84) * 0.7555 / int(count) ** 0.5
+        assert plain - 1 <= int(share) <= 1.2 * plain
+
+
+def test_nothing_is_said_where_there_is_nothing_to_compare() -> None:
+    plan = plan_from_mapping({}, "test")
+    assert detectable_notes(plan, manifest(), rivals=0) == []
+    other = plan_from_mapping({"finetune": {"tasks": ["esv"]}}, "test")
+    assert detectable_notes(other, manifest(), rivals=2) == []
+    assert detectable_notes(plan, manifest_from_rows(people("A", "test", 9, as_grade=1)), 2) == []

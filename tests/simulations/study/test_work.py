@@ -1,0 +1,64 @@
+"""The order in which the trainings of a study are done; what one does is not of interest here."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from echofm_core.data.findings import Findings
+from echofm_core.data.prepare import Prepared
+from echofm_core.live.record import live_run
+from echofm_core.plan.load import plan_from_mapping
+from echofm_core.runtime.sessions import Sessions
+from simulations.study import work
+from simulations.study.cells import Cell, cell_of, settings
+from simulations.study.folder import RESULT
+from simulations.study.work import Job, do_all, jobs_of
+from tests.simulations.test_arms import manifest
+
+
+def varied(folder: Path) -> list[Cell]:
+    """Two values of what pre-training does not read, on two workers."""
+    plan = plan_from_mapping(
+        {
+            "pretrain": {"rounds": 2},
+            "study": {"vary": {"finetune.label_fraction": [0.5, 1]}},
+            "machine": {"workers": 2},
+        },
+        "test",
+    )
+    prepared = Prepared(manifest=manifest(), findings=Findings(), stores=Path("stores"))
+    return [
+        replace(
+            cell_of(here, folder / variation.folder / "seed-0", prepared, ["fedavg"], common),
+            variation=variation,
+            store=folder / "seed-0",
+        )
+        for common, here, variation in settings(plan)
+    ]
+
+
+def test_what_two_variations_need_is_done_once_and_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done, concluded = list[str](), list[str]()
+
+    def finish(job: Job, *_: object) -> None:
+        assert all((need / RESULT).exists() for need in job.needs)
+        job.place.mkdir(parents=True)  # it is there: another does the same
+        done.append(job.name)
+        (job.place / RESULT).touch()
+
+    monkeypatch.setattr(work, "_do", finish)
+    cells = varied(tmp_path)
+    jobs = [job for cell in cells for job in jobs_of(cell)]
+    with live_run(tmp_path, {}) as live:
+        do_all(jobs, live, Sessions(tmp_path), lambda cell: concluded.append(cell.variation.folder))
+    assert sorted(done) == [
+        "label_fraction-0.5/seed-0/fedavg",
+        "label_fraction-0.5/seed-0/pretraining:federated",
+        "label_fraction-1/seed-0/fedavg",
+    ]
+    assert sorted(concluded) == ["label_fraction-0.5", "label_fraction-1"]
