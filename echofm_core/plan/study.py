@@ -75,8 +75,9 @@ class StudyConfig(Section):
     interval over patients for the mean over seeds."""
     vary: dict[str, tuple[JsonValue, ...]] = Field(default={})
     """Keys of the plan, as `TABLE.KEY`, and values to repeat it all with, e.g.
-    `"finetune.label_fraction" = [0.1, 1.0]`; of several keys, all combinations. Keys of `model`,
-    `pretrain`, `finetune`, `personal`, `federation`, `privacy` and `protocol`."""
+    `"finetune.label_fraction" = [0.1, 1.0]`; of several keys, all combinations. Or keys that belong
+    together, as `TABLE`: `model = [{stf_net = "mean_pool"}, {stf_without = ["joint"]}]`. Keys of
+    `model`, `pretrain`, `finetune`, `personal`, `federation`, `privacy` and `protocol`."""
     published: tuple[Published, ...] = ()
     """Published numbers, each a table `[[study.published]]` with `task`, `metric`, `what`, `value`,
     `source` and `site`: the report shows them beside what was measured here, and compares
@@ -87,10 +88,10 @@ class StudyConfig(Section):
     def _are_keys(cls, vary: dict[str, tuple[JsonValue, ...]]) -> dict[str, tuple[JsonValue, ...]]:
         for key, values in vary.items():
             table, _, name = key.partition(".")
-            if table not in VARIABLE or not name:
+            if table not in VARIABLE or not (name or all(isinstance(one, dict) for one in values)):
                 raise ValueError(
-                    f"{key!r} is no key that a study can vary: write TABLE.KEY, of "
-                    f"{', '.join(VARIABLE)}"
+                    f"{key!r} is no key that a study can vary: write TABLE.KEY, or TABLE and "
+                    f"tables of its keys, of {', '.join(VARIABLE)}"
                 )
             if not values or any(value in values[:number] for number, value in enumerate(values)):
                 raise ValueError(f"{key!r} wants a list of values that are unlike each other")

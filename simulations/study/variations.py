@@ -22,7 +22,7 @@ class Variation:
     """One combination of values.
 
     Attributes:
-        values: ``TABLE.KEY`` -> value; empty: the plan as it is.
+        values: ``TABLE.KEY`` -> value, or ``TABLE`` -> keys of it; empty: the plan as it is.
     """
 
     values: Mapping[str, JsonValue] = field(default_factory=dict)
@@ -62,7 +62,7 @@ class Variation:
             table = words
             for name in outer:
                 table = table.setdefault(name, {})  # a table of defaults is left out
-            table[last] = value
+            table[last] = {**table.get(last, {}), **value} if isinstance(value, dict) else value
         found = plan_from_mapping(words, f"{plan.name} with study.vary {self.words}")
         return found.model_copy(update={"study": plan.study, "machine": plan.machine})
 
@@ -105,6 +105,8 @@ def before_tuning(plan: Plan, common: Plan) -> Plan:
 
 
 def _word(value: JsonValue) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_word(one)}" for key, one in value.items()) or "as it is"
     if isinstance(value, list):
         return ", ".join(map(_word, value)) or "none"
     if isinstance(value, bool):

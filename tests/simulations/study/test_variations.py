@@ -8,7 +8,7 @@ import pytest
 
 from echofm_core.data.findings import Findings
 from echofm_core.data.prepare import Prepared
-from echofm_core.models.config import StfPart
+from echofm_core.models.config import StfNetForm, StfPart
 from echofm_core.plan.document import Plan
 from echofm_core.plan.load import plan_from_mapping
 from echofm_core.runtime.errors import PlanError
@@ -44,6 +44,19 @@ def test_every_combination_is_a_plan_with_a_folder_of_its_own() -> None:
     assert last.model.stf_without == (StfPart.DEVIATION, StfPart.GREY)
     assert last.study == plan.study and last.machine == plan.machine
     assert last.digest() != plan.digest() == found[2].of(plan).digest()
+
+
+def test_keys_that_belong_together_are_a_table() -> None:
+    plan = varying(model=[{}, {"stf_net": "mean_pool"}, {"stf_without": ["joint"], "patch": 8}])
+    found = variations(plan)
+    assert [item.folder for item in found] == [
+        "model-as_it_is",
+        "model-stf_net_mean_pool",
+        "model-stf_without_joint_patch_8",
+    ]
+    assert found[0].of(plan).digest() == plan.digest()
+    assert found[1].of(plan).model.stf_net is StfNetForm.MEAN_POOL
+    assert found[2].of(plan).model.patch == 8
 
 
 @pytest.mark.parametrize(
