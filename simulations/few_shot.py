@@ -130,14 +130,19 @@ def train_shots(
         FederationError: The site could not train, or not be tested.
     """
     run, folder = training.run, few.folder(training.run)
-    whole, (name,) = training.prepared.manifest, few.arm.given.values()
-    chosen = patient_keys(whole).isin(few.patients) & (whole["split"] == Split.TRAIN.value)
-    save_manifest(whole[chosen].reset_index(drop=True), site_manifest(run, name))
+    save_patients(few, training.prepared.manifest, run)
     plan = few.plan(training.plan)
     own = replace(training, weights=weights, start=few.base.folder(run))
     own.fit(few.arm, plan, folder, on_event, on_step)
     rows = predictions_of(few.arm, folder, plan)
     write_whole(folder / "predictions.parquet", rows.to_parquet(index=False))
+
+
+def save_patients(few: FewShot, manifest: pd.DataFrame, run: Path) -> None:
+    """Write the manifest that a fine-tuning trains by: its patients' training clips."""
+    (name,) = few.arm.given.values()
+    chosen = patient_keys(manifest).isin(few.patients) & (manifest["split"] == Split.TRAIN.value)
+    save_manifest(manifest[chosen].reset_index(drop=True), site_manifest(run, name))
 
 
 def score_shots(shots: Sequence[FewShot], plan: Plan, run: Path) -> pd.DataFrame:
@@ -147,18 +152,32 @@ def score_shots(shots: Sequence[FewShot], plan: Plan, run: Path) -> pd.DataFrame
         Columns base (the model's arm), shots, site, task, metric, value, low, high, patients (test
         patients).
     """
-    tables = [pd.DataFrame(columns=["base", "shots", *COLUMNS])]
-    for few in shots:
-        file = few.folder(run) / "predictions.parquet"
-        if not few.shots:
-            file = run / "predictions" / f"{few.base.name.replace(':', '-')}.parquet"
-        rows = pd.read_parquet(file)
-        rng = stream(plan.seed, "", 0, "bootstrap")  # as of all scores: the same patients are drawn
-        own = rows[rows["site"] == few.site].drop(columns="model")
-        scores = score(own, plan.evaluation, rng, plan.finetune.reduced_ef_threshold)
-        scores = scores[scores["site"] == few.site]
-        tables.append(scores.assign(base=few.base.name, shots=few.shots))
-    table = pd.concat([part for part in tables if len(part)] or tables, ignore_index=True)
+
+    def rows(few: FewShot) -> pd.DataFrame:
+        if few.shots:
+            return pd.read_parquet(few.folder(run) / "predictions.parquet")
+        name = few.base.name.replace(":", "-")
+        return pd.read_parquet(run / "predictions" / f"{name}.parquet")
+
+    return write_scores([(few, scored(few, rows(few), plan)) for few in shots], run)
+
+
+def scored(few: FewShot, rows: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+    """Scores of a model at the site of a fine-tuning, from its predictions."""
+    rng = stream(plan.seed, "", 0, "bootstrap")  # as of all scores: the same patients are drawn
+    own = rows[rows["site"] == few.site].drop(columns="model", errors="ignore")
+    return score(own, plan.evaluation, rng, plan.finetune.reduced_ef_threshold)
+
+
+def write_scores(found: Sequence[tuple[FewShot, pd.DataFrame]], run: Path) -> pd.DataFrame:
+    """Write ``few_shot.parquet`` of these scores at each site, and return it."""
+    tables = [
+        scores[scores["site"] == few.site].assign(base=few.base.name, shots=few.shots)
+        for few, scores in found
+    ]
+    tables = [part for part in tables if len(part)]
+    empty = pd.DataFrame(columns=["base", "shots", *COLUMNS])
+    table = pd.concat(tables, ignore_index=True) if tables else empty
     table = table[["base", "shots", *COLUMNS]]
     write_whole(run / f"{FEW_SHOT}.parquet", table.to_parquet(index=False))
     return table

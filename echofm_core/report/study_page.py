@@ -16,6 +16,7 @@ from echofm_core.evaluation.reported import ReportedMetric, reported_metrics
 from echofm_core.evaluation.verdict import sureness, verdict
 from echofm_core.pages.grid import Grid, terminal_table
 from echofm_core.pages.template import write_page
+from echofm_core.report.few_shot import few_shot_curves, few_shot_table, read_few_shot
 from echofm_core.report.heat_map import LEAD_STYLE, heat_maps
 from echofm_core.report.published import CAVEAT, published_grid
 from echofm_core.report.run_files import RunFiles, read_run
@@ -35,6 +36,7 @@ RESPLIT = (
     "Each seed has patients of its own for test, so that there is no interval over patients, and "
     "the spread between seeds holds both. Reports of the seeds have intervals."
 )
+FEW_SHOT_TITLE = "Fine-tuned on some of a site's training patients"
 BYTES = (
     "MB between sites are weights in both phases and both ways; pre-training that several methods "
     "begin with counts for each of them."
@@ -91,6 +93,11 @@ class ProtocolPart:
         methods = self.study.methods[["model", "method"]].itertuples(index=False, name=None)
         models = {model: title(method) for model, method in (*methods, (FLOOR, FLOOR))}
         return published_grid(self.run.plan.study.published, self.run.scores, models)
+
+    @property
+    def few_shot(self) -> pd.DataFrame:
+        """Scores on a few patients of sites never seen; may be empty."""
+        return read_few_shot(self.run.folder)
 
     def doubt(self) -> str:
         """How values, intervals and spread are to be read."""
@@ -172,6 +179,7 @@ def page_context(folder: Path, parts: Sequence[ProtocolPart]) -> dict[str, Any]:
         "doubt": parts[0].doubt(),
         "several_protocols": len({part.protocol for part in parts}) > 1,
         "published_caveat": CAVEAT,
+        "few_shot_title": FEW_SHOT_TITLE,
         "lead_style": LEAD_STYLE,
         "plan_text": first.plan_text,
         "parts": [
@@ -179,6 +187,8 @@ def page_context(folder: Path, parts: Sequence[ProtocolPart]) -> dict[str, Any]:
                 "name": part.protocol,
                 "varied": part.varied,
                 "published": part.published,
+                "few_shot": few_shot_table(part.few_shot),
+                "few_shot_curves": few_shot_curves(part.few_shot),
                 "reference": part.reference,
                 "doubt": part.doubt(),
                 "grids": {metric.heading: grid for metric, grid in part.grids.items()},
@@ -227,6 +237,9 @@ def print_study(folder: Path, console: Console = terminal) -> None:
         console.print(part.doubt(), markup=False, style="dim")
         if part.reference:
             console.print(f"federated is the method {part.reference}.", style="dim", markup=False)
+        if few := few_shot_table(part.few_shot):
+            console.print(f"\n{FEW_SHOT_TITLE}", markup=False)
+            console.print(terminal_table(few, console.width))
         for line in part.sentences():
             console.print(f"- {line}", markup=False)
     for part in parts:

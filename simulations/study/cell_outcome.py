@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from echofm_core.data.splits import split_digest
+from echofm_core.evaluation.few_shot import few_shot_lines
 from echofm_core.evaluation.model_names import FEDERATED, FLOOR
 from echofm_core.privacy.config import spent
 from echofm_core.report.page import write_report
@@ -17,19 +18,17 @@ from echofm_core.report.run_files import read_run
 from echofm_core.report.run_scores import score_models
 from echofm_core.run_claim import PLAN
 from echofm_core.runtime.files import write_whole
+from simulations.few_shot import scored, write_scores
 from simulations.methods._api import Piece
 from simulations.outcome import identity, write_floor
 from simulations.placement import lent_notes, placement_notes
 from simulations.prepare import mirrored_notes
 from simulations.protocols.assign import RULES
 from simulations.study.cells import Cell
+from simulations.study.few_shot import Shot
 from simulations.study.folder import RESULT
 from simulations.study.work import PREDICTIONS
 
-_NO_FEW_SHOT = (
-    "A study fine-tunes no model on a few patients of a site (evaluation.few_shot); a run of its "
-    "plan alone does."
-)
 _NO_PICTURES = "a study draws no pictures of its data; a run of its plan alone does"
 
 
@@ -45,6 +44,10 @@ def conclude_cell(cell: Cell) -> None:
     metrics = _metrics(cell)
     write_whole(run / "metrics.parquet", metrics.to_parquet(index=False))
     score_models(read_run(run).predictions, plan, run)
+    notes = cell_notes(cell)
+    if cell.shots:
+        scores = [(shot.few, scored(shot.few, shot_rows(cell, shot), plan)) for shot in cell.shots]
+        notes += few_shot_lines(write_scores(scores, run))
     own = _reference_piece(cell)
     federated = metrics[metrics["arm"] == FEDERATED]
     summary = {
@@ -53,7 +56,7 @@ def conclude_cell(cell: Cell) -> None:
         "split_sha256": split_digest(cell.prepared.manifest),
         "synthetic_sites": RULES[cell.protocol].synthetic,
         "origin": "Part of a study on public data, split by site on one machine.",
-        "notes": cell_notes(cell),
+        "notes": notes,
         "privacy": spent(federated, plan.privacy.delta),
         "absent": dict.fromkeys(("contact_sheets", "reconstruction"), _NO_PICTURES),
     }
@@ -66,8 +69,6 @@ def cell_notes(cell: Cell) -> list[str]:
     plan, prepared = cell.plan, cell.prepared
     notes = [RULES[cell.protocol].caveat, *mirrored_notes(prepared, plan.data)]
     notes += [*placement_notes(prepared.manifest, plan), *lent_notes(plan)]
-    if plan.evaluation.few_shot:
-        notes.append(_NO_FEW_SHOT)
     if cell.reference:
         notes.append(f"The model called federated is that of {cell.reference}.")
     notes += cell.notes
@@ -79,6 +80,12 @@ def cell_notes(cell: Cell) -> list[str]:
 def result_of(cell: Cell, piece: Piece) -> dict[str, Any]:
     """What a finished training ended with."""
     return dict(json.loads((cell.place(piece) / RESULT).read_text(encoding="utf-8")))
+
+
+def shot_rows(cell: Cell, shot: Shot) -> pd.DataFrame:
+    """Predictions of a model on a few patients, at their site."""
+    rows = _predictions(cell.place(shot.piece))
+    return rows[rows["site"] == shot.few.site]
 
 
 def model_name(cell: Cell, model: str) -> str:

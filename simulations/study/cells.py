@@ -21,6 +21,7 @@ from simulations.arms import plan_arms
 from simulations.methods import METHODS, methods_named
 from simulations.methods._api import Method, Piece, Setting
 from simulations.prepare import prepare_sites
+from simulations.study.few_shot import Shot, bases_of, shots_of
 from simulations.study.folder import place_of
 from simulations.study.variations import PLAIN, Variation, before_tuning, variations
 
@@ -42,6 +43,7 @@ class Cell:
         methods: With the trainings of each.
         notes: A sentence for each method or arm that is left out.
         variation: Values that it differs in from other parts.
+        shots: Fine-tuning on a few patients, with ``evaluation.few_shot``.
         store: Folder of its trainings, which variations share; None: its run folder.
     """
 
@@ -53,6 +55,7 @@ class Cell:
     methods: tuple[tuple[Method, tuple[Piece, ...]], ...]
     notes: tuple[str, ...]
     variation: Variation = PLAIN
+    shots: tuple[Shot, ...] = ()
     store: Path | None = None
 
     @property
@@ -70,6 +73,8 @@ class Cell:
                 for one in (piece.start, piece):
                     if one:
                         found.setdefault(one.key(self.data), one)
+        for shot in self.shots:
+            found.setdefault(shot.piece.key(self.data), shot.piece)
         return found
 
     def place(self, piece: Piece) -> Path:
@@ -173,7 +178,7 @@ def cell_of(
     if not found:
         raise PlanError(f"no method of the study can be had. {' '.join(notes)}")
     wanted = {method.name for method in methods}
-    return Cell(
+    cell = Cell(
         protocol=plan.protocol.name,
         plan=plan,
         folder=folder,
@@ -182,6 +187,9 @@ def cell_of(
         methods=tuple(found),
         notes=(*notes, *_about(left_out, wanted)),
     )
+    bases = bases_of([(method.name, pieces) for method, pieces in found], cell.reference)
+    shots, missing = shots_of(plan, prepared.manifest, setting.arms, bases)
+    return replace(cell, shots=tuple(shots), notes=(*cell.notes, *missing))
 
 
 def _about(notes: Sequence[str], wanted: set[str]) -> list[str]:

@@ -29,7 +29,7 @@ from echofm_core.runtime.console import console as terminal
 from echofm_core.runtime.text import many, span
 from echofm_core.training.label_share import as_trained
 from simulations.arms import Arm, plan_arms
-from simulations.few_shot import plan_shots
+from simulations.few_shot import FewShot, plan_shots
 from simulations.prepare import check_sites
 from simulations.protocols.assign import RULES, assign_sites
 from simulations.study.cells import cell_of, settings, study_of
@@ -142,13 +142,10 @@ def _forecast(
     plan: Plan, common: Plan, manifest: pd.DataFrame, folder: Path, costs: Costs, counted: set[str]
 ) -> Forecast:
     """What one protocol and variation take beside decoding, without trainings counted before."""
-    trainings, models, notes = _trainings(plan, common, manifest, folder, counted)
+    trainings, shots, models, notes = _trainings(plan, common, manifest, folder, counted)
     data, study = Data(manifest, plan), study_of(plan)
     work = {name: work_of(arm, own, data, costs) for name, (arm, own) in trainings.items()}
-    if not plan.study.asked:
-        shots, missing = plan_shots(manifest, plan, [arm for arm, _ in trainings.values()])
-        work |= {few.arm.name: shots_work(few, data, costs) for few in shots if few.shots}
-        notes += tuple(missing)
+    work |= {few.arm.name: shots_work(few, data, costs) for few in shots if few.shots}
     # Of a study each seed's scores, and then those of the means over seeds.
     scored = models * study.seeds * (2 if plan.study.asked else 1)
     return Forecast(
@@ -166,21 +163,24 @@ def _forecast(
 
 def _trainings(
     plan: Plan, common: Plan, manifest: pd.DataFrame, folder: Path, counted: set[str]
-) -> tuple[dict[str, tuple[Arm, Plan]], int, tuple[str, ...]]:
-    """Trainings by the name of their arm, how many models are scored, and what is left out.
+) -> tuple[dict[str, tuple[Arm, Plan]], list[FewShot], int, tuple[str, ...]]:
+    """Trainings by the name of their arm, those on a few patients, models that are scored, notes.
 
     Of a study those of one seed, without those whose keys are counted already.
     """
     if not plan.study.asked:
         arms, notes = plan_arms(as_trained(manifest, plan), plan)
         tested = sum(bool(arm.test) for arm in arms)
-        return {arm.name: (arm, arm.plan(plan)) for arm in arms}, tested, tuple(notes)
+        shots, missing = plan_shots(manifest, plan, arms)
+        named = {arm.name: (arm, arm.plan(plan)) for arm in arms}
+        return named, shots, tested, (*notes, *missing)
     prepared = Prepared(manifest=manifest, findings=Findings(), stores=folder)
     cell = cell_of(plan, folder, prepared, study_of(plan).methods, common)
     new = {key: piece for key, piece in cell.pieces().items() if key not in counted}
     counted.update(new)
     models = sum(bool(piece.arm.test) for _, pieces in cell.methods for piece in pieces)
-    return {p.arm.name: (p.arm, p.plan) for p in new.values()}, models, cell.notes
+    few = [shot.few for shot in cell.shots if shot.piece.key(cell.data) in new]
+    return {p.arm.name: (p.arm, p.plan) for p in new.values()}, few, models, cell.notes
 
 
 def _print(forecast: Forecast, console: Console) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from echofm_core.evaluation.few_shot import few_shot_lines
 from echofm_core.evaluation.levels import level_table
 from echofm_core.evaluation.model_names import model_order
 from echofm_core.evaluation.over_seeds import OVER_SEEDS, paired_over_seeds, score_over_seeds
@@ -17,11 +18,13 @@ from echofm_core.report.study_table import METHOD_COLUMNS, StudyScores
 from echofm_core.run_claim import PLAN
 from echofm_core.runtime.files import write_whole
 from echofm_core.runtime.randomness import stream
+from simulations.few_shot import FewShot, write_scores
 from simulations.methods._api import Method, Piece
 from simulations.outcome import identity
 from simulations.protocols.assign import RULES
-from simulations.study.cell_outcome import cell_notes, model_name, result_of
+from simulations.study.cell_outcome import cell_notes, model_name, result_of, shot_rows
 from simulations.study.cells import Cell
+from simulations.study.few_shot import Shot
 
 
 def conclude_study(folder: Path, parts: Sequence[Cell]) -> None:
@@ -86,6 +89,9 @@ def _conclude(place: Path, seeds: Sequence[Cell]) -> None:
     for name, frame in frames.items():
         write_whole(place / f"{name}.parquet", frame.to_parquet(index=False))
     write_whole(place / PLAN, plan.to_toml().encode())
+    notes = list(dict.fromkeys(note for cell in seeds for note in cell_notes(cell)))
+    if first.shots:
+        notes += few_shot_lines(write_scores(_few_shot(seeds), place))
     summary = {
         **identity(plan),
         "synthetic_sites": RULES[first.protocol].synthetic,
@@ -94,9 +100,30 @@ def _conclude(place: Path, seeds: Sequence[Cell]) -> None:
         "variation": first.variation.words,
         "reference": first.reference,
         "seeds": [cell.plan.seed for cell in seeds],
-        "notes": list(dict.fromkeys(note for cell in seeds for note in cell_notes(cell))),
+        "notes": notes,
     }
     write_whole(place / "summary.json", json.dumps(summary, indent=1).encode())
+
+
+def _few_shot(seeds: Sequence[Cell]) -> list[tuple[FewShot, pd.DataFrame]]:
+    """Scores over seeds of each number of patients; which patients, each seed draws."""
+    plan = seeds[0].plan
+    each: dict[str, list[tuple[Cell, Shot]]] = {}
+    for cell in seeds:
+        for shot in cell.shots:
+            each.setdefault(f"{shot.few.base.name} {shot.few.arm.name}", []).append((cell, shot))
+    return [
+        (
+            pairs[0][1].few,
+            score_over_seeds(
+                [shot_rows(cell, shot) for cell, shot in pairs],
+                plan.evaluation,
+                stream(plan.seed, "", 0, "bootstrap"),
+                plan.finetune.reduced_ef_threshold,
+            ),
+        )
+        for pairs in each.values()
+    ]
 
 
 def method_table(cell: Cell) -> pd.DataFrame:

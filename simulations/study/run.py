@@ -14,6 +14,7 @@ from echofm_core.runtime.sessions import Sessions
 from simulations.prepare import save_sites
 from simulations.study.cell_outcome import conclude_cell
 from simulations.study.cells import Cell, cells, study_of
+from simulations.study.few_shot import save_shots
 from simulations.study.folder import claim_study, look_study
 from simulations.study.outcome import conclude_study
 from simulations.study.work import do_all, jobs_of
@@ -44,6 +45,7 @@ def run_study(plan: Plan, folder: Path, *, resume: bool = False) -> Path:
         claim_study(folder, plan, words_of(plan, parts, folder))
         for cell in parts:
             save_sites(cell.prepared, cell.plan, cell.folder)
+            save_shots(cell.shots, cell.prepared.manifest, cell.folder)
         live.expect(quarantined=parts[0].prepared.findings.quarantined)
         jobs = [job for cell in parts for job in jobs_of(cell)]
         do_all(jobs, live, sessions, conclude_cell)
