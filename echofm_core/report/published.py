@@ -38,19 +38,26 @@ def published_grid(
     models = {model: title for model, title in models.items() if model in there}
     if not published or not models:
         return None
-    columns = ("metric", "published", *(f"here: {title}" for title in models.values()))
+    sources = _sources(published)
     rows = tuple(
         (
             f"{item.what} ({item.site})" if item.site else item.what,
-            "" if item.value is None else f"{item.value:g}",
+            "" if item.value is None else f"{item.value:g} [{sources.index(item.source) + 1}]",
             *(_ours(item, scores[scores["model"] == model]) for model in models),
-            item.source,
         )
         for item in published
     )
-    return Grid(
-        columns=(*columns, "published by"), rows=rows, numbers=frozenset(range(1, len(columns)))
-    )
+    columns = ("metric", "published", *models.values())
+    return Grid(columns=columns, rows=rows, numbers=frozenset(range(1, len(columns))))
+
+
+def source_lines(published: Sequence[Published]) -> list[str]:
+    """Who published the numbers, by the number in square brackets behind each."""
+    return [f"[{number}] {words}" for number, words in enumerate(_sources(published), 1)]
+
+
+def _sources(published: Sequence[Published]) -> list[str]:
+    return list(dict.fromkeys(item.source for item in published if item.value is not None))
 
 
 def _ours(item: Published, scores: pd.DataFrame) -> str:

@@ -18,7 +18,7 @@ from echofm_core.pages.grid import Grid, terminal_table
 from echofm_core.pages.template import write_page
 from echofm_core.report.few_shot import few_shot_curves, few_shot_table, read_few_shot
 from echofm_core.report.heat_map import LEAD_STYLE, heat_maps
-from echofm_core.report.published import CAVEAT, published_grid
+from echofm_core.report.published import CAVEAT, published_grid, source_lines
 from echofm_core.report.run_files import RunFiles, read_run
 from echofm_core.report.study_table import StudyScores, grids, title
 from echofm_core.report.varied_table import varied_grids
@@ -187,6 +187,7 @@ def page_context(folder: Path, parts: Sequence[ProtocolPart]) -> dict[str, Any]:
                 "name": part.protocol,
                 "varied": part.varied,
                 "published": part.published,
+                "sources": source_lines(part.run.plan.study.published),
                 "few_shot": few_shot_table(part.few_shot),
                 "few_shot_curves": few_shot_curves(part.few_shot),
                 "reference": part.reference,
@@ -247,7 +248,8 @@ def print_study(folder: Path, console: Console = terminal) -> None:
             console.print(f"\nPublished, and here{part.varied and f' with {part.varied}'}")
             console.print(terminal_table(table, console.width))
     if any(part.published for part in parts):
-        console.print(CAVEAT, markup=False, style="dim")
+        for line in (*source_lines(parts[0].run.plan.study.published), CAVEAT):
+            console.print(line, markup=False, style="dim")
     console.print(BYTES, markup=False, style="dim")
 
 

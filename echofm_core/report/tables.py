@@ -13,6 +13,7 @@ from echofm_core.report.calibration import calibration_points
 from echofm_core.report.few_shot import read_few_shot
 from echofm_core.report.formats import TableFormat
 from echofm_core.report.points import agreement_points, loss_rows, roc_points
+from echofm_core.report.published import source_lines
 from echofm_core.report.run_files import RunFiles
 from echofm_core.report.stress import read_stress
 from echofm_core.report.study_page import is_study, overviews, read_parts
@@ -102,6 +103,8 @@ def _study_tables(folder: Path) -> dict[str, pd.DataFrame]:
         found[f"{prefix}study"] = part.table
         if part.published:
             found[f"{prefix}published"] = frame(part.published)
+            sources = source_lines(part.run.plan.study.published)
+            found[f"{prefix}published-by"] = pd.DataFrame({"published by": sources})
         for metric, grid in part.grids.items():
             found[f"{prefix}methods-{metric.task.value}-{metric.metric}"] = frame(grid)
     return found

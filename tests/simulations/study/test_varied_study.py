@@ -96,14 +96,15 @@ def test_published_numbers_stand_beside_ours(home: Path) -> None:
     part = read_parts(home / "run")[0]
     table = part.published
     assert table is not None
-    assert [row[:2] for row in table.rows] == [("EF R2", "0.825"), ("EF RMSE", "")]
+    assert [row[:2] for row in table.rows] == [("EF R2", "0.825 [1]"), ("EF RMSE", "")]
     scores = part.run.scores
     mine = scores[(scores["model"] == "no_pretraining") & (scores["site"] == "all")]
     rmse = mine.set_index(["task", "metric"])["value"]["ef", "rmse"]
-    column = table.columns.index("here: no_pretraining")
+    column = table.columns.index("no_pretraining")
     assert table.rows[1][column] == f"{rmse:.3g}"
-    assert table.rows[0][-1] == "a paper"
-    assert "nothing is compared with them" in (home / "run/report.html").read_text("utf-8")
+    for text in (home / "run/report.html", home / "printed"):
+        words = " ".join(text.read_text(encoding="utf-8").split())
+        assert "[1] a paper" in words and "nothing is compared with them" in words
 
 
 def test_a_study_gains_a_value_and_trains_nothing_again(home: Path) -> None:
