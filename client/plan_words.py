@@ -64,7 +64,9 @@ def shared_groups(plan: Plan, phase: Phase) -> dict[str, int]:
         names = (ENCODER, DECODER) if plan.pretrain.share_decoder else (ENCODER,)
         return {name: anatomy.groups[name] for name in names}
     moving = {ENCODER, STF_NET, HEADS} - frozen_groups(plan.finetune)
-    found = {name: anatomy.groups[name] for name in (ENCODER, STF_NET, HEADS) if name in moving}
+    # Mean pooling has no parameters, and no group.
+    groups = {name: anatomy.groups.get(name, 0) for name in (ENCODER, STF_NET, HEADS)}
+    found = {name: count for name, count in groups.items() if name in moving}
     for name, parameters in local_sizes(plan).items():
         owner = group_of(name).partition(".")[0]
         if owner in found:

@@ -185,7 +185,7 @@ def page_context(folder: Path, parts: Sequence[ProtocolPart]) -> dict[str, Any]:
         "parts": [
             {
                 "name": part.protocol,
-                "varied": part.varied,
+                "title": _title(part, parts),
                 "published": part.published,
                 "sources": source_lines(part.run.plan.study.published),
                 "few_shot": few_shot_table(part.few_shot),
@@ -210,6 +210,13 @@ def page_context(folder: Path, parts: Sequence[ProtocolPart]) -> dict[str, Any]:
             for part in parts
         ],
     }
+
+
+def _title(part: ProtocolPart, parts: Sequence[ProtocolPart]) -> str:
+    """Heading of a part: what it has that others have not."""
+    several = len({one.protocol for one in parts}) > 1
+    words = [f"Protocol {part.protocol}"] * several + [part.varied] * bool(part.varied)
+    return ", ".join(words) or "Methods"
 
 
 def method_grid(methods: pd.DataFrame) -> Grid:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from client.plan_words import shared_groups
-from echofm_core.contract import Phase
+from echofm_core.contract import ENCODER, STF_NET, Phase
 from echofm_core.data.manifest import manifest_from_rows
 from echofm_core.plan.document import Plan
 from echofm_core.plan.load import plan_from_mapping
@@ -111,6 +111,14 @@ def test_scaffold_is_twice_the_bytes_and_half_precision_half() -> None:
     scaffold = plan(federation={"aggregation": "scaffold"})
     assert bytes_each_way(scaffold, Phase.FINETUNE) == 2 * plain
     assert 2 * bytes_each_way(plan(federation={"wire": "fp16"}), Phase.FINETUNE) == plain
+
+
+def test_mean_pooling_sends_no_fusion_network() -> None:
+    """It has no parameters; what else leaves is the encoder and a head with fewer inputs."""
+    pooled = shared_groups(plan(model={"stf_net": "mean_pool"}), Phase.FINETUNE)
+    compact = shared_groups(plan(), Phase.FINETUNE)
+    assert pooled.keys() == compact.keys() - {STF_NET}
+    assert pooled[ENCODER] == compact[ENCODER]
 
 
 def test_memory_grows_with_workers() -> None:
