@@ -1,5 +1,7 @@
 """The AUC comparisons of a run by two tests: DeLong's beside the bootstrap's."""
 
+import math
+
 from echofm_core.evaluation.delong import delong_difference
 from echofm_core.evaluation.model_names import model_order, model_title
 from echofm_core.evaluation.paired import shared_clips
@@ -40,8 +42,10 @@ def auc_test_table(run: RunFiles) -> Grid | None:
                 run.plan.evaluation.confidence,
             )
             value, low, high = (f"{x:+z.{digits}f}" for x in found[:3])
-            difference = f"{value} [{low}, {high}]"
-            numbers = (str(patients), difference, f"{found.p:.3f}", f"{p:.3f}")
+            known = math.isfinite(found.p)  # else a class has one patient alone
+            difference = f"{value} [{low}, {high}]" if known else value
+            delong = f"{found.p:.3f}" if known else "undefined"
+            numbers = (str(patients), difference, delong, f"{p:.3f}")
             cells.append((model_title(str(rival)), at(site), *numbers))
     numeric = frozenset(range(2, len(COLUMNS)))
     return Grid(columns=COLUMNS, rows=tuple(cells), numbers=numeric) if cells else None

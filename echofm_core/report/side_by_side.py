@@ -72,6 +72,22 @@ class SideBySide:
             found += [(f"{first} against {name}", item) for item in comparisons(table)]
         return found
 
+    def difference_grid(self) -> Grid | None:
+        """:meth:`differences`, a row each; None where there are none."""
+        rows = [
+            (
+                name,
+                item.metric.title,
+                at(item.site),
+                item.difference,
+                str(item.patients),
+                str(item.finding),
+            )
+            for name, item in self.differences()
+        ]
+        columns = ("runs", "metric", "where", "difference", "patients", "finding")
+        return Grid(columns=columns, rows=tuple(rows), numbers=frozenset({3, 4})) if rows else None
+
     def _grid(self, metric: ReportedMetric, tables: Mapping[str, ScoreTable]) -> Grid:
         rows = []
         for name, table in tables.items():
@@ -120,7 +136,7 @@ def write_side_by_side(found: SideBySide, path: Path) -> Path:
     context = {
         "title": " and ".join(found.runs),
         "grids": found.grids(),
-        "differences": [(name, item, at(item.site)) for name, item in found.differences()],
+        "differences": found.difference_grid(),
         "plans": found.plans(),
     }
     return write_page(path, "echofm_core.report", "side_by_side.html.j2", context)

@@ -27,5 +27,20 @@ def test_both_tests_stand_side_by_side(tmp_path: Path) -> None:
         assert float(delong) == pytest.approx(row.p, abs=0.25)
 
 
+def test_one_patient_alone_of_a_class_leaves_no_interval(tmp_path: Path) -> None:
+    """DeLong's variance needs two patients of each class; the difference of AUCs does not."""
+    run = write_made_run(tmp_path / "run", small=True)
+    for path in (run / "predictions").glob("*.parquet"):
+        table = pd.read_parquet(path)
+        here = (table["site"] == "camus") & (table["task"] == "reduced_ef")
+        first = table.loc[here, "patient_id"].iloc[0]
+        table.loc[here, "truth"] = (table.loc[here, "patient_id"] == first).astype(float)
+        table.to_parquet(path)
+    table = auc_test_table(read_run(run))
+    assert table and len(table.rows) == 1
+    _, _, _, difference, delong, _ = table.rows[0]
+    assert delong == "undefined" and -1 <= float(difference) <= 1
+
+
 def test_there_is_none_without_predictions(tmp_path: Path) -> None:
     assert auc_test_table(read_run(tmp_path)) is None

@@ -14,6 +14,7 @@ from echofm_core.report.run_files import read_run
 from echofm_core.report.side_by_side import side_by_side
 from echofm_core.report.tables import pipe_table, rendered
 from echofm_core.runtime.errors import PlanError
+from tests.pages.html import words_of
 from tests.report.made_run import write_made_run
 
 TABLE = pd.DataFrame({"site_a": ["1.0 & 2", "50 %"], "R²": [0.5, 1.0]})
@@ -114,4 +115,5 @@ def test_runs_side_by_side_are_compared_on_the_same_patients(run: Path, tmp_path
         assert grid.rows[0][1:] == grid.rows[1][1:]
     pages = list(export([run, copy], None, predictions=False, out=tmp_path / "both"))
     assert pages[-1] == tmp_path / "both/side-by-side.html"
-    assert "run against copy" in pages[-1].read_text()
+    text = words_of(pages[-1].read_text())
+    assert "run against copy EF MAE (points) at camus +0.00 [+0.00, +0.00] 12 equal" in text

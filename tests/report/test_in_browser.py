@@ -1,4 +1,4 @@
-"""The pages of a run, of a study and of two runs side by side, in a real browser."""
+"""Pages of a run, a study, two runs side by side and a data diagnosis, in a real browser."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from echofm_core.data.doctor.page import write_page as write_diagnosis
 from echofm_core.report.export import export
 from echofm_core.report.points import agreement_points
 from echofm_core.report.run_files import read_run
+from tests.data.doctor.made import made as diagnosis
 from tests.report.made_run import write_made_run, write_made_study
 from tests.support.browser import (
     assert_fits_and_is_accessible,
@@ -36,6 +38,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("home")
     runs = [write_made_run(home / "run", small=True), write_made_study(home / "study")]
     list(export(runs, None, predictions=False, out=home))
+    write_diagnosis(diagnosis(synthetic=True), home / "doctor")
     return home
 
 
@@ -44,7 +47,10 @@ def page(browser: Browser, home: Path) -> Page:
     return opened(browser, (home / "run" / "report.html").as_uri())[0]
 
 
-@pytest.mark.parametrize("name", ["run/report.html", "study/report.html", "side-by-side.html"])
+@pytest.mark.parametrize(
+    "name",
+    ["run/report.html", "study/report.html", "side-by-side.html", "doctor/doctor.html"],
+)
 def test_a_page_fits_is_accessible_and_has_nothing_to_complain_of(
     browser: Browser, home: Path, name: str
 ) -> None:

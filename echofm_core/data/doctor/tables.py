@@ -43,7 +43,7 @@ def spreads(part: Part) -> Grid:
             shown = ("" if level is None else f"{level:,.{digits}f}" for level in levels)
             title += f" ({unit})" if unit else ""
             rows.append((title, f"{found.n:,}", f"{found.missing:,}", *shown))
-    head = ("", "clips", "missing", *LEVELS.values())
+    head = ("quantity", "clips", "missing", *LEVELS.values())
     return text_grid(head, rows, range(1, len(head)))
 
 
