@@ -21,6 +21,9 @@ def report(
     predictions: Annotated[
         bool, typer.Option(help="Write CardioBench's prediction files too.")
     ] = False,
+    checklist: Annotated[
+        bool, typer.Option(help="Write what a run answers of CLAIM and TRIPOD+AI too.")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(help="Folder of what is written; default: RUN/export.")
     ] = None,
@@ -31,12 +34,13 @@ def report(
     side-by-side.html compares the models that they are about, on the same patients where they
     share them. With --format, the tables and the data behind every figure are written; with
     --predictions, test predictions in the files that CardioBench reads: they are of single
-    patients, and belong where the data may be.
+    patients, and belong where the data may be. With --checklist, checklist.md: the items of CLAIM
+    and TRIPOD+AI that a run can answer from its files, and blanks for the authors.
 
     For example: `echofm report runs/ef --format latex`;
     `echofm report runs/ef runs/ef-fedprox --out compared`.
     """
     from echofm_core.report.export import export
 
-    for path in export(runs, form, predictions=predictions, out=out):
+    for path in export(runs, form, predictions=predictions, checklist=checklist, out=out):
         typer.echo(path)

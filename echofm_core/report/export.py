@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from echofm_core.report.cardiobench import RELEASES, write_predictions
+from echofm_core.report.checklist.write import write_checklist
 from echofm_core.report.formats import TableFormat
 from echofm_core.report.page import write_report
 from echofm_core.report.run_files import RunFiles, read_run
@@ -18,7 +19,12 @@ EXPORT = "export"
 
 
 def export(
-    runs: Sequence[Path], form: TableFormat | None, *, predictions: bool, out: Path | None
+    runs: Sequence[Path],
+    form: TableFormat | None,
+    *,
+    predictions: bool,
+    checklist: bool = False,
+    out: Path | None,
 ) -> Iterator[Path]:
     """Write what is asked for, and yield each file.
 
@@ -26,8 +32,9 @@ def export(
         runs: Folders of runs or studies.
         form: Of tables; None: none are written.
         predictions: Write CardioBench's files.
-        out: Folder for tables, predictions and the comparison; by default ``export`` in the
-            (first) run's folder.
+        checklist: Write ``checklist.md``.
+        out: Folder for tables, predictions, checklists and the comparison; by default ``export`` in
+            the (first) run's folder.
 
     Raises:
         PlanError: A folder is that of no run, several runs are given of which one has no scores,
@@ -45,6 +52,8 @@ def export(
             yield from write_tables(run, here, form)
         if predictions:
             yield from _predictions(run, here / "cardiobench")
+        if checklist:
+            yield from (write_checklist(*part) for part in _parts(run, here))
 
 
 def _read(folder: Path) -> RunFiles:
@@ -60,21 +69,24 @@ def _report(folder: Path) -> Path:
 
 
 def _predictions(run: RunFiles, out: Path) -> list[Path]:
-    """Of a study, each seed's in a folder of its own."""
-    if not is_study(run.folder):
-        written = write_predictions(run.predictions, out)
-    else:
-        written = [
-            path
-            for part in read_parts(run.folder)
-            for seed in part.seeds
-            for path in write_predictions(
-                read_run(run.folder / part.place / f"seed-{seed}").predictions,
-                out / part.place / f"seed-{seed}",
-            )
-        ]
+    written = [
+        path
+        for one, place in _parts(run, out)
+        for path in write_predictions(one.predictions, place)
+    ]
     if not written:
         raise PlanError(
             f"{run.folder} has no predictions of {', '.join(RELEASES)}: no file for CardioBench."
         )
     return written
+
+
+def _parts(run: RunFiles, out: Path) -> Iterator[tuple[RunFiles, Path]]:
+    """A run, and the folder of what is written of it; of a study, those of each seed."""
+    if not is_study(run.folder):
+        yield run, out
+        return
+    for part in read_parts(run.folder):
+        for seed in part.seeds:
+            place = Path(part.place) / f"seed-{seed}"
+            yield read_run(run.folder / place), out / place

@@ -21,6 +21,9 @@ from echofm_core.report.agreement_by_site import agreement_by_site
 from echofm_core.report.auc_tests import auc_test_table
 from echofm_core.report.calibration import calibration_chart, calibration_table
 from echofm_core.report.charts import ef_agreement, reduced_ef_roc, training_curves, without_loss
+from echofm_core.report.checklist.facts import facts_of
+from echofm_core.report.checklist.item import BLANK
+from echofm_core.report.checklist.write import checklist_grids
 from echofm_core.report.conformal import conformal_table
 from echofm_core.report.few_shot import few_shot_curves, few_shot_table, read_few_shot
 from echofm_core.report.heat_map import LEAD_STYLE, heat_maps
@@ -73,7 +76,8 @@ def write_report(run: Path) -> Path:
 
 def page_context(run: RunFiles) -> dict[str, Any]:
     """Everything that ``report.html.j2`` names."""
-    shots = read_few_shot(run.folder)
+    shots, details = read_few_shot(run.folder), _details(run)
+    facts = facts_of(run, details["calibration"], details["subgroups"])
     return {
         "at": at,
         "best_site": BEST_SITE,
@@ -93,7 +97,9 @@ def page_context(run: RunFiles) -> dict[str, Any]:
         **_stressed(run),
         **_overview(run),
         **_results(run),
-        **_details(run),
+        **details,
+        "checklists": checklist_grids(facts),
+        "blank": BLANK,
     }
 
 

@@ -58,6 +58,16 @@ def load(path: Path) -> dict[str, NDArray[np.floating]]:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 
 
+def load_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Name -> shape of the arrays of a safetensors file, from its header alone.
+
+    Raises:
+        CheckpointError: There is no such file, or it is damaged.
+    """
+    with _opened(path) as file:
+        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+
+
 def load_metadata(path: Path) -> dict[str, str]:
     """Read the strings that :func:`save` kept in the header.
 

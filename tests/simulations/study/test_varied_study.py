@@ -114,11 +114,13 @@ def test_a_study_gains_a_value_and_trains_nothing_again(home: Path) -> None:
 
 
 def test_tables_are_written_for_a_paper(echofm: Echofm, home: Path) -> None:
-    done = echofm("report", "run", "--format", "csv", cwd=home)
+    done = echofm("report", "run", "--format", "csv", "--checklist", cwd=home)
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(home / "run/export/varied-ef-mae.csv")
     assert {"method", "model.stf_without"} <= set(table)
     assert (home / "run/export/stf_without-none-published.csv").exists()
+    written = [path.parent.name for path in (home / "run/export").rglob("checklist.md")]
+    assert len(written) == 2 and all(name.startswith("seed-") for name in written)
 
 
 def test_a_dry_run_counts_shared_work_once(echofm: Echofm, home: Path) -> None:
