@@ -19,17 +19,23 @@ DEVIATION_FLOOR = 1e-6 / SD
 
 
 class MaskedAutoencoder(MaskedPredictor):
-    """Predicts the pixels of hidden patches, each patch normalised by itself.
+    """Predicts the pixels of hidden patches, each patch normalised by itself, or grey of cells.
 
     Source: VideoMAE (Tong 2022); Echo-Vision-FM (2025) with the changes of DESIGN.md, section 5.
     """
 
     def __init__(self, model: ModelConfig, data: DataConfig, pretrain: PretrainConfig) -> None:
-        super().__init__(model, data, pretrain, PatchGrid.of(model, data).pixels)
+        pixels = PatchGrid.of(model, data).pixels
+        super().__init__(model, data, pretrain, pixels // max(1, pretrain.cell) ** 2)
 
     def error(self, predicted: Tensor, patches: Tensor, *tokens: Subset) -> Tensor:
-        """Mean squared error to the normalised pixels of each wanted patch, (B, m)."""
-        target = normalise(tokens[0].take(patches).float())
+        """Mean squared error, (B, m), to each wanted patch.
+
+        Its pixels are normalised, or the mean grey of its cells is taken as it is.
+        """
+        wanted = tokens[0].take(patches).float()
+        cell = self.pretrain_config.cell
+        target = cell_means(wanted, self.encoder.patches, cell) if cell else normalise(wanted)
         return (predicted - target).square().mean(dim=2)
 
     @torch.no_grad()
@@ -38,8 +44,8 @@ class MaskedAutoencoder(MaskedPredictor):
     ) -> tuple[Tensor, Tensor]:
         """Fill the hidden patches with what the model predicts, for pictures.
 
-        The decoder predicts patches of zero mean and unit variance. Their brightness and contrast
-        are interpolated from visible patches, never read from the hidden truth.
+        Where the decoder predicts patches of zero mean and unit variance, their brightness and
+        contrast are interpolated from visible patches, never read from the hidden truth.
 
         Arguments as of :meth:`forward`; outside the sector the video is left as it is.
 
@@ -50,9 +56,13 @@ class MaskedAutoencoder(MaskedPredictor):
         patches = grid.cut(video)
         visible, hidden = self.draw(sector, generator, 1.0).tokens(video.device)
         predicted = self.decoder(self.encoder.encode(patches, visible), visible, hidden)
-        mean, deviation = interpolate_statistics(patches, visible, hidden, grid)
-        filled = hidden.put((predicted * deviation + mean).to(patches.dtype), grid.tokens)
-        mask = hidden.put(torch.ones_like(predicted), grid.tokens).bool()
+        if cell := self.pretrain_config.cell:
+            guess = enlarge_cells(predicted, grid, cell)
+        else:
+            mean, deviation = interpolate_statistics(patches, visible, hidden, grid)
+            guess = predicted * deviation + mean
+        filled = hidden.put(guess.to(patches.dtype), grid.tokens)
+        mask = hidden.put(torch.ones_like(guess), grid.tokens).bool()
         inside = sector[:, None, None].expand_as(video)
         whole = grid.join(torch.where(mask, filled, patches))
         return torch.where(inside, whole, video), grid.join(mask)
@@ -65,6 +75,26 @@ def normalise(patches: Tensor) -> Tensor:
     """
     deviation = patches.std(dim=-1, keepdim=True, unbiased=True)
     return (patches - patches.mean(dim=-1, keepdim=True)) / (deviation + DEVIATION_FLOOR)
+
+
+def cell_means(patches: Tensor, grid: PatchGrid, cell: int) -> Tensor:
+    """Mean of each square cell of ``cell`` pixels a side, in each frame of each patch.
+
+    Of patches (..., pixels) as :meth:`PatchGrid.cut` gives them: (..., pixels / cell ** 2), frame
+    by frame, rows first.
+    """
+    count = grid.patch // cell
+    shape = (grid.tubelet, count, cell, count, cell)
+    means: Tensor = torch.unflatten(patches, -1, shape).mean(dim=(-3, -1)).flatten(-3)
+    return means
+
+
+def enlarge_cells(means: Tensor, grid: PatchGrid, cell: int) -> Tensor:
+    """Cells to pixels that are alike within one; the other way of :func:`cell_means`."""
+    count = grid.patch // cell
+    frames = torch.unflatten(means, -1, (grid.tubelet, count, count))
+    wide = frames.repeat_interleave(cell, dim=-2).repeat_interleave(cell, dim=-1)
+    return wide.flatten(-3)
 
 
 def interpolate_statistics(

@@ -26,8 +26,9 @@ from echofm_core.plan.protocol import SYNTHETIC, ProtocolConfig
 from echofm_core.plan.section import Section
 from echofm_core.plan.study import StudyConfig
 from echofm_core.privacy.config import PrivacyConfig, PrivacyKind
+from echofm_core.privacy.options import check_options
 from echofm_core.runtime.names import PLAIN_NAME
-from echofm_core.training.config import FinetuneConfig, PretrainConfig, TuneMode, check_options
+from echofm_core.training.config import FinetuneConfig, PretrainConfig, TuneMode
 from echofm_core.training.personal import PersonalConfig, personal_fault
 
 if TYPE_CHECKING:
@@ -64,6 +65,10 @@ class Plan(Section):
         if self.data.size % self.model.patch:
             raise ValueError(
                 f"data.size {self.data.size} is not a multiple of model.patch {self.model.patch}"
+            )
+        if self.pretrain.cell and self.model.patch % self.pretrain.cell:
+            raise ValueError(
+                f"pretrain.cell {self.pretrain.cell} does not divide model.patch {self.model.patch}"
             )
         if self.data.frames % self.model.tubelet:
             raise ValueError(

@@ -6,13 +6,12 @@ load quickly.
 
 import math
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from echofm_core.models.config import LoraConfig
 from echofm_core.plan.section import Section
-from echofm_core.runtime.errors import PrivacyError
 from echofm_core.tasks import CLASS_NAMES, STANDARDISATION, TASKS, Task, TaskKind
 from echofm_core.training.augmentation import AugmentationConfig
 from echofm_core.training.stages import Stage, Target
@@ -116,6 +115,8 @@ class JudgedBy(StrEnum):
 class PretrainConfig(PhaseConfig):
     """The ``[pretrain]`` table: masked auto-encoding (VideoMAE, Tong 2022), or latent targets."""
 
+    later: ClassVar = frozenset({"cell"})
+
     learning_rate: float = Field(default=1e-3, gt=0, le=10)
     """Peak rate of AdamW."""
     augment: bool = False
@@ -126,6 +127,10 @@ class PretrainConfig(PhaseConfig):
     slot. Positions are those that are tokens at all: see ``model.sector_only``."""
     decode_fraction: float = Field(default=0.5, gt=0, le=1)
     """Share of the hidden patches that the decoder predicts (dual masking, VideoMAE v2); 1: all."""
+    cell: int = Field(default=0, ge=0, le=32)
+    """Side in pixels of cells whose mean grey is predicted in each frame, so that speckle, which
+    nothing foretells, averages out; divides ``model.patch``. 0: each pixel of a patch that is
+    normalised by itself, as published."""
     share_decoder: bool = False
     """Aggregate the decoder too; by default it stays at the site."""
     target: Target = Target.PIXELS
@@ -301,50 +306,3 @@ class ExecutionConfig(Section):
     def settings(self) -> dict[str, str | int | bool]:
         """These keys alone, also of a table that has others."""
         return self.model_dump(include=set(ExecutionConfig.model_fields))
-
-
-def check_options(config: PhaseConfig, execution: ExecutionConfig) -> None:
-    """Refuse options that private training does not keep its promise with.
-
-    Averaging, slower layers, focal loss, stochastic depth and changed windows are fine: they treat
-    each patient alone, or what has been noised already.
-
-    Raises:
-        PrivacyError: Naming the first such option, why, and what to do.
-    """
-    table = "finetune" if isinstance(config, FinetuneConfig) else "pretrain"
-    layers = "each layer has to give every patient's own gradient"
-    refusals = {
-        f"accumulate = {execution.accumulate}": (
-            execution.accumulate > 1,
-            "a step's patients are clipped and noised together",
-        ),
-        "checkpoint_blocks = true": (execution.checkpoint_blocks, layers),
-        "compile = true": (execution.compile, layers),
-        f"save_every = {execution.save_every}": (
-            execution.save_every > 0,
-            "steps done again would use patients a second time, uncounted",
-        ),
-        f'{table}.precision = "bf16"': (
-            config.precision is Precision.BF16,
-            "a patient's clipped gradient must be exact",
-        ),
-        f'{table}.class_weights = "balanced"': (
-            _counts_labels(config),
-            "the site's own label counts would show in what it sends, unless class_counts names "
-            "others for every classification task",
-        ),
-    }
-    for option, (asked, reason) in refusals.items():
-        if asked:
-            raise PrivacyError(
-                f'{option} cannot be had with privacy.kind = "local", because {reason}; take it '
-                f"out of {'the plan' if option.startswith(table) else '[machine] or site.toml'}."
-            )
-
-
-def _counts_labels(config: PhaseConfig) -> bool:
-    """Would class weights come from the site's labels?"""
-    if not isinstance(config, FinetuneConfig) or config.class_weights is ClassWeights.NONE:
-        return False
-    return any(class_count(task) and task not in config.class_counts for task in config.tasks)

@@ -9,6 +9,7 @@ from echofm_core.models import masked_autoencoder as module
 from echofm_core.models.build import build_autoencoder
 from echofm_core.models.masked_autoencoder import MaskedAutoencoder
 from echofm_core.models.masking import Subset
+from echofm_core.plan.document import Plan
 from tests.models.small import GRID, PATCH, everywhere, generator, sectors, small_plan, videos
 
 POSITIONS = GRID[1] * GRID[2]
@@ -40,6 +41,45 @@ def patch_of(video: np.ndarray, token: int) -> np.ndarray:
     lines = slice(PATCH * row, PATCH * row + PATCH)
     columns = slice(PATCH * column, PATCH * column + PATCH)
     return video[2 * slot : 2 * slot + 2, 0, lines, columns].ravel()
+
+
+def cells_plan(cell: int) -> Plan:
+    """Grey of cells is predicted."""
+    plan = small_plan()
+    return plan.model_copy(update={"pretrain": plan.pretrain.model_copy(update={"cell": cell})})
+
+
+def test_of_cells_the_loss_is_of_their_mean_grey() -> None:
+    """Mean over decoded patches of the squared error to means of 4 x 4 pixels, by slicing."""
+    model, video = build_autoencoder(cells_plan(4)), videos(2)
+    visible, _, wanted = drawn(model, everywhere(2), seed=5)
+    with torch.no_grad():
+        loss = model(video, everywhere(2), generator(5))
+        predicted = model.decoder(model.encoder(video, visible), visible, wanted)
+    for sample in range(2):
+        errors = []
+        for place, token in enumerate(wanted.items[sample].tolist()):
+            frames = patch_of(video[sample].numpy(), token).reshape(2, PATCH, PATCH)
+            target = [
+                frame[row : row + 4, column : column + 4].mean()
+                for frame in frames
+                for row in (0, 4)
+                for column in (0, 4)
+            ]
+            errors.append(((predicted[sample, place].numpy() - target) ** 2).mean())
+        assert loss[sample].item() == pytest.approx(np.mean(errors), rel=1e-5)
+
+
+def test_of_cells_a_reconstruction_is_the_predicted_grey() -> None:
+    """Within a hidden cell all pixels are alike; what was seen is kept."""
+    model, video = build_autoencoder(cells_plan(4)), videos(1)
+    filled, hidden = model.reconstruct(video, everywhere(1), generator(3))
+    assert torch.equal(filled[~hidden], video[~hidden])
+    grid = model.encoder.patches
+    cells = grid.cut(filled)[grid.cut(hidden.float()).bool().all(dim=-1)]
+    cells = cells.unflatten(-1, (2, 2, 4, 2, 4))
+    assert torch.equal(cells, cells[:, :, :, :1, :, :1].expand_as(cells))
+    assert cells.unique().numel() > 8
 
 
 def test_the_loss_is_what_numpy_computes() -> None:

@@ -63,6 +63,13 @@ def test_a_plan_without_later_keys_has_the_hash_of_before_there_were_any() -> No
     assert '"leave_one_out"]' in Plan().to_json(), "the default baselines are those of before"
 
 
+def test_a_plan_that_predicts_pixels_has_the_hash_of_before_there_were_cells() -> None:
+    assert '"cell"' not in Plan().to_json()
+    cells = plan_from_mapping({"pretrain": {"cell": 4}}, "test")
+    assert cells.digest() != Plan().digest()
+    assert plan_from_json(cells.to_json()).pretrain.cell == 4
+
+
 def test_a_plan_without_personal_parts_has_the_hash_of_before_there_were_any() -> None:
     """The table travels, and counts, where something in it is not the default alone."""
     assert '"personal"' not in Plan().to_json() and "personal" not in Plan().to_toml()
@@ -137,6 +144,7 @@ def test_a_plan_without_personal_parts_has_the_hash_of_before_there_were_any() -
         ({"pretrain": {"target": "latent"}}, "less than rounds, which is 10, got 0"),
         ({"pretrain": {"target": "latent", "teacher_rounds": 10}}, "which is 10, got 10"),
         ({"pretrain": {"teacher_rounds": 2}}, 'target is "pixels", which has no teacher'),
+        ({"pretrain": {"cell": 5}}, "pretrain.cell 5 does not divide model.patch 16"),
         ({"pretrain": {"target": "latents"}}, "is none of pixels, latent, did you mean `latent`"),
         (
             {"personal": {"groups": ["norms"]}, "finetune": {"mode": "linear"}},

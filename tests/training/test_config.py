@@ -13,6 +13,7 @@ from echofm_core.data.windows import ClipWindows
 from echofm_core.models.build import build_autoencoder, build_echo_model
 from echofm_core.plan.load import load_plan, plan_from_mapping
 from echofm_core.privacy.ledger import Ledger
+from echofm_core.privacy.options import check_options
 from echofm_core.runtime.errors import PlanError, PrivacyError
 from echofm_core.tasks import STANDARDISATION, Task
 from echofm_core.training.augmentation import AugmentationConfig
@@ -20,7 +21,6 @@ from echofm_core.training.config import (
     ClassWeights,
     ExecutionConfig,
     Precision,
-    check_options,
     class_count,
 )
 from echofm_core.training.objectives.finetune import finetune_round

@@ -31,9 +31,9 @@ from echofm_core.privacy.mechanism import (
     stream_noise,
     system_noise,
 )
+from echofm_core.privacy.options import check_options
 from echofm_core.runtime.errors import PrivacyError
 from echofm_core.runtime.randomness import stream, torch_stream
-from echofm_core.training.config import check_options
 from echofm_core.training.objectives.losses import Losses
 from echofm_core.training.steps.job import LocalJob, patient_numbers
 from echofm_core.training.steps.trainer import Trainer
