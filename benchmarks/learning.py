@@ -1,9 +1,10 @@
 """Is federated pre-training worth it before federated fine-tuning, at hospitals never seen?
 
 ``python -m benchmarks.learning``: eight draws of SYNTHETIC hospitals with headroom, each with its
-own patients and seeds; six train, two are tested on exact EF. Starts {random, pixels, latent} x
-labels {a tenth, all}, through the product's own server, client and engine; beside them the floor
-without a network, pooled data, a ceiling, frozen features, and STF-Net without each of its parts.
+own patients and seeds; six train, two are tested on exact EF. Starts {random, pixels, cells,
+latent} x labels {a tenth, all}, through the product's own server, client and engine; beside them
+the floor without a network, pooled data, a ceiling, frozen features, and STF-Net without each of
+its parts.
 Killed and called again, it goes on.
 """
 
@@ -33,11 +34,12 @@ NOTE = """\
 The figures compare arms on SYNTHETIC patients; they say nothing of people.
 An arm is START-PERCENT: federated fine-tuning of all weights at six hospitals, with the compact
 STF-Net, from random weights or from federated pre-training on all clips of the same hospitals
-(pixels, or latent targets), with the labels of that percent of their labelled patients. All arms
-take as many optimizer steps. pooled- is the same patients in one place, frozen- a ridge regression
-on features of each stage of the encoder, with all labels, floor- one on the temporal deviation and
-the mean of grey in a grid, and ceiling ten times the patients, of many more hospitals, pooled.
--without-PART leaves a part of STF-Net out, -published is the form of the paper.
+(normalised pixels, the mean grey of cells, or latent targets), with the labels of that percent of
+their labelled patients. All arms take as many optimizer steps. pooled- is the same patients in one
+place, frozen- a ridge regression on features of each stage of the encoder, with all labels, floor-
+one on the temporal deviation and the mean of grey in a grid, and ceiling ten times the patients, of
+many more hospitals, pooled. -without-PART leaves a part of STF-Net out, -with-grey shows heads the
+grey levels of fixed places, which no other arm has, and -published is the form of the paper.
 EF R2 is the coefficient of determination over the test patients of a draw, of both hospitals
 together, against the EF that their hearts were drawn with; training knows a reader's measurement.
 Each draw has patients and seeds of its own. An interval is Student's t over draws. Which objective
@@ -91,11 +93,15 @@ def conditions(
 
 
 def _passes(recipe: Recipe) -> str:
-    """How long the two objectives train, in rounds."""
+    """How long the objectives train, in rounds."""
     pixels = recipe.plan.pretrain.rounds
+    cells = recipe.cells.get("rounds", pixels)
     teacher = recipe.latent["teacher_rounds"]
     student = recipe.latent["rounds"] - teacher
-    return f"{pixels} rounds of pixels; {teacher} of a teacher's pixels and {student} of latent"
+    return (
+        f"{pixels} rounds of pixels; {cells} of cells; {teacher} of a teacher's pixels and "
+        f"{student} of latent"
+    )
 
 
 def write(

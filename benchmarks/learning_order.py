@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from benchmarks.learning_pieces import Pool, Ridge, Scored, Scores, Tuning, Where
+from benchmarks.learning_pieces import WITHOUT, Pool, Ridge, Scored, Scores, Tuning, Where
 from benchmarks.learning_recipe import Recipe, Start
 from echofm_core.models.config import StfNetForm, StfPart
 
-#: What fuses in an ablation: left out of the compact form, or another form.
+#: The encoder that they start from.
+ABLATED = Start.CELLS
+
+
+def _other(part: StfPart) -> tuple[StfPart, ...]:
+    """What is left out where it is asked what a part adds."""
+    return () if part in WITHOUT else (*WITHOUT, part)
+
+
+#: What fuses in an ablation: a part more or less than the other arms have, or another form.
 ABLATIONS: tuple[tuple[StfNetForm, tuple[StfPart, ...]], ...] = (
-    *((StfNetForm.COMPACT, (part,)) for part in StfPart),
+    *((StfNetForm.COMPACT, _other(part)) for part in StfPart),
     (StfNetForm.PUBLISHED, ()),
 )
 
@@ -33,8 +42,8 @@ def scored(recipe: Recipe, *, sealed: bool = False) -> list[Scored]:
 
 
 def ablated(draw: int) -> list[Tuning]:
-    """Fine-tunings from pixels with all labels, without one part of STF-Net each, or published."""
-    whole = Tuning(draw=draw, start=Start.PIXELS)
+    """Fine-tunings with all labels, each with a part of STF-Net more or less, or published."""
+    whole = Tuning(draw=draw, start=ABLATED)
     return [replace(whole, form=form, without=without) for form, without in ABLATIONS]
 
 

@@ -83,6 +83,11 @@ class Pretraining:
         return recipe.pretraining(self.draw, self.start).digest()
 
 
+#: Parts of the compact STF-Net that no arm has but the one that asks what they add: with few labels
+#: grey levels of fixed places are learnt by heart.
+WITHOUT = (StfPart.GREY,)
+
+
 class Pool(StrEnum):
     """Whose labels train together, and how."""
 
@@ -99,7 +104,7 @@ class Tuning:
         start: What the encoder starts from.
         percent: Share of each site's labelled patients.
         pool: Six sites, or their data in one place; or the ceiling's patients in one place.
-        form, without: Of STF-Net.
+        form, without: Of STF-Net; without ``WITHOUT``, where nothing is asked about it.
     """
 
     draw: int = 0
@@ -107,7 +112,7 @@ class Tuning:
     percent: int = 100
     pool: Pool = Pool.FEDERATED
     form: StfNetForm = StfNetForm.COMPACT
-    without: tuple[StfPart, ...] = ()
+    without: tuple[StfPart, ...] = WITHOUT
 
     @property
     def name(self) -> str:
@@ -117,8 +122,11 @@ class Tuning:
         whole = f"{self.start}-{self.percent}"
         if self.pool is Pool.POOLED:
             return f"pooled-{whole}"
-        form = "" if self.form is StfNetForm.COMPACT else f"-{self.form}"
-        return "-without-".join((f"{whole}{form}", *self.without))
+        if self.form is not StfNetForm.COMPACT:
+            return f"{whole}-{self.form}"
+        added = [f"with-{part}" for part in WITHOUT if part not in self.without]
+        taken = [f"without-{part}" for part in self.without if part not in WITHOUT]
+        return "-".join((whole, *added, *taken))
 
     def needs(self, recipe: Recipe) -> tuple[Piece, ...]:
         """Patients, and what it starts from."""

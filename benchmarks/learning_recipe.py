@@ -20,11 +20,16 @@ FILE = Path(__file__).with_name("learning.toml")
 
 
 class Start(StrEnum):
-    """What the encoder of a fine-tuning starts from; the last two are federated pre-training."""
+    """What the encoder of a fine-tuning starts from; the others are federated pre-training."""
 
     RANDOM = "random"
     PIXELS = "pixels"
+    CELLS = "cells"
     LATENT = "latent"
+
+
+#: What pre-training may predict.
+OBJECTIVES = (Start.PIXELS, Start.CELLS, Start.LATENT)
 
 
 class Drawn(Section):
@@ -61,17 +66,19 @@ class Recipe:
     Attributes:
         drawn: How many patients.
         plan: Of pre-training on pixels and of fine-tuning in a federation; a run takes one phase.
-        latent, ceiling: What they change in the plan's tables ``pretrain`` and ``finetune``.
+        cells, latent, ceiling: What they change in the plan's tables, the first two in
+            ``pretrain``, the last in ``finetune``.
     """
 
     drawn: Drawn
     plan: Plan
+    cells: Mapping[str, Any]
     latent: Mapping[str, Any]
     ceiling: Mapping[str, Any]
 
     def pretraining(self, draw: int, start: Start) -> Plan:
         """The plan of a draw's pre-training."""
-        own = self.latent if start is Start.LATENT else {}
+        own = {Start.CELLS: self.cells, Start.LATENT: self.latent}.get(start, {})
         return self._plan(draw, pretrain=own, finetune={"rounds": 0})
 
     def tuning(
@@ -112,10 +119,11 @@ def load_recipe(*, quick: bool = False, draws: int | None = None) -> Recipe:
 
 
 def recipe_of(tables: Mapping[str, Any]) -> Recipe:
-    """A recipe from its tables ``drawn``, ``plan``, ``latent`` and ``ceiling``."""
+    """A recipe from its tables ``drawn``, ``plan``, ``cells``, ``latent`` and ``ceiling``."""
     return Recipe(
         drawn=Drawn.model_validate(tables["drawn"]),
         plan=plan_from_mapping({"name": "learning", **tables["plan"]}, str(FILE)),
+        cells=dict(tables["cells"]),
         latent=dict(tables["latent"]),
         ceiling=dict(tables["ceiling"]),
     )

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterator, Sequence
 
 from benchmarks._rows import Bar, Row
-from benchmarks.learning_order import ABLATIONS
+from benchmarks.learning_order import ABLATED, ABLATIONS
 from benchmarks.learning_pieces import Tuning, Where
-from benchmarks.learning_recipe import Start
+from benchmarks.learning_recipe import OBJECTIVES, Start
 from benchmarks.learning_results import COVERAGE, Results, interval
 from echofm_core.phantom.hospitals import HELD_OUT, SEALED
 
@@ -59,17 +59,16 @@ def _gains(results: Results, percents: tuple[int, int]) -> Iterator[Row]:
     """Federated pre-training, then federated fine-tuning, less fine-tuning alone."""
     few, every = percents
     best = max(
-        (Start.PIXELS, Start.LATENT),
+        OBJECTIVES,
         key=lambda start: interval(results.differences(f"{start}-{few}", f"random-{few}")).mean,
     )
-    yield from _difference(
-        results, f"{best}-{few}", f"random-{few}", f"best objective ({best}) less none, {few} %", 0
-    )
-    for start in (Start.PIXELS, Start.LATENT):
+    for percent in (few, every):
+        what = f"best objective ({best}) less none, {percent} %"
+        yield from _difference(results, f"{best}-{percent}", f"random-{percent}", what, 0)
+    for start in OBJECTIVES:
         for percent in (few, every):
-            limit = 0 if start is Start.PIXELS else None
             what = f"{start} less none, {percent} %"
-            yield from _difference(results, f"{start}-{percent}", f"random-{percent}", what, limit)
+            yield from _difference(results, f"{start}-{percent}", f"random-{percent}", what, None)
 
 
 def _frozen(results: Results) -> Iterator[Row]:
@@ -83,21 +82,21 @@ def _frozen(results: Results) -> Iterator[Row]:
 
 
 def _ablation(results: Results) -> Iterator[Row]:
-    """What a part of STF-Net adds, from pixels with all labels."""
-    whole = Tuning(start=Start.PIXELS).name
+    """What another STF-Net would lose, with all labels."""
+    whole = Tuning(start=ABLATED).name
     for form, without in ABLATIONS:
-        arm = Tuning(start=Start.PIXELS, form=form, without=without).name
-        what = f"without {without[0]}" if without else f"in the {form} form"
+        arm = Tuning(start=ABLATED, form=form, without=without).name
         found = interval(results.differences(whole, arm))
+        what = arm.removeprefix(f"{whole}-").replace("-", " ")
         yield Row(f"EF R2, compact STF-Net less the same {what}", found.mean)
 
 
 def _seconds(results: Results) -> Iterator[Row]:
-    """What the two objectives took."""
-    latent, pixels = (
-        interval(results.seconds(start)).mean for start in (Start.LATENT, Start.PIXELS)
-    )
-    yield Row("CPU seconds of pre-training, latent beside pixels", latent, pixels)
+    """What the objectives took."""
+    pixels = interval(results.seconds(Start.PIXELS)).mean
+    for start in (Start.CELLS, Start.LATENT):
+        took = interval(results.seconds(start)).mean
+        yield Row(f"CPU seconds of pre-training, {start} beside pixels", took, pixels)
 
 
 def _sealed(results: Results, percents: tuple[int, int]) -> Iterator[Row]:
@@ -105,7 +104,7 @@ def _sealed(results: Results, percents: tuple[int, int]) -> Iterator[Row]:
     few, every = percents
     for arm in (f"floor-{every}", f"pooled-random-{every}", "ceiling"):
         yield Row(f"{SEALED.name}: EF R2, {arm}", mean(results, arm, Where.SEALED))
-    for start in (Start.PIXELS, Start.LATENT):
+    for start in OBJECTIVES:
         for percent in (few, every):
             arm, other = f"{start}-{percent}", f"random-{percent}"
             found = interval(results.differences(arm, other, Where.SEALED))
@@ -173,12 +172,17 @@ def _differences(results: Results, where: Where, percents: tuple[int, int]) -> l
     pairs = [
         (f"{start}-{percent}", f"random-{percent}")
         for percent in (few, every)
-        for start in (Start.PIXELS, Start.LATENT)
+        for start in OBJECTIVES
     ]
-    pairs += [(f"latent-{percent}", f"pixels-{percent}") for percent in (few, every)]
-    pairs += [("frozen-latent", "frozen-pixels"), ("frozen-pixels", "frozen-random")]
+    pairs += [
+        (f"{start}-{percent}", f"pixels-{percent}")
+        for percent in (few, every)
+        for start in (Start.CELLS, Start.LATENT)
+    ]
+    pairs += [(f"frozen-{start}", "frozen-pixels") for start in (Start.CELLS, Start.LATENT)]
+    pairs += [("frozen-pixels", "frozen-random")]
     pairs += [(f"random-{every}", f"pooled-random-{every}")]
-    whole = Tuning(start=Start.PIXELS).name
+    whole = Tuning(start=ABLATED).name
     pairs += [(whole, arm) for arm in results.arms if arm.startswith(f"{whole}-")]
     lines = ["", f"EF R2, differences of the same draws: mean, {COVERAGE:.0%} interval; one a draw"]
     for arm, other in pairs:

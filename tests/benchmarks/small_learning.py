@@ -27,6 +27,7 @@ TABLES = {
         "finetune": {"tasks": ["ef"], "rounds": 2, "local_steps": 1, "batch_size": 4},
         "machine": {"device": "cpu"},
     },
+    "cells": {"cell": 4},
     "latent": {"target": "latent", "rounds": 2, "teacher_rounds": 1},
     "ceiling": {"rounds": 1, "local_steps": 0, "local_epochs": 1},
 }  # fmt: skip

@@ -34,7 +34,7 @@ from benchmarks.learning_pieces import (
     Where,
 )
 from benchmarks.learning_places import RESULT, key, place_of, with_needs
-from benchmarks.learning_recipe import Recipe, Start, load_recipe
+from benchmarks.learning_recipe import OBJECTIVES, Recipe, Start, load_recipe
 from benchmarks.learning_results import SECONDS
 from benchmarks.learning_scores import pooled_features, score_rows
 from benchmarks.learning_train import arm_of
@@ -43,7 +43,7 @@ from echofm_core.data.findings import Findings
 from echofm_core.data.manifest import manifest_from_rows
 from echofm_core.data.prepare import ONE_SITE, Prepared
 from echofm_core.data.windows import Batch, Window, to_batch
-from echofm_core.models.config import ModelConfig, StfPart
+from echofm_core.models.config import ModelConfig
 from echofm_core.models.video_vit import VideoEncoder
 from echofm_core.phantom.hospitals import HELD_OUT, HOSPITALS, SEALED
 from echofm_core.training.stages import Target
@@ -83,7 +83,7 @@ def test_killed_and_gone_on_with_it_ends_on_the_same_figures(forks: Forks, tmp_p
 
     arms = {piece.arm for piece in scored(small_recipe())}
     assert set(table[scores]["arm"]) == arms
-    assert set(table[~scores]["arm"]) == {"pretraining-pixels", "pretraining-latent"}
+    assert set(table[~scores]["arm"]) == {f"pretraining-{start}" for start in OBJECTIVES}
     assert (table[~scores]["value"] > 0).all()
     assert np.isfinite(table[scores & (table["metric"] != "pearson")]["value"]).all()
     assert Counter(table[scores]["patients"]) == {6: len(arms) * 6, 3: len(arms) * 12}
@@ -97,35 +97,37 @@ def all_but_patients(folder: str, names: list[str]) -> list[str]:
 
 
 def test_what_is_scored() -> None:
-    """A draw: 2 floors, 3 starts x 2 shares, pooled, 3 frozen. Ablated: 5 parts and a form."""
+    """A draw: 2 floors, 4 starts x 2 shares, pooled, 4 frozen. Ablated: 5 parts and a form."""
     pieces = scored(RECIPE)
-    assert Counter(piece.draw for piece in pieces[:96]) == dict.fromkeys(range(8), 12)
-    assert [piece.draw for piece in pieces[:96]] == sorted(piece.draw for piece in pieces[:96])
-    assert [piece.arm for piece in pieces[:12]] == [
-        "floor-10", "floor-100", "random-10", "random-100", "pixels-10", "pixels-100", "latent-10",
-        "latent-100", "pooled-random-100", "frozen-random", "frozen-pixels", "frozen-latent",
+    assert Counter(piece.draw for piece in pieces[:120]) == dict.fromkeys(range(8), 15)
+    assert [piece.draw for piece in pieces[:120]] == sorted(piece.draw for piece in pieces[:120])
+    assert [piece.arm for piece in pieces[:15]] == [
+        "floor-10", "floor-100", "random-10", "random-100", "pixels-10", "pixels-100", "cells-10",
+        "cells-100", "latent-10", "latent-100", "pooled-random-100",
+        "frozen-random", "frozen-pixels", "frozen-cells", "frozen-latent",
     ]  # fmt: skip
-    assert [piece.arm for piece in pieces[96:104]] == ["ceiling"] * 8
+    assert [piece.arm for piece in pieces[120:128]] == ["ceiling"] * 8
     assert [piece.name for piece in ablated(0)] == [
-        *(f"pixels-100-without-{part}" for part in StfPart),
-        "pixels-100-published",
+        *(f"cells-100-without-{part}" for part in ("deviation", "stages", "joint", "disjoint")),
+        "cells-100-with-grey",
+        "cells-100-published",
     ]
-    assert len(pieces) == 96 + 8 + 3 * 6
+    assert len(pieces) == 120 + 8 + 3 * 6
     opened = scored(RECIPE, sealed=True)
     assert opened[: len(pieces)] == pieces
     assert {piece.where for piece in opened[len(pieces) :]} == {Where.SEALED}
-    assert len(opened) == len(pieces) + 96 + 8
-    assert len(scored(load_recipe(quick=True))) == 12
-    assert len(scored(load_recipe(draws=2))) == 2 * 12 + 2 + 2 * 6
+    assert len(opened) == len(pieces) + 120 + 8
+    assert len(scored(load_recipe(quick=True))) == 15
+    assert len(scored(load_recipe(draws=2))) == 2 * 15 + 2 + 2 * 6
 
 
 def test_each_piece_comes_once_and_behind_its_needs_and_whole_draws_first() -> None:
-    """A draw: patients, 2 pre-trainings, 7 fine-tunings, 12 scores."""
+    """A draw: patients, 3 pre-trainings, 9 fine-tunings, 15 scores."""
     pieces = with_needs(scored(RECIPE), RECIPE)
-    assert len(set(pieces)) == len(pieces) == 8 * 22 + (6 + 1 + 8) + 3 * 6 * 2
+    assert len(set(pieces)) == len(pieces) == 8 * 28 + (6 + 1 + 8) + 3 * 6 * 2
     place = {piece: number for number, piece in enumerate(pieces)}
     assert all(place[need] < place[piece] for piece in pieces for need in piece.needs(RECIPE))
-    assert [piece.draw for piece in pieces[:176]] == sorted(piece.draw for piece in pieces[:176])
+    assert [piece.draw for piece in pieces[:224]] == sorted(piece.draw for piece in pieces[:224])
 
 
 def test_nobody_trains_who_is_tested_and_the_sealed_hospital_is_written_for_its_scores_alone() -> (
@@ -149,7 +151,7 @@ def test_nobody_trains_who_is_tested_and_the_sealed_hospital_is_written_for_its_
         for piece in with_needs(scored(RECIPE, sealed=True), RECIPE)
         if sealed in piece.needs(RECIPE)
     ]
-    assert len(needing) == 13
+    assert len(needing) == 16
     assert all(isinstance(piece, Scores | Ridge) for piece in needing)
 
 
@@ -168,7 +170,8 @@ def test_another_recipe_is_another_folder_for_what_hangs_on_it_and_for_nothing_e
     other = replace(RECIPE, plan=RECIPE.plan.model_copy(update={"pretrain": longer}))
     changed = {piece for piece in scored(RECIPE) if moved(piece, other, tmp_path)}
     assert {piece.arm for piece in changed if piece.draw == 7} == {
-        "pixels-10", "pixels-100", "frozen-pixels",
+        *("pixels-10", "pixels-100", "frozen-pixels"),
+        *("cells-10", "cells-100", "frozen-cells"),
     }  # fmt: skip
     assert not moved(Patients(), other, tmp_path)
     fewer = replace(RECIPE, drawn=RECIPE.drawn.model_copy(update={"patients": 199}))
@@ -185,7 +188,8 @@ def test_few_labels_take_the_same_steps_and_objectives_start_alike() -> None:
     assert (few.finetune.label_fraction, every.finetune.label_fraction) == (0.1, 1.0)
     assert few.finetune.local_steps == every.finetune.local_steps > 0
     assert few.pretrain.rounds == 0
-    pixels, latent = (RECIPE.pretraining(2, start) for start in (Start.PIXELS, Start.LATENT))
+    pixels, cells, latent = (RECIPE.pretraining(2, start) for start in OBJECTIVES)
+    assert (pixels.pretrain.cell, cells.pretrain.cell, latent.pretrain.cell) == (0, 4, 0)
     assert (pixels.pretrain.target, latent.pretrain.target) == (Target.PIXELS, Target.LATENT)
     assert pixels.finetune.rounds == latent.finetune.rounds == 0
     assert pixels.seed == latent.seed
