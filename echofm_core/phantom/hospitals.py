@@ -55,7 +55,7 @@ class Hospital:
     rate: Range = (72.0, 12.0)
     irregular: float = 0.08
     regional: float = 0.25
-    depth: Range = (13.5, 18.0)
+    depth: Range = (13.0, 17.0)
     half_angle: Range = (0.6, 0.8)
     fps: Range = (30.0, 60.0)
     seconds: Range = (1.3, 2.2)
@@ -170,7 +170,7 @@ BRIGHT = replace(
     attenuation=5, persistence=0.3, side_lobes=0.05, sharpness=0.0, quality=85,
 )  # fmt: skip
 COARSE = replace(
-    FINE, gain=-1, dynamic_range=56, gamma=1.5, axial=1.4, lateral=2.1, haze=0.16, noise=0.016,
+    FINE, gain=-1, dynamic_range=56, gamma=1.5, axial=1.25, lateral=1.9, haze=0.13, noise=0.012,
     attenuation=10, persistence=0.4, side_lobes=0.06, sharpness=0.6, quality=75, drop_out=0.12,
 )  # fmt: skip
 HARD = replace(
@@ -179,12 +179,12 @@ HARD = replace(
 )  # fmt: skip
 HANDHELD = replace(
     FINE, height=160, width=160, apex=(80, 4), radius=152, gain=-2, dynamic_range=50, gamma=1.35,
-    axial=1.7, lateral=2.4, haze=0.18, noise=0.022, attenuation=13, persistence=0.5,
-    side_lobes=0.09, quality=60, drop_out=0.16,
+    axial=1.3, lateral=2.0, haze=0.13, noise=0.013, attenuation=11, persistence=0.35,
+    side_lobes=0.07, quality=60, drop_out=0.12,
 )  # fmt: skip
 OLD = replace(
     FINE, height=144, width=176, apex=(88, 5), radius=136, gain=0, dynamic_range=45, gamma=1.2,
-    axial=1.6, lateral=1.9, haze=0.12, noise=0.02, attenuation=11, persistence=0.4, quality=55,
+    axial=1.4, lateral=1.7, haze=0.1, noise=0.012, attenuation=10, persistence=0.3, quality=55,
 )  # fmt: skip
 
 MAKERS = {
@@ -197,18 +197,18 @@ HOSPITALS = (
     Hospital(name="northfield", vendors=(FINE, BRIGHT), ef=(57, 11), motion=USUAL),
     Hospital(
         name="harbour", vendors=(BRIGHT, COARSE), ef=(50, 15), edv=115, irregular=0.15,
-        depth=(14.5, 19.0), fps=(25, 40), reader_bias=1.06, reader_noise=0.08,
-        motion=replace(USUAL, breathing=0.275, slide=0.125),
+        depth=(14.0, 18.0), fps=(25, 40), reader_bias=1.06, reader_noise=0.08,
+        motion=replace(USUAL, breathing=0.55, slide=0.25),
     ),
     Hospital(
         name="riverside", vendors=(FINE, HARD), ef=(60, 9), edv=95, half_angle=(0.55, 0.72),
         fps=(45, 75), reader_bias=0.95, reader_noise=0.04,
-        motion=replace(USUAL, breathing=0.125, slide=0.0625, poor=0.005),
+        motion=replace(USUAL, breathing=0.25, slide=0.12, poor=0.005),
     ),
     Hospital(
         name="st_anne", vendors=(COARSE, HARD), ef=(46, 14), edv=125, regional=0.45,
         two_chamber=0.3,
-        motion=replace(USUAL, foreshortening=0.0625),
+        motion=replace(USUAL, foreshortening=0.07),
     ),
     Hospital(
         name="westgate", vendors=(BRIGHT, HARD, FINE), ef=(55, 13), rate=(82, 14),
@@ -216,17 +216,17 @@ HOSPITALS = (
     ),
     Hospital(
         name="eastern", vendors=(COARSE,), ef=(52, 13), fps=(20, 35), two_chamber=0.2, turn=0.18,
-        offset=0.7, reader_noise=0.1, motion=replace(USUAL, shadows=0.55, wall_drop_out=0.2125),
+        offset=0.7, reader_noise=0.1, motion=replace(USUAL, shadows=0.55, wall_drop_out=0.21),
     ),
     Hospital(
         name="emergency", vendors=(HANDHELD,), ef=(44, 16), edv=120, rate=(92, 16), irregular=0.2,
-        depth=(15.0, 20.0), fps=(18, 30), offset=0.8, turn=0.2, gain=4.0, reader_noise=0.1,
-        motion=replace(USUAL, slide=0.2, tilt=0.025, tremor=0.02, poor=0.025),
+        depth=(13.5, 17.5), fps=(18, 32), offset=0.5, turn=0.14, gain=4.0, reader_noise=0.1,
+        motion=replace(USUAL, slide=0.35, tilt=0.04, tremor=0.03, poor=0.025),
     ),
     Hospital(
-        name="valley", vendors=(OLD,), ef=(59, 12), edv=90, rate=(66, 10), depth=(13.0, 17.0),
-        half_angle=(0.5, 0.66), fps=(15, 30), reader_bias=0.92,
-        motion=replace(USUAL, breathing=0.3, foreshortening=0.075),
+        name="valley", vendors=(OLD,), ef=(59, 12), edv=90, rate=(66, 10), depth=(13.0, 16.5),
+        half_angle=(0.5, 0.66), fps=(16, 32), reader_bias=0.92,
+        motion=replace(USUAL, breathing=0.6, foreshortening=0.07),
     ),
 )  # fmt: skip
 #: Held out by scanner and population.
@@ -246,7 +246,7 @@ SEALED = Hospital(
     ef=(50, 14), edv=112, rate=(78, 14), irregular=0.12, regional=0.35, depth=(14.0, 19.0),
     half_angle=(0.58, 0.82), fps=(22, 55), two_chamber=0.1, turn=0.18, offset=0.65,
     reader_bias=1.04, reader_noise=0.08,
-    motion=replace(USUAL, breathing=0.25, tilt=0.02, rocking=0.0875, sweep=0.0175, shadows=0.45),
+    motion=replace(USUAL, breathing=0.5, tilt=0.04, rocking=0.18, sweep=0.018, shadows=0.45),
 )  # fmt: skip
 
 
@@ -255,7 +255,7 @@ def draw_hospital(seed: int, number: int) -> Hospital:
     rng = stream(seed, "", number, "phantom.hospital")
     makers = (FINE, BRIGHT, COARSE, HARD)
     chosen = rng.permutation(len(makers))[: int(rng.integers(1, 4))]
-    depth, angle, fps = rng.uniform(12.5, 15.5), rng.uniform(0.5, 0.7), rng.uniform(18, 50)
+    depth, angle, fps = rng.uniform(12.0, 14.5), rng.uniform(0.5, 0.7), rng.uniform(16, 48)
     scale = rng.lognormal(0, 0.3, len(fields(MotionRange)))
     moved = {
         item.name: float(getattr(USUAL, item.name) * share)
@@ -285,7 +285,7 @@ def draw_hospital(seed: int, number: int) -> Hospital:
 def _unlike(machine: Scanner, rng: np.random.Generator) -> Scanner:
     """A machine of a maker, and with settings, that are a little unlike the others."""
     varied = {
-        name: getattr(machine, name) * float(rng.lognormal(0, 0.2))
+        name: getattr(machine, name) * float(rng.lognormal(0, 0.35))
         for name in ("axial", "lateral", "haze", "noise", "side_lobes", "attenuation")
     }
     return replace(

@@ -1,7 +1,8 @@
 """CLAIM, the Checklist for Artificial Intelligence in Medical Imaging, 2024 update: 44 items.
 
-Checked: number and topic of all items, against two public summaries of the table and our knowledge
-of it. Not checked: the published table itself, which was out of reach; its wording is not here.
+Checked: number and topic of all items, against one public summary of the table, which calls itself
+unverified, and our knowledge of it. Not checked: the published table itself, which was out of
+reach; its wording is not here.
 
 Source: Tejani et al., Radiology: Artificial Intelligence 2024, 6(4):e240300.
 """
