@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.learning_clock import COST
 from benchmarks.learning_data import patients_at
 from benchmarks.learning_pieces import Pool, Pretraining, Tuning, encoder_of
-from benchmarks.learning_places import RESULT, place_of
+from benchmarks.learning_places import place_of
 from benchmarks.learning_recipe import Recipe
 from echofm_core.contract import Phase, Weights
 from echofm_core.data.manifest import Split
@@ -21,9 +19,6 @@ from echofm_core.plan.document import Plan
 from simulations.arms import Arm, Training
 from simulations.engine import Engine
 from simulations.prepare import save_sites
-
-#: What a finished run keeps beside its model.
-_KEPT = {"model", "plan.toml", "metrics.parquet", COST, RESULT}
 
 
 def train(
@@ -68,17 +63,6 @@ def arm_of(piece: Pretraining | Tuning, plan: Plan, data: Prepared) -> tuple[Arm
         pools={Phase.FINETUNE: len(sites)} if pooled else {},
     )
     return arm, data
-
-
-def tidy(place: Path) -> None:
-    """Of a finished run keep its model and its metrics: moments of each site are several models."""
-    for item in place.iterdir():
-        if item.name in _KEPT:
-            continue
-        if item.is_dir() and not item.is_symlink():
-            shutil.rmtree(item)
-        else:
-            item.unlink()
 
 
 def _data(piece: Pretraining | Tuning, recipe: Recipe, folder: Path) -> Prepared:

@@ -15,15 +15,18 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.learning_clock import clock
+from benchmarks.learning_clock import COST, clock
 from benchmarks.learning_data import write_patients
 from benchmarks.learning_pieces import Patients, Piece, Pretraining, Tuning
 from benchmarks.learning_places import RESULT, finished, key, place_of
 from benchmarks.learning_recipe import Recipe
 from benchmarks.learning_scores import scores_of
-from benchmarks.learning_train import tidy, train
+from benchmarks.learning_train import train
 from echofm_core.runtime.console import progress
-from echofm_core.runtime.files import write_whole
+from echofm_core.runtime.files import keep_only, write_whole
+
+#: What a finished training keeps: moments of each site are several models.
+_KEPT = {"model", "plan.toml", "metrics.parquet", COST, RESULT}
 
 
 def do_all(pieces: Sequence[Piece], recipe: Recipe, folder: Path, workers: int) -> None:
@@ -70,7 +73,7 @@ def do(piece: Piece, recipe: Recipe, folder: Path) -> str:
     found = {"key": key(piece, recipe), "rows": rows}
     write_whole(place / RESULT, json.dumps(found, indent=1).encode())
     if isinstance(piece, Pretraining | Tuning):
-        tidy(place)
+        keep_only(place, _KEPT)
     return f"draw {piece.draw} {piece.name}"
 
 

@@ -71,31 +71,13 @@ def train_alone(
     weights: Weights = {} if start is None else load_weights(start)
     begun = {"phase": phase.value, "start": name}
     look(run, plan, resume=resume, begun=begun)
-    tasks, views = plan.finetune.tasks, plan.protocol.views
-
-    def place(manifest: pd.DataFrame) -> pd.DataFrame:
-        return as_one_site(manifest, plan.protocol, plan.seed)
-
-    prepared = prepare(
-        plan.data,
-        plan.machine,
-        plan.protocol.datasets,
-        Path(plan.machine.cache or run / "cache"),
-        place,
-        lambda found: check_training(place(found), phase, tasks, views),
-    )
-    check_training(prepared.manifest, phase, tasks, views)
+    prepared = _prepared(plan, phase, run)
     with held(run), live_run(run, plan.rounds) as live:
         claim(run, plan, resume=resume, begun=begun)
         sessions, listener = Sessions(run), LiveListener(live, ALONE)
         live.expect(ALONE, quarantined=prepared.findings.quarantined)
         save_sites(prepared, plan, run)
-        trained = replace(prepared, manifest=as_trained(prepared.manifest, plan))
-        typer.echo(f"{summary(trained, phase, views)} ({run / 'findings.parquet'})")
-        planned = tasks if plan.finetune.rounds else ()
-        shared = label_share_notes(plan, prepared.manifest)
-        for note in (*unlabelled_notes(trained.manifest, planned, views), *shared):
-            typer.echo(f"note: {note}")
+        shared = _say_data(plan, phase, run, prepared)
         with progress(phase.value, plan.rounds_of(phase)) as meter:
 
             def show(event: Event) -> None:
@@ -125,6 +107,37 @@ def train_alone(
             seconds=sessions.tick(),
             warned=[*warned, *shared],
         )
+
+
+def _prepared(plan: Plan, phase: Phase, run: Path) -> Prepared:
+    """The clips of a plan's data as one site, decoded; refused where nothing can be trained."""
+    tasks, views = plan.finetune.tasks, plan.protocol.views
+
+    def place(manifest: pd.DataFrame) -> pd.DataFrame:
+        return as_one_site(manifest, plan.protocol, plan.seed)
+
+    prepared = prepare(
+        plan.data,
+        plan.machine,
+        plan.protocol.datasets,
+        Path(plan.machine.cache or run / "cache"),
+        place,
+        lambda found: check_training(place(found), phase, tasks, views),
+    )
+    check_training(prepared.manifest, phase, tasks, views)
+    return prepared
+
+
+def _say_data(plan: Plan, phase: Phase, run: Path, prepared: Prepared) -> list[str]:
+    """Print what is trained on and what has no labels; returns what the report says of labels."""
+    views = plan.protocol.views
+    trained = replace(prepared, manifest=as_trained(prepared.manifest, plan))
+    typer.echo(f"{summary(trained, phase, views)} ({run / 'findings.parquet'})")
+    planned = plan.finetune.tasks if plan.finetune.rounds else ()
+    shared = label_share_notes(plan, prepared.manifest)
+    for note in (*unlabelled_notes(trained.manifest, planned, views), *shared):
+        typer.echo(f"note: {note}")
+    return shared
 
 
 def plan_of_one(plan: Plan, phase: Phase) -> Plan:

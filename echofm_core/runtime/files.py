@@ -19,7 +19,7 @@ import errno
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -127,6 +127,13 @@ def remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
+
+
+def keep_only(folder: Path, names: Collection[str]) -> None:
+    """Delete what a folder holds under other names."""
+    for item in folder.iterdir():
+        if item.name not in names:
+            remove(item)
 
 
 def is_partial(name: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from echofm_core.live.record import LiveRun, ModelRecord
 from echofm_core.models.saved import load_weights
 from echofm_core.report.traffic import WAYS
 from echofm_core.runtime.console import Meter, console, progress
-from echofm_core.runtime.files import write_whole
+from echofm_core.runtime.files import keep_only, write_whole
 from echofm_core.runtime.sessions import Sessions
 from echofm_core.runtime.signals import thread_pool
 from server.ending import FederationResult
@@ -146,7 +145,7 @@ def _do(job: Job, engine: Engine, live: LiveRun, sessions: Sessions, meter: Mete
     rows = predictions_of(piece.arm, place, piece.plan)
     write_whole(place / PREDICTIONS, rows.to_parquet(index=False))
     write_whole(place / RESULT, json.dumps(_result(job, result, own.tick()), indent=1).encode())
-    tidy(place)
+    keep_only(place, _KEPT)  # model, journal and numbers
 
 
 def _result(job: Job, result: FederationResult, seconds: float) -> dict[str, object]:
@@ -161,14 +160,3 @@ def _result(job: Job, result: FederationResult, seconds: float) -> dict[str, obj
         "notes": [*result.notes, *result.warnings],
         "seconds": seconds,
     }
-
-
-def tidy(place: Path) -> None:
-    """Of a finished training keep its model, journal and numbers."""
-    for item in place.iterdir():
-        if item.name in _KEPT:
-            continue
-        if item.is_dir() and not item.is_symlink():
-            shutil.rmtree(item)
-        else:
-            item.unlink()

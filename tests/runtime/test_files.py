@@ -16,6 +16,7 @@ from echofm_core.runtime.errors import OutputError
 from echofm_core.runtime.files import (
     full_disk,
     is_partial,
+    keep_only,
     naming_full_disk,
     partial_path,
     whole_folder,
@@ -194,3 +195,17 @@ def test_other_errors_and_our_own_stay_as_they_are() -> None:
         assert found.value is error
     assert full_disk(own) is own.__cause__
     assert full_disk(own, but_of=OutputError) is None
+
+
+def test_only_what_is_named_is_kept(tmp_path: Path) -> None:
+    """Files, folders with what is in them, and links go; what a link points to stays."""
+    home, other = tmp_path / "home", tmp_path / "other"
+    for folder in (home / "kept", home / "gone", other):
+        folder.mkdir(parents=True)
+        (folder / "file").write_text("here")
+    (home / "file").write_text("here")
+    (home / "link").symlink_to(other)
+    keep_only(home, {"kept"})
+    assert [item.name for item in home.iterdir()] == ["kept"]
+    assert (home / "kept/file").exists()
+    assert (other / "file").exists()
