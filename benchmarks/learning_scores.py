@@ -15,6 +15,7 @@ from benchmarks.learning_data import exact_ef, patients_at, windows_of
 from benchmarks.learning_pieces import Patients, Ridge, Scored, Scores, encoder_of, tested
 from benchmarks.learning_places import place_of
 from benchmarks.learning_recipe import Recipe
+from echofm_core.contract import ENCODER, group_of
 from echofm_core.data.manifest import Split
 from echofm_core.data.windows import ClipWindows, to_batch
 from echofm_core.evaluation.floor import FOLDS, fit_ridge, grey_statistics
@@ -103,7 +104,8 @@ def _by_ridge(piece: Ridge, test: ClipWindows, recipe: Recipe, folder: Path) -> 
     if piece.start is not None:
         model = build_echo_model(plan)
         for need in encoder_of(piece.draw, piece.start):
-            load_arrays(model, load_weights(place_of(need, recipe, folder)))
+            weights = load_weights(place_of(need, recipe, folder))  # a shared decoder is among them
+            load_arrays(model, {k: v for k, v in weights.items() if group_of(k) == ENCODER})
         encoder = model.encoder.eval()
         features = lambda clips: pooled_features(encoder, clips)
     parts = np.arange(len(train)) % FOLDS  # a patient has one clip

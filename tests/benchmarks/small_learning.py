@@ -23,7 +23,10 @@ TABLES = {
         "data": {"size": 32, "frames": 4, "test_windows": 1},
         "model": {"patch": 8},
         "federation": {"min_sites": 6},
-        "pretrain": {"rounds": 2, "batch_size": 4, "watch_patients": 0, "probe_patients": 0},
+        "pretrain": {
+            "rounds": 2, "batch_size": 4, "share_decoder": True, "watch_patients": 0,
+            "probe_patients": 0,
+        },
         "finetune": {"tasks": ["ef"], "rounds": 2, "local_steps": 1, "batch_size": 4},
         "machine": {"device": "cpu"},
     },
