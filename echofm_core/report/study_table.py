@@ -145,7 +145,7 @@ def _grid(rows: pd.DataFrame, metric: ReportedMetric) -> Grid:
     return Grid(
         columns=(*columns, "MB between sites"),
         rows=tuple(lines),
-        numbers=frozenset(range(1, len(columns) + 1)),
+        numbers=frozenset(range(1 + len(varied), len(columns) + 1)),
     )
 
 
