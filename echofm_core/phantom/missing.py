@@ -6,11 +6,12 @@ The folder takes its name when it is whole, with :data:`RECIPE` in it, which say
 for. A folder of that name with anything else in it is never touched.
 """
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from echofm_core.phantom.hospitals import HOSPITALS, SEALED
+from echofm_core.phantom.hospitals import HOSPITALS, SEALED, Hospital
 from echofm_core.phantom.institutions import Layout, write_hospitals, write_institutions
 from echofm_core.plan.phantoms import PhantomConfig
 from echofm_core.runtime.console import console, progress
@@ -46,7 +47,7 @@ def write_missing(config: PhantomConfig, roots: Sequence[str], *, workers: int =
                 f"machine.phantoms.patients names {name!r}{did_you_mean(name, known)}; there are "
                 f"{', '.join(known)}."
             )
-    recipe = config.model_dump_json(include={"patients", "seed"})
+    recipe = _recipe(config, [one for name, one in hospitals.items() if name in config.patients])
     if folder.exists() and any(folder.iterdir()):
         _check(folder, recipe)
         return False
@@ -73,6 +74,14 @@ def write_missing(config: PhantomConfig, roots: Sequence[str], *, workers: int =
         write_whole(partial / RECIPE, recipe.encode())
     console.print(f"SYNTHETIC data: {folder}", markup=False)
     return True
+
+
+def _recipe(config: PhantomConfig, hospitals: Sequence[Hospital]) -> str:
+    """What decides the data, as JSON: an update that changes a hospital makes other data of it."""
+    words = config.model_dump(mode="json", include={"patients", "seed"})
+    if hospitals:
+        words["hospitals_sha256"] = hashlib.sha256(repr(hospitals).encode()).hexdigest()
+    return json.dumps(words)
 
 
 def _check(folder: Path, recipe: str) -> None:

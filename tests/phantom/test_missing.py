@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,21 @@ def test_another_recipe_is_refused_and_nothing_is_written_over(
         with pytest.raises(DataRootError, match="remove that folder"):
             write_missing(other, roots)
     assert content(Path(config.folder)) == before
+
+
+def test_data_of_a_hospital_that_has_changed_since_are_refused(
+    written: tuple[PhantomConfig, tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by an update; a change of a hospital that the plan does not name is none."""
+    config, roots = written
+    valley, others = missing.HOSPITALS[-1], missing.HOSPITALS[:-1]
+    assert valley.name == "valley"
+    other = tuple(replace(item, edv=item.edv + 1) for item in others)
+    monkeypatch.setattr(missing, "HOSPITALS", (*other, valley))
+    assert not write_missing(config, roots)
+    monkeypatch.setattr(missing, "HOSPITALS", (*others, replace(valley, edv=91)))
+    with pytest.raises(DataRootError, match="remove that folder"):
+        write_missing(config, roots)
 
 
 def test_somebodys_data_are_never_touched(tmp_path: Path) -> None:
