@@ -90,6 +90,14 @@ def evaluate_model(
         for split in (Split.TRAIN, Split.TEST)
     )
     test_model(saved, test, out, None if everything else train)
+    _write_summary(saved, scored, out)
+    if stress:
+        stress_models({ONE_SITE: saved}, store, test.manifest, plan, out, say)
+    return plan
+
+
+def _write_summary(saved: SavedModel, scored: Overlap, out: Path) -> None:
+    """Which model was scored, and on how many patients."""
     summary = {
         "name": saved.plan.name,
         "plan_hash": saved.plan.digest(),
@@ -100,9 +108,6 @@ def evaluate_model(
         "notes": [scored.note()],
     }
     write_whole(out / "summary.json", json.dumps(summary, indent=1).encode())
-    if stress:
-        stress_models({ONE_SITE: saved}, store, test.manifest, plan, out, say)
-    return plan
 
 
 def test_model(

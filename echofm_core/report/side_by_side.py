@@ -25,7 +25,7 @@ class SideBySide:
     """Runs to compare, by their names.
 
     Attributes:
-        runs: Name -> files; names are folders', told apart where two are alike.
+        runs: Name -> files; names are folders', with more of the path where two are alike.
     """
 
     runs: Mapping[str, RunFiles]
