@@ -11,6 +11,7 @@ from client.request import Request
 from client.state import Own
 from client.wire import make_update
 from echofm_core.contract import (
+    BASE,
     CONTROL,
     CONTROL_ROUND,
     DECODER,
@@ -65,7 +66,7 @@ def train(request: Request) -> Update:
     kind, first = work.own, work.stage.first
     model = build_model(plan, work.phase, work.stage)
     own = state.own(kind, number, first)
-    sent = {**instruction.weights, **work.frozen(), **own}
+    sent = {**instruction.weights, **work.frozen(), **work.extra(BASE), **own}
     load_arrays(model, sent)
     report = work.train(model, sent)
     if report.counts and (kept := work.kept(model)):
@@ -161,6 +162,11 @@ class _LocalRound:
             )
         return weights
 
+    def extra(self, prefix: str) -> Weights:
+        """Arrays of a kind that came beside the model, by the names of their parameters."""
+        found, start = self.instruction.extra.items(), f"{prefix}/"
+        return {name.removeprefix(start): it for name, it in found if name.startswith(start)}
+
     def train(self, model: Model, sent: Weights) -> RoundReport:
         """Validate the model as it came, where that is asked for and the plan has it, then train.
 
@@ -176,10 +182,7 @@ class _LocalRound:
         if plan.federation.aggregation is Aggregation.QFEDAVG:
             self.global_loss = self._global_loss(model)
         if self.control:
-            start = f"{CONTROL}/"
-            extra = instruction.extra.items()
-            own = {name.removeprefix(start): it for name, it in extra if name.startswith(start)}
-            self.control.begin(own, instruction.weights)
+            self.control.begin(self.extra(CONTROL), instruction.weights)
         context = LocalContext(
             seed=plan.seed,
             site=site.name,

@@ -86,6 +86,9 @@ HEADS = "heads"
 #: Low-rank adapters of the encoder, in fine-tuning with ``mode = "lora"``.
 LORA_A = "lora_a"
 LORA_B = "lora_b"
+#: Prefix, in an instruction, of encoder layers as they are in this round: those below adapters that
+#: are averaged exactly.
+BASE = "base"
 #: What all tasks share in fine-tuning.
 TRUNK = (ENCODER, LORA_A, LORA_B, STF_NET)
 

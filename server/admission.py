@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echofm_core.contract import (
+    LORA_A,
+    LORA_B,
     LOSS,
     UPDATE_METRICS,
     VALIDATION,
@@ -76,6 +78,12 @@ def admit(update: Update, expected: Expected) -> tuple[float, float]:
     check_numbers(update.numbers, expected.numbers)
     check_metrics(update.metrics)
     known = {group_of(name) for name in expected.sent} | set(expected.local)
+    adapters = {update.counts.get(group, 0) for group in known & {LORA_A, LORA_B}}
+    if len(adapters) > 1:
+        raise RefusedUpdateError(
+            f"counts of {LORA_A} and {LORA_B} are {' and '.join(map(str, sorted(adapters)))}, "
+            "expected the same: adapters train as a whole."
+        )
     if strangers := sorted(set(update.counts) - known):
         raise RefusedUpdateError(f"group {strangers[0]} was not part of what was sent.")
     match_arrays(update.weights, _of_groups(expected.sent, update.counts))

@@ -19,7 +19,7 @@ from itertools import chain
 from types import MappingProxyType
 
 import numpy as np
-from flwr.app import Message
+from flwr.app import ArrayRecord, Message
 from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
@@ -43,6 +43,7 @@ from echofm_core.runtime.errors import FederationError, RefusedUpdateError
 from echofm_core.runtime.text import many
 from server.admission import Expected, check_identity, check_metrics
 from server.aggregation import Algorithm, build_algorithm
+from server.aggregation.exact_adapters import ExactAdapters, layers_below
 from server.aggregation.own_rule import check_model
 from server.events import Event, EventKind, OnEvent, ignore, round_event
 from server.intake import Intake
@@ -98,8 +99,9 @@ def train_phase(
         FederationError: A round ended with fewer than ``min_sites`` usable updates.
     """
     steps = post_processing(spec.federation)
-    frozen, moving = split_frozen(weights, spec.frozen | spec.local, steps)
-    model = wired(dict(moving), steps)
+    below = layers_below(weights) if spec.exact_scale else frozenset()
+    frozen, moving = split_frozen(weights, spec.frozen | spec.local, steps, below)
+    model = wired(dict(moving), steps, below)
     del weights, moving
     validation, done = validation or Validation(), spec.first - 1
     recent = {UPDATE_NORM: deque(spec.recent, RECENT)}
@@ -115,7 +117,7 @@ def train_phase(
             for metric, rounds in recent.items():
                 rounds.append(norms_of(entry, metric))
             validation.add(done, losses)
-            model = wired(new, steps)
+            model = wired(new, steps, below)
             whole = {**frozen.current, **model.current}
             name = digest(whole) if on_round else ""
             entry = replace(entry, digest=name, seconds=round(time.monotonic() - started, 3))
@@ -179,6 +181,8 @@ class _Loop:
         }
         messages = self._messages(settings, model, number, algorithm.arrays())
         fold = algorithm.start(model.sent, model.current)
+        if scale := self.spec.exact_scale:
+            fold = ExactAdapters(fold, model.sent, model.current, algorithm.shares, scale)
         own = algorithm.reply_arrays(model.sent)
         ratio = config.max_norm_ratio if len(self.spec.participants) >= LEAST else 0.0
         bound = NormBound(ratio=ratio, recent=recent[UPDATE_NORM], asked=len(messages))
@@ -247,7 +251,8 @@ class _Loop:
     ) -> dict[str, Message]:
         """A round's instruction for each site that has settings; ``extra`` is the rule's own."""
         spec = self.spec
-        arrays = wired(dict(extra), ()).record if extra else None
+        beside = {**wired(dict(extra), ()).record, **model.below}
+        arrays = ArrayRecord(beside) if beside else None
         instruction = Instruction(
             action=Action.PRETRAIN if spec.phase is Phase.PRETRAIN else Action.FINETUNE,
             round=number,

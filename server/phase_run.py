@@ -53,6 +53,7 @@ class PhaseRun:
         scratch: Folder where early replies wait.
         frozen: Groups that the phase leaves as they are: sent to a site once.
         local: Full names of arrays that stay at the sites: what they begin with is sent once.
+        exact_scale: alpha / rank of adapters that are averaged exactly; 0: there are none.
         recent: Norms of the updates that counted in the last rounds before the first, by round.
         recent_control: The same of control variates' changes.
         on_step: Shows what single sites do.
@@ -73,6 +74,7 @@ class PhaseRun:
     scratch: Path
     frozen: frozenset[str] = frozenset()
     local: frozenset[str] = frozenset()
+    exact_scale: float = 0.0
     recent: Sequence[Sequence[float]] = ()
     recent_control: Sequence[Sequence[float]] = ()
     on_step: OnStep = ignore_step

@@ -182,6 +182,7 @@ class _Federation:
     def _spec(self, phase: Phase, stage: Stage, done: int) -> PhaseRun:
         plan, entries = self.run.plan, self.journal.entries()
         frozen = frozen_groups(plan.finetune) if phase is Phase.FINETUNE else frozenset[str]()
+        exact = phase is Phase.FINETUNE and plan.finetune.exact_adapters
         return PhaseRun(
             phase=phase,
             rounds=plan.rounds_of(phase),
@@ -197,6 +198,7 @@ class _Federation:
             scratch=self.run.scratch,
             frozen=frozenset({TEACHER}) if stage.latent else frozen,
             local=local_names(plan) if phase is Phase.FINETUNE else frozenset(),
+            exact_scale=plan.finetune.lora.scale if exact else 0.0,
             recent=recent_norms(entries, phase, done, first=stage.first),
             recent_control=recent_norms(entries, phase, done, CONTROL_NORM, stage.first),
             on_step=self.on_step,

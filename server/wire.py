@@ -10,6 +10,7 @@ from flwr.app import ArrayRecord, Message
 from numpy.typing import NDArray
 
 from echofm_core.contract import (
+    BASE,
     Instruction,
     Record,
     SiteDescription,
@@ -41,24 +42,41 @@ class WiredModel:
         record: Its arrays as they are sent, shared by all messages of a round.
         sent: Views into the record's bytes: what the sites start from.
         current: The model in float32; ``sent`` itself where no step changes it, so that there is
-            one copy in memory.
+            one copy in memory. Layers below adapters are in it too, where they are sent.
+        below: These, as ``base/NAME``; what a site starts from, and never sends back.
     """
 
     record: ArrayRecord
     sent: Weights
     current: Weights
+    below: ArrayRecord = field(default_factory=ArrayRecord)
 
 
-def wired(weights: dict[str, NDArray[np.float32]], steps: Steps) -> WiredModel:
-    """Take the steps before a model travels; where none changes it, ``weights`` is emptied."""
-    ready, record = dict(from_server(steps, weights)), ArrayRecord()
+def wired(
+    weights: dict[str, NDArray[np.float32]], steps: Steps, below: Collection[str] = ()
+) -> WiredModel:
+    """Take the steps before a model travels; where none changes it, ``weights`` is emptied.
+
+    Args:
+        weights: By full name.
+        steps: Of the wire.
+        below: Names of layers below adapters.
+    """
+    ready, record, beside = dict(from_server(steps, weights)), ArrayRecord(), ArrayRecord()
     unchanged = all(ready[name] is array for name, array in weights.items())
     if unchanged:
         weights.clear()
     for name in list(ready):
-        record[name] = to_array(ready.pop(name), flwr.app)
+        array = to_array(ready.pop(name), flwr.app)
+        if name in below:
+            beside[f"{BASE}/{name}"] = array
+        else:
+            record[name] = array
     sent = {name: unpack(array.data) for name, array in record.items()}
-    return WiredModel(record, sent, sent if unchanged else weights)
+    if not unchanged:
+        return WiredModel(record, sent, weights, beside)
+    base = {name.removeprefix(f"{BASE}/"): unpack(it.data) for name, it in beside.items()}
+    return WiredModel(record, sent, {**sent, **base} if base else sent, beside)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +106,20 @@ class FrozenPart:
 
 
 def split_frozen(
-    weights: Weights, frozen: Collection[str], steps: Steps
+    weights: Weights, frozen: Collection[str], steps: Steps, below: Collection[str] = ()
 ) -> tuple[FrozenPart, Weights]:
-    """What of a float32 model no reply changes, after the steps of the wire, and the rest.
+    """What of a float32 model stays as it is, after the steps of the wire, and the rest.
 
     Args:
         weights: By full name.
         frozen: Groups, and full names.
         steps: Of the wire.
+        below: Full names of what changes all the same.
     """
     still = {
-        name: array for name, array in weights.items() if group_of(name) in frozen or name in frozen
+        name: array
+        for name, array in weights.items()
+        if name not in below and (group_of(name) in frozen or name in frozen)
     }
     rest = {name: array for name, array in weights.items() if name not in still}
     if not still:

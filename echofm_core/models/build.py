@@ -10,7 +10,7 @@ from echofm_core.contract import DECODER, ENCODER, HEADS, STF_NET, group_of
 from echofm_core.models.config import StfNetForm
 from echofm_core.models.echo_model import INITIAL_SCALE, EchoModel, Head
 from echofm_core.models.latent_predictor import LatentPredictor
-from echofm_core.models.lora import adapter_parameters, add_adapters
+from echofm_core.models.lora import adapted_layers, adapter_parameters, add_adapters
 from echofm_core.models.masked_autoencoder import MaskedAutoencoder
 from echofm_core.models.masking import hidden_count
 from echofm_core.models.patches import PatchGrid
@@ -108,6 +108,7 @@ class Anatomy:
         forms: STF-Net form -> parameters at this width and grid.
         hidden: Space positions that pre-training hides, in each time slot.
         adapters: Parameters of the adapters of ``finetune.lora``, whatever the mode.
+        below: Parameters of the layers' weights that these sit on.
     """
 
     groups: dict[str, int]
@@ -115,6 +116,7 @@ class Anatomy:
     grid: PatchGrid
     hidden: int
     adapters: int
+    below: int
 
 
 def anatomy_of(plan: Plan) -> Anatomy:
@@ -131,12 +133,14 @@ def anatomy_of(plan: Plan) -> Anatomy:
             for form in StfNetForm
         }
     decoder = {DECODER: parameters_by_group(autoencoder)[DECODER]}
+    encoder, lora = models[plan.model.stf_net].encoder, plan.finetune.lora
     return Anatomy(
         groups=parameters_by_group(models[plan.model.stf_net]) | decoder,
         forms={form: count(model.stf_net) for form, model in models.items()},
         grid=grid,
         hidden=hidden_count(grid.positions, plan.pretrain.mask_ratio),
-        adapters=adapter_parameters(models[plan.model.stf_net].encoder, plan.finetune.lora),
+        adapters=adapter_parameters(encoder, lora),
+        below=sum(layer.weight.numel() for layer in adapted_layers(encoder, lora)),
     )
 
 

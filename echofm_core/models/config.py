@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Self
+from typing import ClassVar, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -126,8 +126,17 @@ class LoraTarget(StrEnum):
         return f"{'attn' if self in (LoraTarget.QKV, LoraTarget.PROJ) else 'mlp'}.{self.value}"
 
 
+class AdapterAveraging(StrEnum):
+    """How a federation averages adapters whose A and B both train."""
+
+    SEPARATE = "separate"
+    EXACT = "exact"
+
+
 class LoraConfig(Section):
     """Read where ``finetune.mode`` is ``lora``. Source: Hu 2022 (LoRA)."""
+
+    later: ClassVar = frozenset({"averaging"})
 
     rank: int = Field(default=8, ge=1, le=256)
     """Rank of each adapter; at most the encoder's width."""
@@ -138,6 +147,20 @@ class LoraConfig(Section):
     freeze_a: bool = False
     """Train B alone (FFA-LoRA, Sun 2024): less to exchange, and the mean of the sites' adapters is
     then exactly the mean of what they add to the encoder; with A trained too it is not."""
+    averaging: AdapterAveraging = AdapterAveraging.SEPARATE
+    """Where A trains too: ``separate``, A and B each by itself (FedIT, Zhang 2023), which is
+    biased, as the product of means is not the mean of products; ``exact`` (FedEx-LoRA, Singhal
+    2025), in which the encoder's layers take up the difference and are sent to the sites each
+    round, and never back; with ``fedavg`` and ``fedprox`` alone."""
+
+    @model_validator(mode="after")
+    def _is_exact_once(self) -> Self:
+        if self.freeze_a and self.averaging is AdapterAveraging.EXACT:
+            raise ValueError(
+                "with freeze_a = true the mean of adapters is exact already: leave out averaging = "
+                '"exact", which would send layers that do not change'
+            )
+        return self
 
     @field_validator("targets")
     @classmethod

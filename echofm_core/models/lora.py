@@ -125,9 +125,12 @@ def adapter_parameters(encoder: nn.Module, config: LoraConfig) -> int:
 
     Source: Hu 2022, section 4.1: ``rank * (inputs + outputs)`` a layer.
     """
-    layers = tuple(f".{target.layer}" for target in config.targets)
-    return sum(
-        config.rank * (layer.in_features + layer.out_features)
-        for name, layer in encoder.named_modules()
-        if isinstance(layer, nn.Linear) and name.endswith(layers)
-    )
+    layers = adapted_layers(encoder, config)
+    return sum(config.rank * (layer.in_features + layer.out_features) for layer in layers)
+
+
+def adapted_layers(encoder: nn.Module, config: LoraConfig) -> list[nn.Linear]:
+    """Layers of an encoder without adapters that would get one."""
+    ends = tuple(f".{target.layer}" for target in config.targets)
+    named = encoder.named_modules()
+    return [item for name, item in named if isinstance(item, nn.Linear) and name.endswith(ends)]

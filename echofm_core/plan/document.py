@@ -86,6 +86,13 @@ class Plan(Section):
                 f"finetune.lora.rank {rank} is above the encoder's width {width}: adapters would "
                 "be larger than their layers"
             )
+        rule = self.federation.aggregation
+        if self.finetune.exact_adapters and rule not in (Aggregation.FEDAVG, Aggregation.FEDPROX):
+            raise ValueError(
+                f"finetune.lora.averaging is exact, but federation.aggregation is {rule}: the mean "
+                "is exact where the server takes the plain mean of the sites; choose fedavg or "
+                'fedprox, or averaging = "separate", or freeze_a = true'
+            )
         private = self.privacy.kind is not PrivacyKind.NONE
         best = self.federation.select is Select.BEST
         if fault := personal_fault(self.personal, self.finetune, private=private, best=best):

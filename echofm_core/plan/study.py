@@ -31,6 +31,9 @@ class Training(StrEnum):
     LOCAL_NORMS = "local_norms"
     DITTO = "ditto"
     LAST_STEP = "last_step"
+    FEDIT = "fedit"
+    FFA_LORA = "ffa_lora"
+    FEDEX_LORA = "fedex_lora"
 
 
 #: Tables whose keys a study may vary. Not ``data``: clips are decoded once for all of a study.

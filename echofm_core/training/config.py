@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from echofm_core.models.config import LoraConfig
+from echofm_core.models.config import AdapterAveraging, LoraConfig
 from echofm_core.plan.section import Section
 from echofm_core.tasks import CLASS_NAMES, STANDARDISATION, TASKS, Task, TaskKind
 from echofm_core.training.augmentation import AugmentationConfig
@@ -246,6 +246,11 @@ class FinetuneConfig(PhaseConfig):
     ``reduced_ef = [780, 220]`` (not reduced, reduced); read where classes are balanced."""
     focal_gamma: float = Field(default=0.0, ge=0, le=5)
     """Classification losses times (1 - p) ** gamma, p of the true class (Lin 2017); 0 is off."""
+
+    @property
+    def exact_adapters(self) -> bool:
+        """Whether layers of the frozen encoder take up what averaged adapters miss."""
+        return self.mode is TuneMode.LORA and self.lora.averaging is AdapterAveraging.EXACT
 
     @field_validator("standardisation")
     @classmethod

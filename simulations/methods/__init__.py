@@ -6,6 +6,7 @@ from types import MappingProxyType
 from echofm_core.plan.federation import Aggregation
 from echofm_core.plan.study import REVIEWER
 from simulations.methods._api import Method
+from simulations.methods.adapters import ADAPTERS
 from simulations.methods.ensemble import Ensemble
 from simulations.methods.frozen import Frozen
 from simulations.methods.leave_one_out import LeaveOneOut
@@ -25,6 +26,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             *map(Rule, Aggregation),
             *(LeaveOneOut(), NoPretraining()),
             *PERSONAL,
+            *ADAPTERS,
         )
     }
 )

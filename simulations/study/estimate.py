@@ -14,6 +14,7 @@ from echofm_core.contract import Phase
 from echofm_core.data.manifest import Split
 from echofm_core.data.patients import patient_keys
 from echofm_core.data.store.space import previous_store
+from echofm_core.models.build import anatomy_of
 from echofm_core.plan.document import Plan
 from echofm_core.plan.federation import Aggregation
 from echofm_core.runtime.names import EVERY_SITE
@@ -95,7 +96,8 @@ def work_of(arm: Arm, plan: Plan, data: Data, costs: Costs) -> Work:
         seconds += own * cost.step + judged * cost.validation
         seconds += number * len(trains) * cost.exchange
         if len(arm.train) > 1:
-            size += number * len(trains) * 2 * bytes_each_way(plan, phase)
+            each = 2 * bytes_each_way(plan, phase) + bytes_to_sites(plan, phase)
+            size += number * len(trains) * each
     tested = sum(data.clips(site, Split.TEST, Phase.FINETUNE) for site in arm.test)
     return Work(rounds=rounds, steps=steps, seconds=seconds + tested * costs.test, bytes=size)
 
@@ -113,6 +115,13 @@ def bytes_each_way(plan: Plan, phase: Phase) -> int:
     each = np.dtype(plan.federation.wire.dtype).itemsize
     copies = 2 if plan.federation.aggregation is Aggregation.SCAFFOLD else 1
     return sum(shared_groups(plan, phase).values()) * each * copies
+
+
+def bytes_to_sites(plan: Plan, phase: Phase) -> int:
+    """Bytes that a site is sent in a round beside these: layers below adapters averaged exactly."""
+    if phase is Phase.PRETRAIN or not plan.finetune.exact_adapters:
+        return 0
+    return anatomy_of(plan).below * np.dtype(plan.federation.wire.dtype).itemsize
 
 
 def memory_of(plan: Plan, costs: Costs) -> int:

@@ -91,12 +91,13 @@ def test_a_site_name_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
 def test_deployed_and_simulated_give_the_same_weights(
     built_sites: list[SiteSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With adapters, the wire's hardest case: what is frozen crosses in the first round alone.
+    """With adapters averaged exactly, the wire's hardest case: what is frozen crosses in the first
+    round alone, and the layers below adapters in each.
 
     The manifests are as `echofm data index` leaves them, without a site.
     """
     monkeypatch.setenv("FLWR_SUPEREXEC_TASK_POLL_INTERVAL", "0.5")  # to wait less
-    adapters = {"rounds": 2, "mode": "lora"}
+    adapters = {"rounds": 2, "mode": "lora", "lora": {"averaging": "exact"}}
     plan = small_plan(pretrain={"rounds": 1}, finetune=adapters, federation={"min_sites": 3})
     sites = sorted(built_sites, key=lambda site: SITES.index(site.name))
     with Engine(execution=ExecutionConfig(device="cpu")) as engine:

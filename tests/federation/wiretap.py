@@ -25,12 +25,16 @@ class Wiretap:
 
     Attributes:
         starts: (message type, round, node) -> the model that it was sent, by name, as bytes.
+        beside: The same, of the arrays beside the model: ``base/NAME``.
+        ends: (message type, round, node) -> what it sent, by name, as bytes.
         numbers: (message type, round) -> settings of an instruction, one a site.
     """
 
     sent: list[Row] = field(default_factory=list)
     returned: list[Row] = field(default_factory=list)
     starts: dict[tuple[str, str, int], dict[str, bytes]] = field(default_factory=dict)
+    beside: dict[tuple[str, str, int], dict[str, bytes]] = field(default_factory=dict)
+    ends: dict[tuple[str, str, int], dict[str, bytes]] = field(default_factory=dict)
     numbers: dict[tuple[str, str], list[dict[str, float]]] = field(default_factory=dict)
 
     def on(self, grid: Grid) -> Grid:
@@ -43,20 +47,27 @@ class Wiretap:
                 key = (about.message_type, about.group_id)
                 names, values = config["settings-names"], config["settings-values"]
                 self.numbers.setdefault(key, []).append(dict(zip(names, values, strict=True)))
-                if "arrays" in message.content:
-                    arrays = message.content["arrays"].items()
-                    kept = {name: array.data for name, array in arrays}
-                    self.starts.setdefault((*key, about.dst_node_id), kept)
+                for record, kept in (("arrays", self.starts), ("extra", self.beside)):
+                    if record in message.content:
+                        kept.setdefault((*key, about.dst_node_id), bytes_of(message, record))
             return list(push(messages))
 
         def pulled(ids: list[str]) -> list[Message]:
             replies = list(pull(ids))
             for reply in replies:
                 self.returned += rows(reply)
+                about = reply.metadata
+                if not reply.has_error() and "arrays" in reply.content:
+                    key = (about.message_type, about.group_id, about.src_node_id)
+                    self.ends[key] = bytes_of(reply, "arrays")
             return replies
 
         grid.push_messages, grid.pull_messages = pushed, pulled  # type: ignore[method-assign]
         return grid
+
+
+def bytes_of(message: Message, record: str) -> dict[str, bytes]:
+    return {name: array.data for name, array in message.content[record].items()}
 
 
 def rows(message: Message) -> list[Row]:

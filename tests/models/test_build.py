@@ -88,7 +88,9 @@ def test_the_compact_stf_net_stays_under_eight_million() -> None:
 
 def test_adapters_of_the_base_encoder() -> None:
     """Rank 8, twelve blocks, on qkv (768 to 2304) and proj (768 to 768)."""
-    assert anatomy_of(base()).adapters == 8 * 12 * (768 + 2304 + 768 + 768)
+    anatomy = anatomy_of(base())
+    assert anatomy.adapters == 8 * 12 * (768 + 2304 + 768 + 768)
+    assert anatomy.below == 12 * 768 * (2304 + 768)
 
 
 def test_mean_pooling_has_no_parameters() -> None:

@@ -70,6 +70,20 @@ def test_a_plan_that_predicts_pixels_has_the_hash_of_before_there_were_cells() -
     assert plan_from_json(cells.to_json()).pretrain.cell == 4
 
 
+def test_a_plan_with_separate_means_of_adapters_has_the_hash_of_before_there_were_others() -> None:
+    """The key is hashed where it is not at its default."""
+    values: dict[str, object] = {"mode": "lora"}
+    plain = plan_from_mapping({"finetune": values}, "test")
+    assert '"averaging"' not in plain.to_json()
+    found = {}
+    for averaging in ("separate", "exact"):
+        lora = {"lora": {"averaging": averaging}}
+        found[averaging] = plan_from_mapping({"finetune": {**values, **lora}}, "test")
+    assert found["separate"].digest() == plain.digest() != found["exact"].digest()
+    assert found["exact"].finetune.exact_adapters and not plain.finetune.exact_adapters
+    assert plan_from_json(found["exact"].to_json()) == found["exact"]
+
+
 def test_a_plan_without_personal_parts_has_the_hash_of_before_there_were_any() -> None:
     """The table travels, and counts, where something in it is not the default alone."""
     assert '"personal"' not in Plan().to_json() and "personal" not in Plan().to_toml()
@@ -189,6 +203,17 @@ def test_a_plan_without_personal_parts_has_the_hash_of_before_there_were_any() -
         (
             {"personal": {"ditto": 1}, "finetune": {"mode": "lora"}},
             "personal.ditto is 1, but finetune.mode is lora",
+        ),
+        (
+            {
+                "finetune": {"mode": "lora", "lora": {"averaging": "exact"}},
+                "federation": {"aggregation": "median"},
+            },
+            "averaging is exact, but federation.aggregation is median",
+        ),
+        (
+            {"finetune": {"lora": {"averaging": "exact", "freeze_a": True}}},
+            "with freeze_a = true the mean of adapters is exact already",
         ),
         ({"personal": {"groups": ["heads"]}, "finetune": {"rounds": 0}}, "finetune.rounds is 0"),
         ({"pretrain": {"mask_ratio": 1.5}}, "`pretrain.mask_ratio`: input should be less than 1"),

@@ -89,6 +89,21 @@ def test_each_fault_is_refused_with_its_own_sentence(
         admit(update(**changes), EXPECTED)
 
 
+@pytest.mark.parametrize("counts", [{"lora_a": 3, "lora_b": 2}, {"lora_b": 3}])
+def test_adapters_train_as_a_whole(counts: dict[str, int]) -> None:
+    """A and B of an adapter with unlike clips would be averaged by unlike weights."""
+    sent = {f"{group}.w": np.zeros((2, 2), np.float32) for group in ("lora_a", "lora_b")}
+    expected = replace(EXPECTED, sent=sent, most={})
+    weights = {name: sent[name] + np.float32(1) for name in sent if name[:6] in counts}
+    with pytest.raises(RefusedUpdateError, match="adapters train as a whole"):
+        admit(
+            replace(update(), weights=weights, counts=counts, checksum=checksum(weights)), expected
+        )
+    whole = {name: sent[name] + np.float32(1) for name in sent}
+    counts = {"lora_a": 3, "lora_b": 3}
+    admit(replace(update(), weights=whole, counts=counts, checksum=checksum(whole)), expected)
+
+
 def test_norm_bound_counts_all_arrays_together() -> None:
     """Twelve numbers moved by one each: the norm is sqrt(12) = 3.464."""
     assert distance(update().weights, SENT) == pytest.approx(12**0.5)

@@ -18,6 +18,7 @@ from simulations.study.dry_run import Forecast, site_grid, warnings_of
 from simulations.study.estimate import (
     Data,
     bytes_each_way,
+    bytes_to_sites,
     memory_of,
     noise_to_signal,
     shots_work,
@@ -111,6 +112,23 @@ def test_scaffold_is_twice_the_bytes_and_half_precision_half() -> None:
     scaffold = plan(federation={"aggregation": "scaffold"})
     assert bytes_each_way(scaffold, Phase.FINETUNE) == 2 * plain
     assert 2 * bytes_each_way(plan(federation={"wire": "fp16"}), Phase.FINETUNE) == plain
+
+
+def test_exact_adapters_are_sent_with_the_layers_below() -> None:
+    """Of the tiny encoder, 128 wide and 4 deep: qkv and proj, 4 * 128 * (384 + 128) numbers."""
+    lora = {"mode": "lora", "lora": {"averaging": "exact"}}
+    for wire, each in (("fp32", 4), ("fp16", 2)):
+        exact = plan(finetune=lora, model={"size": "tiny"}, federation={"wire": wire})
+        assert bytes_to_sites(exact, Phase.FINETUNE) == each * 4 * 128 * 512
+        assert bytes_to_sites(exact, Phase.PRETRAIN) == 0
+    assert bytes_to_sites(plan(finetune={"mode": "lora"}), Phase.FINETUNE) == 0
+    arm = next(arm for arm in plan_arms(manifest(), exact)[0] if arm.name == "federated")
+    data = Data(manifest(), exact)
+    rounds = exact.finetune.rounds * 2  # of A and C
+    shared = {p: 2 * bytes_each_way(exact, p) for p in Phase}
+    pretrain = exact.pretrain.rounds * 3 * shared[Phase.PRETRAIN]
+    expected = pretrain + rounds * (shared[Phase.FINETUNE] + 2 * 4 * 128 * 512)
+    assert work_of(arm, exact, data, COSTS).bytes == expected
 
 
 def test_mean_pooling_sends_no_fusion_network() -> None:
