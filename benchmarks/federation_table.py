@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks._rows import Bar, Row, lines_of
+from benchmarks import _kept
+from benchmarks._kept import KEPT
+from benchmarks._rows import Bar, Row
 from benchmarks.federation_arms import SEEDS, all_arms, chosen, recipe, rivals
 from benchmarks.federation_work import (
     ELSEWHERE,
@@ -27,8 +28,6 @@ from echofm_core.evaluation.score import Cases, study_cases
 from echofm_core.runtime.randomness import stream
 from echofm_core.tasks import Task
 
-#: Where ``--keep`` leaves the figures.
-KEPT = Path(__file__).parent / "results"
 NAME = "federation_weights"
 TITLE = "Equal steps and weights of the shared trunk, on SYNTHETIC patients"
 NOTE = """\
@@ -199,26 +198,16 @@ def table_of(figures: Figures) -> str:
 
 def keep(figures: Figures, rows: Sequence[Row], table: str) -> None:
     """Write every figure, and the table to read."""
-    tables = {
-        name: json.loads(frame.round(9).to_json(orient="split", index=False))
-        for name, frame in (("scores", figures.scores), ("differences", figures.differences))
-    }
-    values = {"context": dict(figures.context), "bars": [row.as_json() for row in rows], **tables}
-    lines = json.dumps(values).replace("], [", "],\n[").replace("}, {", "},\n{")
-    (KEPT / f"{NAME}.json").write_text(lines + "\n", encoding="utf-8")
-    head = "\n".join(f"- {name}: {words}" for name, words in figures.context.items())
-    text = f"# {TITLE}\n\n{head}\n\n{NOTE}\n\n```\n{table}\n\n{lines_of(rows)}\n```\n"
-    (KEPT / f"{NAME}.md").write_text(text, encoding="utf-8")
+    tables = {"scores": figures.scores, "differences": figures.differences}
+    _kept.keep(KEPT / f"{NAME}.json", figures.context, rows, tables)
+    page = _kept.page_of(TITLE, figures.context, NOTE, table, rows)
+    (KEPT / f"{NAME}.md").write_text(page, encoding="utf-8")
 
 
 def kept() -> Figures:
     """What :func:`keep` wrote."""
-    values = json.loads((KEPT / f"{NAME}.json").read_text(encoding="utf-8"))
-    scores, differences = (
-        pd.DataFrame(values[name]["data"], columns=values[name]["columns"])
-        for name in ("scores", "differences")
-    )
-    return Figures(context=values["context"], scores=scores, differences=differences)
+    context, tables = _kept.kept(KEPT / f"{NAME}.json")
+    return Figures(context=context, **tables)
 
 
 def _mean(measure: Measure, models: Sequence[Cases]) -> Statistic:

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import Field
 
+from benchmarks._tables import merged
 from echofm_core.models.config import StfNetForm, StfPart
 from echofm_core.plan.document import Plan
 from echofm_core.plan.load import plan_from_mapping
@@ -112,7 +113,7 @@ def load_recipe(*, quick: bool = False, draws: int | None = None) -> Recipe:
     """
     tables = tomllib.loads(FILE.read_text(encoding="utf-8"))
     changes = tables.pop("quick")
-    tables = _merged(tables, changes) if quick else tables
+    tables = merged(tables, changes) if quick else tables
     if draws is not None:
         tables["drawn"]["draws"] = draws
     return recipe_of(tables)
@@ -127,12 +128,3 @@ def recipe_of(tables: Mapping[str, Any]) -> Recipe:
         latent=dict(tables["latent"]),
         ceiling=dict(tables["ceiling"]),
     )
-
-
-def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested tables, the second's values where both have one."""
-    both = {
-        name: _merged(first[name], value) if isinstance(value, dict) else value
-        for name, value in second.items()
-    }
-    return {**first, **both}

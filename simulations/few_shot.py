@@ -67,7 +67,8 @@ class FewShot:
     def plan(self, plan: Plan) -> Plan:
         """The plan's fine-tuning, by plain averaging of one, with all labels of these patients."""
         rounds = plan.evaluation.few_shot_rounds or plan.finetune.rounds
-        own = {"rounds": rounds, "label_fraction": 1.0, "patience": 0}
+        rate = plan.evaluation.few_shot_learning_rate or plan.finetune.learning_rate
+        own = {"rounds": rounds, "learning_rate": rate, "label_fraction": 1.0, "patience": 0}
         tables = {
             "finetune": plan.finetune.model_copy(update=own),
             "federation": FederationConfig(),

@@ -23,7 +23,7 @@ Shots = Annotated[int, Field(ge=0, le=100_000)]
 class EvaluationConfig(Section):
     """The ``[evaluation]`` table."""
 
-    later: ClassVar = frozenset({"few_shot", "few_shot_rounds"})
+    later: ClassVar = frozenset({"few_shot", "few_shot_rounds", "few_shot_learning_rate"})
 
     baselines: tuple[Baseline, ...] = (Baseline.LOCAL, Baseline.POOLED, Baseline.LEAVE_ONE_OUT)
     """Which reference models are trained: each site alone, pooled data, the federation without each
@@ -38,6 +38,9 @@ class EvaluationConfig(Section):
     of `protocol.unseen`. The fewer are among the more; 0 is the model as it is. In simulations."""
     few_shot_rounds: int = Field(default=0, ge=0, le=100_000)
     """Rounds of that, by the other keys of `finetune` at that site alone; 0: those of it too."""
+    few_shot_learning_rate: float = Field(default=0.0, ge=0, le=10)
+    """Peak rate of that; 0: that of `finetune`. A rate that trains a model from random weights can
+    undo, on a few patients, what it has learnt."""
     min_patients: int = Field(default=10, ge=2, le=1_000_000)
     """A site with fewer test patients gets its values and "too few to judge", no comparison."""
 

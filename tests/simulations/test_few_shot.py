@@ -90,6 +90,14 @@ def test_fine_tuning_is_the_plans_at_one_site_with_all_labels_and_no_choice_of_a
     )
 
 
+@pytest.mark.parametrize(("asked", "rate"), [(0.0, 3e-3), (2e-4, 2e-4)])
+def test_its_rate_is_that_of_fine_tuning_or_its_own(asked: float, rate: float) -> None:
+    plan = plan_for([2], finetune={"tasks": ["ef"], "learning_rate": 3e-3})
+    own = plan.evaluation.model_copy(update={"few_shot_learning_rate": asked})
+    few = shots_of(plan)[0][0]
+    assert few.plan(plan.model_copy(update={"evaluation": own})).finetune.learning_rate == rate
+
+
 @pytest.mark.parametrize(
     ("tables", "sentence"),
     [
@@ -106,7 +114,8 @@ def test_plans_that_cannot_be_are_refused(tables: dict[str, object], sentence: s
 
 
 def test_plans_without_few_shot_keep_their_hash() -> None:
-    assert not {"few_shot", "few_shot_rounds"} & set(Plan().evaluation.model_dump())
+    few_shot = {"few_shot", "few_shot_rounds", "few_shot_learning_rate"}
+    assert not few_shot & set(Plan().evaluation.model_dump())
 
 
 def test_a_sentence_a_row_and_a_curve_for_each_site() -> None:
