@@ -53,6 +53,7 @@ def plan_in_words(plan: Plan, site: SiteFile) -> Iterator[str]:
             f", {group} of fine-tuning{' until the end' if plan.personal.share_final else ''}"
             for group in plan.personal.groups
         )
+        + (f", local adapters of rank {rank}" if (rank := plan.personal.lora_rank) else "")
     )
     yield f"policy   {_allowed(plan, phases, site.policy)}"
 

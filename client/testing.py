@@ -15,6 +15,7 @@ from echofm_core.evaluation.paired import compare
 from echofm_core.evaluation.score import labelled_tasks, score
 from echofm_core.models.build import build_echo_model
 from echofm_core.models.echo_model import EchoModel
+from echofm_core.models.lora import merged
 from echofm_core.models.saved import save_model
 from echofm_core.models.weights import all_arrays, load_arrays
 from echofm_core.plan.document import Plan
@@ -49,7 +50,7 @@ def evaluate(site: Site, plan: Plan, instruction: Instruction, state: SiteState)
     """
     model = build_echo_model(plan)
     personal = state.own(Own.LOCAL, plan.finetune.rounds + 1)
-    load_arrays(model, {**instruction.weights, **personal})
+    load_arrays(model, merged({**instruction.weights, **personal}, plan.finetune.lora))
     sent = all_arrays(model)
     if personal:
         save_model(state.folder / OWN_MODEL, sent, plan, map(Task, site.describe().labels))

@@ -92,8 +92,7 @@ class _LocalRound:
         asked = sorted(self.local & self.instruction.weights.keys())
         if asked and not self.shares:
             raise PolicyError(
-                f"the server asks for {asked[0]}, but personal.groups of the plan is "
-                f"{', '.join(self.plan.personal.groups)}: it stays here."
+                f"the server asks for {asked[0]}, but by the plan's table [personal] it stays here."
             )
         # What is only validated came of the round before, which may end a stage.
         last = self.instruction.round - (not self.trains)

@@ -86,11 +86,14 @@ HEADS = "heads"
 #: Low-rank adapters of the encoder, in fine-tuning with ``mode = "lora"``.
 LORA_A = "lora_a"
 LORA_B = "lora_b"
+#: A second adapter beside each, which is a site's own and never leaves it.
+LOCAL_LORA_A = "local_lora_a"
+LOCAL_LORA_B = "local_lora_b"
 #: Prefix, in an instruction, of encoder layers as they are in this round: those below adapters that
 #: are averaged exactly.
 BASE = "base"
 #: What all tasks share in fine-tuning.
-TRUNK = (ENCODER, LORA_A, LORA_B, STF_NET)
+TRUNK = (ENCODER, LORA_A, LORA_B, LOCAL_LORA_A, LOCAL_LORA_B, STF_NET)
 
 #: Number of an instruction: weight of FedProx's term.
 PROXIMAL_MU = "proximal_mu"

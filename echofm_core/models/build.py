@@ -55,7 +55,7 @@ def build_tuned_model(plan: Plan) -> EchoModel:
     """
     model = build_echo_model(plan)
     if plan.finetune.mode is TuneMode.LORA:
-        add_adapters(model, plan.finetune.lora, plan.seed)
+        add_adapters(model, plan.finetune.lora, plan.seed, plan.personal.lora_rank)
     return model
 
 
@@ -140,7 +140,7 @@ def anatomy_of(plan: Plan) -> Anatomy:
         grid=grid,
         hidden=hidden_count(grid.positions, plan.pretrain.mask_ratio),
         adapters=adapter_parameters(encoder, lora),
-        below=sum(layer.weight.numel() for layer in adapted_layers(encoder, lora)),
+        below=sum(layer.weight.numel() for layer in adapted_layers(encoder, lora).values()),
     )
 
 

@@ -3,8 +3,9 @@
 import torch
 from torch import nn
 
-from echofm_core.contract import ENCODER, HEADS, STF_NET, group_of
+from echofm_core.contract import ENCODER, HEADS, LOCAL_LORA_A, LOCAL_LORA_B, STF_NET, group_of
 from echofm_core.models.echo_model import EchoModel
+from echofm_core.models.lora import adapted_layers
 from echofm_core.plan.document import Plan
 from echofm_core.training.personal import LocalGroup
 
@@ -17,10 +18,11 @@ def local_names(plan: Plan) -> frozenset[str]:
 def local_sizes(plan: Plan) -> dict[str, int]:
     """The same names, each with how many parameters it has.
 
-    Norms are the layer norms of encoder and STF-Net; those of a head belong to the head.
+    Norms are the layer norms of encoder and STF-Net; those of a head belong to the head. A second
+    adapter is of the encoder, and a group by itself.
     """
-    groups = set(plan.personal.groups)
-    if not groups:
+    groups, rank = set(plan.personal.groups), plan.personal.lora_rank
+    if not groups and not rank:
         return {}
     with torch.device("meta"):  # names and layers alone
         model = EchoModel(plan.model, plan.data, plan.finetune.tasks)
@@ -33,4 +35,7 @@ def local_sizes(plan: Plan) -> dict[str, int]:
             norm and LocalGroup.NORMS in groups
         ):
             found[name] = parameter.numel()
+    for name, linear in adapted_layers(model.encoder, plan.finetune.lora).items() if rank else ():
+        found[f"{LOCAL_LORA_A}.{name}.weight"] = rank * linear.in_features
+        found[f"{LOCAL_LORA_B}.{name}.weight"] = rank * linear.out_features
     return found

@@ -80,12 +80,14 @@ class Plan(Section):
                 f"data.tmed2.form is bag, but model.stf_net is {self.model.stf_net.value}: set it "
                 "to bag too, or choose images"
             )
-        rank, width = self.finetune.lora.rank, ENCODER_SHAPES[self.model.size].width
-        if self.finetune.mode is TuneMode.LORA and rank > width:
-            raise ValueError(
-                f"finetune.lora.rank {rank} is above the encoder's width {width}: adapters would "
-                "be larger than their layers"
-            )
+        width = ENCODER_SHAPES[self.model.size].width
+        own, shared = self.personal.lora_rank, self.finetune.lora.rank
+        for key, rank in (("finetune.lora.rank", shared), ("personal.lora_rank", own)):
+            if self.finetune.mode is TuneMode.LORA and rank > width:
+                raise ValueError(
+                    f"{key} {rank} is above the encoder's width {width}: adapters would "
+                    "be larger than their layers"
+                )
         rule = self.federation.aggregation
         if self.finetune.exact_adapters and rule not in (Aggregation.FEDAVG, Aggregation.FEDPROX):
             raise ValueError(

@@ -34,6 +34,7 @@ class Training(StrEnum):
     FEDIT = "fedit"
     FFA_LORA = "ffa_lora"
     FEDEX_LORA = "fedex_lora"
+    DUAL_LORA = "dual_lora"
 
 
 #: Tables whose keys a study may vary. Not ``data``: clips are decoded once for all of a study.

@@ -6,6 +6,7 @@ All of it is of fine-tuning: pre-training has one task, which all sites share.
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -41,10 +42,16 @@ LAST_MODES = {
 class PersonalConfig(Section):
     """The ``[personal]`` table: fine-tuning of models that differ between sites."""
 
+    later: ClassVar = frozenset({"lora_rank"})
+
     groups: tuple[LocalGroup, ...] = ()
     """Parameters that stay at a site, which is tested with its own: ``heads``; ``stf_net``;
     ``norms``, the layer norms of encoder and STF-Net (FedBN, Li 2021). ``["heads", "stf_net"]`` is
     FedPer (Arivazhagan 2019): only the encoder is averaged. All sites start from the same ones."""
+    lora_rank: int = Field(default=0, ge=0, le=256)
+    """Rank of a second, local adapter (LoRA) beside each federated one, with the same ``alpha``:
+    what both add is summed, both train at once, and the local one never leaves the site, which is
+    tested with it (Med-DualLoRA, Perramon-Llussa 2026). For ``finetune.mode = "lora"``. 0: none."""
     alternate_steps: int = Field(default=0, ge=0, le=1_000_000)
     """FedRep (Collins 2021): so many of ``finetune.local_steps``, the first of each round, train
     ``groups`` alone, the others train the rest alone. 0: all steps train all."""
@@ -84,7 +91,8 @@ def personal_fault(
             "of the patients; set it to 0"
         )
     return (
-        _groups_fault(personal, finetune, best=best)
+        _adapter_fault(personal, finetune, best=best)
+        or _groups_fault(personal, finetune, best=best)
         or _alternation_fault(personal, finetune)
         or _ditto_fault(personal, finetune)
     )
@@ -104,6 +112,12 @@ def personal_notes(personal: PersonalConfig) -> list[str]:
             "in the run's folder, and a site that did not train, have those that training began "
             "with: their scores there are not those of a trained model."
         )
+    if personal.lora_rank:
+        notes.append(
+            f"A site is tested with a local adapter of rank {personal.lora_rank}, which never left "
+            "it, beside the federated one. The model in the run's folder, and a site that did not "
+            "train, have the federated one alone."
+        )
     if personal.ditto:
         notes.append(
             f"The personal model (Ditto, lambda {personal.ditto:g}) is another one at each site, "
@@ -116,6 +130,27 @@ def personal_notes(personal: PersonalConfig) -> list[str]:
             "result is another model at each site, and never sent."
         )
     return notes
+
+
+def _adapter_fault(personal: PersonalConfig, finetune: FinetuneConfig, *, best: bool) -> str:
+    if not (rank := personal.lora_rank):
+        return ""
+    if finetune.mode is not TuneMode.LORA:
+        return (
+            f"personal.lora_rank is {rank}, a second adapter beside the federated one, but "
+            f'finetune.mode is {finetune.mode}: set it to "lora", or lora_rank to 0'
+        )
+    if personal.share_final:
+        return (
+            f"personal.lora_rank is {rank}, an adapter that never leaves its site, but "
+            "personal.share_final is true: set one of them otherwise"
+        )
+    if best:
+        return (
+            'federation.select = "best" may ship an earlier round, but a site keeps its local '
+            'adapter (personal.lora_rank) of the last rounds alone: set it to "last"'
+        )
+    return ""
 
 
 def _groups_fault(personal: PersonalConfig, finetune: FinetuneConfig, *, best: bool) -> str:

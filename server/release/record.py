@@ -114,8 +114,8 @@ def controls(plan: Plan, sites: Mapping[str, SiteFacts]) -> Iterator[Control]:
         where="client/policy.py",
     )
     yield Control(
-        name="groups of fine-tuning that stay at their site (personal.groups)",
-        setting=", ".join([*plan.personal.groups, *_sent_once(plan)]) or "none",
+        name="groups of fine-tuning that stay at their site (personal)",
+        setting=", ".join([*plan.personal.groups, *_adapters(plan), *_sent_once(plan)]) or "none",
         where="client/training.py",
     )
     yield Control(
@@ -143,6 +143,10 @@ def controls(plan: Plan, sites: Mapping[str, SiteFacts]) -> Iterator[Control]:
         setting="none: the coordinator received the weights of each site by themselves",
         where="not there",
     )
+
+
+def _adapters(plan: Plan) -> list[str]:
+    return ["local adapters"] if plan.personal.lora_rank else []
 
 
 def _sent_once(plan: Plan) -> list[str]:

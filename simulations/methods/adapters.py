@@ -19,16 +19,22 @@ class Adapters(Federated):
         name: Of the method.
         words: What it is.
         source: Paper and section.
+        local: Whether each site has a second adapter; of the plan's rank, or as the first one.
         keys: Of ``finetune.lora``.
     """
 
-    def __init__(self, name: Training, words: str, source: str, **keys: Any) -> None:
-        self.name, self.words, self.source, self._keys = name.value, words, source, keys
+    def __init__(
+        self, name: Training, words: str, source: str, *, local: bool = False, **keys: Any
+    ) -> None:
+        self.name, self.words, self.source = name.value, words, source
+        self._local, self._keys = local, keys
 
     def tables(self, plan: Plan) -> Mapping[str, Mapping[str, Any]]:
-        """Mode and table."""
+        """Mode and tables."""
         lora = {**plan.finetune.lora.model_dump(mode="json"), **self._keys}
-        return {"finetune": {"mode": TuneMode.LORA.value, "lora": lora}}
+        tuned = {"finetune": {"mode": TuneMode.LORA.value, "lora": lora}}
+        rank = plan.personal.lora_rank or plan.finetune.lora.rank
+        return {**tuned, "personal": {"lora_rank": rank if self._local else 0}}
 
 
 ADAPTERS = (
@@ -51,6 +57,14 @@ ADAPTERS = (
         "FedEx-LoRA: as FedIT, and the encoder takes up what the means miss of the mean product.",
         "Singhal et al. 2025, FedEx-LoRA (ACL, arXiv 2410.09432), its method: the residual",
         averaging=AdapterAveraging.EXACT.value,
+        freeze_a=False,
+    ),
+    Adapters(
+        Training.DUAL_LORA,
+        "Dual LoRA: as FedIT, with a second, local adapter at each site that never leaves it.",
+        "Perramon-Llussa et al. 2026, Med-DualLoRA (arXiv 2603.10967), its method",
+        local=True,
+        averaging=AdapterAveraging.SEPARATE.value,
         freeze_a=False,
     ),
 )

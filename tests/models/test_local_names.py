@@ -6,7 +6,7 @@ import pytest
 
 from echofm_core.contract import group_of
 from echofm_core.models.build import build_tuned_model
-from echofm_core.models.local_names import local_names
+from echofm_core.models.local_names import local_names, local_sizes
 from echofm_core.models.weights import named_weights
 from tests.federation.small import small_plan
 
@@ -41,6 +41,16 @@ def test_norms_are_those_of_encoder_and_stf_net() -> None:
     assert "stf_net.disjoint.time_norm.weight" in found
     assert "stf_net.joint.reduce.bias" not in found
     assert not [name for name in found if name.startswith("heads.")]
+
+
+def test_local_adapters_stay_and_federated_ones_do_not() -> None:
+    """Names and sizes are those of the model that is trained: qkv and proj of four blocks."""
+    plan = small_plan(personal={"lora_rank": 3}, finetune={"mode": "lora"})
+    every = named_weights(build_tuned_model(plan))
+    expected = {name: item.numel() for name, item in every.items() if name.startswith("local_lora")}
+    assert local_sizes(plan) == expected and len(expected) == 2 * 2 * 4
+    both = small_plan(personal={"lora_rank": 3, "groups": ["heads"]}, finetune={"mode": "lora"})
+    assert local_names(both) == {*expected, *names("heads")}
 
 
 @pytest.mark.parametrize("mode", ["full", "lora"])

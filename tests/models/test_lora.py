@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from echofm_core.contract import ENCODER, HEADS, LORA_A, LORA_B, STF_NET, group_of
+from echofm_core.contract import (
+    ENCODER,
+    HEADS,
+    LOCAL_LORA_A,
+    LOCAL_LORA_B,
+    LORA_A,
+    LORA_B,
+    STF_NET,
+    group_of,
+)
 from echofm_core.models.build import build_echo_model, build_tuned_model
 from echofm_core.models.echo_model import EchoModel
 from echofm_core.models.lora import adapter_parameters, merged, require_adapters
@@ -23,9 +32,10 @@ ALL = [ENCODER, LORA_A, LORA_B, STF_NET, HEADS]
 EVERYWHERE = {"rank": 4, "alpha": 24, "targets": ["qkv", "proj", "fc1", "fc2"]}
 
 
-def lora_plan(seed: int = 3, **lora: object) -> Plan:
+def lora_plan(seed: int = 3, local_rank: int = 0, **lora: object) -> Plan:
     values = small_plan(seed=seed).decisive()
     values["finetune"] |= {"mode": "lora", "lora": lora}
+    values["personal"] = {"lora_rank": local_rank}
     return plan_from_mapping(values, "of a test")
 
 
@@ -33,9 +43,49 @@ def trained(plan: Plan) -> EchoModel:
     """A model whose adapters say something: B drawn too."""
     model = build_tuned_model(plan)
     for name, parameter in named_weights(model).items():
-        if group_of(name) == LORA_B:
+        if group_of(name) in (LORA_B, LOCAL_LORA_B):
             torch.nn.init.normal_(parameter, std=0.05, generator=generator())
     return model.eval()
+
+
+LOCAL = [LOCAL_LORA_A, LOCAL_LORA_B]
+
+
+def test_a_local_adapter_is_a_second_one_of_its_own_rank_and_changes_nothing_at_first() -> None:
+    """A of the first is drawn as without it; outputs are those of no adapter, to the bit."""
+    one, two = (build_tuned_model(lora_plan(local_rank=rank, **EVERYWHERE)) for rank in (0, 3))
+    arrays = to_arrays(two, ALL)
+    assert all(np.array_equal(array, arrays[name]) for name, array in to_arrays(one, ALL).items())
+    local = to_arrays(two, LOCAL)
+    assert len(local) == 2 * 4 * 4
+    assert local["local_lora_a.blocks.2.attn.qkv.weight"].shape == (3, 128)
+    assert local["local_lora_b.blocks.2.attn.qkv.weight"].shape == (384, 3)
+    assert all(array.any() == (group_of(name) == LOCAL_LORA_A) for name, array in local.items())
+    plain = build_echo_model(lora_plan()).eval()
+    with torch.no_grad():
+        expected, found = (model.eval()(videos(2), times(2), None) for model in (plain, two))
+    assert all(torch.equal(expected[task], found[task]) for task in expected)
+
+
+def test_what_both_adapters_add_is_summed() -> None:
+    """Of one layer, by NumPy in float64: x (W + 24 / 4 * B A + 24 / 3 * B' A')^T + b."""
+    model = trained(lora_plan(local_rank=3, **EVERYWHERE))
+    every = to_arrays(model, [*ALL, *LOCAL])
+    arrays = {name: array.astype(np.float64) for name, array in every.items()}
+    x = torch.randn(5, 128, generator=generator())
+    layer = "blocks.1.attn.qkv"
+    weight = arrays[f"encoder.{layer}.weight"]
+    for scale, kind in ((6, "lora"), (8, "local_lora")):
+        weight = (
+            weight + scale * arrays[f"{kind}_b.{layer}.weight"] @ arrays[f"{kind}_a.{layer}.weight"]
+        )
+    expected = x.numpy().astype(np.float64) @ weight.T + arrays[f"encoder.{layer}.bias"]
+    with torch.no_grad():
+        found = model.encoder.blocks[1].attn.qkv(x).numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    plain = merged(every, lora_plan(**EVERYWHERE).finetune.lora)
+    np.testing.assert_allclose(plain[f"encoder.{layer}.weight"], weight, rtol=0, atol=1e-6)
+    assert plain.keys() == to_arrays(build_echo_model(lora_plan()), ALL).keys()
 
 
 def test_with_fresh_adapters_the_model_is_the_one_without_to_the_bit() -> None:

@@ -91,6 +91,7 @@ def test_a_plan_without_personal_parts_has_the_hash_of_before_there_were_any() -
     assert named.digest() != Plan().digest()
     assert plan_from_json(named.to_json()) == named
     assert plan_from_mapping({"personal": {"groups": []}}, "test").digest() == Plan().digest()
+    assert "lora_rank" not in named.to_json()  # which came later
 
 
 @pytest.mark.parametrize(
@@ -214,6 +215,33 @@ def test_a_plan_without_personal_parts_has_the_hash_of_before_there_were_any() -
         (
             {"finetune": {"lora": {"averaging": "exact", "freeze_a": True}}},
             "with freeze_a = true the mean of adapters is exact already",
+        ),
+        (
+            {"personal": {"lora_rank": 4}},
+            "personal.lora_rank is 4, a second adapter beside the federated one, but finetune.mode",
+        ),
+        (
+            {
+                "personal": {"lora_rank": 4, "groups": ["heads"], "share_final": True},
+                "finetune": {"mode": "lora"},
+            },
+            "an adapter that never leaves its site, but personal.share_final is true",
+        ),
+        (
+            {
+                "personal": {"lora_rank": 4},
+                "finetune": {"mode": "lora"},
+                "federation": {"select": "best"},
+            },
+            "a site keeps its local adapter (personal.lora_rank) of the last rounds alone",
+        ),
+        (
+            {
+                "personal": {"lora_rank": 129},
+                "finetune": {"mode": "lora"},
+                "model": {"size": "tiny"},
+            },
+            "personal.lora_rank 129 is above the encoder's width 128",
         ),
         ({"personal": {"groups": ["heads"]}, "finetune": {"rounds": 0}}, "finetune.rounds is 0"),
         ({"pretrain": {"mask_ratio": 1.5}}, "`pretrain.mask_ratio`: input should be less than 1"),

@@ -9,10 +9,20 @@ from pathlib import Path
 import pytest
 import torch
 
-from echofm_core.contract import ENCODER, HEADS, LORA_A, LORA_B, STF_NET, group_of
+from echofm_core.contract import (
+    ENCODER,
+    HEADS,
+    LOCAL_LORA_A,
+    LOCAL_LORA_B,
+    LORA_A,
+    LORA_B,
+    STF_NET,
+    group_of,
+)
 from echofm_core.data.windows import ClipWindows
 from echofm_core.models.build import build_tuned_model
 from echofm_core.models.config import LoraConfig
+from echofm_core.models.local_names import local_names
 from echofm_core.models.weights import named_weights, to_arrays
 from echofm_core.privacy.ledger import Ledger
 from echofm_core.runtime.checksum import digest
@@ -20,6 +30,7 @@ from echofm_core.training.config import FinetuneConfig, TuneMode
 from echofm_core.training.execution.job_folder import JobFolder, Terms
 from echofm_core.training.execution.ranks import ALONE
 from echofm_core.training.objectives.finetune import finetune_round
+from echofm_core.training.personal import PersonalConfig
 from echofm_core.training.steps.job import LocalContext, RoundReport
 from tests.training.killed import OPTIONS, MortalWindows
 from tests.training.objectives.test_finetune import LABELLED
@@ -60,6 +71,32 @@ def test_only_adapters_fusion_and_labelled_heads_move(
     assert set(report.counts) == groups
     assert report.counts[LORA_B] == 20
     assert bool(Ledger(tmp_path).entries) is secret
+
+
+@pytest.mark.parametrize("secret", [False, True], ids=["plain", "private"])
+def test_local_adapters_train_beside_the_federated_ones(
+    clips: ClipWindows, tmp_path: Path, secret: bool
+) -> None:
+    """By DP-SGD too; the pull of FedProx is on what is shared alone, and holds B near zero here."""
+    plan = PLAN.model_copy(update={"finetune": config()})
+    plan = plan.model_copy(update={"personal": PersonalConfig(lora_rank=2)})
+    where = private(tmp_path) if secret else context(proximal_mu=1e4)
+    model = build_tuned_model(plan)
+    before = {name: item.detach().clone() for name, item in named_weights(model).items()}
+    where = replace(where, local=tuple(sorted(local_names(plan))))
+    report = finetune_round(model, clips, plan.finetune, where)
+    after = named_weights(model)
+    moved = {group_of(name) for name in before if not torch.equal(before[name], after[name])}
+    assert moved == {LORA_A, LORA_B, LOCAL_LORA_A, LOCAL_LORA_B, STF_NET, *LABELLED}
+    assert set(report.counts) == moved and report.counts[LOCAL_LORA_B] == 20
+    if not secret:
+        length = {
+            group: sum(
+                float(after[name].detach().norm()) for name in after if group_of(name) == group
+            )
+            for group in (LORA_B, LOCAL_LORA_B)
+        }
+        assert length[LOCAL_LORA_B] > 2 * length[LORA_B]
 
 
 def test_killed_it_goes_on_to_the_same_bits(clips: ClipWindows, tmp_path: Path) -> None:

@@ -9,7 +9,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from echofm_core.contract import ENCODER, HEADS, LORA_A, LORA_B, STF_NET, TRUNK, Phase, group_of
+from echofm_core.contract import (
+    ENCODER,
+    HEADS,
+    LOCAL_LORA_A,
+    LOCAL_LORA_B,
+    LORA_A,
+    LORA_B,
+    STF_NET,
+    TRUNK,
+    Phase,
+    group_of,
+)
 from echofm_core.data.windows import ClipWindows, to_batch
 from echofm_core.models.echo_model import EchoModel
 from echofm_core.models.weights import named_weights
@@ -53,6 +64,11 @@ def trunk_of(config: FinetuneConfig) -> tuple[str, ...]:
     return tuple(group for group in TRAINED[config.mode] if group != fixed)
 
 
+def local_adapters(context: LocalContext) -> tuple[str, ...]:
+    """Groups of the second adapters, where a site has them."""
+    return tuple(sorted({*map(group_of, context.local)} & {LOCAL_LORA_A, LOCAL_LORA_B}))
+
+
 def frozen_groups(config: FinetuneConfig) -> frozenset[str]:
     """Groups below the heads that no site's fine-tuning changes."""
     return frozenset(TRUNK) - set(trunk_of(config))
@@ -92,7 +108,7 @@ def finetune_round(
     targets, rows = labelled_targets(clips.manifest, config)
     purpose = f"{context.named(Phase.FINETUNE)}.drop_path"
     paths = torch_stream(context.seed, context.site, context.round, purpose)
-    trunk = trunk_of(config)
+    trunk = trunk_of(config) + local_adapters(context)
     heads = {task: f"{HEADS}.{task.value}" for task in targets}
     drop_path = config.drop_path if {ENCODER, LORA_B} & set(trunk) else 0.0
     with (

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from echofm_core.contract import ENCODER, LORA_A, LORA_B, Phase
+from echofm_core.contract import ENCODER, LOCAL_LORA_A, LOCAL_LORA_B, LORA_A, LORA_B, Phase
 from echofm_core.models.weights import named_weights
 from echofm_core.training.config import PhaseConfig
 
@@ -19,7 +19,10 @@ BETAS: Mapping[Phase, tuple[float, float]] = {
     Phase.FINETUNE: (0.9, 0.999),
 }
 #: Parameters below the top of the encoder, adapters too; the group is a block's number.
-_DEEP = re.compile(rf"(?:{ENCODER}|{LORA_A}|{LORA_B})\.(?:patch_embed|blocks\.(\d+))\.")
+_DEEP = re.compile(
+    rf"(?:{ENCODER}|{LORA_A}|{LORA_B}|{LOCAL_LORA_A}|{LOCAL_LORA_B})\."
+    r"(?:patch_embed|blocks\.(\d+))\."
+)
 
 
 def build_optimizer(model: nn.Module, config: PhaseConfig, phase: Phase) -> torch.optim.AdamW:
