@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.federation.contrast import Contrast, Term, _interval, measured
+from benchmarks.federation.contrast import CONFIG, Contrast, Term, _interval, measured
 from benchmarks.federation.predictions import EF_R2, Key, Predictions
+from echofm_core.evaluation.bootstrap import Statistic, paired_difference
+from echofm_core.evaluation.metrics import task_metrics
+from echofm_core.evaluation.over_seeds import mean_of
+from echofm_core.runtime.randomness import stream
+from echofm_core.tasks import Task
 from tests.benchmarks.federation.made import ef_rows
 
 TRUTH = (40.0, 50.0, 60.0)
@@ -85,3 +92,42 @@ def test_patients_are_drawn_with_all_their_seeds() -> None:
     once, twice = (measured(contrast("a"), Predictions(found)) for found in (one, two))
     assert (twice.value, twice.low, twice.high) == pytest.approx((once.value, once.low, once.high))
     assert once.high - once.low > 0.01
+
+
+def test_the_error_over_patients_is_that_of_the_mean_over_seeds() -> None:
+    """The product's paired bootstrap of the mean over seeds, on the same draws: its interval is the
+    error times Student's t. Seeds err at other patients, so that one alone has another error. At
+    two sites of one model a mean has the root of the sum of squares, halved.
+    """
+    rng, count = np.random.default_rng(3), 60
+    truth = rng.uniform(30, 70, count)
+    found = {
+        Key("x", name, seed): ef_rows(
+            {site: truth + rng.normal(0, 4 * seed, count) for site in ("a", "b")}, truth
+        )
+        for name in ("ours", "theirs")
+        for seed in (1, 2)
+    }
+    both = Predictions(found)
+
+    def mean(model: str, site: str) -> Statistic:
+        cases = [both.cases(Key("x", model, seed), site, Task.EF) for seed in (1, 2)]
+        return mean_of([partial(task_metrics, Task.EF, one.truth, one.prediction, threshold=50.0)
+                        for one in cases])  # fmt: skip
+
+    errors = {}
+    for site in ("a", "b"):
+        patients = both.cases(Key("x", "ours", 1), site, Task.EF).patients
+        draws = stream(0, site, 0, "benchmark.paired")
+        ends = paired_difference(mean("ours", site), mean("theirs", site), patients, CONFIG, draws)[
+            "r2"
+        ]
+        errors[site] = (ends.high - ends.value) / stats.t.ppf(0.975, count - 1)
+    less = (Term("x", "ours", 1.0), Term("x", "theirs", -1.0))
+    for sites in (("a",), ("a", "b")):
+        asked = Contrast(what="", measure=EF_R2, parts=dict.fromkeys(sites, less))
+        answer = measured(asked, both)
+        variance = sum(errors[site] ** 2 for site in sites) / len(sites) ** 2
+        each = np.array(list(answer.each.values()))
+        expected = _interval(each, variance, len(sites) * (count - 1), (1, 2))
+        assert (answer.low, answer.high) == pytest.approx((expected.low, expected.high))
