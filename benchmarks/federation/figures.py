@@ -10,10 +10,11 @@ import pandas as pd
 from benchmarks._kept import KEPT, keep, kept, page_of
 from benchmarks._rows import Bar, Row
 from benchmarks.federation.contrast import measured
-from benchmarks.federation.plans import DEALT, UNSEEN, Recipe
+from benchmarks.federation.plans import DEALT, Recipe
 from benchmarks.federation.predictions import EF_R2, STENOSIS_AUC, Measure, Predictions
 from benchmarks.federation.questions import BARS, contrasts
 from echofm_core.evaluation.score import ALL_SITES
+from simulations.study.variations import variations
 
 FILE = KEPT / "federation.json"
 #: Seeds without which nothing is judged.
@@ -66,7 +67,8 @@ def figures_of(found: Predictions, recipe: Recipe, context: Mapping[str, str]) -
 
 def folds_of(recipe: Recipe) -> list[str]:
     """Institutions that are left out, one at a time."""
-    return [str(site) for value in recipe.left_out.study.vary[UNSEEN] for site in value]  # type: ignore[union-attr]
+    plan = recipe.left_out
+    return [site for one in variations(plan) for site in one.of(plan).protocol.unseen]
 
 
 def shots_of(recipe: Recipe) -> tuple[int, int]:
@@ -84,14 +86,14 @@ def rows_of(figures: Figures, *, judge: bool) -> list[Row]:
         figures: All there are.
         judge: Whether they are of the whole benchmark.
     """
-    answers = figures.answers.set_index("question")
+    answers = {str(row["question"]): row for row in figures.answers.to_dict("records")}
     rows = []
     for question, (end, least) in BARS.items():
         bar = Bar("at least", least) if judge else None
-        if question.value not in answers.index:
+        if question.value not in answers:
             rows += [Row(f"{question.value}: not measured", float("nan"), bar=bar)] * judge
             continue
-        answer = answers.loc[question.value]
+        answer = answers[question.value]
         held = bar if int(answer["seeds"]) >= ENOUGH_SEEDS else None
         rows.append(Row(str(answer["what"]), float(answer["value"])))
         rows.append(Row(f"  its interval: {end} end", float(answer[end]), bar=held))

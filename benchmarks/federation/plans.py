@@ -15,8 +15,6 @@ from echofm_core.plan.load import plan_from_mapping
 FILE = Path(__file__).with_name("recipe.toml")
 #: Names of the studies, and of their folders.
 LEFT_OUT, DEALT = "left_out", "dealt"
-#: Key of a plan that says which site is never seen.
-UNSEEN = "protocol.unseen"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

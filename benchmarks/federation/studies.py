@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.federation.plans import DEALT, UNSEEN, Recipe
+from benchmarks.federation.plans import DEALT, Recipe
 from benchmarks.federation.predictions import Key, Predictions, few_shot_name
 from echofm_core.evaluation.model_names import FEDERATED
 from echofm_core.phantom.missing import write_missing
@@ -95,14 +95,14 @@ def _write_phantoms(recipe: Recipe) -> None:
 
 def _of_cell(cell: Cell) -> Iterator[tuple[Key, pd.DataFrame]]:
     """Every model of a part, and those on a few patients, by who was left out."""
-    (left_out, *_) = cell.variation.values.get(UNSEEN) or (DEALT,)  # type: ignore[misc]
+    (left_out,) = cell.plan.protocol.unseen or (DEALT,)
     for model, rows in read_run(cell.folder).predictions.items():
         name = Aggregation.FEDAVG.value if model == FEDERATED else model
-        yield Key(str(left_out), name, cell.plan.seed), rows
+        yield Key(left_out, name, cell.plan.seed), rows
     for shot in cell.shots:
         if shot.few.shots:
             yield (
-                Key(str(left_out), few_shot_name(shot.few.shots), cell.plan.seed),
+                Key(left_out, few_shot_name(shot.few.shots), cell.plan.seed),
                 shot_rows(cell, shot),
             )
 

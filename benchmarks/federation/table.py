@@ -40,10 +40,10 @@ def _models(rows: pd.DataFrame) -> list[str]:
     """One line a model, the best first."""
     by_model = rows.groupby("model", sort=False)["value"].mean().sort_values(ascending=False)
     lines = []
-    for model, mean in by_model.items():
+    for model in by_model.index.astype(str):
         own = rows[rows["model"] == model].sort_values("seed")["value"]
         each = " ".join(f"{value:6.3f}" for value in own)
-        lines.append(f"  {model_title(str(model)):{WIDTH}}{mean:7.3f}   {each}")
+        lines.append(f"  {model_title(model):{WIDTH}}{by_model[model]:7.3f}   {each}")
     return lines
 
 
