@@ -42,9 +42,9 @@ many more hospitals, pooled. -without-PART leaves a part of STF-Net out, -with-g
 grey levels of fixed places, which no other arm has, and -published is the form of the paper.
 EF R2 is the coefficient of determination over the test patients of a draw, of both hospitals
 together, against the EF that their hearts were drawn with; training knows a reader's measurement.
-Each draw has patients and seeds of its own. An interval is Student's t over draws. Which objective
-is best is chosen by the draws that its interval is of, and the interval is not widened for that.
-The last round counts: no round is chosen by labels."""
+Each draw has patients and seeds of its own. An interval is Student's t over draws. One objective is
+judged, in all draws; it was chosen before, on patients of other seeds. The others are trained in
+fewer draws. The last round counts: no round is chosen by labels."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -54,8 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         context, table = kept(KEPT)
     else:
         context, table = run(recipe, options.out, options.workers, sealed=options.sealed)
-    results, percents = Results(table), recipe.drawn.percents
-    rows, text = rows_of(results, percents), table_of(results, percents)
+    results, drawn = Results(table), recipe.drawn
+    rows, text = rows_of(results, drawn), table_of(results, drawn)
     head = "\n".join(f"- {name}: {words}" for name, words in context.items())
     print(TITLE, head, NOTE, text, sep="\n\n", end="\n\n")
     if options.keep:

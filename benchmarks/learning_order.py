@@ -6,11 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from benchmarks.learning_pieces import WITHOUT, Pool, Ridge, Scored, Scores, Tuning, Where
-from benchmarks.learning_recipe import Recipe, Start
+from benchmarks.learning_recipe import Recipe
 from echofm_core.models.config import StfNetForm, StfPart
-
-#: The encoder that they start from.
-ABLATED = Start.CELLS
 
 
 def _other(part: StfPart) -> tuple[StfPart, ...]:
@@ -35,15 +32,15 @@ def scored(recipe: Recipe, *, sealed: bool = False) -> list[Scored]:
     ablation = [
         Scores(draw=draw, of=piece)
         for draw in range(min(drawn.ablation_draws, drawn.draws))
-        for piece in ablated(draw)
+        for piece in ablated(recipe, draw)
     ]
     opened = [replace(piece, where=Where.SEALED) for piece in main] if sealed else []
     return [*main, *ablation, *opened]
 
 
-def ablated(draw: int) -> list[Tuning]:
+def ablated(recipe: Recipe, draw: int) -> list[Tuning]:
     """Fine-tunings with all labels, each with a part of STF-Net more or less, or published."""
-    whole = Tuning(draw=draw, start=ABLATED)
+    whole = Tuning(draw=draw, start=recipe.drawn.objective)
     return [replace(whole, form=form, without=without) for form, without in ABLATIONS]
 
 
@@ -51,9 +48,10 @@ def _of_draw(recipe: Recipe, draw: int) -> Iterator[Scored]:
     few, every = recipe.drawn.percents
     for percent in (few, every):
         yield Ridge(draw=draw, percent=percent)
-    for start in Start:
+    starts = recipe.drawn.starts(draw)
+    for start in starts:
         for percent in (few, every):
             yield Scores(draw=draw, of=Tuning(draw=draw, start=start, percent=percent))
     yield Scores(draw=draw, of=Tuning(draw=draw, pool=Pool.POOLED))
-    for start in Start:
+    for start in starts:
         yield Ridge(draw=draw, start=start)

@@ -16,6 +16,7 @@ from echofm_core.models.config import StfNetForm, StfPart
 from echofm_core.plan.document import Plan
 from echofm_core.plan.load import plan_from_mapping
 from echofm_core.plan.section import Section
+from echofm_core.training.config import FinetuneConfig
 
 FILE = Path(__file__).with_name("learning.toml")
 
@@ -44,6 +45,10 @@ class Drawn(Section):
     labelled: int = Field(ge=1)
     test_patients: int = Field(ge=2)
     few: float = Field(gt=0, lt=1)
+    objective: Start
+    """Of pre-training, that is judged over all draws; chosen before, on other patients."""
+    other_draws: int = Field(ge=0)
+    """In which the other objectives are trained too."""
     ablation_draws: int = Field(ge=0)
     ceiling_hospitals: int = Field(ge=0)
     ceiling_patients: int = Field(ge=1)
@@ -53,6 +58,11 @@ class Drawn(Section):
     def seed(self, draw: int) -> int:
         """Of all that is random in a draw."""
         return self.first_seed + draw
+
+    def starts(self, draw: int) -> tuple[Start, ...]:
+        """What encoders start from in a draw."""
+        every = draw < self.other_draws
+        return tuple(s for s in Start if every or s in (Start.RANDOM, self.objective))
 
     @property
     def percents(self) -> tuple[int, int]:
@@ -78,9 +88,10 @@ class Recipe:
     ceiling: Mapping[str, Any]
 
     def pretraining(self, draw: int, start: Start) -> Plan:
-        """The plan of a draw's pre-training."""
+        """The plan of a draw's pre-training: how models are fine-tuned does not change it."""
         own = {Start.CELLS: self.cells, Start.LATENT: self.latent}.get(start, {})
-        return self._plan(draw, pretrain=own, finetune={"rounds": 0})
+        plan = self._plan(draw, pretrain=own)
+        return plan.model_copy(update={"finetune": FinetuneConfig(rounds=0)})
 
     def tuning(
         self, draw: int, percent: int, form: StfNetForm, without: tuple[StfPart, ...]

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterator, Sequence
 
 from benchmarks._rows import Bar, Row
-from benchmarks.learning_order import ABLATED, ABLATIONS
+from benchmarks.learning_order import ABLATIONS
 from benchmarks.learning_pieces import Tuning, Where
-from benchmarks.learning_recipe import OBJECTIVES, Start
+from benchmarks.learning_recipe import OBJECTIVES, Drawn, Start
 from benchmarks.learning_results import COVERAGE, Results, interval
 from echofm_core.phantom.hospitals import HELD_OUT, SEALED
 
@@ -19,31 +19,31 @@ MOST_FLOOR, MOST_RANDOM, LEAST_CEILING = 0.3, 0.65, 0.85
 NAME_WIDTH = 34
 
 
-def rows_of(results: Results, percents: tuple[int, int]) -> list[Row]:
+def rows_of(results: Results, drawn: Drawn) -> list[Row]:
     """Every row; without bars where there are fewer draws than :data:`ENOUGH_DRAWS`.
 
     What has a bar stays where it has no figure, and misses it.
 
     Args:
         results: Of the arms that there are.
-        percents: Few labels, and all.
+        drawn: Says which objective is judged.
     """
     rows = [
-        *_levels(results, percents),
-        *_gains(results, percents),
+        *_levels(results, drawn),
+        *_gains(results, drawn),
         *_frozen(results),
-        *_ablation(results),
+        *_ablation(results, drawn),
         *_seconds(results),
-        *_sealed(results, percents),
+        *_sealed(results, drawn),
     ]
     if results.draws < ENOUGH_DRAWS:
         rows = [Row(row.what, row.ours, row.peer) for row in rows]
     return [row for row in rows if row.bar or not math.isnan(row.ours)]
 
 
-def _levels(results: Results, percents: tuple[int, int]) -> Iterator[Row]:
+def _levels(results: Results, drawn: Drawn) -> Iterator[Row]:
     """How hard the patients are."""
-    few, every = percents
+    few, every = drawn.percents
     for arm, what, bar in (
         (f"floor-{every}", f"floor without a network, {every} % of labels", most(MOST_FLOOR)),
         (f"floor-{few}", f"floor without a network, {few} %", None),
@@ -55,20 +55,14 @@ def _levels(results: Results, percents: tuple[int, int]) -> Iterator[Row]:
         yield Row(f"EF R2, {what}", mean(results, arm), bar=bar)
 
 
-def _gains(results: Results, percents: tuple[int, int]) -> Iterator[Row]:
+def _gains(results: Results, drawn: Drawn) -> Iterator[Row]:
     """Federated pre-training, then federated fine-tuning, less fine-tuning alone."""
-    few, every = percents
-    best = max(
-        OBJECTIVES,
-        key=lambda start: interval(results.differences(f"{start}-{few}", f"random-{few}")).mean,
-    )
-    for percent in (few, every):
-        what = f"best objective ({best}) less none, {percent} %"
-        yield from _difference(results, f"{best}-{percent}", f"random-{percent}", what, 0)
+    few, every = drawn.percents
     for start in OBJECTIVES:
+        limit = 0 if start is drawn.objective else None
         for percent in (few, every):
             what = f"{start} less none, {percent} %"
-            yield from _difference(results, f"{start}-{percent}", f"random-{percent}", what, None)
+            yield from _difference(results, f"{start}-{percent}", f"random-{percent}", what, limit)
 
 
 def _frozen(results: Results) -> Iterator[Row]:
@@ -81,11 +75,11 @@ def _frozen(results: Results) -> Iterator[Row]:
     yield Row("EF R2, frozen probe, latent less pixels: high end", found.high)
 
 
-def _ablation(results: Results) -> Iterator[Row]:
+def _ablation(results: Results, drawn: Drawn) -> Iterator[Row]:
     """What another STF-Net would lose, with all labels."""
-    whole = Tuning(start=ABLATED).name
+    whole = Tuning(start=drawn.objective).name
     for form, without in ABLATIONS:
-        arm = Tuning(start=ABLATED, form=form, without=without).name
+        arm = Tuning(start=drawn.objective, form=form, without=without).name
         found = interval(results.differences(whole, arm))
         what = arm.removeprefix(f"{whole}-").replace("-", " ")
         yield Row(f"EF R2, compact STF-Net less the same {what}", found.mean)
@@ -99,9 +93,9 @@ def _seconds(results: Results) -> Iterator[Row]:
         yield Row(f"CPU seconds of pre-training, {start} beside pixels", took, pixels)
 
 
-def _sealed(results: Results, percents: tuple[int, int]) -> Iterator[Row]:
+def _sealed(results: Results, drawn: Drawn) -> Iterator[Row]:
     """The sealed hospital, where it was opened; no bar is held to it."""
-    few, every = percents
+    few, every = drawn.percents
     for arm in (f"floor-{every}", f"pooled-random-{every}", "ceiling"):
         yield Row(f"{SEALED.name}: EF R2, {arm}", mean(results, arm, Where.SEALED))
     for start in OBJECTIVES:
@@ -133,13 +127,13 @@ def mean(results: Results, arm: str, where: str = Where.HELD_OUT) -> float:
     return interval(list(results.values(arm, where=where).values())).mean
 
 
-def table_of(results: Results, percents: tuple[int, int]) -> str:
+def table_of(results: Results, drawn: Drawn) -> str:
     """Arms, then differences, each with the value of every draw; the sealed hospital last."""
     lines = _arms(results, Where.HELD_OUT, HELD_OUT)
-    lines += _differences(results, Where.HELD_OUT, percents)
+    lines += _differences(results, Where.HELD_OUT, drawn)
     if (results.table["where"] == Where.SEALED).any():
         lines += ["", *_arms(results, Where.SEALED, ())]
-        lines += _differences(results, Where.SEALED, percents)
+        lines += _differences(results, Where.SEALED, drawn)
     return "\n".join(lines)
 
 
@@ -166,9 +160,9 @@ def _arms(results: Results, where: Where, hospitals: Sequence[str]) -> list[str]
     return lines
 
 
-def _differences(results: Results, where: Where, percents: tuple[int, int]) -> list[str]:
+def _differences(results: Results, where: Where, drawn: Drawn) -> list[str]:
     """Paired differences of EF R2."""
-    few, every = percents
+    few, every = drawn.percents
     pairs = [
         (f"{start}-{percent}", f"random-{percent}")
         for percent in (few, every)
@@ -182,7 +176,7 @@ def _differences(results: Results, where: Where, percents: tuple[int, int]) -> l
     pairs += [(f"frozen-{start}", "frozen-pixels") for start in (Start.CELLS, Start.LATENT)]
     pairs += [("frozen-pixels", "frozen-random")]
     pairs += [(f"random-{every}", f"pooled-random-{every}")]
-    whole = Tuning(start=ABLATED).name
+    whole = Tuning(start=drawn.objective).name
     pairs += [(whole, arm) for arm in results.arms if arm.startswith(f"{whole}-")]
     lines = ["", f"EF R2, differences of the same draws: mean, {COVERAGE:.0%} interval; one a draw"]
     for arm, other in pairs:

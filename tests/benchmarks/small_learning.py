@@ -17,7 +17,8 @@ from benchmarks.learning_recipe import Recipe, recipe_of
 TABLES = {
     "drawn": {
         "draws": 1, "first_seed": 7, "patients": 4, "labelled": 3, "test_patients": 3, "few": 0.34,
-        "ablation_draws": 0, "ceiling_hospitals": 1, "ceiling_patients": 1, "ceiling_parts": 2,
+        "objective": "cells", "other_draws": 1, "ablation_draws": 0,
+        "ceiling_hospitals": 1, "ceiling_patients": 1, "ceiling_parts": 2,
     },
     "plan": {
         "data": {"size": 32, "frames": 4, "test_windows": 1},

@@ -97,37 +97,47 @@ def all_but_patients(folder: str, names: list[str]) -> list[str]:
 
 
 def test_what_is_scored() -> None:
-    """A draw: 2 floors, 4 starts x 2 shares, pooled, 4 frozen. Ablated: 5 parts and a form."""
+    """A draw: 2 floors, 2 shares and a frozen probe of each of 4 starts in the first three draws
+    and of 2 in the others, pooled. Ablated: 5 parts and a form."""
     pieces = scored(RECIPE)
-    assert Counter(piece.draw for piece in pieces[:120]) == dict.fromkeys(range(8), 15)
-    assert [piece.draw for piece in pieces[:120]] == sorted(piece.draw for piece in pieces[:120])
+    main = 3 * 15 + 5 * 9
+    assert Counter(piece.draw for piece in pieces[:main]) == {
+        **dict.fromkeys(range(3), 15),
+        **dict.fromkeys(range(3, 8), 9),
+    }
+    assert [piece.draw for piece in pieces[:main]] == sorted(piece.draw for piece in pieces[:main])
     assert [piece.arm for piece in pieces[:15]] == [
         "floor-10", "floor-100", "random-10", "random-100", "pixels-10", "pixels-100", "cells-10",
         "cells-100", "latent-10", "latent-100", "pooled-random-100",
         "frozen-random", "frozen-pixels", "frozen-cells", "frozen-latent",
     ]  # fmt: skip
-    assert [piece.arm for piece in pieces[120:128]] == ["ceiling"] * 8
-    assert [piece.name for piece in ablated(0)] == [
+    assert [piece.arm for piece in pieces[45:54]] == [
+        "floor-10", "floor-100", "random-10", "random-100", "cells-10", "cells-100",
+        "pooled-random-100", "frozen-random", "frozen-cells",
+    ]  # fmt: skip
+    assert [piece.arm for piece in pieces[main : main + 8]] == ["ceiling"] * 8
+    assert [piece.name for piece in ablated(RECIPE, 0)] == [
         *(f"cells-100-without-{part}" for part in ("deviation", "stages", "joint", "disjoint")),
         "cells-100-with-grey",
         "cells-100-published",
     ]
-    assert len(pieces) == 120 + 8 + 3 * 6
+    assert len(pieces) == main + 8 + 3 * 6
     opened = scored(RECIPE, sealed=True)
     assert opened[: len(pieces)] == pieces
     assert {piece.where for piece in opened[len(pieces) :]} == {Where.SEALED}
-    assert len(opened) == len(pieces) + 120 + 8
+    assert len(opened) == len(pieces) + main + 8
     assert len(scored(load_recipe(quick=True))) == 15
     assert len(scored(load_recipe(draws=2))) == 2 * 15 + 2 + 2 * 6
 
 
 def test_each_piece_comes_once_and_behind_its_needs_and_whole_draws_first() -> None:
-    """A draw: patients, 3 pre-trainings, 9 fine-tunings, 15 scores."""
+    """A draw: patients, 3 pre-trainings, 9 fine-tunings, 15 scores; or 1, 5 and 9."""
     pieces = with_needs(scored(RECIPE), RECIPE)
-    assert len(set(pieces)) == len(pieces) == 8 * 28 + (6 + 1 + 8) + 3 * 6 * 2
+    main = 3 * 28 + 5 * 16
+    assert len(set(pieces)) == len(pieces) == main + (6 + 1 + 8) + 3 * 6 * 2
     place = {piece: number for number, piece in enumerate(pieces)}
     assert all(place[need] < place[piece] for piece in pieces for need in piece.needs(RECIPE))
-    assert [piece.draw for piece in pieces[:224]] == sorted(piece.draw for piece in pieces[:224])
+    assert [piece.draw for piece in pieces[:main]] == sorted(piece.draw for piece in pieces[:main])
 
 
 def test_nobody_trains_who_is_tested_and_the_sealed_hospital_is_written_for_its_scores_alone() -> (
@@ -169,11 +179,16 @@ def test_another_recipe_is_another_folder_for_what_hangs_on_it_and_for_nothing_e
     longer = RECIPE.plan.pretrain.model_copy(update={"rounds": RECIPE.plan.pretrain.rounds + 1})
     other = replace(RECIPE, plan=RECIPE.plan.model_copy(update={"pretrain": longer}))
     changed = {piece for piece in scored(RECIPE) if moved(piece, other, tmp_path)}
-    assert {piece.arm for piece in changed if piece.draw == 7} == {
-        *("pixels-10", "pixels-100", "frozen-pixels"),
-        *("cells-10", "cells-100", "frozen-cells"),
-    }  # fmt: skip
+    cells = {"cells-10", "cells-100", "frozen-cells"}
+    pixels = {"pixels-10", "pixels-100", "frozen-pixels"}
+    assert {piece.arm for piece in changed if piece.draw == 7} == cells
+    first = {piece.arm for piece in changed if piece.draw == 2}
+    assert first - {piece.name for piece in ablated(RECIPE, 2)} == cells | pixels
     assert not moved(Patients(), other, tmp_path)
+    tuning = RECIPE.plan.finetune.model_copy(update={"learning_rate": 5e-4})
+    slower = replace(RECIPE, plan=RECIPE.plan.model_copy(update={"finetune": tuning}))
+    assert moved(Tuning(), slower, tmp_path)
+    assert not moved(Pretraining(draw=0, start=Start.LATENT), slower, tmp_path)
     fewer = replace(RECIPE, drawn=RECIPE.drawn.model_copy(update={"patients": 199}))
     assert all(moved(piece, fewer, tmp_path) for piece in scored(RECIPE) if piece.arm != "ceiling")
     assert not moved(Tuning(pool=Pool.CEILING), fewer, tmp_path)
@@ -193,7 +208,7 @@ def test_few_labels_take_the_same_steps_and_objectives_start_alike() -> None:
     assert (pixels.pretrain.target, latent.pretrain.target) == (Target.PIXELS, Target.LATENT)
     assert pixels.finetune.rounds == latent.finetune.rounds == 0
     assert pixels.seed == latent.seed
-    assert pixels.finetune.keep_optimizer
+    assert few.finetune.keep_optimizer
     assert pixels.pretrain.keep_optimizer
 
 
