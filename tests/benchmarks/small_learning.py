@@ -25,13 +25,13 @@ TABLES = {
         "model": {"patch": 8},
         "federation": {"min_sites": 6},
         "pretrain": {
-            "rounds": 2, "batch_size": 4, "share_decoder": True, "watch_patients": 0,
+            "rounds": 6, "batch_size": 4, "share_decoder": True, "watch_patients": 0,
             "probe_patients": 0,
         },
         "finetune": {"tasks": ["ef"], "rounds": 2, "local_steps": 1, "batch_size": 4},
         "machine": {"device": "cpu"},
     },
-    "cells": {"cell": 4},
+    "cells": {"cell": 4, "rounds": 1},
     "latent": {"target": "latent", "rounds": 2, "teacher_rounds": 1},
     "ceiling": {"rounds": 1, "local_steps": 0, "local_epochs": 1},
 }  # fmt: skip

@@ -55,7 +55,7 @@ RECIPE = load_recipe()
 
 @pytest.mark.slow
 def test_killed_and_gone_on_with_it_ends_on_the_same_figures(forks: Forks, tmp_path: Path) -> None:
-    """SIGKILL in the middle of a pre-training; what was done is not done again.
+    """SIGKILL after the first of six rounds of pre-training; what was done is not done again.
 
     The killed benchmark starts from a copy of the whole one's patients, to save time.
     """
