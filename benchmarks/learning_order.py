@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from benchmarks.learning_pieces import WITHOUT, Pool, Ridge, Scored, Scores, Tuning, Where
-from benchmarks.learning_recipe import Recipe
+from benchmarks.learning_recipe import Recipe, Start
 from echofm_core.models.config import StfNetForm, StfPart
 
 
@@ -50,7 +50,8 @@ def _of_draw(recipe: Recipe, draw: int) -> Iterator[Scored]:
         yield Ridge(draw=draw, percent=percent)
     starts = recipe.drawn.starts(draw)
     for start in starts:
-        for percent in (few, every):
+        judged = start in (Start.RANDOM, recipe.drawn.objective)
+        for percent in (few, every) if judged else (few,):
             yield Scores(draw=draw, of=Tuning(draw=draw, start=start, percent=percent))
     yield Scores(draw=draw, of=Tuning(draw=draw, pool=Pool.POOLED))
     for start in starts:

@@ -28,10 +28,12 @@ class Start(StrEnum):
     PIXELS = "pixels"
     CELLS = "cells"
     LATENT = "latent"
+    WIDE = "wide"
+    """As cells, and hospitals without labels take part."""
 
 
-#: What pre-training may predict.
-OBJECTIVES = (Start.PIXELS, Start.CELLS, Start.LATENT)
+#: Federated pre-training, by what it predicts and who takes part.
+OBJECTIVES = (Start.PIXELS, Start.CELLS, Start.LATENT, Start.WIDE)
 
 
 class Drawn(Section):
@@ -49,6 +51,12 @@ class Drawn(Section):
     """Of pre-training, that is judged over all draws; chosen before, on other patients."""
     other_draws: int = Field(ge=0)
     """In which the other objectives are trained too."""
+    more_hospitals: int = Field(ge=0)
+    """That have no labels and take part in the pre-training that is called wide."""
+    more_patients: int = Field(ge=1)
+    """At each of these."""
+    more_sites: int = Field(ge=1)
+    """Health systems that these hospitals belong to: each is one site."""
     ablation_draws: int = Field(ge=0)
     ceiling_hospitals: int = Field(ge=0)
     ceiling_patients: int = Field(ge=1)
@@ -77,19 +85,24 @@ class Recipe:
     Attributes:
         drawn: How many patients.
         plan: Of pre-training on pixels and of fine-tuning in a federation; a run takes one phase.
-        cells, latent, ceiling: What they change in the plan's tables, the first two in
-            ``pretrain``, the last in ``finetune``.
+        cells, latent, wide, ceiling: What they change in the plan's tables, the last in
+            ``finetune``, the others in ``pretrain``; wide changes what cells does.
     """
 
     drawn: Drawn
     plan: Plan
     cells: Mapping[str, Any]
     latent: Mapping[str, Any]
+    wide: Mapping[str, Any]
     ceiling: Mapping[str, Any]
 
     def pretraining(self, draw: int, start: Start) -> Plan:
         """The plan of a draw's pre-training: how models are fine-tuned does not change it."""
-        own = {Start.CELLS: self.cells, Start.LATENT: self.latent}.get(start, {})
+        own = {
+            Start.CELLS: self.cells,
+            Start.LATENT: self.latent,
+            Start.WIDE: {**self.cells, **self.wide},
+        }.get(start, {})
         plan = self._plan(draw, pretrain=own)
         return plan.model_copy(update={"finetune": FinetuneConfig(rounds=0)})
 
@@ -131,11 +144,12 @@ def load_recipe(*, quick: bool = False, draws: int | None = None) -> Recipe:
 
 
 def recipe_of(tables: Mapping[str, Any]) -> Recipe:
-    """A recipe from its tables ``drawn``, ``plan``, ``cells``, ``latent`` and ``ceiling``."""
+    """A recipe from its tables: those of :class:`Recipe`, by their names."""
     return Recipe(
         drawn=Drawn.model_validate(tables["drawn"]),
         plan=plan_from_mapping({"name": "learning", **tables["plan"]}, str(FILE)),
         cells=dict(tables["cells"]),
         latent=dict(tables["latent"]),
+        wide=dict(tables["wide"]),
         ceiling=dict(tables["ceiling"]),
     )

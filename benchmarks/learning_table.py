@@ -88,7 +88,7 @@ def _ablation(results: Results, drawn: Drawn) -> Iterator[Row]:
 def _seconds(results: Results) -> Iterator[Row]:
     """What the objectives took."""
     pixels = interval(results.seconds(Start.PIXELS)).mean
-    for start in (Start.CELLS, Start.LATENT):
+    for start in (Start.CELLS, Start.LATENT, Start.WIDE):
         took = interval(results.seconds(start)).mean
         yield Row(f"CPU seconds of pre-training, {start} beside pixels", took, pixels)
 
@@ -173,8 +173,9 @@ def _differences(results: Results, where: Where, drawn: Drawn) -> list[str]:
         for percent in (few, every)
         for start in (Start.CELLS, Start.LATENT)
     ]
+    pairs += [(f"{Start.WIDE}-{few}", f"{Start.CELLS}-{few}")]
     pairs += [(f"frozen-{start}", "frozen-pixels") for start in (Start.CELLS, Start.LATENT)]
-    pairs += [("frozen-pixels", "frozen-random")]
+    pairs += [(f"frozen-{start}", "frozen-random") for start in OBJECTIVES]
     pairs += [(f"random-{every}", f"pooled-random-{every}")]
     whole = Tuning(start=drawn.objective).name
     pairs += [(whole, arm) for arm in results.arms if arm.startswith(f"{whole}-")]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.learning_data import patients_at
-from benchmarks.learning_pieces import Pool, Pretraining, Tuning, encoder_of
+from benchmarks.learning_pieces import Patients, Pool, Pretraining, Tuning, encoder_of
 from benchmarks.learning_places import place_of
 from benchmarks.learning_recipe import Recipe
 from echofm_core.contract import Phase, Weights
@@ -67,8 +67,7 @@ def arm_of(piece: Pretraining | Tuning, plan: Plan, data: Prepared) -> tuple[Arm
 
 def _data(piece: Pretraining | Tuning, recipe: Recipe, folder: Path) -> Prepared:
     """The training patients of a piece."""
-    if isinstance(piece, Tuning) and piece.pool is Pool.CEILING:
-        places = [place_of(need, recipe, folder) for need in piece.needs(recipe)]
-        stores = place_of(piece, recipe, folder) / "stores"
-        return patients_at(places, Split.TRAIN, stores)
-    return patients_at([place_of(piece.needs(recipe)[0], recipe, folder)], Split.TRAIN)
+    needs = [need for need in piece.needs(recipe) if isinstance(need, Patients)]
+    places = [place_of(need, recipe, folder) for need in needs]
+    stores = place_of(piece, recipe, folder) / "stores" if len(places) > 1 else None
+    return patients_at(places, Split.TRAIN, stores)

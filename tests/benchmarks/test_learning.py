@@ -20,7 +20,7 @@ import torch
 
 from benchmarks.learning import main
 from benchmarks.learning_clock import COST, clock, cost_of
-from benchmarks.learning_data import with_labels
+from benchmarks.learning_data import in_systems, with_labels
 from benchmarks.learning_order import ablated, scored
 from benchmarks.learning_pieces import (
     Cohort,
@@ -97,8 +97,8 @@ def all_but_patients(folder: str, names: list[str]) -> list[str]:
 
 
 def test_what_is_scored() -> None:
-    """A draw: 2 floors, 2 shares and a frozen probe of each of 4 starts in the first three draws
-    and of 2 in the others, pooled. Ablated: 5 parts and a form."""
+    """A draw: 2 floors, 2 shares of random and of wide, pooled, 2 frozen; in the first three draws
+    also few labels and a frozen probe of 3 other starts. Ablated: 5 parts and a form."""
     pieces = scored(RECIPE)
     main = 3 * 15 + 5 * 9
     assert Counter(piece.draw for piece in pieces[:main]) == {
@@ -107,34 +107,34 @@ def test_what_is_scored() -> None:
     }
     assert [piece.draw for piece in pieces[:main]] == sorted(piece.draw for piece in pieces[:main])
     assert [piece.arm for piece in pieces[:15]] == [
-        "floor-10", "floor-100", "random-10", "random-100", "pixels-10", "pixels-100", "cells-10",
-        "cells-100", "latent-10", "latent-100", "pooled-random-100",
-        "frozen-random", "frozen-pixels", "frozen-cells", "frozen-latent",
+        "floor-10", "floor-100", "random-10", "random-100", "pixels-10", "cells-10", "latent-10",
+        "wide-10", "wide-100", "pooled-random-100",
+        "frozen-random", "frozen-pixels", "frozen-cells", "frozen-latent", "frozen-wide",
     ]  # fmt: skip
     assert [piece.arm for piece in pieces[45:54]] == [
-        "floor-10", "floor-100", "random-10", "random-100", "cells-10", "cells-100",
-        "pooled-random-100", "frozen-random", "frozen-cells",
+        "floor-10", "floor-100", "random-10", "random-100", "wide-10", "wide-100",
+        "pooled-random-100", "frozen-random", "frozen-wide",
     ]  # fmt: skip
     assert [piece.arm for piece in pieces[main : main + 8]] == ["ceiling"] * 8
     assert [piece.name for piece in ablated(RECIPE, 0)] == [
-        *(f"cells-100-without-{part}" for part in ("deviation", "stages", "joint", "disjoint")),
-        "cells-100-with-grey",
-        "cells-100-published",
+        *(f"wide-100-without-{part}" for part in ("deviation", "stages", "joint", "disjoint")),
+        "wide-100-with-grey",
+        "wide-100-published",
     ]
-    assert len(pieces) == main + 8 + 3 * 6
+    assert len(pieces) == main + 8 + 2 * 6
     opened = scored(RECIPE, sealed=True)
     assert opened[: len(pieces)] == pieces
     assert {piece.where for piece in opened[len(pieces) :]} == {Where.SEALED}
     assert len(opened) == len(pieces) + main + 8
     assert len(scored(load_recipe(quick=True))) == 15
-    assert len(scored(load_recipe(draws=2))) == 2 * 15 + 2 + 2 * 6
+    assert len(scored(load_recipe(draws=1))) == 15 + 1 + 6
 
 
 def test_each_piece_comes_once_and_behind_its_needs_and_whole_draws_first() -> None:
-    """A draw: patients, 3 pre-trainings, 9 fine-tunings, 15 scores; or 1, 5 and 9."""
+    """A draw: 2 of patients, 4 pre-trainings, 8 fine-tunings, 15 scores; or 2, 1, 5 and 9."""
     pieces = with_needs(scored(RECIPE), RECIPE)
-    main = 3 * 28 + 5 * 16
-    assert len(set(pieces)) == len(pieces) == main + (6 + 1 + 8) + 3 * 6 * 2
+    main = 3 * 29 + 5 * 17
+    assert len(set(pieces)) == len(pieces) == main + (6 + 1 + 8) + 2 * 6 * 2
     place = {piece: number for number, piece in enumerate(pieces)}
     assert all(place[need] < place[piece] for piece in pieces for need in piece.needs(RECIPE))
     assert [piece.draw for piece in pieces[:main]] == sorted(piece.draw for piece in pieces[:main])
@@ -152,6 +152,9 @@ def test_nobody_trains_who_is_tested_and_the_sealed_hospital_is_written_for_its_
     parts = [Patients(cohort=Cohort.CEILING, part=part).hospitals(RECIPE) for part in range(6)]
     names = [item.name for part in parts for item in part["train"][0]]
     assert len(set(names)) == len(names) == 66
+    more, count = Patients(draw=0, cohort=Cohort.MORE).hospitals(RECIPE)["train"]
+    assert len({item.name for item in more} - set(names)) == len(more) == 30
+    assert count == 50
     assert not {*HELD_OUT, SEALED.name} & set(names)
     sealed = Patients(draw=1, cohort=Cohort.SEALED)
     assert sealed.hospitals(RECIPE) == {"test": ([SEALED], 60)}
@@ -179,11 +182,10 @@ def test_another_recipe_is_another_folder_for_what_hangs_on_it_and_for_nothing_e
     longer = RECIPE.plan.pretrain.model_copy(update={"rounds": RECIPE.plan.pretrain.rounds + 1})
     other = replace(RECIPE, plan=RECIPE.plan.model_copy(update={"pretrain": longer}))
     changed = {piece for piece in scored(RECIPE) if moved(piece, other, tmp_path)}
-    cells = {"cells-10", "cells-100", "frozen-cells"}
-    pixels = {"pixels-10", "pixels-100", "frozen-pixels"}
-    assert {piece.arm for piece in changed if piece.draw == 7} == cells
-    first = {piece.arm for piece in changed if piece.draw == 2}
-    assert first - {piece.name for piece in ablated(RECIPE, 2)} == cells | pixels
+    assert not [piece for piece in changed if piece.draw == 7]  # wide has its own number of rounds
+    assert {piece.arm for piece in changed if piece.draw == 2} == {
+        "pixels-10", "frozen-pixels", "cells-10", "frozen-cells",
+    }  # fmt: skip
     assert not moved(Patients(), other, tmp_path)
     tuning = RECIPE.plan.finetune.model_copy(update={"learning_rate": 5e-4})
     slower = replace(RECIPE, plan=RECIPE.plan.model_copy(update={"finetune": tuning}))
@@ -203,8 +205,8 @@ def test_few_labels_take_the_same_steps_and_objectives_start_alike() -> None:
     assert (few.finetune.label_fraction, every.finetune.label_fraction) == (0.1, 1.0)
     assert few.finetune.local_steps == every.finetune.local_steps > 0
     assert few.pretrain.rounds == 0
-    pixels, cells, latent = (RECIPE.pretraining(2, start) for start in OBJECTIVES)
-    assert (pixels.pretrain.cell, cells.pretrain.cell, latent.pretrain.cell) == (0, 4, 0)
+    pixels, cells, latent, wide = (RECIPE.pretraining(2, start) for start in OBJECTIVES)
+    assert [plan.pretrain.cell for plan in (pixels, cells, latent, wide)] == [0, 4, 0, 4]
     assert (pixels.pretrain.target, latent.pretrain.target) == (Target.PIXELS, Target.LATENT)
     assert pixels.finetune.rounds == latent.finetune.rounds == 0
     assert pixels.seed == latent.seed
@@ -239,6 +241,16 @@ def test_so_many_patients_of_each_site_keep_their_labels() -> None:
     assert others.tolist() != kept.tolist()
     more = with_labels(whole, 5, seed=1)["ef"].notna()
     assert more[kept].all()
+
+
+def test_hospitals_without_labels_are_dealt_to_health_systems() -> None:
+    whole = manifest(sites=5, patients=2)
+    found = in_systems(with_labels(whole, 0, seed=1), 2)
+    assert found["ef"].isna().all()
+    assert found.groupby("site")["dataset"].unique().map(sorted).to_dict() == {
+        "system_0": ["s0", "s2", "s4"],
+        "system_1": ["s1", "s3"],
+    }
 
 
 def test_pooled_data_are_one_site_that_takes_as_many_steps_as_all() -> None:
