@@ -42,6 +42,14 @@ def task_metrics(
     return values if finite else {name: np.full(len(weights), np.nan) for name in values}
 
 
+def metric_names(task: Task) -> tuple[str, ...]:
+    """Names of all metrics of a task, as :func:`task_metrics` gives them."""
+    spec, one = TASKS[task], np.ones((1, 1))
+    several = spec.kind is TaskKind.MULTICLASS
+    prediction = np.ones((1, spec.outputs)) if several else np.ones(1)
+    return tuple(task_metrics(task, np.zeros(1), prediction, one, threshold=0.0))
+
+
 def regression_metrics(truth: Floats, prediction: Floats, weights: Floats) -> dict[str, Floats]:
     """Errors, R2, correlation and calibration of (N,) predictions in the task's unit.
 

@@ -45,6 +45,7 @@ from simulations.study.estimate import (
 )
 from simulations.study.power import detectable_notes
 from simulations.study.probe import Costs, probe
+from simulations.study.published import check_published, check_published_sites
 from simulations.study.score_probe import score_seconds
 
 #: Keys of a phase that decide how many steps there are, or what they end with, and not their time.
@@ -104,13 +105,15 @@ def dry_run(plan: Plan, folder: Path, console: Console = terminal) -> list[Forec
     Raises:
         EchoFMError: What would keep it from beginning.
     """
+    check_published(plan)
     require_machine(plan.machine, plan.finetune)
     found, findings = read(plan.data, plan.machine, plan.protocol.datasets)
     cache = Path(plan.machine.cache or folder / "cache")
     costs, forecasts, counted = dict[str, Costs](), list[Forecast](), set[str]()
+    placed = ((here, _placed(found, here)) for _, here, _ in settings(plan))
+    check_published_sites(plan, placed)
     for common, here, variation in settings(plan):
-        few_shot = bool(here.evaluation.few_shot)
-        manifest = assign_sites(found, here.protocol, plan.seed, few_shot=few_shot)
+        manifest = _placed(found, here)
         check_sites(manifest, here)
         cost = costs.get(_kind_of_step(here)) or probe(here, manifest)
         costs[_kind_of_step(here)] = cost
@@ -125,6 +128,12 @@ def dry_run(plan: Plan, folder: Path, console: Console = terminal) -> list[Forec
     console.print(f"{many(findings.quarantined, 'file')} cannot be used", markup=False)
     _print_totals(forecasts, console)
     return forecasts
+
+
+def _placed(found: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+    """A manifest with the sites and splits of a plan."""
+    few_shot = bool(plan.evaluation.few_shot)
+    return assign_sites(found, plan.protocol, plan.seed, few_shot=few_shot)
 
 
 def _kind_of_step(plan: Plan) -> str:

@@ -17,6 +17,7 @@ from simulations.study.cells import Cell, cells, study_of
 from simulations.study.few_shot import save_shots
 from simulations.study.folder import claim_study, look_study
 from simulations.study.outcome import conclude_study
+from simulations.study.published import check_published, check_published_sites
 from simulations.study.work import do_all, jobs_of
 
 
@@ -35,10 +36,14 @@ def run_study(plan: Plan, folder: Path, *, resume: bool = False) -> Path:
     """
     sessions = Sessions(folder)
     look_study(folder, plan, resume=resume)
+    check_published(plan)
     require_machine(plan.machine, plan.finetune)
     for note in masking_notes(plan):
         console.print(f"warning: {note}", markup=False)
     parts = list(cells(plan, folder))
+    # Tables have the sites of the first seed.
+    first = [cell for cell in parts if cell.plan.seed == plan.seed]
+    check_published_sites(plan, [(cell.plan, cell.prepared.manifest) for cell in first])
     for note in dict.fromkeys(note for cell in parts for note in cell.notes):
         console.print(f"note: {note}", markup=False)
     with held(folder), live_run(folder, plan.rounds) as live:
