@@ -54,8 +54,8 @@ def marks(figure: Figure) -> str:
 
     Returns:
         A list of panels: ``title``; ``box``, which is left, top, width and height as shares of the
-        picture; ``x`` and ``y``, with ``label`` and ``limits``; ``lines``, each a name and the x
-        and y of its points.
+        picture; ``x`` and ``y``, with ``label`` and ``limits``, and of ``x`` whether its scale is
+        logarithmic (``log``); ``lines``, each a name and the x and y of its points.
     """
     panels = [panel for axis in figure.axes if (panel := _panel(axis))["lines"]]
     return json.dumps(panels, ensure_ascii=False, separators=(",", ":"))
@@ -66,7 +66,11 @@ def _panel(axis: Axes) -> dict[str, Any]:
     return {
         "title": axis.get_title(loc="left"),
         "box": _rounded((box.x0, 1 - box.y1, box.width, box.height)),
-        "x": {"label": axis.get_xlabel(), "limits": _rounded(axis.get_xlim())},
+        "x": {
+            "label": axis.get_xlabel(),
+            "limits": _rounded(axis.get_xlim()),
+            "log": axis.get_xscale() == "log",
+        },
         "y": {"label": axis.get_ylabel(), "limits": _rounded(axis.get_ylim())},
         "lines": _lines(axis),
     }

@@ -8,7 +8,10 @@
   const pointsOf = (panels) => {
     const points = [];
     for (const { title, box, x, y, lines } of panels) {
-      const share = ({ limits: [low, high] }, value) => (value - low) / (high - low);
+      const share = ({ limits, log }, value) => {
+        const [low, high, here] = [...limits, value].map((number) => (log ? Math.log(number) : number));
+        return (here - low) / (high - low);
+      };
       for (const [name, xs, ys] of lines) {
         xs.forEach((value, index) => {
           const values = [[x.label, value], [y.label, ys[index]]].filter(([label]) => label);

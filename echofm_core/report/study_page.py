@@ -18,6 +18,7 @@ from echofm_core.pages.grid import Grid, terminal_table
 from echofm_core.pages.template import write_page
 from echofm_core.report.few_shot import few_shot_curves, few_shot_table, read_few_shot
 from echofm_core.report.heat_map import LEAD_STYLE, heat_maps
+from echofm_core.report.label_curve import curve_doubt, label_curve_rows, label_curves
 from echofm_core.report.published import CAVEAT, published_grid, source_lines
 from echofm_core.report.run_files import RunFiles, read_run
 from echofm_core.report.study_table import StudyScores, grids, title
@@ -151,6 +152,19 @@ def overviews(parts: Sequence[ProtocolPart]) -> dict[str, dict[ReportedMetric, G
     return found
 
 
+def label_tables(parts: Sequence[ProtocolPart]) -> dict[str, pd.DataFrame]:
+    """Protocol -> points of its data-efficiency curves; without those that have none."""
+    found = {}
+    for name in dict.fromkeys(part.protocol for part in parts):
+        own = [part for part in parts if part.protocol == name]
+        table = label_curve_rows(
+            [(part.variation, part.run.plan.finetune.label_fraction, part.study) for part in own]
+        )
+        if len(table):
+            found[name] = table
+    return found
+
+
 def write_study_report(folder: Path, places: Sequence[str]) -> Path:
     """Write ``report.html`` into a study's folder, from the files there alone.
 
@@ -176,6 +190,7 @@ def page_context(folder: Path, parts: Sequence[ProtocolPart]) -> dict[str, Any]:
             name: {metric.heading: grid for metric, grid in tables.items()}
             for name, tables in overviews(parts).items()
         },
+        "label_curves": _label_curves(parts),
         "doubt": parts[0].doubt(),
         "several_protocols": len({part.protocol for part in parts}) > 1,
         "published_caveat": CAVEAT,
@@ -209,6 +224,19 @@ def page_context(folder: Path, parts: Sequence[ProtocolPart]) -> dict[str, Any]:
             }
             for part in parts
         ],
+    }
+
+
+def _label_curves(parts: Sequence[ProtocolPart]) -> dict[str, dict[str, Any]]:
+    """Protocol -> its data-efficiency curves, and what is shaded there."""
+    confidence = parts[0].run.plan.evaluation.confidence
+    several = len({part.protocol for part in parts}) > 1
+    return {
+        name: {
+            "doubt": curve_doubt(table, confidence),
+            "charts": label_curves(table, confidence, f"{name}-" * several),
+        }
+        for name, table in label_tables(parts).items()
     }
 
 

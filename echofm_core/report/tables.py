@@ -7,16 +7,18 @@ from pathlib import Path
 import pandas as pd
 
 from echofm_core.evaluation.model_names import model_title
+from echofm_core.evaluation.reported import reported_metrics
 from echofm_core.evaluation.score_table import ScoreTable
 from echofm_core.pages.grid import Grid
 from echofm_core.report.calibration import calibration_points
 from echofm_core.report.few_shot import read_few_shot
 from echofm_core.report.formats import TableFormat
+from echofm_core.report.label_curve import curve_data, curve_name
 from echofm_core.report.points import agreement_points, loss_rows, roc_points
 from echofm_core.report.published import source_lines
 from echofm_core.report.run_files import RunFiles
 from echofm_core.report.stress import read_stress
-from echofm_core.report.study_page import is_study, overviews, read_parts
+from echofm_core.report.study_page import is_study, label_tables, overviews, read_parts
 from echofm_core.report.traffic import traffic
 from echofm_core.runtime.files import write_whole
 
@@ -38,7 +40,7 @@ def write_tables(run: RunFiles, out: Path, form: TableFormat) -> list[Path]:
         path = out / f"{name}.{form.ending}"
         write_whole(path, rendered(table, form, caption=name.replace("-", " ")).encode())
         written.append(path)
-    for name, table in figure_data(run).items():
+    for name, table in {**figure_data(run), **_label_curves(run.folder)}.items():
         path = out / "figures" / f"{name}.csv"
         write_whole(path, table.to_csv(index=False).encode())
         written.append(path)
@@ -108,6 +110,17 @@ def _study_tables(folder: Path) -> dict[str, pd.DataFrame]:
         for metric, grid in part.grids.items():
             found[f"{prefix}methods-{metric.task.value}-{metric.metric}"] = frame(grid)
     return found
+
+
+def _label_curves(folder: Path) -> dict[str, pd.DataFrame]:
+    """Of a study that varies the share of labels, the points of each metric."""
+    parts = read_parts(folder) if is_study(folder) else []
+    several = len({part.protocol for part in parts}) > 1
+    return {
+        f"{name}-" * several + curve_name(metric): curve_data(table, metric)
+        for name, table in label_tables(parts).items()
+        for metric in reported_metrics(table)
+    }
 
 
 def frame(grid: Grid) -> pd.DataFrame:

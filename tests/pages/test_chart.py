@@ -30,7 +30,7 @@ def test_labelled_lines_and_scatters_count_and_guides_do_not() -> None:
     """A value that is not a number is no point; others have four digits."""
     _, _, made = drawn()
     first, second = json.loads(made.marks)
-    assert first["title"] == "Loss"
+    assert first["title"] == "Loss" and first["x"]["log"] is False
     assert (first["x"]["label"], first["y"]["label"]) == ("round", "loss")
     assert first["lines"] == [["camus", [1.0, 3.0], [0.1235, 0.5]]]
     assert sorted(name for name, *_ in second["lines"]) == ["federated", "points"]
@@ -48,6 +48,22 @@ def test_box_and_limits_lead_to_where_matplotlib_draws() -> None:
     )
     x, y = axis.transData.transform((3, 0.5)) / figure.bbox.size
     assert share == pytest.approx((x, 1 - y), abs=2e-3)
+
+
+def test_a_logarithmic_axis_leads_to_where_matplotlib_draws() -> None:
+    """The share of the axis is that of logarithms, which the page is told to take."""
+    with look():
+        figure, (axis,) = panels(1, width=6.0, height=3.0)
+        axis.plot([1.0, 10.0, 100.0], [3.0, 2.0, 1.0], label="fedavg")
+        axis.set(xscale="log")
+        made = json.loads(chart(figure, "words", "name", DATA).marks)[0]
+    assert made["x"]["log"] is True and made["lines"] == [["fedavg", [1, 10, 100], [3, 2, 1]]]
+    low, high = np.log(made["x"]["limits"])
+    left, _, width, _ = made["box"]
+    share = left + width * (np.log(10) - low) / (high - low)
+    assert share == pytest.approx(
+        axis.transData.transform((10, 2))[0] / figure.bbox.width, abs=2e-3
+    )
 
 
 def test_the_data_are_a_csv_file_with_every_digit() -> None:

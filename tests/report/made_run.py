@@ -19,6 +19,7 @@ from echofm_core.report.run_files import read_run
 from echofm_core.report.run_scores import score_models
 from echofm_core.report.study_table import METHOD_COLUMNS
 from echofm_core.tasks import Task
+from echofm_core.training.config import FinetuneConfig
 from tests.evaluation.made import prediction_rows
 
 EF_SITES = {"camus": 12, "echonet_dynamic": 32, "hmc_qu": 7}
@@ -84,6 +85,33 @@ def write_made_study(folder: Path) -> Path:
     words |= {"seeds": [0], "protocol": "institution", "reference": "fedavg"}
     (folder / "summary.json").write_text(json.dumps(words))
     (folder / "study.json").write_text(json.dumps({"protocols": ["institution"]}))
+    return folder
+
+
+def write_made_label_study(folder: Path, shares: tuple[float, ...] = (0.01, 0.1, 1.0)) -> Path:
+    """A study of two seeds and one method that varies the share of labels.
+
+    Of the EF MAE of fedavg at CAMUS, which stands for all sites, 12 points with the first share, 2
+    less with each next one, with an interval of 1 on either side.
+    """
+    folder.mkdir()
+    for number, share in enumerate(shares):
+        place = write_made_study(folder / f"label_fraction-{share:g}")
+        plan = Plan(name="made-up-run", finetune=FinetuneConfig(label_fraction=share))
+        (place / "plan.toml").write_text(plan.to_toml())
+        scores = pd.read_parquet(place / "scores.parquet").assign(spread=0.5, seeds=2)
+        mae = (scores["task"] == "ef") & (scores["metric"] == "mae")
+        mae &= scores["model"] == "federated"
+        value = 12.0 - 2 * number
+        scores.loc[mae, ["value", "low", "high"]] = [value, value - 1, value + 1]
+        scores.to_parquet(place / "scores.parquet")
+        words = json.loads((place / "summary.json").read_text())
+        words |= {"seeds": [0, 1], "variation": {"finetune.label_fraction": f"{share:g}"}}
+        (place / "summary.json").write_text(json.dumps(words))
+    places = [f"label_fraction-{share:g}" for share in shares]
+    words = {"protocols": ["institution"], "places": places}
+    (folder / "study.json").write_text(json.dumps(words))
+    (folder / "plan.toml").write_text(Plan(name="made-up-run").to_toml())
     return folder
 
 

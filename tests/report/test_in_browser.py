@@ -16,7 +16,7 @@ from echofm_core.report.export import export
 from echofm_core.report.points import agreement_points
 from echofm_core.report.run_files import read_run
 from tests.data.doctor.made import made as diagnosis
-from tests.report.made_run import write_made_run, write_made_study
+from tests.report.made_run import write_made_label_study, write_made_run, write_made_study
 from tests.support.browser import (
     assert_fits_and_is_accessible,
     chromium,
@@ -38,6 +38,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("home")
     runs = [write_made_run(home / "run", small=True), write_made_study(home / "study")]
     list(export(runs, None, predictions=False, out=home))
+    labels = write_made_label_study(home / "labels")
+    list(export([labels], None, predictions=False, out=None))
     write_diagnosis(diagnosis(synthetic=True), home / "doctor")
     return home
 
@@ -49,7 +51,13 @@ def page(browser: Browser, home: Path) -> Page:
 
 @pytest.mark.parametrize(
     "name",
-    ["run/report.html", "study/report.html", "side-by-side.html", "doctor/doctor.html"],
+    [
+        "run/report.html",
+        "study/report.html",
+        "labels/report.html",
+        "side-by-side.html",
+        "doctor/doctor.html",
+    ],
 )
 def test_a_page_fits_is_accessible_and_has_nothing_to_complain_of(
     browser: Browser, home: Path, name: str
@@ -120,6 +128,32 @@ def test_a_chart_says_its_values_to_pointer_and_keyboard(page: Page, home: Path)
     left, top = first_dot(chart.locator("img").get_attribute("src") or "")
     page.mouse.move(box["x"] + left * box["width"], box["y"] + top * box["height"])
     expect(says).to_have_text(expected)
+
+
+def test_a_logarithmic_chart_says_its_values_where_they_are_drawn(
+    browser: Browser, home: Path
+) -> None:
+    """Shares of 1, 10 and 100 % lie evenly: the second point is half way from the first to the
+    third, and the pointer there gets its value."""
+    page, said = opened(browser, (home / "labels/report.html").as_uri())
+    chart = page.locator("figure", has_text="label-fraction-ef-mae").locator("[data-marks]")
+    says, ring = chart.get_by_role("status"), chart.locator("i")
+    chart.scroll_into_view_if_needed()
+    chart.focus()
+    centres = []
+    for share, value in ((1, 12), (10, 10), (100, 8)):
+        page.keyboard.press("ArrowRight")
+        expect(says).to_contain_text(f"labelled training patients used (%) {share}, ")
+        expect(says).to_contain_text(f"EF MAE (points) {value}")
+        box = ring.bounding_box()
+        assert box is not None
+        centres.append((box["x"] + box["width"] / 2, box["y"] + box["height"] / 2))
+    (first, _), (second, height), (third, _) = centres
+    assert second == pytest.approx((first + third) / 2, abs=1)
+    page.keyboard.press("Escape")
+    page.mouse.move(second, height)
+    expect(says).to_contain_text("used (%) 10, EF MAE (points) 10")
+    assert said == []
 
 
 def first_dot(uri: str) -> tuple[float, float]:
