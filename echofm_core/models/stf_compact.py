@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from echofm_core.models.config import StfPart
+from echofm_core.models.convolution import convolve
 from echofm_core.models.masking import Subset
 from echofm_core.models.pooling import (
     GatedAttentionPool,
@@ -83,7 +84,7 @@ class JointPathway(nn.Module):
         """Tokens before pooling, (B, slots, p, D / 2)."""
         reduced = self.reduce(self.norm(tokens))
         grid = in_grid(reduced, region, self.grid)
-        mixed = self.mix(grid.movedim(-1, 1)).movedim(1, -1).flatten(2, 3)
+        mixed = convolve(self.mix, grid.movedim(-1, 1)).movedim(1, -1).flatten(2, 3)
         if region is not None:
             mixed = region.take(mixed, dim=2)
         body: Tensor = reduced + self.expand(self.act(self.mix_norm(mixed)))

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from echofm_core.models.convolution import convolve
 from echofm_core.models.masking import Subset
 from echofm_core.models.patches import sinusoid
 from echofm_core.models.pooling import GatedAttentionPool, TimeCode, in_grid
@@ -37,7 +38,7 @@ class ResidualBottleneck(nn.Module):
 
     def forward(self, grid: Tensor) -> Tensor:
         """Grid (B, D, slots, rows, cols), same shape out."""
-        moved: Tensor = (grid + self.body(grid)).relu()
+        moved: Tensor = (grid + convolve(self.body, grid)).relu()
         return moved
 
 

@@ -27,7 +27,7 @@ SCALE = 16 / 4
 
 
 def exact_plan(averaging: str = "exact", **federation: object) -> Plan:
-    """A high rate, so that adapters move far enough in three steps to be told apart."""
+    """A high rate, so that adapters move far enough in three steps to differ beyond rounding."""
     lora = {"rank": 4, "averaging": averaging}
     finetune = {"rounds": 3, "mode": "lora", "lora": lora, "learning_rate": 0.02}
     table = {"trunk_weights": "equal", **federation}

@@ -51,7 +51,7 @@ def test_box_and_limits_lead_to_where_matplotlib_draws() -> None:
 
 
 def test_a_logarithmic_axis_leads_to_where_matplotlib_draws() -> None:
-    """The share of the axis is that of logarithms, which the page is told to take."""
+    """The share of the axis is that of logarithms, as its attribute tells the page."""
     with look():
         figure, (axis,) = panels(1, width=6.0, height=3.0)
         axis.plot([1.0, 10.0, 100.0], [3.0, 2.0, 1.0], label="fedavg")
