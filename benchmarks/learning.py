@@ -16,19 +16,22 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks._rows import Row, finish, lines_of, parser
+from benchmarks._kept import KEPT, head_of, keep, kept, page_of
+from benchmarks._rows import finish, parser
 from benchmarks._timing import machine
 from benchmarks.learning_clock import Cost, cost_of
 from benchmarks.learning_order import scored
 from benchmarks.learning_pieces import Piece
 from benchmarks.learning_places import place_of, with_needs
 from benchmarks.learning_recipe import Recipe, load_recipe
-from benchmarks.learning_results import Results, collect, keep, kept
+from benchmarks.learning_results import Results, collect
 from benchmarks.learning_table import rows_of, table_of
 from benchmarks.learning_work import do_all
 
-#: Where ``--keep`` leaves the figures: ``learning.json`` and, to read, ``learning.md``.
-KEPT = Path(__file__).parent / "results"
+#: Where ``--keep`` leaves the figures, and the page to read.
+FILE, PAGE = KEPT / "learning.json", KEPT / "learning.md"
+#: Name of the table of figures in the file.
+TABLE = "figures"
 TITLE = "What federated pre-training and STF-Net are worth, on SYNTHETIC hospitals"
 NOTE = """\
 The figures compare arms on SYNTHETIC patients; they say nothing of people.
@@ -52,15 +55,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
     recipe = load_recipe(quick=options.quick, draws=options.draws)
     if options.kept:
-        context, table = kept(KEPT)
+        context, tables = kept(FILE)
+        table = tables[TABLE]
     else:
         context, table = run(recipe, options.out, options.workers, sealed=options.sealed)
     results, drawn = Results(table), recipe.drawn
     rows, text = rows_of(results, drawn), table_of(results, drawn)
-    head = "\n".join(f"- {name}: {words}" for name, words in context.items())
-    print(TITLE, head, NOTE, text, sep="\n\n", end="\n\n")
+    print(TITLE, head_of(context), NOTE, text, sep="\n\n", end="\n\n")
     if options.keep:
-        write(KEPT, context, table, rows, text)
+        keep(FILE, context, rows, {TABLE: table})
+        PAGE.write_text(page_of(TITLE, context, NOTE, text, rows), encoding="utf-8")
     finish(rows, options.json)
 
 
@@ -107,16 +111,6 @@ def _passes(recipe: Recipe) -> str:
     )
 
 
-def write(
-    folder: Path, context: dict[str, str], table: pd.DataFrame, rows: Sequence[Row], text: str
-) -> None:
-    """The figures, and the page to read."""
-    keep(folder, context, table, rows)
-    head = "\n".join(f"- {name}: {words}" for name, words in context.items())
-    page = f"# {TITLE}\n\n{head}\n\n{NOTE}\n\n```\n{text}\n\n{lines_of(rows)}\n```\n"
-    (folder / "learning.md").write_text(page, encoding="utf-8")
-
-
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     words = parser(str(__doc__).splitlines()[0])
     words.add_argument("--quick", action="store_true", help="one small draw; no bars")
@@ -132,7 +126,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = words.parse_args(arguments)
     if options.quick and (options.kept or options.keep or options.sealed):
         words.error("--quick goes with none of --kept, --keep, --sealed: it is of a small draw")
-    if options.kept and not (KEPT / "learning.json").exists():
+    if options.kept and not FILE.exists():
         words.error("nothing is kept yet: train the whole table with --keep")
     if options.draws is not None and options.draws < 1:
         words.error("--draws should be at least 1")

@@ -1,17 +1,16 @@
-"""Figures of the learning benchmark by draw, paired differences and intervals; and their file."""
+"""Figures of the learning benchmark by draw, paired differences and intervals."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 from scipy import stats
 
-from benchmarks._rows import Row
 from benchmarks.learning_clock import cost_of
 from benchmarks.learning_pieces import Piece, Pretraining, Ridge, Scores, Where
 from benchmarks.learning_places import RESULT, place_of
@@ -23,7 +22,6 @@ COVERAGE = 0.95
 #: Metric of what a pre-training took, CPU seconds; its arm is the piece's name.
 SECONDS = "cpu_seconds"
 COLUMNS = ("draw", "arm", "where", "hospital", "truth", "metric", "value", "patients", "key")
-FIGURES = "learning.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,30 +104,3 @@ def collect(pieces: Sequence[Piece], recipe: Recipe, folder: Path) -> pd.DataFra
             value = {"metric": SECONDS, "value": cost_of(place).cpu, "patients": 0}
             rows.append({**head, "hospital": "", "truth": "", **value, "key": found["key"][:12]})
     return pd.DataFrame(rows, columns=list(COLUMNS))
-
-
-def keep(
-    folder: Path, context: Mapping[str, str], table: pd.DataFrame, rows: Sequence[Row]
-) -> Path:
-    """Write every figure with its draw and the key of what made it: ``data`` holds a list each."""
-    figures = {
-        **context,
-        "bars": [row.as_json() for row in rows],
-        **json.loads(table.round(5).to_json(orient="split", index=False)),
-    }
-    folder.mkdir(exist_ok=True)
-    lines = json.dumps(figures).replace("], [", "],\n[")
-    (folder / FIGURES).write_text(lines + "\n", encoding="utf-8")
-    return folder / FIGURES
-
-
-def kept(folder: Path) -> tuple[dict[str, str], pd.DataFrame]:
-    """What :func:`keep` wrote: the conditions, and the table.
-
-    Raises:
-        FileNotFoundError: Nothing is kept yet.
-    """
-    figures = json.loads((folder / FIGURES).read_text(encoding="utf-8"))
-    table = pd.DataFrame(figures["data"], columns=figures["columns"])
-    context = {k: v for k, v in figures.items() if k not in ("columns", "data", "bars")}
-    return context, table

@@ -80,6 +80,28 @@ class Plan(Section):
                 f"data.tmed2.form is bag, but model.stf_net is {self.model.stf_net.value}: set it "
                 "to bag too, or choose images"
             )
+        self._check_adapters()
+        private = self.privacy.kind is not PrivacyKind.NONE
+        best = self.federation.select is Select.BEST
+        if fault := personal_fault(self.personal, self.finetune, private=private, best=best):
+            raise ValueError(fault)
+        if private:
+            self._check_private()
+        if self.pretrain.rounds + self.finetune.rounds == 0:
+            raise ValueError("pretrain.rounds and finetune.rounds are both 0: nothing to do")
+        if self.finetune.rounds and not self.finetune.tasks:
+            raise ValueError("finetune.tasks is empty: name a task, or set finetune.rounds to 0")
+        self._check_left_out()
+        unseen, least = set(self.protocol.unseen), self.federation.min_sites
+        dealt = self.protocol.clients - len(unseen)
+        if self.protocol.name in SYNTHETIC and dealt < least:
+            raise ValueError(
+                f"federation.min_sites is {least}, but protocol.clients makes {dealt} sites"
+                f"{' besides those of protocol.unseen' if unseen else ''}"
+            )
+        return self
+
+    def _check_adapters(self) -> None:
         width = ENCODER_SHAPES[self.model.size].width
         own, shared = self.personal.lora_rank, self.finetune.lora.rank
         for key, rank in (("finetune.lora.rank", shared), ("personal.lora_rank", own)):
@@ -95,44 +117,28 @@ class Plan(Section):
                 "is exact where the server takes the plain mean of the sites; choose fedavg or "
                 'fedprox, or averaging = "separate", or freeze_a = true'
             )
-        private = self.privacy.kind is not PrivacyKind.NONE
-        best = self.federation.select is Select.BEST
-        if fault := personal_fault(self.personal, self.finetune, private=private, best=best):
-            raise ValueError(fault)
-        if private:
-            if self.federation.aggregation is Aggregation.SCAFFOLD:
-                raise ValueError(
-                    f"federation.aggregation is scaffold, but privacy.kind is {self.privacy.kind}: "
-                    "control variates are means of a site's gradients without noise; choose "
-                    "another rule"
-                )
-            if self.federation.aggregation is Aggregation.QFEDAVG:
-                raise ValueError(
-                    f"federation.aggregation is qfedavg, but privacy.kind is {self.privacy.kind}: "
-                    "it weighs sites by the exact loss of their patients, in which there is no "
-                    "noise; choose another rule"
-                )
-            for phase in (self.pretrain, self.finetune):
-                if phase.rounds:
-                    check_options(phase, self.machine)
-            if best:
-                raise ValueError(
-                    'federation.select = "best" needs the validation loss of the sites, which is '
-                    'not reported under differential privacy: set it to "last"'
-                )
-        if self.pretrain.rounds + self.finetune.rounds == 0:
-            raise ValueError("pretrain.rounds and finetune.rounds are both 0: nothing to do")
-        if self.finetune.rounds and not self.finetune.tasks:
-            raise ValueError("finetune.tasks is empty: name a task, or set finetune.rounds to 0")
-        self._check_left_out()
-        unseen, least = set(self.protocol.unseen), self.federation.min_sites
-        dealt = self.protocol.clients - len(unseen)
-        if self.protocol.name in SYNTHETIC and dealt < least:
+
+    def _check_private(self) -> None:
+        if self.federation.aggregation is Aggregation.SCAFFOLD:
             raise ValueError(
-                f"federation.min_sites is {least}, but protocol.clients makes {dealt} sites"
-                f"{' besides those of protocol.unseen' if unseen else ''}"
+                f"federation.aggregation is scaffold, but privacy.kind is {self.privacy.kind}: "
+                "control variates are means of a site's gradients without noise; choose "
+                "another rule"
             )
-        return self
+        if self.federation.aggregation is Aggregation.QFEDAVG:
+            raise ValueError(
+                f"federation.aggregation is qfedavg, but privacy.kind is {self.privacy.kind}: "
+                "it weighs sites by the exact loss of their patients, in which there is no "
+                "noise; choose another rule"
+            )
+        for phase in (self.pretrain, self.finetune):
+            if phase.rounds:
+                check_options(phase, self.machine)
+        if self.federation.select is Select.BEST:
+            raise ValueError(
+                'federation.select = "best" needs the validation loss of the sites, which is '
+                'not reported under differential privacy: set it to "last"'
+            )
 
     def _check_left_out(self) -> None:
         if self.protocol.unlabelled_target and not self.pretrain.rounds:

@@ -8,11 +8,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from benchmarks._kept import keep, kept
 from benchmarks._rows import Row
-from benchmarks.learning import KEPT, write
+from benchmarks.learning import FILE, PAGE, TABLE
 from benchmarks.learning_pieces import Where
 from benchmarks.learning_recipe import load_recipe
-from benchmarks.learning_results import COLUMNS, FIGURES, SECONDS, Results, interval, kept
+from benchmarks.learning_results import COLUMNS, SECONDS, Results, interval
 from benchmarks.learning_table import rows_of, table_of
 
 DRAWN = load_recipe().drawn
@@ -184,21 +185,15 @@ def test_the_sealed_hospital_is_shown_where_it_was_opened_and_changes_no_other_r
 
 def test_what_is_kept_holds_every_figure_and_is_judged_alike(tmp_path: Path) -> None:
     made = table(ARMS)
-    rows, text = rows_of(Results(made), DRAWN), table_of(Results(made), DRAWN)
-    write(tmp_path, {"made by": "a test"}, made, rows, text)
-    context, again = kept(tmp_path)
+    rows = rows_of(Results(made), DRAWN)
+    keep(tmp_path / "kept.json", {"made by": "a test"}, rows, {TABLE: made})
+    context, tables = kept(tmp_path / "kept.json")
     assert context == {"made by": "a test"}
-    pd.testing.assert_frame_equal(again, made, check_exact=False, atol=1e-5)
-    found = rows_of(Results(again), DRAWN)
-    assert [row.what for row in found] == [row.what for row in rows]
-    assert judged(found) == judged(rows)
-    page = (tmp_path / "learning.md").read_text()
-    assert "SYNTHETIC" in page
-    assert text in page
+    pd.testing.assert_frame_equal(tables[TABLE], made, check_exact=False, atol=1e-9)
+    assert judged(rows_of(Results(tables[TABLE]), DRAWN)) == judged(rows)
 
 
-@pytest.mark.skipif(not (KEPT / FIGURES).exists(), reason="no whole table is kept yet")
+@pytest.mark.skipif(not FILE.exists(), reason="no whole table is kept yet")
 def test_the_kept_figures_are_those_of_the_page() -> None:
-    _, found = kept(KEPT)
-    text = table_of(Results(found), DRAWN)
-    assert text in (KEPT / "learning.md").read_text(encoding="utf-8")
+    _, tables = kept(FILE)
+    assert table_of(Results(tables[TABLE]), DRAWN) in PAGE.read_text(encoding="utf-8")
