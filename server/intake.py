@@ -23,6 +23,7 @@ from server.aggregation._api import Fold
 from server.journal import BYTES_DOWN, BYTES_UP, CONTROL_NORM, UPDATE_NORM, SiteEntry
 from server.norm_bound import NormBound
 from server.replies import NoReply
+from server.sorted_norms import SortedNorms
 from server.wire import read_reply, sentence
 
 #: Puts a reply on disk, and gives what reads it again.
@@ -54,6 +55,7 @@ class Intake:
         asked: Mapping[str, int],
     ) -> None:
         self._fold, self._bounds, self._expected = fold, bounds, expected
+        self._known = tuple(bound.known() for bound in bounds)
         self._set_aside = set_aside
         self._asked, self._order = asked, deque(sorted(asked))
         self._out = len(self._order)
@@ -68,7 +70,9 @@ class Intake:
         self._out -= 1
         try:
             update = read_reply(reply, Update)
-            self._norms[site] = admit(update, self._expected(site))
+            norms = self._norms[site] = admit(update, self._expected(site))
+            for known, norm in zip(self._known, norms, strict=True):
+                known.add(norm)
         except RefusedUpdateError as error:
             self.refused[site] = sentence(error)
         else:
@@ -90,8 +94,8 @@ class Intake:
         for site in self._order:
             try:
                 if site in self._waiting:
-                    for bound, norm, norms in self._judged(site):
-                        bound.check(norm, norms)
+                    for bound, norm, known in self._judged(site):
+                        bound.check(norm, known)
             except RefusedUpdateError as error:
                 self.refused[site] = sentence(error)
                 del self._waiting[site]
@@ -104,12 +108,11 @@ class Intake:
 
     def _surely_holds(self, site: str) -> bool:
         judged = self._judged(site)
-        return all(bound.surely_holds(norm, norms, self._out) for bound, norm, norms in judged)
+        return all(bound.surely_holds(norm, known, self._out) for bound, norm, known in judged)
 
-    def _judged(self, site: str) -> Iterator[tuple[NormBound, float, tuple[float, ...]]]:
+    def _judged(self, site: str) -> Iterator[tuple[NormBound, float, SortedNorms]]:
         """Each bound with the norm of a site, and with those of all sites that are known."""
-        every = zip(*self._norms.values(), strict=True)
-        return zip(self._bounds, self._norms[site], every, strict=True)
+        return zip(self._bounds, self._norms[site], self._known, strict=True)
 
     def _fold_waiting(self, site: str) -> None:
         """Fold a site's update in, if it waits."""

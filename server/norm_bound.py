@@ -10,13 +10,13 @@ median is theirs; and a change within the bound may still be a bad one.
 """
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from statistics import median
 
 from echofm_core.contract import Phase
 from echofm_core.runtime.errors import RefusedUpdateError
 from server.journal import UPDATE_NORM, Entry
+from server.sorted_norms import SortedNorms
 
 #: Fewest sites of a phase, and fewest norms, by which one is judged.
 LEAST = 3
@@ -31,54 +31,51 @@ class NormBound:
     Attributes:
         ratio: Largest multiple of the median; 0: no bound.
         recent: Norms of the updates that counted in the last rounds of the phase.
-        asked: Sites that were sent this round.
         what: What is judged, as the beginning of a sentence.
     """
 
     ratio: float = 0.0
     recent: Sequence[float] = ()
-    asked: int = 0
     what: str = "the update is {} away from what was sent"
 
-    def surely_holds(
-        self, norm: float, known: Collection[float] = (), out: int | None = None
-    ) -> bool:
+    def known(self, norms: Iterable[float] = ()) -> SortedNorms:
+        """What norms are held against: recent ones, and those that the round has so far."""
+        return SortedNorms([*self.recent, *norms])
+
+    def surely_holds(self, norm: float, known: SortedNorms, out: int) -> bool:
         """Whether an update of this norm counts, whatever the round's other sites send.
 
         Args:
             norm: Of the update.
-            known: Norms that the round has so far.
-            out: Sites of which nothing is known yet; None: all that were asked. The median is
-                least where they send back what they got: a site that does not count, or not
-                come, only moves it up.
+            known: Recent norms, and those that the round has so far.
+            out: Sites of which nothing is known yet. The median is least where they send back
+                what they got: a site that does not count, or not come, only moves it up.
         """
-        return self._within(norm, [*known, *[0.0] * (self.asked if out is None else out)])
+        return self._within(norm, known, out)
 
-    def check(self, norm: float, norms: Collection[float]) -> None:
+    def check(self, norm: float, known: SortedNorms) -> None:
         """Judge an update when all are there.
 
         Args:
             norm: Of the update.
-            norms: Of all updates of the round, this one too, that are right but for their norm.
+            known: Recent norms, and those of all updates of the round, this one too, that are
+                right but for their norm.
 
         Raises:
             RefusedUpdateError: It is too far from what was sent.
         """
-        if not self._within(norm, norms):
-            usual = self._median(norms)
+        if not self._within(norm, known):
+            usual = known.median()
             raise RefusedUpdateError(
                 f"{self.what.format(f'{norm:.4g}')}, the bound is {self.ratio * usual:.4g}: "
                 f"{self.ratio:g} times the median of this round and the last ones, {usual:.4g} "
                 "(federation.max_norm_ratio)."
             )
 
-    def _within(self, norm: float, norms: Collection[float]) -> bool:
-        if not self.ratio or len(self.recent) + len(norms) < LEAST:
+    def _within(self, norm: float, known: SortedNorms, zeros: int = 0) -> bool:
+        if not self.ratio or len(known) + zeros < LEAST:
             return True
-        return norm <= self.ratio * self._median(norms)
-
-    def _median(self, norms: Collection[float]) -> float:
-        return median([*self.recent, *norms])
+        return norm <= self.ratio * known.median(zeros)
 
 
 def recent_norms(

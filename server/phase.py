@@ -185,7 +185,7 @@ class _Loop:
             fold = ExactAdapters(fold, model.sent, model.current, algorithm.shares, scale)
         own = algorithm.reply_arrays(model.sent)
         ratio = config.max_norm_ratio if len(self.spec.participants) >= LEAST else 0.0
-        bound = NormBound(ratio=ratio, recent=recent[UPDATE_NORM], asked=len(messages))
+        bound = NormBound(ratio=ratio, recent=recent[UPDATE_NORM])
         what = "its control variate changes by {}"
         intake = Intake(
             fold,

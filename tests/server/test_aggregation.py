@@ -11,7 +11,7 @@ from echofm_core.contract import Phase, Weights
 from echofm_core.plan.federation import Aggregation, FederationConfig, TrunkWeights
 from echofm_core.tasks import TASKS, Task, TaskFamily
 from server.aggregation import ALGORITHMS, build_algorithm
-from server.aggregation._api import Algorithm
+from server.aggregation._api import PIECE, Algorithm, sum_of_squares
 
 #: Rules whose server takes a step of its own.
 ADAPTIVE = (Aggregation.FEDADAM, Aggregation.FEDYOGI, Aggregation.FEDADAGRAD)
@@ -257,3 +257,14 @@ def test_chunks_do_not_change_the_sum(monkeypatch: pytest.MonkeyPatch) -> None:
             running.add(weights, {"encoder": count})
         results.append(running.finish()["encoder.w"])
     np.testing.assert_array_equal(*results)
+
+
+@pytest.mark.parametrize("size", [0, 1, PIECE - 1, PIECE, PIECE + 1, 5 * PIECE + 77])
+def test_a_sum_of_squares_is_that_of_its_pieces_one_after_the_other(size: int) -> None:
+    """Bit for bit a float32 dot product a piece, added up in float64: norms in journals stay."""
+    values = np.random.default_rng(size).standard_normal(size, np.float32)
+    expected = 0.0
+    for begin in range(0, size, PIECE):
+        piece = values[begin : begin + PIECE]
+        expected += float(np.dot(piece, piece))
+    assert sum_of_squares(values) == expected

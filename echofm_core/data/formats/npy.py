@@ -22,9 +22,7 @@ LONGEST_HEADER = 4096
 def pack(array: NDArray[np.floating]) -> bytes:
     """The ``.npy`` bytes of an array, made with a single copy."""
     array = np.asarray(array, order="C")
-    header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(array))
-    return header.getvalue() + array.reshape(-1).view(np.uint8).data
+    return _header(array.shape, array.dtype) + array.reshape(-1).view(np.uint8).data
 
 
 def unpack(data: bytes | memoryview) -> NDArray[np.floating]:
@@ -46,6 +44,16 @@ def unpack(data: bytes | memoryview) -> NDArray[np.floating]:
     view: NDArray[np.floating] = np.frombuffer(data, dtype, count, begin).reshape(shape)
     view.flags.writeable = False
     return view
+
+
+@lru_cache(maxsize=4096)
+def _header(shape: tuple[int, ...], dtype: np.dtype[np.floating]) -> bytes:
+    """What stands before the values; arrays of one shape and type have the same."""
+    header = io.BytesIO()
+    descr = np.lib.format.dtype_to_descr(dtype)
+    layout = {"descr": descr, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(header, layout)
+    return header.getvalue()
 
 
 @lru_cache(maxsize=4096)
