@@ -18,6 +18,7 @@ import pandas as pd
 from client.site import Site
 from client.withdrawn import Withdrawn
 from echofm_core.contract import Action, Instruction
+from echofm_core.data.manifest import completed
 from echofm_core.data.patients import patient_keys
 from echofm_core.data.training_record import RECORD
 from echofm_core.runtime.errors import StoreError, refusing
@@ -75,7 +76,7 @@ def data_of_run(
     if not path.exists() or (untrained and asked.action is Action.DESCRIBE):
         return _begun(site, path, source)
     with refusing(f"{path} cannot be read", StoreError, "; `echofm client purge` the run"):
-        then = pd.read_parquet(path)
+        then = completed(pd.read_parquet(path))
         if untrained and then.attrs[SOURCE] != source:
             return _begun(site, path, source)
         least = int(then.attrs[LEAST])

@@ -90,7 +90,7 @@ TASKS: Mapping[Task, TaskSpec] = {
     Task.EDV: _volume("edv"),
     Task.REDUCED_EF: TaskSpec(TaskKind.BINARY, TaskFamily.VENTRICLE, "ef", high=100),
     Task.AS_GRADE: _classes(TaskFamily.AORTIC_STENOSIS, "as_grade", AS_GRADES),
-    Task.AS_CLASS: _classes(TaskFamily.AORTIC_STENOSIS, "as_grade", AS_CLASSES),
+    Task.AS_CLASS: _classes(TaskFamily.AORTIC_STENOSIS, "as_class", AS_CLASSES),
     Task.VIEW: _classes(TaskFamily.VIEW, "view", VIEWS),
 }
 

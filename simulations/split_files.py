@@ -24,12 +24,12 @@ from echofm_core.tasks import VIEWS
 
 COLUMNS = (
     "dataset", "site", "split", "patient_id", "study_id", "clip_id", "path",
-    "ef", "edv", "esv", "as_grade", "view", "fps", "n_frames",
+    "ef", "edv", "esv", "as_grade", "as_class", "view", "fps", "n_frames",
 )  # fmt: skip
-#: Columns that tasks are learnt from; reduced EF is by EF, classes of stenosis are by grade.
-LABELS = ("ef", "edv", "esv", "as_grade", "view")
+#: Columns that tasks are learnt from; reduced EF is by EF.
+LABELS = ("ef", "edv", "esv", "as_grade", "as_class", "view")
 #: What a data list gives beside the picture; numbers only, for MONAI takes text for a path.
-NUMBERS = ("ef", "edv", "esv", "as_grade", "fps", "n_frames")
+NUMBERS = ("ef", "edv", "esv", "as_grade", "as_class", "fps", "n_frames")
 #: Our word for a split -> that of MONAI and NVFlare, that of Hugging Face.
 DATALIST_KEYS = {Split.TRAIN: "training", Split.VALIDATION: "validation", Split.TEST: "testing"}
 CARD_KEYS = {Split.TRAIN: "train", Split.VALIDATION: "validation", Split.TEST: "test"}

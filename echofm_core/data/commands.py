@@ -241,10 +241,11 @@ def _print_clips(manifest: pd.DataFrame) -> None:
     """Clips and patients by data set, view and split."""
     named, rows = manifest.fillna({"view": "-", "split": "-"}), []
     for key, part in named.groupby(["dataset", "view", "split"], observed=True):
-        counts = (len(part), part["patient_id"].nunique(), *part[["ef", "as_grade"]].count())
+        labels = part[["ef", "as_grade", "as_class"]].count()
+        counts = (len(part), part["patient_id"].nunique(), *labels)
         rows.append((*map(str, key), *map(str, counts)))
-    head = ("data set", "view", "split", "clips", "patients", "EF", "AS grade")
-    _print_table(head, rows, numbers=(3, 4, 5, 6))
+    head = ("data set", "view", "split", "clips", "patients", "EF", "AS grade", "AS class")
+    _print_table(head, rows, numbers=(3, 4, 5, 6, 7))
 
 
 def _print_findings(found: Findings, out: Path | None) -> None:

@@ -13,7 +13,7 @@ from echofm_core.data.patients import patient_keys
 from echofm_core.runtime.errors import ManifestError, refusing
 from echofm_core.runtime.files import write_whole
 from echofm_core.runtime.text import many
-from echofm_core.tasks import TASKS, VIEWS, Task
+from echofm_core.tasks import AS_CLASS_OF_GRADE, TASKS, VIEWS, Task
 
 
 class Split(StrEnum):
@@ -51,12 +51,16 @@ COLUMNS: dict[str, str] = {
     "edv": "Float32",  # ml
     "esv": "Float32",  # ml
     "as_grade": "Int32",  # index into tasks.AS_GRADES
+    "as_class": "Int32",  # index into tasks.AS_CLASSES: of the grade, or where that is unknown
     "source_row": "Int64",  # row of the source's own table, from 0
 }
 
-#: Columns that manifests of earlier versions lack; there they are null.
-LATER = ("depth_cm", "frequency_mhz", "gain_db", "care_setting")
+#: Columns that manifests of earlier versions lack, see :func:`completed`.
+LATER = ("depth_cm", "frequency_mhz", "gain_db", "care_setting", "as_class")
 REQUIRED = ("dataset", "patient_id", "clip_id", "path")
+
+#: Grade of aortic stenosis -> its class.
+_CLASSES = dict(enumerate(AS_CLASS_OF_GRADE))
 
 #: A dictionary takes ten times the memory of a row; so many are there at the same time.
 ROWS_AT_ONCE = 20_000
@@ -74,7 +78,7 @@ def files_of(path: str) -> list[Path]:
 
 
 def manifest_from_rows(rows: Iterable[dict[str, object]]) -> pd.DataFrame:
-    """Typed manifest from dictionaries; keys that a row lacks are null.
+    """Typed manifest from dictionaries; keys that a row lacks are null, but for a grade's class.
 
     Raises:
         ManifestError: A key is not a manifest column, or the result breaks the contract.
@@ -84,9 +88,28 @@ def manifest_from_rows(rows: Iterable[dict[str, object]]) -> pd.DataFrame:
         frame = pd.DataFrame(part)
         if unknown := sorted(set(frame.columns) - set(COLUMNS)):
             raise ManifestError(f"manifest rows hold unknown columns {unknown}.")
-        parts.append(frame.reindex(columns=list(COLUMNS)).astype(COLUMNS))
+        parts.append(_with_classes(frame.reindex(columns=list(COLUMNS)).astype(COLUMNS)))
     nothing = pd.DataFrame(columns=list(COLUMNS)).astype(COLUMNS)
     return validate(pd.concat(parts, ignore_index=True) if parts else nothing)
+
+
+def completed(manifest: pd.DataFrame) -> pd.DataFrame:
+    """A manifest with the columns that an earlier version did not write.
+
+    They are null, but for the class of aortic stenosis, which follows from the grade.
+    """
+    absent = [name for name in LATER if name not in manifest.columns]
+    whole = manifest.reindex(columns=[*manifest.columns, *absent])
+    return _with_classes(whole) if "as_class" in absent and "as_grade" in whole else whole
+
+
+def without_plain_classes(manifest: pd.DataFrame) -> pd.DataFrame:
+    """The manifest without classes of aortic stenosis, where these say no more than the grades.
+
+    What is digested of labels stays then what it was before there was the column.
+    """
+    more = manifest["as_class"].notna() & manifest["as_grade"].isna()
+    return manifest if more.any() else manifest.drop(columns="as_class")
 
 
 def validate(manifest: pd.DataFrame, source: str = "manifest") -> pd.DataFrame:
@@ -94,8 +117,8 @@ def validate(manifest: pd.DataFrame, source: str = "manifest") -> pd.DataFrame:
 
     Raises:
         ManifestError: A column is missing or unknown, a required value is null, a clip id is
-            twice there, a label is outside its legal range, a view or split is not a known one,
-            or a patient is in two splits.
+            twice there, a label is outside its legal range or against another, a view or split is
+            not a known one, or a patient is in two splits.
     """
     missing = [name for name in COLUMNS if name not in manifest.columns]
     unknown = [name for name in manifest.columns if name not in COLUMNS]
@@ -136,8 +159,14 @@ def check_patients_disjoint(manifest: pd.DataFrame, source: str = "manifest") ->
             )
 
 
+def _with_classes(manifest: pd.DataFrame) -> pd.DataFrame:
+    """Fill in the class of each grade where it is null."""
+    classes = manifest["as_grade"].map(_CLASSES, na_action="ignore").astype("Int32")
+    return manifest.assign(as_class=manifest["as_class"].astype("Int32").fillna(classes))
+
+
 def _check_labels(manifest: pd.DataFrame, source: str) -> None:
-    for task in (Task.EF, Task.ESV, Task.EDV, Task.AS_GRADE):
+    for task in (Task.EF, Task.ESV, Task.EDV, Task.AS_GRADE, Task.AS_CLASS):
         spec = TASKS[task]
         values = manifest[spec.column].dropna()
         if outside := int((~values.between(spec.low, spec.high)).sum()):
@@ -147,6 +176,10 @@ def _check_labels(manifest: pd.DataFrame, source: str) -> None:
                 f"{source}: {what} outside [{spec.low:g}, {spec.high:g}] {spec.unit}".rstrip()
                 + "; mend the labels."
             )
+    classes = manifest["as_grade"].map(_CLASSES, na_action="ignore").astype("Int32")
+    if against := int((classes != manifest["as_class"]).sum()):
+        what = many(against, "value of `as_class` is", "values of `as_class` are")
+        raise ManifestError(f"{source}: {what} not the class of `as_grade`; mend the labels.")
 
 
 def _check_words(manifest: pd.DataFrame, source: str) -> None:
@@ -173,5 +206,4 @@ def load_manifest(path: Path) -> pd.DataFrame:
         raise ManifestError(f"manifest {path} does not exist; write it with `echofm data index`.")
     with refusing(f"manifest {path} cannot be read", ManifestError):
         frame = pd.read_parquet(path)
-    absent = [name for name in LATER if name not in frame.columns]
-    return validate(frame.reindex(columns=[*frame.columns, *absent]), str(path))
+    return validate(completed(frame), str(path))

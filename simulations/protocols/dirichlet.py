@@ -15,7 +15,7 @@ EF_BINS = (30.0, 40.0, 50.0, 60.0)
 class Dirichlet(Dealt):
     """Each label class is spread over the sites by Dirichlet(``alpha``).
 
-    Source: Hsu 2019, with EF bins or AS grades as classes.
+    Source: Hsu 2019, with EF bins, AS grades or AS classes as classes.
     """
 
     caveat = "Sites are SYNTHETIC (Dirichlet label skew): nothing here is institutional."
@@ -32,10 +32,10 @@ class Dirichlet(Dealt):
 
 
 def _label_class(manifest: pd.DataFrame) -> pd.Series:
-    """One integer class a row: EF bin, else 10 + AS grade, else 99."""
+    """One integer class a row: EF bin, else 10 + AS grade, else 20 + AS class, else 99."""
     ef = manifest["ef"].astype("Float64")
     binned = pd.Series(
         np.digitize(ef.fillna(0.0).to_numpy(dtype=float), EF_BINS), index=manifest.index
     )
-    grade = (manifest["as_grade"].astype("Int64") + 10).fillna(99).astype(int)
+    grade = (manifest["as_grade"] + 10).fillna(manifest["as_class"] + 20).fillna(99).astype(int)
     return binned.where(ef.notna(), grade).astype(int)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from echofm_core.data.manifest import without_plain_classes
 from echofm_core.data.prepare import Prepared
 from echofm_core.evaluation.config import Baseline
 from echofm_core.plan.document import Plan
@@ -27,7 +28,7 @@ from simulations.study.variations import PLAIN, Variation, before_tuning, variat
 
 #: Columns of a manifest that a training depends on, besides the frames themselves.
 DECISIVE = ("dataset", "clip_id", "patient_id", "study_id", "site", "split", "view")
-LABELS = ("ef", "edv", "esv", "as_grade")
+LABELS = ("ef", "edv", "esv", "as_grade", "as_class")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -209,5 +210,6 @@ def data_hash(manifest: pd.DataFrame) -> str:
 
     Where files lie, and in which order they are read, does not count.
     """
-    rows = manifest[[*DECISIVE, *LABELS]].sort_values(["dataset", "clip_id"])
+    rows = without_plain_classes(manifest[[*DECISIVE, *LABELS]])
+    rows = rows.sort_values(["dataset", "clip_id"])
     return hashlib.sha256(rows.to_csv(index=False).encode()).hexdigest()

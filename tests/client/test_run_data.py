@@ -119,6 +119,20 @@ def test_a_clip_that_could_not_be_used_at_first_joins_the_next_run(
     assert counts(site, 2)["encoder"] == 3
 
 
+def test_a_run_of_before_there_were_classes_of_stenosis_goes_on(
+    site: Hospital, built: SiteSettings
+) -> None:
+    """Its rows have grades alone: the classes that follow from these are no change."""
+    change(site, built, as_grade={"alpha-c0": 3}, as_class={"alpha-c0": 2})
+    assert counts(site, 1)["encoder"] == 4
+    file = site.folder / PLAN.run_name() / FILE
+    rows = kept(site)
+    earlier = rows.drop(columns="as_class")
+    earlier.attrs = rows.attrs
+    earlier.to_parquet(file)
+    assert counts(site, 2)["encoder"] == 4 and "changed" not in said(site)
+
+
 def test_clips_and_patients_that_go_are_left_out_and_fewer_is_fine(
     site: Hospital, built: SiteSettings
 ) -> None:

@@ -70,6 +70,34 @@ def test_a_manifest_of_an_earlier_version_is_read_on(tmp_path: Path) -> None:
         load_manifest(tmp_path / "m.parquet")
 
 
+def test_a_class_of_stenosis_follows_from_the_grade(tmp_path: Path) -> None:
+    """Grades 0 to 4 are none, early, early, significant, significant; of a class no grade follows.
+    A manifest of before the column is the same; where the column is there, null stays null."""
+    ids = [{**ROW, "patient_id": f"p{n}", "clip_id": f"c{n}"} for n in range(7)]
+    labels = [*({"as_grade": grade} for grade in range(5)), {"as_class": 2}, {}]
+    table = manifest_from_rows([{**a, **b} for a, b in zip(ids, labels, strict=True)])
+    assert table["as_class"].tolist() == [0, 1, 1, 2, 2, 2, pd.NA]
+    assert table["as_grade"].tolist() == [0, 1, 2, 3, 4, pd.NA, pd.NA]
+    path = tmp_path / "m.parquet"
+    table[:5].drop(columns="as_class").to_parquet(path)
+    pd.testing.assert_frame_equal(load_manifest(path), table[:5])
+    hidden = table.assign(as_class=pd.array([pd.NA] * 7, "Int32"))
+    save_manifest(hidden, path)
+    pd.testing.assert_frame_equal(load_manifest(path), hidden)
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        ({"as_class": 3}, r"1 value of `as_class` is outside \[0, 2\]"),
+        ({"as_grade": 3, "as_class": 1}, "1 value of `as_class` is not the class of `as_grade`"),
+    ],
+)
+def test_a_class_that_cannot_be_is_refused(labels: dict[str, int], words: str) -> None:
+    with pytest.raises(ManifestError, match=words):
+        manifest_from_rows([{**ROW, **labels}])
+
+
 @pytest.mark.parametrize("content", [b"", b"junk", b"PAR1junkPAR1"])
 def test_a_damaged_file_is_one_sentence(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "m.parquet"

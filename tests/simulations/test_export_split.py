@@ -67,7 +67,7 @@ def test_counts_are_those_counted_by_hand(tmp_path: Path) -> None:
     assert summary == json.loads((tmp_path / "out/split.json").read_text())
 
     def counts(clips: int, patients: int, **labels: int) -> dict[str, object]:
-        columns = ("ef", "edv", "esv", "as_grade", "view")
+        columns = ("ef", "edv", "esv", "as_grade", "as_class", "view")
         labelled = {label: labels.get(label, 0) for label in columns}
         return {"clips": clips, "patients": patients, "labelled": labelled}
 
@@ -80,8 +80,8 @@ def test_counts_are_those_counted_by_hand(tmp_path: Path) -> None:
         },
         "beta": {
             "folder": "beta",
-            "train": counts(1, 1, as_grade=1, view=1),
-            "val": counts(1, 1, ef=1, edv=1, as_grade=1, view=1),
+            "train": counts(1, 1, as_grade=1, as_class=1, view=1),
+            "val": counts(1, 1, ef=1, edv=1, as_grade=1, as_class=1, view=1),
             "test": counts(0, 0),
         },
     }
@@ -113,10 +113,11 @@ def test_the_whole_of_a_small_table(tmp_path: Path) -> None:
     """Every byte, written out by hand: header, order, empty for missing, line feeds."""
     export_split(small(tmp_path), ProtocolConfig(min_patients=1), 0, tmp_path / "out")
     header = (
-        "dataset,site,split,patient_id,study_id,clip_id,path,ef,edv,esv,as_grade,view,fps,n_frames"
+        "dataset,site,split,patient_id,study_id,clip_id,path,ef,edv,esv,as_grade,as_class,view,fps,"
+        "n_frames"
     )
     assert (tmp_path / "out/sites/beta/val.csv").read_bytes() == (
-        f"{header}\nbeta,beta,val,p3,,q3-a,/x/q3-a.png,40.0,100.0,,0,PLAX,,\n".encode()
+        f"{header}\nbeta,beta,val,p3,,q3-a,/x/q3-a.png,40.0,100.0,,0,0,PLAX,,\n".encode()
     )
     assert (tmp_path / "out/sites/beta/test.csv").read_bytes() == f"{header}\n".encode()
 

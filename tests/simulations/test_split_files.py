@@ -43,11 +43,13 @@ def test_data_lists_hold_what_the_table_holds(tmp_path: Path) -> None:
     export_split(small(tmp_path), ProtocolConfig(min_patients=1), 0, tmp_path / "out")
     beta = json.loads((tmp_path / "out/datalists/beta.json").read_text())
     assert beta == {
-        "training": [{"image": "/x/q1-a.png", "clip_id": "q1-a", "as_grade": 3, "view": 2}],
+        "training": [
+            {"image": "/x/q1-a.png", "clip_id": "q1-a", "as_grade": 3, "as_class": 2, "view": 2}
+        ],
         "validation": [
             {
                 "image": "/x/q3-a.png", "clip_id": "q3-a", "ef": 40.0, "edv": 100.0,
-                "as_grade": 0, "view": 2,
+                "as_grade": 0, "as_class": 0, "view": 2,
             }
         ],
         "testing": [],

@@ -9,7 +9,7 @@ from echofm_core.data.doctor.count import quantities
 from echofm_core.data.doctor.examine import Diagnosis
 from echofm_core.pages.choice import deal, evenly
 from echofm_core.runtime.text import many
-from echofm_core.tasks import AS_GRADES
+from echofm_core.tasks import AS_CLASSES, AS_GRADES
 
 #: Clips of a data set.
 CLIPS = 10
@@ -52,7 +52,7 @@ def clip_table(diagnosis: Diagnosis) -> pd.DataFrame:
     """Clips that have a thumbnail: what captions and the choice of clips need."""
     manifest = diagnosis.manifest.reset_index(drop=True)
     values = quantities(manifest, diagnosis.decoded)
-    columns = ["clip_id", "dataset", "view", "vendor", "as_grade"]
+    columns = ["clip_id", "dataset", "view", "vendor", "as_grade", "as_class"]
     rows = manifest[columns].assign(**{name: values[name] for name in ("ef", "frames", "fps")})
     return rows[rows["clip_id"].isin(list(diagnosis.thumbnails))]
 
@@ -82,6 +82,8 @@ def caption(row: pd.Series) -> list[str]:
         lines.append(f"EF {row['ef']:.0f} %")
     elif pd.notna(row["as_grade"]):
         lines.append(f"AS {AS_GRADES[int(row['as_grade'])].replace('_', ' ')}")
+    elif pd.notna(row["as_class"]):
+        lines.append(f"AS {AS_CLASSES[int(row['as_class'])]}")
     frames = "frames unknown" if pd.isna(row["frames"]) else many(int(row["frames"]), "frame")
     return [*lines, frames if pd.isna(row["fps"]) else f"{frames}, {row['fps']:.0f} Hz"]
 

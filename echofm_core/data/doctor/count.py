@@ -11,7 +11,7 @@ from echofm_core.data.doctor.examine import Diagnosis
 from echofm_core.data.doctor.numbers import Count, Kind, Part, Shared, Spread, Summary
 from echofm_core.data.findings import Severity
 from echofm_core.data.manifest import Split
-from echofm_core.tasks import AS_GRADES, VIEWS
+from echofm_core.tasks import AS_CLASSES, AS_GRADES, VIEWS
 
 #: EF in percent below which it is reduced.
 REDUCED_EF = 50.0
@@ -22,7 +22,10 @@ BAND_NAMES = (
     *(f"{low:g}-{high:g}" for low, high in pairwise(BANDS[1:])),
     f"over {BANDS[-1]:g}",
 )
-LABELS = {"EF": "ef", "EDV": "edv", "ESV": "esv", "AS grade": "as_grade"}
+LABELS = {"EF": "ef", "EDV": "edv", "ESV": "esv", "AS grade": "as_grade", "AS class": "as_class"}
+
+#: Classes of aortic stenosis where there is no grade.
+CLASSES = tuple(f"{name}, of three" for name in AS_CLASSES)
 
 #: Group of counts -> its title, and values in the order shown; others follow, the most frequent
 #: first.
@@ -30,7 +33,7 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     "view": ("view", VIEWS),
     "split": ("split", tuple(split.value for split in Split)),
     "label": ("label", tuple(LABELS)),
-    "as_grade": ("aortic stenosis", AS_GRADES),
+    "as_grade": ("aortic stenosis", (*AS_GRADES, *CLASSES)),
     "frame_rate": ("frame rate (Hz)", BAND_NAMES),
     "scanner": ("scanner", ()),
     "sex": ("sex", ("F", "M")),
@@ -117,10 +120,11 @@ def _part(
 
 def _groups(rows: pd.DataFrame, fps: pd.Series) -> dict[str, tuple[Count, ...]]:
     scanners = (rows["vendor"].fillna("") + " " + rows["model"].fillna("")).str.strip()
+    classes = rows["as_class"].map(dict(enumerate(CLASSES)))
     columns = {
         "view": rows["view"],
         "split": rows["split"],
-        "as_grade": rows["as_grade"].map(dict(enumerate(AS_GRADES))),
+        "as_grade": rows["as_grade"].map(dict(enumerate(AS_GRADES))).fillna(classes),
         "frame_rate": pd.cut(fps, [*BANDS, np.inf], right=False, labels=list(BAND_NAMES)),
         "scanner": scanners.mask(scanners == ""),
         "sex": rows["sex"],

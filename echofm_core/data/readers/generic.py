@@ -38,7 +38,7 @@ from echofm_core.data.readers._source import (
 )
 from echofm_core.data.readers.own_table import Entry, read_entries
 from echofm_core.runtime.errors import UnreadableFileError
-from echofm_core.tasks import VIEWS, Task
+from echofm_core.tasks import AS_CLASS_OF_GRADE, VIEWS, Task
 
 LOOSE = "own_files"
 #: Ages above it are given as it: those few people could be recognised by their age.
@@ -188,15 +188,26 @@ class _Reading:
 
     def _labels(self, values: Mapping[str, str], item: str) -> Row:
         texts = {task: values.get(task.value) for task in (Task.EF, Task.EDV, Task.ESV)}
-        grade = self.source.label(values.get("as_grade"), Task.AS_GRADE, item)
         views, splits = self.mapping.views, self.mapping.splits
         return {
             **self.source.labels(texts, item, in_unit=self.mapping.units.ef is not None),
-            "as_grade": integer(str(grade)),
+            **self._stenosis(values, item),
             "quality": values.get("quality") or None,
             "view": self._word("view", values, VIEWS, views, item),
             "split": self._word("split", values, list(Split), splits, item),
         }
+
+    def _stenosis(self, values: Mapping[str, str], item: str) -> Row:
+        """Grade and class; neither, where the class is not that of the grade."""
+        grade, kind = (
+            integer(str(self.source.label(values.get(task.value), task, item)))
+            for task in (Task.AS_GRADE, Task.AS_CLASS)
+        )
+        if grade is not None and kind not in (None, AS_CLASS_OF_GRADE[grade]):
+            reason = "The class of aortic stenosis is not that of the grade; neither is used."
+            self.source.repaired("grades_differ", item, reason)
+            return {}
+        return {"as_grade": grade, "as_class": kind}
 
     def _word(
         self,

@@ -21,7 +21,7 @@ LONGEST = 2**20
 #: Manifest columns that a table may fill; the others are read from the files.
 _IDS = ("path", "patient_id", "study_id")
 _SETTINGS = ("fps", "depth_cm", "frequency_mhz", "gain_db")
-_LABELS = ("ef", "edv", "esv", "as_grade")
+_LABELS = ("ef", "edv", "esv", "as_grade", "as_class")
 MAPPED = (*_IDS, "view", "split", *_SETTINGS, "quality", "care_setting", "sex", "age", *_LABELS)
 #: Key of the mapping -> words that it may explain, and what messages say of others.
 _LEGAL: dict[str, tuple[Collection[str], str, str]] = {

@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from torch import Tensor
 
-from echofm_core.tasks import AS_CLASS_OF_GRADE, TASKS, VIEWS, Task, TaskKind
+from echofm_core.tasks import TASKS, VIEWS, Task, TaskKind
 from echofm_core.training.config import FinetuneConfig
 
 FloatArray = NDArray[np.float32]
@@ -99,8 +99,6 @@ def _label(manifest: pd.DataFrame, task: Task, threshold: float) -> FloatArray:
     column = manifest[TASKS[task].column]
     if task is Task.VIEW:
         column = column.map({name: index for index, name in enumerate(VIEWS)}, na_action="ignore")
-    elif task is Task.AS_CLASS:
-        column = column.map(dict(enumerate(AS_CLASS_OF_GRADE)), na_action="ignore")
     values = column.astype("Float32").to_numpy(dtype=np.float32, na_value=np.nan)
     if task is Task.REDUCED_EF:
         return np.where(np.isnan(values), np.nan, values < threshold).astype(np.float32)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from echofm_core.contract import Phase, Weights
+from echofm_core.data.manifest import without_plain_classes
 from echofm_core.data.patients import patient_keys
 from echofm_core.models.weights import named_weights, to_arrays
 from echofm_core.privacy.config import Account, PrivacyConfig, PrivacyKind
@@ -210,7 +211,8 @@ class LocalJob:
             _table_text(self.config),
             f"{context.seed}|{context.site}|{context.round}|{context.rounds}|",
             f"{context.proximal_mu}|{context.privacy}{context.role}",
-            self.manifest.drop(columns="path").to_json(),  # where the files lie decides nothing
+            # Where the files lie decides nothing.
+            without_plain_classes(self.manifest).drop(columns="path").to_json(),
             self.clips.tobytes(),
             source.read_bytes() if source else b"",
             digest(control.correction()) if control else b"",

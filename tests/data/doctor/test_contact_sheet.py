@@ -57,8 +57,13 @@ def test_captions_by_hand() -> None:
     assert caption(table.loc["camus-clip-1"]) == ["A4C", "EF 40 %", "100 frames, 50 Hz"]
     assert caption(table.loc["camus-clip-4"]) == ["A4C", "80 frames, 40 Hz"]
     assert caption(table.loc["north-clip-1"]) == ["view unknown", "AS severe", "60 frames, 30 Hz"]
-    bare = pd.Series({"view": None, "ef": np.nan, "as_grade": pd.NA, "frames": 9, "fps": np.nan})
+    bare = pd.Series(
+        {"view": None, "ef": np.nan, "as_grade": pd.NA, "as_class": pd.NA, "frames": 9,
+         "fps": np.nan}
+    )  # fmt: skip
     assert caption(bare) == ["view unknown", "9 frames"]
+    bare["as_class"] = 1
+    assert caption(bare) == ["view unknown", "AS early", "9 frames"]
 
 
 @pytest.mark.parametrize("words", ["AS mild to moderate", "1002 frames, 138 Hz", "view unknown"])

@@ -44,14 +44,23 @@ def test_counts_by_hand() -> None:
     assert counts["view"] == (Count("A4C", 3), Count("A2C", 1))
     assert counts["split"] == (Count("train", 2), Count("val", 1), Count("test", 1))
     labels = {item.value: item.clips for item in counts["label"]}
-    assert labels == {"EF": 3, "EDV": 1, "ESV": 1, "AS grade": 0}
+    assert labels == {"EF": 3, "EDV": 1, "ESV": 1, "AS grade": 0, "AS class": 0}
     assert counts["as_grade"] == (Count(None, 4),)
     assert counts["sex"] == (Count("F", 2), Count("M", 1), Count(None, 1))
     assert counts["scanner"] == (Count("GE", 1), Count("GE Vivid", 1), Count(None, 2))
     assert counts["frame_rate"] == (Count("35-45", 1), Count("45-55", 3))
     north = parts[NORTH].counts
     assert north["as_grade"] == (Count("none", 1), Count("severe", 1), Count(None, 1))
+    assert {item.value: item.clips for item in north["label"]}["AS class"] == 2
     assert north["quality"] == (Count("poor", 1), Count(None, 2))
+
+
+def test_classes_of_stenosis_count_beside_grades() -> None:
+    """Of three clips of north one has a class alone."""
+    rows = MANIFEST.copy()
+    rows.loc[rows["as_grade"].isna() & (rows["dataset"] == "north"), "as_class"] = 1
+    north = summary(made(manifest=rows)).parts[NORTH].counts
+    assert north["as_grade"] == (Count("none", 1), Count("severe", 1), Count("early, of three", 1))
 
 
 def test_common_frame_rates_share_a_band() -> None:

@@ -198,3 +198,15 @@ def test_an_unknown_container_header_is_quarantined(root: Path) -> None:
     manifest, findings = read(root, "c.dcm,1,4ch,,50,60,M\n")
     assert manifest.empty
     assert "undecodable" in [item.kind for item in findings.items]
+
+
+def test_a_table_of_classes_of_stenosis(root: Path) -> None:
+    """A grade has its class; a class alone has no grade; where they differ, neither is used."""
+    mapping = MAPPING.replace('age = "Age"', 'as_grade = "EF"').replace('ef = "EF"\n', "")
+    mapping = mapping.replace('sex = "Sex"', 'as_class = "Sex"')
+    rows = "Smith John/a.avi,1,,,3,,\nSmith John/b.avi,2,,,,,1\nc.avi,3,,,3,,0\n"
+    manifest, findings = read(root, rows, mapping)
+    assert manifest["as_grade"].tolist() == [3, pd.NA, pd.NA]
+    assert manifest["as_class"].tolist() == [2, 1, pd.NA]
+    (found,) = [item for item in findings.items if item.kind == "grades_differ"]
+    assert found.severity is Severity.REPAIRED and found.item == manifest["clip_id"].iloc[2]

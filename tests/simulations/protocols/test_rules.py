@@ -104,6 +104,19 @@ def test_dirichlet_with_small_alpha_skews_labels_more() -> None:
     assert spread(0.1) > 3 * spread(100.0)
 
 
+def test_dirichlet_skews_classes_of_stenosis_where_there_is_nothing_else() -> None:
+    """Of 300 patients a third each; without skew each site has a third too."""
+    table = manifest(300, clips=1).assign(ef=pd.array([pd.NA] * 300, "Float32"))
+    table["as_class"] = pd.array([number % 3 for number in range(300)], "Int32")
+
+    def shares(alpha: float) -> pd.Series:
+        config = ProtocolConfig(name=ProtocolName.DIRICHLET, clients=3, alpha=alpha, min_patients=1)
+        result = assign_sites(table, config, 5)
+        return (result["as_class"] == 2).groupby(result["site"]).mean()
+
+    assert shares(0.1).max() > 0.6 and shares(1000.0).max() < 0.45
+
+
 def test_an_unknown_data_set_names_what_was_found() -> None:
     with pytest.raises(DataRootError, match=r"names 'tmed2'; the data roots hold camus:"):
         assign_sites(manifest(10), ProtocolConfig(datasets=("camus", "tmed2")), 0)

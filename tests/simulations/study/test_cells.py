@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from echofm_core.data.findings import Findings
@@ -90,6 +91,18 @@ def test_the_hash_of_the_data_is_of_people_sites_splits_and_labels() -> None:
         changed = rows.copy()
         changed.loc[0, column] = value
         assert data_hash(changed) != data_hash(rows), column
+
+
+def test_classes_of_stenosis_count_where_they_say_more_than_the_grades() -> None:
+    """What was trained before there was the column is found."""
+    rows = manifest()
+    rows["as_grade"] = pd.array([4] * len(rows), "Int32")
+    graded = rows.assign(as_class=pd.array([2] * len(rows), "Int32"))
+    rows["as_class"] = pd.array([pd.NA] * len(rows), "Int32")
+    assert data_hash(graded) == data_hash(rows)
+    graded.loc[0, "as_grade"] = pd.NA
+    rows.loc[0, "as_grade"] = pd.NA
+    assert data_hash(graded) != data_hash(rows)
 
 
 def test_a_training_is_found_by_its_key_whatever_it_was_called(tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from echofm_core.data.manifest import manifest_from_rows
+from echofm_core.data.manifest import load_manifest, manifest_from_rows, save_manifest
 from echofm_core.tasks import STANDARDISATION, TASKS, Task
 from echofm_core.training.objectives.targets import enlarged, labels_of, targets_of, to_units
 
@@ -41,6 +42,18 @@ def test_five_grades_become_the_publishers_three_classes() -> None:
     labels = labels_of(manifest_from_rows(rows), [Task.AS_CLASS, Task.AS_GRADE], 50.0)
     np.testing.assert_array_equal(labels[Task.AS_CLASS], [0, 1, 1, 2, 2, np.nan])
     np.testing.assert_array_equal(labels[Task.AS_GRADE], [0, 1, 2, 3, 4, np.nan])
+
+
+def test_grades_and_classes_of_stenosis_are_labels_of_one_task(tmp_path: Path) -> None:
+    """A site with grades (severe), one with three classes (early), one with neither."""
+    rows = [
+        {"dataset": name, "path": "/x", "patient_id": "p", "clip_id": name, **label}
+        for name, label in (("a", {"as_grade": 4}), ("b", {"as_class": 1}), ("c", {}))
+    ]
+    save_manifest(manifest_from_rows(rows), tmp_path / "m.parquet")
+    labels = labels_of(load_manifest(tmp_path / "m.parquet"), [Task.AS_CLASS, Task.AS_GRADE], 50.0)
+    np.testing.assert_array_equal(labels[Task.AS_CLASS], [2, 1, np.nan])
+    np.testing.assert_array_equal(labels[Task.AS_GRADE], [4, np.nan, np.nan])
 
 
 def test_what_counts_as_reduced_is_a_parameter(manifest: pd.DataFrame) -> None:

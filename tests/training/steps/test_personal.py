@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -161,6 +162,18 @@ def test_an_anchor_is_what_a_round_is_held_near() -> None:
         ends.append(work.model.weight.item())
     assert ends[0] == 1.0
     assert 2.5 < ends[1] < 3.5
+
+
+def test_what_repeatable_noise_is_drawn_by_is_as_before_there_were_classes_of_stenosis() -> None:
+    """Classes that follow from grades say nothing new; one without a grade does."""
+    plain = job([1.0] * 3, PLAIN, context())
+    blank = pd.array([pd.NA] * 3, "Int32")
+    grades, classes = pd.array([4, 0, None], "Int32"), pd.array([2, 0, None], "Int32")
+    graded, classed, more = (
+        replace(plain, manifest=plain.manifest.assign(as_grade=grade, as_class=kind)).fingerprint()
+        for grade, kind in ((grades, blank), (grades, classes), (grades, classes.fillna(1)))
+    )
+    assert graded == classed != more
 
 
 def test_a_role_has_streams_and_files_of_its_own(tmp_path: Path) -> None:
