@@ -102,19 +102,23 @@ def simulate(
     """
     loaded = load_runnable(plan)  # before anything that takes long to import
     loaded = with_study(loaded, seeds, methods, protocols)
-    _find_data(loaded)
     if workers is not None:
         machine = loaded.machine.model_copy(update={"workers": workers})
         loaded = loaded.model_copy(update={"machine": machine})
     run = out or Path("runs") / (f"{loaded.name}-study" if loaded.study.asked else loaded.name)
+    if not dry_run:
+        (look_study if loaded.study.asked else look)(run, loaded, resume=resume)
+    if loaded.study.published:
+        from simulations.study.published import check_published
+
+        check_published(loaded)
+    _find_data(loaded)  # which may write phantoms: what can be refused before, is
     if dry_run:
         from simulations.study.dry_run import dry_run as forecast
 
         forecast(loaded, run)
         return
     if loaded.study.asked:
-        look_study(run, loaded, resume=resume)
-
         from echofm_core.report.study_page import print_study
         from simulations.study.run import run_study
 
@@ -122,8 +126,6 @@ def simulate(
         print_study(run)
         typer.echo(f"report: {report}")
         return
-    look(run, loaded, resume=resume)
-
     from simulations.experiment import run_experiment
 
     _show(run_experiment(loaded, run, resume=resume))

@@ -76,6 +76,38 @@ def test_words_are_refused_before_torch_is_loaded(
     refused_early(tmp_path, [command, "plan.toml", "--out", "run"], said)
 
 
+PUBLISHED = """
+[study]
+methods = ["local"]
+[[study.published]]
+what = "EF"
+task = "ef"
+metric = "maee"
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "taken", "said"),
+    [
+        ([], False, "no metric of ef 'maee', did you mean `mae`"),
+        (["--dry-run"], False, "no metric of ef 'maee', did you mean `mae`"),
+        ([], True, "choose another --out"),
+    ],
+)
+def test_no_phantom_is_written_for_a_study_that_is_refused(
+    tmp_path: Path, words: list[str], taken: bool, said: str
+) -> None:
+    """A wrong name, and a run folder that holds something else."""
+    machine = '[machine]\nroots = ["all/hospitals"]\n[machine.phantoms]\nfolder = "all"\n'
+    patients = "[machine.phantoms.patients]\nharbour = 2\n"
+    (tmp_path / "plan.toml").write_text(machine + patients + PUBLISHED)
+    if taken:
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "mine.txt").write_text("mine")
+    refused(tmp_path, ["simulate", "plan.toml", "--out", "run", *words], said)
+    assert not (tmp_path / "all").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -92,7 +124,11 @@ def test_what_is_not_there_is_refused_before_torch_is_loaded(
 
 
 def refused_early(place: Path, words: list[str], said: str) -> None:
-    """Run a command in a process of its own, and look what it had loaded when it ended."""
+    assert refused(place, words, said).strip() == "False"
+
+
+def refused(place: Path, words: list[str], said: str) -> str:
+    """Run a command in a process of its own; whether it had loaded torch when it ended."""
     script = (
         "import atexit, sys; atexit.register(lambda: print('torch' in sys.modules));"
         f"sys.argv[1:] = {words!r}; from echofm_core.cli import main; main()"
@@ -101,7 +137,7 @@ def refused_early(place: Path, words: list[str], said: str) -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, cwd=place, check=False
     )
     assert done.returncode and said in " ".join(done.stderr.split()), done.stderr
-    assert done.stdout.strip() == "False"
+    return done.stdout
 
 
 def test_a_plan_is_looked_at_before_anything_heavy_is_loaded(tmp_path: Path) -> None:
