@@ -190,7 +190,8 @@ def _differences(results: Results, where: Where, drawn: Drawn) -> list[str]:
 
 def _interval(values: Sequence[float]) -> str:
     found = interval(values)
-    return f"{found.mean:7.3f}{found.low:8.3f} to {found.high:6.3f}"
+    ends = f"{found.low:8.3f} to {found.high:6.3f}" if len(values) > 1 else f"{'one draw':>18}"
+    return f"{found.mean:7.3f}{ends}"
 
 
 def _each(values: Sequence[float]) -> str:

@@ -170,6 +170,11 @@ def test_the_table_has_every_arm_and_every_draw() -> None:
     assert any("wide-100 less wide-100-without-deviation" in line for line in lines)
 
 
+def test_one_draw_has_no_interval() -> None:
+    text = table_of(Results(table(ARMS, 1)), DRAWN)
+    assert "nan" not in text and "0.280          one draw" in text
+
+
 def test_the_sealed_hospital_is_shown_where_it_was_opened_and_changes_no_other_row() -> None:
     held = table(ARMS)
     sealed = table({**ARMS, "floor-100": (0.99, 0.0)}, where=Where.SEALED)
