@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 
 from echofm_core.plan.complaints import tables, unknown_word
 from echofm_core.plan.document import Plan
+from echofm_core.plan.meanings import meanings
 from echofm_core.plan.section import Section
 from echofm_core.runtime.errors import PlanError
 
@@ -29,7 +30,8 @@ def reference() -> str:
     """Markdown page: one table a section, one row a key."""
     parts = [_HEAD]
     for name, section in tables(Plan):
-        rows = [_row(key, info) for key, info in _own_keys(section)]
+        texts = meanings(section)
+        rows = [_row(key, info, _plain(texts.get(key, ""))) for key, info in _own_keys(section)]
         title = f"## `[{name}]`" if name else "## Top level"
         parts += [
             f"{title}\n",
@@ -56,18 +58,20 @@ def in_words(table: str = "") -> str:
 
 def as_comments(section: type[Section]) -> str:
     """The keys of a table as TOML comments: meaning, then the default."""
+    texts = meanings(section)
     return "".join(
-        "\n".join(wrap(_meaning(info), 96, initial_indent="# ", subsequent_indent="# "))
+        "\n".join(wrap(_plain(texts.get(key, "")), 96, initial_indent="# ", subsequent_indent="# "))
         + f"\n# {key} = {_default(info.default)}\n".replace("`", "")
         for key, info in section.model_fields.items()
     )
 
 
 def _text(name: str, section: type[Section]) -> str:
-    lines = [f"[{name}]" if name else "at the top of the file"]
+    lines, texts = [f"[{name}]" if name else "at the top of the file"], meanings(section)
     for key, info in _own_keys(section):
         lines.append(f"{key}: {_legal(info)}; default {_default(info.default)}".replace("`", ""))
-        lines += wrap(_meaning(info), 96, initial_indent="    ", subsequent_indent="    ")
+        text = _plain(texts.get(key, ""))
+        lines += wrap(text, 96, initial_indent="    ", subsequent_indent="    ")
     return "\n".join(lines)
 
 
@@ -78,13 +82,14 @@ def _own_keys(section: type[Section]) -> Iterator[tuple[str, FieldInfo]]:
             yield key, info
 
 
-def _row(name: str, info: FieldInfo) -> str:
-    meaning = _meaning(info).replace("|", "\\|")
-    return f"| `{name}` | {_default(info.default)} | {_legal(info)} | {meaning} |"
+def _row(name: str, info: FieldInfo, meaning: str) -> str:
+    cells = (f"`{name}`", _default(info.default), _legal(info), meaning.replace("|", "\\|"))
+    return f"| {' | '.join(cells)} |"
 
 
-def _meaning(info: FieldInfo) -> str:
-    return " ".join((info.description or "").split()).replace("``", "`")
+def _plain(text: str) -> str:
+    """A text on one line, its code as in Markdown."""
+    return " ".join(text.split()).replace("``", "`")
 
 
 def _default(value: Any) -> str:

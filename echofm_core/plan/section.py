@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model
 class Section(BaseModel):
     """One table of a plan or of a site's settings. Frozen; unknown keys are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     later: ClassVar[frozenset[str]] = frozenset()
     """Keys that plans of earlier versions lack: they are not written where they stand at their
