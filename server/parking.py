@@ -57,7 +57,7 @@ class Shelf:
         """
         start, rest = self._file.tell(), without_arrays(content)
         slots = list(_write(content, self._file))
-        return lambda: RecordDict({**rest, **_records(slots, self._read(slots, start))})
+        return lambda: RecordDict({**rest, **records_of(slots, self._read(slots, start))})
 
     def _read(self, slots: Sequence[Slot], start: int) -> Iterator[memoryview]:
         for slot in slots:
@@ -87,20 +87,26 @@ def unpark(parked: Parked) -> dict[str, ArrayRecord]:
         view = mapped(file)
     ends = itertools.accumulate(slot.length for slot in parked.slots)
     pieces = (view[end - slot.length : end] for slot, end in zip(parked.slots, ends, strict=True))
-    return _records(parked.slots, pieces)
+    return records_of(parked.slots, pieces)
+
+
+def pieces_of(content: RecordDict) -> Iterator[tuple[Slot, memoryview]]:
+    """All arrays of a content, with their bytes, which are not copied."""
+    for key, record in content.items():
+        for name, array in record.items() if isinstance(record, ArrayRecord) else ():
+            slot = Slot(key, name, array.dtype, tuple(array.shape), len(array.data))
+            yield slot, memoryview(array.data)
 
 
 def _write(content: RecordDict, file: IO[bytes]) -> Iterator[Slot]:
     """Append all arrays of a content to an unbuffered file."""
-    for key, record in content.items():
-        for name, array in record.items() if isinstance(record, ArrayRecord) else ():
-            view = memoryview(array.data)
-            while view:
-                view = view[file.write(view) :]
-            yield Slot(key, name, array.dtype, tuple(array.shape), len(array.data))
+    for slot, view in pieces_of(content):
+        while view:
+            view = view[file.write(view) :]
+        yield slot
 
 
-def _records(slots: Sequence[Slot], pieces: Iterable[memoryview]) -> dict[str, ArrayRecord]:
+def records_of(slots: Sequence[Slot], pieces: Iterable[memoryview]) -> dict[str, ArrayRecord]:
     """Array records of what was written; ``pieces`` are the bytes of each array."""
     records = {slot.record: ArrayRecord() for slot in slots}
     for slot, piece in zip(slots, pieces, strict=True):

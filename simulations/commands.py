@@ -10,6 +10,7 @@ import typer
 from echofm_core.contract import Phase
 from echofm_core.data.commands import data
 from echofm_core.plan.document import Plan
+from echofm_core.plan.engine import EngineName
 from echofm_core.plan.preflight import check_words
 from echofm_core.run_claim import load_runnable, look
 from simulations.split_commands import export_split
@@ -65,6 +66,12 @@ def simulate(
     workers: Annotated[
         int | None, typer.Option(help="Sites trained at the same time; default: the plan's.")
     ] = None,
+    engine: Annotated[
+        EngineName | None, typer.Option(help="What trains the sites; default: the plan's.")
+    ] = None,
+    ray_address: Annotated[
+        str | None, typer.Option(help="With `--engine ray`: HOST:PORT of a cluster, or `auto`.")
+    ] = None,
     seeds: Annotated[
         int | None, typer.Option(min=1, help="A study: train each method so many times.")
     ] = None,
@@ -86,7 +93,7 @@ def simulate(
 
     The plan names the data folders (exactly as downloaded), the protocol that makes the sites,
     the model, both training phases and what to compare with. The same plan gives the same
-    weights, bit for bit, on 1 or N workers.
+    weights, bit for bit, on 1 or N workers, and on a Ray cluster (`--engine ray`).
 
     With `--seeds`, `--methods` or `--protocols`, or a table [study] in the plan, it is a study:
     each method is trained with each seed under each protocol, what several of them need once, and
@@ -96,15 +103,14 @@ def simulate(
     what the whole will take, and warns of what will not work.
 
     For example: `echofm simulate demo/plan.toml --out demo/run-2` on the demo's data; on yours,
-    `echofm simulate plan.toml --out runs/ef --workers 4`; a study,
+    `echofm simulate plan.toml --out runs/ef --workers 4`; on a Ray cluster that shares the disk,
+    `echofm simulate plan.toml --out /shared/ef --ray-address auto`; a study,
     `echofm simulate plan.toml --seeds 3 --methods reviewer`; after a power cut, the same with
     `--resume`.
     """
     loaded = load_runnable(plan)  # before anything that takes long to import
     loaded = with_study(loaded, seeds, methods, protocols)
-    if workers is not None:
-        machine = loaded.machine.model_copy(update={"workers": workers})
-        loaded = loaded.model_copy(update={"machine": machine})
+    loaded = _with_machine(loaded, workers, engine, ray_address)
     run = out or Path("runs") / (f"{loaded.name}-study" if loaded.study.asked else loaded.name)
     if not dry_run:
         (look_study if loaded.study.asked else look)(run, loaded, resume=resume)
@@ -173,6 +179,21 @@ def finetune(
     """
     _alone("finetune", plan, out, start, resume)
     typer.echo(f"model: {out / 'model'}")
+
+
+def _with_machine(
+    plan: Plan, workers: int | None, engine: EngineName | None, ray_address: str | None
+) -> Plan:
+    """Options of the command in place of the plan's keys; a cluster's address asks for Ray."""
+    machine, changes = plan.machine, dict[str, object]()
+    if ray_address is not None:
+        changes["ray"] = machine.ray.model_copy(update={"address": ray_address})
+        engine = engine or EngineName.RAY
+    if workers is not None:
+        changes["workers"] = workers
+    if engine is not None:
+        changes["engine"] = engine
+    return plan.model_copy(update={"machine": machine.model_copy(update=changes)})
 
 
 def _find_data(plan: Plan) -> None:

@@ -1,11 +1,11 @@
-"""Flower without a network: an in-process Grid whose sites are played by worker processes.
+"""Flower without a network: an in-process Grid whose sites are played by workers.
 
 Symptom: Flower's own simulation copies the weights for every site and starts Ray to do it. Reason:
 it is made for many machines. Protocol: ``ServerApp`` and ``ClientApp`` are the real ones; a message
-goes to a worker (``workers.py``), or is answered in this process where there is one, and its reply
-waits in the grid until it is pulled. A site sees its message and its node config, and nothing that
-another site left behind but files. What can still go wrong: parts of Flower that are not public
-(``flower_private.py``) move; its tests fail then.
+goes to a worker (``workers.py``), is answered in this process where there is one, or becomes a task
+of a Ray cluster (``ray_sites.py``), and its reply waits in the grid until it is pulled. A site sees
+its message and its node config, and nothing that another site left behind but files. What can still
+go wrong: parts of Flower that are not public (``flower_private.py``) move; its tests fail then.
 """
 
 from __future__ import annotations
@@ -24,11 +24,13 @@ from flwr.app import Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
+from echofm_core.plan.engine import EngineName, RayConfig
+from echofm_core.plan.machine import MachineConfig
 from echofm_core.runtime.errors import EngineError
 from echofm_core.training.config import ExecutionConfig
 from simulations.flower_private import NodeConfig, Run, become_server, deliver, empty_run
 from simulations.memory import keep_freed_memory
-from simulations.workers import Pending, SitePool, answer, load_client_app
+from simulations.workers import Pending, Runner, SitePool, answer, load_client_app
 
 #: Seconds that one pull waits for a reply of a worker.
 PATIENCE = 0.2
@@ -55,6 +57,7 @@ class Engine:
         execution: How each site trains; does not depend on ``workers``, so that the bits do not
             either.
         client_app: Where the ClientApp is, ``package.module:name``.
+        ray: The Ray cluster that trains the sites in place of this machine's processes.
     """
 
     def __init__(
@@ -63,23 +66,38 @@ class Engine:
         *,
         execution: ExecutionConfig = ExecutionConfig(),  # noqa: B008  (frozen)
         client_app: str = "client.app:app",
+        ray: RayConfig | None = None,
     ) -> None:
         self._workers = workers
         self._execution = execution
         self._client_app = client_app
-        self._runner: _Inline | SitePool | None = None
+        self._ray = ray
+        self._runner: Runner | None = None
+
+    @classmethod
+    def of(cls, machine: MachineConfig) -> Self:
+        """The engine that the ``[machine]`` table of a plan asks for."""
+        ray = machine.ray if machine.engine is EngineName.RAY else None
+        return cls(machine.workers, execution=machine, ray=ray)
 
     def __enter__(self) -> Self:
         become_server()
         keep_freed_memory()
-        one, app = self._workers == 1, self._client_app
-        self._runner = _Inline(app) if one else SitePool(self._workers, app)
+        self._runner = self._new_runner()
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._runner:
             self._runner.close()
         self._runner = None
+
+    def _new_runner(self) -> Runner:
+        app = self._client_app
+        if self._ray is not None:
+            from simulations.ray_sites import RaySites
+
+            return RaySites(self._workers, app, self._execution, self._ray)
+        return _Inline(app) if self._workers == 1 else SitePool(self._workers, app)
 
     def grid(self, sites: Sequence[SiteSettings]) -> Grid:
         """A grid of one federation; several may be used at once, from several threads.
@@ -132,7 +150,7 @@ class InProcessGrid(Grid):
     #: Replies wait here until they are pulled: see ``server/replies.py``.
     keeps_replies = True
 
-    def __init__(self, runner: _Inline | SitePool, node_configs: Sequence[NodeConfig]) -> None:
+    def __init__(self, runner: Runner, node_configs: Sequence[NodeConfig]) -> None:
         self._runner = runner
         self._nodes = dict(enumerate(node_configs, start=1))
         self._replies: dict[str, Pending] = {}

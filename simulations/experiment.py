@@ -104,7 +104,7 @@ def _train(
     plans = [*(arm.plan(plan) for arm in arms), *(few.plan(plan) for few in later)]
     rounds = sum(sum(each.rounds.values()) for each in plans)
     with (
-        Engine(machine.workers, execution=machine) as engine,
+        Engine.of(machine) as engine,
         progress("training", rounds) as meter,
         thread_pool(min(machine.workers, len(arms))) as pool,
     ):

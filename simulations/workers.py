@@ -1,8 +1,9 @@
 """Worker processes, each of which plays one site at a time.
 
 Weights go to a worker and back as files in memory (``/dev/shm`` where there is one) that both
-sides map: what is the same for ten sites is written once. A site whose worker dies answers with an
-error; nothing of it is tried again, as in a federation.
+sides map: what is the same for ten sites is written once. A site whose worker dies is run once more
+in a new one while no other site is, since these may have taken the memory; a round gives the same
+bits again. A second death is an error of that site.
 """
 
 import importlib
@@ -13,6 +14,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from flwr.app import Error, Message, RecordDict
 from flwr.clientapp import ClientApp
@@ -45,6 +47,18 @@ class PackedMessage:
 Pending = Callable[[float], Message]
 
 
+class Runner(Protocol):
+    """Plays sites: in this process, in others, or on other machines."""
+
+    def submit(
+        self, messages: Sequence[Message], node_configs: Sequence[NodeConfig]
+    ) -> list[Pending]:
+        """Take instructions, one a site; their replies in the same order."""
+
+    def close(self) -> None:
+        """End all work, whatever is done."""
+
+
 class SitePool:
     """Workers that have loaded a ClientApp, and the folder that they share with this process."""
 
@@ -55,6 +69,7 @@ class SitePool:
             partial(_prepare, client_app, folder),
             workers,
             method="spawn",
+            retry=True,
             orphaned=partial(shutil.rmtree, folder, ignore_errors=True),
         )
 
@@ -69,12 +84,7 @@ class SitePool:
         parked: dict[tuple[int, ...], Parked] = {}
         replies = list[Pending]()
         for message, node_config in zip(messages, node_configs, strict=True):
-            same = tuple(
-                id(array.data)
-                for record in message.content.array_records.values()
-                for array in record.values()
-            )
-            if same not in parked:
+            if (same := shared_arrays(message)) not in parked:
                 path = scratch_path(self._shared.path, "arrays")
                 parked[same] = park(message.content, path)
                 # In this process the file lives as long as somebody is to read it.
@@ -92,6 +102,18 @@ class SitePool:
         """End all workers, whatever they do."""
         self._pool.close()
         self._shared.remove()
+
+
+def shared_arrays(message: Message) -> tuple[int, ...]:
+    """Which bytes a message carries: equal for messages that share all of their arrays."""
+    records = message.content.array_records.values()
+    return tuple(id(array.data) for record in records for array in record.values())
+
+
+def when(message: Message) -> str:
+    """What a message asks for, e.g. ``at train.pretrain, round 3``."""
+    about = message.metadata
+    return f"at {about.message_type}" + (f", round {about.group_id}" if about.group_id else "")
 
 
 def load_client_app(where: str) -> ClientApp:
@@ -121,7 +143,7 @@ def answer(app: ClientApp, message: Message, node_config: NodeConfig) -> Message
 def _reply(
     instruction: Message, site: str, future: Future[PackedMessage], timeout: float
 ) -> Message:
-    """The reply of a site that is being played; an error reply where its worker died.
+    """The reply of a site that is being played; an error reply where its worker died twice.
 
     Raises:
         TimeoutError: It has not come by then.
@@ -130,7 +152,8 @@ def _reply(
     try:
         return _unpacked(future.result(timeout), delete=True)
     except WorkerDiedError as death:
-        error = Error(CLIENT_APP_CRASHED, f"the worker process of site {site} {death}.")
+        reason = f"the worker process of site {site} {death}, twice {when(instruction)}."
+        error = Error(CLIENT_APP_CRASHED, reason)
         return Message(error, reply_to=instruction)
     except WorkerStartError as fault:
         raise EngineError(f"a simulation worker could not be started: {fault}") from None

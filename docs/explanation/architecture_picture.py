@@ -94,7 +94,7 @@ STAYS = Box(
 CLIENT = Box(834, 150, "ClientApp", ("client/app.py", "checks the plan's hash"), 304, 66)
 WIRE = [
     Box(24, 292, "in this process", ("simulations/engine.py", "echofm simulate"), 250),
-    Box(304, 292, "Flower's Ray backend", ("many machines,", "one owner"), 250),
+    Box(304, 292, "Ray cluster", ("simulations/ray_sites.py", "simulate --engine ray"), 250),
     Box(
         584,
         292,

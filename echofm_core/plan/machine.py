@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from echofm_core.plan.engine import EngineName, RayConfig
 from echofm_core.plan.phantoms import PhantomConfig
 from echofm_core.tracking.config import TrackerName
 from echofm_core.training.config import ExecutionConfig
@@ -16,6 +17,9 @@ class MachineConfig(ExecutionConfig):
     """Folder of manifests and clip stores; default: ``cache`` in the run folder."""
     workers: int = Field(default=1, ge=1, le=256)
     """Simulation: sites trained at the same time, one process each."""
+    engine: EngineName = EngineName.PROCESSES
+    """Simulation: what trains the sites. `processes`: this machine's; `ray`: a Ray cluster, see
+    `machine.ray`; the extra of the same name installs it. The result is the same."""
     secret: str = ""
     """File that `echofm data secret` wrote: the key of the record of whom a model was trained on,
     which `echofm evaluate` reads. Relative to the plan file; without one, a throw-away key lies
@@ -32,3 +36,4 @@ class MachineConfig(ExecutionConfig):
     the store of the environment variable MLFLOW_TRACKING_URI, else an SQLite file in the run
     folder. The extra of the same name installs it."""
     phantoms: PhantomConfig = PhantomConfig()
+    ray: RayConfig = RayConfig()

@@ -1,11 +1,14 @@
 """What a command needs of this machine and of its plan, checked before any data are read."""
 
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 
 from echofm_core.plan.document import Plan
+from echofm_core.plan.engine import EngineName
 from echofm_core.plan.machine import MachineConfig
-from echofm_core.runtime.errors import DataRootError
+from echofm_core.runtime.errors import DataRootError, EnvironmentClashError
+from echofm_core.runtime.extras import install
 from echofm_core.tracking.listener import require_trackers
 from echofm_core.training.config import FinetuneConfig
 from echofm_core.training.execution.devices import check_device_word, find_device, find_devices
@@ -64,10 +67,25 @@ def require_machine(machine: MachineConfig, finetune: FinetuneConfig) -> None:
 
     require_trackers(machine.track)
     require_adapters(finetune)
-    if machine.devices > 1:
+    if machine.engine is EngineName.RAY:
+        require_ray()  # the devices are those of its nodes
+    elif machine.devices > 1:
         find_devices(machine.device, machine.devices)
     else:
         find_device(machine.device)
+
+
+def require_ray() -> None:
+    """Refuse the Ray engine where Ray is not installed.
+
+    Raises:
+        EnvironmentClashError: It is not.
+    """
+    if find_spec("ray") is None:
+        raise EnvironmentClashError(
+            f'machine.engine = "ray" needs the package ray; {install("ray")}, or train with '
+            'machine.engine = "processes".'
+        )
 
 
 def masking_notes(plan: Plan) -> list[str]:

@@ -163,10 +163,11 @@ def _plan(path: Path, missing: dict[str, str]) -> tuple[Plan, str]:
 
 
 def _without_places(machine: MachineConfig) -> MachineConfig:
-    """Of each folder the last name: where they lie is this machine's affair."""
+    """Of each folder the last name, and no host: where they lie is this machine's affair."""
     places = {key: Path(getattr(machine, key)).name for key in ("cache", "secret", "start", "rule")}
     roots = tuple(Path(root).name for root in machine.roots)
-    return machine.model_copy(update={"roots": roots, **places})
+    ray = machine.ray.model_copy(update={"address": ""})
+    return machine.model_copy(update={"roots": roots, "ray": ray, **places})
 
 
 def _mapping(path: Path, missing: dict[str, str]) -> dict[str, Any]:

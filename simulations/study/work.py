@@ -90,7 +90,7 @@ def do_all(
     for job in every:
         needed.setdefault(id(job.cell), []).append(job)
     with (
-        Engine(machine.workers, execution=machine) as engine,
+        Engine.of(machine) as engine,
         progress("training", sum(job.rounds for job in jobs)) as meter,
         thread_pool(machine.workers) as pool,
     ):

@@ -27,7 +27,10 @@ def test_round_trip_through_toml_and_json_keeps_the_hash(tmp_path: Path) -> None
 def test_where_it_runs_is_not_part_of_the_hash() -> None:
     here = plan_from_mapping({"machine": {"workers": 1, "roots": ["a"]}}, "test")
     there = plan_from_mapping({"machine": {"workers": 8, "devices": 4, "roots": ["b"]}}, "test")
-    assert here.digest() == there.digest()
+    ray = {"engine": "ray", "ray": {"address": "head:6379", "gpus": 0.25}}
+    cluster = plan_from_mapping({"machine": ray}, "test")
+    assert here.digest() == there.digest() == cluster.digest()
+    assert "head" not in cluster.to_json()  # which travels to the sites
     assert plan_from_mapping({"seed": 1}, "test").digest() != here.digest()
 
 

@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from echofm_core.models.masking import positions_seen, tube_mask
+from echofm_core.plan import preflight
 from echofm_core.plan.document import Plan
 from echofm_core.plan.load import plan_from_mapping
-from echofm_core.plan.preflight import masking_notes
+from echofm_core.plan.preflight import masking_notes, require_machine
+from echofm_core.runtime.errors import EnvironmentClashError, PlanError
 
 
 def plan_of(
@@ -88,3 +90,24 @@ def test_real_masks_of_a_cone_are_near_the_share_that_is_taken_for_it(
     if notes:
         estimate = int(notes[0].partition("about ")[2].split()[0])
         assert abs(visible - estimate) <= 1
+
+
+def test_ray_is_asked_for_before_anything_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And devices are those of its nodes: this machine need not have GPU 99."""
+    plan = plan_from_mapping({"machine": {"engine": "ray", "device": "cuda:99"}}, "of a test")
+    monkeypatch.setattr(preflight, "find_spec", lambda name: object())
+    require_machine(plan.machine, plan.finetune)
+    monkeypatch.setattr(preflight, "find_spec", lambda name: None)
+    with pytest.raises(EnvironmentClashError, match="needs the package ray; "):
+        require_machine(plan.machine, plan.finetune)
+
+
+@pytest.mark.parametrize(("gpus", "fine"), [(0.25, True), (1, True), (2, True), (1.5, False)])
+def test_several_gpus_are_whole_ones(gpus: float, fine: bool) -> None:
+    """As Ray has it: a share is of one device."""
+    values = {"machine": {"ray": {"gpus": gpus}}}
+    if fine:
+        assert plan_from_mapping(values, "of a test").machine.ray.gpus == gpus
+        return
+    with pytest.raises(PlanError, match="whole number"):
+        plan_from_mapping(values, "of a test")

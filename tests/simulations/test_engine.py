@@ -17,7 +17,10 @@ from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, 
 from flwr.clientapp import ClientApp
 from flwr.serverapp.strategy import FedAvg
 
+from echofm_core.plan.engine import EngineName, RayConfig
+from echofm_core.plan.load import plan_from_mapping
 from echofm_core.runtime.errors import EngineError
+from simulations.commands import _with_machine
 from simulations.engine import Engine
 from tests.federation.toy_phase import START, settings, train
 
@@ -72,7 +75,7 @@ def test_federations_may_share_the_engine_from_several_threads(
     assert together == [run(names) for names in choices]
 
 
-def test_a_worker_that_dies_is_an_error_of_its_site_and_is_replaced(
+def test_a_worker_that_dies_twice_is_an_error_of_its_site_and_is_replaced(
     pool: Engine, tmp_path: Path
 ) -> None:
     names = ("a", "die", "z")
@@ -80,8 +83,21 @@ def test_a_worker_that_dies_is_an_error_of_its_site_and_is_replaced(
     for entry in entries:
         assert set(entry.sites) == {"a", "z"}
         assert entry.refused["die"].endswith(
-            "the worker process of site die died with exit code -9."
+            "the worker process of site die died with exit code -9, twice at train.pretrain, "
+            f"round {entry.round}."
         )
+
+
+def test_a_site_whose_worker_dies_once_is_run_again_to_the_same_bits(
+    pool: Engine, alone: Engine, tmp_path: Path
+) -> None:
+    """``once`` kills its process at the first try of a round; then its mark is there."""
+    names = ("a", "once")
+    _, entries = train(pool.grid(settings(names, tmp_path)), names, tmp_path)
+    assert {path.name for path in tmp_path.glob("*-died")} == {"once-1-died", "once-2-died"}
+    _, quiet = train(alone.grid(settings(names, tmp_path)), names, tmp_path)
+    assert [set(entry.sites) for entry in entries] == [set(names)] * 2
+    assert entries[-1].digest == quiet[-1].digest
 
 
 def test_an_exception_is_an_error_reply_with_its_class_only(engine: Engine, tmp_path: Path) -> None:
@@ -109,6 +125,17 @@ def test_an_unknown_node_is_refused(engine: Engine, tmp_path: Path) -> None:
     grid = engine.grid(settings(NAMES, tmp_path))
     with pytest.raises(EngineError, match=r"no node 9; nodes are \[1, 2, 3\]"):
         grid.push_messages([Message(RecordDict(), 9, "query.describe")])
+
+
+def test_options_of_the_command_stand_in_place_of_the_plan() -> None:
+    plan = plan_from_mapping({"machine": {"workers": 3, "ray": {"gpus": 0.5}}}, "test")
+    assert _with_machine(plan, None, None, None) == plan
+    assert _with_machine(plan, 2, None, None).machine.workers == 2
+    there = _with_machine(plan, None, None, "head:6379").machine
+    assert (there.engine, there.workers) == (EngineName.RAY, 3)
+    assert there.ray == RayConfig(address="head:6379", gpus=0.5)
+    own = _with_machine(plan, None, EngineName.RAY, None).machine
+    assert (own.engine, own.ray.address) == (EngineName.RAY, "")
 
 
 counting = ClientApp()

@@ -1,0 +1,33 @@
+"""Which processes play the sites of a simulation, and the ``[machine.ray]`` table."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from echofm_core.plan.section import Section
+
+
+class EngineName(StrEnum):
+    """What ``machine.engine`` may be. The result does not depend on it."""
+
+    PROCESSES = "processes"
+    RAY = "ray"
+
+
+def _share(gpus: float) -> float:
+    if gpus > 1 and gpus != int(gpus):
+        raise ValueError("more than one GPU must be a whole number")
+    return gpus
+
+
+class RayConfig(Section):
+    """The ``[machine.ray]`` table. What uses it is ``simulations/ray_sites.py``."""
+
+    address: str = ""
+    """Ray cluster that trains the sites: HOST:PORT of its head, or `auto` for that of this machine.
+    The run folder, and `machine.cache` if it is set, must be on a disk that all nodes share. Empty:
+    a Ray of its own on this machine, which trains as many sites at once as `machine.workers`."""
+    gpus: Annotated[float, AfterValidator(_share)] = Field(default=0.0, ge=0, le=64)
+    """GPUs that Ray sets aside for a site in training; 0.25: four sites share one. Measure a site's
+    memory first. 0: none are set aside, and `machine.device` alone says what is used."""
