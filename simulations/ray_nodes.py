@@ -3,8 +3,9 @@
 Symptom: a site fails in the middle of a run, or its last bits differ. Reason: folders of sites are
 paths, which a node sees only on a shared disk; and another version of torch rounds otherwise.
 Protocol: this process writes a mark into the folder of the sites' states, and a task on each node
-looks for it, for manifests and stores, loads the ClientApp, and names its software. What can still
-go wrong: a node that joins later is not asked; kinds of CPU differ in last bits, which is a note.
+looks for it, for manifests and stores, loads the ClientApp, and names its software. Each later task
+looks for its own site's files again. What can still go wrong: a node that joins later is not asked
+for its software; kinds of CPU differ in last bits, which is a note.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from simulations.workers import load_client_app
 
 #: Seconds that a node has to start a process and look.
 PATIENCE = 180.0
+#: What to do about a path that a node does not see.
+SHARED = "put the run folder (--out) and machine.cache on a disk that all nodes share, at one path"
 #: Packages that decide last bits.
 DECISIVE = ("torch", "numpy", "opacus", "timm")
 
@@ -67,6 +70,17 @@ def examine(client_app: str, read: Sequence[str], marks: Sequence[str]) -> NodeR
     )
 
 
+def require_files(node_config: NodeConfig) -> None:
+    """Look for a site's files on the node that runs this.
+
+    Raises:
+        EngineError: One is missing.
+    """
+    for path in (str(node_config[key]) for key in ("manifest", "store")):
+        if not Path(path).exists():
+            raise EngineError(f"node {socket.gethostname()} does not see {path}; {SHARED}.")
+
+
 def require_nodes(ray: Any, client_app: str, node_configs: Sequence[NodeConfig]) -> None:
     """Ask every node that is there now.
 
@@ -94,9 +108,8 @@ def check_report(address: str, report: NodeReport, here: NodeReport) -> None:
     node = f"Ray node {address} ({report.host})"
     if report.missing:
         raise EngineError(
-            f"{node} does not see {report.missing}, or may not write there; put the run folder "
-            "(--out) and machine.cache on a disk that all nodes share under the same path, or "
-            "leave the node out."
+            f"{node} does not see {report.missing}, or may not write there; {SHARED}, or leave the "
+            "node out."
         )
     for name, there in report.software.items():
         if there != (ours := here.software[name]):

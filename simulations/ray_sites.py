@@ -33,7 +33,7 @@ from echofm_core.training.config import ExecutionConfig
 from server.parking import Slot, pieces_of, records_of, without_arrays
 from simulations.flower_private import CLIENT_APP_CRASHED, Envelope, NodeConfig, seal, unseal
 from simulations.memory import keep_freed_memory
-from simulations.ray_nodes import require_nodes
+from simulations.ray_nodes import require_files, require_nodes
 from simulations.workers import Pending, answer, load_client_app, shared_arrays, when
 
 #: Arrays with their bytes, which Ray does not copy on the way to a process of the same machine.
@@ -80,7 +80,7 @@ class RaySites:
         self._ray: Any = importlib.import_module("ray")
         self._connect(workers * execution.threads, config.address)
         self._client_app = client_app
-        self._known: set[str] = set()
+        self._asking, self._asked = threading.Lock(), False
         self._task = self._ray.remote(
             num_cpus=execution.threads,
             num_gpus=config.gpus,
@@ -102,10 +102,10 @@ class RaySites:
             EngineError: A node does not see the sites' folders, or has other software.
         """
         node_configs = [_absolute(config) for config in node_configs]
-        new = [config for config in node_configs if str(config["state"]) not in self._known]
-        if new:
-            require_nodes(self._ray, self._client_app, new)
-            self._known.update(str(config["state"]) for config in new)
+        with self._asking:
+            if not self._asked:
+                require_nodes(self._ray, self._client_app, node_configs)
+                self._asked = True
         stored: dict[tuple[int, ...], Any] = {}
         replies = list[Pending]()
         for message, node_config in zip(messages, node_configs, strict=True):
@@ -175,7 +175,12 @@ class RaySites:
 def play(
     client_app: str, envelope: Envelope, arrays: Arrays, node_config: NodeConfig
 ) -> Played:  # pragma: no cover  (runs in Ray's processes)
-    """Play a site, in a process of Ray that has loaded the ClientApp once."""
+    """Play a site, in a process of Ray that has loaded the ClientApp once.
+
+    Raises:
+        EngineError: This node does not see the site's files.
+    """
+    require_files(node_config)
     reply = answer(_loaded(client_app), _whole(envelope, arrays), node_config)
     if not reply.has_content():
         return Played(seal(reply), [])
