@@ -30,6 +30,8 @@ from ray.cluster_utils import Cluster  # noqa: E402
 from simulations.ray_nodes import check_report, examine  # noqa: E402
 from simulations.ray_sites import ENVIRONMENT  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 TOY = "tests.federation.toy:app"
 CPU = ExecutionConfig(device="cpu")
 #: Bytes of a node's object store.
@@ -56,17 +58,26 @@ def _stop_after_a_round(event: Event) -> None:
         raise Stopped(signal.SIGTERM)
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[RayConfig]:
+@pytest.fixture(scope="module", autouse=True)
+def environment() -> Iterator[None]:
+    """Of Ray's processes, which step behind all others, and would wait long beside other tests.
+
+    And no token is written into the home of whoever runs this.
+    """
+    own = {"RAY_worker_niceness": "0", "RAY_AUTH_MODE": "disabled"}
     with pytest.MonkeyPatch.context() as patch:
-        # Ray's processes step behind all others, and would wait long where tests run side by side.
-        for name, value in {**ENVIRONMENT, "RAY_worker_niceness": "0"}.items():
+        for name, value in {**ENVIRONMENT, **own}.items():
             patch.setenv(name, value)
-        head = {"num_cpus": 1, "object_store_memory": STORE, "include_dashboard": False}
-        made = Cluster(initialize_head=True, head_node_args=head)
-        made.add_node(num_cpus=1, object_store_memory=STORE)
-        yield RayConfig(address=made.address)
-        made.shutdown()
+        yield
+
+
+@pytest.fixture(scope="module")
+def cluster(environment: None) -> Iterator[RayConfig]:
+    head = {"num_cpus": 1, "object_store_memory": STORE, "include_dashboard": False}
+    made = Cluster(initialize_head=True, head_node_args=head)
+    made.add_node(num_cpus=1, object_store_memory=STORE)
+    yield RayConfig(address=made.address)
+    made.shutdown()
 
 
 @pytest.fixture(scope="module")
