@@ -43,9 +43,13 @@ Arrays = list[tuple[Slot, NDArray[np.uint8]]]
 CONNECTING = 10.0
 #: Keys of a node config that are paths.
 PLACES = ("manifest", "store", "state")
-#: Of processes that a Ray of our own starts. No statistics are sent to Ray's makers, and a busy
-#: machine may take longer to start them than Ray's own limit.
-ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_agent_register_timeout_ms": "120000"}
+#: No statistics are sent to Ray's makers by a Ray of our own, whose start may take long on a busy
+#: machine; and none begins because a thread still asks for a reply when the engine was closed.
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_agent_register_timeout_ms": "120000",
+    "RAY_ENABLE_AUTO_CONNECT": "0",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,7 @@ class RaySites:
             os.environ.setdefault(name, value)
         self._ray: Any = importlib.import_module("ray")
         self._connect(workers * execution.threads, config.address)
+        self._closed = False
         self._client_app = client_app
         self._asking, self._asked = threading.Lock(), False
         self._task = self._ray.remote(
@@ -99,8 +104,11 @@ class RaySites:
         """Hand instructions to Ray; their arrays are taken out of them.
 
         Raises:
-            EngineError: A node does not see the sites' folders, or has other software.
+            EngineError: A node does not see the sites' folders, or has other software; or the
+                engine was closed.
         """
+        if self._closed:
+            raise EngineError("the engine was closed.")
         node_configs = [_absolute(config) for config in node_configs]
         with self._asking:
             if not self._asked:
@@ -118,6 +126,7 @@ class RaySites:
 
     def close(self) -> None:
         """Leave the cluster, which drops what is not done; end it where it is our own."""
+        self._closed = True
         self._ray.shutdown()
 
     def _connect(self, cpus: int, address: str) -> None:
@@ -153,14 +162,18 @@ class RaySites:
 
         Raises:
             TimeoutError: It has not come by then.
-            EngineError: The cluster is gone.
+            EngineError: Ray could not run it, or is gone, or the engine was closed meanwhile.
         """
         ray = self._ray
-        # First without the bytes: a pull that is cut off by the timeout would begin again.
-        if not ray.wait([played], timeout=timeout, fetch_local=False)[0]:
-            raise TimeoutError
+        if self._closed:
+            raise EngineError("the engine was closed while a site was at work.")
         try:
+            # First without the bytes: a pull that is cut off by the timeout would begin again.
+            if not ray.wait([played], timeout=timeout, fetch_local=False)[0]:
+                raise TimeoutError
             result = ray.get(played)
+        except ray.exceptions.RaySystemError as error:  # which is no answer of the site
+            raise EngineError("Ray ended while a site was at work.") from error
         except ray.exceptions.RayTaskError as error:
             raise EngineError(f"Ray could not run site {site}: {_last_line(error)}") from error
         except ray.exceptions.RayError as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flwr.app import Context, Message
+from flwr.app import Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from client.app import app as real
@@ -147,13 +147,21 @@ def test_what_no_node_has_is_refused_at_once(
 
 
 def test_a_ray_of_its_own_trains_as_many_sites_at_once_as_workers(tmp_path: Path) -> None:
-    """Without a cluster's address; and Ray leaves the handlers of signals as they were."""
+    """Without a cluster's address; and Ray leaves the handlers of signals as they were.
+
+    What asks for a reply when the engine was closed gets an error, and starts no Ray again.
+    """
     before = [signal.getsignal(number) for number in SIGNALS]
     names = ("a", "b")
     with Engine(2, client_app=TOY, execution=CPU, ray=RayConfig()) as engine:
         assert ray.cluster_resources()["CPU"] == 2
         assert [signal.getsignal(number) for number in SIGNALS] == before
-        _, own = train(engine.grid(settings(names, tmp_path)), names, tmp_path, rounds=1)
+        grid = engine.grid(settings(names, tmp_path))
+        _, own = train(grid, names, tmp_path, rounds=1)
+        late = grid.push_messages([Message(RecordDict(), 1, "query.describe")])
+    with pytest.raises(EngineError, match="the engine was closed while a site was at work"):
+        grid.pull_messages(late)
+    assert not ray.is_initialized()
     with Engine(client_app=TOY) as engine:
         _, alone = train(engine.grid(settings(names, tmp_path)), names, tmp_path, rounds=1)
     assert own[0].digest == alone[0].digest
