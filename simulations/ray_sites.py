@@ -43,13 +43,9 @@ Arrays = list[tuple[Slot, NDArray[np.uint8]]]
 CONNECTING = 10.0
 #: Keys of a node config that are paths.
 PLACES = ("manifest", "store", "state")
-#: No statistics are sent to Ray's makers by a Ray of our own, whose start may take long on a busy
-#: machine; and none begins because a thread still asks for a reply when the engine was closed.
-ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_agent_register_timeout_ms": "120000",
-    "RAY_ENABLE_AUTO_CONNECT": "0",
-}
+#: A Ray of our own sends no statistics to Ray's makers; and none begins because a thread still asks
+#: for a reply when the engine was closed.
+ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_AUTO_CONNECT": "0"}
 
 
 @dataclass(frozen=True, slots=True)
