@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
@@ -46,8 +47,12 @@ def main(name: str) -> None:
         result = strategy.start(grid, ArrayRecord(state), num_rounds=ROUNDS)
         print(sum(float(array.numpy().mean(dtype=float)) for array in result.arrays.values()))
 
-    resources = {"client_resources": {"num_cpus": 1, "num_gpus": 0.0}}
-    run_simulation(server, client_app(name), num_supernodes=SITES, backend_config=resources)
+    backend: dict[str, Any] = {
+        # Not a cluster that already runs here, or ran: its processes would not be counted.
+        "init_args": {"address": "local"},
+        "client_resources": {"num_cpus": 1, "num_gpus": 0.0},
+    }
+    run_simulation(server, client_app(name), num_supernodes=SITES, backend_config=backend)
 
 
 if __name__ == "__main__":
