@@ -17,7 +17,7 @@ demo: install ## Train a federation of synthetic hospitals and write demo/run/re
 test: install ## The test suite, but for federations of real Flower processes
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not deployed"
 
-test-deployed: install ## Federations of real Flower processes: TLS, node keys, kills, dead sites
+test-deployed: install ## Federations of real Flower processes: TLS, node keys, kills, dead sites; a Ray cluster
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m deployed
 
 test-fast: install ## The suite without the long tests

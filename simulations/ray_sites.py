@@ -126,21 +126,31 @@ class RaySites:
         self._ray.shutdown()
 
     def _connect(self, cpus: int, address: str) -> None:
-        own: dict[str, Any] = {"num_cpus": cpus, "include_dashboard": False}
         try:
             _knock(address)
-            with _own_signal_handlers():
-                self._ray.init(
-                    address=address or "local",
-                    logging_level="error",
-                    **({} if address else own),
-                )
+            if address:
+                self._init(address=address)
+            else:
+                self._start(cpus)
         except Exception as error:  # of many kinds: ConnectionError, RuntimeError, bare ones
             what = f"the Ray cluster at {address}" if address else "a Ray of this machine's own"
             raise EngineError(
                 f"{what} cannot be reached or started ({_first_line(error)}); `ray status` at a "
                 "node shows what runs."
             ) from error
+
+    def _start(self, cpus: int) -> None:
+        """A Ray of this machine's own; once more, since Ray gives a busy machine 15 seconds."""
+        own: dict[str, Any] = {"num_cpus": cpus, "include_dashboard": False}
+        try:
+            self._init(address="local", **own)
+        except Exception:  # of many kinds
+            self._ray.shutdown()
+            self._init(address="local", **own)
+
+    def _init(self, **words: Any) -> None:
+        with _own_signal_handlers():
+            self._ray.init(logging_level="error", **words)
 
     def _require_room(self, wanted: dict[str, float]) -> None:
         """Refuse what no node will ever have, for which Ray would wait for ever."""
