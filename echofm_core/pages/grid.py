@@ -1,6 +1,6 @@
 """Plain tables of text, for a page and for a terminal alike."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
@@ -8,6 +8,7 @@ from typing import Literal
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 from rich import box
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
@@ -41,18 +42,37 @@ def terminal_table(
 ) -> Table:
     """A grid as a table for a terminal of so many columns; its text is neither markup nor control.
 
-    Where it does not fit, the gaps shrink and then cells fold, but for the first of a line: it says
-    what the line is about. A cell that is a key of ``styles`` is shown in that style.
+    Where it does not fit, the gaps shrink and then cells fold between words, but for the first of a
+    line: it says what the line is about. Where words do not fit either, they are broken. A cell
+    that is a key of ``styles`` is shown in that style.
     """
-    cells = [max(map(len, column)) for column in zip(grid.columns, *grid.rows, strict=True)]
-    pad = 1 if sum(cells) + GAP * len(cells) <= width else 0
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, pad))
+    columns = list(zip(grid.columns, *grid.rows, strict=True))
+    cells = [max(map(cell_len, column)) for column in columns]
+    fits = sum(cells) + GAP * len(cells) <= width
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, int(fits)))
+    widths = cells if fits else _widths(columns, cells, width - len(cells) + 1)
     for column, name in enumerate(grid.columns):
         side: Literal["left", "right"] = "right" if column in grid.numbers else "left"
-        table.add_column(Text(name), justify=side, overflow="fold", no_wrap=column == 0)
+        one_line = column == 0
+        table.add_column(
+            Text(name), justify=side, overflow="fold", no_wrap=one_line, width=widths[column]
+        )
     for row in grid.rows:
         table.add_row(*(Text(cell, style=styles.get(cell, "")) for cell in row))
     return table
+
+
+def _widths(columns: Sequence[Sequence[str]], cells: Sequence[int], width: int) -> list[int]:
+    """Columns that take ``width`` together: the longest word of each, then what is left in turn."""
+    words = [max(map(cell_len, " ".join(column).split()), default=1) for column in columns]
+    widths = [cells[0], *words[1:]]
+    while sum(widths) > width and max(widths[1:], default=1) > 1:
+        widest = max(range(1, len(widths)), key=widths.__getitem__)
+        widths[widest] -= 1
+    while sum(widths) < width and widths != list(cells):
+        narrow = [column for column, wanted in enumerate(cells) if widths[column] < wanted]
+        widths[min(narrow, key=widths.__getitem__)] += 1
+    return widths
 
 
 def printable(text: str) -> str:

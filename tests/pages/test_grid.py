@@ -1,9 +1,16 @@
 """Frames as plain tables, and text that neither a terminal nor a page obeys."""
 
+import io
+from collections import Counter
+
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from rich.console import Console
 
-from echofm_core.pages.grid import Grid, grid, printable
+from echofm_core.pages.grid import Grid, grid, printable, terminal_table
 
 
 @pytest.mark.parametrize(
@@ -27,3 +34,34 @@ def test_grid_of_a_frame() -> None:
         columns=("data set", "clips"), rows=(("a\\x07", "3"), ("", "4")), numbers=frozenset({1})
     )
     assert grid(table.head(0)) is None
+
+
+WORDS = st.lists(st.text(alphabet="aé字", min_size=1, max_size=9), min_size=1, max_size=3).map(
+    " ".join
+)
+
+
+@given(
+    st.integers(1, 6).flatmap(
+        lambda count: st.lists(st.tuples(*[WORDS] * count), min_size=2, max_size=4)
+    ),
+    st.integers(20, 90),
+)
+def test_a_terminal_table_fits_and_breaks_words_only_where_they_do_not(
+    rows: list[tuple[str, ...]], width: int
+) -> None:
+    """Longest words and a space between columns are the least that a whole table takes."""
+    made = Grid(columns=rows[0], rows=tuple(rows[1:]))
+    console = Console(width=width, file=io.StringIO())
+    console.print(terminal_table(made, width))
+    lines = console.file.getvalue().splitlines()
+    columns = list(zip(*rows, strict=True))
+    first = max(map(cell_len, columns[0]))
+    longest = [max((cell_len(w) for cell in column for w in cell.split()), default=1)
+               for column in columns[1:]]  # fmt: skip
+    if first + 2 * len(longest) <= width:
+        assert max(map(cell_len, lines)) <= width
+    if first + sum(longest) + len(longest) <= width:
+        shown = Counter(" ".join(lines).split())
+        wanted = Counter(" ".join(cell for row in rows for cell in row).split())
+        assert not wanted - shown
