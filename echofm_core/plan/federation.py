@@ -91,7 +91,7 @@ class FederationConfig(Section):
     """FedProx: weight of 0.5 * mu * ||w - w_global||^2 in the site's loss."""
     server_learning_rate: float = Field(default=0.01, gt=0, le=100)
     """FedAdam, FedYogi, FedAdagrad: the server's learning rate; in a round a weight moves by about
-    this, with FedAdam by up to about twice this."""
+    this, with FedAdam by up to about twice this. For full fine-tuning begin with 0.001."""
     server_beta1: float = Field(default=0.9, ge=0, lt=1)
     """FedAdam, FedYogi, FedAdagrad: decay, per round, of the mean of changes."""
     server_beta2: float = Field(default=0.99, ge=0, lt=1)
