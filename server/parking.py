@@ -124,8 +124,9 @@ def mapped(file: IO[bytes]) -> memoryview:
 
 
 def without_arrays(content: RecordDict) -> RecordDict:
-    """The other records of a content, shared, not copied."""
-    return RecordDict({k: it for k, it in content.items() if not isinstance(it, ArrayRecord)})
+    """The other records of a content, and array records without an array; shared, not copied."""
+    kept = {k: it for k, it in content.items() if not isinstance(it, ArrayRecord) or not it}
+    return RecordDict(kept)
 
 
 def swap_arrays(content: RecordDict, path: Path) -> RecordDict:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from echofm_core.data.manifest import manifest_from_rows, save_manifest
+from echofm_core.data.manifest import load_manifest, manifest_from_rows, save_manifest
 from echofm_core.data.store.build import build_store
 from echofm_core.plan.document import Plan
 from echofm_core.plan.load import plan_from_mapping
@@ -49,6 +50,19 @@ def build_sites(
 ) -> list[SiteSettings]:
     """Write clips, stores and manifests under a folder; state folders are there too."""
     return [_build_site(folder / name, name, train[name]) for name in names]
+
+
+def validating(sites: list[SiteSettings], folder: Path) -> list[SiteSettings]:
+    """The same sites with their last training patient held out, by manifests under a folder."""
+    made = []
+    for site in sites:
+        rows = load_manifest(site.manifest)
+        last = rows.index[rows["split"] == "train"][-1]
+        rows.loc[last, "split"] = "val"
+        path = folder / f"{site.name}.parquet"
+        save_manifest(rows, path)
+        made.append(replace(site, manifest=path))
+    return made
 
 
 def with_states(sites: list[SiteSettings], folder: Path) -> list[SiteSettings]:

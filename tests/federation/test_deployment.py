@@ -33,7 +33,7 @@ from server.rounds import run_federation
 from server.submit import submit
 from simulations.engine import Engine, SiteSettings
 from tests.federation.foreign import ForeignApp
-from tests.federation.small import TEST, TRAIN, small_plan, with_states
+from tests.federation.small import TEST, TRAIN, small_plan, validating, with_states
 from tests.support.hospitals import hospital, joined
 
 #: The nodes come in another order than that of the names.
@@ -99,7 +99,8 @@ def test_deployed_and_simulated_give_the_same_weights(
     monkeypatch.setenv("FLWR_SUPEREXEC_TASK_POLL_INTERVAL", "0.5")  # to wait less
     adapters = {"rounds": 2, "mode": "lora", "lora": {"averaging": "exact"}}
     plan = small_plan(pretrain={"rounds": 1}, finetune=adapters, federation={"min_sites": 3})
-    sites = sorted(built_sites, key=lambda site: SITES.index(site.name))
+    sites = validating(built_sites, tmp_path)
+    sites.sort(key=lambda site: SITES.index(site.name))
     with Engine(execution=ExecutionConfig(device="cpu")) as engine:
         here = with_states(sites, tmp_path / "here")
         expected = run_federation(engine.grid(here), plan, tmp_path / "simulated")
@@ -140,6 +141,7 @@ def test_deployed_and_simulated_give_the_same_weights(
     assert found["digest"] == expected.digest
     assert found["plan_hash"] == plan.digest()
     check_folder(tmp_path / "deployed", expected)
+    check_validation(tmp_path / "deployed", tmp_path / "simulated")
     check_homes(tmp_path / "there", plan)
 
 
@@ -154,6 +156,16 @@ def check_refusals(foreign: ForeignApp, kit: Kit, states: Path) -> None:
         digest = hashlib.sha256(foreign.bundle()).hexdigest()
         assert f"refused the app bundle with SHA-256 {digest}" in record["sentence"]
         assert "BundleError" in (states / name / "site.log").read_text()
+
+
+def check_validation(run: Path, simulated: Path) -> None:
+    """Every round was validated at every site, the last of a phase too, and alike."""
+    for path in (run / "journal").iterdir():
+        found, there = (
+            json.loads(file.read_text())["validation"]
+            for file in (path, simulated / "journal" / path.name)
+        )
+        assert set(found) == set(SITES) and found == there, path.name
 
 
 def check_folder(run: Path, expected: FederationResult) -> None:

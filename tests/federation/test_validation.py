@@ -13,7 +13,6 @@ import pytest
 
 from client import training
 from echofm_core.contract import group_of
-from echofm_core.data.manifest import load_manifest, save_manifest
 from echofm_core.plan.document import Plan
 from echofm_core.runtime.array_files import load
 from echofm_core.runtime.checksum import digest
@@ -22,7 +21,7 @@ from server.ending import FederationResult
 from server.events import Event, EventKind
 from server.rounds import pretrained_encoder, run_federation
 from simulations.engine import Engine, SiteSettings
-from tests.federation.small import small_plan, with_states
+from tests.federation.small import small_plan, validating, with_states
 
 #: alpha and beta validate on a patient each; what they find of rounds 1, 2, ...
 Script = dict[str, list[float]]
@@ -33,15 +32,7 @@ def sites(
     built_sites: list[SiteSettings], tmp_path_factory: pytest.TempPathFactory
 ) -> list[SiteSettings]:
     """alpha and beta, their last training patient held out."""
-    folder, made = tmp_path_factory.mktemp("validating"), []
-    for site in built_sites[:2]:
-        rows = load_manifest(site.manifest)
-        last = rows.index[rows["split"] == "train"][-1]
-        rows.loc[last, "split"] = "val"
-        path = folder / f"{site.name}.parquet"
-        save_manifest(rows, path)
-        made.append(SiteSettings(name=site.name, manifest=path, store=site.store, state=site.state))
-    return made
+    return validating(built_sites[:2], tmp_path_factory.mktemp("validating"))
 
 
 def plan_of(rounds: int, **federation: Any) -> Plan:
@@ -58,8 +49,9 @@ def federate(
     folder: Path,
     *,
     on_event: Callable[[Event], None] = lambda event: None,
+    workers: int = 1,
 ) -> FederationResult:
-    with Engine() as engine:
+    with Engine(workers) as engine:
         grid = engine.grid(with_states(sites, folder / "state"))
         resume = (folder / "run/journal").exists()
         return run_federation(grid, plan, folder / "run", resume=resume, on_event=on_event)
@@ -99,6 +91,20 @@ def test_it_draws_nothing_that_training_draws(sites: list[SiteSettings], tmp_pat
     assert '"validation": {}' in text and text.count("validation") == 2
     table = first.metrics[first.metrics["metric"] == "validation"]
     assert len(table) == 8 and (table["value"] > 0).all()
+
+
+def test_every_round_is_validated_however_many_workers_there_are(
+    sites: list[SiteSettings], tmp_path: Path
+) -> None:
+    """The answer about a phase's last round holds no array, which must not get lost on the way."""
+    plan = small_plan(federation={"select": "best"})
+    one, two = (federate(sites, plan, tmp_path / str(count), workers=count) for count in (1, 2))
+    for phase in ("pretrain", "finetune"):
+        found = entries(tmp_path / "2", phase)
+        assert [set(entry["validation"]) for entry in found] == [{"alpha", "beta"}] * 2
+        alone = entries(tmp_path / "1", phase)
+        assert [entry["validation"] for entry in found] == [e["validation"] for e in alone]
+    assert one.digest == two.digest
 
 
 def test_the_best_round_is_shipped_and_the_last_by_default(

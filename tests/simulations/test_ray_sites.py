@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,7 +21,7 @@ from echofm_core.training.config import ExecutionConfig
 from server.events import Event
 from server.rounds import run_federation
 from simulations.engine import Engine, SiteSettings
-from tests.federation.small import build_sites, small_plan, with_states
+from tests.federation.small import build_sites, small_plan, validating, with_states
 from tests.federation.toy_phase import settings, train
 
 ray: Any = pytest.importorskip("ray")
@@ -94,7 +95,8 @@ def _two_nodes(tries: int) -> Cluster:
 
 @pytest.fixture(scope="module")
 def sites(tmp_path_factory: pytest.TempPathFactory) -> list[SiteSettings]:
-    return build_sites(tmp_path_factory.mktemp("sites"))
+    folder = tmp_path_factory.mktemp("sites")
+    return validating(build_sites(folder), folder)
 
 
 def test_sites_that_fail_are_named_and_one_whose_worker_dies_is_run_again(
@@ -135,6 +137,12 @@ def test_a_run_ends_with_the_same_bits_and_both_nodes_worked(
         result = run_federation(grid, small_plan(), tmp_path / "run", resume=True)
     assert result.digest == alone.digest
     assert repr(result.site_results) == repr(alone.site_results)  # p is nan where there is none
+    for path in (tmp_path / "one" / "journal").iterdir():
+        here, there = (
+            json.loads(file.read_text())["validation"]
+            for file in (path, tmp_path / "run" / "journal" / path.name)
+        )
+        assert here == there and len(there) == len(sites), path.name
     nodes = {path.name for path in (tmp_path / "states").glob("*/*.node")}
     assert len(nodes) == 2
 
