@@ -70,7 +70,7 @@ def simulate(
         EngineName | None, typer.Option(help="What trains the sites; default: the plan's.")
     ] = None,
     ray_address: Annotated[
-        str | None, typer.Option(help="With `--engine ray`: HOST:PORT of a cluster, or `auto`.")
+        str | None, typer.Option(help="HOST:PORT of a Ray cluster, or `auto`; asks for Ray.")
     ] = None,
     seeds: Annotated[
         int | None, typer.Option(min=1, help="A study: train each method so many times.")

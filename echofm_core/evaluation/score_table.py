@@ -91,6 +91,8 @@ class ScoreTable:
         self.models = model_order(scores["model"])
         self.sites = site_order(scores["site"], unseen)
         self.metrics = reported_metrics(scores)
+        #: Models with a score of a task anywhere.
+        self._learned = {(model, task) for model, _, task, _ in self._rows}
         #: (site, task) -> most test patients of any model: models of fewer tasks do not lower it.
         self._patients = cast(
             dict[tuple[str, str], int],
@@ -121,6 +123,8 @@ class ScoreTable:
                 reason=f"{where} fewer than {LEAST_PATIENTS} labelled training patients for "
                 f"{metric.labels}, or their labels are all alike"
             )
+        if (model, task) in self._learned and self.never_seen(site):
+            return Cell(reason="each site has a model of its own, and none trained there")
         return Cell(reason=f"this model learned from no {metric.labels} labels")
 
     def sites_with_labels(self, metric: ReportedMetric) -> list[str]:

@@ -82,7 +82,8 @@ def sureness(paired: pd.DataFrame, config: EvaluationConfig) -> list[str]:
     worst = [
         f'"Better" in the mean over sites also needs that the worst site is not worse: the '
         f"{config.confidence:.0%} interval of that difference, of one comparison, must not lie "
-        "wholly on the worse side of zero."
+        "wholly on the worse side of zero. Words about the worst site are of that one comparison "
+        "too, without the correction."
     ]
     return [
         f"Both models of a comparison are scored on the same patients ({_range(paired['patients'])}"

@@ -167,7 +167,9 @@ def _without_places(machine: MachineConfig) -> MachineConfig:
     places = {key: Path(getattr(machine, key)).name for key in ("cache", "secret", "start", "rule")}
     roots = tuple(Path(root).name for root in machine.roots)
     ray = machine.ray.model_copy(update={"address": ""})
-    return machine.model_copy(update={"roots": roots, "ray": ray, **places})
+    phantoms = machine.phantoms
+    phantoms = phantoms.model_copy(update={"folder": Path(phantoms.folder).name})
+    return machine.model_copy(update={"roots": roots, "ray": ray, "phantoms": phantoms, **places})
 
 
 def _mapping(path: Path, missing: dict[str, str]) -> dict[str, Any]:

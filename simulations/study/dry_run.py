@@ -20,6 +20,7 @@ from echofm_core.data.manifest import Split
 from echofm_core.data.prepare import Prepared, read
 from echofm_core.data.splits import unlabelled_notes
 from echofm_core.evaluation.labels import TASK_TITLES
+from echofm_core.evaluation.model_names import LOCAL
 from echofm_core.pages.grid import Grid, terminal_table
 from echofm_core.plan.document import Plan
 from echofm_core.plan.preflight import masking_notes, require_machine
@@ -69,6 +70,7 @@ class Forecast:
         score: Seconds of scores and comparisons, of all models and seeds.
         memory: Bytes.
         models: How many are scored; beside them the floor without a network is.
+        rivals: With how many rows of the table the federated model is compared.
         varied: The variation in words; may be empty.
     """
 
@@ -81,6 +83,7 @@ class Forecast:
     score: float
     memory: int
     models: int
+    rivals: int
     varied: str = ""
 
     @property
@@ -151,45 +154,66 @@ def _forecast(
     plan: Plan, common: Plan, manifest: pd.DataFrame, folder: Path, costs: Costs, counted: set[str]
 ) -> Forecast:
     """What one protocol and variation take beside decoding, without trainings counted before."""
-    trainings, shots, models, notes = _trainings(plan, common, manifest, folder, counted)
+    planned = _planned(plan, common, manifest, folder, counted)
     data, study = Data(manifest, plan), study_of(plan)
-    work = {name: work_of(arm, own, data, costs) for name, (arm, own) in trainings.items()}
-    work |= {few.arm.name: shots_work(few, data, costs) for few in shots if few.shots}
+    work = {name: work_of(arm, own, data, costs) for name, (arm, own) in planned.trainings.items()}
+    work |= {few.arm.name: shots_work(few, data, costs) for few in planned.shots if few.shots}
     # Of a study each seed's scores, and then those of the means over seeds.
-    scored = models * study.seeds * (2 if plan.study.asked else 1)
+    scored = planned.models * study.seeds * (2 if plan.study.asked else 1)
     return Forecast(
         plan=plan,
         manifest=manifest,
         trainings=work,
-        notes=notes,
+        notes=planned.notes,
         seeds=study.seeds,
         decode=0.0,
         score=scored * score_seconds(plan, manifest),
         memory=memory_of(plan, costs),
-        models=models,
+        models=planned.models,
+        rivals=planned.rivals,
     )
 
 
-def _trainings(
-    plan: Plan, common: Plan, manifest: pd.DataFrame, folder: Path, counted: set[str]
-) -> tuple[dict[str, tuple[Arm, Plan]], list[FewShot], int, tuple[str, ...]]:
-    """Trainings by the name of their arm, those on a few patients, models that are scored, notes.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Planned:
+    """Trainings by the name of their arm, those on a few patients; the rest as of a forecast."""
 
-    Of a study those of one seed, without those whose keys are counted already.
-    """
+    trainings: Mapping[str, tuple[Arm, Plan]]
+    shots: Sequence[FewShot]
+    models: int
+    rivals: int
+    notes: tuple[str, ...]
+
+
+def _planned(
+    plan: Plan, common: Plan, manifest: pd.DataFrame, folder: Path, counted: set[str]
+) -> _Planned:
+    """What is trained; of a study with one seed, without what is ``counted`` already by its key."""
     if not plan.study.asked:
         arms, notes = plan_arms(as_trained(manifest, plan), plan)
         tested = sum(bool(arm.test) for arm in arms)
         shots, missing = plan_shots(manifest, plan, arms)
         named = {arm.name: (arm, arm.plan(plan)) for arm in arms}
-        return named, shots, tested, (*notes, *missing)
+        return _Planned(
+            trainings=named,
+            shots=shots,
+            models=tested,
+            rivals=max(1, tested - 1),  # or the floor alone
+            notes=(*notes, *missing),
+        )
     prepared = Prepared(manifest=manifest, findings=Findings(), stores=folder)
     cell = cell_of(plan, folder, prepared, study_of(plan).methods, common)
     new = {key: piece for key, piece in cell.pieces().items() if key not in counted}
     counted.update(new)
-    models = sum(bool(piece.arm.test) for _, pieces in cell.methods for piece in pieces)
-    few = [shot.few for shot in cell.shots if shot.piece.key(cell.data) in new]
-    return {p.arm.name: (p.arm, p.plan) for p in new.values()}, few, models, cell.notes
+    scored = [piece.arm for _, pieces in cell.methods for piece in pieces if piece.arm.test]
+    alone = {arm.model for arm in scored if arm.model.startswith(LOCAL)}  # rows beside methods
+    return _Planned(
+        trainings={p.arm.name: (p.arm, p.plan) for p in new.values()},
+        shots=[shot.few for shot in cell.shots if shot.piece.key(cell.data) in new],
+        models=len(scored),
+        rivals=max(1, len(cell.methods) - 1 + len(alone)),
+        notes=cell.notes,
+    )
 
 
 def _print(forecast: Forecast, console: Console) -> None:
@@ -203,7 +227,7 @@ def _print(forecast: Forecast, console: Console) -> None:
         console.print(terminal_table(work_grid(forecast), console.width))
     for note in (*forecast.notes, *warnings_of(forecast)):
         console.print(f"warning: {note}", markup=False)
-    for note in detectable_notes(plan, forecast.manifest, forecast.models):
+    for note in detectable_notes(plan, forecast.manifest, forecast.rivals):
         console.print(note, markup=False)
 
 

@@ -41,8 +41,8 @@ def detectable_notes(plan: Plan, manifest: pd.DataFrame, rivals: int) -> list[st
         groups["of sites never seen"] = sum(unseen.values())
     if not groups:
         return []
-    # A family of Holm's: each rival at each site, at all of them, and in the mean over them.
-    compared = rivals * sum(len(sites) + 2 * (len(sites) > 1) for sites in (judged, unseen))
+    # A family of Holm's: each rival at each site, and in the mean over them.
+    compared = rivals * sum(len(sites) + (len(sites) > 1) for sites in (judged, unseen))
     level = 1 - plan.evaluation.confidence
     shares = (
         f"{_share(count, level, max(1, compared))} of that error for the "

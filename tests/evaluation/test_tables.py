@@ -108,6 +108,13 @@ def test_every_empty_cell_has_its_reason() -> None:
     assert "federated: undefined on the test patients there, 20 of them" in text
 
 
+def test_a_model_of_each_sites_own_says_why_it_has_no_score_where_none_trained() -> None:
+    """local:A has EF scores at A and B; C, with EF labels, took no part in training."""
+    at_c = pd.DataFrame([("federated", "C", "ef", "mae", 4.0, 3.0, 5.0, 30)], columns=COLUMNS)
+    text = " ".join(printed(pd.concat([scores(), at_c]), unseen=["C"]).split())
+    assert "A alone: each site has a model of its own, and none trained there" in text
+
+
 def test_the_floor_says_how_many_patients_it_needs() -> None:
     """B may have labels to learn from, one to four of them: the floor's folds are five."""
     extra = pd.DataFrame([("no_network", "A", "ef", "mae", 5.0, 4.0, 6.0, 40)], columns=COLUMNS)

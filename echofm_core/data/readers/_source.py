@@ -14,7 +14,7 @@ from echofm_core.data.limits import believable_rate
 from echofm_core.data.manifest import Split
 from echofm_core.data.readers._results import Form, Result, read_result
 from echofm_core.runtime.errors import UnreadableFileError
-from echofm_core.tasks import TASKS, Task
+from echofm_core.tasks import TASKS, Task, TaskKind
 
 #: Numbers from here on, and their inverses, do not fit a column of 32 bits.
 LARGEST = 1e30
@@ -95,13 +95,14 @@ class Source:
     ) -> float | None:
         """A label in its legal range; anything else that is written there is dropped and noted.
 
+        Of a class, that is anything but its number: `none` may be the name of one.
         The text is a number, with a decimal point or comma, with its unit or without. Where the
         numbers are not known to be ``in_unit``, an EF from 0 to 1 without a percent sign may be a
         fraction, and is not used.
         """
-        spec = TASKS[task]
-        written = (text or "").strip()
-        if written.lower() in ("", "na", "n/a", "none"):
+        spec, written = TASKS[task], (text or "").strip()
+        classes = spec.kind is TaskKind.MULTICLASS
+        if written.lower() in ("", "na", "n/a", *(() if classes else ("none",))):
             return None
         plain = number(written)  # read as Python would, else as in a report
         result = read_result(written) if plain is None else Result(Form.NUMBER, plain, plain)
@@ -110,6 +111,8 @@ class Source:
             pass
         elif value is None or not spec.low <= value <= spec.high:
             wrong = f"is not in [{spec.low:g}, {spec.high:g}] {spec.unit}".rstrip()
+        elif classes and value != int(value):
+            wrong = "is no whole number"
         elif task is Task.EF and value <= 1 and not (in_unit or result.unit):
             kind = LIKE_A_FRACTION
             wrong = "is between 0 and 1: that looks like a fraction, not like %"

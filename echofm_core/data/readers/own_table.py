@@ -20,6 +20,8 @@ from echofm_core.runtime.text import many
 TABLE = "table"
 #: Columns of numbers that have decimals.
 NUMBERS = ("fps", "depth_cm", "frequency_mhz", "gain_db", "age", "ef", "edv", "esv")
+#: Columns that say one thing.
+STENOSIS = {"as_grade", "as_class"}
 _COMMA = re.compile(r"([+-]?[0-9]+),([0-9]+)(?=\s*([^0-9.,]|\Z))")
 _THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2},[0-9]{3}\s*")
 
@@ -63,6 +65,8 @@ def read_entries(
         # The first value that is written, of each column.
         values = {name: next(filter(None, (row[name] for row in mine)), "") for name in mine[0]}
         differ = sorted({column for row in mine for column in _differ(values, row)})
+        if STENOSIS & set(differ):  # of a grade that is kept the class would follow
+            differ = sorted({*differ, *(STENOSIS & values.keys())})
         if "patient_id" in differ:
             reason = "Rows about one file name different patients; the clip is not used."
             source.quarantined("rows_disagree", item(relative), reason)

@@ -210,3 +210,12 @@ def test_a_table_of_classes_of_stenosis(root: Path) -> None:
     assert manifest["as_class"].tolist() == [2, 1, pd.NA]
     (found,) = [item for item in findings.items if item.kind == "grades_differ"]
     assert found.severity is Severity.REPAIRED and found.item == manifest["clip_id"].iloc[2]
+
+
+def test_rows_that_differ_in_a_class_leave_no_grade_to_take_it_from(root: Path) -> None:
+    mapping = MAPPING.replace('age = "Age"', 'as_grade = "EF"').replace('ef = "EF"\n', "")
+    mapping = mapping.replace('sex = "Sex"', 'as_class = "Sex"')
+    manifest, findings = read(root, "c.avi,1,,,3,,2\nc.avi,1,,,3,,1\n", mapping)
+    assert manifest[["as_grade", "as_class"]].isna().all(axis=None)
+    (found,) = [item for item in findings.items if item.kind == "rows_disagree"]
+    assert "`as_class`" in found.reason and "`as_grade`" in found.reason

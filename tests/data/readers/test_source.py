@@ -80,6 +80,21 @@ def test_an_illegal_label_is_noted_in_words(text: str, words: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "words"),
+    [("1.5", "no whole number"), ("none", "no number"), ("early", "no number"), ("3", "[0, 2]")],
+)
+def test_a_class_is_its_number_or_is_noted(text: str, words: str) -> None:
+    """`none` may be the name of class 0, and is never dropped without a word."""
+    source = Source("d", Path())
+    assert source.label(text, Task.AS_CLASS, "row") is None
+    (found,) = source.findings.items
+    assert words in found.reason
+    assert source.label("NA", Task.AS_CLASS, "row") is None
+    assert source.label("2.0", Task.AS_CLASS, "row") == 2
+    assert len(source.findings.items) == 1
+
+
+@pytest.mark.parametrize(
     ("text", "value"),
     [("55.5", 55.5), ("55,5", 55.5), ("55.5%", 55.5), ("55,5 %", 55.5), ("5.55e1", 55.5)],
 )

@@ -156,7 +156,7 @@ def test_noise_against_signal_by_hand() -> None:
 def forecast(of: Plan) -> Forecast:
     return Forecast(
         plan=of, manifest=manifest(), trainings={}, notes=(), seeds=1, decode=0.0, score=0.0,
-        memory=1, models=1,
+        memory=1, models=1, rivals=0,
     )  # fmt: skip
 
 

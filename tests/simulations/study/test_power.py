@@ -23,11 +23,11 @@ def manifest() -> pd.DataFrame:
 def test_shares_of_the_error_are_those_of_a_paired_test() -> None:
     """Of a single comparison of N patients about (1.96 + 0.84) / sqrt(N) standard deviations of
     the difference, which is sqrt(pi / 2 - 1) of the error where errors are normal and correlated
-    by a half; a little more by Student's law. Ten comparisons make it 2.81 + 0.84."""
+    by a half; a little more by Student's law. Eight comparisons make it 2.73 + 0.84."""
     plan = plan_from_mapping({"protocol": {"unseen": ["D"]}}, "test")
     (note,) = detectable_notes(plan, manifest(), rivals=2)
-    # Two rivals at A, B, both and in their mean; at D, the one site never seen.
-    assert "one of 10 comparisons at the level of 0.05" in note
+    # Two rivals at A, B and in their mean; at D, the one site never seen.
+    assert "one of 8 comparisons at the level of 0.05" in note
     found = re.findall(r"(\d+) % of that error for the (\d+) test patients (.+?)(?=, \d|;)", note)
     assert [(int(count), which) for _, count, which in found] == [
         (125, "of all sites that train"),
@@ -35,7 +35,7 @@ def test_shares_of_the_error_are_those_of_a_paired_test() -> None:
         (40, "of sites never seen"),
     ]
     for share, count, _ in found:
-        plain = 100 * (2.81 + 0.84) * 0.7555 / int(count) ** 0.5
+        plain = 100 * (2.73 + 0.84) * 0.7555 / int(count) ** 0.5
         assert plain - 1 <= int(share) <= 1.2 * plain
 
 

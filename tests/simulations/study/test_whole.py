@@ -96,6 +96,16 @@ def test_the_table_has_a_row_a_method_and_bytes_beside(home: Path, whole: str) -
     assert "seed-4/report.html" in page and (home / "whole/seed-4/report.html").exists()
 
 
+def test_a_dry_run_says_how_many_comparisons_there_will_be(
+    forks: Forks, home: Path, whole: str
+) -> None:
+    """What it says of the smallest difference that can be shown goes by their number."""
+    paired = pd.read_parquet(home / "whole/paired.parquet")
+    mine = paired[(paired["metric"] == "mae") & (paired["rival"] != "no_network")]
+    said = start(forks, home, "dry", *OPTIONS, "--dry-run").end()
+    assert f"one of {mine['comparisons'].max()} comparisons" in said
+
+
 def test_fedavg_is_the_run_of_the_plan_alone(forks: Forks, home: Path, whole: str) -> None:
     """Both phases in two trainings give the bits of one run."""
     start(forks, home, "alone").end()
