@@ -83,7 +83,8 @@ class Event:
                 lines = [f"\n  {site}: {what}" for site, what in self.warnings.items()]
                 return f"{self.phase} ended with warnings{''.join(lines)}"
             case EventKind.VALIDATED:
-                return f"{number}: validation loss {self.validation:.4f} at {names or 'no site'}"
+                loss = f"validation loss {self.validation:.4f} at {names}"
+                return f"{number}: {loss if names else 'no validation loss'}{refused}"
             case EventKind.EVALUATED:
                 return f"evaluated at {names or 'no site'} in {self.seconds:.1f} s{refused}"
             case EventKind.ROUND:

@@ -12,7 +12,7 @@ and misses the next round too.
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
@@ -60,6 +60,7 @@ from server.wire import (
     bytes_of,
     read_reply,
     reasons,
+    sentence,
     split_frozen,
     to_message,
     wired,
@@ -125,10 +126,14 @@ def train_phase(
                 on_round(entry, whole)
             on_event(round_event(entry, spec.rounds, validation=mean(losses)))
             done = number
-        if validation.due(done, last=True) and (losses := loop.validate(model, done + 1)):
-            validation.add(done, losses)
-            event = Event(kind=EventKind.VALIDATED, phase=spec.phase.value, sites=tuple(losses))
-            on_event(replace(event, round=done, rounds=spec.rounds, validation=mean(losses)))
+        if validation.due(done, last=True):
+            losses, refused = loop.validate(model, done + 1)
+            if losses:
+                validation.add(done, losses)
+            if losses or refused:
+                event = Event(kind=EventKind.VALIDATED, phase=spec.phase.value, refused=refused)
+                event = replace(event, sites=tuple(losses), validation=mean(losses))
+                on_event(replace(event, round=done, rounds=spec.rounds))
     return {**frozen.current, **model.current}
 
 
@@ -222,25 +227,31 @@ class _Loop:
             check_model(new, model.current)
         return entry, new, intake.losses if validate else {}
 
-    def validate(self, model: WiredModel, number: int) -> dict[str, float]:
+    def validate(self, model: WiredModel, number: int) -> tuple[dict[str, float], dict[str, str]]:
         """What sites find of the phase's last result, which no further round would tell.
 
         A site that is busy, late or in error is left out: its absence costs no round.
+
+        Returns:
+            Losses by site, and why there is none of a site that was asked and has not answered
+            well.
         """
         free = set(self.spec.participants) - self.replies.busy()
         messages = self._messages({it: {VALIDATE: 1.0, TRAIN: 0.0} for it in free}, model, number)
         patience = Patience(seconds=self.spec.federation.deadline_seconds)
-        losses: dict[str, float] = {}
+        losses, refused = dict[str, float](), dict[str, str]()
         self.spec.on_step(asked(Doing.VALIDATE, messages, self.absent))
         for site, reply in self.replies.collect(messages, patience):
-            with suppress(RefusedUpdateError):
+            try:
                 update = read_reply(reply, Update)
                 if VALIDATION in update.metrics:
                     check_identity(update, self._expected(site, model.sent, number))
                     check_metrics(update.metrics)
                     losses[site] = update.metrics[VALIDATION]
+            except RefusedUpdateError as error:
+                refused[site] = sentence(error)
             self.spec.on_step(answered(site, reply))
-        return dict(sorted(losses.items()))
+        return dict(sorted(losses.items())), dict(sorted(refused.items()))
 
     def _messages(
         self,

@@ -156,6 +156,23 @@ def test_the_best_encoder_of_pre_training_is_what_fine_tuning_begins_with(
     assert digest(encoder) == entries(tmp_path, "pretrain")[0]["digest"]
 
 
+def test_why_a_site_has_no_loss_of_the_last_round_is_said(
+    sites: list[SiteSettings], tmp_path: Path, script: Script
+) -> None:
+    """beta finds a loss of round 1, and fails when it is asked for that of round 2."""
+    script |= {"alpha": [2.0, 1.0], "beta": [2.0]}
+    events: list[Event] = []
+    federate(sites, plan_of(2), tmp_path, on_event=events.append)
+    assert [set(entry["validation"]) for entry in entries(tmp_path)] == [
+        {"alpha", "beta"}, {"alpha"},
+    ]  # fmt: skip
+    (last,) = [event for event in events if event.kind is EventKind.VALIDATED]
+    assert last.line() == (
+        "finetune round 2/2: validation loss 1.0000 at alpha\n"
+        "  beta did not count: the site answered with an error: IndexError"
+    )
+
+
 def test_patience_ends_a_federation(
     sites: list[SiteSettings], tmp_path: Path, script: Script
 ) -> None:
