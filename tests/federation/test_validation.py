@@ -167,10 +167,10 @@ def test_why_a_site_has_no_loss_of_the_last_round_is_said(
         {"alpha", "beta"}, {"alpha"},
     ]  # fmt: skip
     (last,) = [event for event in events if event.kind is EventKind.VALIDATED]
-    assert last.line() == (
-        "finetune round 2/2: validation loss 1.0000 at alpha\n"
-        "  beta did not count: the site answered with an error: IndexError"
-    )
+    first, second = last.line().splitlines()
+    assert first == "finetune round 2/2: validation loss 1.0000 at alpha"
+    assert second.startswith("  beta did not count: the site answered with an error: ")
+    assert "IndexError" in second
 
 
 def test_patience_ends_a_federation(

@@ -119,10 +119,11 @@ def _train(message: Message, context: Context, phase: Phase) -> Message:
     instruction = to_instruction(message)
     if "raise" in site:
         raise RuntimeError("cannot open /hospital/Doe^John.dcm")
-    died = Path(str(context.node_config["state"])) / f"{site}-{instruction.round}-died"
-    if "once" in site and not died.exists():
-        died.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
+    if "once" in site:
+        died = Path(str(context.node_config["state"])) / f"{site}-{instruction.round}-died"
+        if not died.exists():
+            died.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
     if "die" in site:
         os.kill(os.getpid(), signal.SIGKILL)
     if "hangs" in site and instruction.round == 1:
