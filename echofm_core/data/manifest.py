@@ -161,8 +161,12 @@ def check_patients_disjoint(manifest: pd.DataFrame, source: str = "manifest") ->
 
 def _with_classes(manifest: pd.DataFrame) -> pd.DataFrame:
     """Fill in the class of each grade where it is null."""
-    classes = manifest["as_grade"].map(_CLASSES, na_action="ignore").astype("Int32")
-    return manifest.assign(as_class=manifest["as_class"].astype("Int32").fillna(classes))
+    own = manifest["as_class"].astype("Int32")
+    return manifest.assign(as_class=own.fillna(_classes_of_grades(manifest)))
+
+
+def _classes_of_grades(manifest: pd.DataFrame) -> pd.Series:
+    return manifest["as_grade"].map(_CLASSES, na_action="ignore").astype("Int32")
 
 
 def _check_labels(manifest: pd.DataFrame, source: str) -> None:
@@ -176,8 +180,7 @@ def _check_labels(manifest: pd.DataFrame, source: str) -> None:
                 f"{source}: {what} outside [{spec.low:g}, {spec.high:g}] {spec.unit}".rstrip()
                 + "; mend the labels."
             )
-    classes = manifest["as_grade"].map(_CLASSES, na_action="ignore").astype("Int32")
-    if against := int((classes != manifest["as_class"]).sum()):
+    if against := int((_classes_of_grades(manifest) != manifest["as_class"]).sum()):
         what = many(against, "value of `as_class` is", "values of `as_class` are")
         raise ManifestError(f"{source}: {what} not the class of `as_grade`; mend the labels.")
 
