@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from echofm_core.data.findings import Findings
+    from echofm_core.pages.grid import Grid
 
 _HELP = """Read data sets as downloaded, and decode them once.
 
@@ -249,9 +250,9 @@ def _print_clips(manifest: pd.DataFrame) -> None:
 
 
 def _print_findings(found: Findings, out: Path | None) -> None:
-    """Findings by data set and kind, with a reason of each kind; each of them in ``out``."""
-    from echofm_core.data.doctor.tables import reasons
+    """Findings by data set and kind, and the reasons of each kind; each of them in ``out``."""
     from echofm_core.data.findings import findings_csv
+    from echofm_core.data.reasons import Reason, reason_table
 
     table = found.table()
     if out is not None:
@@ -265,15 +266,22 @@ def _print_findings(found: Findings, out: Path | None) -> None:
         for key, part in table.groupby(["dataset", "kind", "severity"])
     ]
     _print_table(("data set", "kind", "then", "count", "for instance"), rows, numbers=(3,))
-    typer.echo(reasons(zip(table["kind"], table["reason"], strict=True)))
+    reasons = zip(table["kind"], map(Reason, table["reason"]), strict=True)
+    where = f"in {out}" if out is not None else "which --findings FILE writes"
+    _print_grid(reason_table(reasons, where))
 
 
 def _print_table(
     head: tuple[str, ...], rows: list[tuple[str, ...]], numbers: tuple[int, ...]
 ) -> None:
     from echofm_core.data.doctor.tables import text_grid
+
+    _print_grid(text_grid(head, rows, numbers))
+
+
+def _print_grid(grid: Grid) -> None:
     from echofm_core.pages.grid import terminal_table
     from echofm_core.runtime.console import console
 
-    console.print(terminal_table(text_grid(head, rows, numbers), console.width), soft_wrap=False)
+    console.print(terminal_table(grid, console.width), soft_wrap=False)
     typer.echo()

@@ -12,8 +12,8 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-#: Columns that a cell takes beside its text on a terminal, where there is room.
-GAP = 3
+#: Columns between two cells on a terminal, the most that there is room for.
+GAPS = (3, 2, 1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,14 +43,22 @@ def terminal_table(
     """A grid as a table for a terminal of so many columns; its text is neither markup nor control.
 
     Where it does not fit, the gaps shrink and then cells fold between words, but for the first of a
-    line: it says what the line is about. Where words do not fit either, they are broken. A cell
-    that is a key of ``styles`` is shown in that style.
+    line: it says what the line is about. Titles of several words keep two columns between them, as
+    they would read as one. Where words do not fit either, they are broken. A cell that is a key of
+    ``styles`` is shown in that style.
     """
     columns = list(zip(grid.columns, *grid.rows, strict=True))
     cells = [max(map(cell_len, column)) for column in columns]
-    fits = sum(cells) + GAP * len(cells) <= width
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, int(fits)))
-    widths = cells if fits else _widths(columns, cells, width - len(cells) + 1)
+    # One space between titles that hold spaces would be no gap.
+    least = 2 if any(" " in title for title in grid.columns[1:]) else 1
+    fitting = (gap for gap in GAPS if gap >= least and _taken(cells, gap) <= width)
+    widths, gap = cells, next(fitting, 0)
+    if not gap:
+        words = [cells[0], *map(_longest_word, columns[1:])]
+        gap = least if _taken(words, least) <= width else 1
+        widths = _widths(words, cells, width - _taken([0] * len(words), gap))
+    padding = (0, int(gap > 1), 0, int(gap > 2))  # beside the one column that the box takes
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=padding)
     for column, name in enumerate(grid.columns):
         side: Literal["left", "right"] = "right" if column in grid.numbers else "left"
         one_line = column == 0
@@ -62,10 +70,18 @@ def terminal_table(
     return table
 
 
-def _widths(columns: Sequence[Sequence[str]], cells: Sequence[int], width: int) -> list[int]:
+def _taken(widths: Sequence[int], gap: int) -> int:
+    """What columns of these widths take together; a half of a gap is at each edge."""
+    return sum(widths) + gap * len(widths) - 1
+
+
+def _longest_word(column: Sequence[str]) -> int:
+    return max(map(cell_len, " ".join(column).split()), default=1)
+
+
+def _widths(words: Sequence[int], cells: Sequence[int], width: int) -> list[int]:
     """Columns that take ``width`` together: the longest word of each, then what is left in turn."""
-    words = [max(map(cell_len, " ".join(column).split()), default=1) for column in columns]
-    widths = [cells[0], *words[1:]]
+    widths = list(words)
     while sum(widths) > width and max(widths[1:], default=1) > 1:
         widest = max(range(1, len(widths)), key=widths.__getitem__)
         widths[widest] -= 1

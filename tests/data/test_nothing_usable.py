@@ -18,7 +18,6 @@ import typer
 from typer.testing import CliRunner
 
 from echofm_core.data import commands
-from echofm_core.data.doctor.tables import reasons
 from echofm_core.data.manifest import manifest_from_rows, save_manifest
 from echofm_core.data.patients import write_secret
 from echofm_core.runtime.errors import (
@@ -106,7 +105,7 @@ def test_the_doctor_reports_and_ends_well(folder: tuple[Path, set[str]], tmp_pat
     assert len(found) == 1
     files = "0 files or rows are" if severity == "noted" else "1 file or row is"
     assert f"0 clips can be used; {files} quarantined" in printed
-    assert f"{found[0]['kind']}: {found[0]['reason']}" in unfolded(printed)
+    assert f"{found[0]['kind']} 1 {found[0]['reason']}" in unfolded(printed)
     assert (tmp_path / "doctor/doctor.html").stat().st_size > 1000
 
 
@@ -132,11 +131,6 @@ def test_index_then_store_end_with_their_own_code(
         assert kind in printed
         for reason in pd.read_csv(listed)["reason"]:
             assert reason in unfolded(printed)
-
-
-def test_of_two_reasons_of_a_kind_the_first_is_printed() -> None:
-    found = [("undecodable", "No pixels."), ("still", "One frame."), ("undecodable", "Cut off.")]
-    assert reasons(found) == "undecodable: No pixels.\nstill: One frame."
 
 
 def test_a_mistyped_place_gets_no_report_folder(tmp_path: Path) -> None:

@@ -36,6 +36,30 @@ def test_grid_of_a_frame() -> None:
     assert grid(table.head(0)) is None
 
 
+#: Titles that take 4, 16 and 8 columns, and cells below them that take fewer.
+TITLES = Grid(columns=("name", "mild to moderate", "moderate"), rows=(("a", "1", "2"),))
+
+
+@pytest.mark.parametrize(
+    ("width", "line"),
+    [
+        (36, " name   mild to moderate   moderate"),
+        (35, "name  mild to moderate  moderate"),
+        (33, "name  mild to moderate  moderate"),
+        (25, "name  moderate  moderate"),
+        (24, "name moderate   moderate"),
+        (22, "name moderate moderate"),
+    ],
+)
+def test_titles_of_several_words_do_not_run_together(width: int, line: str) -> None:
+    """28 columns of text take 36 with gaps of 3, 33 with 2; then the second title folds before its
+    last word, which is in the line that is looked at. Words of 20 take 25 with gaps of 2."""
+    console = Console(width=width, file=io.StringIO())
+    console.print(terminal_table(TITLES, width))
+    lines = map(str.rstrip, console.file.getvalue().splitlines())
+    assert line in lines
+
+
 WORDS = st.lists(st.text(alphabet="aé字", min_size=1, max_size=9), min_size=1, max_size=3).map(
     " ".join
 )

@@ -11,6 +11,7 @@ from echofm_core.data.doctor.examine import Diagnosis
 from echofm_core.data.doctor.numbers import Count, Kind, Part, Shared, Spread, Summary
 from echofm_core.data.findings import Severity
 from echofm_core.data.manifest import Split
+from echofm_core.data.reasons import Reason, merged
 from echofm_core.tasks import AS_CLASSES, AS_GRADES, VIEWS
 
 #: EF in percent below which it is reduced.
@@ -24,16 +25,14 @@ BAND_NAMES = (
 )
 LABELS = {"EF": "ef", "EDV": "edv", "ESV": "esv", "AS grade": "as_grade", "AS class": "as_class"}
 
-#: Classes of aortic stenosis where there is no grade.
-CLASSES = tuple(f"{name}, of three" for name in AS_CLASSES)
-
 #: Group of counts -> its title, and values in the order shown; others follow, the most frequent
 #: first.
 GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     "view": ("view", VIEWS),
     "split": ("split", tuple(split.value for split in Split)),
     "label": ("label", tuple(LABELS)),
-    "as_grade": ("aortic stenosis", (*AS_GRADES, *CLASSES)),
+    "as_grade": ("grade of aortic stenosis", AS_GRADES),
+    "as_class": ("class of aortic stenosis", AS_CLASSES),
     "frame_rate": ("frame rate (Hz)", BAND_NAMES),
     "scanner": ("scanner", ()),
     "sex": ("sex", ("F", "M")),
@@ -120,11 +119,11 @@ def _part(
 
 def _groups(rows: pd.DataFrame, fps: pd.Series) -> dict[str, tuple[Count, ...]]:
     scanners = (rows["vendor"].fillna("") + " " + rows["model"].fillna("")).str.strip()
-    classes = rows["as_class"].map(dict(enumerate(CLASSES)))
     columns = {
         "view": rows["view"],
         "split": rows["split"],
-        "as_grade": rows["as_grade"].map(dict(enumerate(AS_GRADES))).fillna(classes),
+        "as_grade": rows["as_grade"].map(dict(enumerate(AS_GRADES))),
+        "as_class": rows["as_class"].map(dict(enumerate(AS_CLASSES))),
         "frame_rate": pd.cut(fps, [*BANDS, np.inf], right=False, labels=list(BAND_NAMES)),
         "scanner": scanners.mask(scanners == ""),
         "sex": rows["sex"],
@@ -166,7 +165,7 @@ def _kinds(findings: pd.DataFrame) -> tuple[Kind, ...]:
     found = [
         Kind(
             dataset=str(dataset), kind=str(kind), severity=str(severity), count=len(rows),
-            item=str(rows["item"].iloc[0]), reason=str(rows["reason"].iloc[0]),
+            item=str(rows["item"].iloc[0]), reasons=merged(map(Reason, rows["reason"])),
         )
         for (dataset, kind, severity), rows in groups
     ]  # fmt: skip

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from echofm_core.data.findings import Severity
+from echofm_core.data.reasons import Reason
 from echofm_core.runtime.text import many
 
 SYNTHETIC = "SYNTHETIC: phantoms are among these data; nothing here is about patients."
@@ -49,8 +50,8 @@ class Part:
         decoded: Clips that were decoded; ``grey`` and ``sector`` are theirs alone.
         quarantined, repaired, noted: Findings of each severity.
         reduced_ef: Share of the clips with an EF whose EF is under 50 %; None without EF.
-        counts: ``view``, ``split``, ``label``, ``as_grade``, ``frame_rate``, ``scanner``, ``sex``
-            and ``quality``: clips by value.
+        counts: ``view``, ``split``, ``label``, ``as_grade``, ``as_class`` (of the grade, or where
+            that is unknown), ``frame_rate``, ``scanner``, ``sex`` and ``quality``: clips by value.
         spreads: ``ef`` (%), ``edv``, ``esv`` (ml), ``age`` (years), ``fps`` (Hz), ``frames``,
             ``seconds``, ``height``, ``width`` (pixels), ``grey`` (mean level in the sector, 0 to
             255), ``sector`` (share of the frame).
@@ -72,14 +73,14 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Kind:
-    """Findings of one kind in one data set, with the first of them."""
+    """Findings of one kind in one data set: the first of them, and each reason."""
 
     dataset: str
     kind: str
     severity: str
     count: int
     item: str
-    reason: str
+    reasons: tuple[Reason, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

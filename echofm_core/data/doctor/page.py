@@ -15,6 +15,7 @@ from echofm_core.data.doctor.count import GROUPS, quantities, summary
 from echofm_core.data.doctor.examine import Diagnosis
 from echofm_core.data.doctor.numbers import SYNTHETIC, Kind, Part, Summary
 from echofm_core.data.findings import Severity, findings_csv, places_csv
+from echofm_core.data.reasons import Reason, merged
 from echofm_core.pages.choice import deal
 from echofm_core.pages.grid import printable
 from echofm_core.pages.style import data_uri
@@ -23,7 +24,7 @@ from echofm_core.pages.template import write_page as write_template
 from echofm_core.runtime.files import write_whole
 from echofm_core.runtime.text import many
 
-PAGE, PICTURE, RECORD, FINDINGS = "doctor.html", "contact_sheet.png", "doctor.json", "findings.csv"
+PAGE, PICTURE, RECORD = "doctor.html", "contact_sheet.png", "doctor.json"
 #: Which file a hash stands for; written only where findings have one.
 PLACES = "files-stay-here.csv"
 #: Findings of one severity listed one by one; the rest is counted, and in the CSV.
@@ -45,6 +46,7 @@ class Listing:
 
     kind: str
     count: int
+    reasons: tuple[Reason, ...]
     rows: tuple[tuple[str, ...], ...]
 
 
@@ -59,7 +61,7 @@ def write_page(diagnosis: Diagnosis, folder: Path) -> Path:
     picture = png_bytes(draw(diagnosis))
     write_whole(folder / PICTURE, picture)
     write_whole(folder / RECORD, to_json(numbers, diagnosis.findings).encode())
-    write_whole(folder / FINDINGS, findings_csv(diagnosis.findings))
+    write_whole(folder / tables.FINDINGS, findings_csv(diagnosis.findings))
     if local := places_csv(diagnosis.findings, diagnosis.places):
         write_whole(folder / PLACES, local)
     values = quantities(diagnosis.manifest, diagnosis.decoded)
@@ -81,7 +83,7 @@ def write_page(diagnosis: Diagnosis, folder: Path) -> Path:
             for severity in Severity
         ],
         "open": OPEN,
-        "csv": FINDINGS,
+        "csv": tables.FINDINGS,
         "charts": histograms(values, synthetic=diagnosis.synthetic),
         "contact_sheet": data_uri(picture),
     }
@@ -118,7 +120,8 @@ def listings(findings: pd.DataFrame, severity: Severity) -> list[Listing]:
     for (kind, group), share in zip(groups, shares, strict=True):
         shown = group.head(share)[["dataset", "item", "reason"]].itertuples(index=False)
         rows = tuple(tuple(map(printable, row)) for row in shown)
-        found.append(Listing(kind=str(kind), count=len(group), rows=rows))
+        reasons = merged(map(Reason, group["reason"]))
+        found.append(Listing(kind=str(kind), count=len(group), reasons=reasons, rows=rows))
     return found
 
 

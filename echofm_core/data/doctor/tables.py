@@ -7,10 +7,13 @@ from rich.console import Console
 from echofm_core.data.doctor.count import GROUPS, QUANTITIES
 from echofm_core.data.doctor.numbers import SYNTHETIC, Part, Spread, Summary
 from echofm_core.data.findings import Severity
+from echofm_core.data.reasons import reason_table
 from echofm_core.pages.grid import Grid, printable, terminal_table
 from echofm_core.runtime.text import many
 
 UNKNOWN = "unknown"
+#: File with every finding, in the report's folder.
+FINDINGS = "findings.csv"
 #: Most frequent values of an open vocabulary that are shown; the others are counted.
 VALUES = 8
 #: Number of a distribution -> its title.
@@ -90,18 +93,6 @@ def text_grid(
     )
 
 
-def reasons(found: Iterable[tuple[str, str]]) -> str:
-    """What kinds of findings mean, one a line: the first reason of each.
-
-    >>> reasons([("undecodable", "It holds no pixels."), ("undecodable", "It is cut off.")])
-    'undecodable: It holds no pixels.'
-    """
-    first: dict[str, str] = {}
-    for kind, reason in found:
-        first.setdefault(kind, reason)
-    return "\n".join(f"{printable(kind)}: {printable(reason)}" for kind, reason in first.items())
-
-
 def print_summary(summary: Summary, console: Console) -> None:
     """Print the verdict and the tables, which fit a terminal of 100 columns; narrower, they fold.
 
@@ -122,7 +113,7 @@ def _terminal_tables(summary: Summary) -> Iterator[tuple[str, Grid, str]]:
     """Title, table of a data set a line, and note; what nobody knows is left out."""
     parts = summary.parts
     yield "Data sets", overview(parts), ""
-    for group in ("view", "split", "label", "as_grade", "sex", "frame_rate", "scanner", "quality"):
+    for group in GROUPS:
         known = [part for part in parts if is_known(part, group)]
         title, order = GROUPS[group]
         if known:
@@ -138,8 +129,9 @@ def _terminal_tables(summary: Summary) -> Iterator[tuple[str, Grid, str]]:
                 for kind in kinds
             ]
             title = f"{severity.value.capitalize()}: {summary.found(severity):,}"
-            note = reasons((kind.kind, kind.reason) for kind in kinds)
-            yield title, text_grid(head, rows, (2,)), note
+            yield title, text_grid(head, rows, (2,)), ""
+            found = ((kind.kind, reason) for kind in kinds for reason in kind.reasons)
+            yield f"Why {severity.value}", reason_table(found, f"in {FINDINGS}"), ""
 
 
 def _across(parts: Sequence[Part], group: str) -> Grid:

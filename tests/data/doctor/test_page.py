@@ -123,6 +123,16 @@ def test_what_is_not_listed_is_counted_and_in_the_csv(tmp_path: Path) -> None:
     assert len((tmp_path / "findings.csv").read_text().splitlines()) == 704
 
 
+def test_reasons_of_a_kind_are_counted_where_there_are_several(tmp_path: Path) -> None:
+    """Of 703 findings the one with another reason is the last: it is not listed, but counted."""
+    findings = many_findings(common=703)
+    findings.loc[702, "reason"] = "Another."
+    text = words_of(write_page(made(findings=findings), tmp_path).read_text())
+    assert "common (703) 702: Why. 1: Another. camus common-0.avi" in text
+    same = words_of(write_page(made(findings=many_findings(common=703)), tmp_path).read_text())
+    assert "common (703) camus common-0.avi" in same
+
+
 @pytest.mark.parametrize("item", ["=1+1", "+1", "-1", "@SUM(A1)"])
 def test_no_cell_of_the_csv_is_a_formula(item: str) -> None:
     text = findings_csv(FINDINGS.head(1).assign(item=item)).decode()

@@ -56,11 +56,12 @@ def test_counts_by_hand() -> None:
 
 
 def test_classes_of_stenosis_count_beside_grades() -> None:
-    """Of three clips of north one has a class alone."""
+    """Of three clips of north one has a class alone; grades 0 and 4 are the other classes."""
     rows = MANIFEST.copy()
     rows.loc[rows["as_grade"].isna() & (rows["dataset"] == "north"), "as_class"] = 1
     north = summary(made(manifest=rows)).parts[NORTH].counts
-    assert north["as_grade"] == (Count("none", 1), Count("severe", 1), Count("early, of three", 1))
+    assert north["as_grade"] == (Count("none", 1), Count("severe", 1), Count(None, 1))
+    assert north["as_class"] == (Count("none", 1), Count("early", 1), Count("significant", 1))
 
 
 def test_common_frame_rates_share_a_band() -> None:
@@ -212,6 +213,17 @@ def test_a_narrow_terminal_folds_no_name_of_a_data_set(width: int) -> None:
     assert {line.split()[0] for line in begun} == set(names.values())
     assert not [line for line in lines if "hospital" in line and names["camus"] not in line]
     assert max(map(len, begun)) <= width
+
+
+def test_each_reason_is_printed_with_its_count() -> None:
+    """Of camus two videos are cut off, in frames 3 and 9, and one of another kind of trouble."""
+    findings = FINDINGS.assign(kind=FINDINGS["kind"].replace("missing_file", "truncated_video"))
+    lines = [" ".join(line.split()) for line in printed(made(findings=findings))]
+    start = lines.index("Why quarantined")
+    assert lines[start + 3 : start + 5] == [
+        "truncated_video 2 The file ends in frame 3. (numbers vary)",
+        "truncated_video 1 Listed, not there.",
+    ]
 
 
 def test_a_long_path_shows_its_end() -> None:
