@@ -34,6 +34,7 @@ from echofm_core.evaluation.paired import (
 )
 from echofm_core.evaluation.ranking import Floats
 from echofm_core.evaluation.reported import REPORTED
+from echofm_core.evaluation.same_predictions import tested_pairs
 from echofm_core.evaluation.score import (
     COLUMNS,
     JOINT,
@@ -118,7 +119,8 @@ def paired_over_seeds(
         if model.startswith(LOCAL):
             table = table[table["site"] == model.removeprefix(LOCAL)]
         parts.append(table)
-    return judged(pd.concat([part for part in parts if len(part)] or parts), config)
+    table = pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
+    return judged(table.assign(tested=tested_pairs(table, rows, unseen)), config)
 
 
 def mean_of(statistics: Sequence[Statistic]) -> Statistic:

@@ -14,6 +14,7 @@ from echofm_core.evaluation.holm import holm
 from echofm_core.evaluation.metrics import task_metrics
 from echofm_core.evaluation.model_names import FEDERATED, FLOOR, LOCAL, model_order
 from echofm_core.evaluation.reported import REPORTED, reported_metric
+from echofm_core.evaluation.same_predictions import tested_pairs
 from echofm_core.evaluation.score import (
     COLUMNS,
     JOINT,
@@ -35,6 +36,9 @@ PAIRED_COLUMNS = (
     "model", "rival", "site", "task", "metric", "value", "low", "high", "patients", "p",
     "comparisons", "p_holm", "finding",
 )  # fmt: skip
+#: And whether it is a test of its own: not where it repeats one under another name, nor where both
+#: models predict alike. Tables of older runs, which counted every row, lack it.
+COUNTED = "counted"
 
 #: Names of the comparisons over several sites; whether these are sites that no model trained on.
 OVER_SITES = (((MEAN_OF_SITES, WORST_SITE), False), ((MEAN_UNSEEN, WORST_UNSEEN), True))
@@ -161,8 +165,10 @@ def paired_table(
     other one, and whether each network beats what needs none (a site alone: at that site). The
     comparisons of one question and one metric are a family, over all its sites and rivals, and
     Holm's correction holds for it; that also pays for picking the best single site afterwards.
-    A comparison at the worst site is no claim but a condition on that of the mean: it belongs to
-    no family, and the level is its own. Sites with fewer than ``config.min_patients`` shared test
+    A comparison that stands there under several names, since models predict alike, counts once; one
+    of models that predict alike is no test, and counts for none. A comparison at the worst site is
+    no claim but a condition on that of the mean: it belongs to no family, and the level is its own.
+    Sites with fewer than ``config.min_patients`` shared test
     patients take no part.
 
     Args:
@@ -173,8 +179,9 @@ def paired_table(
         unseen: Sites that no model trained on; mean and worst are taken over them apart.
 
     Returns:
-        Columns :data:`PAIRED_COLUMNS`. ``p`` is of one comparison, ``p_holm`` of all
-        ``comparisons`` of its family; ``finding`` is at the level of ``p_holm``.
+        Columns :data:`PAIRED_COLUMNS` and :data:`COUNTED`. ``p`` is of one comparison, ``p_holm``
+        of all ``comparisons`` of its family, each counted once; ``finding`` is at the level of
+        ``p_holm``.
     """
     wanted = {item.task.value for item in REPORTED}
     rows = {name: table[table["task"].isin(wanted)] for name, table in predictions.items()}
@@ -186,7 +193,9 @@ def paired_table(
         if model.startswith(LOCAL):
             table = table[table["site"] == model.removeprefix(LOCAL)]
         parts.append(table)
-    return judged(pd.concat([part for part in parts if len(part)] or parts), config)
+    table = pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
+    seeds = {name: [part] for name, part in rows.items()}
+    return judged(table.assign(tested=tested_pairs(table, seeds, unseen)), config)
 
 
 def pairs(models: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -202,8 +211,12 @@ def judged(table: pd.DataFrame, config: EvaluationConfig) -> pd.DataFrame:
     """Comparisons of reported metrics on enough patients, after Holm's correction.
 
     For a run between hospitals, from comparisons that each site made at home: columns model, rival,
-    site, task, metric, value, low, high, patients, p. Returns what :func:`paired_table` does.
+    site, task, metric, value, low, high, patients, p. Returns what :func:`paired_table` does. Where
+    there is a column ``tested`` (:func:`echofm_core.evaluation.same_predictions.tested_pairs`),
+    comparisons of a site that are alike in it are one; without it, all differ.
     """
+    if "tested" not in table:
+        table = table.assign(tested=table["model"] + " " + table["rival"])
     reported = [
         reported_metric(*pair) is not None
         for pair in zip(table["task"], table["metric"], strict=True)
@@ -211,16 +224,25 @@ def judged(table: pd.DataFrame, config: EvaluationConfig) -> pd.DataFrame:
     table = table[np.array(reported, dtype=bool) & table["p"].notna()]
     table = table[table["patients"] >= config.min_patients]
     worst, claims = (table[table["site"].isin(WORST) == kind] for kind in (True, False))
-    parts = [
-        family.assign(p_holm=holm(family["p"].to_numpy(float)), comparisons=len(family))
-        for _, family in claims.groupby(["task", "metric", claims["rival"] == FLOOR], sort=False)
-    ]
+    keys = ["task", "metric", claims["rival"] == FLOOR]
+    parts = [_corrected(family) for _, family in claims.groupby(keys, sort=False)]
     if not parts:
-        return pd.DataFrame(columns=list(PAIRED_COLUMNS))
-    whole = pd.concat([*parts, worst.assign(p_holm=worst["p"].to_numpy(float), comparisons=1)])
+        return pd.DataFrame(columns=[*PAIRED_COLUMNS, COUNTED])
+    alone = worst.assign(p_holm=worst["p"].to_numpy(float), comparisons=1, counted=True)
+    whole = pd.concat([*parts, alone])
     findings = [_finding(row, config) for _, row in whole.iterrows()]
-    whole = whole.assign(finding=findings)[list(PAIRED_COLUMNS)].reset_index(drop=True)
+    whole = whole.assign(finding=findings)[[*PAIRED_COLUMNS, COUNTED]].reset_index(drop=True)
     return whole.assign(finding=_held_to_the_worst(whole))
+
+
+def _corrected(family: pd.DataFrame) -> pd.DataFrame:
+    """``p_holm`` over the different comparisons of a family; 1 where nothing is compared."""
+    test = ["site", "tested"]
+    counted = (family["tested"] != "") & ~family.duplicated(test)
+    once = family[counted]
+    adjusted = once[test].assign(p_holm=holm(once["p"].to_numpy(float)))
+    every = family[test].merge(adjusted, how="left")["p_holm"].fillna(1.0)
+    return family.assign(p_holm=every.to_numpy(), comparisons=len(once), counted=counted)
 
 
 def _held_to_the_worst(table: pd.DataFrame) -> pd.Series:

@@ -21,10 +21,11 @@ from echofm_core.evaluation.config import EvaluationConfig
 from echofm_core.evaluation.labels import TASK_TITLES, unlabelled
 from echofm_core.evaluation.levels import Level, level
 from echofm_core.evaluation.model_names import FLOOR, model_title
-from echofm_core.evaluation.paired import Finding
+from echofm_core.evaluation.paired import COUNTED, Finding
 from echofm_core.evaluation.reported import ReportedMetric
 from echofm_core.evaluation.score import WORST
 from echofm_core.evaluation.score_table import TOO_FEW, ScoreTable, at
+from echofm_core.runtime.text import many
 from echofm_core.tasks import Task
 
 
@@ -70,8 +71,11 @@ def sureness(paired: pd.DataFrame, config: EvaluationConfig) -> list[str]:
     if paired.empty:
         return []
     claims = paired[~paired["site"].isin(WORST)]
-    clear = int((~claims["finding"].isin([Finding.EQUAL.value, Finding.UNCLEAR.value])).sum())
-    families = claims.assign(floor=claims["rival"] == FLOOR).groupby(["task", "metric", "floor"])
+    counted = claims[claims[COUNTED].astype(bool)] if COUNTED in claims else claims
+    if counted.empty:
+        return ["No two models that were compared differ in a prediction."]
+    clear = int((~counted["finding"].isin([Finding.EQUAL.value, Finding.UNCLEAR.value])).sum())
+    families = counted.assign(floor=counted["rival"] == FLOOR).groupby(["task", "metric", "floor"])
     sizes = families.size()
     together = (
         f"for the {_range(sizes)} comparisons of a table together (Holm), so an interval without "
@@ -79,6 +83,11 @@ def sureness(paired: pd.DataFrame, config: EvaluationConfig) -> list[str]:
         if sizes.max() > 1
         else "for the one comparison of a table"
     )
+    again = len(claims) - len(counted)
+    uncounted = [
+        f"{many(again, 'row')} more {'is' if again == 1 else 'are'} not counted: the same "
+        "comparison under another name, or two models that predict the same."
+    ]
     worst = [
         f'"Better" in the mean over sites also needs that the worst site is not worse: the '
         f"{config.confidence:.0%} interval of that difference, of one comparison, must not lie "
@@ -90,7 +99,8 @@ def sureness(paired: pd.DataFrame, config: EvaluationConfig) -> list[str]:
         "); a difference is the first model minus the other, with its "
         f"{config.confidence:.0%} interval over patients.",
         f'"Better" and "worse" hold at the level of {1 - config.confidence:.2g} {together}: '
-        f"{clear} of {len(claims)} {'tells' if clear == 1 else 'tell'} two models apart.",
+        f"{clear} of {len(counted)} {'tells' if clear == 1 else 'tell'} two models apart.",
+        *(uncounted if again else []),
         *(worst if len(claims) < len(paired) else []),
         f"Sites with fewer than {config.min_patients} test patients are not compared.",
     ]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import pandas as pd
 
 from echofm_core.data.manifest import Split
 from echofm_core.evaluation.detectable import POWER, detectable_difference
 from echofm_core.plan.document import Plan
+from echofm_core.plan.study import Training
 from echofm_core.runtime.text import many
 from echofm_core.tasks import Task
+from simulations.study.cells import study_of
 from simulations.study.estimate import tasks_at
 
 
@@ -43,6 +47,7 @@ def detectable_notes(plan: Plan, manifest: pd.DataFrame, rivals: int) -> list[st
         return []
     # A family of Holm's: each rival at each site, and in the mean over them.
     compared = rivals * sum(len(sites) + (len(sites) > 1) for sites in (judged, unseen))
+    compared -= _repeated(plan, manifest, judged)
     level = 1 - plan.evaluation.confidence
     shares = (
         f"{_share(count, level, max(1, compared))} of that error for the "
@@ -54,6 +59,14 @@ def detectable_notes(plan: Plan, manifest: pd.DataFrame, rivals: int) -> list[st
         f"probability {POWER:g}, one of {many(max(1, compared), 'comparison')} at the level of "
         f"{level:.2g}, is about {', '.join(shares)}; smaller ones stay unclear."
     ]
+
+
+def _repeated(plan: Plan, manifest: pd.DataFrame, judged: Collection[str]) -> int:
+    """Comparisons that count once under two names: a study's row ``local``, and who is in it."""
+    if not plan.study.asked or Training.LOCAL.value not in study_of(plan).methods:
+        return 0
+    learns = tasks_at(manifest, plan, Split.TRAIN)
+    return sum(bool(learns.get(site, {}).get(Task.EF.value)) for site in judged)
 
 
 def _share(patients: int, level: float, comparisons: int) -> str:

@@ -6,7 +6,13 @@ import pytest
 
 from echofm_core.evaluation.config import EvaluationConfig
 from echofm_core.evaluation.holm import holm
-from echofm_core.evaluation.paired import PAIRED_COLUMNS, Finding, judged, paired_table
+from echofm_core.evaluation.paired import (
+    COUNTED,
+    PAIRED_COLUMNS,
+    Finding,
+    judged,
+    paired_table,
+)
 from echofm_core.tasks import Task
 from tests.evaluation.made import prediction_rows
 
@@ -153,7 +159,7 @@ def test_volumes_grades_and_views_are_compared() -> None:
 
 def test_a_federation_alone_has_an_empty_table_with_its_columns() -> None:
     for predictions in ({}, {"federated": prediction_rows({"A": 20})}):
-        assert list(table(predictions).columns) == list(PAIRED_COLUMNS)
+        assert list(table(predictions).columns) == [*PAIRED_COLUMNS, COUNTED]
         assert table(predictions).empty
 
 

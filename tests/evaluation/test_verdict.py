@@ -222,6 +222,20 @@ def test_how_sure_counts_comparisons_and_those_told_apart() -> None:
     assert sureness(paired(), EvaluationConfig()) == []
 
 
+def test_what_is_not_counted_is_said_and_takes_no_part() -> None:
+    """One of three rows repeats another: two comparisons, of which one tells two models apart."""
+    found = paired(
+        ("federated", "local", "A", 0.5, 0.2, 0.8, 40, "worse"),
+        ("federated", "local:A", "A", 0.5, 0.2, 0.8, 40, "worse"),
+        ("federated", "local", "B", 0.5, 0.2, 0.8, 20, "cannot be told apart"),
+    ).assign(counted=[True, False, True])
+    text = " ".join(sureness(found, EvaluationConfig()))
+    assert "for the 2 comparisons of a table together" in text
+    assert "1 of 2 tells two models apart. 1 row more is not counted: the same" in text
+    alike = sureness(found.assign(counted=False), EvaluationConfig())
+    assert alike == ["No two models that were compared differ in a prediction."]
+
+
 def test_the_worst_site_is_explained_where_it_is_asked_for_and_counts_as_no_claim() -> None:
     found = paired(
         ("federated", "pooled", "mean of sites", -0.5, -0.8, -0.2, 60, "better"),

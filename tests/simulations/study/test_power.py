@@ -39,6 +39,17 @@ def test_shares_of_the_error_are_those_of_a_paired_test() -> None:
         assert plain - 1 <= int(share) <= 1.2 * plain
 
 
+def test_a_site_alone_that_a_study_names_twice_counts_once() -> None:
+    """Local is a row at home, and so is each site alone: of eight comparisons that of A alone at A
+    repeats one, since A has training labels; B has none, so that there is no model of it."""
+    plan = plan_from_mapping(
+        {"protocol": {"unseen": ["D"]}, "study": {"methods": ["fedavg", "local"]}}, "test"
+    )
+    rows = pd.concat([manifest(), manifest_from_rows(people("A", "train", 9, ef=50.0))])
+    (note,) = detectable_notes(plan, rows, rivals=2)
+    assert "one of 7 comparisons at the level of 0.05" in note
+
+
 def test_nothing_is_said_where_there_is_nothing_to_compare() -> None:
     plan = plan_from_mapping({}, "test")
     assert detectable_notes(plan, manifest(), rivals=0) == []
