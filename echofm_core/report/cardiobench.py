@@ -12,11 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 
-from echofm_core.runtime.files import write_whole
 from echofm_core.tasks import VIEWS, Task
 
 #: CardioBench's view -> index of the task ``view``; it asks for A3C, which we do not tell apart.
@@ -47,25 +45,18 @@ RELEASES: Mapping[str, Release] = {
 }
 
 
-def write_predictions(predictions: Mapping[str, pd.DataFrame], out: Path) -> list[Path]:
-    """Write one file a data set, task and model.
+def prediction_files(predictions: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """``DATASET/TASK/MODEL.csv`` -> its table, of each data set that CardioBench has.
 
     Args:
         predictions: Model -> rows of :func:`echofm_core.training.predict.predict`.
-        out: Folder; made where it is missing.
-
-    Returns:
-        The files.
     """
-    written = []
-    for model, rows in predictions.items():
-        for dataset, release in RELEASES.items():
-            here = rows[rows["dataset"] == dataset]
-            for folder, table in _tables(here, release).items():
-                path = out / release.folder / folder / f"{file_name(model)}.csv"
-                write_whole(path, table.to_csv(index=False).encode())
-                written.append(path)
-    return written
+    return {
+        f"{release.folder}/{task}/{file_name(model)}.csv": table
+        for model, rows in predictions.items()
+        for dataset, release in RELEASES.items()
+        for task, table in _tables(rows[rows["dataset"] == dataset], release).items()
+    }
 
 
 def file_name(model: str) -> str:

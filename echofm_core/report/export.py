@@ -1,9 +1,11 @@
 """What `echofm report` writes: reports, comparisons, tables and predictions."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from echofm_core.report.cardiobench import RELEASES, write_predictions
+import pandas as pd
+
+from echofm_core.report.cardiobench import RELEASES, prediction_files
 from echofm_core.report.checklist.write import write_checklist
 from echofm_core.report.formats import TableFormat
 from echofm_core.report.page import write_report
@@ -13,6 +15,7 @@ from echofm_core.report.study_page import is_study, read_parts, write_study_repo
 from echofm_core.report.tables import write_tables
 from echofm_core.run_claim import PLAN
 from echofm_core.runtime.errors import PlanError
+from echofm_core.runtime.files import write_whole
 
 #: Folder of a run that gets its tables and predictions.
 EXPORT = "export"
@@ -26,7 +29,7 @@ def export(
     checklist: bool = False,
     out: Path | None,
 ) -> Iterator[Path]:
-    """Write what is asked for, and yield each file.
+    """Write what is asked for, and yield each file; what is refused is refused before the first.
 
     Args:
         runs: Folders of runs or studies.
@@ -41,19 +44,22 @@ def export(
             or predictions are asked for where there are none of a data set that CardioBench has.
     """
     found = [_read(folder) for folder in runs]
+    several = len(found) > 1
+    compared = side_by_side(found) if several else None
+    tables = [_prediction_files(run) for run in found] if predictions else []
     for run in found:
         yield _report(run.folder)
-    place = out or found[0].folder / EXPORT
-    if len(found) > 1:
-        yield write_side_by_side(side_by_side(found), place / "side-by-side.html")
-    for run in found:
-        here = place / run.folder.resolve().name if len(found) > 1 else place
+    home = out or found[0].folder / EXPORT
+    if compared:
+        yield write_side_by_side(compared, home / "side-by-side.html")
+    for number, run in enumerate(found):
+        here = home / run.folder.resolve().name if several else home
         if form:
             yield from write_tables(run, here, form)
         if predictions:
-            yield from _predictions(run, here / "cardiobench")
+            yield from _written(tables[number], here / "cardiobench")
         if checklist:
-            yield from (write_checklist(*part) for part in _parts(run, here))
+            yield from (write_checklist(part, here / place) for part, place in _parts(run))
 
 
 def _read(folder: Path) -> RunFiles:
@@ -68,25 +74,41 @@ def _report(folder: Path) -> Path:
     return write_report(folder)
 
 
-def _predictions(run: RunFiles, out: Path) -> list[Path]:
-    written = [
-        path
-        for one, place in _parts(run, out)
-        for path in write_predictions(one.predictions, place)
-    ]
-    if not written:
+def _prediction_files(run: RunFiles) -> dict[str, pd.DataFrame]:
+    """CardioBench's files of a run, by their path below its folder.
+
+    Raises:
+        PlanError: There is none.
+    """
+    parts = list(_parts(run))
+    found = {
+        (place / name).as_posix(): table
+        for part, place in parts
+        for name, table in prediction_files(part.predictions).items()
+    }
+    if not found:
+        rows = [table for part, _ in parts for table in part.predictions.values()]
+        sets = ", ".join(sorted({str(name) for table in rows for name in table["dataset"]}))
+        none = run.missing.get("predictions", "its predictions are empty")
         raise PlanError(
-            f"{run.folder} has no predictions of {', '.join(RELEASES)}: no file for CardioBench."
+            f"{run.folder} has no prediction that CardioBench has a file for "
+            f"({', '.join(RELEASES)}): {f'its predictions are of {sets}' if sets else none}; "
+            "nothing was written, leave --predictions out."
         )
-    return written
+    return found
 
 
-def _parts(run: RunFiles, out: Path) -> Iterator[tuple[RunFiles, Path]]:
-    """A run, and the folder of what is written of it; of a study, those of each seed."""
+def _written(tables: Mapping[str, pd.DataFrame], out: Path) -> Iterator[Path]:
+    for name, table in tables.items():
+        yield write_whole(out / name, table.to_csv(index=False).encode())
+
+
+def _parts(run: RunFiles) -> Iterator[tuple[RunFiles, Path]]:
+    """A run, with the folder below which its own are written; of a study, those of each seed."""
     if not is_study(run.folder):
-        yield run, out
+        yield run, Path()
         return
     for part in read_parts(run.folder):
         for seed in part.seeds:
             place = Path(part.place) / f"seed-{seed}"
-            yield read_run(run.folder / place), out / place
+            yield read_run(run.folder / place), place

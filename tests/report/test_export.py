@@ -98,10 +98,29 @@ def test_predictions_are_files_of_cardiobench(run: Path, tmp_path: Path) -> None
 def test_what_is_no_run_is_refused(run: Path, tmp_path: Path) -> None:
     with pytest.raises(PlanError, match=r"is no run folder: it has no plan\.toml"):
         write(tmp_path, tmp_path)
-    empty = tmp_path / "empty"
-    shutil.copytree(run, empty, ignore=shutil.ignore_patterns("predictions"))
-    with pytest.raises(PlanError, match="no predictions of echonet_dynamic, camus, tmed2"):
-        write(empty, tmp_path, predictions=True)
+
+
+def test_what_cannot_be_written_is_refused_before_anything_is(run: Path, tmp_path: Path) -> None:
+    """Neither its report nor a table, a checklist or what another run could give."""
+    empty, other = tmp_path / "empty", tmp_path / "other"
+    shutil.copytree(run, empty, ignore=shutil.ignore_patterns("predictions", "report.html"))
+    shutil.copytree(run, other, ignore=shutil.ignore_patterns("report.html"))
+    rename = {"camus": "own", "tmed2": "own", "echonet_dynamic": "own"}
+    for path in (other / "predictions").iterdir():
+        rows = pd.read_parquet(path)
+        rows.assign(dataset=rows["dataset"].astype(str).replace(rename)).to_parquet(path)
+    out = tmp_path / "out"
+    why = {empty: "predictions/ holds no predictions", other: "its predictions are of own"}
+    for folder in (empty, other):
+        with pytest.raises(PlanError, match=f"{why[folder]}; nothing was written"):
+            list(export([folder], TableFormat.CSV, predictions=True, checklist=True, out=out))
+        with pytest.raises(PlanError, match=why[folder]):
+            list(export([run, folder], TableFormat.CSV, predictions=True, out=out))
+        assert not out.exists() and not (folder / "report.html").exists()
+    (other / "scores.parquet").unlink()
+    with pytest.raises(PlanError, match="has no scores to compare"):
+        list(export([run, other], None, predictions=False, out=out))
+    assert not out.exists() and not (other / "report.html").exists()
 
 
 def test_runs_side_by_side_are_compared_on_the_same_patients(run: Path, tmp_path: Path) -> None:
