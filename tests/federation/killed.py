@@ -1,10 +1,11 @@
-"""A federation of its own to be killed: ``killed.py SITES STATES RUN WORKERS AGGREGATION``."""
+"""A federation to be killed: ``killed.py SITES STATES RUN WORKERS AGGREGATION PHASE``."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
+from echofm_core.contract import Phase
 from echofm_core.plan.document import Plan
 from server.rounds import run_federation
 from simulations.engine import Engine, SiteSettings
@@ -17,15 +18,22 @@ PERSONAL = {
 }
 
 
-def plan_of(method: str) -> Plan:
-    """Three rounds a phase and kept moments: all that is carried from round to round is in play."""
-    phase = {"rounds": 3, "keep_optimizer": True}
+def plan_of(method: str, phase: Phase) -> Plan:
+    """Three rounds of the phase that is killed, one of the other; moments are kept.
+
+    All that is carried from round to round, and from phase to phase, is in play.
+    """
+    words = {
+        item.value: {"rounds": 3 if item is phase else 1, "keep_optimizer": True} for item in Phase
+    }
     if method in PERSONAL:
-        return small_plan(pretrain=phase, finetune=phase, personal=PERSONAL[method])
-    return small_plan(pretrain=phase, finetune=phase, federation={"aggregation": method})
+        return small_plan(**words, personal=PERSONAL[method])
+    return small_plan(**words, federation={"aggregation": method})
 
 
-def main(built: Path, states: Path, run: Path, workers: int, aggregation: str) -> None:
+def main(
+    built: Path, states: Path, run: Path, workers: int, aggregation: str, phase: Phase
+) -> None:
     """Run or go on, saying each event."""
     sites = [
         SiteSettings(
@@ -39,7 +47,7 @@ def main(built: Path, states: Path, run: Path, workers: int, aggregation: str) -
     with Engine(workers) as engine:
         result = run_federation(
             engine.grid(with_states(sites, states)),
-            plan_of(aggregation),
+            plan_of(aggregation, phase),
             run,
             resume=(run / "journal").exists(),
             on_event=lambda event: print(event.line(), flush=True),
@@ -48,4 +56,5 @@ def main(built: Path, states: Path, run: Path, workers: int, aggregation: str) -
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]), sys.argv[5])
+    *folders, workers, aggregation, phase = sys.argv[1:]
+    main(*map(Path, folders), int(workers), aggregation, Phase(phase))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from echofm_core.contract import Phase
 from server.rounds import run_federation
 from simulations.engine import Engine, SiteSettings
 from tests.federation.killed import plan_of
@@ -28,8 +29,9 @@ class Federation:
     forks: Forks
     built: Path
     folder: Path
+    phase: Phase
     workers: int
-    aggregation: str = "fedavg"
+    aggregation: str
 
     def start(self) -> tuple[Fork, Path]:
         """The process, and the file that it writes to."""
@@ -41,22 +43,24 @@ class Federation:
             self.folder / "run",
             self.workers,
             self.aggregation,
+            self.phase,
         )
         env = {**os.environ, "OMP_NUM_THREADS": "1"}
         module = "tests.federation.killed"
         return self.forks.start(MODULE, module, *words, cwd=ROOT, out=log, env=env), log
 
-    def kill_in_round(self, before: str) -> None:
-        """SIGKILL once the round after ``before`` has left something at a site."""
+    def kill_in_round_two(self) -> None:
+        """SIGKILL once that round of its phase has left something at a site."""
         process, log = self.start()
-        kept = "decoder/round-00002*" if "pretrain" in before else "optimizer/finetune-00002*"
+        pretraining = self.phase is Phase.PRETRAIN
+        kept = "decoder/round-00002*" if pretraining else "optimizer/finetune-00002*"
         deadline = time.monotonic() + 120
         while not list((self.folder / "states" / "alpha").glob(f"*/{kept}")):
             assert time.monotonic() < deadline and process.poll() is None, log.read_text()
             time.sleep(0.002)
         process.kill()
         assert process.wait(10) == -signal.SIGKILL
-        assert f"\n{before}" in log.read_text()
+        assert f"\n{self.phase} round 1/3" in log.read_text()
 
     def end(self) -> tuple[tuple[str, str], str]:
         """Final digest with what sites found of their models, and everything that was printed."""
@@ -79,41 +83,41 @@ def built(built_sites: list[SiteSettings]) -> Path:
 @pytest.fixture(scope="module")
 def uninterrupted(
     built_sites: list[SiteSettings], tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], tuple[str, str]]:
-    """Digest and scores of the same run in this process, by aggregation rule."""
+) -> Callable[[str, Phase], tuple[str, str]]:
+    """Digest and scores of the same run in this process, by aggregation rule and phase."""
 
     @lru_cache
-    def run(aggregation: str) -> tuple[str, str]:
+    def run(aggregation: str, phase: Phase) -> tuple[str, str]:
         folder = tmp_path_factory.mktemp("whole")
         with Engine(1) as engine:
             grid = engine.grid(with_states(built_sites, folder / "states"))
-            result = run_federation(grid, plan_of(aggregation), folder / "run")
+            result = run_federation(grid, plan_of(aggregation, phase), folder / "run")
         return result.digest, found(folder / "run")
 
     return run
 
 
 @pytest.mark.parametrize(
-    ("before", "workers", "aggregation"),
+    ("phase", "workers", "aggregation"),
     [
-        ("pretrain round 1/3", 1, "fedavg"),
-        ("finetune round 1/3", 1, "fedavg"),
-        pytest.param("finetune round 1/3", 2, "fedavg", marks=pytest.mark.slow),
-        ("finetune round 1/3", 1, "fedadam"),
-        ("finetune round 1/3", 1, "scaffold"),
-        ("finetune round 1/3", 1, "fedrep"),
-        ("finetune round 1/3", 1, "ditto"),
-        ("finetune round 1/3", 1, "fedavgm"),
-        pytest.param("finetune round 1/3", 1, "fedyogi", marks=pytest.mark.slow),
-        pytest.param("finetune round 1/3", 1, "fedadagrad", marks=pytest.mark.slow),
+        (Phase.PRETRAIN, 1, "fedavg"),
+        (Phase.FINETUNE, 1, "fedavg"),
+        pytest.param(Phase.FINETUNE, 2, "fedavg", marks=pytest.mark.slow),
+        (Phase.FINETUNE, 1, "fedadam"),
+        (Phase.FINETUNE, 1, "scaffold"),
+        (Phase.FINETUNE, 1, "fedrep"),
+        (Phase.FINETUNE, 1, "ditto"),
+        (Phase.FINETUNE, 1, "fedavgm"),
+        pytest.param(Phase.FINETUNE, 1, "fedyogi", marks=pytest.mark.slow),
+        pytest.param(Phase.FINETUNE, 1, "fedadagrad", marks=pytest.mark.slow),
     ],
 )
 def test_killed_in_round_two_and_resumed_gives_the_same_bits(
     forks: Forks,
     built: Path,
     tmp_path: Path,
-    uninterrupted: Callable[[str], tuple[str, str]],
-    before: str,
+    uninterrupted: Callable[[str, Phase], tuple[str, str]],
+    phase: Phase,
     workers: int,
     aggregation: str,
 ) -> None:
@@ -121,11 +125,10 @@ def test_killed_in_round_two_and_resumed_gives_the_same_bits(
 
     Nor does a rule that remembers something begin afresh: its moments come from the journal.
     """
-    federation = Federation(forks, built, tmp_path, workers, aggregation)
-    federation.kill_in_round(before)
-    phase = before.split()[0]
+    federation = Federation(forks, built, tmp_path, phase, workers, aggregation)
+    federation.kill_in_round_two()
     assert not (tmp_path / "run" / "journal" / f"{phase}-0002.json").exists()
     ended, output = federation.end()
-    assert ended == uninterrupted(aggregation)
+    assert ended == uninterrupted(aggregation, phase)
     assert f"{phase} round 1/3" in output and "from the journal" in output
     assert not [path for path in (tmp_path / "run" / "journal").iterdir() if path.suffix != ".json"]
