@@ -19,6 +19,7 @@ from typing import Protocol
 from flwr.app import Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 
+from echofm_core.contract import Action, Record
 from echofm_core.runtime.errors import EngineError
 from echofm_core.runtime.pool import Pool, PoolClosedError, WorkerDiedError, WorkerStartError
 from server.parking import Parked, park, scratch_path, unpark, without_arrays
@@ -31,6 +32,7 @@ from simulations.flower_private import (
     seal,
     unseal,
 )
+from simulations.gpus import Packing
 from simulations.memory import SharedFolder, keep_freed_memory
 
 
@@ -140,6 +142,21 @@ def answer(app: ClientApp, message: Message, node_config: NodeConfig) -> Message
         return _failed(error, message)
 
 
+def answer_with_room(
+    app: ClientApp, message: Message, node_config: NodeConfig, packing: Packing
+) -> Message:
+    """The site's reply; where it trains on a GPU, on the worker's own, once there is room."""
+    shared = node_config.get("device") in ("auto", "cuda") and node_config.get("devices") == 1
+    config = message.content.config_records.get(Record.CONFIG.value, {})
+    if message.metadata.message_type == Action.DESCRIBE or not (shared and packing.possible):
+        return answer(app, message, node_config)
+    try:
+        with packing.room(f"{message.metadata.message_type} {config.get('plan-hash')}") as gpu:
+            return answer(app, message, {**node_config, "device": f"cuda:{gpu}"})
+    except Exception as error:  # of the driver
+        return _failed(error, message)
+
+
 def _reply(
     instruction: Message, site: str, future: Future[PackedMessage], timeout: float
 ) -> Message:
@@ -163,12 +180,12 @@ def _reply(
 
 def _prepare(client_app: str, folder: Path) -> Callable[[PackedMessage], PackedMessage]:
     keep_freed_memory()
-    return partial(_play, load_client_app(client_app), folder)
+    return partial(_play, load_client_app(client_app), folder, Packing(folder))
 
 
-def _play(app: ClientApp, folder: Path, packed: PackedMessage) -> PackedMessage:
+def _play(app: ClientApp, folder: Path, packing: Packing, packed: PackedMessage) -> PackedMessage:
     message = _unpacked(packed, delete=False)
-    reply = answer(app, message, packed.node_config)
+    reply = answer_with_room(app, message, packed.node_config, packing)
     try:
         return _packed(reply, folder)
     except OSError as error:  # no room for its arrays

@@ -16,7 +16,8 @@ class MachineConfig(ExecutionConfig):
     cache: str = ""
     """Folder of manifests and clip stores; default: ``cache`` in the run folder."""
     workers: int = Field(default=1, ge=1, le=256)
-    """Simulation: sites trained at the same time, one process each."""
+    """Simulation: sites trained at the same time, one process each. On GPUs fewer, where memory
+    does not hold as many."""
     engine: EngineName = EngineName.PROCESSES
     """Simulation: what trains the sites. `processes`: this machine's; `ray`: a Ray cluster, see
     `machine.ray`; the extra of the same name installs it. The result is the same."""
