@@ -26,6 +26,11 @@ def predictions_file(model: str = "") -> str:
     return f"predictions{model and '-'}{model}.parquet"
 
 
+def validation_file(model: str = "") -> str:
+    """Likewise of validation patients."""
+    return predictions_file(f"validation{model and '-'}{model}")
+
+
 class Own(StrEnum):
     """Weights that stay at a site: folders of a run, with a file a round.
 

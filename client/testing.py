@@ -7,7 +7,7 @@ import pandas as pd
 
 from client.personal import personal_models
 from client.site import Site
-from client.state import Own, SiteState, predictions_file
+from client.state import Own, SiteState, predictions_file, validation_file
 from echofm_core.contract import Instruction, Phase, Score, Scored, SiteResult, score_name
 from echofm_core.data.windows import ClipWindows
 from echofm_core.evaluation.floor import floor_predictions
@@ -28,8 +28,6 @@ from echofm_core.training.predict import predict
 
 #: Folder of a run's state with the model that is the site's own.
 OWN_MODEL = "model"
-#: Predictions of validation patients, in the state folder.
-VALIDATION_PREDICTIONS = "predictions-validation.parquet"
 #: Columns of a score table that leave the site, in this order.
 _SENT = ["task", "metric", "value", "low", "high", "p"]
 
@@ -37,8 +35,8 @@ _SENT = ["task", "metric", "value", "low", "high", "p"]
 def evaluate(site: Site, plan: Plan, instruction: Instruction, state: SiteState) -> SiteResult:
     """Predict, keep ``predictions.parquet`` in the state folder, and score.
 
-    Predictions of validation patients are kept beside them, for conformal intervals; nothing of
-    them is scored or sent.
+    Predictions of validation patients are kept beside them, for conformal intervals and for the
+    choice of a study; nothing of them is scored or sent.
     Where the server asks for it (``settings["floor"]``), the floor that needs no network is fitted
     on the site's own training patients and scored beside the model, with the difference of the two.
     Not in private training: it is fitted without noise, and its scores would tell of the patients.
@@ -54,8 +52,6 @@ def evaluate(site: Site, plan: Plan, instruction: Instruction, state: SiteState)
     sent = all_arrays(model)
     if personal:
         save_model(state.folder / OWN_MODEL, sent, plan, map(Task, site.describe().labels))
-    held = _predicted(model, site.validation_clips(Phase.FINETUNE), site, plan)
-    write_whole(state.folder / VALIDATION_PREDICTIONS, held.to_parquet(index=False))
     evaluation, threshold = plan.evaluation, plan.finetune.reduced_ef_threshold
 
     def draws(purpose: str) -> np.random.Generator:
@@ -70,10 +66,16 @@ def evaluate(site: Site, plan: Plan, instruction: Instruction, state: SiteState)
     def scored(table: pd.DataFrame) -> pd.DataFrame:
         return score(table, evaluation, draws("bootstrap"), threshold)
 
+    def hold(model: EchoModel, name: str = "") -> None:
+        held = _predicted(model, site.validation_clips(Phase.FINETUNE), site, plan)
+        write_whole(state.folder / validation_file(name), held.to_parquet(index=False))
+
     clips = site.test_clips()
+    hold(model)
     own = kept(_predicted(model, clips, site, plan))
     tables = {Scored.MODEL: scored(own)}
     for name, other in personal_models(site, plan, sent, state):
+        hold(other, name)
         tables[name] = scored(kept(_predicted(other, clips, site, plan), name))
     if instruction.settings.get("floor") and plan.privacy.kind is PrivacyKind.NONE:
         train = site.train_clips(Phase.FINETUNE)

@@ -15,8 +15,7 @@ from types import MappingProxyType
 import pandas as pd
 from flwr.serverapp import Grid
 
-from client.state import predictions_file
-from client.testing import VALIDATION_PREDICTIONS
+from client.state import predictions_file, validation_file
 from echofm_core.contract import Phase, Weights
 from echofm_core.data.manifest import Split, load_manifest
 from echofm_core.data.prepare import Prepared
@@ -312,11 +311,21 @@ def keep_validation(arm: Arm, folder: Path, plan: Plan, run: Path) -> None:
     """
     if arm.model not in (FEDERATED, LEAVE_ONE_OUT, ALONE):
         return
+    if len(rows := validation_of(arm, folder, plan)):
+        out = run / "validation" / f"{arm.name.replace(':', '-')}.parquet"
+        write_whole(out, rows.to_parquet(index=False))
+
+
+def validation_of(arm: Arm, folder: Path, plan: Plan) -> pd.DataFrame:
+    """What an arm's model predicts for validation patients, as sites wrote it; may be empty.
+
+    Of the sites that trained with their own labels, and of no other: not of one that was left out,
+    that no model may see, or that lent its clips alone. A site without test labels was not asked.
+    """
     homes = [
         folder / "sites" / site / plan.run_name() for site in arm.train if site not in arm.given
     ]
-    paths = [home / VALIDATION_PREDICTIONS for home in homes]
+    paths = [home / validation_file(arm.tested) for home in homes]
     parts = [pd.read_parquet(path) for path in paths if path.exists()]
-    if known := [part for part in parts if len(part)]:
-        out = run / "validation" / f"{arm.name.replace(':', '-')}.parquet"
-        write_whole(out, pd.concat(known).to_parquet(index=False))
+    known = [part for part in parts if len(part)]
+    return pd.concat(known, ignore_index=True) if known else pd.DataFrame()

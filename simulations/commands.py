@@ -81,6 +81,9 @@ def simulate(
     protocols: Annotated[
         str | None, typer.Option(help="A study: rules of sites with commas between.")
     ] = None,
+    tune: Annotated[
+        int | None, typer.Option(min=0, help="A study: try so many settings of each method.")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option(help="Print sites, work, bytes, memory and time; train nothing.")
     ] = False,
@@ -95,9 +98,10 @@ def simulate(
     the model, both training phases and what to compare with. The same plan gives the same
     weights, bit for bit, on 1 or N workers, and on a Ray cluster (`--engine ray`).
 
-    With `--seeds`, `--methods` or `--protocols`, or a table [study] in the plan, it is a study:
-    each method is trained with each seed under each protocol, what several of them need once, and
-    one table and one report compare them.
+    With `--seeds`, `--methods`, `--protocols` or `--tune`, or a table [study] in the plan, it is a
+    study: each method is trained with each seed under each protocol, what several of them need
+    once, and one table and one report compare them. `--tune 3` tries three settings of each method
+    with the first seed, and takes the one that does best on validation patients.
 
     `--list` explains protocols, methods and baselines. `--dry-run` measures a few steps, prints
     what the whole will take, and warns of what will not work.
@@ -109,7 +113,7 @@ def simulate(
     `--resume`.
     """
     loaded = load_runnable(plan)  # before anything that takes long to import
-    loaded = with_study(loaded, seeds, methods, protocols)
+    loaded = with_study(loaded, seeds, methods, protocols, tune)
     loaded = _with_machine(loaded, workers, engine, ray_address)
     run = out or Path("runs") / (f"{loaded.name}-study" if loaded.study.asked else loaded.name)
     if not dry_run:
@@ -118,6 +122,10 @@ def simulate(
         from simulations.study.published import check_published
 
         check_published(loaded)
+    if loaded.study.tune:
+        from simulations.study.candidates import check_tuning
+
+        check_tuning(loaded)
     _find_data(loaded)  # which may write phantoms: what can be refused before, is
     if dry_run:
         from simulations.study.dry_run import dry_run as forecast

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from pydantic import Field, JsonValue, field_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
 from echofm_core.plan.complaints import unknown_word
 from echofm_core.plan.federation import Aggregation
@@ -39,6 +39,9 @@ class Training(StrEnum):
 
 #: Tables whose keys a study may vary. Not ``data``: clips are decoded once for all of a study.
 VARIABLE = ("model", "pretrain", "finetune", "personal", "federation", "privacy", "protocol")
+
+#: Most settings of a method that a study may try.
+MOST_TUNED = 10
 
 #: Every word that ``study.methods`` may hold.
 WORDS = (REVIEWER, *(item.value for item in Training), *(item.value for item in Aggregation))
@@ -77,6 +80,11 @@ class StudyConfig(Section):
     """Each seed draws its patients for training, validation and test anew where a data set has no
     official split. Otherwise all seeds have the patients of the plan's seed, and scores have an
     interval over patients for the mean over seeds."""
+    tune: int = Field(default=0, ge=0, le=MOST_TUNED)
+    """Settings that every method gets: the plan's own values first, then others of the list that
+    the method has, a training each with the plan's seed. The one that does best on validation
+    patients of the sites that train is the method's, for all seeds. Not under differential privacy.
+    0: nothing is tuned, and every method runs with the plan's values."""
     vary: dict[str, tuple[JsonValue, ...]] = Field(default={})
     """Keys of the plan, as `TABLE.KEY`, and values to repeat it all with, e.g.
     `"finetune.label_fraction" = [0.1, 1.0]`; of several keys, all combinations. Or keys that belong
@@ -109,7 +117,17 @@ class StudyConfig(Section):
                 raise ValueError(unknown_word("method", method, WORDS))
         return methods
 
+    @model_validator(mode="after")
+    def _tunes_on_nobody_of_the_test(self) -> StudyConfig:
+        if self.tune and self.resplit:
+            raise ValueError(
+                f"study.tune is {self.tune} and study.resplit is true, but then the validation "
+                "patients of one seed, by whom settings are chosen, are test patients of another: "
+                "set one of them otherwise"
+            )
+        return self
+
     @property
     def asked(self) -> bool:
         """Whether a plan asks for a study in place of one run."""
-        return bool(self.methods or self.seeds or self.protocols or self.vary)
+        return bool(self.methods or self.seeds or self.protocols or self.vary or self.tune)

@@ -22,6 +22,7 @@ from echofm_core.report.label_curve import curve_doubt, label_curve_rows, label_
 from echofm_core.report.published import CAVEAT, published_grid, source_lines
 from echofm_core.report.run_files import RunFiles, read_run
 from echofm_core.report.study_table import StudyScores, grids, title
+from echofm_core.report.tuning import read_tuning, tuning_grid, tuning_sentence
 from echofm_core.report.varied_table import varied_grids
 from echofm_core.run_claim import STUDY
 from echofm_core.runtime.console import console as terminal
@@ -99,6 +100,11 @@ class ProtocolPart:
     def few_shot(self) -> pd.DataFrame:
         """Scores on a few patients of sites never seen; may be empty."""
         return read_few_shot(self.run.folder)
+
+    @property
+    def tuning(self) -> pd.DataFrame:
+        """Settings that were tried, and which are chosen; may be empty."""
+        return read_tuning(self.run.folder, self.run.plan.study)
 
     def doubt(self) -> str:
         """How values, intervals and spread are to be read."""
@@ -186,6 +192,7 @@ def page_context(folder: Path, parts: Sequence[ProtocolPart]) -> dict[str, Any]:
         "synthetic_sites": any(part.run.summary.get("synthetic_sites") for part in parts),
         "methods": method_grid(parts[0].study.methods),
         "bytes": BYTES,
+        "tuning_sentence": tuning_sentence(first.plan.study),
         "overviews": {
             name: {metric.heading: grid for metric, grid in tables.items()}
             for name, tables in overviews(parts).items()
@@ -203,6 +210,7 @@ def page_context(folder: Path, parts: Sequence[ProtocolPart]) -> dict[str, Any]:
                 "title": _title(part, parts),
                 "published": part.published,
                 "sources": source_lines(part.run.plan.study.published),
+                "tuning": tuning_grid(part.tuning),
                 "few_shot": few_shot_table(part.few_shot),
                 "few_shot_curves": few_shot_curves(part.few_shot),
                 "reference": part.reference,
@@ -278,6 +286,11 @@ def print_study(folder: Path, console: Console = terminal) -> None:
             console.print(terminal_table(few, console.width))
         for line in part.sentences():
             console.print(f"- {line}", markup=False)
+    for part in parts:
+        if tried := tuning_grid(part.tuning):
+            console.print(f"\nTuning{part.varied and f' with {part.varied}'}", markup=False)
+            console.print(terminal_table(tried, console.width))
+    console.print(tuning_sentence(parts[0].run.plan.study), markup=False)
     for part in parts:
         if table := part.published:
             console.print(f"\nPublished, and here{part.varied and f' with {part.varied}'}")

@@ -103,6 +103,8 @@ def _study_tables(folder: Path) -> dict[str, pd.DataFrame]:
         prefix = f"{part.place.replace('/', '-')}-" if len(parts) > 1 else ""
         found[f"{prefix}methods"] = part.study.methods
         found[f"{prefix}study"] = part.table
+        if len(part.tuning):
+            found[f"{prefix}tuning"] = part.tuning
         if part.published:
             found[f"{prefix}published"] = frame(part.published)
             sources = source_lines(part.run.plan.study.published)

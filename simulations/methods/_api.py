@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -28,6 +28,9 @@ from echofm_core.runtime.errors import PlanError
 from echofm_core.runtime.text import many
 from echofm_core.training.personal import PersonalConfig
 from simulations.arms import Arm
+
+#: A setting: ``TABLE.KEY`` -> value, in place of the plan's.
+Values = Mapping[str, float]
 
 #: Before the name of what an arm is pre-trained by: ``pretraining:federated``.
 PRETRAINING = "pretraining:"
@@ -69,11 +72,14 @@ class Setting:
         plan: Of one seed, both phases.
         arms: Name -> arm of :func:`simulations.arms.plan_arms`, with every baseline.
         encoder: Whose pre-training it is, where that differs in what pre-training does not read.
+        values: Fine-tuning's in place of the plan's and of the method's own: what a study tries,
+            and what it has chosen. Pre-training does not read them.
     """
 
     plan: Plan
     arms: Mapping[str, Arm]
     encoder: Plan | None = None
+    values: Values = field(default_factory=dict)
 
     def pretraining(self, arm: Arm) -> Piece | None:
         """Pre-training at the sites of an arm, by the plan's own federation; None without any.
@@ -96,7 +102,7 @@ class Setting:
         Raises:
             PlanError: Then, if it begins with what other sites have pre-trained.
         """
-        whole = self._of(arm, plan)
+        whole = self._of(arm, self._with_values(arm, plan))
         if plan.privacy.kind is PrivacyKind.NONE or start is None:
             return Piece(arm=arm, plan=_phase_alone(whole, Phase.FINETUNE), start=start)
         if start.arm.train != arm.train:
@@ -109,6 +115,15 @@ class Setting:
     def starting(self, prefix: str) -> list[Arm]:
         """Arms whose name begins so, by name."""
         return [arm for name, arm in sorted(self.arms.items()) if name.startswith(prefix)]
+
+    def _with_values(self, arm: Arm, plan: Plan) -> Plan:
+        """A plan with these values; a federation of one site has none of a federation's."""
+        tables: dict[str, dict[str, float]] = {}
+        for key, value in self.values.items():
+            table, _, name = key.partition(".")
+            if len(arm.train) > 1 or table == Phase.FINETUNE:
+                tables.setdefault(table, {})[name] = value
+        return changed(plan, **tables) if tables else plan
 
     def _of(self, arm: Arm, plan: Plan) -> Plan:
         """An arm's plan; of one site the rule of averaging changes nothing, so that it is FedAvg's.
@@ -146,6 +161,15 @@ class Method(ABC):
             PlanError: It cannot be had with this plan; the sentence says why.
         """
 
+    def tried(self, plan: Plan) -> Sequence[Values]:
+        """Settings of its own keys that a study may try, the most likely first; none by default.
+
+        Behind them come learning rates of fine-tuning, which every method has
+        (:mod:`simulations.study.candidates`). Those that are no plan, or the plan's own, are left
+        out there.
+        """
+        return ()
+
     def models(self, found: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
         """Model's name -> its predictions.
 
@@ -182,6 +206,11 @@ def changed(plan: Plan, **tables: Mapping[str, Any]) -> Plan:
         values[table] = {**values.get(table, {}), **keys}  # a table of defaults is left out
     found = plan_from_mapping(values, f"{plan.name}, changed in {', '.join(tables)},")
     return found.model_copy(update={"machine": plan.machine})
+
+
+def each(key: str, values: Iterable[float]) -> list[Values]:
+    """Settings of one key."""
+    return [{key: value} for value in values]
 
 
 def _phase_alone(plan: Plan, phase: Phase) -> Plan:

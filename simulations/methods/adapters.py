@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from echofm_core.models.config import AdapterAveraging
 from echofm_core.plan.document import Plan
 from echofm_core.plan.study import Training
 from echofm_core.training.config import TuneMode
-from simulations.methods._api import Federated
+from simulations.methods._api import Federated, Values
+from simulations.methods.rules import tried_by
 
 
 class Adapters(Federated):
@@ -35,6 +36,10 @@ class Adapters(Federated):
         tuned = {"finetune": {"mode": TuneMode.LORA.value, "lora": lora}}
         rank = plan.personal.lora_rank or plan.finetune.lora.rank
         return {**tuned, "personal": {"lora_rank": rank if self._local else 0}}
+
+    def tried(self, plan: Plan) -> Sequence[Values]:
+        """Of the key of the plan's rule; ranks are not tried, since they change the bytes."""
+        return tried_by(plan.federation.aggregation)
 
 
 ADAPTERS = (

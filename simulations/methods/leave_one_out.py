@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from echofm_core.evaluation.model_names import LEAVE_ONE_OUT
+from echofm_core.plan.document import Plan
 from echofm_core.plan.study import Training
-from simulations.methods._api import Method, Piece, Setting
+from simulations.methods._api import Method, Piece, Setting, Values
+from simulations.methods.rules import tried_by
 
 
 class LeaveOneOut(Method):
@@ -14,6 +16,10 @@ class LeaveOneOut(Method):
 
     name = Training.LEAVE_ONE_OUT.value
     words = "The plan's federation without each site in turn, both phases, tested at that site."
+
+    def tried(self, plan: Plan) -> Sequence[Values]:
+        """Of the key of the plan's rule."""
+        return tried_by(plan.federation.aggregation)
 
     def pieces(self, setting: Setting) -> Sequence[Piece]:
         """One federation for each site that others have labels for."""

@@ -10,7 +10,8 @@ from echofm_core.contract import Scored
 from echofm_core.plan.document import Plan
 from echofm_core.plan.study import Training
 from echofm_core.training.personal import LocalGroup, PersonalConfig
-from simulations.methods._api import Federated, Piece, Setting
+from simulations.methods._api import Federated, Piece, Setting, Values, each
+from simulations.methods.rules import tried_by
 
 Keys = Mapping[str, Any]
 #: Strength of Ditto, and last steps, where the plan names none and has no number to go by.
@@ -27,6 +28,7 @@ class Personal(Federated):
         source: Paper and section.
         keys: Of the table, from the plan; its other keys are at their defaults.
         tested: Which of a site's models is the method's; "": what the site is tested with.
+        tried: What a study tries of its own key; left out: of the key of the plan's rule.
     """
 
     def __init__(
@@ -36,13 +38,18 @@ class Personal(Federated):
         source: str,
         keys: Callable[[Plan], Keys],
         tested: str = "",
+        tried: Callable[[Plan], Sequence[Values]] | None = None,
     ) -> None:
         self.name, self.words, self.source = name.value, words, source
-        self._keys, self._tested = keys, tested
+        self._keys, self._tested, self._tried = keys, tested, tried
 
     def tables(self, plan: Plan) -> Mapping[str, Mapping[str, Any]]:
         """The table."""
         return {"personal": {**PersonalConfig().model_dump(mode="json"), **self._keys(plan)}}
+
+    def tried(self, plan: Plan) -> Sequence[Values]:
+        """Of its own key, if it has one."""
+        return self._tried(plan) if self._tried else tried_by(plan.federation.aggregation)
 
     def pieces(self, setting: Setting) -> Sequence[Piece]:
         """One federation, and which of its sites' models is the method's."""
@@ -54,6 +61,12 @@ def _fedrep(plan: Plan) -> Keys:
     """Half of the steps where the plan does not say."""
     steps = plan.personal.alternate_steps or plan.finetune.local_steps // 2
     return {**_FEDPER, "alternate_steps": steps}
+
+
+def _alternations(plan: Plan) -> Sequence[Values]:
+    """A quarter, three quarters and half of the steps of a round."""
+    steps = plan.finetune.local_steps
+    return each("personal.alternate_steps", (max(1, steps // 4), steps - steps // 4, steps // 2))
 
 
 def _last_step(plan: Plan) -> Keys:
@@ -78,6 +91,7 @@ PERSONAL = (
         "FedRep: as FedPer; in each round what stays is trained first, then the encoder.",
         "Collins et al. 2021, Exploiting Shared Representations, algorithm 1",
         _fedrep,
+        tried=_alternations,
     ),
     Personal(
         Training.LOCAL_NORMS,
@@ -91,6 +105,8 @@ PERSONAL = (
         "Li et al. 2021, Ditto, algorithm 1",
         lambda plan: {"ditto": plan.personal.ditto or DITTO},
         tested=Scored.PERSONAL.value,
+        # Appendix C: from {0.1, 1, 2}, or {0.05, 0.1, 0.2} against strong attacks, by validation.
+        tried=lambda plan: each("personal.ditto", (1.0, 2.0, 0.05, 0.2, 0.1)),
     ),
     Personal(
         Training.LAST_STEP,
@@ -98,5 +114,7 @@ PERSONAL = (
         "Yu et al. 2020, Salvaging Federated Learning by Local Adaptation, section 3",
         _last_step,
         tested=Scored.LAST_STEP.value,
+        # The rate of these steps alone: half powers of ten around the default.
+        tried=lambda plan: each("personal.last_learning_rate", (1e-3, 1e-5, 3e-4, 3e-5, 1e-4)),
     ),
 )

@@ -11,7 +11,30 @@ from echofm_core.plan.document import Plan
 from echofm_core.plan.federation import Aggregation, krum_quorum
 from echofm_core.runtime.errors import PlanError
 from server.aggregation import ALGORITHMS
-from simulations.methods._api import Federated, Piece, Setting
+from simulations.methods._api import Federated, Piece, Setting, Values, each
+
+_SERVER_RATES = each("federation.server_learning_rate", (1e-3, 3e-3, 3e-4, 1e-2, 1e-4, 3e-2, 0.1))
+#: What a study tries of a rule's own key. Rules that are not here have none that validation could
+#: choose: those of median, trimmed mean and Krum say how many sites are feared to be faulty.
+_TRIED: Mapping[Aggregation, Sequence[Values]] = {
+    # The list that its authors give for other data (github.com/litian96/FedProx, README).
+    Aggregation.FEDPROX: each("federation.proximal_mu", (0.1, 0.001, 1.0, 0.01, 0.5)),
+    # Half powers of ten, as in appendix D of Reddi et al. 2021, which go from 0.001 up to 10; here
+    # down to 0.0001, since the weights of a pre-trained encoder are to move little.
+    Aggregation.FEDADAM: _SERVER_RATES,
+    Aggregation.FEDYOGI: _SERVER_RATES,
+    Aggregation.FEDADAGRAD: _SERVER_RATES,
+    # Hsu et al. 2019, section 4, has 0, 0.7, 0.9, 0.97, 0.99 and 0.997, over 10,000 rounds.
+    Aggregation.FEDAVGM: each("federation.server_momentum", (0.7, 0.97, 0.0, 0.9, 0.99)),
+    # Of the powers in Li et al. 2020 (q-FFL), appendix B.2, those up to 5.
+    Aggregation.QFEDAVG: each("federation.fairness_q", (0.1, 5.0, 0.01, 2.0, 1.0)),
+}
+
+
+def tried_by(rule: Aggregation) -> Sequence[Values]:
+    """What a study tries of a rule's own key; may be empty."""
+    return _TRIED.get(rule, ())
+
 
 _FEDAVG = "FedAvg: the mean of the sites' models, round by round."
 
@@ -35,6 +58,10 @@ class Rule(Federated):
     def tables(self, plan: Plan) -> Mapping[str, Mapping[str, Any]]:
         """The rule's name."""
         return {"federation": {"aggregation": self.name}}
+
+    def tried(self, plan: Plan) -> Sequence[Values]:
+        """Of the rule's own key."""
+        return tried_by(Aggregation(self.name))
 
     def pieces(self, setting: Setting) -> Sequence[Piece]:
         """One federation over all sites that train.

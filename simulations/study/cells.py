@@ -20,11 +20,14 @@ from echofm_core.runtime.errors import PlanError
 from echofm_core.training.label_share import as_trained
 from simulations.arms import plan_arms
 from simulations.methods import METHODS, methods_named
-from simulations.methods._api import Method, Piece, Setting
+from simulations.methods._api import Method, Piece, Setting, Values
 from simulations.prepare import prepare_sites
 from simulations.study.few_shot import Shot, bases_of, shots_of
 from simulations.study.folder import place_of
 from simulations.study.variations import PLAIN, Variation, before_tuning, variations
+
+#: Method -> name of the arm of a training of it -> values that it has in place of the plan's.
+Choices = Mapping[str, Mapping[str, Values]]
 
 #: Columns of a manifest that a training depends on, besides the frames themselves.
 DECISIVE = ("dataset", "clip_id", "patient_id", "study_id", "site", "split", "view")
@@ -41,6 +44,7 @@ class Cell:
         folder: Its run folder.
         prepared: Sites and splits.
         data: Hash of these.
+        setting: What its methods choose from.
         methods: With the trainings of each.
         notes: A sentence for each method or arm that is left out.
         variation: Values that it differs in from other parts.
@@ -53,6 +57,7 @@ class Cell:
     folder: Path
     prepared: Prepared
     data: str
+    setting: Setting
     methods: tuple[tuple[Method, tuple[Piece, ...]], ...]
     notes: tuple[str, ...]
     variation: Variation = PLAIN
@@ -185,12 +190,43 @@ def cell_of(
         folder=folder,
         prepared=prepared,
         data=data_hash(prepared.manifest),
+        setting=setting,
         methods=tuple(found),
         notes=(*notes, *_about(left_out, wanted)),
     )
-    bases = bases_of([(method.name, pieces) for method, pieces in found], cell.reference)
-    shots, missing = shots_of(plan, prepared.manifest, setting.arms, bases)
-    return replace(cell, shots=tuple(shots), notes=(*cell.notes, *missing))
+    shots, missing = _shots(cell)
+    return replace(cell, shots=shots, notes=(*cell.notes, *missing))
+
+
+def _shots(cell: Cell) -> tuple[tuple[Shot, ...], list[str]]:
+    """Fine-tuning on a few patients from its methods' models, and a sentence for each site n/a."""
+    methods = [(method.name, pieces) for method, pieces in cell.methods]
+    bases = bases_of(methods, cell.reference)
+    shots, missing = shots_of(cell.plan, cell.prepared.manifest, cell.setting.arms, bases)
+    return tuple(shots), missing
+
+
+def chosen(cell: Cell, choices: Choices) -> Cell:
+    """A part whose trainings have other values than the plan's; it says so in its notes."""
+    methods, notes = list[tuple[Method, tuple[Piece, ...]]](), list[str]()
+    for method, pieces in cell.methods:
+        own, words, found = choices.get(method.name, {}), list[str](), list[Piece]()
+        for piece in pieces:
+            name = piece.arm.name
+            if values := own.get(name, {}):
+                every = method.pieces(replace(cell.setting, values=values))
+                piece = next(one for one in every if one.arm.name == name)
+                where = f"{name}: " if len(pieces) > 1 else ""
+                words.append(f"{where}{Variation(values).sentence}")
+            found.append(piece)
+        methods.append((method, tuple(found)))
+        if words:
+            notes.append(
+                f"{method.name} does not have the plan's values: {'; '.join(words)}, chosen of "
+                f"{cell.plan.study.tune} settings by validation patients of sites that train."
+            )
+    found_cell = replace(cell, methods=tuple(methods), notes=(*cell.notes, *notes))
+    return replace(found_cell, shots=_shots(found_cell)[0])
 
 
 def _about(notes: Sequence[str], wanted: set[str]) -> list[str]:

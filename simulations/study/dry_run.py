@@ -13,18 +13,14 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 
-from client.plan_words import shared_groups
 from echofm_core.contract import Phase
 from echofm_core.data.findings import Findings
 from echofm_core.data.manifest import Split
 from echofm_core.data.prepare import Prepared, read
-from echofm_core.data.splits import unlabelled_notes
-from echofm_core.evaluation.labels import TASK_TITLES
 from echofm_core.evaluation.model_names import LOCAL
 from echofm_core.pages.grid import Grid, terminal_table
 from echofm_core.plan.document import Plan
-from echofm_core.plan.preflight import masking_notes, require_machine
-from echofm_core.privacy.accounting import resolve_noise
+from echofm_core.plan.preflight import require_machine
 from echofm_core.privacy.config import PrivacyKind
 from echofm_core.runtime.console import console as terminal
 from echofm_core.runtime.text import many, span
@@ -33,13 +29,13 @@ from simulations.arms import Arm, plan_arms
 from simulations.few_shot import FewShot, plan_shots
 from simulations.prepare import check_sites
 from simulations.protocols.assign import RULES, assign_sites
+from simulations.study.candidates import check_tuning
 from simulations.study.cells import cell_of, settings, study_of
 from simulations.study.estimate import (
     Data,
     Work,
     decode_seconds,
     memory_of,
-    noise_to_signal,
     shots_work,
     tasks_at,
     work_of,
@@ -48,6 +44,8 @@ from simulations.study.power import detectable_notes
 from simulations.study.probe import Costs, probe
 from simulations.study.published import check_published, check_published_sites
 from simulations.study.score_probe import score_seconds
+from simulations.study.tuning import trials_of
+from simulations.study.warnings import warnings_of
 
 #: Keys of a phase that decide how many steps there are, or what they end with, and not their time.
 _HOW_MANY = {
@@ -64,6 +62,7 @@ class Forecast:
         plan: Of this protocol, variation and the first seed.
         manifest: With sites and splits.
         trainings: Name -> what one training takes, each once.
+        tuning: Likewise of the settings that are tried beside the plan's, with one seed alone.
         notes: Methods that are left out.
         seeds: How many times all of it is trained.
         decode: Seconds of decoding.
@@ -77,6 +76,7 @@ class Forecast:
     plan: Plan
     manifest: pd.DataFrame
     trainings: Mapping[str, Work]
+    tuning: Mapping[str, Work]
     notes: tuple[str, ...]
     seeds: int
     decode: float
@@ -89,13 +89,15 @@ class Forecast:
     @property
     def seconds(self) -> float:
         """Of decoding, of all trainings on the plan's workers, and of scores."""
-        whole = sum(work.seconds for work in self.trainings.values())
-        return self.decode + self.score + self.seeds * whole / self.plan.machine.workers
+        whole = self.seeds * sum(work.seconds for work in self.trainings.values())
+        whole += sum(work.seconds for work in self.tuning.values())
+        return self.decode + self.score + whole / self.plan.machine.workers
 
     @property
     def bytes(self) -> int:
         """Between sites, each training once."""
-        return self.seeds * sum(work.bytes for work in self.trainings.values())
+        tried = sum(work.bytes for work in self.tuning.values())
+        return self.seeds * sum(work.bytes for work in self.trainings.values()) + tried
 
 
 def dry_run(plan: Plan, folder: Path, console: Console = terminal) -> list[Forecast]:
@@ -109,6 +111,7 @@ def dry_run(plan: Plan, folder: Path, console: Console = terminal) -> list[Forec
         EchoFMError: What would keep it from beginning.
     """
     check_published(plan)
+    check_tuning(plan)
     require_machine(plan.machine, plan.finetune)
     found, findings = read(plan.data, plan.machine, plan.protocol.datasets)
     cache = Path(plan.machine.cache or folder / "cache")
@@ -164,6 +167,9 @@ def _forecast(
         plan=plan,
         manifest=manifest,
         trainings=work,
+        tuning={
+            name: work_of(arm, own, data, costs) for name, (arm, own) in planned.tuning.items()
+        },
         notes=planned.notes,
         seeds=study.seeds,
         decode=0.0,
@@ -179,6 +185,7 @@ class _Planned:
     """Trainings by the name of their arm, those on a few patients; the rest as of a forecast."""
 
     trainings: Mapping[str, tuple[Arm, Plan]]
+    tuning: Mapping[str, tuple[Arm, Plan]]
     shots: Sequence[FewShot]
     models: int
     rivals: int
@@ -196,6 +203,7 @@ def _planned(
         named = {arm.name: (arm, arm.plan(plan)) for arm in arms}
         return _Planned(
             trainings=named,
+            tuning={},
             shots=shots,
             models=tested,
             rivals=max(1, tested - 1),  # or the floor alone
@@ -205,10 +213,14 @@ def _planned(
     cell = cell_of(plan, folder, prepared, study_of(plan).methods, common)
     new = {key: piece for key, piece in cell.pieces().items() if key not in counted}
     counted.update(new)
+    tried = trials_of(cell).jobs() if plan.study.tune else []
+    tried = [job for job in tried if job.key not in counted]
+    counted.update(job.key for job in tried)
     scored = [piece.arm for _, pieces in cell.methods for piece in pieces if piece.arm.test]
     alone = {arm.model for arm in scored if arm.model.startswith(LOCAL)}  # rows beside methods
     return _Planned(
         trainings={p.arm.name: (p.arm, p.plan) for p in new.values()},
+        tuning={job.words: (job.piece.arm, job.piece.plan) for job in tried},
         shots=[shot.few for shot in cell.shots if shot.piece.key(cell.data) in new],
         models=len(scored),
         rivals=max(1, len(cell.methods) - 1 + len(alone)),
@@ -223,9 +235,9 @@ def _print(forecast: Forecast, console: Console) -> None:
         markup=False,
     )
     console.print(terminal_table(site_grid(forecast), console.width))
-    if forecast.trainings:
+    if forecast.trainings or forecast.tuning:
         console.print(terminal_table(work_grid(forecast), console.width))
-    for note in (*forecast.notes, *warnings_of(forecast)):
+    for note in (*forecast.notes, *warnings_of(plan, forecast.manifest)):
         console.print(f"warning: {note}", markup=False)
     for note in detectable_notes(plan, forecast.manifest, forecast.rivals):
         console.print(note, markup=False)
@@ -253,71 +265,19 @@ def site_grid(forecast: Forecast) -> Grid:
 
 
 def work_grid(forecast: Forecast) -> Grid:
-    """A row a training: rounds, steps at all sites, bytes, and time on one worker."""
+    """A row a training: rounds, steps at all sites, bytes, and time on one worker.
+
+    Settings that are tried come last, with their values in brackets.
+    """
     rows = [
         (name, str(work.rounds), f"{work.steps:,}", f"{work.bytes / 1e6:,.1f}", span(work.seconds))
-        for name, work in forecast.trainings.items()
+        for name, work in (*forecast.trainings.items(), *forecast.tuning.items())
     ]
     return Grid(
         columns=("training", "rounds", "steps", "MB between sites", "time on one worker"),
         rows=tuple(rows),
         numbers=frozenset(range(1, 5)),
     )
-
-
-def warnings_of(forecast: Forecast) -> list[str]:
-    """What will not work, or will say little: a sentence each."""
-    plan, manifest = forecast.plan, forecast.manifest
-    few, found = plan.evaluation.min_patients, masking_notes(plan)
-    planned = plan.finetune.tasks if plan.finetune.rounds else ()
-    found += unlabelled_notes(as_trained(manifest, plan), planned, plan.protocol.views)
-    train, test = (tasks_at(manifest, plan, split) for split in (Split.TRAIN, Split.TEST))
-    for task in planned:
-        learns = [
-            site
-            for site, counts in train.items()
-            if counts[task.value] and site not in plan.protocol.unseen
-        ]
-        if len(learns) == 1:
-            found.append(
-                f"{TASK_TITLES[task]} has training labels at {learns[0]} alone: nothing is "
-                "averaged for it but the encoder, and leaving that site out is n/a."
-            )
-        small = {site: n for site, counts in test.items() if 0 < (n := counts[task.value]) < few}
-        if small:
-            sites = ", ".join(f"{n} at {site}" for site, n in small.items())
-            found.append(
-                f"{TASK_TITLES[task]} has fewer than {few} test patients at some sites ({sites}): "
-                "too few to judge, so that they get values and no comparison."
-            )
-    return [*found, *_private_warnings(forecast)]
-
-
-def _private_warnings(forecast: Forecast) -> list[str]:
-    """Of differential privacy: sites whose noise is longer than their gradients can be."""
-    plan = forecast.plan
-    if plan.privacy.kind is PrivacyKind.NONE:
-        return []
-    found, data = [], Data(forecast.manifest, plan)
-    phases = {phase: plan.table_of(phase) for phase in Phase if plan.rounds_of(phase)}
-    rows = forecast.manifest[forecast.manifest["split"] == Split.TRAIN.value]
-    for site in sorted(set(rows["site"]) - set(plan.protocol.unseen)):
-        people = max(1, int(rows.loc[rows["site"] == site, "patient_id"].nunique()))
-        noise = resolve_noise(plan.privacy, phases, people)
-        for phase, table in phases.items():
-            if not data.clips(site, Split.TRAIN, phase):
-                continue
-            steps = table.steps_of_round(people) * table.rounds
-            size = sum(shared_groups(plan, phase).values())
-            ratio = noise_to_signal(plan, phase, size, steps, noise)
-            if ratio > 1:
-                found.append(
-                    f"privacy drowns the signal of {phase.value} at {site}: over its {steps:,} "
-                    f"steps the noise (multiplier {noise:.2f}) is {ratio:,.0f} times as long as "
-                    "clipped gradients that all point one way; raise epsilon or the batch, train "
-                    "fewer parameters (finetune.mode), or more patients."
-                )
-    return found
 
 
 def _print_totals(forecasts: Sequence[Forecast], console: Console) -> None:
@@ -327,9 +287,11 @@ def _print_totals(forecasts: Sequence[Forecast], console: Console) -> None:
     score = sum(forecast.score for forecast in forecasts)
     size = sum(forecast.bytes for forecast in forecasts)
     memory = max(forecast.memory for forecast in forecasts)
-    workers, seeds = plan.machine.workers, forecasts[0].seeds
+    workers, seeds = plan.machine.workers, many(forecasts[0].seeds, "seed")
+    if tried := sum(len(forecast.tuning) for forecast in forecasts):
+        seeds += f" and {many(tried, 'training')} of other settings"
     console.print(
-        f"in all about {span(seconds)} on {many(workers, 'worker')} for {many(seeds, 'seed')} "
+        f"in all about {span(seconds)} on {many(workers, 'worker')} for {seeds} "
         f"({span(decode)} of it to decode, {span(score)} to score); "
         f"{size / 1e6:,.1f} MB between sites; about "
         f"{memory / 1e9:.1f} GB of memory. Times were measured on a few steps and clips just now: "

@@ -8,18 +8,26 @@ from echofm_core.plan.document import Plan
 from echofm_core.plan.load import plan_from_mapping
 
 
-def with_study(plan: Plan, seeds: int | None, methods: str | None, protocols: str | None) -> Plan:
+def with_study(
+    plan: Plan,
+    seeds: int | None,
+    methods: str | None,
+    protocols: str | None,
+    tune: int | None = None,
+) -> Plan:
     """The plan with these options in place of the keys of its table; None leaves a key.
 
     Args:
         plan: As its file says.
         seeds: How many.
         methods, protocols: Names with commas between.
+        tune: Settings that each method gets.
 
     Raises:
-        PlanError: A name is none that there is.
+        PlanError: A name is none that there is, or the keys do not go together.
     """
-    given: dict[str, Any] = {"seeds": seeds, "methods": methods, "protocols": protocols}
+    words = {"methods": methods, "protocols": protocols}
+    given: dict[str, Any] = {"seeds": seeds, **words, "tune": tune}
     given = {
         key: [word.strip() for word in value.split(",") if word.strip()]
         if isinstance(value, str)

@@ -12,12 +12,14 @@ from echofm_core.run_claim import held
 from echofm_core.runtime.console import console
 from echofm_core.runtime.sessions import Sessions
 from simulations.prepare import save_sites
+from simulations.study.candidates import check_tuning
 from simulations.study.cell_outcome import conclude_cell
 from simulations.study.cells import Cell, cells, study_of
 from simulations.study.few_shot import save_shots
 from simulations.study.folder import claim_study, look_study
 from simulations.study.outcome import conclude_study
 from simulations.study.published import check_published, check_published_sites
+from simulations.study.tuning import forget_tuning, tune
 from simulations.study.work import do_all, jobs_of
 
 
@@ -37,6 +39,7 @@ def run_study(plan: Plan, folder: Path, *, resume: bool = False) -> Path:
     sessions = Sessions(folder)
     look_study(folder, plan, resume=resume)
     check_published(plan)
+    check_tuning(plan)
     require_machine(plan.machine, plan.finetune)
     for note in masking_notes(plan):
         console.print(f"warning: {note}", markup=False)
@@ -50,8 +53,14 @@ def run_study(plan: Plan, folder: Path, *, resume: bool = False) -> Path:
         claim_study(folder, plan, words_of(plan, parts, folder))
         for cell in parts:
             save_sites(cell.prepared, cell.plan, cell.folder)
-            save_shots(cell.shots, cell.prepared.manifest, cell.folder)
         live.expect(quarantined=parts[0].prepared.findings.quarantined)
+        if plan.study.tune:
+            parts = tune(parts, live, sessions)
+            claim_study(folder, plan, words_of(plan, parts, folder))
+        else:
+            forget_tuning(parts)
+        for cell in parts:
+            save_shots(cell.shots, cell.prepared.manifest, cell.folder)
         jobs = [job for cell in parts for job in jobs_of(cell)]
         do_all(jobs, live, sessions, conclude_cell)
         live.say("writing the report of the study")
@@ -69,6 +78,7 @@ def words_of(plan: Plan, parts: Sequence[Cell], folder: Path) -> dict[str, objec
         "methods": list(study.methods),
         "protocols": [protocol.value for protocol in study.protocols],
         "resplit": study.resplit,
+        "tune": study.tune,
         "places": list(
             dict.fromkeys(cell.folder.parent.relative_to(folder).as_posix() for cell in parts)
         ),

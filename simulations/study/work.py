@@ -13,45 +13,66 @@ from echofm_core.live.record import LiveRun, ModelRecord
 from echofm_core.models.saved import load_weights
 from echofm_core.report.traffic import WAYS
 from echofm_core.runtime.console import Meter, console, progress
+from echofm_core.runtime.errors import FederationError
 from echofm_core.runtime.files import keep_only, write_whole
 from echofm_core.runtime.sessions import Sessions
 from echofm_core.runtime.signals import thread_pool
 from server.ending import FederationResult
 from server.events import Event
 from server.live_steps import LiveListener
-from simulations.arms import Training, predictions_of
+from simulations.arms import Training, predictions_of, validation_of
 from simulations.engine import Engine
 from simulations.methods._api import Piece
 from simulations.study.cells import Cell
 from simulations.study.folder import RESULT, finished
 
-PREDICTIONS = "predictions.parquet"
+#: Of test patients, and of validation patients of the sites that trained.
+PREDICTIONS, VALIDATION = "predictions.parquet", "validation.parquet"
+#: In the folder of a setting that a study has tried, and whose loss was not finite: why it ended.
+DIVERGED = "diverged.txt"
 #: What stays of a finished training: states and checkpoints are several models a site.
 _KEPT = {
     *("journal", "model", "plan.toml", "sessions.json", "metrics.parquet", "evaluation.json"),
-    *("trained_on.json", "trained_on.key", PREDICTIONS, RESULT),
+    *("trained_on.json", "trained_on.key", PREDICTIONS, VALIDATION, RESULT),
 }
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Job:
-    """One training, and the part of the study that it belongs to."""
+    """One training, and the part of the study that it belongs to.
+
+    Attributes:
+        trial: Whether it is of a setting that is tried: it may diverge, and the study goes on.
+        setting: Its values in words; empty: the plan's.
+    """
 
     cell: Cell
     piece: Piece
     key: str
+    trial: bool = False
+    setting: str = ""
 
     @property
     def name(self) -> str:
-        """As a watcher sees it, e.g. ``seed-1/fedprox``, with a variation's folder before it."""
+        """As a watcher sees it: ``seed-1/fedprox``, behind a variation's folder, with a setting."""
         varied = self.cell.variation.folder
-        name = f"{self.cell.folder.name}/{self.piece.arm.name}"
+        name = f"{self.cell.folder.name}/{self.words}"
         return f"{varied}/{name}" if varied else name
+
+    @property
+    def words(self) -> str:
+        """Its name within its part, e.g. ``fedprox (federation.proximal_mu = 0.1)``."""
+        return self.piece.arm.name + (f" ({self.setting})" if self.setting else "")
 
     @property
     def place(self) -> Path:
         """Its folder."""
         return self.cell.place(self.piece)
+
+    @property
+    def done(self) -> bool:
+        """Is nothing of it left to do?"""
+        return finished(self.place) or (self.trial and (self.place / DIVERGED).exists())
 
     @property
     def needs(self) -> tuple[Path, ...]:
@@ -83,7 +104,7 @@ def do_all(
     # Variations share trainings: each is done for the first that needs it.
     first = {(job.cell.store, job.key): job for job in reversed(jobs)}
     jobs, every = [job for job in jobs if first[job.cell.store, job.key] is job], jobs
-    left = [job for job in jobs if not finished(job.place)]
+    left = [job for job in jobs if not job.done]
     with live.change() as record:
         record.models = {job.name: ModelRecord(left=job.piece.plan.rounds) for job in left}
     needed: dict[int, list[Job]] = {}
@@ -98,7 +119,7 @@ def do_all(
         running: dict[Future[None], Job] = {}
 
         def conclude() -> None:
-            done = [k for k, own in needed.items() if all(finished(job.place) for job in own)]
+            done = [k for k, own in needed.items() if all(job.done for job in own)]
             for job, *_ in [needed.pop(key) for key in done]:
                 on_cell(job.cell)
 
@@ -141,11 +162,29 @@ def _do(job: Job, engine: Engine, live: LiveRun, sessions: Sessions, meter: Mete
         start=start,
         weights=load_weights(start) if start else {},
     )
-    result = training.fit(piece.arm, piece.plan, place, show, listener.step)
+    try:
+        result = training.fit(piece.arm, piece.plan, place, show, listener.step)
+    except FederationError as error:
+        if not (job.trial and diverged(error)):
+            raise
+        console.print(f"{job.name}: does not train, and is not chosen: {error}", markup=False)
+        write_whole(place / DIVERGED, str(error).encode())
+        return
     rows = predictions_of(piece.arm, place, piece.plan)
     write_whole(place / PREDICTIONS, rows.to_parquet(index=False))
+    held = validation_of(piece.arm, place, piece.plan)
+    write_whole(place / VALIDATION, held.to_parquet(index=False))
     write_whole(place / RESULT, json.dumps(_result(job, result, own.tick()), indent=1).encode())
     keep_only(place, _KEPT)  # model, journal and numbers
+
+
+def diverged(error: FederationError) -> bool:
+    """Whether a training ended because its loss, or what came of it, was not finite at all sites.
+
+    Nothing else is the fault of a setting: a worker that dies ends the study, to be gone on with.
+    """
+    reasons = error.reasons.values()
+    return bool(reasons) and all("non-finite" in why or "not finite" in why for why in reasons)
 
 
 def _result(job: Job, result: FederationResult, seconds: float) -> dict[str, object]:

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from client.site import Site
-from client.state import SiteState
-from client.testing import VALIDATION_PREDICTIONS, evaluate, small_classes
+from client.state import SiteState, validation_file
+from client.testing import evaluate, small_classes
 from echofm_core.contract import ENCODER, HEADS, STF_NET, Action, Instruction, SiteResult
+from echofm_core.data.training_record import RECORD
 from echofm_core.models.build import build_echo_model
 from echofm_core.models.weights import to_arrays
 from echofm_core.runtime.checksum import digest
@@ -62,7 +63,7 @@ def test_validation_patients_are_predicted_and_change_no_score(done: Done, tmp_p
     site = Site.open({"site": "gamma", **paths, "device": "cpu"}, PLAN)
     asked = replace(question, settings={})
     result = evaluate(site, PLAN, asked, SiteState(tmp_path, "run"))
-    rows = pd.read_parquet(tmp_path / "run" / VALIDATION_PREDICTIONS)
+    rows = pd.read_parquet(tmp_path / "run" / validation_file())
     assert set(rows["patient_id"]) == {"gamma-p5"} and set(rows["task"]) >= {"ef", "reduced_ef"}
     assert np.isfinite(rows["prediction"]).all()
     model = {k: v for k, v in before.scores.items() if k in result.scores}
@@ -70,6 +71,28 @@ def test_validation_patients_are_predicted_and_change_no_score(done: Done, tmp_p
         np.array_equal(astuple(result.scores[k]), astuple(v), equal_nan=True)
         for k, v in model.items()
     )
+
+
+def test_a_sites_own_model_predicts_its_validation_patients_too(done: Done, tmp_path: Path) -> None:
+    """By whom a study chooses between settings of such a model. p5 is held out; the last step has
+    moved the heads, so that the two models read p5 differently."""
+    _, folder, question = done
+    built = folder.parent.parent / "gamma"
+    manifest = pd.read_parquet(built / "manifest.parquet")
+    manifest.loc[manifest["patient_id"] == "gamma-p5", "split"] = "val"
+    manifest.to_parquet(tmp_path / "manifest.parquet", index=False)
+    plan = small_plan(personal={"last_steps": 2, "last_learning_rate": 0.01})
+    paths = {"manifest": str(tmp_path / "manifest.parquet"), "store": str(built / "stores")}
+    site = Site.open({"site": "gamma", **paths, "device": "cpu"}, plan)
+    state = SiteState(tmp_path, "run")
+    state.folder.mkdir(parents=True, exist_ok=True)
+    (state.folder / RECORD).touch()  # it has trained
+    evaluate(site, plan, replace(question, settings={}), state)
+    sent, own = (
+        pd.read_parquet(state.folder / validation_file(name)) for name in ("", "last_step")
+    )
+    assert set(own["patient_id"]) == set(sent["patient_id"]) == {"gamma-p5"}
+    assert not np.array_equal(own["prediction"], sent["prediction"])
 
 
 def test_private_training_sends_no_floor(done: Done) -> None:

@@ -38,7 +38,7 @@ CLAIM = Checklist(
         Item("22", "model", (model.architecture, model.outputs)),
         Item("23", "software", (model.software,)),
         Item("24", "initial parameters", (model.initialisation,)),
-        Item("25", "training", (model.training,), "how these values were found"),
+        Item("25", "training", (model.training, model.tuning), "how these values were found"),
         Item("26", "selection of the final model", (model.selection,)),
         Item("27", "ensembling", (model.ensembling,)),
         Item("28", "metrics", (results.measures,), "why these"),

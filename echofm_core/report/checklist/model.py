@@ -11,6 +11,7 @@ from echofm_core.models.config import ENCODER_SHAPES
 from echofm_core.plan.federation import Select
 from echofm_core.privacy.config import PrivacyKind
 from echofm_core.report.checklist.facts import Facts
+from echofm_core.report.tuning import chosen_words, read_tuning, tuning_sentence
 from echofm_core.report.words import encoder_start
 from echofm_core.runtime.text import many
 from echofm_core.tasks import CLASS_NAMES, TASKS, TaskKind
@@ -126,6 +127,15 @@ def selection(facts: Facts) -> str:
     stop = plan.finetune.patience
     early = f", training ended after {many(stop, 'round')} without a better one" if stop else ""
     return f"The round {which}{early}; no test patient took part in the choice."
+
+
+def tuning(facts: Facts) -> str:
+    """How hyper-parameters were found, where a study did or did not; a run alone says nothing."""
+    if (plan := facts.plan) is None or not plan.study.asked:
+        return ""
+    # The table lies beside the folders of the seeds.
+    chosen = chosen_words(read_tuning(facts.run.folder.parent, plan.study))
+    return tuning_sentence(plan.study) + (f" Chosen: {chosen}." if chosen else "")
 
 
 def ensembling(facts: Facts) -> str:

@@ -38,7 +38,13 @@ TRIPOD_AI = Checklist(
         Item(
             "12c",
             "type of model, building and internal validation",
-            (model.architecture, model.initialisation, model.training, model.selection),
+            (
+                model.architecture,
+                model.initialisation,
+                model.training,
+                model.tuning,
+                model.selection,
+            ),
             "why this type, and how its hyper-parameters were found",
         ),
         Item("12d", "differences between clusters", (data.setting, model.training)),

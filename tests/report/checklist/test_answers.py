@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from echofm_core.report.checklist import data, model, results
 from echofm_core.report.checklist.facts import Facts, facts_of
 from echofm_core.report.checklist.item import Answer
 from echofm_core.report.run_files import RunFiles, read_run
+from echofm_core.report.tuning import TUNING, TUNING_COLUMNS
 from echofm_core.runtime import array_files
 from tests.report.made_run import write_made_run
 
@@ -163,3 +165,17 @@ def test_a_plan_that_cannot_be_read_answers_nothing(run: RunFiles) -> None:
     lost = facts_of(replace(run, plan=Plan(), missing={"plan": "it is damaged"}), None, None)
     for answer in (data.eligibility, data.reference, data.partitions, model.training, model.kind):
         assert answer(lost) == ""
+
+
+def test_how_values_were_found_is_known_of_a_study(facts: Facts, tmp_path: Path) -> None:
+    """A run alone says nothing: its author may have tuned before. What was chosen lies beside the
+    seed's folder."""
+    assert model.tuning(facts) == ""
+    assert model.tuning(planned(facts, "study", seeds=2)).startswith("Nothing was tuned")
+    rows = [("fedavg", "fedavg", "finetune.learning_rate = 0.001", 9, 0.5, True)]
+    pd.DataFrame(rows, columns=list(TUNING_COLUMNS)).to_parquet(tmp_path / TUNING)
+    tuned = planned(facts, "study", tune=4)
+    tuned = replace(tuned, run=replace(tuned.run, folder=tmp_path / "seed-0"))
+    answer = model.tuning(tuned)
+    assert answer.startswith("Every method had 4 settings")
+    assert answer.endswith("Chosen: fedavg: finetune.learning_rate = 0.001.")

@@ -14,7 +14,7 @@ from echofm_core.plan.document import Plan
 from echofm_core.plan.load import plan_from_mapping
 from simulations.arms import plan_arms
 from simulations.few_shot import plan_shots
-from simulations.study.dry_run import Forecast, site_grid, warnings_of
+from simulations.study.dry_run import Forecast, site_grid
 from simulations.study.estimate import (
     Data,
     bytes_each_way,
@@ -25,6 +25,7 @@ from simulations.study.estimate import (
     work_of,
 )
 from simulations.study.probe import Costs, PhaseCosts
+from simulations.study.warnings import warnings_of
 
 COSTS = Costs(
     decode={"A": 2.0},
@@ -155,13 +156,13 @@ def test_noise_against_signal_by_hand() -> None:
 
 def forecast(of: Plan) -> Forecast:
     return Forecast(
-        plan=of, manifest=manifest(), trainings={}, notes=(), seeds=1, decode=0.0, score=0.0,
-        memory=1, models=1, rivals=0,
+        plan=of, manifest=manifest(), trainings={}, tuning={}, notes=(), seeds=1, decode=0.0,
+        score=0.0, memory=1, models=1, rivals=0,
     )  # fmt: skip
 
 
 def test_what_will_say_little_is_warned_of() -> None:
-    found = " ".join(warnings_of(forecast(plan())))
+    found = " ".join(warnings_of(plan(), manifest()))
     assert "EF has training labels at A alone" in found
     assert "fewer than 10 test patients at some sites (3 at C)" in found
     assert "drowns" not in found
@@ -171,7 +172,7 @@ def test_an_epsilon_that_drowns_the_signal_is_warned_of() -> None:
     """A noise multiplier of 1,000 on a hundred thousand weights; one of 1e-6 is lost in them."""
     for noise, warned in ((1000.0, True), (1e-6, False)):
         private = plan(privacy={"kind": "local", "noise_multiplier": noise})
-        found = [note for note in warnings_of(forecast(private)) if "drowns" in note]
+        found = [note for note in warnings_of(private, manifest()) if "drowns" in note]
         assert bool(found) == warned
     assert math.isfinite(noise_to_signal(plan(), Phase.PRETRAIN, 1, 0, 1.0))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +12,13 @@ from echofm_core.data.findings import Findings
 from echofm_core.data.prepare import Prepared
 from echofm_core.live.record import live_run
 from echofm_core.plan.load import plan_from_mapping
+from echofm_core.runtime.errors import FederationError
 from echofm_core.runtime.sessions import Sessions
+from simulations.arms import Training
 from simulations.study import work
 from simulations.study.cells import Cell, cell_of, settings
 from simulations.study.folder import RESULT
-from simulations.study.work import Job, do_all, jobs_of
+from simulations.study.work import DIVERGED, Job, do_all, jobs_of
 from tests.simulations.test_arms import manifest
 
 
@@ -62,3 +65,55 @@ def test_what_two_variations_need_is_done_once_and_first(
         "label_fraction-1/seed-0/fedavg",
     ]
     assert sorted(concluded) == ["label_fraction-0.5", "label_fraction-1"]
+
+
+DIVERGES = {"A": "TrainingError: site A: 6 steps had a non-finite loss or gradient", "B": "the "
+            "update holds values that are not finite."}  # fmt: skip
+
+
+def failing(reasons: dict[str, str]) -> Callable[..., None]:
+    """Training that ends its first round without an update."""
+
+    def fit(*_: object) -> None:
+        raise FederationError("finetune round 1 has 0 usable updates", reasons)
+
+    return fit
+
+
+def one_job(folder: Path, *, trial: bool) -> Job:
+    """Fine-tuning whose encoder is there."""
+    (cell, _) = varied(folder)
+    job = jobs_of(cell)[-1]
+    bare = replace(job.piece, start=None)
+    return Job(cell, bare, bare.key(cell.data), trial)
+
+
+def test_a_setting_that_diverges_ends_no_study_and_is_not_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Training, "fit", failing(DIVERGES))
+    job = one_job(tmp_path, trial=True)
+    with live_run(tmp_path, {}) as live:
+        do_all([job], live, Sessions(tmp_path), lambda cell: None)
+        assert "0 usable updates" in (job.place / DIVERGED).read_text()
+        monkeypatch.setattr(Training, "fit", None)
+        do_all([job], live, Sessions(tmp_path), lambda cell: None)
+
+
+@pytest.mark.parametrize(
+    ("trial", "reasons"),
+    [
+        (False, DIVERGES),
+        (True, {**DIVERGES, "C": "EngineError: a worker died"}),
+        (True, {}),
+    ],
+)
+def test_anything_else_that_fails_ends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, trial: bool, reasons: dict[str, str]
+) -> None:
+    """The method's own training, and what is no fault of a setting."""
+    monkeypatch.setattr(Training, "fit", failing(reasons))
+    job = one_job(tmp_path, trial=trial)
+    with live_run(tmp_path, {}) as live, pytest.raises(FederationError, match="0 usable"):
+        do_all([job], live, Sessions(tmp_path), lambda cell: None)
+    assert not (job.place / DIVERGED).exists()

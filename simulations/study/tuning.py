@@ -1,0 +1,193 @@
+"""Tunes the methods of a study: trains their settings, and chooses by validation patients.
+
+Each setting is trained with the first seed alone. Each training of a method then has the setting
+that does best on the validation patients of the sites that train in it, so that nothing of a site
+that is left out, never seen, or (of each site alone) another one's, takes part in its choice.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from echofm_core.data.manifest import Split
+from echofm_core.data.patients import patient_keys
+from echofm_core.evaluation.metrics import task_metrics
+from echofm_core.evaluation.score import labelled_tasks
+from echofm_core.live.record import LiveRun
+from echofm_core.plan.document import Plan
+from echofm_core.report.tuning import TUNING, TUNING_COLUMNS
+from echofm_core.runtime.errors import PlanError, ResumeError
+from echofm_core.runtime.files import write_whole
+from echofm_core.runtime.sessions import Sessions
+from echofm_core.tasks import TASKS, TaskKind
+from simulations.methods._api import Method, Piece, Values
+from simulations.study.candidates import Candidate, candidates, keys_tried
+from simulations.study.cells import Cell, Choices, chosen
+from simulations.study.estimate import tasks_at
+from simulations.study.variations import Variation
+from simulations.study.work import DIVERGED, VALIDATION, Job, do_all
+
+#: By what a task counts in the choice.
+METRICS = {TaskKind.REGRESSION: "r2", TaskKind.BINARY: "auc", TaskKind.MULTICLASS: "macro_auc"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trials:
+    """The settings of all methods of a part.
+
+    Attributes:
+        cell: Of the first seed.
+        methods: With the settings of each, as many of every one.
+    """
+
+    cell: Cell
+    methods: tuple[tuple[Method, tuple[Candidate, ...]], ...]
+
+    def jobs(self) -> list[Job]:
+        """All trainings of all settings, each once and behind the one that it begins with."""
+        found: dict[str, Job] = {}
+        for _, settings in self.methods:
+            for candidate in settings:
+                words = Variation(candidate.values).sentence
+                for piece in candidate.pieces:
+                    for one in (piece.start, piece):
+                        if one:
+                            key, own = one.key(self.cell.data), one is piece
+                            job = Job(self.cell, one, key, own, words if own else "")
+                            found.setdefault(key, job)
+        return list(found.values())
+
+
+def trials_of(cell: Cell) -> Trials:
+    """What a part tries by its plan's ``study.tune``.
+
+    Raises:
+        PlanError: No site that trains has validation patients to choose by.
+    """
+    plan, count = cell.plan, cell.plan.study.tune
+    judges = tasks_at(cell.prepared.manifest, plan, Split.VALIDATION)
+    if not any(any(judges[site].values()) for site in set(judges) - set(plan.protocol.unseen)):
+        raise PlanError(
+            f"study.tune is {count}, but no site that trains has a validation patient with a label "
+            "to choose by: set study.tune = 0, or keep some aside for validation."
+        )
+    return Trials(
+        cell,
+        tuple(
+            (method, tuple(candidates(method, cell.setting, count))) for method, _ in cell.methods
+        ),
+    )
+
+
+def tune(parts: Sequence[Cell], live: LiveRun, sessions: Sessions) -> list[Cell]:
+    """Train all settings with the first seed, choose, and keep ``tuning.parquet`` by each table.
+
+    Args:
+        parts: Of the study, all seeds, with the plan's own values.
+        live, sessions: Of the study.
+
+    Returns:
+        The same parts with the chosen settings.
+
+    Raises:
+        EchoFMError: As of a training; one that diverges ends nothing.
+    """
+    first = parts[0].plan.seed
+    every = [trials_of(cell) for cell in parts if cell.plan.seed == first]
+    do_all([job for trials in every for job in trials.jobs()], live, sessions, lambda cell: None)
+    found = {}
+    for trials in every:
+        place = trials.cell.folder.parent
+        table, found[place] = choose(trials)
+        write_whole(place / TUNING, table.to_parquet(index=False))
+    return [chosen(cell, found[cell.folder.parent]) for cell in parts]
+
+
+def forget_tuning(parts: Sequence[Cell]) -> None:
+    """Take away what an earlier session of the study has chosen."""
+    for place in {cell.folder.parent for cell in parts}:
+        (place / TUNING).unlink(missing_ok=True)
+
+
+def choose(trials: Trials) -> tuple[pd.DataFrame, Choices]:
+    """The setting of each training with the best score; of equal ones the earlier, the plan first.
+
+    Returns:
+        Columns of :data:`TUNING_COLUMNS`, a row a training and setting; and method -> name of a
+        training's arm -> chosen values.
+    """
+    rows, choices = list[list[object]](), dict[str, dict[str, Values]]()
+    for method, settings in trials.methods:
+        keys = keys_tried(settings)
+        for number, piece in enumerate(settings[0].pieces):
+            judged = [_judged(trials.cell, candidate.pieces[number]) for candidate in settings]
+            best = best_of([score for _, score in judged])
+            choices.setdefault(method.name, {})[piece.arm.name] = settings[best].values
+            for one, candidate in enumerate(settings):
+                words = Variation(candidate.values).sentence or _planned(piece.plan, keys)
+                rows.append([method.name, piece.arm.name, words, *judged[one], one == best])
+    return pd.DataFrame(rows, columns=list(TUNING_COLUMNS)), choices
+
+
+def best_of(scores: Sequence[float]) -> int:
+    """Index of the best score; of equal ones, and where none is a number, the first."""
+    known = [-math.inf if math.isnan(score) else score for score in scores]
+    return known.index(max(known))
+
+
+def validation_score(rows: pd.DataFrame, threshold: float) -> float:
+    """How well a model does on validation patients: the mean over its tasks.
+
+    A measurement counts with R2, a yes or no with the AUC, classes with the mean of their AUCs;
+    each over all patients of all sites in ``rows`` together, a study counting once.
+
+    Args:
+        rows: Of :func:`echofm_core.training.predict.predict`.
+        threshold: EF in percent below which it is reduced.
+
+    Returns:
+        At most 1. Minus infinity where a prediction is not finite; NaN where no task can be scored,
+        as with one patient, or one class. These depend on the patients alone, and so are the same
+        for all settings of a training.
+    """
+    values = []
+    for task, cases in labelled_tasks(rows):
+        if not np.isfinite(cases.prediction).all():
+            return -math.inf
+        ones = np.ones((1, len(cases.truth)))
+        found = task_metrics(task, cases.truth, cases.prediction, ones, threshold)
+        values.append(float(found[METRICS[TASKS[task].kind]][0]))
+    defined = [value for value in values if not math.isnan(value)]
+    return float(np.mean(defined)) if defined else math.nan
+
+
+def _judged(cell: Cell, piece: Piece) -> tuple[int, float]:
+    """Of a training: validation patients with labels, of sites that train in it, and the score."""
+    place = cell.place(piece)
+    if (place / DIVERGED).exists():
+        return 0, -math.inf
+    if not (place / VALIDATION).exists():
+        raise ResumeError(
+            f"{place} keeps no predictions of validation patients, as it was trained by an earlier "
+            "version, so that no setting can be chosen: choose another --out."
+        )
+    rows = pd.read_parquet(place / VALIDATION)
+    if rows.empty:
+        return 0, math.nan
+    rows = rows[rows["task"].isin([task.value for task in piece.arm.tasks])]
+    score = validation_score(rows, piece.plan.finetune.reduced_ef_threshold)
+    return patient_keys(rows).nunique(), score
+
+
+def _planned(plan: Plan, keys: Sequence[str]) -> str:
+    """The plan's own values of some keys, in words."""
+    values = {}
+    for key in keys:
+        table, _, name = key.partition(".")
+        values[key] = getattr(getattr(plan, table), name)
+    return Variation(values).sentence
