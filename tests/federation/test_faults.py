@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +13,19 @@ import pytest
 from echofm_core.contract import Score
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import FederationError
+from echofm_core.training.objectives import finetune
+from echofm_core.training.objectives.losses import Losses
 from server.evaluation import evaluate
 from server.events import ignore
 from server.rounds import run_federation
 from server.run import Run
 from server.sites import gather_sites
 from simulations.engine import Engine, SiteSettings
+from simulations.study.work import diverged
 from tests.federation.small import small_plan, with_states
 from tests.federation.toy import change
 from tests.federation.toy_phase import START, folded, settings, train
+from tests.federation.wiretap import federate
 
 TOY = "tests.federation.toy:app"
 
@@ -153,3 +158,25 @@ def _copy(site: SiteSettings, folder: Path) -> SiteSettings:
     return SiteSettings(
         name=site.name, manifest=site.manifest, store=folder / "stores", state=folder / "state"
     )
+
+
+def test_a_loss_that_is_not_finite_is_told_from_other_faults(
+    built_sites: list[SiteSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the fault of a study's setting; a site that fails otherwise is not."""
+    real = finetune.supervised
+
+    def lost(*arguments: object) -> Losses:
+        losses = real(*arguments)
+        return replace(losses, values=losses.values * float("nan"))
+
+    monkeypatch.setattr(finetune, "supervised", lost)
+    plan = small_plan(pretrain={"rounds": 0}, finetune={"max_skipped_steps": 0})
+    with pytest.raises(FederationError) as caught:
+        federate(built_sites, plan, tmp_path / "lost")
+    assert len(caught.value.reasons) == len(built_sites) and diverged(caught.value)
+    for names, expected in ((("nan",), True), (("nan", "raise"), False)):
+        with Engine(client_app=TOY) as engine, pytest.raises(FederationError) as caught:
+            grid = engine.grid(settings(names, tmp_path / names[-1]))
+            train(grid, names, tmp_path / names[-1], rounds=1)
+        assert diverged(caught.value) == expected, names

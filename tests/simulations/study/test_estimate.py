@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -14,9 +15,10 @@ from echofm_core.plan.document import Plan
 from echofm_core.plan.load import plan_from_mapping
 from simulations.arms import plan_arms
 from simulations.few_shot import plan_shots
-from simulations.study.dry_run import Forecast, site_grid
+from simulations.study.dry_run import Forecast, site_grid, work_grid
 from simulations.study.estimate import (
     Data,
+    Work,
     bytes_each_way,
     bytes_to_sites,
     memory_of,
@@ -159,6 +161,22 @@ def forecast(of: Plan) -> Forecast:
         plan=of, manifest=manifest(), trainings={}, tuning={}, notes=(), seeds=1, decode=0.0,
         score=0.0, memory=1, models=1, rivals=0,
     )  # fmt: skip
+
+
+def test_settings_are_trained_once_and_the_rest_with_every_seed() -> None:
+    """Three seeds of 10 s and 2 MB, one setting of 7 s and 1 MB: 37 s and 7 MB on one worker, half
+    the time on two; 3 s to decode and 4 to score beside them."""
+    own, other = (
+        Work(rounds=1, steps=1, seconds=seconds, bytes=size)
+        for seconds, size in ((10.0, 2_000_000), (7.0, 1_000_000))
+    )
+    some = {"trainings": {"fedavg": own}, "tuning": {"fedavg (x = 1)": other}}
+    for workers, expected in ((1, 3 + 4 + 37), (2, 3 + 4 + 37 / 2)):
+        base = forecast(plan(machine={"workers": workers}))
+        found = replace(base, **some, seeds=3, decode=3.0, score=4.0)
+        assert found.seconds == pytest.approx(expected)
+        assert found.bytes == 7_000_000
+        assert [row[0] for row in work_grid(found).rows] == ["fedavg", "fedavg (x = 1)"]
 
 
 def test_what_will_say_little_is_warned_of() -> None:

@@ -11,5 +11,9 @@ def test_every_protocol_method_and_baseline_is_explained() -> None:
     assert [row[0] for row in protocols.rows] == [name.value for name in RULES]
     assert [row[0] for row in methods.rows] == [*SETS, *METHODS]
     assert [row[0] for row in baselines.rows] == [*(item.value for item in Baseline), "no_network"]
+    tried = {row[0]: row[2] for row in methods.rows}
+    assert tried["fedavg"] == "finetune.learning_rate"
+    assert tried["fedprox"].startswith("federation.proximal_mu: 0.1, 0.001, 1, ")
+    assert all(tried[name] for name in METHODS)
     for table in listed().values():
         assert all(cell for row in table.rows for cell in row[:2])
