@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from echofm_core.evaluation.comparisons import BEST_SITE, RIVALS, comparisons
+from echofm_core.evaluation.comparisons import BEST_SITE, RIVALS, Comparison, comparisons
 from echofm_core.evaluation.labels import TASK_TITLES
 from echofm_core.evaluation.model_names import LEAVE_ONE_OUT, model_order, model_title
 from echofm_core.evaluation.paired import Finding
@@ -153,8 +153,16 @@ def _results(run: RunFiles) -> dict[str, Any]:
         "lead_style": LEAD_STYLE,
         "confidence": f"{config.confidence:.0%}",
         "resamples": config.bootstrap,
-        "differences": comparisons(run.paired),
+        "differences": _by_pair(comparisons(run.paired)),
     }
+
+
+def _by_pair(found: Sequence[Comparison]) -> list[Comparison]:
+    """All rows of a metric and two models together, the rest of the order as it is."""
+    pairs: dict[tuple[object, str, str], list[Comparison]] = {}
+    for item in found:
+        pairs.setdefault((item.metric, item.model, item.rival), []).append(item)
+    return [item for rows in pairs.values() for item in rows]
 
 
 def _details(run: RunFiles) -> dict[str, Any]:

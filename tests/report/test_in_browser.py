@@ -5,14 +5,17 @@ from __future__ import annotations
 import base64
 import csv
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from echofm_core.data.doctor.page import write_page as write_diagnosis
 from echofm_core.report.export import export
+from echofm_core.report.page import write_report
 from echofm_core.report.points import agreement_points
 from echofm_core.report.run_files import read_run
 from tests.data.doctor.made import made as diagnosis
@@ -188,6 +191,33 @@ def test_nothing_is_folded_on_paper(page: Page) -> None:
     assert page.locator("details:not([open])").count() == 0
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     expect(folded).to_be_hidden()
+
+
+def test_on_paper_two_models_are_named_once_above_all_that_is_compared(
+    browser: Browser, home: Path
+) -> None:
+    """Four comparisons at camus and the same four at tmed2, site by site in the file: eight rows,
+    of which every other names a pair. Rows that a reader has sorted stand in another order, so that
+    each has its names again."""
+    run = Path(shutil.copytree(home / "run", home / "two-sites"))
+    paired = pd.read_parquet(run / "paired.parquet")
+    pd.concat([paired, paired.assign(site="tmed2")]).to_parquet(run / "paired.parquet")
+    page, _ = opened(browser, write_report(run).as_uri())
+    table = page.get_by_role("table", name="Paired comparisons", include_hidden=True)
+    rows = table.locator("tbody tr")
+    expect(rows).to_have_count(8)
+
+    def shown() -> list[int]:
+        return [n for n, row in enumerate(rows.all()) if row.locator("td.name").first.is_visible()]
+
+    page.emulate_media(media="print")
+    assert shown() == [0, 2, 4, 6]
+    page.emulate_media(media="screen")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert shown() == list(range(8))
+    table.get_by_role("button", name="n", exact=True).click()
+    page.emulate_media(media="print")
+    assert shown() == list(range(8))
 
 
 def test_the_first_tab_skips_to_the_content_and_tables_scroll_with_the_keyboard(
