@@ -27,6 +27,8 @@ RAISED = 2
 BUG = 70
 #: Errors whose sentences may quote a table, a header or the name of a file.
 OF_DATA = (ManifestError, DataRootError, UnreadableFileError)
+#: Name of a site's own log, in its state folder.
+LOG = "site.log"
 #: Keys of a node config that are paths.
 PLACES = ("manifest", "store", "state", "settings", "secret")
 
@@ -94,7 +96,8 @@ def reason_of(error: Exception, context: Context) -> str:
     that may quote the site's data; of these and of any other only the class name does.
     """
     if not isinstance(error, EchoFMError) or isinstance(error, OF_DATA):
-        return f"{type(error).__name__}; the site's own log has the details."
+        log = context.node_config.get("log") or f"{LOG} of the site's state folder"
+        return f"{type(error).__name__}; the traceback is in {log}."
     text = str(error)
     for place, shown in sorted(_places(context), key=lambda pair: -len(pair[0])):
         text = text.replace(place, shown)
@@ -118,8 +121,8 @@ def _places(context: Context) -> Iterator[tuple[str, str]]:
 
 
 def site_log(state: Path) -> logging.Logger:
-    """The site's own log, ``site.log`` in its state folder; it never leaves the site."""
-    path = state.resolve() / "site.log"
+    """The site's own log, :data:`LOG` in its state folder; it never leaves the site."""
+    path = state.resolve() / LOG
     log = logging.getLogger(f"echofm.site.{path}")
     if not log.handlers:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,8 @@
 
 Heavy libraries load when a question comes: a hospital's node starts a new process for each.
 Node config: ``site``, ``manifest``, ``store``, ``state``, ``settings`` (path of ``site.toml``, for
-its policy; a simulated site has ``simulated`` instead) and, by option, ``secret`` and the keys of
+its policy; a simulated site has ``simulated`` instead, and by option ``log``, as messages call its
+log) and, by option, ``secret`` and the keys of
 :class:`~echofm_core.training.config.ExecutionConfig`.
 """
 

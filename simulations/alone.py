@@ -211,7 +211,7 @@ def federate_one(
         try:
             return training.train(arm, on_event, on_step)
         except FederationError as error:
-            raise _own_error(error, run) from None
+            raise _own_error(error) from None
 
 
 def check_training(
@@ -259,10 +259,10 @@ def _show(event: Event, meter: Meter) -> None:
         meter.advance(0, note=f"round {event.round}: validation {event.validation:.4f} after it")
 
 
-def _own_error(error: FederationError, run: Path) -> EchoFMError:
-    """What the one site met, by the kind and sentence of its reply; of others, where the log is."""
+def _own_error(error: FederationError) -> EchoFMError:
+    """What the one site met, by the kind and sentence of its reply; of others, that it failed."""
     found = re.search(r"(\w+Error): (.*)", error.reasons.get(ONE_SITE, ""), re.DOTALL)
     kind = getattr(errors, found[1], None) if found else None
     if found and isinstance(kind, type) and issubclass(kind, EchoFMError):
         return kind(found[2])
-    return FederationError(f"{error} The site's log is {run / 'sites' / ONE_SITE / 'site.log'}.")
+    return error

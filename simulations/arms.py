@@ -6,6 +6,7 @@ server, client and engine, so that only the data differ, or, of the federation w
 the rounds. Sites that the plan calls unseen train no arm; all but leave-one-out are tested there.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,6 +16,7 @@ from types import MappingProxyType
 import pandas as pd
 from flwr.serverapp import Grid
 
+from client.answers import LOG
 from client.state import predictions_file, validation_file
 from echofm_core.contract import Phase, Weights
 from echofm_core.data.manifest import Split, load_manifest
@@ -35,6 +37,7 @@ from echofm_core.evaluation.model_names import (
 from echofm_core.plan.document import Plan
 from echofm_core.plan.federation import Aggregation
 from echofm_core.plan.section import Section
+from echofm_core.run_claim import STUDY
 from echofm_core.runtime.errors import FederationError
 from echofm_core.runtime.files import write_whole
 from echofm_core.runtime.names import EVERY_SITE
@@ -260,15 +263,19 @@ class Training:
     def _grid(
         self, sites: Sequence[str], folder: Path, given: Mapping[str, str] = MappingProxyType({})
     ) -> Grid:
+        # The folder that the user gave: of a run, or of the study that it is a part of.
+        base = next((up for up in self.run.parents if (up / STUDY).exists()), self.run)
+        states = {site: folder / "sites" / site for site in sites}
         return self.engine.grid(
             [
                 SiteSettings(
                     name=site,
                     manifest=self._manifest(site, given),
                     store=self.prepared.stores,
-                    state=folder / "sites" / site,
+                    state=state,
+                    log=f"{os.path.relpath(state / LOG, base)} of the run folder",
                 )
-                for site in sites
+                for site, state in states.items()
             ]
         )
 

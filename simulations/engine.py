@@ -47,6 +47,8 @@ class SiteSettings:
     """Folder with its clip stores, one a data set."""
     state: Path
     """Folder that only this site writes to."""
+    log: str = ""
+    """How messages call its log, which lies there; from the run folder on."""
 
 
 class Engine:
@@ -113,6 +115,7 @@ class Engine:
                 "manifest": str(site.manifest),
                 "store": str(site.store),
                 "state": str(site.state),
+                "log": site.log,
                 "simulated": True,
                 **self._execution.settings(),
             }

@@ -12,8 +12,6 @@ from flwr.app.message.message import make_message
 from flwr.supercore.run import Run as Run
 from flwr.supercore.task_identity import TaskIdentity
 
-#: Flower's code for "the ClientApp raised".
-CLIENT_APP_RAISED = 2
 #: Flower's code for "the ClientApp's process stopped answering".
 CLIENT_APP_CRASHED = 8
 

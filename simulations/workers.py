@@ -19,13 +19,13 @@ from typing import Protocol
 from flwr.app import Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 
+from client.answers import refusal
 from echofm_core.contract import Action, Record
 from echofm_core.runtime.errors import EngineError
 from echofm_core.runtime.pool import Pool, PoolClosedError, WorkerDiedError, WorkerStartError
 from server.parking import Parked, park, scratch_path, unpark, without_arrays
 from simulations.flower_private import (
     CLIENT_APP_CRASHED,
-    CLIENT_APP_RAISED,
     Envelope,
     NodeConfig,
     fresh_context,
@@ -135,11 +135,15 @@ def load_client_app(where: str) -> ClientApp:
 
 
 def answer(app: ClientApp, message: Message, node_config: NodeConfig) -> Message:
-    """The site's reply; where the app raises, an error that names the exception's class only."""
+    """The site's reply; where the app raises, an error that names the exception's class only.
+
+    The traceback is in the site's log, as where the app answers for itself.
+    """
+    context = fresh_context(message.metadata.dst_node_id, node_config)
     try:
-        return app(message, fresh_context(message.metadata.dst_node_id, node_config))
+        return app(message, context)
     except Exception as error:
-        return _failed(error, message)
+        return refusal(error, message, context)
 
 
 def answer_with_room(
@@ -154,7 +158,7 @@ def answer_with_room(
         with packing.room(f"{message.metadata.message_type} {config.get('plan-hash')}") as gpu:
             return answer(app, message, {**node_config, "device": f"cuda:{gpu}"})
     except Exception as error:  # of the driver
-        return _failed(error, message)
+        return refusal(error, message, fresh_context(message.metadata.dst_node_id, node_config))
 
 
 def _reply(
@@ -189,11 +193,8 @@ def _play(app: ClientApp, folder: Path, packing: Packing, packed: PackedMessage)
     try:
         return _packed(reply, folder)
     except OSError as error:  # no room for its arrays
-        return _packed(_failed(error, message), folder)
-
-
-def _failed(error: Exception, message: Message) -> Message:
-    return Message(Error(CLIENT_APP_RAISED, type(error).__name__), reply_to=message)
+        context = fresh_context(message.metadata.dst_node_id, packed.node_config)
+        return _packed(refusal(error, message, context), folder)
 
 
 def _packed(message: Message, folder: Path) -> PackedMessage:

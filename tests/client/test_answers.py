@@ -50,9 +50,20 @@ def test_a_foreign_error_tells_its_class_and_no_more(
     handler = _fail(RuntimeError(f"cannot open /archive/{PATIENT}/echo.dcm"))
     reply = handler(message, context)  # type: ignore[operator]
     assert reply.has_error() and reply.error.code == 2
-    assert reason(reply) == "RuntimeError; the site's own log has the details."
+    expected = "RuntimeError; the traceback is in site.log of the site's state folder."
+    assert reason(reply) == expected
     log = (tmp_path / "state" / "site.log").read_text()
     assert PATIENT in log and "Traceback" in log and "train.pretrain failed" in log
+
+
+def test_a_simulated_site_names_its_log_in_the_run_folder(
+    message: Message, context: Context
+) -> None:
+    """As whoever plays it calls it; no path of the machine."""
+    context.node_config["log"] = "sites/a/site.log of the run folder"
+    reply = _fail(KeyError(PATIENT))(message, context)  # type: ignore[operator]
+    expected = "KeyError; the traceback is in sites/a/site.log of the run folder."
+    assert reason(reply) == expected
 
 
 def test_our_own_sentence_passes_without_places(message: Message, context: Context) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 import tracemalloc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -101,9 +103,14 @@ def test_a_site_whose_worker_dies_once_is_run_again_to_the_same_bits(
 
 
 def test_an_exception_is_an_error_reply_with_its_class_only(engine: Engine, tmp_path: Path) -> None:
+    """Where the traceback is stands beside it, and it is there: of an app that lets it pass."""
     names = ("a", "raise")
-    _, entries = train(engine.grid(settings(names, tmp_path)), names, tmp_path, rounds=1)
-    assert entries[0].refused == {"raise": "the site answered with an error: RuntimeError"}
+    sites = [replace(site, log="sites/x/site.log") for site in settings(names, tmp_path)]
+    _, entries = train(engine.grid(sites), names, tmp_path, rounds=1)
+    why = r"the site answered with an error: error 70, reference ([0-9a-f]{8}): RuntimeError; "
+    found = re.fullmatch(f"{why}the traceback is in sites/x/site.log.", entries[0].refused["raise"])
+    log = (tmp_path / "site.log").read_text()
+    assert found and f"reference {found[1]}" in log and "Doe^John" in log and "Traceback" in log
 
 
 def test_a_client_app_that_is_not_there_is_said_at_once(tmp_path: Path) -> None:

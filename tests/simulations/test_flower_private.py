@@ -10,6 +10,7 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, RecordDict
 from flwr.common.constant import ErrorCode
 
+from client.answers import RAISED
 from simulations import flower_private as private
 
 
@@ -61,7 +62,7 @@ def test_messages_come_out_of_an_envelope_as_they_went_in() -> None:
 
 
 def test_error_codes_are_flowers() -> None:
-    assert ErrorCode.CLIENT_APP_RAISED_EXCEPTION == private.CLIENT_APP_RAISED
+    assert ErrorCode.CLIENT_APP_RAISED_EXCEPTION == RAISED
     assert ErrorCode.CLIENT_APP_CRASHED == private.CLIENT_APP_CRASHED
 
 
