@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,11 +11,15 @@ from echofm_core.contract import Phase
 from echofm_core.data.commands import data
 from echofm_core.plan.document import Plan
 from echofm_core.plan.engine import EngineName
-from echofm_core.plan.preflight import check_words
+from echofm_core.plan.load import plan_from_mapping
+from echofm_core.plan.preflight import check_words, require_engine
 from echofm_core.run_claim import load_runnable, look
+from echofm_core.runtime.errors import PlanError
 from simulations.split_commands import export_split
 from simulations.study.folder import look_study
 from simulations.study.options import with_study
+from simulations.study.published import check_published
+from simulations.study.variations import variations
 
 if TYPE_CHECKING:
     from simulations.outcome import Outcome
@@ -73,13 +77,14 @@ def simulate(
         str | None, typer.Option(help="HOST:PORT of a Ray cluster, or `auto`; asks for Ray.")
     ] = None,
     seeds: Annotated[
-        int | None, typer.Option(min=1, help="A study: train each method so many times.")
+        int | None, typer.Option(min=1, help="A study: train each method with so many seeds.")
     ] = None,
     methods: Annotated[
-        str | None, typer.Option(help="A study: methods with commas between, or `reviewer`.")
+        str | None,
+        typer.Option(help="A study: e.g. `fedavg,local`, or `reviewer`, a set; see --list."),
     ] = None,
     protocols: Annotated[
-        str | None, typer.Option(help="A study: rules of sites with commas between.")
+        str | None, typer.Option(help="A study: e.g. `institution,iid`; see --list.")
     ] = None,
     tune: Annotated[
         int | None, typer.Option(min=0, help="A study: try so many settings of each method.")
@@ -89,7 +94,9 @@ def simulate(
     ] = False,
     listing: Annotated[
         bool,
-        typer.Option("--list", callback=_print_list, is_eager=True, help="Explain the names."),
+        typer.Option(
+            "--list", callback=_print_list, is_eager=True, help="Explain methods and protocols."
+        ),
     ] = False,
 ) -> None:
     """Split data sets by site, train a federation on this machine, and report.
@@ -116,12 +123,10 @@ def simulate(
     loaded = with_study(loaded, seeds, methods, protocols, tune)
     loaded = _with_machine(loaded, workers, engine, ray_address)
     run = out or Path("runs") / (f"{loaded.name}-study" if loaded.study.asked else loaded.name)
-    if not dry_run:
-        (look_study if loaded.study.asked else look)(run, loaded, resume=resume)
-    if loaded.study.published:
-        from simulations.study.published import check_published
-
-        check_published(loaded)
+    (look_study if loaded.study.asked else look)(run, loaded, resume=resume)
+    variations(loaded)
+    check_published(loaded)
+    require_engine(loaded.machine)
     if loaded.study.tune:
         from simulations.study.candidates import check_tuning
 
@@ -192,15 +197,23 @@ def finetune(
 def _with_machine(
     plan: Plan, workers: int | None, engine: EngineName | None, ray_address: str | None
 ) -> Plan:
-    """Options of the command in place of the plan's keys; a cluster's address asks for Ray."""
-    machine, changes = plan.machine, dict[str, object]()
+    """Options of the command in place of the plan's keys; a cluster's address asks for Ray.
+
+    Raises:
+        PlanError: One is not valid, or names a cluster that the engine has no use for.
+    """
+    machine, given = plan.machine, dict[str, Any]()
     if ray_address is not None:
-        changes["ray"] = machine.ray.model_copy(update={"address": ray_address})
+        given["ray"] = {**machine.ray.model_dump(), "address": ray_address}
         engine = engine or EngineName.RAY
+    if ray_address and engine is EngineName.PROCESSES:
+        raise PlanError("--ray-address is of a Ray cluster, and --engine processes uses none.")
     if workers is not None:
-        changes["workers"] = workers
+        given["workers"] = workers
     if engine is not None:
-        changes["engine"] = engine
+        given["engine"] = engine
+    found = plan_from_mapping({"machine": given}, "with these options").machine
+    changes = {key: getattr(found, key) for key in given}
     return plan.model_copy(update={"machine": machine.model_copy(update=changes)})
 
 

@@ -29,6 +29,7 @@ from simulations.pictures import draw_pictures
 from simulations.placement import lent_notes, placement_notes
 from simulations.prepare import mirrored_notes, prepare_sites, save_sites, trained_on
 from simulations.protocols.assign import RULES
+from simulations.ray_cluster import require_cluster
 
 #: Whether sites are synthetic -> how they are called.
 _SITES = {False: "site", True: "synthetic sites, which are no institutions,"}
@@ -46,6 +47,7 @@ def run_experiment(plan: Plan, run: Path, *, resume: bool = False) -> Outcome:
     sessions, made = Sessions(run), RULES[plan.protocol.name].synthetic
     look(run, plan, resume=resume)
     require_machine(plan.machine, plan.finetune)
+    require_cluster(plan.machine)
     if plan.federation.rule:
         load_rule(plan)  # before any clip is decoded
     for note in (warned := masking_notes(plan)):
@@ -115,6 +117,7 @@ def _train(
 
             def show(event: Event) -> None:
                 listener.event(event)
+                meter.begin()  # the engine is there
                 if event.round_done:
                     sessions.tick()
                     meter.advance(1, note=arm.name)

@@ -93,6 +93,7 @@ def require_nodes(ray: Any, client_app: str, node_configs: Sequence[NodeConfig])
         EngineError: A node does not answer, does not see a folder, or has other software.
     """
     paths = {str(config[key]) for config in node_configs for key in ("manifest", "store")}
+    console.print("asking the nodes of Ray for the data folders and their software")
     with _marks({Path(str(config["state"])) for config in node_configs}) as marks:
         here = examine(client_app, sorted(paths), marks)
         for address, report in _ask(ray, client_app, sorted(paths), marks):

@@ -9,13 +9,8 @@ reaches its ports, so it belongs behind the owner's firewall, and no hospital's 
 
 from __future__ import annotations
 
-import importlib
-import os
-import signal
-import socket
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -28,24 +23,19 @@ from numpy.typing import NDArray
 from echofm_core.plan.engine import RayConfig
 from echofm_core.plan.preflight import require_ray
 from echofm_core.runtime.errors import EngineError
-from echofm_core.runtime.signals import SIGNALS
 from echofm_core.training.config import ExecutionConfig
 from server.parking import Slot, pieces_of, records_of, without_arrays
 from simulations.flower_private import CLIENT_APP_CRASHED, Envelope, NodeConfig, seal, unseal
 from simulations.memory import keep_freed_memory
+from simulations.ray_cluster import connect, require_room
 from simulations.ray_nodes import require_files, require_nodes
 from simulations.workers import Pending, answer, load_client_app, shared_arrays, when
 
 #: Arrays with their bytes, which Ray does not copy on the way to a process of the same machine.
 Arrays = list[tuple[Slot, NDArray[np.uint8]]]
 
-#: Seconds to reach a cluster's head.
-CONNECTING = 10.0
 #: Keys of a node config that are paths.
 PLACES = ("manifest", "store", "state")
-#: A Ray of our own sends no statistics to Ray's makers; and none begins because a thread still asks
-#: for a reply when the engine was closed.
-ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_AUTO_CONNECT": "0"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +65,7 @@ class RaySites:
         self, workers: int, client_app: str, execution: ExecutionConfig, config: RayConfig
     ) -> None:
         require_ray()
-        for name, value in ENVIRONMENT.items():
-            os.environ.setdefault(name, value)
-        self._ray: Any = importlib.import_module("ray")
-        self._connect(workers * execution.threads, config.address)
+        self._ray: Any = connect(config.address, workers * execution.threads)
         self._closed = False
         self._client_app = client_app
         self._asking, self._asked = threading.Lock(), False
@@ -89,7 +76,7 @@ class RaySites:
             scheduling_strategy="SPREAD",
         )(play)
         try:
-            self._require_room({"CPU": execution.threads, "GPU": config.gpus})
+            require_room(self._ray, execution.threads, config.gpus)
         except EngineError:
             self.close()
             raise
@@ -124,44 +111,6 @@ class RaySites:
         """Leave the cluster, which drops what is not done; end it where it is our own."""
         self._closed = True
         self._ray.shutdown()
-
-    def _connect(self, cpus: int, address: str) -> None:
-        try:
-            _knock(address)
-            if address:
-                self._init(address=address)
-            else:
-                self._start(cpus)
-        except Exception as error:  # of many kinds: ConnectionError, RuntimeError, bare ones
-            what = f"the Ray cluster at {address}" if address else "a Ray of this machine's own"
-            raise EngineError(
-                f"{what} cannot be reached or started ({_first_line(error)}); `ray status` at a "
-                "node shows what runs."
-            ) from error
-
-    def _start(self, cpus: int) -> None:
-        """A Ray of this machine's own; once more, since Ray gives a busy machine 15 seconds."""
-        own: dict[str, Any] = {"num_cpus": cpus, "include_dashboard": False}
-        try:
-            self._init(address="local", **own)
-        except Exception:  # of many kinds
-            self._ray.shutdown()
-            self._init(address="local", **own)
-
-    def _init(self, **words: Any) -> None:
-        with _own_signal_handlers():
-            self._ray.init(logging_level="error", **words)
-
-    def _require_room(self, wanted: dict[str, float]) -> None:
-        """Refuse what no node will ever have, for which Ray would wait for ever."""
-        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
-        if not any(all(node.get(k, 0) >= v for k, v in wanted.items()) for node in nodes):
-            most = {name: max(node.get(name, 0) for node in nodes) for name in wanted}
-            raise EngineError(
-                f"a site asks for {wanted['CPU']:g} CPUs and {wanted['GPU']:g} GPUs of one Ray "
-                f"node, and no node has both (at most {most['CPU']:g} and {most['GPU']:g}); lower "
-                "machine.threads or machine.ray.gpus, or start larger nodes."
-            )
 
     def _reply(self, instruction: Message, site: str, played: Any, timeout: float) -> Message:
         """A site's reply; an error reply where its worker died twice.
@@ -226,41 +175,10 @@ def _whole(envelope: Envelope, arrays: Arrays) -> Message:
     return message
 
 
-def _knock(address: str) -> None:
-    """Does somebody listen there? Ray itself would wait for minutes, deaf to Ctrl-C.
-
-    Raises:
-        OSError: Nobody does.
-        ValueError: It is no HOST:PORT.
-    """
-    if address and address != "auto":
-        host, _, port = address.rpartition(":")
-        if not host or "/" in address:
-            raise ValueError("expected HOST:PORT or auto")
-        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECTING).close()
-
-
 def _absolute(node_config: NodeConfig) -> NodeConfig:
     """Its paths from the root: processes of Ray work in folders of their own."""
     paths = {key: str(Path(str(node_config[key])).absolute()) for key in PLACES}
     return {**node_config, **paths}
-
-
-@contextmanager
-def _own_signal_handlers() -> Iterator[None]:
-    """Undo what Ray does to signals: it would end a stopped command without our last words."""
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    try:
-        yield
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            for number, handler in before.items():
-                if handler is not None:  # one that no Python code has set
-                    signal.signal(number, handler)
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
 
 
 def _last_line(error: Exception) -> str:

@@ -1,5 +1,6 @@
 """Which processes play the sites of a simulation, and the ``[machine.ray]`` table."""
 
+import re
 from enum import StrEnum
 from typing import Annotated
 
@@ -21,10 +22,20 @@ def _share(gpus: float) -> float:
     return gpus
 
 
+def _address(address: str) -> str:
+    host_and_port = re.fullmatch(r"[^\s/]+:(\d{1,5})", address)
+    if address in ("", "auto") or (host_and_port and 0 < int(host_and_port[1]) < 65536):
+        return address
+    raise ValueError(
+        f"{address!r} is no address of a Ray cluster: write HOST:PORT of its head, such as "
+        "10.0.0.5:6379, or auto"
+    )
+
+
 class RayConfig(Section):
     """The ``[machine.ray]`` table. What uses it is ``simulations/ray_sites.py``."""
 
-    address: str = ""
+    address: Annotated[str, AfterValidator(_address)] = ""
     """Ray cluster that trains the sites: HOST:PORT of its head, or `auto` for that of this machine.
     The run folder, and `machine.cache` if it is set, must be on a disk that all nodes share. Empty:
     a Ray of its own on this machine, which trains as many sites at once as `machine.workers`."""

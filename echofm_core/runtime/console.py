@@ -39,7 +39,18 @@ class Meter:
     _task: TaskID | None = None
     _started: float = 0.0
     _printed: float = 0.0
+    _begun: bool = False
     _lately: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=LATELY))
+
+    def begin(self) -> None:
+        """Start the clock where work starts: what was before it says nothing of the time left."""
+        if self._begun:
+            return
+        self._begun = True
+        self._started = self._printed = time.monotonic()
+        self._lately.append((self._started, self.done))
+        if self._progress is not None and self._task is not None:
+            self._progress.reset(self._task, completed=self.done)
 
     def advance(self, count: int = 1, note: str = "") -> None:
         """Count finished items; ``note`` is shown behind the title."""

@@ -29,6 +29,7 @@ from simulations.arms import Arm, plan_arms
 from simulations.few_shot import FewShot, plan_shots
 from simulations.prepare import check_sites
 from simulations.protocols.assign import RULES, assign_sites
+from simulations.ray_cluster import require_cluster
 from simulations.study.candidates import check_tuning
 from simulations.study.cells import cell_of, settings, study_of
 from simulations.study.estimate import (
@@ -42,7 +43,8 @@ from simulations.study.estimate import (
 )
 from simulations.study.power import detectable_notes
 from simulations.study.probe import Costs, probe
-from simulations.study.published import check_published, check_published_sites
+from simulations.study.published import check_published
+from simulations.study.published_sites import check_published_sites
 from simulations.study.score_probe import score_seconds
 from simulations.study.tuning import trials_of
 from simulations.study.warnings import warnings_of
@@ -113,6 +115,7 @@ def dry_run(plan: Plan, folder: Path, console: Console = terminal) -> list[Forec
     check_published(plan)
     check_tuning(plan)
     require_machine(plan.machine, plan.finetune)
+    require_cluster(plan.machine)
     found, findings = read(plan.data, plan.machine, plan.protocol.datasets)
     cache = Path(plan.machine.cache or folder / "cache")
     costs, forecasts, counted = dict[str, Costs](), list[Forecast](), set[str]()

@@ -12,13 +12,15 @@ from echofm_core.run_claim import held
 from echofm_core.runtime.console import console
 from echofm_core.runtime.sessions import Sessions
 from simulations.prepare import save_sites
+from simulations.ray_cluster import require_cluster
 from simulations.study.candidates import check_tuning
 from simulations.study.cell_outcome import conclude_cell
 from simulations.study.cells import Cell, cells, study_of
 from simulations.study.few_shot import save_shots
 from simulations.study.folder import claim_study, look_study
 from simulations.study.outcome import conclude_study
-from simulations.study.published import check_published, check_published_sites
+from simulations.study.published import check_published
+from simulations.study.published_sites import check_published_sites
 from simulations.study.tuning import forget_tuning, tune
 from simulations.study.work import do_all, jobs_of
 
@@ -41,6 +43,7 @@ def run_study(plan: Plan, folder: Path, *, resume: bool = False) -> Path:
     check_published(plan)
     check_tuning(plan)
     require_machine(plan.machine, plan.finetune)
+    require_cluster(plan.machine)
     for note in masking_notes(plan):
         console.print(f"warning: {note}", markup=False)
     parts = list(cells(plan, folder))

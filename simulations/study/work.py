@@ -145,6 +145,7 @@ def _do(job: Job, engine: Engine, live: LiveRun, sessions: Sessions, meter: Mete
 
     def show(event: Event) -> None:
         listener.event(event)
+        meter.begin()  # the engine is there
         if event.round_done:
             own.tick()
             sessions.tick()

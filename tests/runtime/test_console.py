@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
+from rich.console import Console
 
 from echofm_core.runtime import console
 from echofm_core.runtime.console import progress
@@ -53,6 +56,35 @@ def test_what_was_done_before_does_not_flatter_the_estimate(
             clock.now += 1
             meter.advance()
     assert capsys.readouterr().out.splitlines()[-1] == "decoding: 970/1000 (70 s, 30 s left)"
+
+
+def test_what_was_before_the_work_is_not_in_the_clock(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """40 of 100 were found done, and a start took 60 s; then one item in 5 s, 58 are left after 10.
+
+    With the start in it, it would be 42 items in 70 s, or 2 in 70 s.
+    """
+    with progress("training", 100) as meter:
+        meter.advance(40)
+        clock.now += 60
+        for _ in range(2):
+            meter.begin()  # once is enough
+            clock.now += 5
+            meter.advance()
+    assert capsys.readouterr().out == "training: 42/100 (10 s, 5 min left)\n"
+
+
+def test_a_bar_begins_anew_with_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its column of the time left is made of what is done from then on."""
+    monkeypatch.setattr(console.sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(console, "console", Console(file=io.StringIO(), force_terminal=True))
+    with progress("training", 100) as meter:
+        meter.advance(40)
+        (task,) = meter._progress.tasks
+        before = task.start_time
+        meter.begin()
+        assert task.start_time > before and task.completed == 40
 
 
 def test_the_last_line_says_how_long_it_took(

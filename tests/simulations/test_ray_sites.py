@@ -14,7 +14,8 @@ from flwr.app import Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from client.app import app as real
-from echofm_core.plan.engine import RayConfig
+from echofm_core.plan.engine import EngineName, RayConfig
+from echofm_core.plan.machine import MachineConfig
 from echofm_core.runtime.errors import EngineError
 from echofm_core.runtime.signals import SIGNALS, Stopped
 from echofm_core.training.config import ExecutionConfig
@@ -28,8 +29,8 @@ ray: Any = pytest.importorskip("ray")
 
 from ray.cluster_utils import Cluster  # noqa: E402
 
+from simulations.ray_cluster import ENVIRONMENT, require_cluster  # noqa: E402
 from simulations.ray_nodes import check_report, examine  # noqa: E402
-from simulations.ray_sites import ENVIRONMENT  # noqa: E402
 
 pytestmark = pytest.mark.deployed
 
@@ -112,7 +113,10 @@ def test_sites_that_fail_are_named_and_one_whose_worker_dies_is_run_again(
         _, (entry,) = train(grid, names, tmp_path, rounds=1)
     assert {path.name for path in tmp_path.glob("*-died")} == {"once-1-died"}
     assert set(entry.sites) == {"a", "once"}
-    assert entry.refused["raise"] == "the site answered with an error: RuntimeError"
+    assert entry.refused["raise"].endswith(
+        "RuntimeError; the traceback is in site.log of the site's state folder."
+    )
+    assert "Traceback" in (tmp_path / "site.log").read_text()
     assert entry.refused["die"].endswith(
         "the Ray worker of site die died twice at train.pretrain, round 1 (WorkerCrashedError)."
     )
@@ -149,8 +153,17 @@ def test_a_run_ends_with_the_same_bits_and_both_nodes_worked(
 
 def test_a_cluster_that_is_not_there_is_said(cluster: RayConfig) -> None:
     wrong = cluster.model_copy(update={"address": "127.0.0.1:1"})
-    with pytest.raises(EngineError, match=r"cluster at 127\.0\.0\.1:1 cannot be reached"):
+    with pytest.raises(EngineError, match=r"nobody listens at 127\.0\.0\.1:1, where the Ray"):
         Engine(ray=wrong).__enter__()
+
+
+def test_a_cluster_is_joined_and_left_before_data_are_read(cluster: RayConfig) -> None:
+    """One that is there and has room, and one without room."""
+    machine = MachineConfig(engine=EngineName.RAY, ray=cluster)
+    require_cluster(machine)
+    with pytest.raises(EngineError, match="no node has both"):
+        require_cluster(machine.model_copy(update={"threads": 2}))
+    assert not ray.is_initialized()
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ from echofm_core.plan.load import load_plan, plan_from_mapping
 from echofm_core.runtime.errors import PlanError
 from echofm_core.tasks import Task
 from simulations.study.dry_run import dry_run
-from simulations.study.published import check_published, check_published_sites
+from simulations.study.published import check_published
+from simulations.study.published_sites import check_published_sites
 from simulations.study.run import run_study
 from tests.simulations.study.test_estimate import people
 from tests.simulations.test_examples import PAPER, few, on_few
@@ -50,7 +51,7 @@ def test_a_metric_that_the_task_does_not_have() -> None:
         check_published(naming({}, {"metric": "r_2", "what": "EF R2"}))
     assert str(refused.value) == (
         "table 2 of [[study.published]] (EF R2): `metric`: there is no metric of ef 'r_2', did you "
-        "mean `r2`; there are mae, rmse, r2, pearson, bias, calibration_slope, reduced_auc."
+        "mean 'r2'; there are mae, rmse, r2, pearson, bias, calibration_slope, reduced_auc."
     )
     with pytest.raises(PlanError, match="no metric of ef 'accuracy'"):
         check_published(naming({"metric": "accuracy"}))
@@ -128,7 +129,7 @@ def test_a_study_is_refused_before_anything_trains(
         begin(plan.model_copy(update={"study": study}), tmp_path / "run")
     assert str(refused.value) == (
         "table 1 of [[study.published]] (EF MAE, points, of all labels): `site`: there is no site "
-        "with test patients for ef 'echonet', did you mean `echonet_dynamic`; there are "
+        "with test patients for ef 'echonet', did you mean 'echonet_dynamic'; there are "
         "echonet_dynamic, all."
     )
     assert not list(tmp_path.glob("run/**/arms"))
