@@ -64,7 +64,6 @@ def load_site(folder: Path, *, quoting: bool = True) -> SiteFile:
 
     Raises:
         PlanError: Missing, not TOML, or not valid.
-        EnvironmentClashError: ``device`` is no device.
     """
     path = folder / "site.toml"
     try:

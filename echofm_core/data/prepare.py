@@ -14,7 +14,7 @@ from echofm_core.data.store.build import build_stores
 from echofm_core.plan.machine import MachineConfig
 from echofm_core.plan.preflight import check_words
 from echofm_core.plan.protocol import ProtocolConfig
-from echofm_core.runtime.errors import DataRootError, EmptySiteError
+from echofm_core.runtime.errors import EmptySiteError, PlanError
 from echofm_core.runtime.text import did_you_mean, many
 
 #: Name of the one site of an institution by itself; random streams are keyed with it.
@@ -53,7 +53,7 @@ def prepare(
         check: May refuse what was read, before anything is decoded, which takes longest.
 
     Raises:
-        DataRootError: As of :func:`read`.
+        DataRootError, PlanError: As of :func:`read`.
         EmptySiteError: Nothing can be used.
     """
     manifest, findings = read(data, machine, datasets)
@@ -76,8 +76,8 @@ def read(
         The manifest of the clips that may be used, and what cannot be.
 
     Raises:
-        DataRootError: No root is given, or one is missing or holds no known layout, or a data set
-            that the plan names is not there.
+        DataRootError: No root is given, or one is missing or holds no known layout.
+        PlanError: A data set that the plan names is not there.
         EmptySiteError: Nothing can be used.
     """
     check_words(machine)
@@ -95,11 +95,11 @@ def check_names(wanted: Collection[str], there: Collection[str]) -> None:
     """Refuse names of data sets that are not there.
 
     Raises:
-        DataRootError: Says what was most likely meant.
+        PlanError: Says what was most likely meant.
     """
     for name in wanted:
         if name not in there:
-            raise DataRootError(
+            raise PlanError(
                 f"protocol.datasets names {name!r}{did_you_mean(name, there)}; the data roots hold "
                 f"{', '.join(sorted(there))}: add its folder to machine.roots, or mend the name."
             )

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from echofm_core.runtime.errors import DataRootError
+from echofm_core.plan.complaints import unknown_word
+from echofm_core.runtime.errors import PlanError
 
 phantom = typer.Typer(no_args_is_help=True, help="Write synthetic data in public layouts.")
 
@@ -44,10 +45,9 @@ def write(
     from echofm_core.runtime.console import console, progress
 
     names = [item.value for item in Layout]
-    if unknown := sorted(set(layout or []) - {ALL, *names}):
-        raise DataRootError(
-            f"--layout {unknown[0]} is not known; choose {ALL} or one of {', '.join(names)}."
-        )
+    for word in layout or []:
+        if word not in (legal := (ALL, *names)):
+            raise PlanError(f"--layout: {unknown_word('layout', word, legal)}.")
     chosen = names if not layout or ALL in layout else layout
     wanted = dict.fromkeys(map(Layout, chosen), patients)
     with progress("writing phantoms", patients * len(wanted)) as meter:
@@ -86,15 +86,16 @@ def hospitals(
     from echofm_core.runtime.console import console, progress
 
     known = {item.name: item for item in (*HOSPITALS, SEALED)}
-    if unknown := sorted(set(name or []) - set(known)):
-        raise DataRootError(f"--name {unknown[0]} is not known; choose of {', '.join(known)}.")
+    for word in name or []:
+        if word not in known:
+            raise PlanError(f"--name: {unknown_word('hospital', word, list(known))}.")
     chosen = [known[key] for key in dict.fromkeys(name or [item.name for item in HOSPITALS])]
     chosen += [draw_hospital(seed, number) for number in range(draw)]
     if show:
         console.print(table(chosen))
         return
     if folder is None:
-        raise DataRootError("no folder is given; say where, or --list.")
+        raise typer.BadParameter("no folder is given; say where, or --list.")
     with progress("writing phantoms", patients * len(chosen)) as meter:
         roots = write_hospitals(folder, chosen, patients, seed=seed, meter=meter, workers=2)
     for root in roots:

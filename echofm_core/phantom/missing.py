@@ -13,11 +13,11 @@ from pathlib import Path
 
 from echofm_core.phantom.hospitals import HOSPITALS, SEALED, Hospital
 from echofm_core.phantom.institutions import Layout, write_hospitals, write_institutions
+from echofm_core.plan.complaints import unknown_word
 from echofm_core.plan.phantoms import PhantomConfig
 from echofm_core.runtime.console import console, progress
-from echofm_core.runtime.errors import DataRootError
+from echofm_core.runtime.errors import DataRootError, PlanError
 from echofm_core.runtime.files import whole_folder, write_whole
-from echofm_core.runtime.text import did_you_mean
 
 RECIPE = "phantoms.json"
 
@@ -34,7 +34,8 @@ def write_missing(config: PhantomConfig, roots: Sequence[str], *, workers: int =
         Whether anything was written.
 
     Raises:
-        DataRootError: There is no such hospital or layout, or the folder has other data.
+        PlanError: There is no such hospital or layout.
+        DataRootError: The folder has other data.
     """
     folder = Path(config.folder).resolve()
     if not config.folder or not any(Path(root).resolve().is_relative_to(folder) for root in roots):
@@ -43,10 +44,8 @@ def write_missing(config: PhantomConfig, roots: Sequence[str], *, workers: int =
     known = [*hospitals, *(item.value for item in Layout)]
     for name in config.patients:
         if name not in known:
-            raise DataRootError(
-                f"machine.phantoms.patients names {name!r}{did_you_mean(name, known)}; there are "
-                f"{', '.join(known)}."
-            )
+            unknown = unknown_word("hospital or layout", name, known)
+            raise PlanError(f"machine.phantoms.patients: {unknown}.")
     recipe = _recipe(config, [one for name, one in hospitals.items() if name in config.patients])
     if folder.exists() and any(folder.iterdir()):
         _check(folder, recipe)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from echofm_core.plan.section import Section
@@ -31,8 +31,8 @@ def complaint(item: ErrorDetails, plan: type[Section]) -> str:
     return f"`{key}`: {message[0].lower() + message[1:]}{got}"
 
 
-def unknown_word(kind: str, word: str, legal: tuple[str, ...]) -> str:
-    """A word that is none of a list, e.g. "there is no view 'a4c', did you mean `A4C`; ..."."""
+def unknown_word(kind: str, word: str, legal: Sequence[str]) -> str:
+    """A word that is none of a list, e.g. "there is no view 'a4c', did you mean 'A4C'; ..."."""
     return f"there is no {kind} {word!r}{did_you_mean(word, legal)}; there are {', '.join(legal)}"
 
 
@@ -52,7 +52,7 @@ def _meant(path: list[str], plan: type[Section]) -> str:
         there = " or ".join(f"[{name}]" if name else "the top of the file" for name in homes)
         return f", which belongs to {there}"
     here = dict(tables(plan)).get(".".join(outer))
-    return did_you_mean(word, here.model_fields) if here else ""
+    return did_you_mean(word, here.model_fields, "`") if here else ""
 
 
 def tables(section: type[Section], name: str = "") -> Iterator[tuple[str, type[Section]]]:

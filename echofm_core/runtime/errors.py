@@ -22,10 +22,10 @@ class EchoFMError(Exception):
 
 
 class PlanError(EchoFMError):
-    """The plan is not valid: unknown key, wrong type, value out of its range."""
+    """A plan, `site.toml` or option is not valid: unknown key or word, wrong type, out of range."""
 
     exit_code = 10
-    remedy = "mend the key that is named; `echofm keys` prints all of them"
+    remedy = "mend the key or option that is named; `echofm keys` prints all that a plan may hold"
 
 
 class DataRootError(EchoFMError):
@@ -120,10 +120,13 @@ class ResumeError(EchoFMError):
 
 
 class EngineError(EchoFMError):
-    """A worker of a simulation, or what trains at a site, died or could not be started."""
+    """A worker of a simulation or of a site died or did not start, or Ray cannot be reached."""
 
     exit_code = 23
-    remedy = "usually memory: fewer `workers`, smaller batches; then `--resume`"
+    remedy = (
+        "where one died, usually memory: fewer `workers`, smaller batches, then `--resume`; where "
+        "Ray cannot be reached, its address"
+    )
 
 
 class PolicyError(EchoFMError):
@@ -162,17 +165,17 @@ class NothingUsableError(EchoFMError):
 
 
 class OutputError(EchoFMError):
-    """What a command writes cannot be written: no permission, no such place, or a full disk."""
+    """A file or folder cannot be written or used: no permission, no such place, or a full disk."""
 
     exit_code = 32
-    remedy = "make room, or choose another `--out`; then run the same command again"
+    remedy = "make room, have it permitted, or choose another place; then the same command again"
 
 
 class EnvironmentClashError(EchoFMError):
-    """The installation is not sound: a missing tool, or another package provides our names."""
+    """A package, tool or device is not on this machine, or another package has our names."""
 
     exit_code = 30
-    remedy = "a virtual environment of its own"
+    remedy = "install or change what is named, or have a virtual environment of its own"
 
 
 @contextmanager

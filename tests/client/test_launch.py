@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from client.launch import command, environment, load_site
-from echofm_core.runtime.errors import EnvironmentClashError, PlanError
+from echofm_core.runtime.errors import PlanError
 
 GOOD = 'name = "north"\nserver = "fl:443"\nmanifest = "m"\nstore = "s"\nstate = "t"\n'
 
@@ -29,7 +29,7 @@ def test_a_wrong_key_is_named_with_what_was_meant(tmp_path: Path, line: str, sai
 
 def test_a_word_that_is_no_device_is_refused_before_a_run(tmp_path: Path) -> None:
     (tmp_path / "site.toml").write_text(f'{GOOD}device = "gpu"\n')
-    with pytest.raises(EnvironmentClashError, match="no device 'gpu'"):
+    with pytest.raises(PlanError, match="no device 'gpu'"):
         load_site(tmp_path)
 
 

@@ -83,7 +83,7 @@ def test_an_exit_code_and_a_key_are_explained_without_any_file() -> None:
     found = run("keys", "finetune").stdout
     assert "local_epochs: int, ≥ 1, ≤ 10000; default 1" in found and "[pretrain]" not in found
     unknown = run("keys", "fintune")
-    assert unknown.returncode == 10 and "did you mean `finetune`" in unknown.stderr
+    assert unknown.returncode == 10 and "did you mean 'finetune'" in unknown.stderr
 
 
 def strings(file: Path) -> list[str]:

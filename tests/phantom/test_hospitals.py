@@ -95,4 +95,5 @@ def test_the_table_is_printed_and_an_unknown_name_is_refused(echofm: Echofm) -> 
     assert "summit" in named.stdout and "valley" in named.stdout
     assert "harbour" not in named.stdout
     wrong = echofm("phantom", "hospitals", "--name", "nowhere", "--list")
-    assert wrong.returncode != 0 and "nowhere is not known" in " ".join(wrong.stderr.split())
+    assert wrong.returncode == 10
+    assert "no hospital 'nowhere'; there are" in " ".join(wrong.stderr.split())

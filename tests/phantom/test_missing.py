@@ -13,7 +13,7 @@ from echofm_core.phantom.missing import write_missing
 from echofm_core.phantom.patients import is_phantom
 from echofm_core.plan.load import load_plan
 from echofm_core.plan.phantoms import PhantomConfig
-from echofm_core.runtime.errors import DataRootError
+from echofm_core.runtime.errors import DataRootError, PlanError
 from tests.phantom.test_institutions import content
 from tests.support.commands import Echofm
 
@@ -96,7 +96,7 @@ def test_with_other_roots_nothing_is_written(tmp_path: Path) -> None:
 
 def test_a_name_that_is_none_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     config = PhantomConfig(folder=str(tmp_path / "data"), patients={"valey": 1})
-    with pytest.raises(DataRootError, match="did you mean `valley`"):
+    with pytest.raises(PlanError, match="hospital or layout 'valey', did you mean 'valley'"):
         write_missing(config, [config.folder])
     assert not list(tmp_path.iterdir())
 

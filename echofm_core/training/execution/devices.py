@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from echofm_core.runtime.errors import EnvironmentClashError
+from echofm_core.runtime.errors import EnvironmentClashError, PlanError
 from echofm_core.runtime.text import did_you_mean
 from echofm_core.training.config import Precision
 
@@ -23,11 +23,11 @@ def check_device_word(name: str) -> None:
     """Refuse a name that is no device anywhere.
 
     Raises:
-        EnvironmentClashError: There is no such kind of device.
+        PlanError: There is no such kind of device.
     """
     kind = name.partition(":")[0]
     if kind not in DEVICES or not re.fullmatch(r"[a-z]+(:\d+)?", name):
-        raise EnvironmentClashError(
+        raise PlanError(
             f"there is no device {name!r}{did_you_mean(kind, DEVICES)}; use auto, cpu, cuda or "
             "cuda:N."
         )

@@ -9,7 +9,7 @@ import pytest
 
 from echofm_core.plan.load import plan_from_mapping
 from echofm_core.plan.protocol import ProtocolConfig, ProtocolName
-from echofm_core.runtime.errors import DataRootError, EmptySiteError, PlanError
+from echofm_core.runtime.errors import EmptySiteError, PlanError
 from simulations.prepare import check_sites
 from simulations.protocols.assign import assign_sites
 from tests.simulations.protocols.made import config_of, manifest, of_rule
@@ -57,7 +57,7 @@ def test_unseen_sites_of_other_rules_go_by_the_names_that_these_make() -> None:
 @pytest.mark.parametrize(
     ("unseen", "sentence"),
     [
-        (("vally",), r"names 'vally', did you mean `valley`; .* institution makes camus, valley"),
+        (("vally",), r"names 'vally', did you mean 'valley'; .* institution makes camus, valley"),
         (("camus", "valley"), r"leaves no site to train on; the protocol institution makes"),
     ],
 )
@@ -118,7 +118,7 @@ def test_dirichlet_skews_classes_of_stenosis_where_there_is_nothing_else() -> No
 
 
 def test_an_unknown_data_set_names_what_was_found() -> None:
-    with pytest.raises(DataRootError, match=r"names 'tmed2'; the data roots hold camus:"):
+    with pytest.raises(PlanError, match=r"names 'tmed2'; the data roots hold camus:"):
         assign_sites(manifest(10), ProtocolConfig(datasets=("camus", "tmed2")), 0)
 
 

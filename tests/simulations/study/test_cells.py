@@ -38,7 +38,7 @@ def test_options_stand_in_place_of_the_plans_keys() -> None:
     found = with_study(plan, 3, "fedavg, pooled", None).study
     assert (found.seeds, found.methods) == (3, ("fedavg", "pooled"))
     assert with_study(plan, None, None, None) is plan
-    with pytest.raises(PlanError, match="there is no method 'fedavgg', did you mean `fedavg`"):
+    with pytest.raises(PlanError, match="there is no method 'fedavgg', did you mean 'fedavg'"):
         with_study(plan, None, "fedavgg", None)
     with pytest.raises(PlanError, match="'qualty' is none of"):
         with_study(plan, None, None, "qualty")

@@ -166,7 +166,7 @@ def test_a_folder_of_something_else_is_refused(echofm: Echofm, home: Path, whole
         (("plan.toml",), "whole holds a study; go on with it by its own plan"),
         (
             ("plan.toml", "--methods", "fedavgg"),
-            "there is no method 'fedavgg', did you mean `fedavg`",
+            "there is no method 'fedavgg', did you mean 'fedavg'",
         ),
     ):
         done = echofm("simulate", *words, "--out", "whole", cwd=home)
