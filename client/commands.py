@@ -18,7 +18,13 @@ from echofm_core.runtime.child_process import child_process
 from echofm_core.runtime.files import owners_alone
 from echofm_core.runtime.text import many
 
-client = typer.Typer(no_args_is_help=True, help="Take part in a federation as a hospital.")
+client = typer.Typer(
+    no_args_is_help=True,
+    help="""Take part in a federation as a hospital.
+
+    In this order: `init` makes a folder with a key, whose public part goes to the coordinator; fill
+    in its site.toml; `check`; `approve` a plan; `start`.""",
+)
 
 Folder = Annotated[Path, typer.Argument(help="The site's folder, from `echofm client init`.")]
 Port = Annotated[int, typer.Option(help="Local port of the node's own interface.")]

@@ -11,7 +11,7 @@ import typer
 
 from echofm_core import __version__
 from echofm_core.runtime.errors import EchoFMError
-from echofm_core.runtime.files import naming_full_disk
+from echofm_core.runtime.files import naming_full_disk, naming_no_permission
 from echofm_core.runtime.signals import Stopped, install_handlers, leave
 from echofm_core.sub_commands import load_sub_commands
 
@@ -27,7 +27,10 @@ app = typer.Typer(
 Start here:
 
 * `echofm demo` trains a federation of synthetic hospitals and writes a report (6 minutes)
-* `echofm simulate PLAN.toml` does the same for your own plan and data folders
+* `echofm data doctor FOLDERS` says what your data folders hold, and what is wrong with them
+* `echofm simulate PLAN.toml` does what the demo does for your own plan and data folders
+* `echofm predict RUN FILES` reads cines with a trained model
+* `echofm client --help` and `echofm server --help` begin a federation between hospitals
 * `echofm model --size base` prints what a model is made of
 * `echofm keys` prints what a plan may hold, `echofm errors` what an exit code means
 """,
@@ -45,7 +48,7 @@ def _root(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print it, and end."
+            "--version", callback=_print_version, is_eager=True, help="Print the version, and end."
         ),
     ] = False,
 ) -> None:
@@ -65,7 +68,7 @@ def main() -> None:
 def _run() -> None:
     try:
         load_sub_commands(app)
-        with naming_full_disk():
+        with naming_no_permission(), naming_full_disk():
             app()
     except EchoFMError as error:
         typer.secho(f"echofm: {error}", fg=typer.colors.RED, err=True)

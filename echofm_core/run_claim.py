@@ -15,7 +15,7 @@ from echofm_core.plan.load import load_plan
 from echofm_core.plan.own_rule import pin_rule
 from echofm_core.runtime.errors import ResumeError
 from echofm_core.runtime.file_lock import folder_lock
-from echofm_core.runtime.files import is_partial, write_whole
+from echofm_core.runtime.files import check_place, is_partial, write_whole
 
 PLAN = "plan.toml"
 #: What makes a folder that of a study: what the study is.
@@ -58,9 +58,11 @@ def look(run: Path, plan: Plan, *, resume: bool, begun: Mapping[str, str] | None
 
     Raises:
         ResumeError: It holds another run, or one and ``resume`` was not asked for, or no run.
+        OutputError: It cannot be written to.
     """
     if run.exists() and not run.is_dir():
         raise ResumeError(f"{run} is a file; choose another --out.")
+    check_place(run, folder=True)
     if (run / STUDY).exists():
         raise ResumeError(
             f"{run} holds a study; go on with it by its own plan and options, or choose another "

@@ -24,7 +24,13 @@ from server.release.signature import verify as check_released
 if TYPE_CHECKING:
     from echofm_core.plan.document import Plan
 
-server = typer.Typer(no_args_is_help=True, help="Coordinate a federation of hospitals.")
+server = typer.Typer(
+    no_args_is_help=True,
+    help="""Coordinate a federation of hospitals.
+
+    In this order: `provision` makes a folder, and the kit that each hospital gets; `admit` the key
+    of each; `start` and leave it running; `propose` a plan; `run` it.""",
+)
 
 Folder = Annotated[Path, typer.Argument(help="The coordinator's folder.")]
 

@@ -13,8 +13,8 @@ from echofm_core.runtime.errors import PlanError
 PlanFile = Annotated[Path | None, typer.Option(help="Take \\[protocol] and seed from this plan.")]
 Dataset = typer.Option(help="Data set that takes part; may be repeated.")
 View = typer.Option(help="View to export; may be repeated. Sites are drawn over all views.")
-TestFraction = typer.Option(help="Share of patients, where no split is official.")
-MinPatients = typer.Option(help="Smaller sites are an error, or merged into `other`.")
+TestFraction = typer.Option(help="Share of patients for test, where no split is official.")
+MinPatients = typer.Option(help="Patients that a site needs; smaller ones are refused, or merged.")
 Clients = typer.Option(help="Number of synthetic sites.")
 Alpha = typer.Option(help="Small is strong skew; dirichlet and view_skew alone.")
 RelativeTo = typer.Option(help="Write paths relative to this folder; default: absolute.")
@@ -30,11 +30,13 @@ def export_split(
     protocol: Annotated[
         str | None, typer.Option(help=f"One of {', '.join(ProtocolName)}; default: institution.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Default: 0.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of all that is drawn; default: 0.")] = None,
     dataset: Annotated[list[str] | None, Dataset] = None,
     view: Annotated[list[str] | None, View] = None,
     test_fraction: Annotated[float | None, TestFraction] = None,
-    validation_fraction: Annotated[float | None, typer.Option(help="Likewise.")] = None,
+    validation_fraction: Annotated[
+        float | None, typer.Option(help="Share of patients for validation, likewise.")
+    ] = None,
     min_patients: Annotated[int | None, MinPatients] = None,
     clients: Annotated[int | None, Clients] = None,
     alpha: Annotated[float | None, Alpha] = None,

@@ -10,9 +10,9 @@ from pydantic import ValidationError
 
 from echofm_core.data.config import DataConfig
 from echofm_core.plan.load import load_plan
-from echofm_core.plan.preflight import check_places
+from echofm_core.plan.preflight import check_places, check_roots
 from echofm_core.runtime.errors import NothingUsableError, PlanError
-from echofm_core.runtime.files import write_whole, writing
+from echofm_core.runtime.files import check_place, write_whole, writing
 from echofm_core.runtime.text import many
 
 if TYPE_CHECKING:
@@ -81,6 +81,9 @@ def index(
     * `echofm data index ~/TMED2 --out manifest.parquet --plan plan.toml`
     """
     config = _asked_for(plan)  # before anything that takes long to import
+    check_roots(roots)
+    for file in filter(None, (out, findings)):
+        check_place(file, folder=False)
 
     from echofm_core.data.findings import places_csv
     from echofm_core.data.manifest import save_manifest
@@ -136,6 +139,8 @@ def doctor(
     * `echofm data doctor ~/mimic-iv-echo --decode 200`
     """
     config = _asked_for(plan)  # before anything that takes long to import
+    check_places(places)  # and no report folder for a mistyped place
+    check_place(out, folder=True)
 
     from echofm_core.data.doctor.count import summary
     from echofm_core.data.doctor.examine import examine
@@ -144,7 +149,6 @@ def doctor(
     from echofm_core.data.parallel import cores
     from echofm_core.runtime.console import console
 
-    check_places(places)  # and no report folder for a mistyped place
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)  # refused before anything is read
     diagnosis = examine(places, out / ".decoded", config, decode=decode, workers=workers or cores())
@@ -199,6 +203,9 @@ def store(
     * `echofm data store manifest.parquet --out stores --plan plan.toml`
     """
     config = _asked_for(plan, size)  # before anything that takes long to import
+    check_place(out, folder=True)
+    if findings is not None:
+        check_place(findings, folder=False)
 
     from echofm_core.data.findings import Findings
     from echofm_core.data.manifest import load_manifest

@@ -207,6 +207,7 @@ def load_manifest(path: Path) -> pd.DataFrame:
     """
     if not path.exists():
         raise ManifestError(f"manifest {path} does not exist; write it with `echofm data index`.")
-    with refusing(f"manifest {path} cannot be read", ManifestError):
+    advice = "; give the Parquet file that `echofm data index` wrote"
+    with refusing(f"manifest {path} cannot be read", ManifestError, advice):
         frame = pd.read_parquet(path)
     return validate(completed(frame), str(path))

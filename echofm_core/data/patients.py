@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from echofm_core.runtime.errors import DataRootError, refusing
+from echofm_core.runtime.errors import DataRootError, OutputError, refusing
 
 #: Data set -> the archive whose patients it holds, under the same numbers. Taken for two patients,
 #: one of them would train and the other test.
@@ -62,6 +62,7 @@ def write_secret(file: Path) -> None:
 
     Raises:
         DataRootError: The file is there: another secret would give every patient another id.
+        OutputError: It cannot be written.
     """
     try:
         handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -71,7 +72,7 @@ def write_secret(file: Path) -> None:
             "is not overwritten."
         ) from None
     except OSError as error:
-        raise DataRootError(f"the secret {file} cannot be written ({error.strerror}).") from None
+        raise OutputError(f"the secret {file} cannot be written ({error.strerror}).") from None
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(new_secret().hex().encode() + b"\n")

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from echofm_core.models.weights_file import find_weights
 from echofm_core.plan.machine import MachineConfig
 from echofm_core.plan.preflight import check_places, check_roots
 from echofm_core.run_claim import refuse_run
 from echofm_core.runtime.errors import UnreadableFileError
-from echofm_core.runtime.files import write_whole
+from echofm_core.runtime.files import check_place, write_whole
 from echofm_core.runtime.text import many
 from echofm_core.training.execution.devices import check_device_word
 
@@ -42,7 +43,7 @@ def evaluate(
     roots: Annotated[list[Path] | None, typer.Argument(help="Data folders, as downloaded.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for predictions and scores.")] = None,
     everything: Annotated[
-        bool, typer.Option(help="Use all clips: data that the model never saw.")
+        bool, typer.Option(help="Score all clips, of data that the model never saw.")
     ] = False,
     seen: Annotated[
         bool, typer.Option(help="Score patients whom the model was trained on, too.")
@@ -51,7 +52,9 @@ def evaluate(
         Path | None,
         typer.Option(help="Run folder, or a site's state folder, with the record of its training."),
     ] = None,
-    cache: Annotated[Path | None, typer.Option(help="Folder of decoded clips.")] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder of decoded clips; default: OUT/cache.")
+    ] = None,
     stress: Annotated[
         bool, typer.Option(help="Score the test clips changed in one way at a time, too.")
     ] = False,
@@ -84,7 +87,9 @@ def evaluate(
         raise typer.BadParameter(
             "give data folders and --out FOLDER; a run's own test clips are scored with --stress."
         )
-    check_roots(roots)  # before anything that takes long to import
+    find_weights(model)  # before anything that takes long to import
+    check_roots(roots)
+    check_place(out, folder=True)
     refuse_run(out)
 
     from echofm_core.data.training_record import find_record
@@ -133,7 +138,7 @@ def predict(
     places: Annotated[list[Path], typer.Argument(help="AVI, MP4, DICOM, NIfTI, or folders.")],
     form: Annotated[Form, typer.Option(help="What is printed.")] = Form.TABLE,
     out: Annotated[
-        Path | None, typer.Option(help="File to write instead of printing; csv or json.")
+        Path | None, typer.Option(help="File to write instead of printing: NAME.csv or NAME.json.")
     ] = None,
     pictures: Annotated[
         Path | None, typer.Option(help="Folder for a PNG a file: where the model looked.")
@@ -154,15 +159,19 @@ def predict(
     * `echofm predict runs/ef/model exports/ --form csv --out predictions.csv --pictures looks`
     """
     check_device_word(device)  # before anything that takes long to import
-    check_places([model, *places])
+    find_weights(model)
+    check_places(places)
+    if out is not None:
+        form = _form_of(out, form)
+        check_place(out, folder=False)
+    if pictures is not None:
+        check_place(pictures, folder=True)
 
     from echofm_core.inference.files import files_at
     from echofm_core.inference.table import REFUSED, read_files
     from echofm_core.models.saved import load_model
     from echofm_core.runtime.console import progress
 
-    if out is not None and out.suffix not in (".csv", ".json"):
-        raise typer.BadParameter("--out must end in .csv or .json.")
     saved, files = load_model(model), files_at(places)
     # Where the numbers go to standard output, nothing else may.
     silent = form is not Form.TABLE and out is None
@@ -187,6 +196,9 @@ def export(
 
     For example: `echofm export runs/ef --out handed-on`.
     """
+    find_weights(model)  # before anything that takes long to import
+    check_place(out, folder=True)
+
     from echofm_core.inference.export import ONNX, export_folder
     from echofm_core.models.saved import load_model
 
@@ -196,12 +208,23 @@ def export(
         typer.echo(f"{ONNX}: differs from PyTorch by {worst:.1e} at most")
 
 
+def _form_of(out: Path, form: Form) -> Form:
+    """What a file holds, by its ending; a table is for the terminal alone."""
+    by_ending = {".csv": Form.CSV, ".json": Form.JSON}
+    if out.suffix not in by_ending:
+        raise typer.BadParameter("--out must end in .csv or .json.")
+    found = by_ending[out.suffix]
+    if form not in (Form.TABLE, found):
+        raise typer.BadParameter(f"--form {form} does not go with --out {out.name}; leave it out.")
+    return found
+
+
 def _show(table: pd.DataFrame, form: Form, out: Path | None) -> None:
     """Print the predictions, or write them to a file, whole or not at all."""
-    if form is Form.TABLE and out is None:
+    if form is Form.TABLE:
         _print(table)
         return
-    if form is Form.JSON or (out is not None and out.suffix == ".json"):
+    if form is Form.JSON:
         text = table.to_json(orient="records", indent=1) + "\n"
     else:
         text = table.to_csv(index=False)

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from echofm_core.data.windows import MEAN, SD
 from echofm_core.models.masking import Subset
-from echofm_core.models.saved import WEIGHTS, SavedModel, find_weights
+from echofm_core.models.saved import SavedModel
+from echofm_core.models.weights_file import WEIGHTS, find_weights
 from echofm_core.runtime.errors import CheckpointError, EnvironmentClashError
 from echofm_core.runtime.extras import install
 from echofm_core.runtime.files import whole_file, write_whole

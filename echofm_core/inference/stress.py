@@ -12,7 +12,8 @@ from echofm_core.data.store.clip_store import ClipStore, open_stores
 from echofm_core.evaluation.stress.clips import ChangedClips, Watch
 from echofm_core.evaluation.stress.stressors import Setting, settings
 from echofm_core.evaluation.stress.table import STRESS, stress_table
-from echofm_core.models.saved import WEIGHTS, SavedModel, load_model
+from echofm_core.models.saved import SavedModel, load_model
+from echofm_core.models.weights_file import WEIGHTS
 from echofm_core.plan.document import Plan
 from echofm_core.plan.load import load_plan
 from echofm_core.run_claim import PLAN, STUDY

@@ -48,7 +48,9 @@ def import_model(
     pixels: Annotated[
         int | None, typer.Option(help="Side of your frames; default: as it was trained.")
     ] = None,
-    frames: Annotated[int | None, typer.Option(help="Frames of your windows; likewise.")] = None,
+    frames: Annotated[
+        int | None, typer.Option(help="Frames of your windows; default: as it was trained.")
+    ] = None,
     patch: Annotated[int | None, typer.Option(help="Refuse another patch, in pixels.")] = None,
     tubelet: Annotated[int | None, typer.Option(help="Refuse another tubelet, in frames.")] = None,
     scale: Scale = None,

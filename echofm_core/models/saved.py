@@ -13,6 +13,7 @@ from echofm_core.models.config import ModelConfig
 from echofm_core.models.echo_model import EchoModel
 from echofm_core.models.patches import PatchGrid
 from echofm_core.models.weights import load_arrays
+from echofm_core.models.weights_file import WEIGHTS, find_weights
 from echofm_core.plan.document import Plan
 from echofm_core.plan.load import plan_from_mapping
 from echofm_core.plan.machine import MachineConfig
@@ -21,7 +22,6 @@ from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import CheckpointError, PlanError, refusing
 from echofm_core.tasks import Task
 
-WEIGHTS = "model.safetensors"
 #: How targets were standardised in models of earlier versions, where their plans name nothing else:
 #: by the distribution of EchoNet-Dynamic (Ouyang 2020).
 EARLIER_STANDARDISATION = {"ef": [55.8, 12.4], "esv": [3.57, 0.60], "edv": [4.41, 0.44]}
@@ -106,21 +106,6 @@ def trained_tasks(groups: Iterable[str]) -> tuple[Task, ...]:
     prefix = f"{HEADS}."
     names = {group.removeprefix(prefix) for group in groups if group.startswith(prefix)}
     return tuple(task for task in Task if task.value in names)
-
-
-def find_weights(path: Path) -> Path:
-    """The weights file at a path: the file, in its folder, or in a run folder.
-
-    Raises:
-        CheckpointError: There is none.
-    """
-    for found in (path, path / WEIGHTS, path / "model" / WEIGHTS):
-        if found.is_file():
-            return found
-    raise CheckpointError(
-        f"there is no model and there are no weights at {path}; give a {WEIGHTS}, the folder that "
-        "holds it (`echofm model import` writes one), or a run folder."
-    )
 
 
 def _origin(file: Path) -> tuple[Plan, str, tuple[Task, ...]]:

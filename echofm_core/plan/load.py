@@ -51,7 +51,11 @@ def load_plan(path: Path) -> Plan:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise PlanError(f"plan {path} does not exist; `echofm demo` writes one to copy.") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
+        raise PlanError(
+            f"plan {path} cannot be read ({error.strerror}); give a TOML file."
+        ) from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise PlanError(f"plan {path} cannot be read as TOML ({error}).") from None
     plan = plan_from_mapping(values, str(path))
     base = path.resolve().parent

@@ -158,6 +158,35 @@ def writing(path: Path) -> Iterator[None]:
         ) from error
 
 
+def check_place(path: Path, *, folder: bool) -> None:
+    """Refuse a place that nothing can be written to, before any work is done; nothing is made.
+
+    Args:
+        path: Of a file or folder to be written, which may be there already.
+        folder: Which of the two.
+
+    Raises:
+        OutputError: The other of the two is there, a file stands where a folder above it would, or
+            there is no permission.
+    """
+    wanted, other = ("folder", "file") if folder else ("file", "folder")
+    try:
+        if path.exists() and path.is_dir() != folder:
+            raise OutputError(f"{path} is a {other}, and a {wanted} is wanted; choose another.")
+        above = next((up for up in path.parents if up.exists()), Path())
+        place = path if path.is_dir() else above
+        writable = os.access(place, os.W_OK | os.X_OK)
+        if not place.is_dir():
+            raise OutputError(f"{path} cannot be written: {place} is a file; choose another place.")
+    except PermissionError:  # not even to look
+        place, writable = path.parent, False
+    if not writable:
+        raise OutputError(
+            f"{path} cannot be written: there is no permission to write in {place}; choose another "
+            "place, or have it permitted."
+        )
+
+
 def full_disk(
     error: BaseException | None, *, but_of: type[BaseException] | tuple[()] = ()
 ) -> OSError | None:
@@ -193,6 +222,24 @@ def naming_full_disk(place: Path | None = None) -> Iterator[None]:
         raise OutputError(
             f"{where} is full ({found.strerror}); nothing half-written is left under its name: "
             "make room there and run the same command again, with --resume where it has that."
+        ) from error
+
+
+@contextmanager
+def naming_no_permission() -> Iterator[None]:
+    """Let a file that the system keeps from us be an error that says so, whatever was done to it.
+
+    Raises:
+        OutputError: There is no permission for a file or folder; other refusals name none.
+    """
+    try:
+        yield
+    except PermissionError as error:
+        if error.filename is None:
+            raise
+        raise OutputError(
+            f"there is no permission for {error.filename}; have it permitted, or choose another "
+            "place."
         ) from error
 
 

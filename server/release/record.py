@@ -202,7 +202,7 @@ def _start_licence(plan: Plan, licences: Mapping[str, str]) -> dict[str, str]:
 def _imported(plan: Plan, name: str) -> str:
     """What the import of public weights knows of their licence, where they still lie there."""
     from echofm_core.models.checkpoints.importer import LICENCE
-    from echofm_core.models.saved import find_weights
+    from echofm_core.models.weights_file import find_weights
 
     try:
         about = load_metadata(find_weights(Path(plan.machine.start)))

@@ -15,7 +15,7 @@ from echofm_core.evaluation.config import EvaluationConfig
 from echofm_core.plan.document import Plan
 from echofm_core.run_claim import LEFT_OVER, PLAN, STUDY
 from echofm_core.runtime.errors import ResumeError
-from echofm_core.runtime.files import is_partial, write_whole
+from echofm_core.runtime.files import check_place, is_partial, write_whole
 
 #: What is written last into the folder of a finished training.
 RESULT = "result.json"
@@ -31,9 +31,11 @@ def look_study(folder: Path, plan: Plan, *, resume: bool) -> None:
 
     Raises:
         ResumeError: It holds a run, or another plan's study, or one and ``resume`` is not given.
+        OutputError: It cannot be written to.
     """
     if folder.exists() and not folder.is_dir():
         raise ResumeError(f"{folder} is a file; choose another --out.")
+    check_place(folder, folder=True)
     if not (folder / STUDY).exists():
         names = {item.name for item in folder.iterdir()} if folder.exists() else set()
         if PLAN in names:

@@ -1,5 +1,7 @@
 """The command as a user meets it: real processes, their exit codes and their one sentence."""
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +49,24 @@ def test_a_wrong_plan_ends_with_one_sentence_and_its_code(
     assert sentence in result.stderr
     assert "Traceback" not in result.stderr
     assert f"(exit code {code}; see `echofm errors {code}`)" in result.stderr
+
+
+def test_a_folder_that_may_not_be_read_is_a_sentence(tmp_path: Path) -> None:
+    """A superuser without the right to pass over permissions is as everybody else."""
+    plain = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+    if os.geteuid() == 0 and (
+        not shutil.which("setpriv") or subprocess.run([*plain, "true"], check=False).returncode
+    ):
+        pytest.skip("this superuser cannot do without its rights")
+    folder = tmp_path / "locked" / "run"
+    folder.mkdir(parents=True)
+    folder.parent.chmod(0)
+    prefix = plain if os.geteuid() == 0 else []
+    words = [sys.executable, "-c", "from echofm_core.cli import main; main()", "watch", str(folder)]
+    ran = subprocess.run([*prefix, *words], capture_output=True, text=True, check=False)
+    folder.parent.chmod(0o700)
+    assert ran.returncode == 32, ran.stderr
+    assert f"there is no permission for {folder};" in " ".join(ran.stderr.split())
 
 
 @pytest.mark.parametrize(("words", "meant"), [(["erors"], "errors"), (["data", "idnex"], "index")])

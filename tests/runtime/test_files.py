@@ -14,10 +14,12 @@ from PIL import Image
 from echofm_core.pages.template import png_bytes, write_page
 from echofm_core.runtime.errors import OutputError
 from echofm_core.runtime.files import (
+    check_place,
     full_disk,
     is_partial,
     keep_only,
     naming_full_disk,
+    naming_no_permission,
     partial_path,
     whole_folder,
     write_whole,
@@ -209,3 +211,42 @@ def test_only_what_is_named_is_kept(tmp_path: Path) -> None:
     assert [item.name for item in home.iterdir()] == ["kept"]
     assert (home / "kept/file").exists()
     assert (other / "file").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "said"),
+    [
+        ("file", True, "is a file, and a folder is wanted"),
+        ("dir", False, "is a folder, and a file is wanted"),
+        ("file/a/b", True, "file is a file; choose another place"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_refused_before_work(
+    tmp_path: Path, name: str, folder: bool, said: str
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "dir").mkdir()
+    with pytest.raises(OutputError, match=said):
+        check_place(tmp_path / name, folder=folder)
+    for fine, kind in (("dir", True), ("dir/new/deep", True), ("file", False), ("new.csv", False)):
+        check_place(tmp_path / fine, folder=kind)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dir", "file"]
+
+
+def test_a_place_without_permission_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system is asked about the folder that is there; to a superuser it always says yes."""
+    asked = []
+    monkeypatch.setattr(os, "access", lambda place, how: asked.append((place, how)))
+    with pytest.raises(OutputError, match=f"no permission to write in {tmp_path};"):
+        check_place(tmp_path / "new" / "run", folder=True)
+    assert asked == [(tmp_path, os.W_OK | os.X_OK)]
+
+
+def test_no_permission_is_a_sentence_where_it_is_about_a_file() -> None:
+    """Of a port or a process the system names no file: that is no such sentence."""
+    with pytest.raises(OutputError, match="no permission for /x/y;"), naming_no_permission():
+        raise PermissionError(errno.EACCES, "Permission denied", "/x/y")
+    with pytest.raises(PermissionError), naming_no_permission():
+        raise PermissionError(errno.EPERM, "Operation not permitted")

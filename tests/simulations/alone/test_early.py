@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from echofm_core.runtime.errors import (
-    DataRootError,
     EchoFMError,
     EmptySiteError,
     EnvironmentClashError,
@@ -30,8 +29,8 @@ NOBODY = PLAN.replace('tasks = ["ef", "edv", "reduced_ef"]', 'tasks = ["as_grade
         (NOBODY, PlanError, "0 of 1 sites have training labels for as_grade"),
         (
             PLAN + '[protocol]\ndatasets = ["echonet_dynamc"]\n',
-            DataRootError,
-            "did you mean `echonet_dynamic`",
+            PlanError,
+            "did you mean 'echonet_dynamic'",
         ),
     ],
 )
@@ -65,7 +64,7 @@ def test_an_institution_without_labels(home: Path) -> None:
     [
         ("simulate", 'roots = ["none"]', "does not exist or is not a folder"),
         ("pretrain", "roots = []", "the plan names no data"),
-        ("finetune", 'roots = ["."]\ndevice = "cudda:1"', "'cudda:1', did you mean `cuda`"),
+        ("finetune", 'roots = ["."]\ndevice = "cudda:1"', "'cudda:1', did you mean 'cuda'"),
         ("simulate", 'roots = ["."]\ndevice = "cuda:one"', "no device 'cuda:one'"),
     ],
 )
@@ -74,6 +73,23 @@ def test_words_are_refused_before_torch_is_loaded(
 ) -> None:
     (tmp_path / "plan.toml").write_text(f"[machine]\n{machine}\n")
     refused_early(tmp_path, [command, "plan.toml", "--out", "run"], said)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--ray-address", "127.0.0.1:1"], "nobody listens at 127.0.0.1:1"),
+        (["--ray-address", "head"], "'head' is no address of a Ray cluster"),
+        (["--ray-address", "h:1", "--engine", "processes"], "--engine processes uses none"),
+        (["--workers", "0"], "greater than or equal to 1, got 0"),
+    ],
+)
+def test_options_are_refused_before_torch_is_loaded(
+    tmp_path: Path, options: list[str], said: str
+) -> None:
+    """By the rules of the plan's keys, whose place they take; with data that are there."""
+    (tmp_path / "plan.toml").write_text('[machine]\nroots = ["."]\n')
+    refused_early(tmp_path, ["simulate", "plan.toml", "--out", "run", *options], said)
 
 
 PUBLISHED = """
@@ -89,37 +105,48 @@ metric = "maee"
 @pytest.mark.parametrize(
     ("words", "taken", "said"),
     [
-        ([], False, "no metric of ef 'maee', did you mean `mae`"),
-        (["--dry-run"], False, "no metric of ef 'maee', did you mean `mae`"),
+        ([], False, "no metric of ef 'maee', did you mean 'mae'"),
+        (["--dry-run"], False, "no metric of ef 'maee', did you mean 'mae'"),
         ([], True, "choose another --out"),
+        (["--dry-run"], True, "choose another --out"),
     ],
 )
 def test_no_phantom_is_written_for_a_study_that_is_refused(
     tmp_path: Path, words: list[str], taken: bool, said: str
 ) -> None:
-    """A wrong name, and a run folder that holds something else."""
+    """A wrong name, and a run folder that holds something else; PyTorch is not loaded for it."""
     machine = '[machine]\nroots = ["all/hospitals"]\n[machine.phantoms]\nfolder = "all"\n'
     patients = "[machine.phantoms.patients]\nharbour = 2\n"
     (tmp_path / "plan.toml").write_text(machine + patients + PUBLISHED)
     if taken:
         (tmp_path / "run").mkdir()
         (tmp_path / "run" / "mine.txt").write_text("mine")
-    refused(tmp_path, ["simulate", "plan.toml", "--out", "run", *words], said)
+    refused_early(tmp_path, ["simulate", "plan.toml", "--out", "run", *words], said)
     assert not (tmp_path / "all").exists()
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["evaluate", "model", "none", "--out", "run"], "none does not exist or is not a folder"),
-        (["predict", "model", "none.avi"], "model does not exist"),
+        (["evaluate", "model", ".", "--out", "run"], "there are no weights at model"),
+        (["evaluate", ".", "none", "--out", "run"], "none does not exist or is not a folder"),
+        (["evaluate", ".", ".", "--out", "model.safetensors"], "is a file, and a folder is wanted"),
+        (["predict", "model", "none.avi"], "there are no weights at model"),
         (["predict", ".", "none.avi"], "none.avi does not exist"),
         (["predict", ".", ".", "--device", "gpu"], "no device 'gpu'"),
+        (["predict", ".", ".", "--out", "a.txt"], "must end in .csv or .json"),
+        (["predict", ".", ".", "--out", "a.csv", "--form", "json"], "does not go with --out a.csv"),
+        (["predict", ".", ".", "--pictures", "model.safetensors"], "and a folder is wanted"),
+        (["export", "model", "--out", "run"], "there are no weights at model"),
+        (["data", "index", ".", "--out", "."], "is a folder, and a file is wanted"),
+        (["data", "doctor", ".", "--out", "model.safetensors/x"], "model.safetensors is a file"),
     ],
 )
 def test_what_is_not_there_is_refused_before_torch_is_loaded(
     tmp_path: Path, words: list[str], said: str
 ) -> None:
+    """What only has the name of a model is not looked into yet."""
+    (tmp_path / "model.safetensors").touch()
     refused_early(tmp_path, words, said)
 
 
