@@ -27,7 +27,9 @@ client = typer.Typer(
 )
 
 Folder = Annotated[Path, typer.Argument(help="The site's folder, from `echofm client init`.")]
-Port = Annotated[int, typer.Option(help="Local port of the node's own interface.")]
+Port = Annotated[
+    int, typer.Option(min=1, max=65535, help="Local port of the node's own interface.")
+]
 
 
 def register(app: typer.Typer) -> None:

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
 from client.policy import Policy
 from echofm_core.plan.reference import as_comments
 from echofm_core.runtime.errors import DataRootError, PlanError
-from echofm_core.runtime.files import write_whole
+from echofm_core.runtime.files import check_place, write_whole
 from echofm_core.runtime.names import site_name_fault
 from echofm_core.training.config import ExecutionConfig
 
@@ -45,10 +45,12 @@ def enroll(kit: Path, name: str, folder: Path) -> str:
     Raises:
         PlanError: A site cannot be called that.
         DataRootError: The kit is none.
+        OutputError: The folder cannot be written.
     """
     if fault := site_name_fault(name):
         raise PlanError(f"site name {name[:80]!r} {fault}; choose another.")
     server, authority = _read_kit(kit)
+    check_place(folder, folder=True)
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
     write_whole(folder / "ca.crt", authority)

@@ -11,7 +11,7 @@ import typer
 
 from echofm_core import __version__
 from echofm_core.runtime.errors import EchoFMError
-from echofm_core.runtime.files import naming_full_disk, naming_no_permission
+from echofm_core.runtime.files import naming_full_disk, naming_refused_place
 from echofm_core.runtime.signals import Stopped, install_handlers, leave
 from echofm_core.sub_commands import load_sub_commands
 
@@ -68,7 +68,7 @@ def main() -> None:
 def _run() -> None:
     try:
         load_sub_commands(app)
-        with naming_no_permission(), naming_full_disk():
+        with naming_refused_place(), naming_full_disk():
             app()
     except EchoFMError as error:
         typer.secho(f"echofm: {error}", fg=typer.colors.RED, err=True)

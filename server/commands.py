@@ -46,10 +46,11 @@ def provision(
     host: Annotated[str, typer.Option(help="Name under which sites reach the server.")],
     port: Annotated[
         int | None,
-        typer.Option(help="Port that sites connect to, the proxy's; default: 443."),
+        typer.Option(min=1, max=65535, help="Port for the sites, the proxy's; default: 443."),
     ] = None,
     local_port: Annotated[
-        int | None, typer.Option(help="Port of the SuperLink on this machine; default: 8000.")
+        int | None,
+        typer.Option(min=1, max=65535, help="Port of the SuperLink here; default: 8000."),
     ] = None,
 ) -> None:
     """Write authority, certificate and the kit for hospitals; run again, it renews what ends soon.
@@ -86,7 +87,7 @@ def admit(
     """
     from server.members import admit as let_in
 
-    changed = let_in(Kit(folder.resolve()), site, key)
+    changed = let_in(Kit.at(folder), site, key)
     typer.echo(f"{site} is admitted{'' if changed else ' already'}")
 
 
@@ -98,7 +99,7 @@ def revoke(folder: Folder, site: Annotated[str, typer.Argument(help="The site's 
     """
     from server.members import revoke as turn_away
 
-    turn_away(Kit(folder.resolve()), site)
+    turn_away(Kit.at(folder), site)
     typer.echo(f"{site} is revoked")
 
 
@@ -107,7 +108,8 @@ def start(
     folder: Folder,
     host: Annotated[str, typer.Option(help="Address to bind; leave it on loopback.")] = "127.0.0.1",
     port: Annotated[
-        int | None, typer.Option(help="Port to bind; default: the kit's local port.")
+        int | None,
+        typer.Option(min=1, max=65535, help="Port to bind; default: the kit's local port."),
     ] = None,
     exposed: Annotated[
         bool, typer.Option(help="Bind beyond loopback; you keep others away from the port.")
@@ -124,7 +126,7 @@ def start(
     from server.self_check import check_bound, check_outside
 
     check_bound(host, exposed=exposed)
-    kit = Kit(folder.resolve())
+    kit = Kit.at(folder)
     port = port or kit.ports().local
     check_lasting(kit.certificate)
     with superlink(kit, host, port) as processes:
@@ -143,7 +145,7 @@ def propose(folder: Folder, plan: Annotated[Path, typer.Argument(help="TOML plan
 
     Example: `echofm server propose fed plan.toml`, then send the file to every hospital.
     """
-    typer.echo(_hand_out(folder, _deployable(plan)))
+    typer.echo(_hand_out(Kit.at(folder), _deployable(plan)))
 
 
 @server.command()
@@ -159,6 +161,7 @@ def run(
 
     Example: `echofm server run fed plan.toml --out runs/first`.
     """
+    kit = Kit.at(folder)
     loaded = _deployable(plan)  # before anything that takes long to import
     look(out, loaded, resume=resume)
 
@@ -168,7 +171,6 @@ def run(
     from server.members import site_names
     from server.submit import submit
 
-    kit = Kit(folder.resolve())
     names, least = site_names(kit), loaded.federation.min_sites
     if len(names) < least:
         raise PlanError(
@@ -180,7 +182,7 @@ def run(
     for note in masking_notes(loaded):
         typer.echo(f"warning: {note}")
     typer.echo(f"plan {loaded.name}, hash {loaded.digest()[:12]}; progress in {out}/journal")
-    typer.echo(_hand_out(folder, loaded))
+    typer.echo(_hand_out(kit, loaded))
     submit(kit, plan, out, resume=resume, show=typer.echo)
     print_run(read_run(out), console)
     typer.echo(f"finished: {out}/report.html, {out}/model")
@@ -198,7 +200,7 @@ def status(
     """
     from server.status import not_serving, status_of
 
-    found = status_of(kit := Kit(folder.resolve()))
+    found = status_of(kit := Kit.at(folder))
     typer.echo(json.dumps(found.as_json(), indent=1) if as_json else "\n".join(found.lines()))
     if not found.serving:
         raise not_serving(kit)
@@ -291,7 +293,7 @@ def stop(folder: Folder) -> None:
 
     The server and the sites stay. Example: `echofm server stop fed`.
     """
-    run = stop_run(Kit(folder.resolve()))
+    run = stop_run(Kit.at(folder))
     typer.echo(f"stopped the run in {run.folder}; to go on, run its plan again with --resume")
 
 
@@ -311,9 +313,9 @@ def _deployable(path: Path) -> Plan:
     return plan
 
 
-def _hand_out(folder: Path, plan: Plan) -> str:
+def _hand_out(kit: Kit, plan: Plan) -> str:
     """Write the plan for hospitals, and say what becomes of it."""
     from server.provision import hand_out
 
-    path = hand_out(Kit(folder.resolve()), plan)
+    path = hand_out(kit, plan)
     return f"each hospital approves {path} with `echofm client approve FOLDER {path.name}`"

@@ -3,7 +3,7 @@
 import tomllib
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import tomli_w
 
@@ -79,6 +79,17 @@ class Kit:
             DataRootError: The folder is no coordinator's.
         """
         return str(self._settings()["host"])
+
+    @classmethod
+    def at(cls, folder: Path) -> Self:
+        """Of a folder that is a coordinator's.
+
+        Raises:
+            DataRootError: It is none.
+        """
+        kit = cls(folder.resolve())
+        kit.ports()
+        return kit
 
     def keep_ports(self, *, host: str | None = None, **changes: int) -> None:
         """Write what has changed where our commands, and Flower's, look for it."""

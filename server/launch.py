@@ -25,7 +25,7 @@ def superlink(kit: Kit, host: str, port: int) -> Iterator[list[subprocess.Popen[
         host, port: What to bind; keep it on loopback and expose only ``/v1/fleet/`` by a proxy.
 
     Raises:
-        FederationError: It does not start, or runs already.
+        FederationError: It does not start, or runs already, or its port is taken.
     """
     with file_lock(kit.folder / ".superlink.lock") as ours:
         if not ours:  # before the ports of the one that runs are written over
@@ -33,6 +33,7 @@ def superlink(kit: Kit, host: str, port: int) -> Iterator[list[subprocess.Popen[
                 f"the SuperLink of {kit.folder} is running already; stop its `echofm server start` "
                 "first, or use that one."
             )
+        _require_free(host, port)
         kit.registered.unlink(missing_ok=True)  # of one that was killed
         kit.keep_ports(local=port, health=_free_port())
         processes: list[subprocess.Popen[bytes]] = []
@@ -81,6 +82,19 @@ def _await(kit: Kit, process: subprocess.Popen[bytes]) -> None:
         f"the SuperLink did not start; is port {kit.ports().local} taken? {log} ends with: "
         f"{last_words(log)}"
     )
+
+
+def _require_free(host: str, port: int) -> None:
+    with socket.socket() as trial:
+        # As the SuperLink itself: what one that has ended left in TIME_WAIT is in nobody's use.
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((host, port))
+        except OSError as error:
+            raise FederationError(
+                f"port {port} of {host} cannot be used ({error.strerror}); stop what has it, or "
+                "give another --port."
+            ) from None
 
 
 def _free_port() -> int:

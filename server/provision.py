@@ -11,7 +11,7 @@ import tomli_w
 
 from echofm_core.app_bundle import BUNDLE
 from echofm_core.plan.document import Plan
-from echofm_core.runtime.files import write_whole
+from echofm_core.runtime.files import check_place, write_whole
 from server.certificates import certify, make_authority
 from server.deployment import check_names, write_deployment
 from server.kit import Kit
@@ -42,9 +42,11 @@ def provision(
     Raises:
         PlanError: The host is none that sites can connect to, or nginx cannot name the folder.
         FederationError: The authority's key is gone.
+        OutputError: The folder cannot be written.
     """
     kit = Kit(folder.resolve())
     check_names(host, kit.folder)
+    check_place(kit.folder, folder=True)
     kit.folder.mkdir(parents=True, exist_ok=True)
     make_authority(kit.authority, kit.authority_key)
     renewed = certify(kit.certificate, kit.key, host, (kit.authority, kit.authority_key))

@@ -226,20 +226,20 @@ def naming_full_disk(place: Path | None = None) -> Iterator[None]:
 
 
 @contextmanager
-def naming_no_permission() -> Iterator[None]:
-    """Let a file that the system keeps from us be an error that says so, whatever was done to it.
+def naming_refused_place() -> Iterator[None]:
+    """Let a place that the system keeps from us be an error that names it, whatever was wanted.
 
     Raises:
-        OutputError: There is no permission for a file or folder; other refusals name none.
+        OutputError: There is no permission, or a file where a folder should be, or the reverse.
     """
     try:
         yield
-    except PermissionError as error:
-        if error.filename is None:
+    except (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        if error.filename is None:  # no place: a port, a process
             raise
         raise OutputError(
-            f"there is no permission for {error.filename}; have it permitted, or choose another "
-            "place."
+            f"{error.filename} cannot be used ({error.strerror}); have it permitted, or choose "
+            "another place."
         ) from error
 
 

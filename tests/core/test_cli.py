@@ -66,7 +66,7 @@ def test_a_folder_that_may_not_be_read_is_a_sentence(tmp_path: Path) -> None:
     ran = subprocess.run([*prefix, *words], capture_output=True, text=True, check=False)
     folder.parent.chmod(0o700)
     assert ran.returncode == 32, ran.stderr
-    assert f"there is no permission for {folder};" in " ".join(ran.stderr.split())
+    assert f"{folder} cannot be used (Permission denied);" in " ".join(ran.stderr.split())
 
 
 @pytest.mark.parametrize(("words", "meant"), [(["erors"], "errors"), (["data", "idnex"], "index")])

@@ -19,7 +19,7 @@ from echofm_core.runtime.files import (
     is_partial,
     keep_only,
     naming_full_disk,
-    naming_no_permission,
+    naming_refused_place,
     partial_path,
     whole_folder,
     write_whole,
@@ -244,9 +244,15 @@ def test_a_place_without_permission_is_refused(
     assert asked == [(tmp_path, os.W_OK | os.X_OK)]
 
 
-def test_no_permission_is_a_sentence_where_it_is_about_a_file() -> None:
-    """Of a port or a process the system names no file: that is no such sentence."""
-    with pytest.raises(OutputError, match="no permission for /x/y;"), naming_no_permission():
-        raise PermissionError(errno.EACCES, "Permission denied", "/x/y")
-    with pytest.raises(PermissionError), naming_no_permission():
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EEXIST, errno.ENOTDIR, errno.EISDIR])
+def test_a_place_that_the_system_refuses_is_a_sentence(number: int) -> None:
+    with pytest.raises(OutputError, match=r"/x/y cannot be used \("), naming_refused_place():
+        raise OSError(number, os.strerror(number), "/x/y")
+
+
+def test_other_refusals_are_none_of_a_place() -> None:
+    """Of a port or a process the system names no file."""
+    with pytest.raises(PermissionError), naming_refused_place():
         raise PermissionError(errno.EPERM, "Operation not permitted")
+    with pytest.raises(FileNotFoundError), naming_refused_place():
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", "/x/y")
