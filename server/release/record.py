@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from echofm_core.models.weights_file import find_weights
 from echofm_core.privacy.config import PrivacyKind
 from echofm_core.runtime.array_files import load_metadata
 from echofm_core.runtime.errors import CheckpointError, ReleaseError
@@ -202,7 +203,6 @@ def _start_licence(plan: Plan, licences: Mapping[str, str]) -> dict[str, str]:
 def _imported(plan: Plan, name: str) -> str:
     """What the import of public weights knows of their licence, where they still lie there."""
     from echofm_core.models.checkpoints.importer import LICENCE
-    from echofm_core.models.weights_file import find_weights
 
     try:
         about = load_metadata(find_weights(Path(plan.machine.start)))
