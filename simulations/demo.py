@@ -9,6 +9,7 @@ from echofm_core.phantom.institutions import Layout, write_hospitals, write_inst
 from echofm_core.plan.document import Plan
 from echofm_core.run_claim import load_runnable
 from echofm_core.runtime.console import progress
+from echofm_core.runtime.files import check_place
 from simulations.experiment import run_experiment
 from simulations.outcome import Outcome
 
@@ -39,6 +40,7 @@ def run_demo(folder: Path, *, fresh: bool = False) -> Outcome:
     if fresh:
         for name in ("data", "run"):
             shutil.rmtree(folder / name, ignore_errors=True)
+    check_place(folder, folder=True)
     folder.mkdir(parents=True, exist_ok=True)
     plan = write_demo_plan(folder / "plan.toml")
     write_demo_data(folder / "data", plan.seed)

@@ -3,8 +3,7 @@
 Symptom: a wrong address is found out when all clips are decoded, and a start that takes a minute
 says nothing. Reason: Ray is only needed when sites train. Protocol: :func:`require_cluster` joins
 for a moment before any data are read; :func:`connect` says what it does. What can still go wrong: a
-cluster that goes between the two, and a program at the address that is no Ray, which Ray itself
-takes long to see.
+cluster that goes between the two.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from typing import Any
 
 from echofm_core.plan.engine import EngineName
 from echofm_core.plan.machine import MachineConfig
-from echofm_core.plan.preflight import knock
+from echofm_core.plan.ray_address import knock
 from echofm_core.runtime.console import console
 from echofm_core.runtime.errors import EngineError
 from echofm_core.runtime.signals import SIGNALS

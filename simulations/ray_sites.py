@@ -21,7 +21,7 @@ from flwr.app import Error, Message, RecordDict
 from numpy.typing import NDArray
 
 from echofm_core.plan.engine import RayConfig
-from echofm_core.plan.preflight import require_ray
+from echofm_core.plan.ray_address import require_ray
 from echofm_core.runtime.errors import EngineError
 from echofm_core.training.config import ExecutionConfig
 from server.parking import Slot, pieces_of, records_of, without_arrays

@@ -151,11 +151,12 @@ def answer_with_room(
 ) -> Message:
     """The site's reply; where it trains on a GPU, on the worker's own, once there is room."""
     shared = node_config.get("device") in ("auto", "cuda") and node_config.get("devices") == 1
-    config = message.content.config_records.get(Record.CONFIG.value, {})
+    config = message.content.config_records.get(Record.CONFIG.value)
+    plan = str(config.get("plan-hash") if config else None)
     if message.metadata.message_type == Action.DESCRIBE or not (shared and packing.possible):
         return answer(app, message, node_config)
     try:
-        with packing.room(f"{message.metadata.message_type} {config.get('plan-hash')}") as gpu:
+        with packing.room(f"{message.metadata.message_type} {plan}") as gpu:
             return answer(app, message, {**node_config, "device": f"cuda:{gpu}"})
     except Exception as error:  # of the driver
         return refusal(error, message, fresh_context(message.metadata.dst_node_id, node_config))

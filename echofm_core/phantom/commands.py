@@ -7,6 +7,7 @@ import typer
 
 from echofm_core.plan.complaints import unknown_word
 from echofm_core.runtime.errors import PlanError
+from echofm_core.runtime.files import check_place
 
 phantom = typer.Typer(no_args_is_help=True, help="Write synthetic data in public layouts.")
 
@@ -48,6 +49,7 @@ def write(
     for word in layout or []:
         if word not in (legal := (ALL, *names)):
             raise PlanError(f"--layout: {unknown_word('layout', word, legal)}.")
+    check_place(folder, folder=True)
     chosen = names if not layout or ALL in layout else layout
     wanted = dict.fromkeys(map(Layout, chosen), patients)
     with progress("writing phantoms", patients * len(wanted)) as meter:
@@ -96,6 +98,7 @@ def hospitals(
         return
     if folder is None:
         raise typer.BadParameter("no folder is given; say where, or --list.")
+    check_place(folder, folder=True)
     with progress("writing phantoms", patients * len(chosen)) as meter:
         roots = write_hospitals(folder, chosen, patients, seed=seed, meter=meter, workers=2)
     for root in roots:

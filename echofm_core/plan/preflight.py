@@ -1,16 +1,13 @@
 """What a command needs of this machine and of its plan, checked before any data are read."""
 
-import os
-import socket
 from collections.abc import Iterable
-from importlib.util import find_spec
 from pathlib import Path
 
 from echofm_core.plan.document import Plan
 from echofm_core.plan.engine import EngineName
 from echofm_core.plan.machine import MachineConfig
-from echofm_core.runtime.errors import DataRootError, EngineError, EnvironmentClashError
-from echofm_core.runtime.extras import install
+from echofm_core.plan.ray_address import knock, require_ray
+from echofm_core.runtime.errors import DataRootError
 from echofm_core.tracking.listener import require_trackers
 from echofm_core.training.config import FinetuneConfig
 from echofm_core.training.execution.devices import check_device_word, find_device, find_devices
@@ -19,8 +16,6 @@ from echofm_core.training.execution.devices import check_device_word, find_devic
 LEAST_SEEN = 8
 #: Share of a square's positions that an ultrasound sector touches, about (``model.sector_only``).
 SECTOR_SHARE = 0.75
-#: Seconds to reach the head of a Ray cluster.
-CONNECTING = 10.0
 
 
 def check_words(machine: MachineConfig) -> None:
@@ -91,44 +86,6 @@ def require_engine(machine: MachineConfig) -> None:
     if machine.engine is EngineName.RAY:
         require_ray()
         knock(machine.ray.address)
-
-
-def require_ray() -> None:
-    """Refuse the Ray engine where Ray is not installed.
-
-    Raises:
-        EnvironmentClashError: It is not.
-    """
-    if find_spec("ray") is None:
-        raise EnvironmentClashError(
-            f'machine.engine = "ray" needs the package ray; {install("ray")}, or train with '
-            'machine.engine = "processes".'
-        )
-
-
-def knock(address: str) -> None:
-    """Refuse a cluster at whose address nobody listens; Ray would wait minutes, deaf to Ctrl-C.
-
-    What listens may still be no Ray. With ``auto`` it is at ``RAY_ADDRESS`` of the environment, and
-    where that names none, Ray looks for one on this machine.
-
-    Raises:
-        EngineError: Nobody listens there.
-    """
-    where = "--ray-address or machine.ray.address"
-    if address == "auto":
-        address, where = os.environ.get("RAY_ADDRESS", ""), "RAY_ADDRESS of the environment"
-    host, colon, port = address.rpartition(":")
-    if not colon or not port.isdecimal():
-        return
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECTING).close()
-    except OSError as error:
-        raise EngineError(
-            f"nobody listens at {address}, where the Ray cluster should be "
-            f"({error.strerror or error}); `ray status` on its head prints the address: mend "
-            f"{where}."
-        ) from None
 
 
 def masking_notes(plan: Plan) -> list[str]:

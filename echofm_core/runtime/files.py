@@ -237,9 +237,9 @@ def naming_refused_place() -> Iterator[None]:
     except (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         if error.filename is None:  # no place: a port, a process
             raise
+        permit = "have it permitted, or " if isinstance(error, PermissionError) else ""
         raise OutputError(
-            f"{error.filename} cannot be used ({error.strerror}); have it permitted, or choose "
-            "another place."
+            f"{error.filename} cannot be used ({error.strerror}); {permit}choose another place."
         ) from error
 
 

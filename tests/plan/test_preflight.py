@@ -1,17 +1,15 @@
 """What is said of a plan before anything is read, from counts done by hand."""
 
 import math
-import socket
 
 import pytest
 import torch
 
 from echofm_core.models.masking import positions_seen, tube_mask
-from echofm_core.plan import preflight
 from echofm_core.plan.document import Plan
 from echofm_core.plan.load import plan_from_mapping
-from echofm_core.plan.preflight import knock, masking_notes, require_machine
-from echofm_core.runtime.errors import EngineError, EnvironmentClashError, PlanError
+from echofm_core.plan.preflight import masking_notes
+from echofm_core.runtime.errors import PlanError
 
 
 def plan_of(
@@ -91,54 +89,6 @@ def test_real_masks_of_a_cone_are_near_the_share_that_is_taken_for_it(
     if notes:
         estimate = int(notes[0].partition("about ")[2].split()[0])
         assert abs(visible - estimate) <= 1
-
-
-def test_ray_is_asked_for_before_anything_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And devices are those of its nodes: this machine need not have GPU 99."""
-    plan = plan_from_mapping({"machine": {"engine": "ray", "device": "cuda:99"}}, "of a test")
-    monkeypatch.setattr(preflight, "find_spec", lambda name: object())
-    require_machine(plan.machine, plan.finetune)
-    monkeypatch.setattr(preflight, "find_spec", lambda name: None)
-    with pytest.raises(EnvironmentClashError, match="needs the package ray; "):
-        require_machine(plan.machine, plan.finetune)
-
-
-@pytest.mark.parametrize(
-    ("address", "fine"),
-    [
-        ("head:6379", True),
-        ("[::1]:6379", True),
-        ("auto", True),
-        ("head", False),
-        ("head:0", False),
-        ("head:65536", False),
-        ("ray://head:10001", False),
-    ],
-)
-def test_an_address_of_ray_is_host_and_port(address: str, fine: bool) -> None:
-    values = {"machine": {"ray": {"address": address}}}
-    if fine:
-        assert plan_from_mapping(values, "of a test").machine.ray.address == address
-        return
-    with pytest.raises(PlanError, match=f"'{address}' is no address of a Ray cluster: write HOST"):
-        plan_from_mapping(values, "of a test")
-
-
-def test_a_cluster_that_nobody_is_at_is_refused_before_anything_is_read(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Port 1 of this machine, and a port that has just been let go of; one that listens is fine."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        there = f"127.0.0.1:{server.getsockname()[1]}"
-        knock(there)
-    for address in ("127.0.0.1:1", there):
-        values = {"machine": {"engine": "ray", "ray": {"address": address}}}
-        plan = plan_from_mapping(values, "of a test")
-        with pytest.raises(EngineError, match=f"nobody listens at {address}"):
-            require_machine(plan.machine, plan.finetune)
-    monkeypatch.setenv("RAY_ADDRESS", there)
-    with pytest.raises(EngineError, match="mend RAY_ADDRESS of the environment"):
-        knock("auto")
 
 
 @pytest.mark.parametrize(("gpus", "fine"), [(0.25, True), (1, True), (2, True), (1.5, False)])
