@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from benchmarks._command import command_line
+
 HEADINGS = ("what", "ours", "peer", "ratio", "bar", "holds")
 
 
@@ -108,7 +110,7 @@ def _cell(value: object) -> str:
 
 def parser(description: str) -> argparse.ArgumentParser:
     """Command line of a benchmark: ``--json FILE``; a benchmark may add its own options."""
-    arguments = argparse.ArgumentParser(description=description)
+    arguments = command_line(description)
     arguments.add_argument("--json", type=Path, metavar="FILE", help="write the rows here too")
     return arguments
 

@@ -7,7 +7,6 @@ follows the name goes to the benchmark: ``python -m benchmarks.against HEAD~9 da
 that the benchmark itself misses does not count here; on a busy machine nothing does.
 """
 
-import argparse
 import json
 import os
 import subprocess
@@ -18,6 +17,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
+
+from benchmarks._command import command_line
 
 #: Exit code of a benchmark that ran and missed a bar of its own.
 MISSED = 1
@@ -61,7 +62,7 @@ def figures(tree: Path, name: str, options: list[str]) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line(__doc__.splitlines()[0])
     parser.add_argument("commit", help="what to compare with")
     parser.add_argument("name", help="a benchmark that has --json, e.g. simulator")
     parser.add_argument("--turns", type=int, default=3, help="runs of each tree (default 3)")

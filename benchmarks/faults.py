@@ -12,7 +12,6 @@ that a command which was stopped goes on where it was. Exit code 0: every case i
 
 from __future__ import annotations
 
-import argparse
 import json
 import signal
 import sys
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import faults_kill, faults_network, faults_storage, faults_trust
+from benchmarks._command import command_line
 from benchmarks.faults_case import Case, Outcome
 from benchmarks.faults_run import FaultError, plan_of
 from benchmarks.faults_world import World, world
@@ -67,9 +67,7 @@ def tried(case: Case, world: World) -> Outcome:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is asked for; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(str(__doc__), lines=True)
     parser.add_argument("--only", action="append", default=[], metavar="TEXT", help="of its name")
     parser.add_argument("--list", action="store_true", help="print the names")
     parser.add_argument("--kept", action="store_true", help="run nothing")

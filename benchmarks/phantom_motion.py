@@ -11,7 +11,6 @@ power of the grey values over time that is below 2.5 Hz. ``alike``: correlation 
 apart where there is echo. ``grey``: mean grey inside and outside the ventricle.
 """
 
-import argparse
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -21,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.data import get_testdata_file
 
+from benchmarks._command import command_line
 from echofm_core.data.dicom.frames import read_cine
 from echofm_core.phantom.anatomy import chamber_labels
 from echofm_core.phantom.heart import draw_heart
@@ -102,7 +102,7 @@ def strip(frames: Frames, fps: float) -> Frames:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line(__doc__.splitlines()[0])
     parser.add_argument("--patients", type=int, default=12, help="of each hospital (default 12)")
     parser.add_argument("--sheet", type=Path, help="PNG: two cines of each, and their M-modes")
     options = parser.parse_args()

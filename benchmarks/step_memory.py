@@ -6,7 +6,6 @@ what the process held once everything was imported: resident memory on a CPU, al
 
 from __future__ import annotations
 
-import argparse
 import json
 import threading
 from enum import StrEnum
@@ -15,6 +14,7 @@ from types import TracebackType
 import psutil
 import torch
 
+from benchmarks._command import command_line
 from benchmarks.peers import echofm, videomae_hf
 from benchmarks.training_step import BASE, QUICK, Learner, Setting, whole
 from echofm_core.training.config import Precision
@@ -84,7 +84,7 @@ def peak_of(side: Side, setting: Setting, precision: Precision, device: torch.de
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments = command_line(__doc__.splitlines()[0])
     arguments.add_argument("side", type=Side)
     arguments.add_argument("precision", type=Precision)
     arguments.add_argument("device", type=torch.device)

@@ -38,9 +38,15 @@ the mean of what the sites' own models predict, no network a ridge regression on
 a site's own patients, and where that was left out of all others'. After "then", FedAvg is
 fine-tuned on so many patients of the hospital that was left out. EF R2 is the coefficient of
 determination against the EF that hearts were drawn with; training knows a reader's measurement.
-Test patients are the same for all models and seeds. Which single site, method or rule is the best
-is chosen on them, against FedAvg where that is held to it. What is claimed is judged by the low end
-of its interval, what is only not to be worse by the high end. The last round counts."""
+Test patients are the same for all models and seeds.
+
+Each bar is on one end of a 95 % interval, of three kinds. Low end at least 0: that the first of
+the row is better must be shown. Low end at least -0.1, at the worst site: that FedAvg is at most
+0.1 worse than the best model there must be shown. High end at least 0: that the first of the row is
+worse must not be shown; with few patients that is easily met. The best single site, the best model
+at the worst site, the better training there and the better of FedProx and SCAFFOLD are chosen on
+these test patients: the first three against FedAvg, the last in favour of the rule.
+The weights of the last round are tested."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

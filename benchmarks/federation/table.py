@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from statistics import fmean
+
 import pandas as pd
 
 from benchmarks.federation.figures import Figures
@@ -37,13 +39,15 @@ def table_of(figures: Figures) -> str:
 
 
 def _models(rows: pd.DataFrame) -> list[str]:
-    """One line a model, the best first."""
-    by_model = rows.groupby("model", sort=False)["value"].mean().sort_values(ascending=False)
+    """One line a model, the best first; models with the same values are one, under all names."""
+    names: dict[tuple[float, ...], list[str]] = {}
+    for model, own in rows.groupby("model", sort=False):
+        values = tuple(own.sort_values("seed")["value"])
+        names.setdefault(values, []).append(model_title(str(model)))
     lines = []
-    for model in by_model.index.astype(str):
-        own = rows[rows["model"] == model].sort_values("seed")["value"]
-        each = " ".join(f"{value:6.3f}" for value in own)
-        lines.append(f"  {model_title(model):{WIDTH}}{by_model[model]:7.3f}   {each}")
+    for values in sorted(names, key=fmean, reverse=True):
+        each = " ".join(f"{value:6.3f}" for value in values)
+        lines.append(f"  {', '.join(names[values]):{WIDTH}}{fmean(values):7.3f}   {each}")
     return lines
 
 

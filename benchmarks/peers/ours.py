@@ -6,7 +6,6 @@ The ServerApp and the ClientApp are Flower's, the phase, the checks and the engi
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import json
 import resource
@@ -20,6 +19,7 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 
+from benchmarks._command import command_line
 from benchmarks.workloads import ROUNDS, SITES, start, train
 from client.wire import make_update, to_instruction, to_reply
 from echofm_core.contract import Phase, Weights
@@ -110,7 +110,7 @@ def _resident() -> float:
 
 
 def main() -> None:
-    words = argparse.ArgumentParser()
+    words = command_line(str(__doc__).splitlines()[0])
     words.add_argument("workload")
     words.add_argument("--sites", type=int, default=SITES)
     words.add_argument("--rounds", type=int, default=ROUNDS)

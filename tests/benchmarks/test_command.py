@@ -1,0 +1,34 @@
+"""A benchmark's usage says how it is called."""
+
+from __future__ import annotations
+
+import sys
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+
+import pytest
+
+import benchmarks
+from benchmarks._rows import parser
+
+FOLDER = Path(benchmarks.__file__).parent
+
+
+@pytest.mark.parametrize(
+    ("runs", "called"),
+    [
+        ("benchmarks.data", "python -m benchmarks.data"),
+        ("benchmarks.federation.__main__", "python -m benchmarks.federation"),
+    ],
+)
+def test_the_usage_names_the_module(
+    runs: str, called: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A package, which argparse would call __main__.py, by its own name."""
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", ModuleSpec(runs, None))
+    assert parser("What it is.").format_usage().startswith(f"usage: {called} [-h]")
+
+
+def test_every_benchmark_has_its_command_line_from_there() -> None:
+    own = [file.name for file in FOLDER.rglob("*.py") if "ArgumentParser(" in file.read_text()]
+    assert own == ["_command.py"]
