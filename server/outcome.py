@@ -71,6 +71,7 @@ def conclude(plan: Plan, folder: Path, result: FederationResult, seconds: float)
         "synthetic": False,
         "versions": {},
         "notes": _notes(plan, result),
+        "training_notes": list(result.warnings),
         "privacy": spent(result.metrics, plan.privacy.delta),
         "absent": ABSENT,
     }

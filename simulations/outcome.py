@@ -85,6 +85,7 @@ def conclude(
         "origin": origin,
         "synthetic_sites": synthetic_sites,
         "notes": [*warned, *notes, *result.notes, *result.warnings],
+        "training_notes": list(result.warnings),
         "privacy": spent(result.metrics, plan.privacy.delta),
     }
     write_whole(run / "summary.json", json.dumps(summary, indent=1).encode())

@@ -15,6 +15,7 @@ from echofm_core.plan.protocol import SYNTHETIC
 from echofm_core.runtime.errors import ManifestError, PlanError
 from echofm_core.runtime.files import write_whole
 from echofm_core.runtime.names import EVERY_SITE, site_name_fault
+from echofm_core.runtime.text import listed
 from echofm_core.tasks import TASKS
 from echofm_core.training.label_share import as_trained
 from simulations.protocols.assign import assign_sites
@@ -79,16 +80,15 @@ def check_sites(manifest: pd.DataFrame, plan: Plan) -> None:
 
 
 def mirrored_notes(prepared: Prepared, config: DataConfig) -> list[str]:
-    """A sentence a site where clips hold less than a window and are mirrored in time."""
+    """At most one sentence: at which sites clips hold less than a window."""
     windows = ClipWindows(open_stores(prepared.stores), prepared.manifest, config)
     short = pd.Series([timeline.mirrored for timeline in windows.timelines])
     counts = short.groupby(windows.manifest["site"]).agg(["sum", "count"])
-    return [
-        f"{site}: {row['sum']} of {row['count']} clips hold less than "
-        f"{config.window_seconds:g} s and are mirrored in time."
-        for site, row in counts.iterrows()
-        if row["sum"]
+    found = [
+        f"{row['sum']} of {row['count']} at {site}" for site, row in counts.iterrows() if row["sum"]
     ]
+    words = f"Clips that hold less than {config.window_seconds:g} s are mirrored in time"
+    return [f"{words}: {listed(found)}."] if found else []
 
 
 def save_sites(prepared: Prepared, plan: Plan, run: Path) -> None:

@@ -9,6 +9,12 @@ def many(count: int, one: str, several: str = "") -> str:
     return f"{count:,} {one if count == 1 else several or one + 's'}"
 
 
+def listed(words: Iterable[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    *first, last = list(words) or [""]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
 def span(seconds: float) -> str:
     """``40 s``, ``12 min``, ``3 h 05 min``."""
     if seconds < 90:

@@ -27,6 +27,7 @@ from simulations.protocols.assign import RULES
 from simulations.study.cells import Cell
 from simulations.study.few_shot import Shot
 from simulations.study.folder import RESULT
+from simulations.study.notes import training_notes
 from simulations.study.work import PREDICTIONS
 
 _NO_PICTURES = "a study draws no pictures of its data; a run of its plan alone does"
@@ -44,7 +45,7 @@ def conclude_cell(cell: Cell) -> None:
     metrics = _metrics(cell)
     write_whole(run / "metrics.parquet", metrics.to_parquet(index=False))
     score_models(read_run(run).predictions, plan, run)
-    notes = cell_notes(cell)
+    notes, of_training = cell_notes(cell), training_notes({plan.seed: piece_notes(cell)})
     if cell.shots:
         scores = [(shot.few, scored(shot.few, shot_rows(cell, shot), plan)) for shot in cell.shots]
         notes += few_shot_lines(write_scores(scores, run))
@@ -56,7 +57,8 @@ def conclude_cell(cell: Cell) -> None:
         "split_sha256": split_digest(cell.prepared.manifest),
         "synthetic_sites": RULES[cell.protocol].synthetic,
         "origin": "Part of a study on public data, split by site on one machine.",
-        "notes": notes,
+        "notes": [*notes, *of_training],
+        "training_notes": of_training,
         "privacy": spent(federated, plan.privacy.delta),
         "absent": dict.fromkeys(("contact_sheets", "reconstruction"), _NO_PICTURES),
     }
@@ -65,16 +67,22 @@ def conclude_cell(cell: Cell) -> None:
 
 
 def cell_notes(cell: Cell) -> list[str]:
-    """What a reader of the numbers must know, each once."""
+    """What a reader of the numbers must know, each once, but for how trainings went."""
     plan, prepared = cell.plan, cell.prepared
     notes = [RULES[cell.protocol].caveat, *mirrored_notes(prepared, plan.data)]
     notes += [*placement_notes(prepared.manifest, plan), *lent_notes(plan)]
     if cell.reference:
         notes.append(f"The model called federated is that of {cell.reference}.")
     notes += cell.notes
-    for piece in cell.pieces().values():
-        notes += [f"{piece.arm.name}: {note}" for note in result_of(cell, piece)["notes"]]
     return list(dict.fromkeys(notes))
+
+
+def piece_notes(cell: Cell) -> dict[str, list[str]]:
+    """Name of each training -> how it went, in sentences."""
+    found: dict[str, list[str]] = {}
+    for piece in cell.pieces().values():
+        found.setdefault(piece.arm.name, []).extend(result_of(cell, piece)["notes"])
+    return found
 
 
 def result_of(cell: Cell, piece: Piece) -> dict[str, Any]:

@@ -22,9 +22,16 @@ from simulations.few_shot import FewShot, write_scores
 from simulations.methods._api import Method, Piece
 from simulations.outcome import identity
 from simulations.protocols.assign import RULES
-from simulations.study.cell_outcome import cell_notes, model_name, result_of, shot_rows
+from simulations.study.cell_outcome import (
+    cell_notes,
+    model_name,
+    piece_notes,
+    result_of,
+    shot_rows,
+)
 from simulations.study.cells import Cell
 from simulations.study.few_shot import Shot
+from simulations.study.notes import notes_over_seeds, training_notes
 
 
 def conclude_study(folder: Path, parts: Sequence[Cell]) -> None:
@@ -89,7 +96,8 @@ def _conclude(place: Path, seeds: Sequence[Cell]) -> None:
     for name, frame in frames.items():
         write_whole(place / f"{name}.parquet", frame.to_parquet(index=False))
     write_whole(place / PLAN, plan.to_toml().encode())
-    notes = list(dict.fromkeys(note for cell in seeds for note in cell_notes(cell)))
+    notes = notes_over_seeds({cell.plan.seed: cell_notes(cell) for cell in seeds})
+    of_training = training_notes({cell.plan.seed: piece_notes(cell) for cell in seeds})
     if first.shots:
         notes += few_shot_lines(write_scores(_few_shot(seeds), place))
     summary = {
@@ -100,7 +108,8 @@ def _conclude(place: Path, seeds: Sequence[Cell]) -> None:
         "variation": first.variation.words,
         "reference": first.reference,
         "seeds": [cell.plan.seed for cell in seeds],
-        "notes": notes,
+        "notes": [*notes, *of_training],
+        "training_notes": of_training,
     }
     write_whole(place / "summary.json", json.dumps(summary, indent=1).encode())
 

@@ -11,21 +11,21 @@ from echofm_core.data.manifest import Split
 from echofm_core.data.patients import patient_keys
 from echofm_core.evaluation.labels import TASK_TITLES
 from echofm_core.report.checklist.facts import SPLITS, Facts
-from echofm_core.runtime.text import many
+from echofm_core.runtime.text import listed, many
 from echofm_core.tasks import CLASS_NAMES, TASKS, Task, TaskKind
 
-SIMULATED = "SIMULATED data (phantoms), no patients:"
+SIMULATED = "SIMULATED data: patients here are phantoms."
 
 
 def sources(facts: Facts) -> str:
     """Data sets and counts of each site."""
     sites = facts.run.sites
     rows = [
-        f"{site}{' (no model trained there)' if site in facts.run.unseen else ''}: "
-        f"{_counted(part)} (data set {', '.join(sorted(set(part['dataset'].astype(str))))})"
+        f"{site}{' (no model trained there)' if site in facts.run.unseen else ''}, "
+        f"{_counted(part)}{_data_sets(str(site), part)}"
         for site, part in sites.groupby("site")
     ]
-    return _said(facts, "; ".join(rows))
+    return _said(facts, f"by site: {'; '.join(rows)}" if rows else "")
 
 
 def setting(facts: Facts) -> str:
@@ -44,13 +44,13 @@ def eligibility(facts: Facts) -> str:
     if facts.plan is None:
         return ""
     protocol = facts.plan.protocol
-    sets = f"data sets {', '.join(protocol.datasets)}" if protocol.datasets else "all data sets"
-    views = f"views {', '.join(protocol.views)}" if protocol.views else "all views"
+    sets = f"the data sets {listed(protocol.datasets)}" if protocol.datasets else "all data sets"
+    views = f"views {listed(protocol.views)}" if protocol.views else "all views"
     least = facts.plan.data.min_clip_frames
     lost = f" {_unusable(facts)}" if "findings" not in facts.run.missing else ""
     return (
-        f"By the plan: {sets} that were found; {views} in fine-tuning and test; cines of at least "
-        f"{least} frames.{lost}"
+        f"By the plan: {sets}, as far as they were found; {views} in fine-tuning and test; cines "
+        f"of at least {many(least, 'frame')}.{lost}"
     )
 
 
@@ -59,8 +59,12 @@ def subset(facts: Facts) -> str:
     if not facts.tasks or facts.plan is None:
         return ""
     share = facts.plan.finetune.label_fraction
-    labels = f"the labels of {share:.0%} of labelled training patients of each site, drawn"
-    return f"Used were {'all training labels' if share == 1 else labels}."
+    if share == 1:
+        return "All training labels were used."
+    return (
+        f"The labels of {share:.0%} of the labelled training patients of each site were used, "
+        f"drawn by seed {facts.plan.seed}."
+    )
 
 
 def missing(facts: Facts) -> str:
@@ -73,8 +77,8 @@ def missing(facts: Facts) -> str:
         return lost
     clips = int(train["clips"].sum())
     return (
-        f"Of {many(clips, 'training clip')} labels have: {', '.join(counts)}. No label is imputed: "
-        f"a clip trains and tests the tasks that it has labels for. {lost}"
+        f"Labels of {many(clips, 'training clip')}: {', '.join(counts)}. No label is imputed: a "
+        f"clip trains and tests the tasks that it has labels for. {lost}"
     ).rstrip()
 
 
@@ -85,14 +89,16 @@ def acquisition(facts: Facts) -> str:
         return ""
     rates = table["fps"].to_numpy(dtype=float, na_value=np.nan)
     known = rates[np.isfinite(rates)]
+    lost = len(rates) - len(known)
+    unknown = f", not recorded in {many(lost, 'clip')}" if lost else ""
     fps = (
-        f"frame rate {np.median(known):.0f} Hz in the median ({known.min():.0f} to "
-        f"{known.max():.0f}), unknown of {len(rates) - len(known)}"
+        f"median frame rate {np.median(known):.0f} a second (range {known.min():.0f} to "
+        f"{known.max():.0f}{unknown})"
         if len(known)
         else "frame rate not recorded"
     )
-    groups = (f"{name} {_groups(facts, table, name)}" for name in ("view", "vendor"))
-    return f"{many(len(table), 'clip')}: {fps}; patients by {'; by '.join(groups)}."
+    groups = (f"{name}: {_groups(facts, table, name)}" for name in ("view", "vendor"))
+    return f"{many(len(table), 'clip')}, {fps}. Patients by {'; by '.join(groups)}."
 
 
 def reference(facts: Facts) -> str:
@@ -107,21 +113,22 @@ def reference(facts: Facts) -> str:
 def partitions(facts: Facts) -> str:
     """Counts of each split, where they come from, and their hash."""
     sites = facts.run.sites
-    rows = [
-        f"{words} {_counted(part)}"
-        for split, words in SPLITS.items()
-        if len(part := sites[sites["split"] == split.value])
-    ]
+    outside = sites["site"].isin(facts.run.unseen) & (sites["split"] == Split.TEST.value)
+    parts = {
+        words: sites[~outside & (sites["split"] == key.value)] for key, words in SPLITS.items()
+    }
+    parts["external test"] = sites[outside]
+    rows = [f"{words}, {_counted(part)}" for words, part in parts.items() if len(part)]
     if not rows or facts.plan is None:
         return ""
     protocol = facts.plan.protocol
     name = facts.run.summary.get("split_sha256")
-    held = ", ".join(facts.run.unseen)
+    held = listed(facts.run.unseen)
     return (
-        f"{'; '.join(rows)}. A data set's own split where it has one; else "
-        f"{protocol.test_fraction:.0%} of patients for test and "
-        f"{protocol.validation_fraction:.0%} for validation, drawn by seed {facts.plan.seed}."
-        + (f" All usable patients of {held} are for external testing alone." if held else "")
+        f"By split: {'; '.join(rows)}. The published split where a data set has one; otherwise "
+        f"{protocol.test_fraction:.0%} of patients drawn for test and "
+        f"{protocol.validation_fraction:.0%} for validation, by seed {facts.plan.seed}."
+        + (f" External test: {held}, of which no model that is compared has a label." * bool(held))
         + (f" SHA-256 of the split: {name}." if name else "")
     )
 
@@ -133,8 +140,9 @@ def disjoint(facts: Facts) -> str:
     parts = facts.manifest["split"].astype(str) + "\x1f" + facts.manifest["site"].astype(str)
     several = parts.groupby(patient_keys(facts.manifest)).nunique()
     return (
-        f"By patient: {int((several > 1).sum())} of {many(len(several), 'patient')} are in more "
-        "than one split or at more than one site."
+        f"By patient: {int((several > 1).sum())} of {many(len(several), 'patient')} "
+        f"{'is' if (several > 1).sum() == 1 else 'are'} in more than one split or at more than one "
+        "site."
     )
 
 
@@ -151,22 +159,25 @@ def characteristics(facts: Facts) -> str:
         people = people[~patient_keys(people).duplicated()]
         if len(people):
             rows.append(f"{words}, {many(len(people), 'patient')}: {_person(facts, people)}")
-    return _said(facts, "; ".join(rows))
+    return _said(facts, f"by split: {'; '.join(rows)}" if rows else "")
 
 
 def _person(facts: Facts, people: pd.DataFrame) -> str:
     numbers = (
-        f"{title} {_spread(facts, people[name])}" for name, title in (("age", "age"), ("ef", "EF"))
+        _spread(facts, people[name], title, unit)
+        for name, title, unit in (("age", "age", " years"), ("ef", "EF", " %"))
     )
     return ", ".join([f"sex {_groups(facts, people, 'sex')}", *numbers])
 
 
-def _spread(facts: Facts, column: pd.Series) -> str:
+def _spread(facts: Facts, column: pd.Series, title: str, unit: str) -> str:
     values = column.dropna().to_numpy(dtype=float)
+    if not len(values):
+        return f"{title} not recorded"
     if len(values) < facts.few:
-        return "not recorded" if not len(values) else f"of fewer than {facts.few}"
+        return f"{title} recorded of fewer than {facts.few}"
     low, middle, high = np.percentile(values, [25, 50, 75])
-    return f"{middle:.0f} ({low:.0f} to {high:.0f})"
+    return f"median {title} {middle:.0f}{unit} (quartiles {low:.0f} and {high:.0f})"
 
 
 def _groups(facts: Facts, table: pd.DataFrame, name: str) -> str:
@@ -182,11 +193,12 @@ def _unusable(facts: Facts) -> str:
     found = facts.run.findings
     lost = found[found["severity"] == Severity.QUARANTINED.value]
     kinds = lost["kind"].value_counts(sort=False).sort_index()
-    why = f" ({', '.join(f'{kind} {count}' for kind, count in kinds.items())})" if len(lost) else ""
+    each = (f"{str(kind).replace('_', ' ')} {count}" for kind, count in kinds.items())
+    why = f" ({', '.join(each)})" if len(lost) else ""
     repaired = int((found["severity"] == Severity.REPAIRED.value).sum())
     return (
         f"{many(len(lost), 'file or row', 'files or rows')} could not be used{why}; {repaired} "
-        "were used after a stated correction."
+        f"{'was' if repaired == 1 else 'were'} used after a stated correction."
     )
 
 
@@ -196,7 +208,15 @@ def _outcome(task: Task, threshold: float) -> str:
         return f"{TASK_TITLES[task]} in {spec.unit}"
     if task is Task.REDUCED_EF:
         return f"reduced EF, an EF below {threshold:g} %"
-    return f"{TASK_TITLES[task]}, {', '.join(CLASS_NAMES[task]).replace('_', ' ')}"
+    return f"{TASK_TITLES[task]} ({', '.join(CLASS_NAMES[task]).replace('_', ' ')})"
+
+
+def _data_sets(site: str, part: pd.DataFrame) -> str:
+    """Which these are, where the site has not the name of the only one."""
+    names = sorted(set(part["dataset"].astype(str)))
+    if names == [site]:
+        return ""
+    return f" ({'data set' if len(names) == 1 else 'data sets'} {listed(names)})"
 
 
 def _counted(part: pd.DataFrame) -> str:
@@ -205,7 +225,8 @@ def _counted(part: pd.DataFrame) -> str:
 
 
 def _said(facts: Facts, text: str) -> str:
-    """A sentence, which says where data are simulated; nothing of nothing."""
+    """A sentence, after one that says where data are simulated; nothing of nothing."""
     if not text:
         return ""
-    return f"{SIMULATED} {text}." if facts.synthetic else f"{text[0].upper()}{text[1:]}."
+    sentence = f"{text[0].upper()}{text[1:]}."
+    return f"{SIMULATED} {sentence}" if facts.synthetic else sentence

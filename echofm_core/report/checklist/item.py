@@ -1,9 +1,11 @@
 """An item of a reporting checklist, and its answer from the facts of a run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from echofm_core.report.checklist.facts import Facts
+from echofm_core.runtime.text import listed
 
 #: The answer of an item that a run says nothing of.
 BLANK = "To be filled in by the authors."
@@ -28,12 +30,21 @@ class Item:
     answers: tuple[Answer, ...] = ()
     authors: str = ""
 
-    def answer(self, facts: Facts) -> str:
-        """Sentences from the facts, with what is left for the authors; or :data:`BLANK`."""
-        said = [text for answer in self.answers if (text := answer(facts))]
-        if not said:
+    def answer(self, facts: Facts, given: Mapping[Answer, str] = MappingProxyType({})) -> str:
+        """Sentences from the facts, with what is left for the authors; or :data:`BLANK`.
+
+        Args:
+            facts: Of the run.
+            given: Number of the item where an answer stands already; here it is referred to.
+        """
+        known = {answer: text for answer in self.answers if (text := answer(facts))}
+        if not known:
             return BLANK
-        return " ".join([*said, *([f"Authors: {self.authors}."] if self.authors else [])])
+        parts = [text for answer, text in known.items() if answer not in given]
+        if items := list(dict.fromkeys(given[answer] for answer in known if answer in given)):
+            also = " also" if parts else ""
+            parts.append(f"See{also} {'item' if len(items) == 1 else 'items'} {listed(items)}.")
+        return " ".join([*parts, *([f"Authors: {self.authors}."] if self.authors else [])])
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,8 @@
 Each takes the facts of a run and returns sentences; none where they say nothing of it.
 """
 
+from collections.abc import Sequence
+
 from echofm_core.contract import ENCODER, HEADS, STF_NET
 from echofm_core.data.windows import MEAN, SD
 from echofm_core.evaluation.labels import TASK_TITLES
@@ -13,8 +15,8 @@ from echofm_core.privacy.config import PrivacyKind
 from echofm_core.report.checklist.facts import Facts
 from echofm_core.report.tuning import chosen_words, read_tuning, tuning_sentence
 from echofm_core.report.words import encoder_start
-from echofm_core.runtime.text import many
-from echofm_core.tasks import CLASS_NAMES, TASKS, TaskKind
+from echofm_core.runtime.text import listed, many
+from echofm_core.tasks import CLASS_NAMES, TASKS, Task, TaskKind
 from echofm_core.training.config import ClassWeights, PhaseConfig
 
 #: Parameter groups as they are written.
@@ -25,7 +27,7 @@ def kind(facts: Facts) -> str:
     """The kind of model, and what it reads."""
     if not facts.tasks:
         return ""
-    titles = ", ".join(TASK_TITLES[task] for task in facts.tasks)
+    titles = listed(TASK_TITLES[task] for task in facts.tasks)
     how = ", trained by federated learning," if facts.federated else ""
     return f"Deep learning: a video transformer{how} that reads {titles} from echocardiograms."
 
@@ -74,27 +76,34 @@ def architecture(facts: Facts) -> str:
     total = f" Parameters: {count} ({', '.join(sizes)})." if sizes else ""
     without = f" without {', '.join(model.stf_without)}" if model.stf_without else ""
     return (
-        f"Input {data.frames} frames of {data.size} x {data.size}; encoder {model.size.value}, a "
-        f"ViT of {shape.depth} blocks, width {shape.width}, {shape.heads} heads, on patches of "
-        f"{model.tubelet} x {model.patch} x {model.patch}"
-        f"{', those that touch the sector' if model.sector_only else ''}; STF-Net "
-        f"{model.stf_net.value}{without}; a head for each of "
-        f"{', '.join(TASK_TITLES[task] for task in facts.plan.finetune.tasks)}.{total}"
+        f"Input: {data.frames} frames of {data.size} x {data.size} pixels. Encoder: size "
+        f"{model.size.value}, a ViT of {shape.depth} blocks, width {shape.width}, {shape.heads} "
+        f"attention heads, on patches of {model.tubelet} frames x {model.patch} x {model.patch} "
+        f"pixels{', those that touch the sector' if model.sector_only else ''}. STF-Net: "
+        f"{model.stf_net.value}{without}. {_heads(facts.plan.finetune.tasks)}{total}"
     )
+
+
+def _heads(tasks: Sequence[Task]) -> str:
+    titles = [TASK_TITLES[task] for task in tasks]
+    return f"{'One head' if len(titles) == 1 else 'A head each'} for {listed(titles)}."
 
 
 def software(facts: Facts) -> str:
     """Versions of the packages."""
     versions = facts.run.summary.get("versions") or {}
     named = ", ".join(f"{name} {number}" for name, number in versions.items())
-    return f"{named}." if named else ""
+    return f"Versions: {named}." if named else ""
 
 
 def initialisation(facts: Facts) -> str:
     """What the encoder began with."""
     if facts.plan is None or "start" in facts.run.missing:
         return ""
-    return f"The encoder from {encoder_start(facts.run)}; all else drawn by seed {facts.plan.seed}."
+    return (
+        f"The encoder began with {encoder_start(facts.run)}; all other weights were drawn by seed "
+        f"{facts.plan.seed}."
+    )
 
 
 def training(facts: Facts) -> str:
@@ -123,10 +132,10 @@ def selection(facts: Facts) -> str:
     if (plan := facts.plan) is None:
         return ""
     best = plan.federation.select is Select.BEST
-    which = "with the least validation loss" if best else "that was the last"
+    which = "the round with the least validation loss" if best else "the last round"
     stop = plan.finetune.patience
-    early = f", training ended after {many(stop, 'round')} without a better one" if stop else ""
-    return f"The round {which}{early}; no test patient took part in the choice."
+    early = f"; training stops after {many(stop, 'round')} without a better one" if stop else ""
+    return f"The model is that of {which}{early}. No test patient took part in the choice."
 
 
 def tuning(facts: Facts) -> str:
@@ -143,8 +152,8 @@ def ensembling(facts: Facts) -> str:
     if facts.plan is None:
         return ""
     return (
-        f"One model. A clip's prediction is the mean over at most {facts.plan.data.test_windows} "
-        "windows, a study's the mean over its clips."
+        "No ensemble: one model. A clip's prediction is the mean over at most "
+        f"{many(facts.plan.data.test_windows, 'window')}, a study's the mean over its clips."
     )
 
 
@@ -174,19 +183,19 @@ def outputs(facts: Facts) -> str:
             case TaskKind.MULTICLASS:
                 count = len(CLASS_NAMES[task])
                 rows.append(f"probabilities of {count} classes of {TASK_TITLES[task]}")
-    return f"Gives {'; '.join(rows)}."
+    return f"Output: {'; '.join(rows)}."
 
 
 def updating(facts: Facts) -> str:
     """What changes a model at a site after the training that is tested."""
     if (plan := facts.plan) is None or not facts.tasks:
         return ""
-    shots = ", ".join(map(str, plan.evaluation.few_shot))
+    shots = listed(map(str, plan.evaluation.few_shot))
     made = [
         *([f"fine-tuning at a left-out site on {shots} of its patients"] if shots else []),
         *(["a last local step at each site"] if plan.personal.last_steps else []),
     ]
-    return f"By the plan: {'; '.join(made) or 'none'}."
+    return f"By the plan: {'; '.join(made)}." if made else "None by the plan."
 
 
 def specification(facts: Facts) -> str:
@@ -200,14 +209,15 @@ def specification(facts: Facts) -> str:
 
 def _phase(phase: PhaseConfig) -> str:
     work = (
-        f"{many(phase.local_steps, 'step')} a site and round"
+        f"{many(phase.local_steps, 'step')} at each site in a round"
         if phase.local_steps
-        else f"{many(phase.local_epochs, 'pass', 'passes')} over a site's clips a round"
+        else f"{many(phase.local_epochs, 'pass', 'passes')} over each site's clips in a round"
     )
     return (
-        f"{many(phase.rounds, 'round')}, {work}, batches of {phase.batch_size}, AdamW, peak rate "
-        f"{phase.learning_rate:g}, warm-up rounds {phase.warmup_rounds:g}, then cosine, "
-        f"weight decay {phase.weight_decay:g}, {'with' if phase.augment else 'no'} augmentation"
+        f"{many(phase.rounds, 'round')}, {work}, batches of {phase.batch_size}, AdamW, peak "
+        f"learning rate {phase.learning_rate:g} after a warm-up of {phase.warmup_rounds:g} "
+        f"{'round' if phase.warmup_rounds == 1 else 'rounds'}, then cosine decay, weight decay "
+        f"{phase.weight_decay:g}, {'with' if phase.augment else 'without'} augmentation"
     )
 
 

@@ -14,6 +14,7 @@ from echofm_core.evaluation.score_table import at
 from echofm_core.evaluation.stress.stressors import CLEAN
 from echofm_core.report.checklist.facts import Facts
 from echofm_core.report.few_shot import read_few_shot
+from echofm_core.runtime.text import listed, many
 from echofm_core.tasks import Task
 
 
@@ -23,8 +24,8 @@ def measures(facts: Facts) -> str:
         return ""
     titles = ", ".join(metric.title for metric in facts.scores.metrics)
     rivals = [model_title(name) for name in facts.scores.models if name != facts.model]
-    beside = f" Compared with: {', '.join(rivals)}." if rivals else ""
-    return f"{titles}; every metric is in scores.parquet.{beside}"
+    beside = f" Compared with: {'; '.join(rivals)}." if rivals else ""
+    return f"{titles}; scores.parquet has all metrics.{beside}"
 
 
 def uncertainty(facts: Facts) -> str:
@@ -40,7 +41,7 @@ def uncertainty(facts: Facts) -> str:
 
 
 def robustness(facts: Facts) -> str:
-    """The dearest of the synthetic changes, of each task."""
+    """The synthetic change that costs most, of each task."""
     if facts.stress.empty:
         return ""
     changed = facts.stress[facts.stress["change"] != CLEAN.name]
@@ -59,8 +60,8 @@ def robustness(facts: Facts) -> str:
             )
     settings = changed[["change", "strength"]].drop_duplicates()
     return (
-        f"{len(settings)} synthetic changes of the test clips (stress.csv); the dearest: "
-        f"{'; '.join(lines)}."
+        f"{many(len(settings), 'synthetic change')} of the test clips (stress.csv); the largest "
+        f"loss of each task: {'; '.join(lines)}."
     )
 
 
@@ -125,13 +126,13 @@ def accuracy(facts: Facts) -> str:
 def calibration(facts: Facts) -> str:
     """Intercept and slope of the probability of a reduced EF, at each site."""
     rows = [
-        f"{site} {intercept}{slope and f', {slope}'}"
+        f"{site}, intercept {intercept}{slope and f', slope {slope}'}"
         for model, site, _, intercept, slope, *_ in (
             facts.calibration.rows if facts.calibration else ()
         )
         if model == model_title(facts.model)
     ]
-    title = "Calibration of reduced EF, intercept (perfect: 0) and slope (perfect: 1)"
+    title = "Calibration of reduced EF (perfect: intercept 0, slope 1)"
     return f"{title}: {'; '.join(rows)}." if rows else ""
 
 
@@ -156,8 +157,9 @@ def updating(facts: Facts) -> str:
 
 
 def limitations(facts: Facts) -> str:
-    """What whoever reads the numbers must know."""
-    notes = [str(note) for note in facts.run.summary.get("notes", [])]
+    """What whoever reads the numbers must know; not how a training went, or what might help it."""
+    of_training = set(facts.run.summary.get("training_notes", []))
+    notes = [str(n) for n in facts.run.summary.get("notes", []) if n not in of_training]
     simulated = ["Data are simulated: nothing here says how a model does on patients."]
     return " ".join([*(simulated * facts.synthetic), *notes])
 
@@ -173,8 +175,8 @@ def sizes(facts: Facts) -> str:
         tasks.setdefault(counts, []).append(TASK_TITLES[metric.task])
     if not tasks:
         return ""
-    words = "; ".join(f"{', '.join(titles)}: {counts}" for counts, titles in tasks.items())
-    return f"Test patients: {words}. Sites with fewer than {facts.few} are not judged."
+    words = "; ".join(f"of {listed(titles)} {counts}" for counts, titles in tasks.items())
+    return f"Test patients: {words}. A site with fewer than {facts.few} is not judged."
 
 
 def _scores(facts: Facts, model: str, *, never: bool) -> str:

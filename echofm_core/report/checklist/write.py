@@ -8,7 +8,7 @@ from echofm_core.pages.grid import Grid
 from echofm_core.report.calibration import calibration_table
 from echofm_core.report.checklist.claim import CLAIM
 from echofm_core.report.checklist.facts import Facts, facts_of
-from echofm_core.report.checklist.item import BLANK, Checklist
+from echofm_core.report.checklist.item import BLANK, Answer, Checklist
 from echofm_core.report.checklist.tripod import TRIPOD_AI
 from echofm_core.report.run_files import RunFiles
 from echofm_core.report.subgroups import subgroup_table
@@ -52,7 +52,12 @@ def write_checklist(run: RunFiles, folder: Path) -> Path:
 
 
 def _rows(checklist: Checklist, facts: Facts) -> list[tuple[str, str, str]]:
-    return [(item.number, item.asks, item.answer(facts)) for item in checklist.items]
+    """Of each item its number, what it asks for, and an answer, which stands in full once."""
+    rows, given = list[tuple[str, str, str]](), dict[Answer, str]()
+    for item in checklist.items:
+        rows.append((item.number, item.asks, item.answer(facts, given)))
+        given = {**dict.fromkeys(item.answers, item.number), **given}
+    return rows
 
 
 def _title(checklist: Checklist, rows: list[tuple[str, str, str]]) -> str:

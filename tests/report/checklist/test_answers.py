@@ -60,9 +60,15 @@ def summed(facts: Facts, **values: object) -> Facts:
     return replace(facts, run=replace(facts.run, summary={**facts.run.summary, **values}))
 
 
+def owned(run: RunFiles) -> RunFiles:
+    """All sites with data of one set."""
+    return replace(run, sites=run.sites.assign(dataset="own"))
+
+
 CHANGES: list[tuple[Answer, Callable[[Facts], Facts], str]] = [
-    (data.sources, lambda f: summed(f, synthetic=False), "Camus: 114 clips of 57 patients"),
-    (data.sources, lambda f: summed(f, synthetic=True), "SIMULATED data (phantoms), no patients:"),
+    (data.sources, lambda f: replace(f, run=owned(f.run)),
+     "By site: camus, 114 clips of 57 patients (data set own);"),
+    (data.sources, lambda f: summed(f, synthetic=True), "SIMULATED data: patients here are phan"),
     (data.setting, lambda f: summed(f, synthetic_sites=True), "which are no institutions"),
     (data.setting, lambda f: planned(f, "protocol", name="quality"), "(rule: quality)"),
     (data.eligibility, lambda f: planned(f, "protocol", views=["A2C"]), "views A2C in"),
@@ -85,7 +91,7 @@ CHANGES: list[tuple[Answer, Callable[[Facts], Facts], str]] = [
     (model.selection, lambda f: planned(f, "federation", select="best"), "least validation loss"),
     (model.ensembling, lambda f: planned(f, "data", test_windows=9), "at most 9 windows"),
     (model.imbalance, lambda f: planned(f, "finetune", focal_gamma=2), "focal loss, gamma 2"),
-    (model.updating, lambda f: planned(f, "evaluation", few_shot=[0, 5]), "on 0, 5 of its"),
+    (model.updating, lambda f: planned(f, "evaluation", few_shot=[0, 5]), "on 0 and 5 of its"),
     (model.specification, lambda f: summed(f, digest="ef" * 32), f"digest {'ef' * 32}"),
     (model.specification, lambda f: replace(f, parameters={}), "Weights: SHA-256"),
     (results.uncertainty, lambda f: planned(f, "evaluation", bootstrap=321), "321 resamples"),
@@ -109,27 +115,67 @@ def test_another_fact_is_another_answer(
 def test_counts_are_those_of_the_tables(facts: Facts) -> None:
     """Five sites with 80, 10 and 24 clips of half as many patients; EF at three of them; two files
     quarantined, one mended."""
-    assert "training 400 clips of 200 patients" in data.partitions(facts)
-    assert "test 120 clips of 60 patients" in data.partitions(facts)
+    assert "By split: training, 400 clips of 200 patients" in data.partitions(facts)
+    assert "test, 120 clips of 60 patients" in data.partitions(facts)
     missing = data.missing(facts)
-    assert "Of 400 training clips labels have: EF 240, ESV 0, EDV 0" in missing
-    assert "2 files or rows could not be used (missing_view 1, truncated_video 1); 1 " in missing
+    assert "Labels of 400 training clips: EF 240, ESV 0, EDV 0" in missing
+    assert (
+        "2 files or rows could not be used (missing view 1, truncated video 1); 1 was used"
+        in missing
+    )
 
 
 def test_patients_are_counted_in_the_manifest_and_small_groups_are_not(facts: Facts) -> None:
     """By hand: of patients 0 to 23 twelve are F, ages 50 to 73: median 61.5, written 62. The six of
     the test are fewer than ten. No path or id is shown."""
     words = data.characteristics(facts)
-    assert "training, 24 patients: sex F 12, M 12, age 62 (56 to 67), EF 52 (46 to 57)" in words
-    assert "test, 6 patients: sex F fewer than 10, M fewer than 10, age of fewer than 10" in words
-    assert "30 clips: frame rate 54 Hz in the median (40 to 69)" in data.acquisition(facts)
+    assert (
+        "By split: training, 24 patients: sex F 12, M 12, median age 62 years (quartiles 56 and 67)"
+        in words
+    )
+    assert "median EF 52 % (quartiles 46 and 57)" in words
+    assert "test, 6 patients: sex F fewer than 10, M fewer than 10, age recorded of fewer" in words
+    assert "30 clips, median frame rate 54 a second (range 40 to 69). Pat" in data.acquisition(
+        facts
+    )
     assert "A4C 30" in data.acquisition(facts)
     assert "0 of 30 patients are in more than one split" in data.disjoint(facts)
     twice = pd.concat([facts.manifest, facts.manifest.iloc[:1].assign(split="test")])
-    assert "1 of 30 patients" in data.disjoint(replace(facts, manifest=twice))
+    assert "1 of 30 patients is in" in data.disjoint(replace(facts, manifest=twice))
     everything = words + data.acquisition(facts) + data.disjoint(facts)
     assert "secret" not in everything
     assert "p0" not in everything
+
+
+def test_what_is_not_known_of_some_clips_is_counted(facts: Facts) -> None:
+    """Of 30 clips with rates of 40 to 69 the first has none now: the median of 41 to 69 is 55."""
+    table = facts.manifest.assign(fps=facts.manifest["fps"].where(facts.manifest["fps"] > 40))
+    words = data.acquisition(replace(facts, manifest=table))
+    assert "frame rate 55 a second (range 41 to 69, not recorded in 1 clip)." in words
+    assert "frame rate not recorded." in data.acquisition(
+        replace(facts, manifest=table.assign(fps=float("nan")))
+    )
+
+
+def test_patients_of_an_external_test_are_counted_apart(facts: Facts, run: RunFiles) -> None:
+    """Of 60 test patients 12 are at camus: with the site unseen 48 are of the other test."""
+    unseen = replace(run, summary={**run.summary, "unseen": ["camus"]})
+    words = data.partitions(replace(facts, run=unseen))
+    assert "test, 96 clips of 48 patients; external test, 24 clips of 12 patients." in words
+
+
+def test_one_head_is_one(facts: Facts) -> None:
+    assert "One head for EF." in model.architecture(planned(facts, "finetune", tasks=["ef"]))
+    both = model.architecture(planned(facts, "finetune", tasks=["ef", "esv"]))
+    assert "A head each for EF and ESV." in both
+
+
+def test_how_a_training_went_is_no_limitation(facts: Facts) -> None:
+    """What is said of another method's training, and what may help it, stays on the page."""
+    warned = summed(facts, notes=["Few patients.", "fedadam: a: hardly learnt. Train on."],
+                    training_notes=["fedadam: a: hardly learnt. Train on."])  # fmt: skip
+    assert "Few patients." in results.limitations(warned)
+    assert "hardly learnt" not in results.limitations(warned)
 
 
 def test_parameters_are_those_of_the_weights(facts: Facts) -> None:

@@ -10,7 +10,7 @@ from echofm_core.report.checklist.claim import CLAIM
 from echofm_core.report.checklist.facts import Facts, facts_of
 from echofm_core.report.checklist.item import BLANK, Checklist, Item
 from echofm_core.report.checklist.tripod import TRIPOD_AI
-from echofm_core.report.checklist.write import CHECKLISTS, checklist_grids
+from echofm_core.report.checklist.write import CHECKLISTS, _rows, checklist_grids
 from echofm_core.report.run_files import read_run
 
 #: Of TRIPOD+AI, as its table numbers them: 27 items, 52 with their parts.
@@ -61,6 +61,18 @@ def test_an_answer_joins_what_there_is_and_names_the_rest(nothing: Facts) -> Non
     assert Item("1", "x", answers).answer(nothing) == "One. Two."
     assert Item("1", "x", answers, "three").answer(nothing) == "One. Two. Authors: three."
     assert Item("1", "x", answers[1:2], "three").answer(nothing) == BLANK
+
+
+def test_what_an_earlier_item_has_said_is_referred_to(nothing: Facts) -> None:
+    """The second item has an answer of its own, the third none; an item that is blank is none to
+    refer to."""
+    one, two, empty = (lambda _: "One."), (lambda _: "Two."), (lambda _: "")
+    items = (Item("1", "x", (empty,)), Item("2", "x", (one, empty)), Item("3a", "x", (two, one)),
+             Item("3b", "x", (one, two), "more"), Item("4", "x", (empty,)))  # fmt: skip
+    rows = _rows(Checklist("x", "y", items), nothing)
+    assert [answer for *_, answer in rows] == [
+        BLANK, "One.", "Two. See also item 2.", "See items 2 and 3a. Authors: more.", BLANK,
+    ]  # fmt: skip
 
 
 def test_a_table_has_each_item_and_counts_the_answered(tmp_path: Path, nothing: Facts) -> None:

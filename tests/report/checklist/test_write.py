@@ -36,12 +36,12 @@ def test_a_run_answers_what_it_recorded(run: Path, capsys: pytest.CaptureFixture
     found = answers(path.read_text())
     assert len(found) == 44
     assert found["2"] == found["44"] == BLANK
-    assert found["7"].startswith("Institution: 20 clips of 20 patients (data set echonet_dynamic)")
+    assert found["7"].startswith("By site: institution, 20 clips of 20 patients (data set")
     assert found["19"].startswith(
-        "training 10 clips of 10 patients; validation 4 clips of 4 patients; test 6 clips of 6"
+        "By split: training, 10 clips of 10 patients; validation, 4 clips of 4 patients; test, 6 "
     )
     assert "0 of 20 patients are in more than one split" in found["20"]
-    assert "1 round, 1 pass over a site's clips a round, batches of 8" in found["25"]
+    assert "1 round, 1 pass over each site's clips in a round, batches of 8" in found["25"]
     assert "federated" not in found["1"], "one site alone"
     assert re.search(r"EF MAE \(points\) \d+\.\d", found["32"])
     assert found["33"] == "None in this run: every site that was tested also trained."
