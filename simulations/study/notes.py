@@ -16,26 +16,38 @@ def notes_over_seeds(found: Mapping[int, Sequence[str]]) -> list[str]:
 
 
 def training_notes(found: Mapping[int, Mapping[str, Sequence[str]]]) -> list[str]:
-    """The notes of trainings, those of one that give the same advice as one.
+    """The notes of trainings, those of one training that end alike as one.
 
     Args:
-        found: Seed -> name of a training -> its notes: ``SITE: what was seen. What may help.``, or
-            any other sentence.
+        found: Seed -> name of a training -> its notes: ``SITE: what was seen: what it means. What
+            may help.``, or any other sentence.
 
     Returns:
-        ``TRAINING: SITE, seed 1: what was seen; SITE, seeds 2 and 3: ... . What may help.``
+        ``TRAINING: SITE, seed 1: what was seen; SITE, seeds 2 and 3: ...: what it means. What may
+        help.``
     """
     groups: dict[tuple[str, str], list[tuple[int, str]]] = {}
     for seed, trainings in found.items():
         for name, notes in trainings.items():
             for note in notes:
-                seen, _, advice = note.removesuffix(".").partition(". ")
-                groups.setdefault((name, advice), []).append((seed, seen))
+                seen, end = _parted(note)
+                groups.setdefault((name, end), []).append((seed, seen))
     lines = []
-    for (name, advice), pairs in groups.items():
-        parts = [_with_seeds(seen, own, found) for seen, own in _seeds_by(pairs).items()]
-        lines.append(f"{name}: {'; '.join(parts)}.{advice and f' {advice}.'}")
+    for (name, end), pairs in groups.items():
+        seeds = sorted(_seeds_by(pairs).items(), key=lambda item: item[0].partition(": ")[0])
+        lines.append(f"{name}: {'; '.join(_with_seeds(*item, found) for item in seeds)}{end}")
     return lines
+
+
+def _parted(note: str) -> tuple[str, str]:
+    """A site with what was seen there, and all behind it."""
+    sentence, dot, advice = note.partition(". ")
+    if not dot:
+        sentence, dot = note.removesuffix("."), "."
+    seen, colon, meaning = sentence.rpartition(": ")
+    if ": " not in seen:  # one colon, behind the site
+        seen, colon, meaning = sentence, "", ""
+    return seen, f"{colon}{meaning}{dot}{advice}"
 
 
 def _seeds_by(pairs: Iterable[tuple[int, str]]) -> dict[str, list[int]]:

@@ -108,6 +108,7 @@ def test_differences_have_a_table_of_their_own(done: Done) -> None:
             "comparisons": 1,
             "p_holm": 0.01,
             "finding": "better",
+            "counted": True,
         }
     ]
 

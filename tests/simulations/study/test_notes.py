@@ -17,14 +17,14 @@ def test_a_note_of_all_seeds_stands_once_and_others_name_their_seeds() -> None:
 
 def test_trainings_with_one_advice_are_one_note_and_each_site_has_its_seeds() -> None:
     """Of two seeds fedadam is warned of a in both, by the same numbers, and of b by others each."""
-    same = f"a: the loss ended at 0.50. {HELP}"
+    same, end = f"a: the loss ended at 0.50: too high. {HELP}", f": too high. {HELP}"
     found = {
-        1: {"fedadam": [same, f"b: the loss ended at 0.41. {HELP}"], "fedavg": ["b: 3 clips."]},
-        2: {"fedadam": [same, f"b: the loss ended at 0.42. {HELP}"], "fedavg": []},
+        1: {"fedadam": [f"b: the loss ended at 0.41{end}", same], "fedavg": ["b: 3 clips."]},
+        2: {"fedadam": [f"b: the loss ended at 0.42{end}", same], "fedavg": []},
     }
     assert training_notes(found) == [
         "fedadam: a: the loss ended at 0.50; b, seed 1: the loss ended at 0.41; b, seed 2: the "
-        f"loss ended at 0.42. {HELP}",
+        f"loss ended at 0.42: too high. {HELP}",
         "fedavg: b, seed 1: 3 clips.",
     ]
 
