@@ -263,8 +263,6 @@ class Training:
     def _grid(
         self, sites: Sequence[str], folder: Path, given: Mapping[str, str] = MappingProxyType({})
     ) -> Grid:
-        # The folder that the user gave: of a run, or of the study that it is a part of.
-        base = next((up for up in self.run.parents if (up / STUDY).exists()), self.run)
         states = {site: folder / "sites" / site for site in sites}
         return self.engine.grid(
             [
@@ -273,11 +271,20 @@ class Training:
                     manifest=self._manifest(site, given),
                     store=self.prepared.stores,
                     state=state,
-                    log=f"{os.path.relpath(state / LOG, base)} of the run folder",
+                    log=log_name(state, self.run),
                 )
                 for site, state in states.items()
             ]
         )
+
+
+def log_name(state: Path, run: Path) -> str:
+    """How messages name the log of a site with this state: from the folder that the user gave.
+
+    That is the run's, or that of the study which the run is a part of.
+    """
+    base = next((up for up in run.parents if (up / STUDY).exists()), run)
+    return f"{os.path.relpath(state / LOG, base)} of the run folder"
 
 
 def own_models(plan: Plan) -> tuple[str, ...]:

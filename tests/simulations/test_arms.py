@@ -7,7 +7,7 @@ from echofm_core.data.splits import label_counts
 from echofm_core.plan.document import Plan
 from echofm_core.plan.load import plan_from_mapping
 from echofm_core.tasks import Task
-from simulations.arms import plan_arms
+from simulations.arms import log_name, plan_arms
 
 
 def manifest():
@@ -181,3 +181,15 @@ def test_clips_without_labels_join_pre_training_where_the_plan_lets_them_in() ->
         update={"protocol": plan.protocol.model_copy(update={"unlabelled_target": False})}
     )
     assert not any(arm.given for arm in plan_arms(manifest(), closed)[0])
+
+
+def test_a_log_is_named_from_the_folder_that_the_user_gave(tmp_path: Path) -> None:
+    """A run's own; of a study its folder, below which trainings and variations lie side by side."""
+    run = tmp_path / "run"
+    named = log_name(run / "baselines" / "local-A" / "sites" / "A", run)
+    assert named == "baselines/local-A/sites/A/site.log of the run folder"
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "study.json").touch()
+    state = tmp_path / "study" / "seed-0" / "arms" / "local-1" / "sites" / "A"
+    named = log_name(state, tmp_path / "study" / "rate-0.1" / "seed-0")
+    assert named == "seed-0/arms/local-1/sites/A/site.log of the run folder"
