@@ -314,7 +314,7 @@ def test_a_plan_decides_as_its_options_do(echofm: Echofm, tmp_path: Path) -> Non
         (("--no-paths", "--relative-to", "/"), 10, "give one of them"),
         (("--protocol", "vendor"), 10, "`protocol.name`"),
         (("--test-fraction", "1.5"), 10, "`protocol.test_fraction`"),
-        (("--dataset", "camus"), 11, "protocol.datasets names 'camus'"),
+        (("--dataset", "camus"), 10, "protocol.datasets names 'camus'"),
         (("--min-patients", "99"), 13, "site made has 40 usable patients"),
         (("--out", "/proc/nowhere/out"), 15, "cannot be written"),
     ],
