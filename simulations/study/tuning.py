@@ -29,6 +29,7 @@ from simulations.methods._api import Method, Piece, Values
 from simulations.study.candidates import Candidate, candidates, keys_tried
 from simulations.study.cells import Cell, Choices, chosen
 from simulations.study.estimate import tasks_at
+from simulations.study.folder import finished
 from simulations.study.variations import Variation
 from simulations.study.work import DIVERGED, VALIDATION, Job, do_all
 
@@ -95,17 +96,35 @@ def tune(parts: Sequence[Cell], live: LiveRun, sessions: Sessions) -> list[Cell]
         The same parts with the chosen settings.
 
     Raises:
+        ResumeError: As :func:`check_kept`.
         EchoFMError: As of a training; one that diverges ends nothing.
     """
     first = parts[0].plan.seed
     every = [trials_of(cell) for cell in parts if cell.plan.seed == first]
-    do_all([job for trials in every for job in trials.jobs()], live, sessions, lambda cell: None)
+    jobs = [job for trials in every for job in trials.jobs()]
+    check_kept(jobs)
+    do_all(jobs, live, sessions, lambda cell: None)
     found = {}
     for trials in every:
         place = trials.cell.folder.parent
         table, found[place] = choose(trials)
         write_whole(place / TUNING, table.to_parquet(index=False))
     return [chosen(cell, found[cell.folder.parent]) for cell in parts]
+
+
+def check_kept(jobs: Sequence[Job]) -> None:
+    """Refuse, before anything trains, what an earlier version has trained.
+
+    Raises:
+        ResumeError: A finished training of a setting keeps nothing to choose it by.
+    """
+    for job in jobs:
+        if job.trial and finished(job.place) and not (job.place / VALIDATION).exists():
+            raise ResumeError(
+                f"{job.place} keeps no predictions of validation patients, as it was trained by an "
+                "earlier version, so that no setting can be chosen: remove that folder, and it is "
+                "trained again, or choose another --out."
+            )
 
 
 def forget_tuning(parts: Sequence[Cell]) -> None:
@@ -171,11 +190,6 @@ def _judged(cell: Cell, piece: Piece) -> tuple[int, float]:
     place = cell.place(piece)
     if (place / DIVERGED).exists():
         return 0, -math.inf
-    if not (place / VALIDATION).exists():
-        raise ResumeError(
-            f"{place} keeps no predictions of validation patients, as it was trained by an earlier "
-            "version, so that no setting can be chosen: choose another --out."
-        )
     rows = pd.read_parquet(place / VALIDATION)
     if rows.empty:
         return 0, math.nan

@@ -20,7 +20,8 @@ from echofm_core.runtime.sessions import Sessions
 from echofm_core.tasks import Task
 from simulations.study import tuning
 from simulations.study.cells import Cell, cell_of
-from simulations.study.tuning import best_of, choose, trials_of, tune, validation_score
+from simulations.study.folder import RESULT
+from simulations.study.tuning import best_of, check_kept, choose, trials_of, tune, validation_score
 from simulations.study.work import DIVERGED, PREDICTIONS, VALIDATION, Job
 from tests.evaluation.made import prediction_rows
 from tests.simulations.test_arms import manifest
@@ -241,13 +242,17 @@ def test_without_validation_patients_there_is_no_choice(tmp_path: Path) -> None:
     trials_of(cell)
 
 
-def test_a_training_of_an_earlier_version_is_no_candidate(tmp_path: Path) -> None:
-    (cell,) = parts(tmp_path, ["fedavg"])
-    trials = trials_of(cell)
-    plant(trials.jobs(), lambda job: 5, lambda job: 5)
-    (trials.jobs()[-1].place / VALIDATION).unlink()
-    with pytest.raises(ResumeError, match="keeps no predictions of validation patients"):
-        choose(trials)
+def test_a_training_of_an_earlier_version_is_refused_before_others_train(tmp_path: Path) -> None:
+    """It keeps nothing to choose it by; where it was pre-trained, nothing is missed."""
+    study = parts(tmp_path, ["fedavg"])
+    *_, last = jobs = trials_of(study[0]).jobs()
+    plant([last], lambda job: 5, lambda job: 5)
+    (last.place / RESULT).write_text("{}")
+    check_kept(jobs)
+    (last.place / VALIDATION).unlink()
+    with live_run(tmp_path, {}) as live, pytest.raises(ResumeError, match="remove that folder"):
+        tune(study, live, Sessions(tmp_path))
+    assert not [job for job in jobs if job is not last and job.place.exists()]
 
 
 def test_the_score_by_hand() -> None:
