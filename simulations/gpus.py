@@ -4,10 +4,10 @@ Symptom: all workers take the first GPU, and one more site than fits fails for l
 Reason: PyTorch gives a process the first one, and nobody counts. Protocol: workers keep one ledger,
 a file under a lock in the folder that they share. A worker takes the GPU that fewest others have,
 and keeps it. The first training of a kind has its GPU for itself and is measured; later ones wait
-until what they took at most is free, beside what those at work may take. A worker that dies frees
-its place, since places are locks. What can still go wrong: a site needs more than the one that was
-measured; programs of others take memory while a site trains. A site that runs out of memory answers
-with that error.
+until what they took at most is free, beside what those at work may take. Who asked first goes
+first. A worker that dies frees its room, since each holds a lock while it lives. What can still go
+wrong: a site needs more than the one that was measured; programs of others take memory while a site
+trains. A site that runs out of memory answers with that error.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from echofm_core.runtime.files import write_whole
 
 #: Where Linux shows a driver (Nvidia's, Windows' own, AMD's): without one PyTorch is not loaded.
 DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
-#: Seconds between two looks for room.
+#: Seconds from one question for room to the next.
 PATIENCE = 0.05
 #: Bytes that a process takes on a GPU beside its arrays: CUDA's context, kernels, workspaces. A
 #: guess on the safe side; it was not measured.
@@ -46,7 +46,7 @@ class Gpus(Protocol):
         """From now on this process's memory on it is measured."""
 
     def end(self, gpu: int) -> int:
-        """Give back what is not used; bytes that the process has had at most since."""
+        """Give back what is not used; bytes that the process has had at most since, 0: none."""
 
 
 class Cuda:
@@ -74,12 +74,12 @@ class Cuda:
         torch.cuda.reset_peak_memory_stats(gpu)
 
     def end(self, gpu: int) -> int:
-        """Give back what is not used; bytes that the process has had at most since."""
+        """Give back what is not used; bytes that the process has had at most since, 0: none."""
         import torch
 
-        peak = torch.cuda.max_memory_reserved(gpu) + CONTEXT
+        peak = torch.cuda.max_memory_reserved(gpu)
         torch.cuda.empty_cache()
-        return peak
+        return peak + CONTEXT if peak else 0
 
 
 class Packing:
@@ -117,50 +117,72 @@ class Packing:
             self._gpu = self._choose()
         while not self._take(self._gpu, kind):
             time.sleep(PATIENCE)
-        self._gpus.begin(self._gpu)
+        peak = 0
         try:
-            yield self._gpu
+            self._gpus.begin(self._gpu)
+            try:
+                yield self._gpu
+            finally:
+                peak = self._gpus.end(self._gpu)
         finally:
-            self._leave(kind, self._gpus.end(self._gpu))
+            self._leave(kind, peak)
 
     def _choose(self) -> int:
         """The GPU that fewest living workers have; it is this one's from now on."""
         with self._ledger() as ledger:
-            workers = [place["gpu"] for place in ledger["places"].values()]
+            workers = [worker["gpu"] for worker in ledger["workers"].values()]
             gpu = min(range(self._gpus.count()), key=workers.count)
             self._life.enter_context(file_lock(self._folder / self._name))
-            ledger["places"][self._name] = {"gpu": gpu, "bytes": 0}
+            ledger["workers"][self._name] = {"gpu": gpu, "bytes": 0, "turn": 0}
         return gpu
 
     def _take(self, gpu: int, kind: str) -> bool:
-        """Whether there is room: then it is this worker's."""
+        """Whether there is room, and nobody waits for longer: then it is this worker's."""
         with self._ledger() as ledger:
+            own = ledger["workers"][self._name]
+            if not own["turn"]:
+                own["turn"] = ledger["turns"] = ledger["turns"] + 1
+            others = [
+                worker
+                for name, worker in ledger["workers"].items()
+                if worker["gpu"] == gpu and name != self._name
+            ]
             free, total = self._gpus.memory(gpu)
+            at_work = sum(worker["bytes"] for worker in others)
+            if not at_work:
+                ledger["foreign"][str(gpu)] = total - free
             need = ledger["peaks"].get(kind, total)  # not measured: all of it
-            others = sum(
-                place["bytes"] for place in ledger["places"].values() if place["gpu"] == gpu
-            )
-            if others and need > min(free, total - others):
+            room = min(free, total - ledger["foreign"].get(str(gpu), 0) - at_work)
+            earlier = any(0 < worker["turn"] < own["turn"] for worker in others)
+            if earlier or (at_work and need > room):
                 return False
-            ledger["places"][self._name]["bytes"] = need
+            own.update(bytes=need, turn=0)
             return True
 
     def _leave(self, kind: str, peak: int) -> None:
+        """Free the room; with ``peak`` 0 nothing was measured."""
         with self._ledger() as ledger:
-            ledger["places"][self._name]["bytes"] = 0
-            ledger["peaks"][kind] = max(peak, ledger["peaks"].get(kind, 0))
+            ledger["workers"][self._name]["bytes"] = 0
+            if peak:
+                ledger["peaks"][kind] = max(peak, ledger["peaks"].get(kind, 0))
 
     @contextmanager
     def _ledger(self) -> Iterator[dict[str, Any]]:
-        """Most bytes of each kind, and the places of living workers; whoever has it, alone."""
+        """The file's content, for whoever has it alone; it is written when the block ends.
+
+        Yields:
+            ``peaks``: most bytes of each kind. ``workers``, the living: ``gpu``, ``bytes`` that it
+            holds, and its ``turn``, 0 where it does not wait. ``turns``: how many were given.
+            ``foreign``: bytes of each GPU that were not free when no worker trained there.
+        """
         path = self._folder / "gpus.json"
         with file_lock(self._folder / "gpus.lock", wait=True):
-            ledger = json.loads(path.read_text()) if path.exists() else {"peaks": {}, "places": {}}
-            living = {
-                name: place
-                for name, place in ledger["places"].items()
+            new = {"peaks": {}, "workers": {}, "turns": 0, "foreign": {}}
+            ledger = json.loads(path.read_text()) if path.exists() else new
+            ledger["workers"] = {
+                name: worker
+                for name, worker in ledger["workers"].items()
                 if name == self._name or is_locked(self._folder / name)
             }
-            ledger["places"] = living
             yield ledger
             write_whole(path, json.dumps(ledger).encode(), durable=False)

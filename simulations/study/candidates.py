@@ -15,7 +15,9 @@ from echofm_core.plan.document import Plan
 from echofm_core.plan.study import MOST_TUNED
 from echofm_core.privacy.config import PrivacyKind
 from echofm_core.runtime.errors import PlanError
+from simulations.methods import methods_named
 from simulations.methods._api import Method, Piece, Setting, Values
+from simulations.study.cells import study_of
 from simulations.study.variations import variations
 
 LEARNING_RATE = "finetune.learning_rate"
@@ -40,10 +42,23 @@ def check_tuning(plan: Plan) -> None:
     """Refuse what a study cannot tune.
 
     Raises:
-        PlanError: It trains under differential privacy, or no labels, in some variation.
+        PlanError: It varies what is tuned, or trains under differential privacy, or no labels, in
+            some variation.
     """
     if not plan.study.tune:
         return
+    methods = methods_named(study_of(plan).methods)
+    tried = {LEARNING_RATE}.union(*(own for one in methods for own in one.tried(plan)))
+    for table, values in plan.study.vary.items():
+        keys = {
+            table,
+            *(f"{table}.{key}" for one in values if isinstance(one, dict) for key in one),
+        }
+        if same := sorted(keys & tried):
+            raise PlanError(
+                f"study.vary has {same[0]}, and study.tune = {plan.study.tune} chooses it: a row "
+                "would not have the value that it names; leave one of them out."
+            )
     for variation in variations(plan):
         here = variation.of(plan)
         if here.privacy.kind is not PrivacyKind.NONE:

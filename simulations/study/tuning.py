@@ -71,11 +71,15 @@ def trials_of(cell: Cell) -> Trials:
         PlanError: No site that trains has validation patients to choose by.
     """
     plan, count = cell.plan, cell.plan.study.tune
-    judges = tasks_at(cell.prepared.manifest, plan, Split.VALIDATION)
-    if not any(any(judges[site].values()) for site in set(judges) - set(plan.protocol.unseen)):
+    manifest = cell.prepared.manifest
+    judges, tested = (tasks_at(manifest, plan, split) for split in (Split.VALIDATION, Split.TEST))
+    # A site without test labels is not asked for predictions.
+    asked = {site for site in judges if any(tested.get(site, {}).values())}
+    if not any(any(judges[site].values()) for site in asked - set(plan.protocol.unseen)):
         raise PlanError(
-            f"study.tune is {count}, but no site that trains has a validation patient with a label "
-            "to choose by: set study.tune = 0, or keep some aside for validation."
+            f"study.tune is {count}, but no site that trains, and has test labels, has a "
+            "validation patient with a label to choose by: set study.tune = 0, or keep some aside "
+            "for validation."
         )
     return Trials(
         cell,
@@ -144,7 +148,8 @@ def choose(trials: Trials) -> tuple[pd.DataFrame, Choices]:
     for method, settings in trials.methods:
         keys = keys_tried(settings)
         for number, piece in enumerate(settings[0].pieces):
-            judged = [_judged(trials.cell, candidate.pieces[number]) for candidate in settings]
+            held = [_held(trials.cell, candidate.pieces[number]) for candidate in settings]
+            judged = _judged(held, piece.plan.finetune.reduced_ef_threshold)
             best = best_of([score for _, score in judged])
             choices.setdefault(method.name, {})[piece.arm.name] = settings[best].values
             for one, candidate in enumerate(settings):
@@ -171,8 +176,7 @@ def validation_score(rows: pd.DataFrame, threshold: float) -> float:
 
     Returns:
         At most 1. Minus infinity where a prediction is not finite; NaN where no task can be scored,
-        as with one patient, or one class. These depend on the patients alone, and so are the same
-        for all settings of a training.
+        as with one patient, or one class. These depend on the patients alone.
     """
     values = []
     for task, cases in labelled_tasks(rows):
@@ -185,17 +189,36 @@ def validation_score(rows: pd.DataFrame, threshold: float) -> float:
     return float(np.mean(defined)) if defined else math.nan
 
 
-def _judged(cell: Cell, piece: Piece) -> tuple[int, float]:
-    """Of a training: validation patients with labels, of sites that train in it, and the score."""
+def _held(cell: Cell, piece: Piece) -> pd.DataFrame | None:
+    """Predictions of a training for validation patients, of what it learnt; None: it diverged."""
     place = cell.place(piece)
     if (place / DIVERGED).exists():
-        return 0, -math.inf
+        return None
     rows = pd.read_parquet(place / VALIDATION)
-    if rows.empty:
-        return 0, math.nan
-    rows = rows[rows["task"].isin([task.value for task in piece.arm.tasks])]
-    score = validation_score(rows, piece.plan.finetune.reduced_ef_threshold)
-    return patient_keys(rows).nunique(), score
+    return rows if rows.empty else rows[rows["task"].isin([task.value for task in piece.arm.tasks])]
+
+
+def _judged(held: Sequence[pd.DataFrame | None], threshold: float) -> list[tuple[int, float]]:
+    """Patients and score of each setting of a training; all are judged by the same patients.
+
+    One that lacks some of them, since a site could not be tested with it, has no score (NaN); one
+    that diverged has minus infinity.
+    """
+    keys = ["site", "task", "dataset", "clip_id"]
+    known = [
+        set[object]() if rows is None or rows.empty else set(zip(*(rows[k] for k in keys)))  # noqa: B905
+        for rows in held
+    ]
+    every, found = set[object]().union(*known), list[tuple[int, float]]()
+    for rows, own in zip(held, known, strict=True):
+        if rows is None:
+            found.append((0, -math.inf))
+        elif not own:
+            found.append((0, math.nan))
+        else:
+            score = validation_score(rows, threshold) if own == every else math.nan
+            found.append((patient_keys(rows).nunique(), score))
+    return found
 
 
 def _planned(plan: Plan, keys: Sequence[str]) -> str:

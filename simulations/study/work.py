@@ -170,6 +170,7 @@ def _do(job: Job, engine: Engine, live: LiveRun, sessions: Sessions, meter: Mete
             raise
         console.print(f"{job.name}: does not train, and is not chosen: {error}", markup=False)
         write_whole(place / DIVERGED, str(error).encode())
+        keep_only(place, {*_KEPT, DIVERGED})
         return
     rows = predictions_of(piece.arm, place, piece.plan)
     write_whole(place / PREDICTIONS, rows.to_parquet(index=False))
@@ -180,12 +181,13 @@ def _do(job: Job, engine: Engine, live: LiveRun, sessions: Sessions, meter: Mete
 
 
 def diverged(error: FederationError) -> bool:
-    """Whether a training ended because its loss, or what came of it, was not finite at all sites.
+    """Whether a training ended because what came of it was not finite, or far too large.
 
     Nothing else is the fault of a setting: a worker that dies ends the study, to be gone on with.
     """
+    signs = ("non-finite", "not finite", "federation.max_norm_ratio")
     reasons = error.reasons.values()
-    return bool(reasons) and all("non-finite" in why or "not finite" in why for why in reasons)
+    return bool(reasons) and all(any(sign in why for sign in signs) for why in reasons)
 
 
 def _result(job: Job, result: FederationResult, seconds: float) -> dict[str, object]:

@@ -1,7 +1,4 @@
-"""Who gets room on which GPU. The GPUs are numbers here: none was at hand when this was written.
-
-The ledger, its locks and the processes are real.
-"""
+"""Which worker gets room on which GPU: ledger, locks and processes are real, GPUs are not."""
 
 from __future__ import annotations
 
@@ -160,6 +157,62 @@ def test_a_killed_worker_holds_no_room(tmp_path: Path) -> None:
         worker = Worker(tmp_path, Numbers(gpus=1), 1)
         assert worker.waits()
         process.send_signal(signal.SIGKILL)
+    assert worker.works()
+    worker.let_go()
+
+
+def test_what_others_had_before_is_not_room_for_two(tmp_path: Path) -> None:
+    """40 of 100 were taken before any of ours trained; the first of ours has not allocated yet."""
+    crowded = Numbers(peak=40, free=60)
+    measure(tmp_path, crowded)
+    first = Worker(tmp_path, crowded, 1)
+    assert first.works()
+    second = Worker(tmp_path, crowded, 2)
+    assert second.waits()
+    first.let_go()
+    assert second.works()
+    second.let_go()
+
+
+def test_who_asked_first_goes_first(tmp_path: Path) -> None:
+    """One that needs the whole GPU is not overtaken by those that would fit beside the others."""
+    measure(tmp_path, Numbers(peak=40))
+    first = Worker(tmp_path, Numbers(), 1)
+    assert first.works()
+    large = Worker(tmp_path, Numbers(), 2, "another plan")
+    assert large.waits()
+    small = Worker(tmp_path, Numbers(), 3)
+    assert small.waits()
+    first.let_go()
+    assert large.works() and small.waits()
+    large.let_go()
+    assert small.works()
+    small.let_go()
+
+
+def test_where_nothing_was_allocated_nothing_is_measured(tmp_path: Path) -> None:
+    """A site that refuses an instruction says nothing of what a training takes."""
+    measure(tmp_path, Numbers(peak=0))
+    first = Worker(tmp_path, Numbers(), 1)
+    assert first.works()
+    second = Worker(tmp_path, Numbers(), 2)
+    assert second.waits()
+    first.let_go()
+    second.let_go()
+
+
+@pytest.mark.parametrize("step", ["begin", "end"])
+def test_an_error_of_the_driver_gives_the_room_back(tmp_path: Path, step: str) -> None:
+    def fail(gpu: int) -> int:
+        raise RuntimeError("device-side assert")
+
+    broken = Numbers()
+    setattr(broken, step, fail)
+    packing = Packing(tmp_path, broken, worker=1)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="device-side"), packing.room("train"):
+            pass
+    worker = Worker(tmp_path, Numbers(), 2)
     assert worker.works()
     worker.let_go()
 

@@ -124,6 +124,8 @@ def training(facts: Facts) -> str:
     name = facts.run.summary.get("plan_hash")
     known = f" of hash {name}" if name else ""
     parts.append(f"Seed {plan.seed}. Every key is in the resolved plan{known}.")
+    if plan.study.tune:
+        parts.append("These are the plan's values; where a study chose others, they follow.")
     return " ".join(parts)
 
 

@@ -173,3 +173,20 @@ def test_tuning_is_no_part_of_what_a_plan_is() -> None:
     assert found.digest() == Plan().digest()
     with pytest.raises(PlanError, match=r"study\.tune"):
         with_study(Plan(), None, None, None, MOST_TUNED + 1)
+
+
+@pytest.mark.parametrize(
+    ("vary", "key"),
+    [
+        ({"finetune.learning_rate": [1e-3, 1e-4]}, "finetune.learning_rate"),
+        ({"federation.proximal_mu": [0.1, 1.0]}, "federation.proximal_mu"),
+        ({"finetune": [{"learning_rate": 1e-3}, {}]}, "finetune.learning_rate"),
+    ],
+)
+def test_what_is_varied_is_not_tuned(vary: dict[str, object], key: str) -> None:
+    """A row would be named by a value that it may not have; a key that no method tries may vary."""
+    study = {"tune": 2, "methods": ["fedprox"]}
+    with pytest.raises(PlanError, match=f"study.vary has {key}"):
+        check_tuning(tuned(study={**study, "vary": vary}))
+    check_tuning(tuned(study={**study, "vary": {"finetune.label_fraction": [0.5, 1.0]}}))
+    check_tuning(tuned(study={**study, "vary": {"federation.server_momentum": [0.5, 0.9]}}))

@@ -107,6 +107,21 @@ def test_a_setting_that_diverged_is_not_chosen(tmp_path: Path) -> None:
     assert list(table["chosen"]) == [False, False, True]
 
 
+def test_settings_that_were_not_judged_by_all_patients_are_not_chosen(tmp_path: Path) -> None:
+    """A site that a setting could not be tested at may be the hard one: 9 points off and all 8
+    patients come before 1 point off and 4 of them, whichever is the plan's own."""
+    (cell,) = parts(tmp_path, ["fedavg"])
+    trials = trials_of(cell)
+    for short in (False, True):
+        plant(trials.jobs(), lambda job: 9, lambda job: 5)
+        (job,) = [job for job in trials.jobs() if job.trial and bool(job.setting) is short]
+        off_by(1).iloc[:4].to_parquet(job.place / VALIDATION)
+        table, _ = choose(trials)
+        assert list(table["chosen"]) == [short, not short]
+        assert list(table["patients"]) == ([8, 4] if short else [4, 8])
+        assert math.isnan(table["score"][int(short)])
+
+
 def test_each_training_is_judged_by_itself(tmp_path: Path) -> None:
     """Without A the second setting is better, without B the plan's; and each site alone, and its
     part in the ensemble, by its own patients."""
@@ -228,16 +243,20 @@ def test_parts_are_tuned_by_themselves(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_without_validation_patients_there_is_no_choice(tmp_path: Path) -> None:
-    """Those of a site that is never seen are none to choose by."""
+    """Those of a site that is never seen are none to choose by, nor those of a site without test
+    labels, which is asked for nothing."""
     (cell,) = parts(tmp_path, ["fedavg"])
     rows = judged()
     for kept in (
         rows[rows["split"] != "val"],
+        rows[rows["split"] != "test"],
         rows[(rows["split"] != "val") | rows["site"].eq("B")],
     ):
         plan = plan_from_mapping({"study": {"tune": 2}, "protocol": {"unseen": ["B"]}}, "test")
         prepared = replace(cell.prepared, manifest=kept)
-        with pytest.raises(PlanError, match="no site that trains has a validation patient"):
+        with pytest.raises(
+            PlanError, match="no site that trains, and has test labels, has a validation"
+        ):
             trials_of(replace(cell, plan=plan, prepared=prepared))
     trials_of(cell)
 

@@ -91,11 +91,15 @@ def one_job(folder: Path, *, trial: bool) -> Job:
 def test_a_setting_that_diverges_ends_no_study_and_is_not_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Training, "fit", failing(DIVERGES))
+    """Nor does one whose updates are far too large for a site's peers. Its states go."""
+    far = "the update's norm is 90, the bound is 9: ... (federation.max_norm_ratio)."
+    monkeypatch.setattr(Training, "fit", failing({**DIVERGES, "C": far}))
     job = one_job(tmp_path, trial=True)
+    (job.place / "sites/A").mkdir(parents=True)
     with live_run(tmp_path, {}) as live:
         do_all([job], live, Sessions(tmp_path), lambda cell: None)
         assert "0 usable updates" in (job.place / DIVERGED).read_text()
+        assert not (job.place / "sites").exists()
         monkeypatch.setattr(Training, "fit", None)
         do_all([job], live, Sessions(tmp_path), lambda cell: None)
 
