@@ -85,7 +85,8 @@ def _await(kit: Kit, process: subprocess.Popen[bytes]) -> None:
 
 
 def _require_free(host: str, port: int) -> None:
-    with socket.socket() as trial:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as trial:
         # As the SuperLink itself: what one that has ended left in TIME_WAIT is in nobody's use.
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

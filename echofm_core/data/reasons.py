@@ -31,7 +31,7 @@ class Reason:
     @property
     def sentence(self) -> str:
         """As it is shown; what varies is said behind it."""
-        return printable(self.text) + " (numbers vary)" * self.varies
+        return printable(self.text) + " (numbers or names vary)" * self.varies
 
 
 def merged(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
@@ -39,7 +39,7 @@ def merged(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
 
     >>> found = merged(map(Reason, ["Cut.", "It is 7 x 9.", "It is 8 x 9."]))
     >>> [(each.count, each.sentence) for each in found]
-    [(2, 'It is 7 x 9. (numbers vary)'), (1, 'Cut.')]
+    [(2, 'It is 7 x 9. (numbers or names vary)'), (1, 'Cut.')]
     """
     found: dict[str, Reason] = {}
     for reason in reasons:

@@ -15,7 +15,7 @@ from echofm_core.report.study_page import is_study, read_parts, write_study_repo
 from echofm_core.report.tables import write_tables
 from echofm_core.run_claim import PLAN
 from echofm_core.runtime.errors import PlanError
-from echofm_core.runtime.files import write_whole
+from echofm_core.runtime.files import check_place, write_whole
 
 #: Folder of a run that gets its tables and predictions.
 EXPORT = "export"
@@ -42,7 +42,10 @@ def export(
     Raises:
         PlanError: A folder is that of no run, several runs are given of which one has no scores,
             or predictions are asked for where there are none of a data set that CardioBench has.
+        OutputError: ``out`` cannot be written.
     """
+    if out:
+        check_place(out, folder=True)
     found = [_read(folder) for folder in runs]
     several = len(found) > 1
     compared = side_by_side(found) if several else None

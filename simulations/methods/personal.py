@@ -105,7 +105,7 @@ PERSONAL = (
         "Li et al. 2021, Ditto, algorithm 1",
         lambda plan: {"ditto": plan.personal.ditto or DITTO},
         tested=Scored.PERSONAL.value,
-        # Appendix C: from {0.1, 1, 2}, or {0.05, 0.1, 0.2} against strong attacks, by validation.
+        # The paper: from {0.1, 1, 2}, or {0.05, 0.1, 0.2} against strong attacks, by validation.
         tried=lambda plan: each("personal.ditto", (1.0, 2.0, 0.05, 0.2, 0.1)),
     ),
     Personal(

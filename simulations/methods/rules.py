@@ -19,14 +19,14 @@ _SERVER_RATES = each("federation.server_learning_rate", (1e-3, 3e-3, 3e-4, 1e-2,
 _TRIED: Mapping[Aggregation, Sequence[Values]] = {
     # The list that its authors give for other data (github.com/litian96/FedProx, README).
     Aggregation.FEDPROX: each("federation.proximal_mu", (0.1, 0.001, 1.0, 0.01, 0.5)),
-    # Half powers of ten, as in appendix D of Reddi et al. 2021, which go from 0.001 up to 10; here
-    # down to 0.0001, since the weights of a pre-trained encoder are to move little.
+    # Half powers of ten, as in Reddi et al. 2021, but lower: the weights of a pre-trained encoder
+    # are to move little.
     Aggregation.FEDADAM: _SERVER_RATES,
     Aggregation.FEDYOGI: _SERVER_RATES,
     Aggregation.FEDADAGRAD: _SERVER_RATES,
-    # Hsu et al. 2019, section 4, has 0, 0.7, 0.9, 0.97, 0.99 and 0.997, over 10,000 rounds.
+    # Of the values of Hsu et al. 2019: 0, 0.7, 0.9, 0.97, 0.99 and 0.997.
     Aggregation.FEDAVGM: each("federation.server_momentum", (0.7, 0.97, 0.0, 0.9, 0.99)),
-    # Of the powers in Li et al. 2020 (q-FFL), appendix B.2, those up to 5.
+    # Powers as in Li et al. 2020 (q-FFL), those up to 5.
     Aggregation.QFEDAVG: each("federation.fairness_q", (0.1, 5.0, 0.01, 2.0, 1.0)),
 }
 

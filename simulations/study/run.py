@@ -29,7 +29,7 @@ def run_study(plan: Plan, folder: Path, *, resume: bool = False) -> Path:
     """Train and test all that a study asks for, and report; each training is done once.
 
     The folder is new, or that of an interrupted study of the same plan, with ``resume``; its
-    methods, seeds and protocols may have changed.
+    methods, seeds and protocols may have changed, and whether it tunes.
 
     Returns:
         The report.

@@ -21,8 +21,8 @@ def test_sentences_that_differ_in_numbers_or_names_are_one_reason() -> None:
     sizes += ["It is that of north-77ab.", "It is that of south-01cd."]
     found = [(each.count, each.sentence) for each in merged(map(Reason, sizes))]
     assert found == [
-        (3, "It is that of north-5f3a. (numbers vary)"),
-        (2, "It is 1024 x 768. (numbers vary)"),
+        (3, "It is that of north-5f3a. (numbers or names vary)"),
+        (2, "It is 1024 x 768. (numbers or names vary)"),
         (1, "Cut."),
     ]
 

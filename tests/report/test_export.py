@@ -13,7 +13,7 @@ from echofm_core.report.formats import TableFormat
 from echofm_core.report.run_files import read_run
 from echofm_core.report.side_by_side import side_by_side
 from echofm_core.report.tables import pipe_table, rendered
-from echofm_core.runtime.errors import PlanError
+from echofm_core.runtime.errors import OutputError, PlanError
 from tests.pages.html import words_of
 from tests.report.made_run import write_made_run
 
@@ -117,6 +117,10 @@ def test_what_cannot_be_written_is_refused_before_anything_is(run: Path, tmp_pat
         with pytest.raises(PlanError, match=why[folder]):
             list(export([run, folder], TableFormat.CSV, predictions=True, out=out))
         assert not out.exists() and not (folder / "report.html").exists()
+    out.touch()
+    with pytest.raises(OutputError, match="out is a file, and a folder is wanted"):
+        write(other, out, TableFormat.CSV)
+    out.unlink()
     (other / "scores.parquet").unlink()
     with pytest.raises(PlanError, match="has no scores to compare"):
         list(export([run, other], None, predictions=False, out=out))

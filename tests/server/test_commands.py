@@ -100,6 +100,20 @@ def test_a_port_that_is_taken_is_said_and_not_kept(folder: Path) -> None:
     assert kit.ports().local != port
 
 
+def test_a_port_is_tried_by_the_family_of_its_address(folder: Path) -> None:
+    try:
+        server = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with server:
+        port = server.getsockname()[1]
+        with (
+            pytest.raises(FederationError, match=r"of ::1 cannot be used \(Address already in use"),
+            superlink(Kit(folder), "::1", port),
+        ):
+            pass
+
+
 def test_no_federation_is_made_of_a_file(folder: Path) -> None:
     with pytest.raises(OutputError, match="is a file, and a folder is wanted"):
         provision(folder / "server.toml", "fl.example.org")

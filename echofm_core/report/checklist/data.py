@@ -128,7 +128,7 @@ def partitions(facts: Facts) -> str:
         f"By split: {'; '.join(rows)}. The published split where a data set has one; otherwise "
         f"{protocol.test_fraction:.0%} of patients drawn for test and "
         f"{protocol.validation_fraction:.0%} for validation, by seed {facts.plan.seed}."
-        + (f" External test: {held}, of which no model that is compared has a label." * bool(held))
+        + (f" External test: {held}, where no model of the table was trained." * bool(held))
         + (f" SHA-256 of the split: {name}." if name else "")
     )
 

@@ -221,7 +221,7 @@ def test_each_reason_is_printed_with_its_count() -> None:
     lines = [" ".join(line.split()) for line in printed(made(findings=findings))]
     start = lines.index("Why quarantined")
     assert lines[start + 3 : start + 5] == [
-        "truncated_video 2 The file ends in frame 3. (numbers vary)",
+        "truncated_video 2 The file ends in frame 3. (numbers or names vary)",
         "truncated_video 1 Listed, not there.",
     ]
 
