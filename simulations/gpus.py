@@ -177,8 +177,8 @@ class Packing:
         """
         path = self._folder / "gpus.json"
         with file_lock(self._folder / "gpus.lock", wait=True):
-            new = {"peaks": {}, "workers": {}, "turns": 0, "foreign": {}}
-            ledger = json.loads(path.read_text()) if path.exists() else new
+            new: dict[str, Any] = {"peaks": {}, "workers": {}, "turns": 0, "foreign": {}}
+            ledger: dict[str, Any] = json.loads(path.read_text()) if path.exists() else new
             ledger["workers"] = {
                 name: worker
                 for name, worker in ledger["workers"].items()
