@@ -48,7 +48,10 @@ def read_tuning(folder: Path, study: StudyConfig) -> pd.DataFrame:
 
 
 def tuning_grid(table: pd.DataFrame) -> Grid | None:
-    """The table as printed, a row a training and setting; None where it is empty."""
+    """The table as printed, a row a training and setting; None where it is empty.
+
+    Without the column of trainings where each method has one alone.
+    """
     if table.empty:
         return None
     rows = [
@@ -63,7 +66,10 @@ def tuning_grid(table: pd.DataFrame) -> Grid | None:
         for row in table.to_dict("records")
     ]
     columns = ("method", "training", "setting", "validation patients", "score", "for all seeds")
-    return Grid(columns=columns, rows=tuple(rows), numbers=frozenset({3, 4}))
+    if any(training for _, training, *_ in rows):
+        return Grid(columns=columns, rows=tuple(rows), numbers=frozenset({3, 4}))
+    short = tuple((method, *rest) for method, _, *rest in rows)
+    return Grid(columns=(columns[0], *columns[2:]), rows=short, numbers=frozenset({2, 3}))
 
 
 def chosen_words(table: pd.DataFrame) -> str:

@@ -63,6 +63,11 @@ def test_every_setting_has_a_row_with_its_score() -> None:
         ("local", "camus alone", "the plan's", "1", "n/a", "chosen"),
         ("local", "camus alone", "other", "0", "diverged", ""),
     )
+    single = tuning_grid(TABLE[TABLE["method"] == "fedprox"])
+    assert single is not None and "training" in grid.columns
+    assert single.columns == tuple(name for name in grid.columns if name != "training")
+    assert single.rows == tuple((row[0], *row[2:]) for row in grid.rows[:2])
+    assert single.numbers == frozenset(map(single.columns.index, ("validation patients", "score")))
     assert chosen_words(TABLE) == f"fedprox: {MU}0.1; local, camus alone: the plan's"
 
 
