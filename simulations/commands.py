@@ -123,15 +123,8 @@ def simulate(
     loaded = with_study(loaded, seeds, methods, protocols, tune)
     loaded = _with_machine(loaded, workers, engine, ray_address)
     run = out or Path("runs") / (f"{loaded.name}-study" if loaded.study.asked else loaded.name)
-    (look_study if loaded.study.asked else look)(run, loaded, resume=resume)
-    variations(loaded)
-    check_published(loaded)
-    require_engine(loaded.machine)
-    if loaded.study.tune:
-        from simulations.study.candidates import check_tuning
-
-        check_tuning(loaded)
-    _find_data(loaded)  # which may write phantoms: what can be refused before, is
+    _refuse_early(loaded, run, resume=resume)
+    _find_data(loaded)
     if dry_run:
         from simulations.study.dry_run import dry_run as forecast
 
@@ -148,6 +141,18 @@ def simulate(
     from simulations.experiment import run_experiment
 
     _show(run_experiment(loaded, run, resume=resume))
+
+
+def _refuse_early(plan: Plan, run: Path, *, resume: bool) -> None:
+    """Refuse what can be refused before data are looked for, which may write phantoms."""
+    (look_study if plan.study.asked else look)(run, plan, resume=resume)
+    variations(plan)
+    check_published(plan)
+    require_engine(plan.machine)
+    if plan.study.tune:
+        from simulations.study.candidates import check_tuning
+
+        check_tuning(plan)
 
 
 def pretrain(

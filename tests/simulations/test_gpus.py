@@ -80,6 +80,17 @@ def measure(folder: Path, gpus: Numbers, kind: str = "train") -> None:
         pass
 
 
+def assert_one_at_a_time(folder: Path, gpus: Numbers) -> None:
+    """A second training waits for the first."""
+    first = Worker(folder, gpus, 1)
+    assert first.works()
+    second = Worker(folder, gpus, 2)
+    assert second.waits()
+    first.let_go()
+    assert second.works()
+    second.let_go()
+
+
 def test_what_is_not_measured_has_a_gpu_for_itself(tmp_path: Path) -> None:
     """Neither a second beside it, nor it beside one that is measured."""
     first, second = (Worker(tmp_path, Numbers(), number) for number in (1, 2))
@@ -108,28 +119,17 @@ def test_as_many_as_were_measured_to_fit(tmp_path: Path) -> None:
 
 
 def test_the_most_that_one_took_counts(tmp_path: Path) -> None:
+    """70 of 100 are held: no second one fits beside it."""
     for peak in (40, 70, 30):
         measure(tmp_path, Numbers(peak=peak))
-    first = Worker(tmp_path, Numbers(), 1)
-    assert first.works()
-    second = Worker(tmp_path, Numbers(), 2)
-    assert second.waits(), "70 are held of 100"
-    first.let_go()
-    assert second.works()
-    second.let_go()
+    assert_one_at_a_time(tmp_path, Numbers())
 
 
 def test_what_other_programs_have_is_not_free(tmp_path: Path) -> None:
     """Alone, a training begins all the same: waiting would not end."""
     measure(tmp_path, Numbers(peak=40))
     crowded = Numbers(peak=40, free=30)
-    first = Worker(tmp_path, crowded, 1)
-    assert first.works()
-    second = Worker(tmp_path, crowded, 2)
-    assert second.waits()
-    first.let_go()
-    assert second.works()
-    second.let_go()
+    assert_one_at_a_time(tmp_path, crowded)
 
 
 def test_workers_are_spread_and_keep_their_gpu(tmp_path: Path) -> None:
@@ -165,13 +165,7 @@ def test_what_others_had_before_is_not_room_for_two(tmp_path: Path) -> None:
     """40 of 100 were taken before any of ours trained; the first of ours has not allocated yet."""
     crowded = Numbers(peak=40, free=60)
     measure(tmp_path, crowded)
-    first = Worker(tmp_path, crowded, 1)
-    assert first.works()
-    second = Worker(tmp_path, crowded, 2)
-    assert second.waits()
-    first.let_go()
-    assert second.works()
-    second.let_go()
+    assert_one_at_a_time(tmp_path, crowded)
 
 
 def test_who_asked_first_goes_first(tmp_path: Path) -> None:
