@@ -5,13 +5,14 @@ own patients and seeds; six train, two are tested on exact EF. Starts {random, p
 latent, wide} x labels {a tenth, all}, through the product's own server, client and engine; beside
 them the floor without a network, pooled data, a ceiling, frozen features, and STF-Net without each
 of its parts.
-Killed and called again, it goes on.
+Killed and called again, it goes on; with ``--go-on`` behind what is kept in ``benchmarks/results``,
+so that hours may be spent on one machine and the others on the next.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -19,12 +20,10 @@ import pandas as pd
 from benchmarks._kept import KEPT, head_of, keep, kept, page_of
 from benchmarks._rows import finish, parser
 from benchmarks._timing import machine
-from benchmarks.learning_clock import Cost, cost_of
 from benchmarks.learning_order import scored
-from benchmarks.learning_pieces import Piece
-from benchmarks.learning_places import place_of, with_needs
+from benchmarks.learning_places import with_needs
 from benchmarks.learning_recipe import Recipe, load_recipe
-from benchmarks.learning_results import Results, collect
+from benchmarks.learning_results import Results, collect, left
 from benchmarks.learning_table import rows_of, table_of
 from benchmarks.learning_work import do_all
 
@@ -54,13 +53,14 @@ fewer draws. The last round counts: no round is chosen by labels."""
 def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
     recipe = load_recipe(quick=options.quick, draws=options.draws)
-    if options.kept:
-        context, tables = kept(FILE)
-        table = tables[TABLE]
-    else:
-        context, table = run(recipe, options.out, options.workers, sealed=options.sealed)
+    context, table = _kept() if options.kept or options.go_on else ({}, None)
+    if table is None or options.go_on:
+        workers = 0 if options.so_far else options.workers
+        table = run(recipe, options.out, workers, sealed=options.sealed, before=table)
+        context = conditions(table, recipe, options, context)
     results, drawn = Results(table), recipe.drawn
-    rows, text = rows_of(results, drawn), table_of(results, drawn)
+    whole = not left(scored(recipe), recipe, table)
+    rows, text = rows_of(results, drawn, judge=whole), table_of(results, drawn)
     print(TITLE, head_of(context), NOTE, text, sep="\n\n", end="\n\n")
     if options.keep:
         keep(FILE, context, rows, {TABLE: table})
@@ -69,22 +69,44 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run(
-    recipe: Recipe, folder: Path, workers: int, *, sealed: bool = False
-) -> tuple[dict[str, str], pd.DataFrame]:
-    """Do what is not done yet; the conditions and the table of figures."""
-    pieces = with_needs(scored(recipe, sealed=sealed), recipe)
-    do_all(pieces, recipe, folder, workers)
-    return conditions(pieces, recipe, folder, workers), collect(pieces, recipe, folder)
+    recipe: Recipe,
+    folder: Path,
+    workers: int,
+    *,
+    sealed: bool = False,
+    before: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """Do what is not done yet; the table of figures.
+
+    Args:
+        recipe: What is done.
+        folder: Has a folder for each piece.
+        workers: Processes; none: nothing more is done.
+        sealed: Open the sealed hospital too.
+        before: Figures of an earlier run; what has its scores there is done.
+    """
+    wanted = scored(recipe, sealed=sealed)
+    if workers:
+        todo = wanted if before is None else left(wanted, recipe, before)
+        do_all(with_needs(todo, recipe), recipe, folder, workers)
+    return collect(with_needs(wanted, recipe), recipe, folder, before)
+
+
+def _kept() -> tuple[dict[str, str], pd.DataFrame]:
+    context, tables = kept(FILE)
+    return context, tables[TABLE]
 
 
 def conditions(
-    pieces: Sequence[Piece], recipe: Recipe, folder: Path, workers: int
+    table: pd.DataFrame, recipe: Recipe, options: argparse.Namespace, earlier: Mapping[str, str]
 ) -> dict[str, str]:
-    """What the figures were made of and with."""
-    drawn, cost = recipe.drawn, Cost()
-    for piece in pieces:
-        cost += cost_of(place_of(piece, recipe, folder))
+    """What the figures were made of and with, some of them in an earlier run."""
+    drawn, cost = recipe.drawn, Results(table).cost()
     first, last = drawn.seed(0), drawn.seed(drawn.draws - 1)
+    wanted = scored(recipe, sealed=options.sealed)
+    missing = len(left(wanted, recipe, table))
+    here = machine(("echofm-federated", "torch", "timm", "numpy"))
+    machines = dict.fromkeys([*filter(None, earlier.get("machine", "").split("; then ")), here])
     return {
         "made by": "python -m benchmarks.learning",
         "patients": f"SYNTHETIC: {drawn.patients} at each of six hospitals, {drawn.labelled} of "
@@ -92,9 +114,12 @@ def conditions(
         f"and {drawn.test_patients} at each that is tested, in every draw",
         "seeds": f"{first} to {last}",
         "passes": _passes(recipe),
-        "cost": f"{cost.cpu / 60:.0f} CPU minutes; {cost.wall / 60 / workers:.0f} minutes of "
-        f"{workers} workers, of one thread each, on a machine that may have had other work",
-        "machine": machine(("echofm-federated", "torch", "timm", "numpy")),
+        "finished": f"{len(wanted) - missing} of {len(wanted)} scores"
+        + (": nothing is judged yet" if missing else ""),
+        "cost": f"{cost.cpu / 60:.0f} CPU minutes; {cost.wall / 60 / options.workers:.0f} minutes "
+        f"of {options.workers} workers, of one thread each, on a machine that may have had other "
+        "work",
+        "machine": "; then ".join(machines),
     }
 
 
@@ -123,10 +148,18 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )  # fmt: skip
     words.add_argument("--keep", action="store_true", help="write benchmarks/results/")
     words.add_argument("--kept", action="store_true", help="train nothing, judge what is kept")
+    words.add_argument(
+        "--go-on", action="store_true", help="take what is kept as done; with --keep, add to it"
+    )
+    words.add_argument(
+        "--so-far", action="store_true", help="train nothing more, show what --out has"
+    )
     options = words.parse_args(arguments)
-    if options.quick and (options.kept or options.keep or options.sealed):
-        words.error("--quick goes with none of --kept, --keep, --sealed: it is of a small draw")
-    if options.kept and not FILE.exists():
+    if options.quick and (options.kept or options.keep or options.sealed or options.go_on):
+        words.error(
+            "--quick goes with none of --kept, --keep, --go-on, --sealed: it is of a small draw"
+        )
+    if (options.kept or options.go_on) and not FILE.exists():
         words.error("nothing is kept yet: train the whole table with --keep")
     if options.draws is not None and options.draws < 1:
         words.error("--draws should be at least 1")

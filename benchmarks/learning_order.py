@@ -1,4 +1,4 @@
-"""What the learning benchmark scores, in order: whole draws, the ceiling, the ablation."""
+"""What the learning benchmark scores, in order: what is judged, other objectives, the ablation."""
 
 from __future__ import annotations
 
@@ -23,12 +23,16 @@ ABLATIONS: tuple[tuple[StfNetForm, tuple[StfPart, ...]], ...] = (
 
 
 def scored(recipe: Recipe, *, sealed: bool = False) -> list[Scored]:
-    """Everything that has a score; with ``sealed`` the sealed hospital's too, behind the others."""
+    """Everything that has a score; with ``sealed`` the sealed hospital's too, behind the others.
+
+    What is judged comes first, draw by draw, so that a run that is cut off has whole draws of it.
+    """
     drawn = recipe.drawn
-    main = [piece for draw in range(drawn.draws) for piece in _of_draw(recipe, draw)]
+    main = [piece for draw in range(drawn.draws) for piece in _judged(recipe, draw)]
     if drawn.ceiling_parts:
         ceiling = Tuning(pool=Pool.CEILING)
         main += [Scores(draw=draw, of=ceiling) for draw in range(drawn.draws)]
+    main += [piece for draw in range(drawn.draws) for piece in _others(recipe, draw)]
     ablation = [
         Scores(draw=draw, of=piece)
         for draw in range(min(drawn.ablation_draws, drawn.draws))
@@ -44,15 +48,22 @@ def ablated(recipe: Recipe, draw: int) -> list[Tuning]:
     return [replace(whole, form=form, without=without) for form, without in ABLATIONS]
 
 
-def _of_draw(recipe: Recipe, draw: int) -> Iterator[Scored]:
-    few, every = recipe.drawn.percents
-    for percent in (few, every):
+def _judged(recipe: Recipe, draw: int) -> Iterator[Scored]:
+    """The floor, and the judged objective beside random weights."""
+    starts = (Start.RANDOM, recipe.drawn.objective)
+    for percent in recipe.drawn.percents:
         yield Ridge(draw=draw, percent=percent)
-    starts = recipe.drawn.starts(draw)
     for start in starts:
-        judged = start in (Start.RANDOM, recipe.drawn.objective)
-        for percent in (few, every) if judged else (few,):
+        for percent in recipe.drawn.percents:
             yield Scores(draw=draw, of=Tuning(draw=draw, start=start, percent=percent))
     yield Scores(draw=draw, of=Tuning(draw=draw, pool=Pool.POOLED))
     for start in starts:
+        yield Ridge(draw=draw, start=start)
+
+
+def _others(recipe: Recipe, draw: int) -> Iterator[Scored]:
+    """Objectives that are not judged, with few labels and frozen."""
+    few = min(recipe.drawn.percents)
+    for start in recipe.drawn.others(draw):
+        yield Scores(draw=draw, of=Tuning(draw=draw, start=start, percent=few))
         yield Ridge(draw=draw, start=start)

@@ -67,10 +67,9 @@ class Drawn(Section):
         """Of all that is random in a draw."""
         return self.first_seed + draw
 
-    def starts(self, draw: int) -> tuple[Start, ...]:
-        """What encoders start from in a draw."""
-        every = draw < self.other_draws
-        return tuple(s for s in Start if every or s in (Start.RANDOM, self.objective))
+    def others(self, draw: int) -> tuple[Start, ...]:
+        """Objectives that a draw trains beside the judged one."""
+        return tuple(s for s in OBJECTIVES if s is not self.objective and draw < self.other_draws)
 
     @property
     def percents(self) -> tuple[int, int]:

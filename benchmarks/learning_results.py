@@ -11,16 +11,16 @@ from pathlib import Path
 import pandas as pd
 from scipy import stats
 
-from benchmarks.learning_clock import cost_of
-from benchmarks.learning_pieces import Piece, Pretraining, Ridge, Scores, Where
-from benchmarks.learning_places import RESULT, place_of
+from benchmarks.learning_clock import Cost, cost_of
+from benchmarks.learning_pieces import Piece, Ridge, Scored, Scores, Where
+from benchmarks.learning_places import RESULT, finished, key, place_of
 from benchmarks.learning_recipe import Recipe
 from benchmarks.learning_scores import TOGETHER
 
 #: Coverage of an interval.
 COVERAGE = 0.95
-#: Metric of what a pre-training took, CPU seconds; its arm is the piece's name.
-SECONDS = "cpu_seconds"
+#: Metrics of what a piece took, of CPU and by the clock; its arm is the piece's name.
+CPU, WALL = "cpu_seconds", "wall_seconds"
 COLUMNS = ("draw", "arm", "where", "hospital", "truth", "metric", "value", "patients", "key")
 
 
@@ -55,7 +55,7 @@ class Results:
 
     def __init__(self, table: pd.DataFrame) -> None:
         self.table = table
-        scores = table[table["metric"] != SECONDS]
+        scores = table[~table["metric"].isin((CPU, WALL))]
         self.arms = list(dict.fromkeys(scores["arm"]))
         self.draws = int(scores["draw"].nunique())
 
@@ -81,7 +81,12 @@ class Results:
     def seconds(self, start: str) -> list[float]:
         """CPU seconds of a pre-training, one a draw."""
         name = f"pretraining-{start}"
-        return list(self.values(name, SECONDS, where="", hospital="", truth="").values())
+        return list(self.values(name, CPU, where="", hospital="", truth="").values())
+
+    def cost(self) -> Cost:
+        """Of all pieces, each done once."""
+        cpu, wall = (self.table["value"][self.table["metric"] == name] for name in (CPU, WALL))
+        return Cost(cpu=float(cpu.sum()), wall=float(wall.sum()))
 
     def differences(self, arm: str, other: str, where: str = Where.HELD_OUT) -> list[float]:
         """EF R2 of an arm less another's, one for each draw that both have."""
@@ -89,18 +94,41 @@ class Results:
         return [value - theirs[draw] for draw, value in ours.items() if draw in theirs]
 
 
-def collect(pieces: Sequence[Piece], recipe: Recipe, folder: Path) -> pd.DataFrame:
-    """The table of finished pieces."""
-    rows = []
+def collect(
+    pieces: Sequence[Piece], recipe: Recipe, folder: Path, before: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """The table of the pieces that are finished, in a folder or in an earlier table."""
+    rows: list[dict[str, object]] = []
+    earlier = {} if before is None else dict(tuple(before.groupby("key")))
     for piece in pieces:
-        place = place_of(piece, recipe, folder)
-        if isinstance(piece, Scores | Ridge):
-            found = json.loads((place / RESULT).read_text(encoding="utf-8"))
-            head = {"draw": piece.draw, "arm": piece.arm, "where": piece.where.value}
-            rows += [{**head, **row, "key": found["key"][:12]} for row in found["rows"]]
-        elif isinstance(piece, Pretraining):
-            found = json.loads((place / RESULT).read_text(encoding="utf-8"))
-            head = {"draw": piece.draw, "arm": piece.name, "where": ""}
-            value = {"metric": SECONDS, "value": cost_of(place).cpu, "patients": 0}
-            rows.append({**head, "hospital": "", "truth": "", **value, "key": found["key"][:12]})
+        if finished(piece, recipe, folder):
+            rows += _rows_of(piece, recipe, folder)
+        elif (found := earlier.get(_short(piece, recipe))) is not None:
+            rows += found.to_dict("records")
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def left(wanted: Sequence[Scored], recipe: Recipe, table: pd.DataFrame) -> list[Scored]:
+    """What has no score in a table yet."""
+    done = set(table["key"])
+    return [piece for piece in wanted if _short(piece, recipe) not in done]
+
+
+def _rows_of(piece: Piece, recipe: Recipe, folder: Path) -> list[dict[str, object]]:
+    """Scores of a piece, and what it cost."""
+    place, short = place_of(piece, recipe, folder), _short(piece, recipe)
+    cost = cost_of(place)
+    head = {"draw": piece.draw, "arm": piece.name, "where": "", "hospital": "", "truth": ""}
+    costs = [
+        {**head, "metric": metric, "value": value, "patients": 0, "key": short}
+        for metric, value in ((CPU, cost.cpu), (WALL, cost.wall))
+    ]
+    if not isinstance(piece, Scores | Ridge):
+        return costs
+    scores = json.loads((place / RESULT).read_text(encoding="utf-8"))["rows"]
+    head = {"draw": piece.draw, "arm": piece.arm, "where": piece.where.value, "key": short}
+    return [*({**head, **row} for row in scores), *costs]
+
+
+def _short(piece: Piece, recipe: Recipe) -> str:
+    return key(piece, recipe)[:12]

@@ -19,7 +19,7 @@ MOST_FLOOR, MOST_RANDOM, LEAST_CEILING = 0.3, 0.65, 0.85
 NAME_WIDTH = 34
 
 
-def rows_of(results: Results, drawn: Drawn) -> list[Row]:
+def rows_of(results: Results, drawn: Drawn, *, judge: bool = True) -> list[Row]:
     """Every row; without bars where there are fewer draws than :data:`ENOUGH_DRAWS`.
 
     What has a bar stays where it has no figure, and misses it.
@@ -27,6 +27,7 @@ def rows_of(results: Results, drawn: Drawn) -> list[Row]:
     Args:
         results: Of the arms that there are.
         drawn: Says which objective is judged.
+        judge: False: without bars, as of a table that is not whole.
     """
     rows = [
         *_levels(results, drawn),
@@ -36,7 +37,7 @@ def rows_of(results: Results, drawn: Drawn) -> list[Row]:
         *_seconds(results),
         *_sealed(results, drawn),
     ]
-    if results.draws < ENOUGH_DRAWS:
+    if results.draws < ENOUGH_DRAWS or not judge:
         rows = [Row(row.what, row.ours, row.peer) for row in rows]
     return [row for row in rows if row.bar or not math.isnan(row.ours)]
 

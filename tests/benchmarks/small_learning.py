@@ -46,7 +46,7 @@ def small_recipe() -> Recipe:
 
 def train_small(folder: Path) -> pd.DataFrame:
     """Train in a folder, or go on there; returns the table."""
-    return run(small_recipe(), folder, workers=1)[1]
+    return run(small_recipe(), folder, workers=1)
 
 
 if __name__ == "__main__":

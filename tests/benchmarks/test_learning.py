@@ -35,7 +35,7 @@ from benchmarks.learning_pieces import (
 )
 from benchmarks.learning_places import RESULT, key, place_of, with_needs
 from benchmarks.learning_recipe import OBJECTIVES, Recipe, Start, load_recipe
-from benchmarks.learning_results import SECONDS
+from benchmarks.learning_results import CPU, WALL, collect, left
 from benchmarks.learning_scores import pooled_features, score_rows
 from benchmarks.learning_train import arm_of
 from echofm_core.data.config import DataConfig
@@ -77,18 +77,28 @@ def test_killed_and_gone_on_with_it_ends_on_the_same_figures(forks: Forks, tmp_p
     assert not list(cut.glob(f"draw-0/pretraining-pixels-*/{RESULT}"))
 
     again = train_small(cut)
-    scores = table["metric"] != SECONDS
+    scores = ~table["metric"].isin((CPU, WALL))
     pd.testing.assert_frame_equal(again[scores], table[scores])
     assert {path: path.stat().st_mtime_ns for path in done} == done
 
-    arms = {piece.arm for piece in scored(small_recipe())}
+    recipe = small_recipe()
+    pieces = with_needs(scored(recipe), recipe)
+    arms = {piece.arm for piece in scored(recipe)}
     assert set(table[scores]["arm"]) == arms
-    assert set(table[~scores]["arm"]) == {f"pretraining-{start}" for start in OBJECTIVES}
+    assert set(table[~scores]["arm"]) == {piece.name for piece in pieces}
     assert (table[~scores]["value"] > 0).all()
     assert np.isfinite(table[scores & (table["metric"] != "pearson")]["value"]).all()
     assert Counter(table[scores]["patients"]) == {6: len(arms) * 6, 3: len(arms) * 12}
     assert not list(whole.glob("*/*/raw"))
     assert not list(whole.glob("*/*/sites"))
+
+    # Two floors are in an earlier table; the folder of one is gone.
+    part = table[table["arm"].isin(("floor-34", "floor-100", "floor-34-held_out"))]
+    assert len(left(scored(recipe), recipe, part)) == len(arms) - 2
+    shutil.rmtree(next(whole.glob("draw-0/floor-34-*")))
+    assert len(collect(pieces, recipe, whole)) < len(table)
+    gone_on = collect(pieces, recipe, whole, part)
+    pd.testing.assert_frame_equal(gone_on, table)
 
 
 def of_pixels(folder: str, names: list[str]) -> list[str]:
@@ -97,44 +107,42 @@ def of_pixels(folder: str, names: list[str]) -> list[str]:
 
 
 def test_what_is_scored() -> None:
-    """A draw: 2 floors, 2 shares of random and of wide, pooled, 2 frozen; in the first three draws
-    also few labels and a frozen probe of 3 other starts. Ablated: 5 parts and a form."""
+    """A draw: 2 floors, 2 shares of random and of wide, pooled, 2 frozen; then the ceiling, and in
+    the first three draws few labels and a frozen probe of 3 other starts. Ablated: 5 parts and a
+    form."""
     pieces = scored(RECIPE)
-    main = 3 * 15 + 5 * 9
-    assert Counter(piece.draw for piece in pieces[:main]) == {
-        **dict.fromkeys(range(3), 15),
-        **dict.fromkeys(range(3, 8), 9),
-    }
-    assert [piece.draw for piece in pieces[:main]] == sorted(piece.draw for piece in pieces[:main])
-    assert [piece.arm for piece in pieces[:15]] == [
-        "floor-10", "floor-100", "random-10", "random-100", "pixels-10", "cells-10", "latent-10",
-        "wide-10", "wide-100", "pooled-random-100",
-        "frozen-random", "frozen-pixels", "frozen-cells", "frozen-latent", "frozen-wide",
-    ]  # fmt: skip
-    assert [piece.arm for piece in pieces[45:54]] == [
+    main, others = 8 * 9, 3 * 6
+    assert [piece.draw for piece in pieces[:main]] == [draw for draw in range(8) for _ in range(9)]
+    assert [piece.arm for piece in pieces[9:18]] == [
         "floor-10", "floor-100", "random-10", "random-100", "wide-10", "wide-100",
         "pooled-random-100", "frozen-random", "frozen-wide",
     ]  # fmt: skip
     assert [piece.arm for piece in pieces[main : main + 8]] == ["ceiling"] * 8
+    behind = pieces[main + 8 : main + 8 + others]
+    assert [piece.draw for piece in behind] == [draw for draw in range(3) for _ in range(6)]
+    assert [piece.arm for piece in behind[6:12]] == [
+        "pixels-10", "frozen-pixels", "cells-10", "frozen-cells", "latent-10", "frozen-latent",
+    ]  # fmt: skip
     assert [piece.name for piece in ablated(RECIPE, 0)] == [
         *(f"wide-100-without-{part}" for part in ("deviation", "stages", "joint", "disjoint")),
         "wide-100-with-grey",
         "wide-100-published",
     ]
-    assert len(pieces) == main + 8 + 2 * 6
+    assert len(pieces) == main + 8 + others + 2 * 6
     opened = scored(RECIPE, sealed=True)
     assert opened[: len(pieces)] == pieces
     assert {piece.where for piece in opened[len(pieces) :]} == {Where.SEALED}
-    assert len(opened) == len(pieces) + main + 8
+    assert len(opened) == len(pieces) + main + 8 + others
     assert len(scored(load_recipe(quick=True))) == 15
     assert len(scored(load_recipe(draws=1))) == 15 + 1 + 6
 
 
 def test_each_piece_comes_once_and_behind_its_needs_and_whole_draws_first() -> None:
-    """A draw: 2 of patients, 4 pre-trainings, 8 fine-tunings, 15 scores; or 2, 1, 5 and 9."""
+    """A draw: 2 of patients, a pre-training, 5 fine-tunings, 9 scores; of others, 3 pre-trainings
+    and 3 fine-tunings beside 6 scores."""
     pieces = with_needs(scored(RECIPE), RECIPE)
-    main = 3 * 29 + 5 * 17
-    assert len(set(pieces)) == len(pieces) == main + (6 + 1 + 8) + 2 * 6 * 2
+    main = 8 * 17
+    assert len(set(pieces)) == len(pieces) == main + (6 + 1 + 8) + 3 * 12 + 2 * 6 * 2
     place = {piece: number for number, piece in enumerate(pieces)}
     assert all(place[need] < place[piece] for piece in pieces for need in piece.needs(RECIPE))
     assert [piece.draw for piece in pieces[:main]] == sorted(piece.draw for piece in pieces[:main])

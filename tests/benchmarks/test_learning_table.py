@@ -13,7 +13,7 @@ from benchmarks._rows import Row
 from benchmarks.learning import FILE, PAGE, TABLE
 from benchmarks.learning_pieces import Where
 from benchmarks.learning_recipe import load_recipe
-from benchmarks.learning_results import COLUMNS, SECONDS, Results, interval
+from benchmarks.learning_results import COLUMNS, CPU, Results, interval
 from benchmarks.learning_table import rows_of, table_of
 
 DRAWN = load_recipe().drawn
@@ -63,7 +63,7 @@ def table(
             ("latent", 440.0),
             ("wide", 420.0),
         ):
-            rows.append((draw, f"pretraining-{start}", "", "", "", SECONDS, seconds, 0, "k"))
+            rows.append((draw, f"pretraining-{start}", "", "", "", CPU, seconds, 0, "k"))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -141,7 +141,7 @@ def test_differences_are_of_the_same_draws() -> None:
     results = Results(table(together))
     assert results.differences("pixels-10", "random-10") == pytest.approx([0.1] * 8)
     part = table({"pixels-100-published": (0.5, 0.0)}, draws=3)
-    results = Results(pd.concat([table(ARMS), part[part["metric"] != SECONDS]]))
+    results = Results(pd.concat([table(ARMS), part[part["metric"] != CPU]]))
     found = results.differences("pixels-100", "pixels-100-published")
     assert found == pytest.approx([0.08, 0.12, 0.08])
 
@@ -152,6 +152,12 @@ def test_fewer_draws_judge_nothing_and_one_has_no_interval() -> None:
         assert rows
         assert judged(rows) == {}
     assert not [row for row in rows if "low end" in row.what]
+
+
+def test_a_table_that_is_not_whole_judges_nothing() -> None:
+    rows = rows_of(Results(table(ARMS)), DRAWN, judge=False)
+    assert judged(rows) == {}
+    assert [row.what for row in rows] == [row.what for row in rows_of(Results(table(ARMS)), DRAWN)]
 
 
 def test_the_table_has_every_arm_and_every_draw() -> None:
@@ -178,7 +184,7 @@ def test_one_draw_has_no_interval() -> None:
 def test_the_sealed_hospital_is_shown_where_it_was_opened_and_changes_no_other_row() -> None:
     held = table(ARMS)
     sealed = table({**ARMS, "floor-100": (0.99, 0.0)}, where=Where.SEALED)
-    both = Results(pd.concat([held, sealed[sealed["metric"] != SECONDS]]))
+    both = Results(pd.concat([held, sealed[sealed["metric"] != CPU]]))
     rows = rows_of(both, DRAWN)
     opened = [row for row in rows if row.what.startswith("summit")]
     assert opened[0].ours == pytest.approx(0.99)

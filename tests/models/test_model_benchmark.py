@@ -99,12 +99,15 @@ def test_a_step_moves_every_parameter() -> None:
 
 
 def test_the_peak_is_seen_though_it_is_gone_again() -> None:
-    """64 MiB, held for 25 samples and given back before the block ends."""
+    """64 MiB, held for 25 samples and given back before the block ends.
+
+    Up to 8 MiB that this process held before may be given back meanwhile.
+    """
     with ResidentPeak() as resident:
         held = bytearray(b"x" * (64 << 20))
         time.sleep(25 * INTERVAL)
         del held
-    assert 64 << 20 <= resident.peak + (1 << 20) < 160 << 20
+    assert 56 << 20 <= resident.peak < 160 << 20
 
 
 def test_the_rate_is_that_of_the_best_product(monkeypatch: pytest.MonkeyPatch) -> None:
