@@ -23,23 +23,24 @@ ABLATIONS: tuple[tuple[StfNetForm, tuple[StfPart, ...]], ...] = (
 
 
 def scored(recipe: Recipe, *, sealed: bool = False) -> list[Scored]:
-    """Everything that has a score; with ``sealed`` the sealed hospital's too, behind the others.
+    """Everything that has a score; with ``sealed`` each but the ablation also at that hospital.
 
     What is judged comes first, draw by draw, so that a run that is cut off has whole draws of it.
     """
     drawn = recipe.drawn
-    main = [piece for draw in range(drawn.draws) for piece in _judged(recipe, draw)]
+    groups = [list(_judged(recipe, draw)) for draw in range(drawn.draws)]
     if drawn.ceiling_parts:
         ceiling = Tuning(pool=Pool.CEILING)
-        main += [Scores(draw=draw, of=ceiling) for draw in range(drawn.draws)]
-    main += [piece for draw in range(drawn.draws) for piece in _others(recipe, draw)]
+        groups.append([Scores(draw=draw, of=ceiling) for draw in range(drawn.draws)])
+    groups += [list(_others(recipe, draw)) for draw in range(drawn.draws)]
+    if sealed:
+        groups = [[*group, *(replace(it, where=Where.SEALED) for it in group)] for group in groups]
     ablation = [
         Scores(draw=draw, of=piece)
         for draw in range(min(drawn.ablation_draws, drawn.draws))
         for piece in ablated(recipe, draw)
     ]
-    opened = [replace(piece, where=Where.SEALED) for piece in main] if sealed else []
-    return [*main, *ablation, *opened]
+    return [*(piece for group in groups for piece in group), *ablation]
 
 
 def ablated(recipe: Recipe, draw: int) -> list[Tuning]:

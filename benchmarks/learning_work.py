@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor
@@ -12,6 +13,7 @@ from concurrent.futures import wait as wait_for
 from itertools import islice
 from multiprocessing.connection import wait
 from pathlib import Path
+from types import ModuleType
 
 import torch
 
@@ -81,6 +83,8 @@ def _alone() -> None:
     """One thread, and no longer life than the parent's, however that ends."""
     import cv2
 
+    # Processes that decode would load the benchmark, and PyTorch with it, for each hospital anew.
+    sys.modules["__main__"] = ModuleType("__main__")
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -130,8 +130,8 @@ def test_what_is_scored() -> None:
     ]
     assert len(pieces) == main + 8 + others + 2 * 6
     opened = scored(RECIPE, sealed=True)
-    assert opened[: len(pieces)] == pieces
-    assert {piece.where for piece in opened[len(pieces) :]} == {Where.SEALED}
+    assert [piece for piece in opened if piece.where is Where.HELD_OUT] == pieces
+    assert [piece.arm for piece in opened[:18]] == 2 * [piece.arm for piece in pieces[:9]]
     assert len(opened) == len(pieces) + main + 8 + others
     assert len(scored(load_recipe(quick=True))) == 15
     assert len(scored(load_recipe(draws=1))) == 15 + 1 + 6
