@@ -125,8 +125,9 @@ def start(folder: Folder, port: Port = 9094) -> None:
     """Run this site's node until Ctrl-C; only weights, counts and metrics leave it.
 
     It answers runs of the installed package alone: a run that brings code of its own is refused.
-    A node that ends, whatever the reason, is started again: after 5 s, and each time later, up to a
-    minute. A key that the server does not know, or a certificate that is not the kit's, ends it.
+    A node that ends, whatever the reason, is started again: every 5 s for a minute and a half, then
+    ever later, up to a minute. A key that the server does not know, or a certificate that is not
+    the kit's, ends it.
 
     Example: fill in north/site.toml (manifest, store, state), then `echofm client start north`.
     """

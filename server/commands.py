@@ -117,9 +117,11 @@ def start(
 ) -> None:
     """Run the SuperLink until Ctrl-C.
 
-    Whoever reaches this port can run code at every site: keep it on loopback and let a reverse
-    proxy pass /v1/fleet/ alone. Once it serves, the address that sites use is tried, and what
-    answers there and must not is said. Example: `echofm server start fed`.
+    Whoever reaches this port can run code on this machine, and ask the sites whatever an approved
+    plan allows: keep it on loopback and let a reverse proxy pass /v1/fleet/ alone. Once it serves,
+    the address that sites use is tried, and what answers there and must not is said.
+
+    Example: `echofm server start fed`.
     """
     from server.certificates import check_lasting
     from server.members import register

@@ -65,8 +65,9 @@ RestartSec=65
 NGINX = """\
 # Written by `echofm server provision`, anew each time: copy it, do not edit it here.
 # It passes /v1/fleet/ on, which sites need, and nothing else: whoever reaches /v1/control or
-# /v1/runtime can run code at every site. Use it as nginx.conf; where nginx serves other names too,
-# take the two blocks `upstream` and `server` into its own configuration.
+# /v1/runtime can run code on this machine, and ask the sites whatever an approved plan allows. Use
+# it as nginx.conf; where nginx serves other names too, take the two blocks `upstream` and `server`
+# into its own configuration.
 events {{}}
 
 http {{
@@ -127,9 +128,10 @@ Flower's telemetry, update check and installation of packages are switched off.
 - Hospital: TCP {public} out, to {host}. A proxy may stand between; it must not open TLS.
 
 ## What must never be reached from outside
-`/v1/control` and `/v1/runtime` ask for no credential, and whoever reaches them can run code at
-every site. `nginx.conf` answers 404 there; `echofm server start` tries them at {host}:{public}
-and warns.
+`/v1/control` and `/v1/runtime` ask for no credential. Whoever reaches them can run code on the
+coordinator's machine, and ask the hospitals whatever an approved plan allows; no code comes to a
+hospital that way. `nginx.conf` answers 404 there; `echofm server start` tries them at
+{host}:{public} and warns.
 
 ## Who is who
 - The server shows a certificate for {names},

@@ -1,7 +1,8 @@
 """What of the SuperLink answers at the address that sites use: it must be the fleet's part alone.
 
-Whoever reaches the control or runtime interface can run code at every site, and a proxy that passes
-one of them on looks, to the sites, like one that does not.
+Whoever reaches the control or runtime interface can run code on the coordinator's machine and speak
+to the sites as the coordinator does, and a proxy that passes one of them on looks, to the sites,
+like one that does not.
 """
 
 import http.client
@@ -11,6 +12,9 @@ from echofm_core.runtime.errors import PlanError
 from server.deployment import is_loopback
 from server.kit import Kit
 
+#: What whoever reaches control or runtime can do. At a site no code comes in this way: its launcher
+#: answers runs of the installed package alone.
+CAN_DO = "RUN CODE ON THIS MACHINE and ask the sites whatever an approved plan allows"
 #: Seconds that the public address has for each answer.
 PATIENCE = 4.0
 #: What a request without content does no harm at: a SuperLink answers 415, whoever asks.
@@ -28,9 +32,9 @@ def check_bound(host: str, *, exposed: bool) -> None:
     """
     if not exposed and not is_loopback(host):
         raise PlanError(
-            f"--host {host} lets other machines reach /v1/control, by which they can run code at "
-            "every site; leave it out and let nginx pass /v1/fleet/ on, or add --exposed where a "
-            "firewall keeps all others away."
+            f"--host {host} lets other machines reach /v1/control, by which they can {CAN_DO}; "
+            "leave it out and let nginx pass /v1/fleet/ on, or add --exposed where a firewall "
+            "keeps all others away."
         )
 
 
@@ -57,7 +61,7 @@ def check_outside(kit: Kit) -> str:
     if open_paths:
         return (
             f"WARNING: {' and '.join(open_paths)} answer at {address}. Whoever reaches them can "
-            f"run code at EVERY SITE. Close the port now, and pass /v1/fleet/ alone ({kit.nginx})."
+            f"{CAN_DO}. Close the port now, and pass /v1/fleet/ alone ({kit.nginx})."
         )
     if fleet in _CLOSED:
         return (

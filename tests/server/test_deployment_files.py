@@ -62,6 +62,8 @@ def test_the_summary_names_this_federation_and_fits_a_page(kit: Kit) -> None:
     assert "Port 8000 is bound to 127.0.0.1" in text
     assert "localhost, fl.example.org, 127.0.0.1" in text
     assert len(text.splitlines()) <= 60
+    danger = "can run code on the coordinator's machine, and ask the hospitals whatever an approved"
+    assert danger in " ".join(text.split())
     openssl = [need("openssl"), "x509", "-in", str(kit.handout / "ca.crt"), "-noout"]
     done = said_by(*openssl, "-fingerprint", "-sha256")
     assert done.stdout.strip().partition("=")[2].lower() in text
