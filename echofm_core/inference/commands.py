@@ -81,6 +81,11 @@ def evaluate(
     * `echofm evaluate runs/ef --stress`
     """
     if not roots and stress:
+        if out or everything or seen or record:
+            raise typer.BadParameter(
+                "--out, --everything, --seen and --record belong to data folders, and none is "
+                "given; a run's own stressed test clips go into the run folder."
+            )
         _stress(model, cache)
         return
     if not roots or out is None:

@@ -27,6 +27,8 @@ def run_source(folder: Path) -> Callable[[], View]:
 
 def show(source: Callable[[], View], *, web: bool, port: int = 0) -> None:
     """Show a run in the terminal until it is over, or on a page until this command is stopped."""
+    if port and not web:
+        raise typer.BadParameter("--port is that of the page; add --web, or leave it out.")
     if not web:
         watch_in_terminal(source, console)
         return

@@ -100,3 +100,6 @@ def test_what_cannot_be_stressed_is_refused_in_a_sentence(home: Path, tmp_path: 
         evaluate(home / "run", stress=True, cache=tmp_path)
     with pytest.raises(typer.BadParameter, match="give data folders and --out"):
         evaluate(home / "run")
+    for option in ({"out": tmp_path}, {"everything": True}, {"seen": True}, {"record": tmp_path}):
+        with pytest.raises(typer.BadParameter, match="belong to data folders"):
+            evaluate(home / "run", stress=True, **option)

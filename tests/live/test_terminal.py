@@ -13,10 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import typer
 from rich.console import Console
 
 from echofm_core.live import terminal as module
-from echofm_core.live.show import run_source
+from echofm_core.live.show import run_source, show
 from echofm_core.live.terminal import watch_in_terminal
 from echofm_core.live.view import View
 from tests.live.made import add_tests, run_toy, running
@@ -32,6 +33,14 @@ def test_a_finished_run_is_shown_once(echofm: Echofm, tmp_path: Path) -> None:
     assert "toy completed The run is completed; report.html in its folder has the results." in words
     assert "3 of 3 rounds" in words and "north answered" in words and "EF MAE (points) 6.2" in words
     assert "Updates that did not count" in words and "\x1b" not in done.stdout
+
+
+def test_a_port_without_a_page_is_refused_before_a_look() -> None:
+    def source() -> View:
+        raise AssertionError("it has looked at the run")
+
+    with pytest.raises(typer.BadParameter, match="add --web"):
+        show(source, web=False, port=8765)
 
 
 def test_a_folder_that_is_not_there_is_said(echofm: Echofm, tmp_path: Path) -> None:
