@@ -263,6 +263,8 @@ def release(
     """
     if (verify is None) == (run is None):
         raise typer.BadParameter("give the run folder, or --verify with a released folder")
+    if verify and (out or licence or unfinished):
+        raise typer.BadParameter("--verify makes nothing: leave out --out, --licence, --unfinished")
     pairs = [text.partition("=") for text in licence or ()]
     if not all(name and text for name, _, text in pairs):
         raise typer.BadParameter("--licence is NAME=LICENCE")

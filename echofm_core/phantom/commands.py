@@ -9,7 +9,10 @@ from echofm_core.plan.complaints import unknown_word
 from echofm_core.runtime.errors import PlanError
 from echofm_core.runtime.files import check_place
 
-phantom = typer.Typer(no_args_is_help=True, help="Write synthetic data in public layouts.")
+phantom = typer.Typer(
+    no_args_is_help=True,
+    help="Write SYNTHETIC data: public layouts, or hospitals in which more moves than the heart.",
+)
 
 ALL = "all"
 

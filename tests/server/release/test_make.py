@@ -283,3 +283,5 @@ def test_the_command_says_what_it_wants(released: Path) -> None:
     for words in ((), ("run", "--verify", released), ("run", "--out", "x"), ("run", "--key", "x")):
         assert asked(*words).exit_code == 2
     assert asked("run", "--out", "x", "--key", "y", "--licence", "MIT").exit_code == 2
+    for words in (("--out", "x"), ("--licence", "north=MIT"), ("--unfinished",)):
+        assert asked("--verify", released, *words).exit_code == 2
