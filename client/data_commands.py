@@ -49,6 +49,8 @@ def withdraw(
     site = load_site(folder)
     if show + bool(patient) + bool(file) != 1:
         raise typer.BadParameter("give one of PATIENT, --file and --list")
+    if show and (undo or absent or secret):
+        raise typer.BadParameter("--list changes nothing: leave out --undo, --absent and --secret")
     if show:
         _show(folder, site)
         return
@@ -107,6 +109,8 @@ def purge(
     site = load_site(folder)
     if show == bool(run):
         raise typer.BadParameter("give one of RUN and --list")
+    if show and (record or yes):
+        raise typer.BadParameter("--list deletes nothing: leave out --record and --yes")
 
     from client.kept_runs import kept_runs, megabytes, purge_run
 

@@ -85,6 +85,7 @@ def test_a_run_goes_and_what_is_of_all_runs_stays(folder: Path) -> None:
 def test_nothing_goes_without_a_yes_or_by_a_name_of_no_run(folder: Path) -> None:
     there = sorted(folder.rglob("*"))
     assert command("purge", str(folder), RUN).exit_code == 1
+    assert command("purge", str(folder), "--list", "--record").exit_code == 2
     for name in ("..", "flwr", "nothing"):
         with pytest.raises(Exception, match="holds nothing of a run"):
             command("purge", str(folder), name, "--yes")

@@ -137,6 +137,11 @@ def test_who_is_not_there_yet_can_be_entered_all_the_same(
     assert update(site).counts["encoder"] == 3
 
 
+@pytest.mark.parametrize("option", [("--undo",), ("--absent",), ("--secret", "file")])
+def test_a_list_takes_no_option_that_changes_it(site: Hospital, option: tuple[str, ...]) -> None:
+    assert "--list changes nothing" in said(site, "--list", *option, error=SystemExit)
+
+
 def test_nothing_is_done_where_the_list_or_its_key_cannot_be_read(site: Hospital) -> None:
     def why(message: Message) -> str:
         reason = refusal(message)
