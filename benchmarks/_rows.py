@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from benchmarks._command import command_line
+from benchmarks._command import command_line, file_to_write
+from echofm_core.runtime.files import write_whole
 
 HEADINGS = ("what", "ours", "peer", "ratio", "bar", "holds")
 
@@ -82,7 +83,7 @@ def report(rows: Sequence[Row], json_file: Path | None = None) -> int:
     print(lines_of(rows))
     if json_file is not None:
         text = json.dumps([row.as_json() for row in rows], indent=2)
-        json_file.write_text(text + "\n", encoding="utf-8")
+        write_whole(json_file, f"{text}\n".encode())
     return int(any(row.holds is False for row in rows))
 
 
@@ -111,7 +112,9 @@ def _cell(value: object) -> str:
 def parser(description: str) -> argparse.ArgumentParser:
     """Command line of a benchmark: ``--json FILE``; a benchmark may add its own options."""
     arguments = command_line(description)
-    arguments.add_argument("--json", type=Path, metavar="FILE", help="write the rows here too")
+    arguments.add_argument(
+        "--json", type=file_to_write, metavar="FILE", help="write the rows here too"
+    )
     return arguments
 
 

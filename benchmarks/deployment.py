@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import deployment_recovery, server_memory
+from benchmarks._command import file_to_write
 from benchmarks._rows import finish, parser
 from benchmarks._timing import machine
 from benchmarks.deployed_network import Case, measure
@@ -127,7 +128,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     pieces = list(dict.fromkeys(name.partition("/")[0] for name in parts_of(QUICK)))
     words.add_argument("--only", choices=pieces, metavar="PIECE", help=", ".join(pieces))
     words.add_argument(
-        "--figures", type=Path, metavar="FILE",
+        "--figures", type=file_to_write, metavar="FILE",
         help="where figures are kept; default: benchmarks/results/deployment.json",
     )  # fmt: skip
     words.add_argument("--kept", action="store_true", help="measure nothing, judge what is kept")

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.data import get_testdata_file
 
-from benchmarks._command import command_line
+from benchmarks._command import command_line, file_to_write
 from echofm_core.data.dicom.frames import read_cine
 from echofm_core.phantom.anatomy import chamber_labels
 from echofm_core.phantom.heart import draw_heart
@@ -104,7 +104,9 @@ def strip(frames: Frames, fps: float) -> Frames:
 def main() -> None:
     parser = command_line(__doc__.splitlines()[0])
     parser.add_argument("--patients", type=int, default=12, help="of each hospital (default 12)")
-    parser.add_argument("--sheet", type=Path, help="PNG: two cines of each, and their M-modes")
+    parser.add_argument(
+        "--sheet", type=file_to_write, help="PNG: two cines of each, and their M-modes"
+    )
     options = parser.parse_args()
     print(f"{'':16}" + "".join(f"{name:>18}" for name in COLUMNS))
     rows = []

@@ -15,7 +15,7 @@ from client.preflight import lasting_fault, preflight
 from client.supervise import supervise
 from echofm_core.run_claim import load_runnable
 from echofm_core.runtime.child_process import child_process
-from echofm_core.runtime.files import owners_alone
+from echofm_core.runtime.files import check_place, owners_alone
 from echofm_core.runtime.text import many
 
 client = typer.Typer(
@@ -79,6 +79,7 @@ def approve(
         lines = [item.line() for item in read_approvals(folder).values()]
         typer.echo("\n".join(lines) or "no plan is approved here")
         return
+    check_place(folder, folder=True)  # before anybody reads what the plan does
     loaded = load_runnable(plan)
 
     from client.plan_words import plan_in_words

@@ -15,6 +15,7 @@ from echofm_core.plan.load import plan_from_mapping
 from echofm_core.plan.preflight import check_words, require_engine
 from echofm_core.run_claim import load_runnable, look
 from echofm_core.runtime.errors import PlanError
+from echofm_core.runtime.files import check_place
 from simulations.split_commands import export_split
 from simulations.study.folder import look_study
 from simulations.study.options import with_study
@@ -223,7 +224,14 @@ def _with_machine(
 
 
 def _find_data(plan: Plan) -> None:
-    """Write a plan's phantoms where it names some and they are missing; refuse missing folders."""
+    """Write a plan's phantoms where it names some and they are missing; refuse missing folders.
+
+    Raises:
+        OutputError: The folder of decoded clips that the plan names cannot be written.
+        DataRootError, PlanError: As of the two that are called.
+    """
+    if plan.machine.cache:
+        check_place(Path(plan.machine.cache), folder=True)
     if plan.machine.phantoms.folder:
         from echofm_core.phantom.missing import write_missing
 
@@ -234,6 +242,7 @@ def _find_data(plan: Plan) -> None:
 def _alone(phase: str, file: Path, out: Path, start: Path | None, resume: bool) -> None:
     """Train one phase as a federation of one site, and print the scores that there are."""
     plan = load_runnable(file)  # before anything that takes long to import
+    check_place(out, folder=True)
     _find_data(plan)
 
     from echofm_core.report.run_files import read_run

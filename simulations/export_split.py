@@ -14,8 +14,8 @@ from echofm_core import __version__
 from echofm_core.data.manifest import Split, files_of, load_manifest
 from echofm_core.data.patients import patient_keys
 from echofm_core.plan.protocol import ProtocolConfig
-from echofm_core.runtime.errors import EmptySiteError, ManifestError, ResumeError, StoreError
-from echofm_core.runtime.files import install_folder, partial_path
+from echofm_core.runtime.errors import EmptySiteError, ManifestError, ResumeError
+from echofm_core.runtime.files import check_place, install_folder, partial_path, writing
 from echofm_core.runtime.names import folder_names
 from simulations.protocols.assign import RULES, assign_sites
 from simulations.split_files import (
@@ -67,28 +67,28 @@ def export_split(
         ManifestError: The manifest breaks its contract, or a path is not below ``paths.below``.
         EmptySiteError: A site has too few patients, or no clip is of the views.
         ResumeError: ``out`` holds something else.
-        StoreError: ``out`` cannot be written.
+        OutputError: ``out`` cannot be written.
     """
     out = out.resolve()
     if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / SUMMARY).is_file()):
         raise ResumeError(f"{out} is there and holds no split; choose another --out.")
+    check_place(out, folder=True)
     placed = assign_sites(load_manifest(manifest), protocol, seed)
     rows = _admitted(placed, protocol)
     stage = partial_path(out)
     try:
-        stage.mkdir(parents=True)
-        summary = {
-            "version": __version__,
-            "protocol": protocol.model_dump(mode="json"),
-            "seed": seed,
-            "manifest_sha256": _digest(manifest),
-            "left_out_clips": len(placed) - len(rows),
-            **_fill(rows, protocol, paths, stage),
-        }
-        (stage / SUMMARY).write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
-        return Exported(summary=summary, new=_install(stage, summary, out))
-    except OSError as error:
-        raise StoreError(f"the split cannot be written to {out} ({error.strerror}).") from None
+        with writing(out):
+            stage.mkdir(parents=True)
+            summary = {
+                "version": __version__,
+                "protocol": protocol.model_dump(mode="json"),
+                "seed": seed,
+                "manifest_sha256": _digest(manifest),
+                "left_out_clips": len(placed) - len(rows),
+                **_fill(rows, protocol, paths, stage),
+            }
+            (stage / SUMMARY).write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+            return Exported(summary=summary, new=_install(stage, summary, out))
     finally:
         shutil.rmtree(stage, ignore_errors=True)
 

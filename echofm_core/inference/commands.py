@@ -94,7 +94,8 @@ def evaluate(
         )
     find_weights(model)  # before anything that takes long to import
     check_roots(roots)
-    check_place(out, folder=True)
+    for folder in filter(None, (out, cache)):
+        check_place(folder, folder=True)
     refuse_run(out)
 
     from echofm_core.data.training_record import find_record

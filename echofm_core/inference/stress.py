@@ -19,7 +19,7 @@ from echofm_core.plan.load import load_plan
 from echofm_core.run_claim import PLAN, STUDY
 from echofm_core.runtime.console import progress
 from echofm_core.runtime.errors import EmptySiteError, PlanError
-from echofm_core.runtime.files import write_whole
+from echofm_core.runtime.files import check_place, write_whole
 from echofm_core.runtime.names import EVERY_SITE
 from echofm_core.runtime.text import many
 from echofm_core.training.objectives.targets import labelled_rows
@@ -44,8 +44,10 @@ def stress_run(run: Path, cache: Path | None, say: Callable[[str], None]) -> pd.
         CheckpointError: The run has no trained model yet.
         StoreError: The decoded clips are gone.
         EmptySiteError: No test clip has a label of a trained task.
+        OutputError: The run folder cannot be written to.
     """
     plan, manifest = _opened(run)
+    check_place(run, folder=True)
     manifest = manifest[manifest["split"] == Split.TEST.value]
     if views := plan.protocol.views:
         manifest = manifest[manifest["view"].isin(list(views))]

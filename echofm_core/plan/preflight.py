@@ -19,10 +19,10 @@ SECTOR_SHARE = 0.75
 
 
 def check_words(machine: MachineConfig) -> None:
-    """Refuse missing data folders, and words that are no device, before PyTorch is loaded.
+    """Refuse missing data, and words that are no device, before PyTorch is loaded.
 
     Raises:
-        DataRootError: No data folder is named, or one is missing.
+        DataRootError: No data folder is named, or one is missing; or the secret is.
         PlanError: There is no such kind of device.
     """
     if not machine.roots:
@@ -31,6 +31,11 @@ def check_words(machine: MachineConfig) -> None:
             "as downloaded."
         )
     check_roots(map(Path, machine.roots))
+    if machine.secret and not Path(machine.secret).is_file():  # it is read when all is decoded
+        raise DataRootError(
+            f"machine.secret names {machine.secret}, which is no file; make one with `echofm data "
+            "secret`, or take the key out of the plan."
+        )
     check_device_word(machine.device)
 
 

@@ -42,11 +42,13 @@ def export(
     Raises:
         PlanError: A folder is that of no run, several runs are given of which one has no scores,
             or predictions are asked for where there are none of a data set that CardioBench has.
-        OutputError: ``out`` cannot be written.
+        OutputError: ``out`` or a run's folder, which gets its report, cannot be written.
     """
     if out:
         check_place(out, folder=True)
     found = [_read(folder) for folder in runs]
+    for folder in runs:
+        check_place(folder, folder=True)
     several = len(found) > 1
     compared = side_by_side(found) if several else None
     tables = [_prediction_files(run) for run in found] if predictions else []

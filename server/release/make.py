@@ -22,7 +22,7 @@ from echofm_core.run_claim import PLAN, held
 from echofm_core.runtime import array_files
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import CheckpointError, ReleaseError
-from echofm_core.runtime.files import whole_folder, write_whole, writing
+from echofm_core.runtime.files import check_place, whole_folder, write_whole, writing
 from server.release.bill import bill_of_materials
 from server.release.page import FILES, page
 from server.release.record import make_record
@@ -67,6 +67,7 @@ def release(run: Path, out: Path, options: ReleaseOptions) -> str:
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ReleaseError(f"{out} is there already, and a release is not changed; choose another.")
+    check_place(out, folder=True)
     if not (run / PLAN).is_file():
         raise ReleaseError(f"{run} is no run folder: it has no {PLAN}.")
     with held(run):

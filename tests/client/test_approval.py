@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from echofm_core.models.build import build_autoencoder, build_tuned_model
 from echofm_core.models.weights import to_arrays
 from echofm_core.plan.document import Plan
 from echofm_core.plan.load import load_plan
-from echofm_core.runtime.errors import PlanError, PolicyError
+from echofm_core.runtime.errors import OutputError, PlanError, PolicyError
 from echofm_core.runtime.installed_code import PACKAGES, code_digest
 from server.kit import Kit
 from server.provision import hand_out
@@ -81,6 +82,17 @@ def test_a_hospital_reads_before_it_approves(folder: Path, tmp_path: Path) -> No
     assert "tests    on this site's test patients, at most 10 in the run" in words
     assert "policy   REFUSED whatever is approved: this site's policy has groups = " in words
     assert asked("approve", folder).stdout == "no plan is approved here\n"
+
+
+def test_a_folder_without_permission_is_refused_before_anybody_reads(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To a superuser the system always says yes."""
+    plan, before = proposed(small_plan(), tmp_path), read_approvals(folder)
+    monkeypatch.setattr(os, "access", lambda place, how: False)
+    result = asked("approve", folder, plan, answer="y\n")
+    assert isinstance(result.exception, OutputError) and not result.output
+    assert read_approvals(folder) == before
 
 
 def test_a_hospital_reads_which_groups_stay(folder: Path, tmp_path: Path) -> None:

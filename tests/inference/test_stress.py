@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import typer
 from echofm_core.data.store.clip_store import ClipStore
 from echofm_core.inference.commands import evaluate
 from echofm_core.report.stress import read_stress
-from echofm_core.runtime.errors import EmptySiteError, PlanError, StoreError
+from echofm_core.runtime.errors import EmptySiteError, OutputError, PlanError, StoreError
 from simulations.commands import finetune
 from tests.simulations.alone.conftest import PLAN, write_home
 
@@ -103,3 +104,13 @@ def test_what_cannot_be_stressed_is_refused_in_a_sentence(home: Path, tmp_path: 
     for option in ({"out": tmp_path}, {"everything": True}, {"seen": True}, {"record": tmp_path}):
         with pytest.raises(typer.BadParameter, match="belong to data folders"):
             evaluate(home / "run", stress=True, **option)
+
+
+def test_a_run_folder_without_permission_is_refused_before_a_model_is_loaded(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The table goes there. To a superuser the system always says yes."""
+    monkeypatch.setattr(os, "access", lambda place, how: False)
+    monkeypatch.setattr("echofm_core.inference.stress.load_model", None)  # would end the test
+    with pytest.raises(OutputError, match=f"no permission to write in {home / 'run'};"):
+        evaluate(home / "run", stress=True)

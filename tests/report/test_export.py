@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -100,7 +101,9 @@ def test_what_is_no_run_is_refused(run: Path, tmp_path: Path) -> None:
         write(tmp_path, tmp_path)
 
 
-def test_what_cannot_be_written_is_refused_before_anything_is(run: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_written_is_refused_before_anything_is(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Neither its report nor a table, a checklist or what another run could give."""
     empty, other = tmp_path / "empty", tmp_path / "other"
     shutil.copytree(run, empty, ignore=shutil.ignore_patterns("predictions", "report.html"))
@@ -121,6 +124,10 @@ def test_what_cannot_be_written_is_refused_before_anything_is(run: Path, tmp_pat
     with pytest.raises(OutputError, match="out is a file, and a folder is wanted"):
         write(other, out, TableFormat.CSV)
     out.unlink()
+    with monkeypatch.context() as superuser:  # to whom the system always says yes
+        superuser.setattr(os, "access", lambda place, how: place != empty)
+        with pytest.raises(OutputError, match=f"no permission to write in {empty};"):
+            list(export([other, empty], None, predictions=False, out=out))
     (other / "scores.parquet").unlink()
     with pytest.raises(PlanError, match="has no scores to compare"):
         list(export([run, other], None, predictions=False, out=out))

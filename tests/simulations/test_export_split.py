@@ -316,7 +316,7 @@ def test_a_plan_decides_as_its_options_do(echofm: Echofm, tmp_path: Path) -> Non
         (("--test-fraction", "1.5"), 10, "`protocol.test_fraction`"),
         (("--dataset", "camus"), 10, "protocol.datasets names 'camus'"),
         (("--min-patients", "99"), 13, "site made has 40 usable patients"),
-        (("--out", "/proc/nowhere/out"), 15, "cannot be written"),
+        (("--out", "/proc/nowhere/out"), 32, "cannot be written"),
     ],
 )
 def test_what_does_not_go_together_is_one_sentence(

@@ -13,7 +13,7 @@ from echofm_core.models.config import ImportOptions, InputScale, ModelConfig
 from echofm_core.models.patches import PatchGrid
 from echofm_core.models.saved import save_model
 from echofm_core.runtime.errors import CheckpointError
-from echofm_core.runtime.files import whole_folder
+from echofm_core.runtime.files import check_place, whole_folder
 
 LICENCE = (
     "**Mind the licence.** The public VideoMAE weights are CC BY-NC 4.0: attribution, no "
@@ -122,9 +122,11 @@ def import_checkpoint(
     Raises:
         CheckpointError: The checkpoint cannot be imported, or the folder is in use.
         PlanError: The wanted pixels or frames cannot be cut into its patches.
+        OutputError: The folder cannot be written.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise CheckpointError(f"{out} is there already; choose another --out, or remove it.")
+    check_place(out, folder=True)
     source = read_source(path, with_config=not ignore_config)
     conversion = convert(source, options)
     with whole_folder(out) as partial:

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from echofm_core.models.checkpoints.importer import import_checkpoint
 from echofm_core.models.config import ImportOptions, InputScale, ModelSize
-from echofm_core.runtime.errors import CheckpointError, PlanError
+from echofm_core.runtime.errors import CheckpointError, OutputError, PlanError
 from tests.models.checkpoints.made import SEEN, State, original, pretrained, saved_biases, write
 
 QUERY = "videomae.encoder.layer.2.attention.attention.query"
@@ -236,6 +236,12 @@ def test_a_tensor_in_two_shards(state: State, tmp_path: Path) -> None:
     places = {"weight_map": {"x": "a.safetensors", "y": "b.safetensors"}}
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(places))
     refused(tmp_path / "model.safetensors.index.json", "holds tensor x in two of its files")
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="file is a file; choose another place"):
+        import_checkpoint(tmp_path / "none.pth", tmp_path / "file/ours", SEEN)
 
 
 def test_a_folder_that_is_in_use_is_not_written_to(state: State, tmp_path: Path) -> None:

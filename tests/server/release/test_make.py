@@ -248,6 +248,14 @@ def test_a_place_that_is_taken_stays_as_it_is(made: Made, copy: Path) -> None:
     assert {name: (copy / name).read_bytes() for name in files_of(copy)} == before
 
 
+def test_a_place_that_cannot_be_written_is_refused_before_the_run_is_read(
+    made: Made, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="file is a file; choose another place"):
+        made.release(tmp_path / "file/out", run=tmp_path / "none")
+
+
 def test_a_release_that_is_cut_off_leaves_no_folder(
     made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,6 +66,7 @@ def test_an_institution_without_labels(home: Path) -> None:
         ("pretrain", "roots = []", "the plan names no data"),
         ("finetune", 'roots = ["."]\ndevice = "cudda:1"', "'cudda:1', did you mean 'cuda'"),
         ("simulate", 'roots = ["."]\ndevice = "cuda:one"', "no device 'cuda:one'"),
+        ("finetune", 'roots = ["."]\nsecret = "none"', "none, which is no file; make one with"),
     ],
 )
 def test_words_are_refused_before_torch_is_loaded(
@@ -92,6 +93,34 @@ def test_options_are_refused_before_torch_is_loaded(
     refused_early(tmp_path, ["simulate", "plan.toml", "--out", "run", *options], said)
 
 
+PHANTOMS = """[machine]
+roots = ["all/hospitals"]
+[machine.phantoms]
+folder = "all"
+[machine.phantoms.patients]
+harbour = 2
+"""
+
+
+@pytest.mark.parametrize("command", ["simulate", "pretrain", "finetune"])
+@pytest.mark.parametrize(
+    ("cache", "out", "said"),
+    [
+        ("plan.toml/cache", "run", "plan.toml is a file; choose another place"),
+        ("plan.toml", "run", "plan.toml is a file, and a folder is wanted"),
+        ("cache", "plan.toml/run", "plan.toml is a file; choose another place"),
+    ],
+)
+def test_no_phantom_is_written_where_nothing_can_be_decoded_or_trained(
+    tmp_path: Path, command: str, cache: str, out: str, said: str
+) -> None:
+    """The folder of decoded clips and the run folder, which are written after hours."""
+    plan = PHANTOMS.replace("[machine]\n", f'[machine]\ncache = "{cache}"\n')
+    (tmp_path / "plan.toml").write_text(plan)
+    refused_early(tmp_path, [command, "plan.toml", "--out", out], said)
+    assert [path.name for path in tmp_path.iterdir()] == ["plan.toml"]
+
+
 PUBLISHED = """
 [study]
 methods = ["local"]
@@ -115,14 +144,16 @@ def test_no_phantom_is_written_for_a_study_that_is_refused(
     tmp_path: Path, words: list[str], taken: bool, said: str
 ) -> None:
     """A wrong name, and a run folder that holds something else; PyTorch is not loaded for it."""
-    machine = '[machine]\nroots = ["all/hospitals"]\n[machine.phantoms]\nfolder = "all"\n'
-    patients = "[machine.phantoms.patients]\nharbour = 2\n"
-    (tmp_path / "plan.toml").write_text(machine + patients + PUBLISHED)
+    (tmp_path / "plan.toml").write_text(PHANTOMS + PUBLISHED)
     if taken:
         (tmp_path / "run").mkdir()
         (tmp_path / "run" / "mine.txt").write_text("mine")
     refused_early(tmp_path, ["simulate", "plan.toml", "--out", "run", *words], said)
     assert not (tmp_path / "all").exists()
+
+
+#: Below a file, where no folder can be made.
+TAKEN, TAKEN_WORDS = "model.safetensors/x", "model.safetensors is a file; choose another place"
 
 
 @pytest.mark.parametrize(
@@ -131,6 +162,7 @@ def test_no_phantom_is_written_for_a_study_that_is_refused(
         (["evaluate", "model", ".", "--out", "run"], "there are no weights at model"),
         (["evaluate", ".", "none", "--out", "run"], "none does not exist or is not a folder"),
         (["evaluate", ".", ".", "--out", "model.safetensors"], "is a file, and a folder is wanted"),
+        (["evaluate", ".", ".", "--out", "run", "--cache", TAKEN], TAKEN_WORDS),
         (["predict", "model", "none.avi"], "there are no weights at model"),
         (["predict", ".", "none.avi"], "none.avi does not exist"),
         (["predict", ".", ".", "--device", "gpu"], "no device 'gpu'"),
@@ -140,6 +172,8 @@ def test_no_phantom_is_written_for_a_study_that_is_refused(
         (["export", "model", "--out", "run"], "there are no weights at model"),
         (["data", "index", ".", "--out", "."], "is a folder, and a file is wanted"),
         (["data", "doctor", ".", "--out", "model.safetensors/x"], "model.safetensors is a file"),
+        (["data", "store", "m.parquet", "--out", TAKEN], TAKEN_WORDS),
+        (["data", "export-split", "m.parquet", "--out", TAKEN], TAKEN_WORDS),
     ],
 )
 def test_what_is_not_there_is_refused_before_torch_is_loaded(
