@@ -163,7 +163,7 @@ class _Federation:
 
             def keep(entry: Entry, weights: Weights) -> None:
                 if entry.round == rounds or validation.exhausted(entry.round):
-                    hardly = unlearned_tasks([*self.journal.entries(), entry])
+                    hardly = unlearned_tasks([*self.journal.entries(), entry], plan)
                     entry = replace(entry, warnings=hardly)
                 self.journal.record(entry, weights, algorithm.state(), best=validation.best())
                 self.tracking.add(tracked(entry))

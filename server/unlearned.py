@@ -4,8 +4,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from echofm_core.contract import HEADS, Phase, SiteDescription
+from echofm_core.plan.document import Plan
 from echofm_core.runtime.text import many
 from echofm_core.training.config import FinetuneConfig
+from server.advice import advice
 from server.journal import Entry, SiteEntry
 
 #: Rounds that a site must have trained a task in before anything is said of it.
@@ -15,7 +17,7 @@ LEAST_ROUNDS = 3
 NEAR = 0.8
 
 
-def unlearned_tasks(entries: Sequence[Entry]) -> dict[str, str]:
+def unlearned_tasks(entries: Sequence[Entry], plan: Plan) -> dict[str, str]:
     """A sentence for each site with such a task.
 
     Fine-tuning alone is looked at: masked auto-encoding has no loss that it could reach, and ends
@@ -24,10 +26,12 @@ def unlearned_tasks(entries: Sequence[Entry]) -> dict[str, str]:
 
     Args:
         entries: Rounds in order, of any phase.
+        plan: Whose rule and keys decide what may help.
     """
     losses = defaultdict[tuple[str, str], list[float]](list)
-    for entry in entries:
-        for site, part in entry.sites.items() if entry.phase is Phase.FINETUNE else ():
+    tuned = [entry for entry in entries if entry.phase is Phase.FINETUNE]
+    for entry in tuned:
+        for site, part in entry.sites.items():
             for task, loss in _losses(part).items():
                 losses[site, task].append(loss)
     found = defaultdict[str, list[str]](list)
@@ -36,9 +40,9 @@ def unlearned_tasks(entries: Sequence[Entry]) -> dict[str, str]:
         if len(values) >= LEAST_ROUNDS and last > NEAR * first:
             words = f"the training loss of {task} began at {first:.2f} and ended at {last:.2f}"
             found[site].append(words)
+    helps = advice(plan, len({site for entry in tuned for site in entry.sites}))
     return {
-        site: f"{'; '.join(tasks)}: hardly learnt there. More finetune.local_steps, or another "
-        "federation.trunk_weights, may help."
+        site: f"{'; '.join(tasks)}: hardly learnt there. {helps}"
         for site, tasks in sorted(found.items())
     }
 

@@ -89,7 +89,7 @@ def test_a_folder_without_permission_is_refused_before_anybody_reads(
 ) -> None:
     """To a superuser the system always says yes."""
     plan, before = proposed(small_plan(), tmp_path), read_approvals(folder)
-    monkeypatch.setattr(os, "access", lambda place, how: False)
+    monkeypatch.setattr(os, "access", lambda place, how: how == os.R_OK)
     result = asked("approve", folder, plan, answer="y\n")
     assert isinstance(result.exception, OutputError) and not result.output
     assert read_approvals(folder) == before
