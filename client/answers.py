@@ -11,6 +11,7 @@ from pathlib import Path
 
 from flwr.app import Context, Error, Message
 
+from echofm_core.error_reply import error_words
 from echofm_core.runtime.errors import (
     AuditError,
     DataRootError,
@@ -65,8 +66,8 @@ def refusal(error: Exception, message: Message, context: Context) -> Message:
         with suppress(OSError):  # a full disk; the answer leaves all the same
             log = site_log(Path(str(state)))
             log.error("%s failed, reference %s", action, reference, exc_info=error)
-    sentence = f"error {code}, reference {reference}: {reason_of(error, context)}"
-    return Message(Error(RAISED, sentence), reply_to=message)
+    words = error_words(code, reference, reason_of(error, context))
+    return Message(Error(RAISED, words), reply_to=message)
 
 
 def _full_disk(error: Exception, context: Context) -> OutputError | None:

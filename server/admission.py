@@ -30,9 +30,12 @@ from echofm_core.contract import (
 )
 from echofm_core.data.formats.bfloat16 import as_float32, type_name
 from echofm_core.runtime.checksum import checksum
-from echofm_core.runtime.errors import RefusedUpdateError
+from echofm_core.runtime.errors import DivergedError, RefusedUpdateError
 from echofm_core.tasks import TASKS
 from server.aggregation._api import CHUNK, changes, chunks, sum_of_squares
+
+#: What an update shows that is not finite, or far too large.
+DIVERGED = DivergedError.exit_code
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,14 +96,16 @@ def admit(update: Update, expected: Expected) -> tuple[float, float]:
     norm = distance(update.weights, expected.sent)
     if not math.isfinite(norm):
         check_values(update.weights, checksum(update.weights))
-        raise RefusedUpdateError("the update is too far from the global model for a float32.")
+        why = "the update is too far from the global model for a float32."
+        raise RefusedUpdateError(why, DIVERGED)
     if (bound := expected.max_norm) and norm > bound:
         raise RefusedUpdateError(
-            f"the update is {norm:.4g} away from the global model, the bound is {bound:.4g}."
+            f"the update is {norm:.4g} away from the global model, the bound is {bound:.4g}.",
+            DIVERGED,
         )
     own = norm_of(update.extra)
     if not math.isfinite(own):
-        raise RefusedUpdateError("its control variate is too large for a float32.")
+        raise RefusedUpdateError("its control variate is too large for a float32.", DIVERGED)
     return norm, own
 
 
@@ -193,7 +198,8 @@ def check_metrics(metrics: Mapping[str, float]) -> None:
             continue
         low, high = UPDATE_METRICS[family]
         if not low <= value <= high:  # NaN is not
-            raise RefusedUpdateError(f"metric {name} is {value:g}, legal is {low:g} to {high:g}.")
+            words = f"metric {name} is {value:g}, legal is {low:g} to {high:g}."
+            raise RefusedUpdateError(words, DIVERGED if family == LOSS else None)
 
 
 def match_arrays(found: Weights, wanted: Weights) -> None:
@@ -252,7 +258,7 @@ def check_values(weights: Weights, written: int, measured: Container[str] = ()) 
             f"checksum is {found}, the site wrote {written}: the update was damaged."
         )
     if not finite:
-        raise RefusedUpdateError("the update holds values that are not finite.")
+        raise RefusedUpdateError("the update holds values that are not finite.", DIVERGED)
 
 
 def distance(weights: Weights, sent: Weights) -> float:

@@ -43,6 +43,7 @@ class Intake:
     Attributes:
         sites: Site -> its part, for those that counted.
         refused: Site -> why it did not.
+        codes: Site -> exit code of that error.
         losses: Site -> what it found of the weights that were sent on its validation patients.
     """
 
@@ -63,6 +64,7 @@ class Intake:
         self._waiting: dict[str, Callable[[], Message]] = {}
         self.sites: dict[str, SiteEntry] = {}
         self.refused: dict[str, str] = {}
+        self.codes: dict[str, int] = {}
         self.losses: dict[str, float] = {}
 
     def take(self, site: str, reply: Message | NoReply) -> None:
@@ -74,7 +76,7 @@ class Intake:
             for known, norm in zip(self._known, norms, strict=True):
                 known.add(norm)
         except RefusedUpdateError as error:
-            self.refused[site] = sentence(error)
+            self._refuse(site, error)
         else:
             if site == self._order[0] and self._surely_holds(site):
                 self._order.popleft()
@@ -97,10 +99,13 @@ class Intake:
                     for bound, norm, known in self._judged(site):
                         bound.check(norm, known)
             except RefusedUpdateError as error:
-                self.refused[site] = sentence(error)
+                self._refuse(site, error)
                 del self._waiting[site]
             self._fold_waiting(site)
         self.refused = dict(sorted(self.refused.items()))
+
+    def _refuse(self, site: str, error: RefusedUpdateError) -> None:
+        self.refused[site], self.codes[site] = sentence(error), error.cause
 
     def _settled(self, site: str) -> bool:
         """Whether nothing that is still out changes what becomes of a site."""

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from echofm_core.contract import Phase
-from echofm_core.runtime.errors import RefusedUpdateError
+from echofm_core.runtime.errors import DivergedError, RefusedUpdateError
 from server.journal import UPDATE_NORM, Entry
 from server.sorted_norms import SortedNorms
 
@@ -69,7 +69,8 @@ class NormBound:
             raise RefusedUpdateError(
                 f"{self.what.format(f'{norm:.4g}')}, the bound is {self.ratio * usual:.4g}: "
                 f"{self.ratio:g} times the median of this round and the last ones, {usual:.4g} "
-                "(federation.max_norm_ratio)."
+                "(federation.max_norm_ratio).",
+                DivergedError.exit_code,
             )
 
     def _within(self, norm: float, known: SortedNorms, zeros: int = 0) -> bool:

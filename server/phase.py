@@ -219,6 +219,7 @@ class _Loop:
                 f"federation.min_sites is {needed} ({reasons(refused) or 'no site was asked'}); "
                 "mend the sites and go on with --resume.",
                 refused,
+                intake.codes,
             )
         plan_hash = self.spec.plan_hash
         entry = Entry(phase=phase, round=number, plan_hash=plan_hash, sites=sites, refused=refused)

@@ -88,6 +88,7 @@ def share_final(run: Run, weights: Weights, participants: Mapping[str, Participa
             f"federation.min_sites is {config.min_sites} ({reasons(intake.refused)}); mend the "
             "sites and go on with --resume.",
             intake.refused,
+            intake.codes,
         )
     sites = {site: asdict(entry) for site, entry in intake.sites.items()}
     write_json(run.folder / SHARED_FINAL, {"sites": sites, "refused": intake.refused})

@@ -20,6 +20,7 @@ from echofm_core.contract import (
     group_of,
 )
 from echofm_core.data.formats.npy import unpack
+from echofm_core.error_reply import code_of
 from echofm_core.post_processing import Steps, from_server
 from echofm_core.runtime.checksum import digest
 from echofm_core.runtime.errors import PolicyError, RefusedUpdateError
@@ -178,15 +179,16 @@ def read_reply(reply: Message | NoReply, kind: type[Reply]) -> Reply:
     if isinstance(reply, NoReply):
         raise RefusedUpdateError(reply.reason)
     if reply.has_error():
-        reason = sentence(reply.error.reason or f"error {reply.error.code} without a reason")
-        raise RefusedUpdateError(f"the site answered with an error: {reason}")
+        words = reply.error.reason or f"error {reply.error.code} without a reason"
+        raise RefusedUpdateError(
+            f"the site answered with an error: {sentence(words)}", code_of(words)
+        )
     return decode(from_records(reply.content, kind, flwr.app), kind)
 
 
 def declined(reply: Message) -> bool:
     """Whether the site answered that it does not take part: by its policy, or unapproved."""
-    start = f"error {PolicyError.exit_code}, "  # as of client/answers.py
-    return reply.has_error() and (reply.error.reason or "").startswith(start)
+    return reply.has_error() and code_of(reply.error.reason or "") == PolicyError.exit_code
 
 
 def sentence(words: object) -> str:

@@ -10,7 +10,7 @@ from torch import nn
 from echofm_core.contract import HEADS, Weights, group_of
 from echofm_core.data.formats.bfloat16 import as_float32
 from echofm_core.models.lora import own_name
-from echofm_core.runtime.errors import CheckpointError
+from echofm_core.runtime.errors import CheckpointError, DivergedError
 
 
 def named_weights(module: nn.Module) -> dict[str, nn.Parameter]:
@@ -40,8 +40,9 @@ def load_arrays(module: nn.Module, arrays: Weights) -> None:
     bfloat16. Nothing is changed unless everything fits.
 
     Raises:
-        CheckpointError: A name is unknown, a shape differs, a value is not a finite float, or a
-            group is given in part.
+        CheckpointError: A name is unknown, a shape differs, values are no floats, or a group is
+            given in part.
+        DivergedError: A value is not finite.
     """
     parameters = named_weights(module)
     _check(parameters, arrays)
@@ -71,8 +72,13 @@ def _check(parameters: Mapping[str, nn.Parameter], arrays: Weights) -> None:
                 "check size, patch, tubelet and data.size of the plan."
             )
         values = as_float32(array)
-        if not np.issubdtype(values.dtype, np.floating) or not np.isfinite(values).all():
-            raise CheckpointError(f"array {name} holds values that are not finite floats.")
+        if not np.issubdtype(values.dtype, np.floating):
+            raise CheckpointError(f"array {name} holds {values.dtype} values, expected floats.")
+        if not np.isfinite(values).all():
+            raise DivergedError(
+                f"array {name} holds values that are not finite: the training that it comes from "
+                "diverged; go back to weights of before."
+            )
 
 
 def _named(names: list[str]) -> str:

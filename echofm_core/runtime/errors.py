@@ -73,10 +73,17 @@ class CheckpointError(EchoFMError):
 
 
 class TrainingError(EchoFMError):
-    """Training cannot go on, for instance because the loss stays non-finite."""
+    """Training cannot go on, for instance because its time is over or one of its processes died."""
 
     exit_code = 17
-    remedy = "lower `learning_rate`; look at the site's log"
+    remedy = "look at the site's log"
+
+
+class DivergedError(TrainingError):
+    """Training diverged: its loss, gradients or weights are not finite, or far too large."""
+
+    exit_code = 28
+    remedy = "lower `finetune.learning_rate`, or the server's; look at the clips"
 
 
 class PrivacyError(EchoFMError):
@@ -99,10 +106,27 @@ class FederationError(EchoFMError):
     exit_code = 20
     remedy = "the round's journal names each site and reason; then `--resume`"
 
-    def __init__(self, sentence: str, reasons: Mapping[str, str] | None = None) -> None:
-        """``reasons``: site -> why it did not count, where a round had too few updates."""
+    def __init__(
+        self,
+        sentence: str,
+        reasons: Mapping[str, str] | None = None,
+        codes: Mapping[str, int] | None = None,
+    ) -> None:
+        """Where a round had too few updates, it says of each site why.
+
+        Args:
+            sentence: What happened.
+            reasons: Site -> why it did not count.
+            codes: Site -> exit code of that error, where there is one.
+        """
         super().__init__(sentence)
-        self.reasons = reasons or {}
+        self.reasons, self.codes = reasons or {}, codes or {}
+
+    @property
+    def diverged(self) -> bool:
+        """Whether training diverged at every site that did not count, and nothing else failed."""
+        codes = [self.codes.get(site) for site in self.reasons]
+        return bool(codes) and set(codes) == {DivergedError.exit_code}
 
 
 class RefusedUpdateError(EchoFMError):
@@ -110,6 +134,11 @@ class RefusedUpdateError(EchoFMError):
 
     exit_code = 21
     remedy = "the round goes on without it; the journal says why"
+
+    def __init__(self, sentence: str, cause: int | None = None) -> None:
+        """``cause``: exit code of what went wrong at the site; by default this error's own."""
+        super().__init__(sentence)
+        self.cause = cause or self.exit_code
 
 
 class ResumeError(EchoFMError):

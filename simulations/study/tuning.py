@@ -97,10 +97,11 @@ def tune(parts: Sequence[Cell], live: LiveRun, sessions: Sessions) -> list[Cell]
         live, sessions: Of the study.
 
     Returns:
-        The same parts with the chosen settings.
+        The same parts with the chosen settings, without methods of which none trains.
 
     Raises:
         ResumeError: As :func:`check_kept`.
+        DivergedError: No setting of any method trains.
         EchoFMError: As of a training; one that diverges ends nothing.
     """
     first = parts[0].plan.seed
@@ -142,19 +143,23 @@ def choose(trials: Trials) -> tuple[pd.DataFrame, Choices]:
 
     Returns:
         Columns of :data:`TUNING_COLUMNS`, a row a training and setting; and method -> name of a
-        training's arm -> chosen values.
+        training's arm -> chosen values, None where no setting trains.
     """
-    rows, choices = list[list[object]](), dict[str, dict[str, Values]]()
+    rows, choices = list[list[object]](), dict[str, dict[str, Values | None]]()
     for method, settings in trials.methods:
         keys = keys_tried(settings)
         for number, piece in enumerate(settings[0].pieces):
             held = [_held(trials.cell, candidate.pieces[number]) for candidate in settings]
             judged = _judged(held, piece.plan.finetune.reduced_ef_threshold)
             best = best_of([score for _, score in judged])
-            choices.setdefault(method.name, {})[piece.arm.name] = settings[best].values
+            lost = all(found is None for found in held)
+            values = None if lost else settings[best].values
+            choices.setdefault(method.name, {})[piece.arm.name] = values
             for one, candidate in enumerate(settings):
                 words = Variation(candidate.values).sentence or _planned(piece.plan, keys)
-                rows.append([method.name, piece.arm.name, words, *judged[one], one == best])
+                rows.append(
+                    [method.name, piece.arm.name, words, *judged[one], one == best and not lost]
+                )
     return pd.DataFrame(rows, columns=list(TUNING_COLUMNS)), choices
 
 

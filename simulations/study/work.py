@@ -166,7 +166,8 @@ def _do(job: Job, engine: Engine, live: LiveRun, sessions: Sessions, meter: Mete
     try:
         result = training.fit(piece.arm, piece.plan, place, show, listener.step)
     except FederationError as error:
-        if not (job.trial and diverged(error)):
+        # Anything else is no fault of a setting: it ends the study, to be gone on with.
+        if not (job.trial and error.diverged):
             raise
         console.print(f"{job.name}: does not train, and is not chosen: {error}", markup=False)
         write_whole(place / DIVERGED, str(error).encode())
@@ -178,16 +179,6 @@ def _do(job: Job, engine: Engine, live: LiveRun, sessions: Sessions, meter: Mete
     write_whole(place / VALIDATION, held.to_parquet(index=False))
     write_whole(place / RESULT, json.dumps(_result(job, result, own.tick()), indent=1).encode())
     keep_only(place, _KEPT)  # model, journal and numbers
-
-
-def diverged(error: FederationError) -> bool:
-    """Whether a training ended because what came of it was not finite, or far too large.
-
-    Nothing else is the fault of a setting: a worker that dies ends the study, to be gone on with.
-    """
-    signs = ("non-finite", "not finite", "federation.max_norm_ratio")
-    reasons = error.reasons.values()
-    return bool(reasons) and all(any(sign in why for sign in signs) for why in reasons)
 
 
 def _result(job: Job, result: FederationResult, seconds: float) -> dict[str, object]:

@@ -12,7 +12,7 @@ from echofm_core.models.echo_model import EchoModel
 from echofm_core.models.weights import load_arrays, to_arrays
 from echofm_core.runtime.array_files import load, load_metadata, save
 from echofm_core.runtime.checksum import digest
-from echofm_core.runtime.errors import CheckpointError
+from echofm_core.runtime.errors import CheckpointError, DivergedError
 from tests.models.small import small_plan
 
 QKV = "encoder.blocks.0.attn.qkv.weight"
@@ -87,8 +87,7 @@ def spoilt(arrays: Weights, name: str, array: np.ndarray | None) -> dict[str, np
     ("name", "array", "sentence"),
     [
         (QKV, np.zeros((3, 128), "f4"), r"qkv.weight has shape \(3, 128\).* expects \(384, 128\)"),
-        (QKV, np.full((384, 128), np.nan, "f4"), "qkv.weight holds values that are not finite"),
-        (QKV, np.zeros((384, 128), "i4"), "qkv.weight holds values that are not finite floats"),
+        (QKV, np.zeros((384, 128), "i4"), "qkv.weight holds int32 values, expected floats"),
         (QKV, None, "lack array encoder.blocks.0.attn.qkv.weight, which"),
         ("encoder.blocks.0.attn.qkv.bias", None, "lack array encoder.blocks.0.attn.qkv.bias"),
         ("encoder.cls_token", np.zeros(128, "f4"), "hold array encoder.cls_token, which the model"),
@@ -101,6 +100,15 @@ def test_what_does_not_fit_is_named_and_changes_nothing(
     before = digest(to_arrays(other, ALL))
     with pytest.raises(CheckpointError, match=sentence):
         load_arrays(other, spoilt(arrays, name, array))
+    assert digest(to_arrays(other, ALL)) == before
+
+
+def test_a_model_that_diverged_is_told_from_one_that_does_not_fit(
+    arrays: Weights, other: EchoModel
+) -> None:
+    before = digest(to_arrays(other, ALL))
+    with pytest.raises(DivergedError, match=r"qkv\.weight holds values that are not finite"):
+        load_arrays(other, spoilt(arrays, QKV, np.full((384, 128), np.nan, "f4")))
     assert digest(to_arrays(other, ALL)) == before
 
 

@@ -48,7 +48,8 @@ def train_round(model: Model, clips: ClipWindows, plan: Plan, context: LocalCont
 
     Raises:
         EmptySiteError: There are no clips, or none has a label.
-        TrainingError: The loss stays non-finite, or a process of several ended before its time.
+        DivergedError: The loss stays non-finite.
+        TrainingError: A process of several ended before its time.
         PrivacyError: Privacy was asked for and cannot be had, or its budget is spent.
         EnvironmentClashError: There are fewer devices than that.
     """

@@ -101,7 +101,7 @@ def finetune_round(
 
     Raises:
         EmptySiteError: No clip has a label of any task.
-        TrainingError: The loss stays non-finite.
+        DivergedError: The loss stays non-finite.
         PrivacyError: Privacy was asked for and cannot be had, or its budget is spent.
     """
     execution, device = context.execution, find_device(context.execution.device)

@@ -29,7 +29,7 @@ def pretrain_round(
 
     Raises:
         EmptySiteError: There are no clips.
-        TrainingError: The loss stays non-finite.
+        DivergedError: The loss stays non-finite.
         PrivacyError: Privacy was asked for and cannot be had, or its budget is spent.
 
     Source: VideoMAE (Tong 2022); with latent targets SALT (Li 2025).

@@ -15,7 +15,7 @@ def train(job: LocalJob) -> dict[str, float]:
     """Run one local round and return its metrics; the model is changed in place.
 
     Raises:
-        TrainingError: The loss stays non-finite.
+        DivergedError: The loss stays non-finite.
         PrivacyError: Privacy was asked for and cannot be had.
     """
     job.model.train()

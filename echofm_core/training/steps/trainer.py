@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from echofm_core.contract import Weights
-from echofm_core.runtime.errors import TrainingError
+from echofm_core.runtime.errors import DivergedError, TrainingError
 from echofm_core.training.objectives.losses import Losses, Tally
 from echofm_core.training.steps.control import ControlVariate
 from echofm_core.training.steps.job import Indices, LocalJob
@@ -66,7 +66,8 @@ class Trainer:
         objective draws from ``windows``.
 
         Raises:
-            TrainingError: The loss stays non-finite, or the round's time is over.
+            DivergedError: The loss stays non-finite.
+            TrainingError: The round's time is over.
         """
         job, execution = self.job, self.job.context.execution
         self._resume(windows)
@@ -87,7 +88,7 @@ class Trainer:
         """One update from the parts of a batch, or none where loss or gradient is not finite.
 
         Raises:
-            TrainingError: More steps were skipped than the plan allows.
+            DivergedError: More steps were skipped than the plan allows.
         """
         seen: list[Losses] = []
         if self._usable(parts, seen):
@@ -101,7 +102,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         if self.skipped > self.job.config.max_skipped_steps:
             context = self.job.context
-            raise TrainingError(
+            raise DivergedError(
                 f"site {context.site}, {self.job.phase} round {context.round}: {self.skipped} "
                 "steps had a non-finite loss or gradient, more than max_skipped_steps = "
                 f"{self.job.config.max_skipped_steps}; lower the learning rate, or check the "

@@ -15,10 +15,10 @@ from echofm_core.data.findings import Findings
 from echofm_core.data.prepare import Prepared
 from echofm_core.live.record import live_run
 from echofm_core.plan.load import plan_from_mapping
-from echofm_core.runtime.errors import PlanError, ResumeError
+from echofm_core.runtime.errors import DivergedError, PlanError, ResumeError
 from echofm_core.runtime.sessions import Sessions
 from echofm_core.tasks import Task
-from simulations.study import tuning
+from simulations.study import cells, tuning
 from simulations.study.cells import Cell, cell_of
 from simulations.study.folder import RESULT
 from simulations.study.tuning import best_of, check_kept, choose, trials_of, tune, validation_score
@@ -105,6 +105,44 @@ def test_a_setting_that_diverged_is_not_chosen(tmp_path: Path) -> None:
     table, _ = choose(trials)
     assert list(table["score"])[:2] == [-math.inf, -math.inf]
     assert list(table["chosen"]) == [False, False, True]
+
+
+def diverge(jobs: Sequence[Job]) -> None:
+    """Mark trainings as diverged."""
+    for job in jobs:
+        job.place.mkdir(parents=True)
+        (job.place / DIVERGED).touch()
+
+
+def test_a_method_that_no_setting_trains_is_left_out_and_the_others_go_on(tmp_path: Path) -> None:
+    """FedAvg's learning rates diverge, and those of B alone; FedProx is then the reference."""
+    (cell,) = parts(tmp_path, ["fedavg", "local", "fedprox"])
+    trials = trials_of(cell)
+    lost = [
+        job for job in trials.jobs() if job.trial and job.piece.arm.name in ("fedavg", "local:B")
+    ]
+    assert len(lost) == 4
+    diverge(lost)
+    plant([job for job in trials.jobs() if job not in lost], lambda job: 5, lambda job: 5)
+    table, choices = choose(trials)
+    assert set(table.loc[table["training"].isin(["fedavg", "local:B"]), "score"]) == {-math.inf}
+    assert "fedavg" not in chosen(table) and "local:B" not in chosen(table)
+    assert cells.chosen(cell, {}).reference == "fedavg"
+    after = cells.chosen(cell, choices)
+    assert [method.name for method, _ in after.methods] == ["fedprox"] == [after.reference]
+    diverged = "diverged with each of the 2 settings that were tried."
+    assert after.notes[-2:] == (
+        f"The method fedavg is left out: training {diverged}",
+        f"The method local is left out: training of local:B {diverged}",
+    )
+
+
+def test_a_study_of_which_nothing_trains_ends_with_a_sentence(tmp_path: Path) -> None:
+    (cell,) = parts(tmp_path, ["fedavg"])
+    trials = trials_of(cell)
+    diverge([job for job in trials.jobs() if job.trial])
+    with pytest.raises(DivergedError, match="diverged with all settings of all methods"):
+        cells.chosen(cell, choose(trials)[1])
 
 
 def test_settings_that_were_not_judged_by_all_patients_are_not_chosen(tmp_path: Path) -> None:

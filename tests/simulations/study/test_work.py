@@ -12,7 +12,7 @@ from echofm_core.data.findings import Findings
 from echofm_core.data.prepare import Prepared
 from echofm_core.live.record import live_run
 from echofm_core.plan.load import plan_from_mapping
-from echofm_core.runtime.errors import FederationError
+from echofm_core.runtime.errors import DivergedError, EngineError, FederationError
 from echofm_core.runtime.sessions import Sessions
 from simulations.arms import Training
 from simulations.study import work
@@ -67,15 +67,19 @@ def test_what_two_variations_need_is_done_once_and_first(
     assert sorted(concluded) == ["label_fraction-0.5", "label_fraction-1"]
 
 
-DIVERGES = {"A": "TrainingError: site A: 6 steps had a non-finite loss or gradient", "B": "the "
-            "update holds values that are not finite."}  # fmt: skip
+DIVERGES = {"A": DivergedError.exit_code, "B": DivergedError.exit_code}
 
 
-def failing(reasons: dict[str, str]) -> Callable[..., None]:
-    """Training that ends its first round without an update."""
+def failing(codes: dict[str, int | None]) -> Callable[..., None]:
+    """Training that ends its first round without an update; sites with the codes of their errors.
+
+    What they say has the words of the others' errors.
+    """
+    why = dict.fromkeys(codes, "EngineError: a loss that is not finite, non-finite")
 
     def fit(*_: object) -> None:
-        raise FederationError("finetune round 1 has 0 usable updates", reasons)
+        known = {site: code for site, code in codes.items() if code}
+        raise FederationError("finetune round 1 has 0 usable updates", why, known)
 
     return fit
 
@@ -91,9 +95,8 @@ def one_job(folder: Path, *, trial: bool) -> Job:
 def test_a_setting_that_diverges_ends_no_study_and_is_not_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nor does one whose updates are far too large for a site's peers. Its states go."""
-    far = "the update's norm is 90, the bound is 9: ... (federation.max_norm_ratio)."
-    monkeypatch.setattr(Training, "fit", failing({**DIVERGES, "C": far}))
+    """Its states go."""
+    monkeypatch.setattr(Training, "fit", failing(DIVERGES))
     job = one_job(tmp_path, trial=True)
     (job.place / "sites/A").mkdir(parents=True)
     with live_run(tmp_path, {}) as live:
@@ -105,18 +108,19 @@ def test_a_setting_that_diverges_ends_no_study_and_is_not_tried_again(
 
 
 @pytest.mark.parametrize(
-    ("trial", "reasons"),
+    ("trial", "codes"),
     [
         (False, DIVERGES),
-        (True, {**DIVERGES, "C": "EngineError: a worker died"}),
+        (True, {**DIVERGES, "C": EngineError.exit_code}),
+        (True, {**DIVERGES, "C": None}),  # away, say
         (True, {}),
     ],
 )
 def test_anything_else_that_fails_ends_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, trial: bool, reasons: dict[str, str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, trial: bool, codes: dict[str, int | None]
 ) -> None:
     """The method's own training, and what is no fault of a setting."""
-    monkeypatch.setattr(Training, "fit", failing(reasons))
+    monkeypatch.setattr(Training, "fit", failing(codes))
     job = one_job(tmp_path, trial=trial)
     with live_run(tmp_path, {}) as live, pytest.raises(FederationError, match="0 usable"):
         do_all([job], live, Sessions(tmp_path), lambda cell: None)
