@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis.extra import numpy as arrays
 
 from echofm_core.contract import Phase, Update
 from echofm_core.runtime.checksum import checksum
-from echofm_core.runtime.errors import RefusedUpdateError
+from echofm_core.runtime.errors import DivergedError, RefusedUpdateError
 from server.admission import Expected, admit, check_values, distance
 
 SENT = {
@@ -87,6 +88,31 @@ def test_each_fault_is_refused_with_its_own_sentence(
 ) -> None:
     with pytest.raises(RefusedUpdateError, match=sentence):
         admit(update(**changes), EXPECTED)
+
+
+@pytest.mark.parametrize(
+    ("changes", "diverged"),
+    [
+        ({"weights": {"encoder.b": np.array([0, np.nan, 1], np.float32)}}, True),
+        ({"weights": {"encoder.b": np.array([0, 3e38, 1], np.float32)}}, True),
+        ({"metrics": {"loss": math.inf}}, True),
+        ({"metrics": {"loss/ef": math.nan}}, True),
+        ({"metrics": {"seconds": math.inf}}, False),
+        ({"checksum": 1}, False),
+        ({"round": 1}, False),
+    ],
+)
+def test_what_diverged_is_told_from_other_faults_by_its_code(
+    changes: dict[str, object], *, diverged: bool
+) -> None:
+    """Twelve numbers that moved by one are 3.46 away, which is more than 3.4."""
+    with pytest.raises(RefusedUpdateError) as caught:
+        admit(update(**changes), replace(EXPECTED, max_norm=1e30))
+    code = DivergedError.exit_code if diverged else RefusedUpdateError.exit_code
+    assert caught.value.cause == code
+    with pytest.raises(RefusedUpdateError) as caught:
+        admit(update(), replace(EXPECTED, max_norm=3.4))
+    assert caught.value.cause == DivergedError.exit_code
 
 
 @pytest.mark.parametrize("counts", [{"lora_a": 3, "lora_b": 2}, {"lora_b": 3}])

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from echofm_core.contract import Phase
-from echofm_core.runtime.errors import RefusedUpdateError
+from echofm_core.runtime.errors import DivergedError, RefusedUpdateError
 from server.journal import Entry, SiteEntry
 from server.norm_bound import NormBound, recent_norms
 
@@ -29,8 +29,9 @@ def test_the_bound_is_a_multiple_of_the_median_of_this_round_and_recent_ones() -
     with pytest.raises(
         RefusedUpdateError,
         match=r"is 40 away from what was sent, the bound is 30: 10 times .*, 3 \(federation\.max",
-    ):
+    ) as caught:
         bound.check(40, bound.known([3, 5, 40]))
+    assert caught.value.cause == DivergedError.exit_code
 
 
 def test_fewer_than_three_norms_judge_nobody() -> None:
