@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import importlib
 import os
+import secrets
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from echofm_core.plan.engine import EngineName
@@ -27,6 +29,8 @@ from echofm_core.runtime.text import many
 #: A Ray of our own sends no statistics to Ray's makers; and none begins because a thread still asks
 #: for a reply when the engine was closed.
 ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_AUTO_CONNECT": "0"}
+#: Whether Ray asks who calls, and where it finds the word that a caller knows.
+MODE, TOKEN, TOKEN_FILE = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 
 
 def require_cluster(machine: MachineConfig) -> None:
@@ -61,6 +65,7 @@ def connect(address: str, cpus: int) -> Any:
         console.print(f"joining the Ray cluster {where}", markup=False)
     else:
         console.print(f"starting Ray on this machine with {many(cpus, 'CPU')}: up to a minute")
+        _guard_own()
     knock(address)
     ray = importlib.import_module("ray")
     try:
@@ -71,6 +76,17 @@ def connect(address: str, cpus: int) -> Any:
     except Exception as error:  # of many kinds: ConnectionError, RuntimeError, bare ones
         raise EngineError(f"{_refusal(address, _first_line(error))}.") from error
     return ray
+
+
+def _guard_own() -> None:
+    """Let a Ray of our own answer this process and its children alone, by a word of its own.
+
+    Ray would write one into ``~/.ray/auth_token`` and leave it there, where each Ray that the user
+    starts later takes it up.
+    """
+    known = any(os.environ.get(name) for name in (MODE, TOKEN, TOKEN_FILE))
+    if not known and not (Path.home() / ".ray" / "auth_token").exists():
+        os.environ[TOKEN] = secrets.token_hex(32)  # Ray sets the mode itself
 
 
 def require_room(ray: Any, cpus: int, gpus: float) -> None:

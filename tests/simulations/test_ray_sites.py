@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -215,3 +218,20 @@ def test_a_node_that_cannot_train_the_sites_is_named(tmp_path: Path) -> None:
     old = replace(here, software={**here.software, "torch": "2.1"})
     with pytest.raises(EngineError, match=r"has torch 2\.1, this machine \d"):
         check_report("10.0.0.2", old, here)
+
+
+def test_a_ray_of_its_own_writes_no_token_into_the_home(tmp_path: Path) -> None:
+    """It asks for one all the same."""
+    script = (
+        "import os, ray; from simulations.ray_cluster import connect; connect('', 1);"
+        "assert ray.get(ray.remote(lambda: 7).remote()) == 7; ray.shutdown();"
+        "print(os.environ['RAY_AUTH_MODE'])"
+    )
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
+    environment = {**kept, "HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "token"
+    assert not [path for path in tmp_path.rglob("*") if "token" in path.name]
