@@ -29,7 +29,11 @@ class ExitCode:
 
 
 _OTHERS = (
-    ExitCode(number=2, meaning="The command line is wrong.", remedy="`--help` of the command"),
+    ExitCode(
+        number=2,
+        meaning="The command line is wrong: the sentence, below the usage, names word or option.",
+        remedy="`--help` of the command",
+    ),
     ExitCode(
         number=70,
         meaning="A bug in EchoFM Federated.",

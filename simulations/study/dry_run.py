@@ -41,13 +41,13 @@ from simulations.study.estimate import (
     tasks_at,
     work_of,
 )
+from simulations.study.plan_warnings import warnings_of
 from simulations.study.power import detectable_notes
 from simulations.study.probe import Costs, probe
 from simulations.study.published import check_published
 from simulations.study.published_sites import check_published_sites
 from simulations.study.score_probe import score_seconds
 from simulations.study.tuning import trials_of
-from simulations.study.warnings import warnings_of
 
 #: Keys of a phase that decide how many steps there are, or what they end with, and not their time.
 _HOW_MANY = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import pandas as pd
@@ -27,7 +26,6 @@ from simulations.study.estimate import (
     work_of,
 )
 from simulations.study.probe import Costs, PhaseCosts
-from simulations.study.warnings import warnings_of
 
 COSTS = Costs(
     decode={"A": 2.0},
@@ -177,22 +175,6 @@ def test_settings_are_trained_once_and_the_rest_with_every_seed() -> None:
         assert found.seconds == pytest.approx(expected)
         assert found.bytes == 7_000_000
         assert [row[0] for row in work_grid(found).rows] == ["fedavg", "fedavg (x = 1)"]
-
-
-def test_what_will_say_little_is_warned_of() -> None:
-    found = " ".join(warnings_of(plan(), manifest()))
-    assert "EF has training labels at A alone" in found
-    assert "fewer than 10 test patients at some sites (3 at C)" in found
-    assert "drowns" not in found
-
-
-def test_an_epsilon_that_drowns_the_signal_is_warned_of() -> None:
-    """A noise multiplier of 1,000 on a hundred thousand weights; one of 1e-6 is lost in them."""
-    for noise, warned in ((1000.0, True), (1e-6, False)):
-        private = plan(privacy={"kind": "local", "noise_multiplier": noise})
-        found = [note for note in warnings_of(private, manifest()) if "drowns" in note]
-        assert bool(found) == warned
-    assert math.isfinite(noise_to_signal(plan(), Phase.PRETRAIN, 1, 0, 1.0))
 
 
 def test_sites_are_shown_with_patients_and_labels() -> None:
