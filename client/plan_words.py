@@ -1,6 +1,5 @@
 """What a plan will do at this site, in plain words: what somebody reads before approving it."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -87,16 +86,22 @@ def _targets(plan: Plan, phase: Phase) -> Iterator[str]:
             )
 
 
+def update_bytes(plan: Plan, phase: Phase) -> int:
+    """Bytes of the arrays that leave in a round; a control variate is in fp32 on any wire."""
+    each = np.dtype(plan.federation.wire.dtype).itemsize
+    if plan.federation.aggregation is Aggregation.SCAFFOLD:
+        each += np.dtype(np.float32).itemsize
+    return each * sum(shared_groups(plan, phase).values())
+
+
 def _leaving(plan: Plan, phase: Phase) -> Iterator[str]:
     """Groups with their sizes, and all together; SCAFFOLD sends a control variate with each."""
-    each = np.dtype(plan.federation.wire.dtype).itemsize
-    copies = 2 if plan.federation.aggregation is Aggregation.SCAFFOLD else 1
-    groups = Counter(shared_groups(plan, phase))
-    for name, parameters in groups.items():
+    each, whole = np.dtype(plan.federation.wire.dtype).itemsize, update_bytes(plan, phase)
+    for name, parameters in shared_groups(plan, phase).items():
         yield f"{name} {parameters * each / 1e6:,.1f} MB"
-    twice = " with control variates" if copies == 2 else ""
-    whole = groups.total() * each * copies
-    yield f"in all {whole / 1e6:,.1f} MB ({whole:,} bytes) in {plan.federation.wire}{twice}"
+    scaffold = plan.federation.aggregation is Aggregation.SCAFFOLD
+    beside = ", with control variates in fp32" if scaffold else ""
+    yield f"in all {whole / 1e6:,.1f} MB ({whole:,} bytes) in {plan.federation.wire}{beside}"
 
 
 def _work(plan: Plan, phase: Phase, site: SiteFile) -> str:

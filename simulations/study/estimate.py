@@ -9,14 +9,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from client.plan_words import shared_groups
+from client.plan_words import shared_groups, update_bytes
 from echofm_core.contract import Phase
 from echofm_core.data.manifest import Split
 from echofm_core.data.patients import patient_keys
 from echofm_core.data.store.space import previous_store
 from echofm_core.models.build import anatomy_of
 from echofm_core.plan.document import Plan
-from echofm_core.plan.federation import Aggregation
 from echofm_core.runtime.names import EVERY_SITE
 from echofm_core.tasks import TASKS, Task
 from echofm_core.training.label_share import as_trained
@@ -96,7 +95,7 @@ def work_of(arm: Arm, plan: Plan, data: Data, costs: Costs) -> Work:
         seconds += own * cost.step + judged * cost.validation
         seconds += number * len(trains) * cost.exchange
         if len(arm.train) > 1:
-            each = 2 * bytes_each_way(plan, phase) + bytes_to_sites(plan, phase)
+            each = 2 * update_bytes(plan, phase) + bytes_to_sites(plan, phase)
             size += number * len(trains) * each
     tested = sum(data.clips(site, Split.TEST, Phase.FINETUNE) for site in arm.test)
     return Work(rounds=rounds, steps=steps, seconds=seconds + tested * costs.test, bytes=size)
@@ -108,13 +107,6 @@ def shots_work(few: FewShot, data: Data, costs: Costs) -> Work:
     chosen = patient_keys(rows).isin(few.patients) & (rows["split"] == Split.TRAIN.value)
     tested = rows["split"] == Split.TEST.value
     return work_of(few.arm, plan, Data(rows[chosen | tested], plan), costs)
-
-
-def bytes_each_way(plan: Plan, phase: Phase) -> int:
-    """Bytes of the arrays that a site is sent in a round, and sends; of SCAFFOLD twice."""
-    each = np.dtype(plan.federation.wire.dtype).itemsize
-    copies = 2 if plan.federation.aggregation is Aggregation.SCAFFOLD else 1
-    return sum(shared_groups(plan, phase).values()) * each * copies
 
 
 def bytes_to_sites(plan: Plan, phase: Phase) -> int:

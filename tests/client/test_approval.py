@@ -136,7 +136,7 @@ def test_an_approval_is_recorded_listed_and_withdrawn(folder: Path, tmp_path: Pa
         ({"finetune": {"mode": "lora", "rounds": 1}}, "lora_a and lora_b "),
         (
             {"federation": {"aggregation": "scaffold", "wire": "fp16"}},
-            "in fp16 with control variates",
+            "in fp16, with control variates in fp32",
         ),
         (
             {"privacy": {"kind": "local", "epsilon": 3.0, "delta": 1e-3}},

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from client.plan_words import update_bytes
 from echofm_core.contract import Phase
 from echofm_core.data.findings import Findings
 from echofm_core.data.prepare import Prepared, read
@@ -20,7 +21,6 @@ from echofm_core.tasks import TASKS, Task
 from simulations.prepare import check_sites
 from simulations.protocols.assign import assign_sites
 from simulations.study.cells import cell_of, settings, study_of
-from simulations.study.estimate import bytes_each_way
 
 HOME = Path(__file__).parents[2] / "examples"
 EXAMPLES = sorted(HOME.glob("**/*.toml"))
@@ -80,7 +80,7 @@ def test_its_methods_find_sites_labels_and_test_patients(path: Path, few: Path) 
         assert all(any(piece.arm.test for piece in pieces) for _, pieces in cell.methods)
         for piece in cell.pieces().values():
             phases = [phase for phase in Phase if piece.plan.rounds_of(phase)]
-            assert all(bytes_each_way(piece.plan, phase) > 0 for phase in phases)
+            assert all(update_bytes(piece.plan, phase) > 0 for phase in phases)
 
 
 @pytest.mark.parametrize("path", PAPER, ids=lambda path: path.stem)

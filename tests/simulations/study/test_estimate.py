@@ -7,7 +7,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from client.plan_words import shared_groups
+from client.plan_words import shared_groups, update_bytes
 from echofm_core.contract import ENCODER, STF_NET, Phase
 from echofm_core.data.manifest import manifest_from_rows
 from echofm_core.plan.document import Plan
@@ -18,7 +18,6 @@ from simulations.study.dry_run import Forecast, site_grid, work_grid
 from simulations.study.estimate import (
     Data,
     Work,
-    bytes_each_way,
     bytes_to_sites,
     memory_of,
     noise_to_signal,
@@ -108,11 +107,13 @@ def test_one_site_exchanges_nothing() -> None:
         assert work.bytes == 0 and work.steps > 0
 
 
-def test_scaffold_is_twice_the_bytes_and_half_precision_half() -> None:
-    plain = bytes_each_way(plan(), Phase.FINETUNE)
+def test_control_variates_are_as_many_bytes_in_fp32_and_half_precision_half() -> None:
+    plain = update_bytes(plan(), Phase.FINETUNE)
     scaffold = plan(federation={"aggregation": "scaffold"})
-    assert bytes_each_way(scaffold, Phase.FINETUNE) == 2 * plain
-    assert 2 * bytes_each_way(plan(federation={"wire": "fp16"}), Phase.FINETUNE) == plain
+    assert update_bytes(scaffold, Phase.FINETUNE) == 2 * plain
+    assert 2 * update_bytes(plan(federation={"wire": "fp16"}), Phase.FINETUNE) == plain
+    both = plan(federation={"aggregation": "scaffold", "wire": "fp16"})
+    assert 2 * update_bytes(both, Phase.FINETUNE) == 3 * plain  # control variates are in fp32
 
 
 def test_exact_adapters_are_sent_with_the_layers_below() -> None:
@@ -126,7 +127,7 @@ def test_exact_adapters_are_sent_with_the_layers_below() -> None:
     arm = next(arm for arm in plan_arms(manifest(), exact)[0] if arm.name == "federated")
     data = Data(manifest(), exact)
     rounds = exact.finetune.rounds * 2  # of A and C
-    shared = {p: 2 * bytes_each_way(exact, p) for p in Phase}
+    shared = {p: 2 * update_bytes(exact, p) for p in Phase}
     pretrain = exact.pretrain.rounds * 3 * shared[Phase.PRETRAIN]
     expected = pretrain + rounds * (shared[Phase.FINETUNE] + 2 * 4 * 128 * 512)
     assert work_of(arm, exact, data, COSTS).bytes == expected
