@@ -78,8 +78,8 @@ class FederationConfig(Section):
     the sites' mean change; FedAvgM (Hsu 2019), whose server has momentum; SCAFFOLD
     (Karimireddy 2020), whose sites correct their gradients by control variates: as many numbers
     again, always in fp32, and not under differential privacy; FedNova (Wang 2020), which counts
-    changes by the step; q-FedAvg (Li 2020), in which sites with a larger loss count more, and which is not for
-    differential privacy either; and rules that bear faulty sites and in which all sites
+    changes by the step; q-FedAvg (Li 2020), in which sites with a larger loss count more, and which
+    is not for differential privacy either; and rules that bear faulty sites and in which all sites
     count alike: the coordinate-wise ``median`` and ``trimmed_mean`` (Yin 2018), ``krum``
     (Blanchard 2017). ``custom``: the user's own, in the file ``rule``."""
     rule: str = ""
