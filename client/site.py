@@ -19,6 +19,7 @@ from echofm_core.data.splits import fill_splits
 from echofm_core.data.store.clip_store import ClipStore, open_stores
 from echofm_core.data.windows import ClipWindows
 from echofm_core.plan.document import Plan
+from echofm_core.plan.protocol import ProtocolConfig
 from echofm_core.runtime.errors import FederationError
 from echofm_core.tasks import TASKS, Task
 from echofm_core.training.config import ExecutionConfig, FinetuneConfig
@@ -65,13 +66,12 @@ class Site:
             ManifestError, StoreError: The data are not as they must be.
         """
         name, folder = setting(config, "site"), Path(setting(config, "store"))
-        manifest = _manifest(*_versions([Path(setting(config, "manifest"))]))
-        manifest = manifest.assign(site=manifest["site"].fillna(name))
+        (version,) = _versions([Path(setting(config, "manifest"))])
         # It passes over what vanishes meanwhile: somebody may be building a store.
         files = (Path(place) / name for place, _, names in os.walk(folder) for name in names)
         return cls(
             name=name,
-            manifest=fill_splits(manifest, plan.protocol, plan.seed),
+            manifest=_split_rows(version, name, plan.protocol, plan.seed).copy(),
             store=_opened(folder, _versions(sorted(files))),
             data=plan.data,
             finetune=plan.finetune,
@@ -194,8 +194,10 @@ def _versions(paths: Iterable[Path]) -> tuple[_Version, ...]:
 
 # A simulated site answers many messages in one process, and short rounds are of many messages.
 @lru_cache(maxsize=16)
-def _manifest(version: _Version) -> pd.DataFrame:
-    return load_manifest(version[0])
+def _split_rows(version: _Version, name: str, config: ProtocolConfig, seed: int) -> pd.DataFrame:
+    """The manifest's rows as of the site of that name, each with a split."""
+    rows = load_manifest(version[0])
+    return fill_splits(rows.assign(site=rows["site"].fillna(name)), config, seed)
 
 
 @lru_cache(maxsize=16)

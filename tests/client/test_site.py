@@ -124,6 +124,22 @@ def test_without_a_split_the_plan_cuts_by_patient(built: SiteSettings, tmp_path:
     assert sites[0].manifest.equals(sites[1].manifest)
 
 
+def test_every_message_has_the_split_of_its_own_plan(built: SiteSettings, tmp_path: Path) -> None:
+    """One process answers them all: half of six patients for testing, by three seeds; then one."""
+    path = tmp_path / "manifest.parquet"
+    save_manifest(validate(load_manifest(built.manifest).assign(split=None)), path)
+
+    def tested(share: float, seed: int) -> tuple[str, ...]:
+        cut = small_plan(protocol={"test_fraction": share, "validation_fraction": 0.0})
+        plan = cut.model_copy(update={"seed": seed})
+        site = Site.open(_config(built, manifest=str(path)), plan)
+        return tuple(site.test_clips().manifest["patient_id"])
+
+    drawn = [tested(0.5, seed) for seed in (1, 2, 3)]
+    assert {len(patients) for patients in drawn} == {3} and len(set(drawn)) > 1
+    assert len(tested(1 / 6, 1)) == 1
+
+
 def test_files_that_change_between_two_messages_are_read_again(
     built: SiteSettings, tmp_path: Path
 ) -> None:
