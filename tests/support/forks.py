@@ -21,7 +21,8 @@ from typing import IO
 
 LIBRARIES = (
     "torch", "torch._dynamo", "pandas", "pyarrow.parquet", "scipy.stats", "cv2", "timm", "pydicom",
-    "pydantic", "typer", "rich.console", "safetensors.torch",
+    "pydantic", "typer", "rich.console", "safetensors.torch", "flwr.app", "flwr.clientapp",
+    "flwr.superlink.grid.http_grid", "matplotlib.backends.backend_agg", "jinja2",
 )  # fmt: skip
 #: Variable of the environment by which a process, and all that it starts, can be found.
 MARK = "ECHOFM_TEST_MARK"
