@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO ?= demo
+# Hundreds of processes are started, and each would compile this package anew without its bytecode.
+unexport PYTHONDONTWRITEBYTECODE
 # Test files are shared out to a few processes, long ones first (tests/conftest.py).
 SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
@@ -43,3 +45,4 @@ $(STAMP): pyproject.toml
 
 clean: ## Remove the environment and caches (never run folders)
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache *.egg-info
+	find . -name __pycache__ -prune -exec rm -rf {} +
