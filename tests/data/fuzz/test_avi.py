@@ -12,7 +12,7 @@ from echofm_core.data.decode import decode_clip
 from echofm_core.data.readers.generic import read_loose
 from echofm_core.runtime.errors import UnreadableFileError
 from tests.data.files import speckle, write_avi
-from tests.data.fuzz.harness import Format, Seed, assert_harmless, counts
+from tests.data.fuzz.harness import Format, Seed, assert_harmless, parts
 from tests.data.fuzz.mutations import boundary, fields_of, pick, poke
 
 CHUNKS = "RIFF|LIST|avih|strh|strf|idx1|indx|JUNK|hdrl|strl|movi|vids|00d[cb]|01wb"
@@ -56,9 +56,9 @@ FORMAT = Format(
 )
 
 
-@counts
-def test_mutated(count: int) -> None:
-    assert_harmless(FORMAT, count)
+@parts
+def test_mutated(numbers: range) -> None:
+    assert_harmless(FORMAT, numbers)
 
 
 @pytest.mark.parametrize("suffix", [".avi", ".mp4"])

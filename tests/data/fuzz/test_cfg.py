@@ -6,7 +6,7 @@ from pathlib import Path
 
 from echofm_core.data.readers.camus import CamusReader
 from tests.data.files import speckle, write_nifti
-from tests.data.fuzz.harness import Format, Seed, assert_harmless, counts
+from tests.data.fuzz.harness import Format, Seed, assert_harmless, parts
 from tests.data.fuzz.text import TEXT, replace_number
 
 SETTINGS = (
@@ -36,6 +36,6 @@ def plant(folder: Path) -> list[Seed]:
 FORMAT = Format(name="cfg", plant=plant, own=0.8, mutators=(*TEXT, replace_number, replace_number))
 
 
-@counts
-def test_mutated(count: int) -> None:
-    assert_harmless(FORMAT, count)
+@parts
+def test_mutated(numbers: range) -> None:
+    assert_harmless(FORMAT, numbers)

@@ -13,7 +13,7 @@ from echofm_core.data.readers._tables import read_table
 from echofm_core.data.readers.registry import READERS
 from echofm_core.phantom.institutions import Layout, write_institutions
 from echofm_core.runtime.errors import DataRootError
-from tests.data.fuzz.harness import Format, Seed, assert_harmless, counts
+from tests.data.fuzz.harness import Format, Seed, assert_harmless, parts
 from tests.data.fuzz.mutations import pick
 from tests.data.fuzz.text import TEXT
 
@@ -85,9 +85,9 @@ FORMAT = Format(
 )
 
 
-@counts
-def test_mutated(count: int) -> None:
-    assert_harmless(FORMAT, count)
+@parts
+def test_mutated(numbers: range) -> None:
+    assert_harmless(FORMAT, numbers)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from echofm_core.data.formats.video_probe import by_decord, probe_video
 from echofm_core.data.parallel import parallel_map
 from echofm_core.runtime.errors import UnreadableFileError
 from echofm_core.runtime.pool import will_be_retried
-from tests.data.fuzz.harness import counts
+from tests.data.fuzz.harness import parts
 from tests.data.fuzz.worker import build, load
 
 
@@ -26,16 +26,16 @@ def look(file: Path) -> str:
         return f"refused: {error}"
 
 
-@counts
+@parts
 @pytest.mark.parametrize("name", ["avi", "mp4"])
-def test_no_file_ends_more_than_its_process(tmp_path: Path, name: str, count: int) -> None:
+def test_no_file_ends_more_than_its_process(tmp_path: Path, name: str, numbers: range) -> None:
     """Where decord ends its process, OpenCV looks; nobody prints who was examined."""
     format_ = load(name)
     (tmp_path / "seeds").mkdir()
     seeds = list(format_.plant(tmp_path / "seeds"))
     sound = {seed.file: seed.file.read_bytes() for seed in seeds}
     files = []
-    for number in range(count):
+    for number in numbers:
         case = build(format_, seeds, sound, 1, number)
         files.append(tmp_path / f"doe_jane_{number}{case.seed.file.suffix}")
         files[-1].write_bytes(case.data)

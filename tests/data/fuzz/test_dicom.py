@@ -19,7 +19,7 @@ from echofm_core.data.dicom.sector import find_sector, lit_area
 from echofm_core.data.readers.generic import read_loose
 from echofm_core.runtime.errors import UnreadableFileError
 from tests.data.files import header, region, save_dicom, speckle, with_pixels
-from tests.data.fuzz.harness import Format, Seed, assert_harmless, counts
+from tests.data.fuzz.harness import Format, Seed, assert_harmless, parts
 from tests.data.fuzz.mutations import boundary, pick, poke
 
 FRAMES = speckle(9, 48, 64)
@@ -198,9 +198,9 @@ FORMAT = Format(
 )
 
 
-@counts
-def test_mutated(count: int) -> None:
-    assert_harmless(FORMAT, count)
+@parts
+def test_mutated(numbers: range) -> None:
+    assert_harmless(FORMAT, numbers)
 
 
 def test_a_length_that_lies_gives_no_name_away(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from echofm_core.data.readers.generic import GenericReader
 from echofm_core.runtime.errors import DataRootError
 from tests.data.files import speckle, write_avi
-from tests.data.fuzz.harness import Format, Seed, assert_harmless, counts
+from tests.data.fuzz.harness import Format, Seed, assert_harmless, parts
 from tests.data.fuzz.mutations import pick
 from tests.data.fuzz.text import TEXT
 
@@ -75,9 +75,9 @@ FORMAT = Format(
 )
 
 
-@counts
-def test_mutated(count: int) -> None:
-    assert_harmless(FORMAT, count)
+@parts
+def test_mutated(numbers: range) -> None:
+    assert_harmless(FORMAT, numbers)
 
 
 @pytest.mark.parametrize(

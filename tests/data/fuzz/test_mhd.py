@@ -9,7 +9,7 @@ import numpy as np
 
 from echofm_core.data.readers.camus_mhd import CamusMhdReader
 from tests.data.files import speckle
-from tests.data.fuzz.harness import Format, Seed, assert_harmless, counts
+from tests.data.fuzz.harness import Format, Seed, assert_harmless, parts
 from tests.data.fuzz.mutations import pick
 from tests.data.fuzz.text import TEXT, replace_number
 
@@ -59,6 +59,6 @@ FORMAT = Format(
 )
 
 
-@counts
-def test_mutated(count: int) -> None:
-    assert_harmless(FORMAT, count)
+@parts
+def test_mutated(numbers: range) -> None:
+    assert_harmless(FORMAT, numbers)

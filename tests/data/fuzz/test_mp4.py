@@ -9,7 +9,7 @@ import cv2
 
 from echofm_core.data.readers.generic import read_loose
 from tests.data.files import speckle
-from tests.data.fuzz.harness import Format, Seed, assert_harmless, counts
+from tests.data.fuzz.harness import Format, Seed, assert_harmless, parts
 from tests.data.fuzz.mutations import bits_behind, fields_of
 
 BOXES = (
@@ -47,6 +47,6 @@ FORMAT = Format(
 )
 
 
-@counts
-def test_mutated(count: int) -> None:
-    assert_harmless(FORMAT, count)
+@parts
+def test_mutated(numbers: range) -> None:
+    assert_harmless(FORMAT, numbers)

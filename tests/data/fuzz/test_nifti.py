@@ -11,7 +11,7 @@ import numpy as np
 
 from echofm_core.data.readers.cardiac_uda import CardiacUdaReader
 from tests.data.files import speckle
-from tests.data.fuzz.harness import Format, Seed, assert_harmless, counts
+from tests.data.fuzz.harness import Format, Seed, assert_harmless, parts
 from tests.data.fuzz.mutations import Mutator, boundary, mutate, pick, poke
 
 #: Offset and size of header fields: sizeof_hdr, dim[0..7], datatype, bitpix, pixdim, vox_offset,
@@ -107,6 +107,6 @@ FORMAT = Format(
 )
 
 
-@counts
-def test_mutated(count: int) -> None:
-    assert_harmless(FORMAT, count)
+@parts
+def test_mutated(numbers: range) -> None:
+    assert_harmless(FORMAT, numbers)

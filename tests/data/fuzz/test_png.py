@@ -11,7 +11,7 @@ from PIL import Image, PngImagePlugin
 
 from echofm_core.data.readers.tmed2 import Tmed2Reader
 from tests.data.files import speckle, write_png
-from tests.data.fuzz.harness import Format, Seed, assert_harmless, counts
+from tests.data.fuzz.harness import Format, Seed, assert_harmless, parts
 from tests.data.fuzz.mutations import boundary, fields_of, pick, poke
 
 CHUNKS = "IHDR|PLTE|tRNS|IDAT|IEND|zTXt|iTXt|tEXt|acTL|fcTL|fdAT|eXIf|iCCP|gAMA"
@@ -94,6 +94,6 @@ FORMAT = Format(
 )
 
 
-@counts
-def test_mutated(count: int) -> None:
-    assert_harmless(FORMAT, count)
+@parts
+def test_mutated(numbers: range) -> None:
+    assert_harmless(FORMAT, numbers)

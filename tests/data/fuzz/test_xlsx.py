@@ -14,7 +14,7 @@ from echofm_core.data.formats.sheet import MOST_COLUMNS, read_sheet
 from echofm_core.data.readers.hmc_qu import HmcQuReader
 from echofm_core.runtime.errors import DataRootError
 from tests.data.files import speckle, write_avi
-from tests.data.fuzz.harness import Format, Seed, assert_harmless, counts
+from tests.data.fuzz.harness import Format, Seed, assert_harmless, parts
 from tests.data.fuzz.mutations import mutate, pick
 from tests.data.fuzz.text import TEXT
 
@@ -96,9 +96,9 @@ def _packed(members: dict[str, bytes]) -> bytes:
 FORMAT = Format(name="xlsx", plant=plant, mutators=(member,))
 
 
-@counts
-def test_mutated(count: int) -> None:
-    assert_harmless(FORMAT, count)
+@parts
+def test_mutated(numbers: range) -> None:
+    assert_harmless(FORMAT, numbers)
 
 
 def test_a_workbook_that_unpacks_to_megabytes_is_refused(tmp_path: Path) -> None:
