@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +41,36 @@ def latent_plan(federation: dict[str, Any] | None = None, **pretrain: object) ->
     return small_plan(pretrain=pretrain, finetune={"rounds": 0}, federation=federation or {})
 
 
+#: Weights of the checkpoint that each round left as it ended: later rounds delete some.
+Checkpoints = dict[int, Weights]
+Done = tuple[Path, FederationResult, Wiretap, Checkpoints]
+Whole = Callable[[dict[str, Any]], Done]
+
+
 @pytest.fixture(scope="module")
-def done(
-    built_sites: list[SiteSettings], tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, FederationResult, Wiretap]:
-    folder = tmp_path_factory.mktemp("latent")
-    return folder, *federate(built_sites, latent_plan(), folder)
+def whole(built_sites: list[SiteSettings], tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """Runs from beginning to end, each once, by the plan's table of the federation."""
+    found: dict[str, Done] = {}
+
+    def run(federation: dict[str, Any]) -> Done:
+        name = json.dumps(federation)
+        if name not in found:
+            folder, kept = tmp_path_factory.mktemp("whole"), Checkpoints()
+
+            def read(event: Event) -> None:
+                if event.round_done:
+                    kept[event.round] = checkpoint(folder, event.round)
+
+            plan = latent_plan(federation)
+            found[name] = (folder, *federate(built_sites, plan, folder, on_event=read), kept)
+        return found[name]
+
+    return run
 
 
-Done = tuple[Path, FederationResult, Wiretap]
+@pytest.fixture(scope="module")
+def done(whole: Whole) -> Done:
+    return whole({})
 
 
 def entries(folder: Path) -> list[dict[str, Any]]:
@@ -75,7 +97,7 @@ def same(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> bool:
 
 def test_the_teacher_crosses_the_wire_once(done: Done) -> None:
     """To each of three sites with the first round of the student, beside it; never back."""
-    _, _, tap = done
+    _, _, tap, _ = done
     for round_ in ("1", "2", "3", "4"):
         assert groups(tap.sent, "arrays", round_, KIND) == {ENCODER}
         teacher = {TEACHER} if round_ == "3" else set()
@@ -95,17 +117,9 @@ def test_its_bytes_are_counted(done: Done) -> None:
             assert site["metrics"]["bytes_up"] == size
 
 
-def test_the_teacher_is_the_encoder_of_its_last_round_and_stays_to_the_bit(
-    built_sites: list[SiteSettings], tmp_path: Path
-) -> None:
+def test_the_teacher_is_the_encoder_of_its_last_round_and_stays_to_the_bit(done: Done) -> None:
     """Read from each checkpoint as its round ends; the student moves meanwhile."""
-    found: dict[int, Weights] = {}
-
-    def read(event: Event) -> None:
-        if event.round_done:
-            found[event.round] = checkpoint(tmp_path, event.round)
-
-    federate(built_sites, latent_plan(), tmp_path, on_event=read)
+    found = done[3]
     assert [{group_of(name) for name in found[number]} for number in (1, 2, 3, 4)] == [
         {ENCODER},
         {ENCODER},
@@ -134,7 +148,7 @@ def test_the_rate_warms_up_and_falls_for_each_model(done: Done) -> None:
 
 
 def test_what_is_handed_on_is_the_student_alone(done: Done) -> None:
-    folder, result, _ = done
+    folder, result, _, _ = done
     last = checkpoint(folder, 4)
     assert {group_of(name) for name in result.weights} == {ENCODER}
     assert same(group(result.weights, ENCODER), group(last, ENCODER))
@@ -185,18 +199,20 @@ def stop_after(round_: int) -> dict[str, object]:
     ],
 )
 def test_resumed_it_ends_with_the_same_bits(
-    built_sites: list[SiteSettings], tmp_path: Path, stopped: int, federation: dict[str, Any]
+    built_sites: list[SiteSettings],
+    whole: Whole,
+    tmp_path: Path,
+    stopped: int,
+    federation: dict[str, Any],
 ) -> None:
     """Stopped before the teacher is done, between the stages, and as the student trains."""
     plan = latent_plan(federation)
-    whole, _ = federate(built_sites, plan, tmp_path / "whole")
-    cut = tmp_path / "cut"
     with pytest.raises(StopHereError):
-        federate(built_sites, plan, cut, **stop_after(stopped))
-    for path in (cut / "state").rglob("frozen*"):
+        federate(built_sites, plan, tmp_path, **stop_after(stopped))
+    for path in (tmp_path / "state").rglob("frozen*"):
         path.unlink()  # a site's disk may be another by then
-    result, tap = federate(built_sites, plan, cut, resume=True)
-    assert result.digest == whole.digest
+    result, tap = federate(built_sites, plan, tmp_path, resume=True)
+    assert result.digest == whole(federation)[1].digest
     first = str(max(3, stopped + 1))
     assert groups(tap.sent, "frozen", first, KIND) == {TEACHER}
     assert len([row for row in tap.sent if row[2] == "frozen"]) == len(NAMES)
@@ -244,9 +260,9 @@ def test_workers_change_no_bit(built_sites: list[SiteSettings], done: Done, tmp_
         assert run_federation(grid, latent_plan(), tmp_path / "run").digest == done[1].digest
 
 
-def test_a_rule_forgets_the_teacher(built_sites: list[SiteSettings], tmp_path: Path) -> None:
+def test_a_rule_forgets_the_teacher(whole: Whole) -> None:
     """SCAFFOLD counts control variates from none again, and sends none with round 3."""
-    _, tap = federate(built_sites, latent_plan({"aggregation": "scaffold"}), tmp_path)
+    tap = whole({"aggregation": "scaffold"})[2]
     counted = {
         number: {settings["control_round"] for settings in tap.numbers[KIND, str(number)]}
         for number in (1, 2, 3, 4)
