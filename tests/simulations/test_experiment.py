@@ -12,9 +12,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from echofm_core.phantom.institutions import Layout, write_institutions
+from echofm_core.phantom.institutions import Layout
 from tests.support.commands import ECHOFM, Echofm
 from tests.support.forks import Fork, Forks
+from tests.support.phantoms import Phantoms
 
 PLAN = """
 name = "small"
@@ -48,11 +49,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def home(phantoms: Phantoms, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with three small institutions and a plan."""
     home = tmp_path_factory.mktemp("home")
     patients = {Layout.ECHONET_DYNAMIC: 16, Layout.CAMUS: 8, Layout.TMED2: 8}
-    write_institutions(home / "data", patients, seed=5, errors=False)
+    phantoms.institutions(home / "data", patients, seed=5)
     (home / "plan.toml").write_text(PLAN, encoding="utf-8")
     return home
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,6 @@ from echofm_core.contract import Weights
 from echofm_core.data.manifest import load_manifest
 from echofm_core.data.splits import split_digest
 from echofm_core.evaluation.config import EvaluationConfig
-from echofm_core.phantom.hospitals import HOSPITALS
-from echofm_core.phantom.institutions import write_hospitals
 from echofm_core.plan.document import Plan
 from echofm_core.plan.load import plan_from_mapping
 from echofm_core.report.run_files import read_run
@@ -29,6 +29,7 @@ from echofm_core.runtime.checksum import digest
 from simulations.arms import Training
 from simulations.experiment import run_experiment
 from simulations.few_shot import FewShot, train_shots
+from tests.support.phantoms import Phantoms
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -63,23 +64,20 @@ def left_out_weights(run: Path) -> str:
     return digest(load(run / "baselines" / f"without-{LEFT_OUT}" / "model" / "model.safetensors"))
 
 
-def other_valley(data: Path, folder: Path) -> Path:
-    """The data with another hospital of the left-out one's name: 7 patients in place of 12."""
+def other_valley(phantoms: Phantoms, data: Path, folder: Path) -> Path:
+    """The data with another hospital of the left-out one's name: 10 patients in place of 12."""
     other = folder / "data"
     shutil.copytree(data, other)
     for path in other.glob(f"{LEFT_OUT}*"):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    (valley,) = [item for item in HOSPITALS if item.name == LEFT_OUT]
-    write_hospitals(folder / "valley", [valley], 7, seed=6)
-    shutil.move(folder / "valley" / LEFT_OUT, other / LEFT_OUT)
+    phantoms.hospitals(other, {LEFT_OUT: 10}, seed=6)
     return other
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def data(phantoms: Phantoms, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("hospitals") / "data"
-    chosen = [item for item in HOSPITALS if item.name in (*OTHERS, LEFT_OUT)]
-    write_hospitals(folder, chosen, 12, seed=5)
+    phantoms.hospitals(folder, dict.fromkeys((*OTHERS, LEFT_OUT), 12), seed=5)
     return folder
 
 
@@ -90,61 +88,75 @@ def run(data: Path) -> Path:
     return run
 
 
-def test_other_data_there_change_no_bit_of_the_model_without_it(
-    run: Path, data: Path, tmp_path: Path
-) -> None:
-    """The federated model, which trains there, does change."""
-    run_experiment(plan_for(other_valley(data, tmp_path)), tmp_path / "run")
-    assert left_out_weights(tmp_path / "run") == left_out_weights(run)
-    federated = [digest(load(path / "model/model.safetensors")) for path in (run, tmp_path / "run")]
-    assert federated[0] != federated[1]
-
-
 def test_the_run_keeps_the_hash_of_its_split(run: Path) -> None:
     """As of the manifests of its sites, of which every model of the run has its clips."""
     sites = [load_manifest(run / "manifests" / f"{name}.parquet") for name in (*OTHERS, LEFT_OUT)]
     assert read_run(run).summary["split_sha256"] == split_digest(pd.concat(sites))
 
 
-def test_a_few_patients_of_it_fine_tune_the_model_without_it(
-    run: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Other models stay as they were; the curve begins with the scores of the model as it is."""
-    begun = {}
+@dataclass(frozen=True)
+class Few:
+    """A run on other data of the left-out hospital, a few patients of which fine-tune.
+
+    Attributes:
+        begun: Site -> digest of the weights that its few patients are given.
+    """
+
+    run: Path
+    begun: Mapping[str, str]
+
+
+@pytest.fixture(scope="module")
+def few(phantoms: Phantoms, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Few:
+    folder = tmp_path_factory.mktemp("few")
+    begun: dict[str, str] = {}
 
     def spy(training: Training, few: FewShot, weights: Weights, *rest: Any) -> None:
         begun[few.site] = digest(weights)
         train_shots(training, few, weights, *rest)
 
-    monkeypatch.setattr("simulations.experiment.train_shots", spy)
-    plan = plan_for(data)
-    few = {**plan.evaluation.model_dump(), "few_shot": [0, 2, 4, 99], "few_shot_rounds": 1}
-    plan = plan.model_copy(update={"evaluation": EvaluationConfig.model_validate(few)})
-    run_experiment(plan, tmp_path / "run")
-    assert left_out_weights(tmp_path / "run") == left_out_weights(run) == begun[LEFT_OUT]
-    table = pd.read_parquet(tmp_path / "run" / "few_shot.parquet")
+    plan = plan_for(other_valley(phantoms, data, folder))
+    shots = {**plan.evaluation.model_dump(), "few_shot": [0, 2, 4, 99], "few_shot_rounds": 1}
+    plan = plan.model_copy(update={"evaluation": EvaluationConfig.model_validate(shots)})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("simulations.experiment.train_shots", spy)
+        run_experiment(plan, folder / "run")
+    return Few(folder / "run", begun)
+
+
+def test_other_data_there_change_no_bit_of_the_model_without_it(run: Path, few: Few) -> None:
+    """Nor do a few patients of it. The federated model, which trains there, does change."""
+    assert left_out_weights(few.run) == left_out_weights(run)
+    federated = [digest(load(path / "model/model.safetensors")) for path in (run, few.run)]
+    assert federated[0] != federated[1]
+
+
+def test_a_few_patients_of_it_fine_tune_the_model_without_it(few: Few) -> None:
+    """The curve begins with the scores of the model as it is."""
+    run = few.run
+    assert few.begun[LEFT_OUT] == left_out_weights(run)
+    table = pd.read_parquet(run / "few_shot.parquet")
     assert {site: sorted(set(rows["shots"])) for site, rows in table.groupby("site")} == {
         site: [0, 2, 4] for site in (*OTHERS, LEFT_OUT)
     }
-    files = read_run(tmp_path / "run")
+    files = read_run(run)
     assert sum("no model is fine-tuned there on 99" in note for note in files.summary["notes"]) == 3
     keys = ["task", "metric", "value", "low", "high", "patients"]
     as_it_is = table[(table["site"] == LEFT_OUT) & (table["shots"] == 0)][keys]
     scores = files.scores
     usual = scores[(scores["model"] == "leave_one_out") & (scores["site"] == LEFT_OUT)][keys]
     pd.testing.assert_frame_equal(as_it_is.reset_index(drop=True), usual.reset_index(drop=True))
-    predictions = tmp_path / "run" / "few_shot" / f"{LEFT_OUT}-4" / "predictions.parquet"
+    predictions = run / "few_shot" / f"{LEFT_OUT}-4" / "predictions.parquet"
     tested = set(pd.read_parquet(predictions)["patient_id"])
-    split = load_manifest(tmp_path / "run" / "manifests" / f"{LEFT_OUT}.parquet")
+    split = load_manifest(run / "manifests" / f"{LEFT_OUT}.parquet")
     assert tested == set(split.loc[split["split"] == "test", "patient_id"])
     given = [
-        load_manifest(tmp_path / "run" / "manifests" / f"_shots-{LEFT_OUT}-{count}.parquet")
-        for count in (2, 4)
+        load_manifest(run / "manifests" / f"_shots-{LEFT_OUT}-{count}.parquet") for count in (2, 4)
     ]
     people = [set(rows["patient_id"]) for rows in given]
     assert [len(names) for names in people] == [2, 4] and people[0] < people[1]
     assert not people[1] & tested and all(set(rows["split"]) == {"train"} for rows in given)
-    assert "A few patients of a site" in (tmp_path / "run" / "report.html").read_text()
+    assert "A few patients of a site" in (run / "report.html").read_text()
 
 
 def test_its_clips_without_labels_pre_train_where_the_plan_lets_them_in(

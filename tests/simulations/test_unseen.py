@@ -13,8 +13,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from echofm_core.phantom.hospitals import HOSPITALS
-from echofm_core.phantom.institutions import write_hospitals
 from echofm_core.plan.document import Plan
 from echofm_core.plan.load import plan_from_mapping
 from echofm_core.report.run_files import read_run
@@ -23,6 +21,7 @@ from echofm_core.runtime.array_files import load
 from echofm_core.runtime.checksum import digest
 from simulations.experiment import run_experiment
 from tests.pages.html import words_of as visible
+from tests.support.phantoms import Phantoms
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -59,11 +58,10 @@ def weights(run: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def data(phantoms: Phantoms, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two hospitals to train on and one that is never seen, 12 patients each."""
     folder = tmp_path_factory.mktemp("hospitals") / "data"
-    chosen = [item for item in HOSPITALS if item.name in (*TRAINED, UNSEEN)]
-    write_hospitals(folder, chosen, 12, seed=5)
+    phantoms.hospitals(folder, dict.fromkeys((*TRAINED, UNSEEN), 12), seed=5)
     return folder
 
 
@@ -118,15 +116,15 @@ def test_the_report_marks_it_and_compares_there(run: Path) -> None:
     assert sentence in card and "valley is never seen" in card
 
 
-def test_what_it_holds_changes_no_bit_of_any_model(run: Path, data: Path, tmp_path: Path) -> None:
+def test_what_it_holds_changes_no_bit_of_any_model(
+    phantoms: Phantoms, run: Path, data: Path, tmp_path: Path
+) -> None:
     """Other patients, of another number: all but its own scores stays as it was."""
     other = tmp_path / "data"
     shutil.copytree(data, other)
     for path in other.glob(f"{UNSEEN}*"):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    (valley,) = [item for item in HOSPITALS if item.name == UNSEEN]
-    write_hospitals(tmp_path / "valley", [valley], 7, seed=6)
-    shutil.move(tmp_path / "valley" / UNSEEN, other / UNSEEN)
+    phantoms.hospitals(other, {UNSEEN: 10}, seed=6)
     run_experiment(plan_for(other), tmp_path / "run")
     assert weights(tmp_path / "run") == weights(run)
     keys = ["model", "site", "task", "metric"]

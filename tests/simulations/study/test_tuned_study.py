@@ -9,13 +9,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from echofm_core.phantom.institutions import Layout, write_institutions
+from echofm_core.phantom.institutions import Layout
 from echofm_core.report.tuning import UNTUNED
 from simulations.study.work import VALIDATION
 from tests.simulations.study.test_whole import TABLES, results, start
 from tests.simulations.test_experiment import PLAN
 from tests.support.commands import Echofm
 from tests.support.forks import Forks
+from tests.support.phantoms import Phantoms
 
 OPTIONS = ("--seeds", "2", "--tune", "2", "--methods")
 METHODS = "fedavg,ditto"
@@ -25,11 +26,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def home(phantoms: Phantoms, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A plan of fine-tuning, and two institutions with two validation patients each."""
     home = tmp_path_factory.mktemp("home")
     patients = {Layout.ECHONET_DYNAMIC: 20, Layout.CAMUS: 20}
-    write_institutions(home / "data", patients, seed=5, errors=False)
+    phantoms.institutions(home / "data", patients, seed=5)
     plan = PLAN.replace('baselines = ["local", "pooled", "leave_one_out"]', "baselines = []")
     plan = plan.replace("[pretrain]\nrounds = 1", "[pretrain]\nrounds = 0")
     plan = plan.replace("keep_optimizer = true", 'keep_optimizer = true\ntasks = ["ef"]')

@@ -13,10 +13,11 @@ import pytest
 
 from echofm_core.data.manifest import load_manifest
 from echofm_core.data.splits import split_digest
-from echofm_core.phantom.institutions import Layout, write_institutions
+from echofm_core.phantom.institutions import Layout
 from tests.simulations.test_experiment import PLAN, Command
 from tests.support.commands import ECHOFM, Echofm
 from tests.support.forks import Forks
+from tests.support.phantoms import Phantoms
 
 METHODS = "fedavg,local,ensemble,frozen"
 OPTIONS = ("--seeds", "2", "--methods", METHODS)
@@ -27,11 +28,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def home(phantoms: Phantoms, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two small institutions and a plan, whose decoded clips all runs share."""
     home = tmp_path_factory.mktemp("home")
     patients = {Layout.ECHONET_DYNAMIC: 16, Layout.CAMUS: 8}
-    write_institutions(home / "data", patients, seed=5, errors=False)
+    phantoms.institutions(home / "data", patients, seed=5)
     plan = PLAN.replace('baselines = ["local", "pooled", "leave_one_out"]', "baselines = []")
     plan = plan.replace("bootstrap = 100", "bootstrap = 100\nmin_patients = 2")
     plan = plan.replace("keep_optimizer = true", 'keep_optimizer = true\ntasks = ["ef"]')
