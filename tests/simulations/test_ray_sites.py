@@ -9,8 +9,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from flwr.app import Context, Message, RecordDict
@@ -25,17 +27,19 @@ from echofm_core.training.config import ExecutionConfig
 from server.events import Event
 from server.rounds import run_federation
 from simulations.engine import Engine, SiteSettings
+from simulations.ray_cluster import ENVIRONMENT, require_cluster
+from simulations.ray_nodes import check_report, examine
 from tests.federation.small import build_sites, small_plan, validating, with_states
 from tests.federation.toy_phase import settings, train
 
-ray: Any = pytest.importorskip("ray")
+if TYPE_CHECKING:
+    from ray.cluster_utils import Cluster
 
-from ray.cluster_utils import Cluster  # noqa: E402
-
-from simulations.ray_cluster import ENVIRONMENT, require_cluster  # noqa: E402
-from simulations.ray_nodes import check_report, examine  # noqa: E402
-
-pytestmark = pytest.mark.deployed
+# Looked for, not loaded: that takes seconds in whichever process merely collects the tests.
+pytestmark = [
+    pytest.mark.deployed,
+    pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed"),
+]
 
 TOY = "tests.federation.toy:app"
 CPU = ExecutionConfig(device="cpu")
@@ -45,13 +49,17 @@ STORE = 200 << 20
 app = ClientApp()
 
 
+def _ray() -> Any:
+    return import_module("ray")
+
+
 @app.query("describe")
 @app.train("pretrain")
 @app.train("finetune")
 @app.evaluate("site")
 def _noted(message: Message, context: Context) -> Message:
     """The product's own ClientApp, with a file that says on which node it ran."""
-    node = ray.get_runtime_context().get_node_id()
+    node = _ray().get_runtime_context().get_node_id()
     state = Path(str(context.node_config["state"]))
     state.mkdir(parents=True, exist_ok=True)
     (state / f"{node}.node").touch()
@@ -85,6 +93,8 @@ def cluster(environment: None) -> Iterator[RayConfig]:
 
 def _two_nodes(tries: int) -> Cluster:
     """On a busy machine Ray's own processes may come too late for it."""
+    from ray.cluster_utils import Cluster
+
     made = Cluster()
     try:
         for dashboard in ({"include_dashboard": False}, {}):
@@ -166,7 +176,7 @@ def test_a_cluster_is_joined_and_left_before_data_are_read(cluster: RayConfig) -
     require_cluster(machine)
     with pytest.raises(EngineError, match="no node has both"):
         require_cluster(machine.model_copy(update={"threads": 2}))
-    assert not ray.is_initialized()
+    assert not _ray().is_initialized()
 
 
 @pytest.mark.parametrize(
@@ -179,7 +189,7 @@ def test_what_no_node_has_is_refused_at_once(
     wanted = cluster.model_copy(update={"gpus": gpus})
     with pytest.raises(EngineError, match=r"no node has both \(at most 1 and 0\)"):
         Engine(execution=execution, ray=wanted).__enter__()
-    assert not ray.is_initialized()
+    assert not _ray().is_initialized()
 
 
 def test_a_ray_of_its_own_trains_as_many_sites_at_once_as_workers(tmp_path: Path) -> None:
@@ -190,14 +200,14 @@ def test_a_ray_of_its_own_trains_as_many_sites_at_once_as_workers(tmp_path: Path
     before = [signal.getsignal(number) for number in SIGNALS]
     names = ("a", "b")
     with Engine(2, client_app=TOY, execution=CPU, ray=RayConfig()) as engine:
-        assert ray.cluster_resources()["CPU"] == 2
+        assert _ray().cluster_resources()["CPU"] == 2
         assert [signal.getsignal(number) for number in SIGNALS] == before
         grid = engine.grid(settings(names, tmp_path))
         _, own = train(grid, names, tmp_path, rounds=1)
         late = grid.push_messages([Message(RecordDict(), 1, "query.describe")])
     with pytest.raises(EngineError, match="the engine was closed while a site was at work"):
         grid.pull_messages(late)
-    assert not ray.is_initialized()
+    assert not _ray().is_initialized()
     with Engine(client_app=TOY) as engine:
         _, alone = train(engine.grid(settings(names, tmp_path)), names, tmp_path, rounds=1)
     assert own[0].digest == alone[0].digest

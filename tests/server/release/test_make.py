@@ -13,8 +13,6 @@ from typing import Any
 
 import pytest
 import tomli_w
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 from typer.testing import CliRunner, Result
 
 from client.approval import record_approval
@@ -197,6 +195,10 @@ def test_licences_are_filled_in_and_only_of_what_the_run_has(made: Made, tmp_pat
 
 
 def test_the_bill_of_materials_is_valid_and_of_this_environment(released: Path) -> None:
+    # Two seconds to load, in whichever process merely collects the tests.
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+
     text = (released / "sbom.cdx.json").read_text()
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
     bill = json.loads(text)

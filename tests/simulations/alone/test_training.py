@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +52,21 @@ def data(institution: Path) -> Prepared:
     return prepared_at(load_plan(institution / "plan.toml"), institution / "cache")
 
 
+@pytest.fixture(scope="module")
+def trained(
+    institution: Path, data: Prepared, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[Phase], Path]:
+    """Uninterrupted runs of the plan, each once, by phase; read and never changed."""
+
+    @lru_cache
+    def run(phase: Phase) -> Path:
+        folder = tmp_path_factory.mktemp(phase.value) / "run"
+        train(load_plan(institution / "plan.toml"), data, folder, phase)
+        return folder
+
+    return run
+
+
 def test_official_splits_are_kept_and_patients_apart(data: Prepared, plan: Plan) -> None:
     assert summary(data, Phase.FINETUNE, plan.protocol.views) == (
         "10 clips to train on, 4 to validate, 6 to test, of 20 patients; 0 files cannot be used"
@@ -90,14 +107,21 @@ def test_it_is_a_federation_of_one_site_to_the_bit(
 )
 @pytest.mark.filterwarnings("ignore:finetune.mode")
 def test_stopped_after_any_round_and_gone_on_with_to_the_same_bits(
-    data: Prepared, plan: Plan, tmp_path: Path, phase: Phase, mode: str
+    data: Prepared,
+    plan: Plan,
+    trained: Callable[[Phase], Path],
+    tmp_path: Path,
+    phase: Phase,
+    mode: str,
 ) -> None:
-    plan = changed(plan, finetune={"mode": mode})
+    if mode == "full":
+        whole = trained(phase)
+    else:
+        plan, whole = changed(plan, finetune={"mode": mode}), tmp_path / "whole"
+        train(plan, data, whole, phase)
 
     class StopHereError(Exception):
         pass
-
-    train(plan, data, tmp_path / "whole", phase)
 
     def stop(event: Event) -> None:
         if event.round_done and not event.replayed:
@@ -108,10 +132,10 @@ def test_stopped_after_any_round_and_gone_on_with_to_the_same_bits(
         with pytest.raises(StopHereError):
             train(plan, data, tmp_path / "cut", phase, on_event=stop)
     train(plan, data, tmp_path / "cut", phase)
-    assert _model(tmp_path / "cut") == _model(tmp_path / "whole")
-    first, second = (entries(tmp_path / name) for name in ("whole", "cut"))
+    assert _model(tmp_path / "cut") == _model(whole)
+    first, second = entries(whole), entries(tmp_path / "cut")
     assert [entry["digest"] for entry in first] == [entry["digest"] for entry in second]
-    assert losses(tmp_path / "whole") == losses(tmp_path / "cut")
+    assert losses(whole) == losses(tmp_path / "cut")
     assert len(first) == rounds
 
 
@@ -138,9 +162,10 @@ def test_patience_ends_a_run_that_gets_no_better(
     assert len(found) == int(np.argmin(found[:-1])) + 1 + 2 + 1 < 12
 
 
-def test_it_starts_from_a_pretrained_encoder(data: Prepared, plan: Plan, tmp_path: Path) -> None:
-    train(plan, data, tmp_path / "mae", Phase.PRETRAIN)
-    start = load_weights(tmp_path / "mae")
+def test_it_starts_from_a_pretrained_encoder(
+    data: Prepared, plan: Plan, trained: Callable[[Phase], Path], tmp_path: Path
+) -> None:
+    start = load_weights(trained(Phase.PRETRAIN))
     assert {group_of(name) for name in start} == {ENCODER, "decoder"}
     frozen = changed(plan, finetune={"mode": "linear", "rounds": 1})
     train(frozen, data, tmp_path / "run", weights=start)
@@ -152,10 +177,11 @@ def test_it_starts_from_a_pretrained_encoder(data: Prepared, plan: Plan, tmp_pat
         train(frozen, data, tmp_path / "other", weights=heads)
 
 
-def test_it_starts_from_all_groups_of_a_model(data: Prepared, plan: Plan, tmp_path: Path) -> None:
+def test_it_starts_from_all_groups_of_a_model(
+    data: Prepared, plan: Plan, trained: Callable[[Phase], Path], tmp_path: Path
+) -> None:
     """At a learning rate of 1e-9 heads and STF-Net end as they were given."""
-    train(plan, data, tmp_path / "first")
-    start = load_weights(tmp_path / "first")
+    start = load_weights(trained(Phase.FINETUNE))
     still = changed(plan, finetune={"rounds": 1, "learning_rate": 1e-9})
     train(still, data, tmp_path / "second", weights=start)
     found = load_weights(tmp_path / "second")
