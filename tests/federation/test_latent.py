@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from client import training
-from echofm_core.contract import DECODER, ENCODER, TEACHER, TRAIN, VALIDATE, Weights, group_of
-from echofm_core.data.manifest import load_manifest, save_manifest
+from echofm_core.contract import DECODER, ENCODER, TEACHER, Weights, group_of
 from echofm_core.models.build import build_autoencoder
 from echofm_core.models.saved import load_weights
 from echofm_core.models.weights import to_arrays
@@ -20,7 +19,7 @@ from echofm_core.plan.document import Plan
 from echofm_core.runtime.array_files import load
 from echofm_core.runtime.checksum import digest
 from server.ending import FederationResult
-from server.events import Event, EventKind
+from server.events import Event
 from server.rounds import pretrained_encoder, run_federation
 from simulations.engine import Engine, SiteSettings
 from tests.federation.small import NAMES, small_plan, with_states
@@ -160,15 +159,24 @@ def test_what_is_handed_on_is_the_student_alone(done: Done) -> None:
     assert "round-00002.safetensors" not in names, "decoders of pixels are gone"
 
 
-def test_fine_tuning_starts_from_the_student(
-    built_sites: list[SiteSettings], tmp_path: Path
-) -> None:
-    plan = small_plan(
-        pretrain=latent_plan().pretrain.model_dump(mode="json"),
-        finetune={"rounds": 1, "mode": "linear"},
-    )
-    result, tap = federate(built_sites, plan, tmp_path)
-    student = group(checkpoint(tmp_path, 4), ENCODER)
+#: Both phases; the encoder stays as the student is.
+TUNED = small_plan(
+    pretrain=latent_plan().pretrain.model_dump(mode="json"),
+    finetune={"rounds": 1, "mode": "linear"},
+)
+
+
+@pytest.fixture(scope="module")
+def tuned(
+    built_sites: list[SiteSettings], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, FederationResult, Wiretap]:
+    folder = tmp_path_factory.mktemp("tuned")
+    return folder, *federate(built_sites, TUNED, folder)
+
+
+def test_fine_tuning_starts_from_the_student(tuned: tuple[Path, FederationResult, Wiretap]) -> None:
+    folder, result, tap = tuned
+    student = group(checkpoint(folder, 4), ENCODER)
     assert same(group(result.weights, ENCODER), student)
     assert {group_of(name) for name in result.weights} & {TEACHER, DECODER} == set()
     assert TEACHER not in groups(tap.sent, "frozen", "1")
@@ -254,10 +262,21 @@ def test_a_site_that_lost_the_teacher_says_so_and_gets_it_again(
     assert len([row for row in tap.sent if row[1:3] == ("5", "frozen")]) == 1
 
 
-def test_workers_change_no_bit(built_sites: list[SiteSettings], done: Done, tmp_path: Path) -> None:
+def test_workers_change_no_bit(
+    built_sites: list[SiteSettings],
+    tuned: tuple[Path, FederationResult, Wiretap],
+    tmp_path: Path,
+) -> None:
+    """Nor any metric of training or test, in either phase."""
     with Engine(2) as engine:
         grid = engine.grid(with_states(built_sites, tmp_path / "state"))
-        assert run_federation(grid, latent_plan(), tmp_path / "run").digest == done[1].digest
+        result = run_federation(grid, TUNED, tmp_path / "run")
+    assert result.digest == tuned[1].digest
+    ours, theirs = (
+        metrics[~metrics["metric"].str.contains("seconds")]
+        for metrics in (tuned[1].metrics, result.metrics)
+    )
+    pd.testing.assert_frame_equal(ours, theirs)
 
 
 def test_a_rule_forgets_the_teacher(whole: Whole) -> None:
@@ -299,56 +318,3 @@ def test_a_private_plan_trains_and_reports_no_loss(
     assert {"loss", "validation"} & set(result.metrics["metric"]) == set()
     epsilon = [entry["sites"]["alpha"]["metrics"]["epsilon"] for entry in entries(tmp_path)]
     assert 0 < epsilon[0] < epsilon[1]
-
-
-@pytest.fixture(scope="module")
-def validating(
-    built_sites: list[SiteSettings], tmp_path_factory: pytest.TempPathFactory
-) -> list[SiteSettings]:
-    """alpha, its last training patient held out."""
-    (site,) = built_sites[:1]
-    rows = load_manifest(site.manifest)
-    rows.loc[rows.index[rows["split"] == "train"][-1], "split"] = "val"
-    path = tmp_path_factory.mktemp("validating") / "alpha.parquet"
-    save_manifest(rows, path)
-    return [SiteSettings(name=site.name, manifest=path, store=site.store, state=site.state)]
-
-
-def test_losses_of_teacher_and_student_are_not_compared(
-    validating: list[SiteSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each round's result is validated, the teacher's last one by a message of its own.
-
-    The teacher's four rounds find .1 to .4, the student's 3, 2, 4: its second is kept, round 6 of
-    7. With a patience of 1 the teacher, which got worse, has its four rounds nevertheless.
-    """
-    script = [0.1, 0.2, 0.3, 0.4, 3.0, 2.0, 4.0]
-    losses, true = iter(script), training.validation_loss
-
-    def written(*args: Any, **more: Any) -> float:
-        assert true(*args, **more) is not None
-        return next(losses)
-
-    monkeypatch.setattr(training, "validation_loss", written)
-    plan = latent_plan({"select": "best"}, rounds=7, teacher_rounds=4, patience=1)
-    events: list[Event] = []
-    result, tap = federate(validating, plan, tmp_path, on_event=events.append)
-    assert [entry["validation"]["alpha"] for entry in entries(tmp_path)] == script
-    kept = group(checkpoint(tmp_path, 6), ENCODER)
-    assert same(group(result.weights, ENCODER), kept) and "round 6 is kept" in result.notes[0]
-    ends = [event for event in events if event.kind is EventKind.VALIDATED]
-    assert [event.round for event in ends] == [4, 7]
-    asked = tap.numbers[KIND, "5"]
-    assert [(it[VALIDATE], it.get(TRAIN, 1.0)) for it in asked] == [(1.0, 0.0), (0.0, 1.0)]
-
-
-def test_patience_ends_the_student(
-    validating: list[SiteSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its first round is the best; that the second is worse is known after its third of five."""
-    losses = iter([0.2, 0.1, 1.0, 2.0, 2.0])
-    monkeypatch.setattr(training, "validation_loss", lambda *args, **more: next(losses))
-    plan = latent_plan({"select": "best"}, rounds=7, patience=1)
-    result, _ = federate(validating, plan, tmp_path)
-    assert [entry["round"] for entry in entries(tmp_path)] == [1, 2, 3, 4, 5]
-    assert "round 3 is kept" in result.notes[0]
