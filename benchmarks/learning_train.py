@@ -16,7 +16,8 @@ from echofm_core.data.prepare import ONE_SITE, Prepared
 from echofm_core.evaluation.model_names import ALONE, FEDERATED
 from echofm_core.models.saved import load_weights
 from echofm_core.plan.document import Plan
-from simulations.arms import Arm, Training
+from simulations.arm_training import Training
+from simulations.arms import Arm
 from simulations.engine import Engine
 from simulations.prepare import save_sites
 

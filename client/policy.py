@@ -21,6 +21,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from client.plan_message import TRAINS
 from echofm_core.contract import (
     DECODER,
     EF_PROBE,
@@ -33,7 +34,6 @@ from echofm_core.contract import (
     LORA_B,
     LOSS,
     STF_NET,
-    TRAIN,
     UPDATE_METRICS,
     VALIDATION,
     Action,
@@ -54,8 +54,6 @@ from echofm_core.tasks import Task
 
 #: Numbers of an update that say how it was made, and nothing of a patient's pictures or labels.
 NO_MEASURES = frozenset(UPDATE_METRICS) - {LOSS, VALIDATION, EFFECTIVE_RANK, EF_PROBE}
-#: Phase that an action trains; the others train none.
-TRAINS = {Action.PRETRAIN: Phase.PRETRAIN, Action.FINETUNE: Phase.FINETUNE}
 
 
 class Group(StrEnum):
@@ -307,33 +305,6 @@ OPEN = Policy(
     max_rounds=1_000_000,
     max_steps=1_000_000_000,
 )
-
-
-def check_instruction(plan: Plan, instruction: Instruction) -> None:
-    """What no policy allows: a message that does not follow from the plan that it brings.
-
-    Raises:
-        PolicyError: Its run, its round or a group that it asks for is not the plan's.
-    """
-    if instruction.run != plan.run_name():
-        raise PolicyError(
-            "the run's name is not the one that follows from the plan; install the same version of "
-            "echofm-federated on both sides."
-        )
-    phase = TRAINS.get(instruction.action)
-    # Once more than it trains, a phase validates what came of its last round.
-    extra = phase is not None and not instruction.settings.get(TRAIN, 1.0)
-    first, last = (1, plan.rounds_of(phase) + extra) if phase else (0, 0)
-    if not first <= instruction.round <= last:
-        raise PolicyError(
-            f"{instruction.action} is asked for in round {instruction.round}, the plan has it in "
-            f"rounds {first} to {last}."
-        )
-    groups = {group_of(name) for name in (*instruction.weights, *instruction.extra)}
-    if DECODER in groups and not plan.pretrain.share_decoder:
-        raise PolicyError(
-            "the plan has pretrain.share_decoder = false, and the decoder stays here."
-        )
 
 
 def _all_allowed(key: str, asked: Iterable[str], allowed: Iterable[str]) -> None:

@@ -19,7 +19,8 @@ from client.approval import require_approval
 from client.audit import note
 from client.kept_reply import read_reply, write_reply
 from client.launch import policy_of
-from client.policy import OPEN, Demand, Policy, check_instruction
+from client.plan_message import check_instruction
+from client.policy import OPEN, Demand, Policy
 from client.run_data import data_of_run
 from client.site import Site, setting
 from client.state import SiteState

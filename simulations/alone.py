@@ -38,7 +38,8 @@ from echofm_core.training.personal import PersonalConfig
 from server.ending import FederationResult
 from server.events import Event, EventKind, OnEvent, ignore
 from server.live_steps import LiveListener, OnStep, ignore_step
-from simulations.arms import Arm, Training
+from simulations.arm_training import Training
+from simulations.arms import Arm
 from simulations.engine import Engine
 from simulations.outcome import Outcome, conclude, write_floor
 from simulations.prepare import save_sites

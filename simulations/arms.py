@@ -1,4 +1,4 @@
-"""The models of the site x model table, and how each is trained: a federation, of other sites.
+"""The models of the site x model table, and what each trains on: a federation, of other sites.
 
 A hospital alone is a federation of one; pooled data are one site that holds everything;
 leave-one-site-out is the federation without the site it is tested on. All run through the same
@@ -6,51 +6,32 @@ server, client and engine, so that only the data differ, or, of the federation w
 the rounds. Sites that the plan calls unseen train no arm; all but leave-one-out are tested there.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 
 import pandas as pd
-from flwr.serverapp import Grid
 
-from client.answers import LOG
-from client.state import predictions_file, validation_file
-from echofm_core.contract import Phase, Weights
-from echofm_core.data.manifest import Split, load_manifest
-from echofm_core.data.prepare import Prepared
+from echofm_core.contract import Phase
+from echofm_core.data.manifest import Split
 from echofm_core.data.splits import label_count
-from echofm_core.data.training_record import record_training
 from echofm_core.evaluation.config import Baseline
 from echofm_core.evaluation.model_names import (
     ALONE,
     FEDERATED,
-    LAST_STEP,
     LEAVE_ONE_OUT,
     LOCAL,
     NO_PRETRAINING,
-    PERSONAL,
     POOLED,
 )
 from echofm_core.plan.document import Plan
 from echofm_core.plan.federation import Aggregation
 from echofm_core.plan.section import Section
-from echofm_core.run_claim import STUDY
-from echofm_core.runtime.errors import FederationError
-from echofm_core.runtime.files import write_whole
 from echofm_core.runtime.names import EVERY_SITE
 from echofm_core.tasks import Task
-from echofm_core.training.label_share import as_trained
 from echofm_core.training.personal import PersonalConfig
-from server.ending import FederationResult, RunOptions
-from server.evaluation import evaluate_sites
-from server.events import OnEvent
-from server.live_steps import OnStep, ignore_step
-from server.rounds import run_federation
-from simulations.engine import Engine, SiteSettings
-from simulations.prepare import lent, pooled_manifest, site_manifest, unlabelled_name
+from simulations.prepare import lent, unlabelled_name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -175,171 +156,3 @@ def plan_arms(manifest: pd.DataFrame, plan: Plan) -> tuple[list[Arm], list[str]]
             elif tested[site]:
                 notes.append(f"Leaving {site} out is n/a: no other site has labels for its tasks.")
     return arms, notes
-
-
-@dataclass(frozen=True, slots=True)
-class Training:
-    """Where arms are trained, and on what."""
-
-    run: Path
-    """Run folder; it holds the sites' manifests."""
-    plan: Plan
-    prepared: Prepared
-    engine: Engine
-    resume: bool
-    """Go on where an earlier run of the same plan stopped."""
-    start: Path | None = None
-    """Folder of weights that training begins with in place of the plan's, if any."""
-    weights: Weights = field(default_factory=dict)
-    """These weights."""
-
-    def train(self, arm: Arm, on_event: OnEvent, on_step: OnStep = ignore_step) -> FederationResult:
-        """One federation, then its model on every test site that the table needs.
-
-        Raises:
-            FederationError: A round had too few updates, or a site could not be tested.
-            EchoFMError: Anything else that the plan, the data or a round can get wrong.
-        """
-        plan, folder = arm.plan(self.plan), arm.folder(self.run)
-        result = self.fit(arm, plan, folder, on_event, on_step)
-        rows = predictions_of(arm, folder, plan)
-        if arm.test:
-            self._keep(arm.name, rows)
-        for own in own_models(plan) if arm.name == FEDERATED else ():
-            other = predictions_of(replace(arm, model=own, tested=own), folder, plan)
-            if len(other):
-                self._keep(own, other)
-        keep_validation(arm, folder, plan, self.run)
-        return result
-
-    def _keep(self, name: str, rows: pd.DataFrame) -> None:
-        out = self.run / "predictions" / f"{name.replace(':', '-')}.parquet"
-        write_whole(out, rows.to_parquet(index=False))
-
-    def fit(
-        self, arm: Arm, plan: Plan, folder: Path, on_event: OnEvent, on_step: OnStep = ignore_step
-    ) -> FederationResult:
-        """Train an arm by a plan in a folder, and test it; sites keep their predictions there.
-
-        Raises:
-            FederationError: A round had too few updates, or a site could not be tested.
-        """
-        machine = self.plan.machine
-        files = [self._manifest(site, arm.given) for site in arm.train]
-        rows = pd.concat([load_manifest(file) for file in files], ignore_index=True)
-        record_training(
-            folder,
-            as_trained(rows, plan),
-            plan.digest(),
-            secret=machine.secret,
-            start=self.start or (Path(machine.start) if machine.start else None),
-            pinned=bool(plan.model.start),
-        )
-        result = run_federation(
-            self._grid(arm.train, folder, arm.given),
-            plan,
-            folder,
-            resume=self.resume and (folder / "journal").exists(),
-            on_event=on_event,
-            options=RunOptions(
-                arm=arm.name,
-                tracking_store=self.run / "mlruns",
-                start=self.weights,
-                on_step=on_step,
-            ),
-        )
-        # Its own sites were tested at the end of the run; the table also needs the others.
-        others = [site for site in arm.test if site not in arm.train or site in arm.given]
-        if others:
-            evaluate_sites(self._grid(others, folder), plan, result.weights)
-        return result
-
-    def _manifest(self, site: str, given: Mapping[str, str]) -> Path:
-        """Of a site's training: its own, all sites' or the one that it is given."""
-        if site == EVERY_SITE:
-            return pooled_manifest(self.run, self.plan)
-        return site_manifest(self.run, given.get(site, site))
-
-    def _grid(
-        self, sites: Sequence[str], folder: Path, given: Mapping[str, str] = MappingProxyType({})
-    ) -> Grid:
-        states = {site: folder / "sites" / site for site in sites}
-        return self.engine.grid(
-            [
-                SiteSettings(
-                    name=site,
-                    manifest=self._manifest(site, given),
-                    store=self.prepared.stores,
-                    state=state,
-                    log=log_name(state, self.run),
-                )
-                for site, state in states.items()
-            ]
-        )
-
-
-def log_name(state: Path, run: Path) -> str:
-    """How messages name the log of a site with this state: from the folder that the user gave.
-
-    That is the run's, or that of the study which the run is a part of.
-    """
-    base = next((up for up in run.parents if (up / STUDY).exists()), run)
-    return f"{os.path.relpath(state / LOG, base)} of the run folder"
-
-
-def own_models(plan: Plan) -> tuple[str, ...]:
-    """Models that each site of a plan has of its own, beside the shipped one."""
-    personal = plan.personal
-    return (PERSONAL,) * bool(personal.ditto) + (LAST_STEP,) * bool(personal.last_steps)
-
-
-def predictions_of(arm: Arm, folder: Path, plan: Plan) -> pd.DataFrame:
-    """What the sites of an arm wrote at home, by its model; a task nobody trained is left out.
-
-    A site that did not train has no model of its own, and is left out where that is tested.
-
-    Raises:
-        FederationError: A site was not tested.
-    """
-    parts = []
-    for site in arm.test:
-        home = folder / "sites" / site / plan.run_name()
-        path = home / predictions_file(arm.tested)
-        if arm.tested and not path.exists() and (home / predictions_file()).exists():
-            continue
-        if not path.exists():
-            raise FederationError(
-                f"model {arm.name} was not tested at {site}; {folder}/evaluation.json "
-                "says why: mend it and go on with --resume."
-            )
-        rows = pd.read_parquet(path)
-        parts.append(rows[rows["task"].isin([task.value for task in arm.tasks])])
-    return pd.concat(parts).assign(model=arm.model) if parts else pd.DataFrame()
-
-
-def keep_validation(arm: Arm, folder: Path, plan: Plan, run: Path) -> None:
-    """``validation/ARM.parquet`` in the run folder: what conformal intervals are found on.
-
-    Validation patients of the sites that trained with their own labels, for the models that the
-    page looks at; a site without test labels was not asked, and has none.
-    """
-    if arm.model not in (FEDERATED, LEAVE_ONE_OUT, ALONE):
-        return
-    if len(rows := validation_of(arm, folder, plan)):
-        out = run / "validation" / f"{arm.name.replace(':', '-')}.parquet"
-        write_whole(out, rows.to_parquet(index=False))
-
-
-def validation_of(arm: Arm, folder: Path, plan: Plan) -> pd.DataFrame:
-    """What an arm's model predicts for validation patients, as sites wrote it; may be empty.
-
-    Of the sites that trained with their own labels, and of no other: not of one that was left out,
-    that no model may see, or that lent its clips alone. A site without test labels was not asked.
-    """
-    homes = [
-        folder / "sites" / site / plan.run_name() for site in arm.train if site not in arm.given
-    ]
-    paths = [home / validation_file(arm.tested) for home in homes]
-    parts = [pd.read_parquet(path) for path in paths if path.exists()]
-    known = [part for part in parts if len(part)]
-    return pd.concat(known, ignore_index=True) if known else pd.DataFrame()

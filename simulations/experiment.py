@@ -21,7 +21,8 @@ from server.aggregation.own_rule import load_rule
 from server.ending import FederationResult
 from server.events import Event, OnEvent
 from server.live_steps import LiveListener, OnStep
-from simulations.arms import Arm, Training, plan_arms
+from simulations.arm_training import Training
+from simulations.arms import Arm, plan_arms
 from simulations.engine import Engine
 from simulations.few_shot import FewShot, plan_shots, score_shots, train_shots
 from simulations.outcome import Outcome, conclude, write_floor

@@ -27,7 +27,9 @@ from echofm_core.runtime.text import many
 from echofm_core.tasks import TASKS
 from server.events import OnEvent
 from server.live_steps import OnStep, ignore_step
-from simulations.arms import Arm, Training, predictions_of
+from simulations.arm_predictions import predictions_of
+from simulations.arm_training import Training
+from simulations.arms import Arm
 from simulations.prepare import site_manifest
 
 

@@ -13,17 +13,15 @@ go wrong: a task never ends; a program that it left outlives it; someone else ki
 from __future__ import annotations
 
 import multiprocessing
-import os
-import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from multiprocessing.context import BaseContext
 from typing import Generic, Literal, TypeVar, cast
 
-from echofm_core.runtime.errors import EchoFMError
+from echofm_core.runtime.pool_worker import Task, Worker
 from echofm_core.runtime.signals import blocked_signals
 
 T = TypeVar("T")
@@ -31,8 +29,6 @@ R = TypeVar("R")
 
 #: Seconds that closing waits for a process that is just being started.
 PATIENCE = 1.0
-
-_retried = False
 
 
 class WorkerDiedError(Exception):
@@ -52,14 +48,6 @@ class WorkerStartError(Exception):
 
 class PoolClosedError(Exception):
     """The pool was closed before the task was done."""
-
-
-def will_be_retried() -> bool:
-    """Is this a pool's process, whose task is tried again should the process die?
-
-    Only then may a task use what is known to kill processes; at the second try it goes without.
-    """
-    return _retried
 
 
 def _nothing() -> None:
@@ -96,13 +84,13 @@ class Pool(Generic[T, R]):
         self._ahead = ahead
         self._retry = retry
         self._lock = threading.Lock()  # of the next three
-        self._queue: deque[_Task[T, R]] = deque()
+        self._queue: deque[Task[T, R]] = deque()
         self._hungry = False
         self._closed = False
         self._woken, self._waker = self._context.Pipe(duplex=False)
-        self._workers: list[_Worker[T, R] | None] = [None] * workers
-        self._retries: deque[_Task[T, R]] = deque()
-        self._alone: _Task[T, R] | None = None
+        self._workers: list[Worker[T, R] | None] = [None] * workers
+        self._retries: deque[Task[T, R]] = deque()
+        self._alone: Task[T, R] | None = None
         self._dispatcher = threading.Thread(target=self._dispatch, name="pool", daemon=True)
         self._dispatcher.start()
 
@@ -119,7 +107,7 @@ class Pool(Generic[T, R]):
         Raises:
             PoolClosedError: The pool is closed.
         """
-        task = _Task[T, R](value)
+        task = Task[T, R](value)
         with self._lock:
             if self._closed:
                 raise PoolClosedError
@@ -168,13 +156,13 @@ class Pool(Generic[T, R]):
                         task = self._queue.popleft()
                     self._send(place, task)
 
-    def _send(self, place: int, task: _Task[T, R]) -> None:
+    def _send(self, place: int, task: Task[T, R]) -> None:
         worker = self._workers[place]
         if worker is not None and not worker.tasks and not worker.process.is_alive():
             worker.pipe.close()
             worker = None
         try:
-            worker = self._workers[place] = worker or _Worker(self._context, *self._life)
+            worker = self._workers[place] = worker or Worker(self._context, *self._life)
         except OSError as error:  # no memory, or too many processes
             self._workers[place] = None
             self._fail(task, WorkerStartError(str(error)))
@@ -209,7 +197,7 @@ class Pool(Generic[T, R]):
                 self._died(place, worker)
 
     def _answered(
-        self, place: int, worker: _Worker[T, R], error: Exception | None, result: R | None
+        self, place: int, worker: Worker[T, R], error: Exception | None, result: R | None
     ) -> None:
         if not worker.started:
             if error is not None:
@@ -224,7 +212,7 @@ class Pool(Generic[T, R]):
             self._alone = None
         task.future.set_result(cast(R, result))
 
-    def _died(self, place: int, worker: _Worker[T, R]) -> None:
+    def _died(self, place: int, worker: Worker[T, R]) -> None:
         """Blame the oldest task in hand; but closing kills, and blames none."""
         if self._closed:
             return
@@ -240,16 +228,16 @@ class Pool(Generic[T, R]):
                 return
             self._fail(blamed, WorkerDiedError(code))
 
-    def _not_started(self, place: int, worker: _Worker[T, R], error: WorkerStartError) -> None:
+    def _not_started(self, place: int, worker: Worker[T, R], error: WorkerStartError) -> None:
         if task := self._dismiss(place, worker):
             self._fail(task, error)
 
-    def _fail(self, task: _Task[T, R], error: Exception) -> None:
+    def _fail(self, task: Task[T, R], error: Exception) -> None:
         if task is self._alone:
             self._alone = None
         task.future.set_exception(error)
 
-    def _dismiss(self, place: int, worker: _Worker[T, R]) -> _Task[T, R] | None:
+    def _dismiss(self, place: int, worker: Worker[T, R]) -> Task[T, R] | None:
         """Take the oldest task in hand; the others go back to the front of the queue."""
         self._workers[place] = None
         worker.process.kill()
@@ -276,36 +264,6 @@ class Pool(Generic[T, R]):
             task.future.set_exception(error)
 
 
-class _Task(Generic[T, R]):
-    """A value, where its result goes, and whether it is its second try."""
-
-    def __init__(self, value: T) -> None:
-        self.value = value
-        self.future: Future[R] = Future()
-        self.retried = False
-
-
-class _Worker(Generic[T, R]):
-    """A process, and the tasks that it has in hand, oldest first."""
-
-    def __init__(
-        self,
-        context: BaseContext,
-        prepare: Callable[[], Callable[[T], R]],
-        orphaned: Callable[[], None],
-    ) -> None:
-        self.pipe, theirs = context.Pipe()
-        # mypy: the base class of contexts does not say that it has processes.
-        self.process = context.Process(  # type: ignore[attr-defined]
-            target=_work, args=(theirs, prepare, orphaned), daemon=True
-        )
-        self.process.start()
-        theirs.close()
-        self.sentinel = self.process.sentinel
-        self.started = False
-        self.tasks: deque[_Task[T, R]] = deque()
-
-
 def _context(method: str, preload: Sequence[str]) -> BaseContext:
     if method not in multiprocessing.get_all_start_methods():  # Windows
         method = "spawn"
@@ -313,38 +271,3 @@ def _context(method: str, preload: Sequence[str]) -> BaseContext:
     if method == "forkserver":
         context.set_forkserver_preload(list(preload))
     return context
-
-
-def _work(
-    pipe: Connection, prepare: Callable[[], Callable[[T], R]], orphaned: Callable[[], None]
-) -> None:
-    """Life of a process."""
-    global _retried
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, args=(orphaned,), daemon=True).start()
-    try:
-        function = prepare()
-    except EchoFMError as error:
-        pipe.send((error, None))
-        return
-    try:
-        pipe.send((None, None))
-        while True:
-            value, _retried = pipe.recv()
-            answer: tuple[Exception | None, R | None]
-            try:
-                answer = None, function(value)
-            except Exception as error:  # whoever waits for the result decides
-                answer = error, None
-            pipe.send(answer)
-            del value, answer  # before waiting for the next
-    except (EOFError, BrokenPipeError):
-        orphaned()
-
-
-def _end_with_parent(orphaned: Callable[[], None]) -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        orphaned()
-        os._exit(1)

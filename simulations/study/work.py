@@ -20,7 +20,8 @@ from echofm_core.runtime.signals import thread_pool
 from server.ending import FederationResult
 from server.events import Event
 from server.live_steps import LiveListener
-from simulations.arms import Training, predictions_of, validation_of
+from simulations.arm_predictions import predictions_of, validation_of
+from simulations.arm_training import Training
 from simulations.engine import Engine
 from simulations.methods._api import Piece
 from simulations.study.cells import Cell

@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from client.policy import OPEN, Policy, check_instruction
+from client.plan_message import check_instruction
+from client.policy import OPEN, Policy
 from client.site import large_cells
 from echofm_core.contract import (
     CONTROL,

@@ -22,8 +22,8 @@ from echofm_core.runtime.pool import (
     PoolClosedError,
     WorkerDiedError,
     WorkerStartError,
-    will_be_retried,
 )
+from echofm_core.runtime.pool_worker import will_be_retried
 
 
 @contextmanager

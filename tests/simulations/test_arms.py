@@ -7,7 +7,8 @@ from echofm_core.data.splits import label_counts
 from echofm_core.plan.document import Plan
 from echofm_core.plan.load import plan_from_mapping
 from echofm_core.tasks import Task
-from simulations.arms import log_name, plan_arms
+from simulations.arm_training import log_name
+from simulations.arms import plan_arms
 
 
 def manifest():

@@ -9,7 +9,8 @@ from client.state import validation_file
 from echofm_core.plan.document import Plan
 from echofm_core.plan.load import plan_from_mapping
 from echofm_core.tasks import Task
-from simulations.arms import Arm, keep_validation, plan_arms, validation_of
+from simulations.arm_predictions import keep_validation, validation_of
+from simulations.arms import Arm, plan_arms
 from tests.evaluation.made import prediction_rows
 from tests.simulations.test_arms import manifest
 

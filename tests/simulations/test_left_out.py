@@ -26,7 +26,7 @@ from echofm_core.plan.load import plan_from_mapping
 from echofm_core.report.run_files import read_run
 from echofm_core.runtime.array_files import load
 from echofm_core.runtime.checksum import digest
-from simulations.arms import Training
+from simulations.arm_training import Training
 from simulations.experiment import run_experiment
 from simulations.few_shot import FewShot, train_shots
 from tests.support.phantoms import Phantoms

@@ -23,7 +23,7 @@ from echofm_core.data.formats.video import packet_times, without_frames
 from echofm_core.data.limits import check_pixels
 from echofm_core.data.opening import silenced
 from echofm_core.runtime.errors import UnreadableFileError, refusing
-from echofm_core.runtime.pool import will_be_retried
+from echofm_core.runtime.pool_worker import will_be_retried
 
 #: Bytes from which on a file is large: below, all of it is decoded before decord has begun.
 LARGE = 2**20

@@ -21,7 +21,7 @@ from echofm_core.data.formats.video_probe import (
 )
 from echofm_core.data.parallel import parallel_map
 from echofm_core.runtime.errors import UnreadableFileError
-from echofm_core.runtime.pool import will_be_retried
+from echofm_core.runtime.pool_worker import will_be_retried
 from tests.data.files import (
     speckle,
     wedge,

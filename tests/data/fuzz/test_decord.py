@@ -10,7 +10,7 @@ import pytest
 from echofm_core.data.formats.video_probe import by_decord, probe_video
 from echofm_core.data.parallel import parallel_map
 from echofm_core.runtime.errors import UnreadableFileError
-from echofm_core.runtime.pool import will_be_retried
+from echofm_core.runtime.pool_worker import will_be_retried
 from tests.data.fuzz.harness import parts
 from tests.data.fuzz.worker import build, load
 

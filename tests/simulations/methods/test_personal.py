@@ -12,7 +12,7 @@ from echofm_core.contract import Scored
 from echofm_core.evaluation import model_names
 from echofm_core.runtime.errors import FederationError, PlanError
 from echofm_core.training.personal import PersonalConfig
-from simulations.arms import own_models, predictions_of
+from simulations.arm_predictions import own_models, predictions_of
 from simulations.methods import METHODS
 from tests.simulations.methods.test_contract import PRIVATE, predictions, setting, starts
 

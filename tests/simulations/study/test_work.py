@@ -14,7 +14,7 @@ from echofm_core.live.record import live_run
 from echofm_core.plan.load import plan_from_mapping
 from echofm_core.runtime.errors import DivergedError, EngineError, FederationError
 from echofm_core.runtime.sessions import Sessions
-from simulations.arms import Training
+from simulations.arm_training import Training
 from simulations.study import work
 from simulations.study.cells import Cell, cell_of, settings
 from simulations.study.folder import RESULT
