@@ -111,7 +111,7 @@ def _words(process: psutil.Process) -> list[str]:
 
 def _busy(process: psutil.Process) -> bool:
     """It has begun its task, for which it renices itself."""
-    return process.nice() == 1
+    return process.nice() == os.nice(0) + 1
 
 
 def _identity() -> Callable[[int], int]:
