@@ -89,7 +89,7 @@ def _ablation(results: Results, drawn: Drawn) -> Iterator[Row]:
 def _seconds(results: Results) -> Iterator[Row]:
     """What the objectives took."""
     pixels = interval(results.seconds(Start.PIXELS)).mean
-    for start in (Start.CELLS, Start.LATENT, Start.WIDE):
+    for start in (Start.CELLS, Start.LATENT, Start.WIDE) if not math.isnan(pixels) else ():
         took = interval(results.seconds(start)).mean
         yield Row(f"CPU seconds of pre-training, {start} beside pixels", took, pixels)
 
