@@ -21,6 +21,7 @@ from benchmarks._kept import KEPT, head_of, keep, kept, page_of
 from benchmarks._rows import finish, parser
 from benchmarks._timing import machine
 from benchmarks.learning_order import scored
+from benchmarks.learning_pieces import Where
 from benchmarks.learning_places import with_needs
 from benchmarks.learning_recipe import Recipe, load_recipe
 from benchmarks.learning_results import Results, collect, left
@@ -56,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     context, table = _kept() if options.kept or options.go_on else ({}, None)
     if table is None or options.go_on:
         workers = 0 if options.so_far else options.workers
+        # What is kept of the sealed hospital stays.
+        options.sealed |= table is not None and bool((table["where"] == Where.SEALED).any())
         table = run(recipe, options.out, workers, sealed=options.sealed, before=table)
         context = conditions(table, recipe, options, context)
     results, drawn = Results(table), recipe.drawn
@@ -161,6 +164,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         )
     if (options.kept or options.go_on) and not FILE.exists():
         words.error("nothing is kept yet: train the whole table with --keep")
+    if options.keep and not (options.go_on or options.kept) and FILE.exists():
+        words.error(f"{FILE} has figures that would be lost: add --go-on, or remove it")
     if options.draws is not None and options.draws < 1:
         words.error("--draws should be at least 1")
     options.out = options.out or Path("runs") / ("learning-quick" if options.quick else "learning")
