@@ -18,13 +18,15 @@ def check_instruction(plan: Plan, instruction: Instruction) -> None:
     """What no policy allows: a message that does not follow from the plan that it brings.
 
     Raises:
-        PolicyError: Its run, its round or a group that it asks for is not the plan's.
+        PolicyError: Its run, its round, a test or a group that it asks for is not the plan's.
     """
     if instruction.run != plan.run_name():
         raise PolicyError(
             "the run's name is not the one that follows from the plan; install the same version of "
             "echofm-federated on both sides."
         )
+    if instruction.action is Action.EVALUATE and not plan.finetune.rounds:
+        raise PolicyError("the plan has finetune.rounds = 0, and so no test of its model.")
     phase = TRAINS.get(instruction.action)
     # Once more than it trains, a phase validates what came of its last round.
     extra = phase is not None and not instruction.settings.get(TRAIN, 1.0)

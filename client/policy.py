@@ -148,8 +148,9 @@ class Policy(Section):
             PolicyError: Naming the key that does not allow it.
         """
         groups = {group_of(name).partition(".")[0] for name in instruction.weights}
-        if instruction.action is Action.EVALUATE:  # from there no weights come back
-            groups = set()
+        if instruction.action is Action.EVALUATE:
+            groups = set()  # from there no weights come back
+            self._check_test(plan)
         phase = TRAINS.get(instruction.action)
         if instruction.action is Action.EVALUATE and plan.personal.last_steps:
             phase = Phase.FINETUNE
@@ -267,6 +268,11 @@ class Policy(Section):
         _all_allowed("phases", [phase], self.phases)
         if (rounds := plan.rounds_of(phase)) > self.max_rounds:
             raise _refused("max_rounds", self.max_rounds, many(rounds, "round"))
+
+    def _check_test(self, plan: Plan) -> None:
+        """A last step belongs to no round, whose steps are held against the policy."""
+        if (steps := plan.personal.last_steps) > self.max_steps:
+            raise _refused("max_steps", self.max_steps, f"a last step of {many(steps, 'step')}")
 
     def _check_privacy(self, plan: Plan) -> None:
         asked = plan.privacy

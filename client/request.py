@@ -85,6 +85,8 @@ class Request:
             "weights": digest(asked.weights),
             "frozen": asked.frozen_digest,
             "extra": digest(asked.extra),
+            # What was counted over fewer patients than the policy wants now is not sent again.
+            "min_patients": self.site.min_patients,
             # Whoever has withdrawn since is in no reply that leaves from now on.
             "clips": [] if self.policy is OPEN else sorted(self.site.manifest["clip_id"]),
         }

@@ -117,7 +117,9 @@ class _LocalRound:
         counts = {group_of(name): len(rows) for name in own if group_of(name) in TRUNK}
         labels = {f"{HEADS}.{task}": np.isfinite(values).sum() for task, values in targets.items()}
         counts |= {head: int(count) for head, count in labels.items() if count}
-        weights = {name: own[name] for name in own if group_of(name) in counts}
+        # Of what was asked for alone: the policy is held against the names in the message.
+        asked = own.keys() & self.instruction.weights.keys()
+        weights = {name: own[name] for name in own if name in asked and group_of(name) in counts}
         steps = post_processing(self.plan.federation)
         return make_update(
             site=self.site.name,
