@@ -17,7 +17,7 @@ from echofm_core.evaluation.config import EvaluationConfig
 from echofm_core.models.lora import untrained_notes
 from echofm_core.plan.document import Plan
 from echofm_core.plan.preflight import masking_notes
-from echofm_core.privacy.config import PrivacyKind, spent
+from echofm_core.privacy.config import PrivacyKind, open_rounds, spent
 from echofm_core.runtime.errors import FederationError
 from echofm_core.runtime.files import write_whole
 from echofm_core.runtime.text import many
@@ -155,5 +155,6 @@ def _notes(plan: Plan, result: FederationResult) -> list[str]:
             "No floor without a network: sites that train privately send none, as it is fitted "
             "without noise."
         )
+    notes += open_rounds(result.metrics)
     notes += [f"{site} could not be tested: {why}" for site, why in result.failed.items()]
     return [*notes, *result.notes, *result.warnings]

@@ -20,7 +20,7 @@ from echofm_core.evaluation.floor import floor_predictions
 from echofm_core.evaluation.model_names import FLOOR
 from echofm_core.phantom.patients import is_phantom
 from echofm_core.plan.document import Plan
-from echofm_core.privacy.config import spent
+from echofm_core.privacy.config import open_rounds, spent
 from echofm_core.report.card import write_card
 from echofm_core.report.page import write_report
 from echofm_core.report.run_files import read_run
@@ -84,7 +84,10 @@ def conclude(
         "seconds": seconds,
         "origin": origin,
         "synthetic_sites": synthetic_sites,
-        "notes": [*warned, *notes, *result.notes, *result.warnings],
+        "notes": [
+            *(*warned, *notes, *result.notes, *result.warnings),
+            *open_rounds(result.metrics),
+        ],
         "training_notes": list(result.warnings),
         "privacy": spent(result.metrics, plan.privacy.delta),
     }

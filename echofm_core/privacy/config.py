@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, model_validator
 
 from echofm_core.plan.section import Section
+from echofm_core.runtime.text import many
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,4 +104,28 @@ def spent(metrics: pd.DataFrame, delta: float) -> list[dict[str, Any]]:
             "noise_multiplier": float(row.get("noise_multiplier", float("nan"))),
         }
         for site, row in table[table["epsilon"].notna()].iterrows()
+    ]
+
+
+def open_rounds(metrics: pd.DataFrame) -> list[str]:
+    """A sentence for each site that may have spent more than :func:`spent` says.
+
+    A site pays for a round that it trains; where its answer was late, refused or lost, no metric
+    says so. Rows are in the order of the rounds; a site's ``refused`` is of a round that did not
+    count. Without any ``epsilon`` nothing was private.
+    """
+    if not (metrics["metric"] == "epsilon").any():
+        return []
+    later, known = Counter[str](), set[str]()
+    for row in metrics[metrics["metric"].isin(["epsilon", "refused"])].itertuples():
+        if row.metric == "epsilon":
+            known.add(str(row.site))
+            del later[str(row.site)]
+        else:
+            later[str(row.site)] += 1
+    since = dict.fromkeys(known, "after the one that its epsilon is of")
+    return [
+        f"{site}: {many(rounds, 'round')} did not count {since.get(site, 'and none did')}, and "
+        "what it spent in them stands in its own privacy ledger alone."
+        for site, rounds in sorted(later.items())
     ]

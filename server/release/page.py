@@ -151,9 +151,24 @@ def _names(numbers: Sequence[str]) -> str:
 def _privacy(record: Mapping[str, Any]) -> str:
     if record["delta"] is None:
         return "No differential privacy was applied: weights left without noise."
-    spent = [(name, facts["epsilon"]) for name, facts in record["sites"].items()]
-    rows = [(name, "none" if each is None else f"{each:.3g}") for name, each in spent]
-    return _table(("site", f"epsilon in this run, at delta {record['delta']:g}"), rows)
+    rows = [(name, _spent(facts)) for name, facts in record["sites"].items()]
+    table = _table(("site", f"epsilon in this run, at delta {record['delta']:g}"), rows)
+    if not any(facts["open_rounds"] for facts in record["sites"].values()):
+        return table
+    return (
+        f"{table}\n\nA site pays for each round that it trains, whether its answer counts or not. "
+        "Where later rounds did not count, what was spent in them stands in the site's own ledger "
+        "alone: `echofm client budget FOLDER`, there."
+    )
+
+
+def _spent(facts: Mapping[str, Any]) -> str:
+    epsilon, later = facts["epsilon"], facts["open_rounds"]
+    known = "none" if epsilon is None else f"{epsilon:.3g}"
+    if not later:
+        return known
+    rounds = f"{many(later, 'round')} did not count"
+    return f"not known: {rounds}" if epsilon is None else f"{known} or more: then {rounds}"
 
 
 def _licences(licences: Mapping[str, Any]) -> str:

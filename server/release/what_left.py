@@ -63,7 +63,9 @@ class SiteFacts:
         answers: In the order of the run.
         not_counted: What it sent, or did not send, that the coordinator did not take, and why.
         min_patients, released, software: As it last described itself; see ``SiteDescription``.
-        epsilon: Spent in this run at the plan's delta; None where no round was private.
+        epsilon: Spent in this run at the plan's delta, by the last round of it that counted; None
+            where no private one did.
+        open_rounds: Rounds after that one which did not count; the site may have paid for them.
     """
 
     answers: tuple[Answer, ...]
@@ -72,6 +74,7 @@ class SiteFacts:
     released: str
     software: str
     epsilon: float | None
+    open_rounds: int
 
 
 def sites_of(run: Path, plan: Plan) -> dict[str, SiteFacts]:
@@ -118,6 +121,7 @@ def _facts(
         released=str(last.get("released", "")),
         software=str(last.get("software", "")),
         epsilon=max(spent, default=None),
+        open_rounds=_open_rounds(site, entries),
     )
 
 
@@ -204,6 +208,14 @@ def _attested(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _parts(site: str, entries: Sequence[Entry]) -> Iterator[Any]:
     return (entry.sites[site] for entry in entries if site in entry.sites)
+
+
+def _open_rounds(site: str, entries: Sequence[Entry]) -> int:
+    """Rounds since the last one in which a site counted: its metrics say nothing of these."""
+    rounds = 0
+    for entry in entries:
+        rounds = 0 if site in entry.sites else rounds + (site in entry.refused)
+    return rounds
 
 
 def _round(entry: Entry) -> str:

@@ -12,7 +12,7 @@ import pandas as pd
 from echofm_core.data.splits import split_digest
 from echofm_core.evaluation.few_shot import few_shot_lines
 from echofm_core.evaluation.model_names import FEDERATED, FLOOR
-from echofm_core.privacy.config import spent
+from echofm_core.privacy.config import open_rounds, spent
 from echofm_core.report.page import write_report
 from echofm_core.report.run_files import read_run
 from echofm_core.report.run_scores import score_models
@@ -57,7 +57,7 @@ def conclude_cell(cell: Cell) -> None:
         "split_sha256": split_digest(cell.prepared.manifest),
         "synthetic_sites": RULES[cell.protocol].synthetic,
         "origin": "Part of a study on public data, split by site on one machine.",
-        "notes": [*notes, *of_training],
+        "notes": [*notes, *of_training, *open_rounds(federated)],
         "training_notes": of_training,
         "privacy": spent(federated, plan.privacy.delta),
         "absent": dict.fromkeys(("contact_sheets", "reconstruction"), _NO_PICTURES),

@@ -58,6 +58,16 @@ def test_readers_are_told_what_the_plan_makes_of_the_numbers(done: Done, tmp_pat
     assert "label_fraction is 0.5" in notes_of(tmp_path / "run")
 
 
+def test_readers_are_told_that_a_site_may_have_spent_more(done: Done, tmp_path: Path) -> None:
+    rows = [("finetune", 1, "alpha", "epsilon", 1.5), ("finetune", 2, "alpha", "refused", 1.0)]
+    table = pd.DataFrame(rows, columns=["phase", "round", "site", "metric", "value"])
+    shutil.copytree(done[0] / "run", tmp_path / "run")
+    conclude(PLAN, tmp_path / "run", replace(done[1], metrics=table), SECONDS)
+    summary = json.loads((tmp_path / "run/summary.json").read_text())
+    assert summary["privacy"][0]["epsilon"] == 1.5
+    assert [note for note in summary["notes"] if note.startswith("alpha: 1 round did not count")]
+
+
 def test_scores_are_those_that_the_sites_computed(done: Done) -> None:
     """alpha and beta have two test patients with an EF, gamma two with a grade."""
     folder, result = done

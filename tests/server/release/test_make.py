@@ -171,7 +171,8 @@ def test_the_page_says_it_in_words(made: Made, released: Path) -> None:
     assert "UNFINISHED" not in page
     for facts in record["sites"].values():
         assert f"`{facts['answers'][0]['policy_hash']}`" in page
-        assert f"| {facts['epsilon']:.3g} |" in page
+        assert f"| {facts['epsilon']:.3g} |" in page and not facts["open_rounds"]
+    assert "own ledger" not in page
     assert "| finetune round 1 to 2 | update | encoder (4 clips), " in page
     assert (
         "noise multiplier 1, delta 0.001, clipping norm 1, drawn from the operating system" in page
@@ -182,6 +183,28 @@ def test_the_page_says_it_in_words(made: Made, released: Path) -> None:
     assert "--licence alpha='...' --licence beta='...'`" in page
     for where in re.findall(r"\| ([a-z_/]+\.py(?:, [a-z_/]+\.py)*) \|", page):
         assert all((Path(__file__).parents[3] / each).is_file() for each in where.split(", "))
+
+
+def test_what_a_round_that_did_not_count_has_cost_is_said_to_be_open(
+    made: Made, tmp_path: Path
+) -> None:
+    """alpha's answer of the last round came too late, and beta's answers never counted."""
+    run = Path(shutil.copytree(made.run, tmp_path / "run"))
+    for number, lost in ((1, ("beta",)), (2, ("alpha", "beta"))):
+        path = run / f"journal/finetune-{number:04d}.json"
+        entry = json.loads(path.read_text())
+        for site in lost:
+            del entry["sites"][site]
+            entry["refused"][site] = "no reply within 60 s."
+        path.write_text(json.dumps(entry))
+    made.release(tmp_path / "out", run=run)
+    page, sites = (tmp_path / "out/RELEASE.md").read_text(), record_of(tmp_path / "out")["sites"]
+    assert [sites[name]["open_rounds"] for name in LEAST] == [1, 2]
+    assert (
+        f"| alpha | {sites['alpha']['epsilon']:.3g} or more: then 1 round did not count |" in page
+    )
+    assert "| beta | not known: 2 rounds did not count |" in page
+    assert "in the site's own ledger alone" in page
 
 
 def test_licences_are_filled_in_and_only_of_what_the_run_has(made: Made, tmp_path: Path) -> None:
