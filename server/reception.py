@@ -2,8 +2,9 @@
 
 Symptom: one hospital's machine that hangs, or comes a day late, holds up all. Reason: a question
 over a network has no sure answer. Protocol: each node is asked by a thread of its own, and nobody
-waits for it: what has come is entered at each look. Who declines may be asked again. What can still
-go wrong: a node that hangs is asked again only when its time for the first answer is over.
+waits for it: what has come is entered at each look. Who declines, or answers with an error, may be
+asked again: the site mends it meanwhile. What can still go wrong: a node that hangs is asked again
+only when its time for the first answer is over.
 """
 
 import queue
@@ -28,7 +29,7 @@ from server.wire import declined, read_reply, sentence
 
 #: Seconds that a site has to say who it is.
 PATIENCE = 300.0
-#: Seconds after which a site that declined may be asked again.
+#: Seconds after which a site that declined or failed may be asked again.
 AGAIN = 30.0
 
 
@@ -53,6 +54,7 @@ class Reception:
         refused: Node -> why it takes no part.
         pending: Nodes that have not answered yet.
         declined: Nodes whose policy declines the plan, each with the time of its answer.
+        failed: Likewise nodes that cannot say who they are, or not so that they may take part.
         gathered: The run has begun.
     """
 
@@ -64,6 +66,7 @@ class Reception:
         self.refused: dict[str, str] = {}
         self.pending: set[int] = set()
         self.declined: dict[int, float] = {}
+        self.failed: dict[int, float] = {}
         self.gathered = False
         self._known: set[int] = set()
         self._listed: set[int] = set()
@@ -74,17 +77,18 @@ class Reception:
         """Ask nodes that are new, and enter the answers that have come.
 
         Args:
-            again: Ask those that declined, too, but each only every :data:`AGAIN` seconds.
+            again: Ask those that declined or failed, too, each only every :data:`AGAIN` seconds.
             wait: Seconds to wait for an answer, where none has come.
 
         Returns:
-            Names of the sites that are new.
+            Names of the sites that are new, or have come back on another node.
 
         Raises:
             FederationError: Two call themselves the same, before the run has begun.
         """
-        before, now = set(self.sites), time.monotonic()
-        late = {node for node, when in self.declined.items() if again and now - when >= AGAIN}
+        before, now = dict(self.sites), time.monotonic()
+        refusals = (self.declined | self.failed).items() if again else ()
+        late = {node for node, when in refusals if now - when >= AGAIN}
         self._listed = set(self.run.grid.get_node_ids())
         new = [it for it in sorted(self._listed) if it not in self._known or it in late]
         self._known.update(new)
@@ -101,7 +105,7 @@ class Reception:
                 answer = self._answers.get_nowait()
         self.sites = dict(sorted(self.sites.items()))
         self.refused = dict(sorted(self.refused.items()))
-        return tuple(name for name in self.sites if name not in before)
+        return tuple(name for name, site in self.sites.items() if before.get(name) != site)
 
     def descriptions(self) -> dict[str, SiteDescription]:
         """What each site said of itself, by name."""
@@ -152,6 +156,7 @@ class Reception:
         self.pending.discard(node)
         self.refused.pop(_name(node), None)
         self.declined.pop(node, None)
+        self.failed.pop(node, None)
         if isinstance(reply, NoReply):
             self._known.discard(node)  # asked again where it is still listed
         elif declined(reply):
@@ -162,6 +167,8 @@ class Reception:
             check_member(about.site, node, self.members)
         except RefusedUpdateError as error:
             self.refused[_name(node)] = sentence(error)
+            if node in self._known and node not in self.declined:
+                self.failed[node] = time.monotonic()
             return
         other = self.sites.get(about.site)
         if other and other.node in self._listed:

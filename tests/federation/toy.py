@@ -59,6 +59,8 @@ def describe(message: Message, context: Context) -> Message:
     site = str(context.node_config["site"])
     if "declines" in site:
         return Message(Error(2, "error 24, reference 0: not approved here."), reply_to=message)
+    if "broken" in site:
+        return Message(Error(2, "error 32, reference 0: the disk is full."), reply_to=message)
     about = SiteDescription(
         site=site,
         train_clips=10**18 if "describes" in site else CLIPS,

@@ -100,6 +100,16 @@ def test_a_site_that_approves_late_is_asked_again(tmp_path: Path) -> None:
     assert events[-1].kind is EventKind.DESCRIBED and not events[-1].refused
 
 
+def test_a_site_whose_answer_was_an_error_is_asked_again(tmp_path: Path) -> None:
+    """b's disk was full, or its settings wrong, and its people have mended that meanwhile."""
+    grid = RemoteGrid({"a": 0.0, "broken": 0.0})
+    run = Run(grid, small_plan(federation={"min_sites": 2}), tmp_path)
+    threading.Timer(0.4, lambda: grid.rename("broken", "b")).start()
+    started = time.monotonic()
+    found = gather_sites(run, ignore, members={"a": 1, "b": 2}, wait_seconds=60)
+    assert list(found) == ["a", "b"] and time.monotonic() - started < 50
+
+
 def test_a_site_that_approves_during_a_phase_takes_part_in_the_next(tmp_path: Path) -> None:
     """c declines until the first phase is over; it is asked again as the second one begins."""
     grid = RemoteGrid({"a": 0.0, "b": 0.0, "declines": 0.0})
@@ -137,7 +147,10 @@ def test_a_name_is_taken_over_from_a_node_that_is_gone_and_from_no_other(tmp_pat
     assert here.sites["b"].node == 2
     grid.rename("b", "lost")
     grid.gone.add("lost")
-    look_until(here, lambda: here.sites["b"].node == 3)
+    back, deadline = set[str](), time.monotonic() + 60
+    while here.sites["b"].node != 3 and time.monotonic() < deadline:
+        back |= set(here.look(wait=0.05))
+    assert here.sites["b"].node == 3 and "b" in back, "what it says of itself is written down"
 
 
 def look_until(here: Reception, reached: Callable[[], object]) -> None:
