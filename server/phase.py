@@ -162,8 +162,9 @@ class _Loop:
         if self.spec.attend is None:
             return self
         now = self.spec.attend(number)
-        if now.participants.keys() != self.spec.participants.keys():
-            self.algorithm.announce(_announced(now.participants), self.spec.phase)
+        announced = _announced(now.participants)
+        if announced != _announced(self.spec.participants):  # one that came back may have others
+            self.algorithm.announce(announced, self.spec.phase)
         spec = replace(self.spec, participants=now.participants)
         return replace(self, spec=spec, absent=now.absent)
 
