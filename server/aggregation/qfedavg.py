@@ -9,6 +9,9 @@ from server.aggregation.shares import Shares
 
 #: Added to a loss, so that its powers exist at 0; that of the authors' code.
 TINY = 1e-10
+#: Least power of a loss: float32 holds its products with small changes. Without it a group that one
+#: site alone trains, with a loss of 0 and q = 5, would be 0 / 0.
+LEAST = 1e-20
 
 
 class QFedAvg(Algorithm):
@@ -47,7 +50,7 @@ class _FairMean(WeightedMean):
     ) -> dict[str, tuple[float, float]]:
         """By the loss that the site reports; without an update all are alike."""
         loss = TINY + (update.numbers[GLOBAL_LOSS] if update else 1.0)
-        factor = loss**self._q
+        factor = max(loss**self._q, LEAST)
         damped = factor + self._q * self._lipschitz * loss ** (self._q - 1) * norm**2
         shares = self.shares.of(counts)
         return {group: (share * factor, share * damped) for group, share in shares.items()}

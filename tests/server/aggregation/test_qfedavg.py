@@ -56,6 +56,12 @@ def test_an_update_of_the_paper_by_hand() -> None:
     np.testing.assert_allclose(model["encoder.w"], [1 - 84 / 110, 2 + 144 / 110], rtol=1e-5)
 
 
+def test_a_loss_of_zero_moves_a_group_that_one_site_alone_trains() -> None:
+    """Its power, 1e-50, is no float32: what it changed would come to 0 / 0."""
+    model = fold(fair(5), reply([4, 6], 0.0))
+    np.testing.assert_allclose(model["encoder.w"], [4, 6], rtol=1e-6)
+
+
 def test_without_the_constant_it_is_a_mean_by_powers_of_the_loss() -> None:
     """q = 2: weights 4 and 16 of 20, so (-84, 144) / 20. By clips, 3 and 1: 12 and 16 of 28."""
     model = fold(fair(2), *UPDATES)
