@@ -3,7 +3,8 @@
 A site validates the model that it is sent, which is the result of the round before, so that a
 round needs no second message: what round 3 came to is known when round 4 is over. The last result
 of a phase is sent once more for it. The best round is the one with the least plain mean over the
-sites that report, whatever their size.
+sites, whatever their size. Two rounds are compared over the sites that report both: a round in
+which the site with the largest loss was away would else be the best for that alone.
 """
 
 import math
@@ -47,10 +48,16 @@ class Validation:
             self.keep(number, losses)
 
     def best(self, before: float = math.inf) -> int:
-        """Round with the least loss, the earlier of two; 0 without any that is finite."""
-        means = {number: mean(losses) for number, losses in self.losses.items() if number < before}
-        finite = {number: loss for number, loss in means.items() if math.isfinite(loss)}
-        return min(finite, key=lambda number: (finite[number], number), default=0)
+        """Round with the least loss, the earlier of two; 0 without any that is finite.
+
+        Each round is held against the best of those before it, whose checkpoint is kept.
+        """
+        best = 0
+        for number, losses in sorted(self.losses.items()):
+            finite = number < before and math.isfinite(mean(losses))
+            if finite and (not best or _better(losses, self.losses[best])):
+                best = number
+        return best
 
     def exhausted(self, done: int) -> bool:
         """Whether training ends after a number of rounds.
@@ -60,6 +67,13 @@ class Validation:
         """
         newest = max((number for number in self.losses if number < done), default=0)
         return 0 < self.patience <= newest - self.best(done)
+
+
+def _better(losses: Losses, others: Losses) -> bool:
+    """Whether losses are less than others, over the sites that both are of; of none, over all."""
+    both = losses.keys() & others.keys()
+    one, other = ({site: it[site] for site in sorted(both) or it} for it in (losses, others))
+    return mean(one) < mean(other)
 
 
 def mean(losses: Losses) -> float:

@@ -154,8 +154,8 @@ class FederationConfig(Section):
     """Most training clips that a site may say it has; one that says more does not take part."""
     select: Select = Select.LAST
     """Which round of each phase is handed on, tested and shipped: the last, or the ``best``, whose
-    global model has the least validation loss (plain mean over the sites that report one; where
-    none does, the last)."""
+    global model has the least validation loss (plain mean over the sites that report it and
+    the round that it is held against; where none does, the last)."""
     report_validation: bool = True
     """Sites report the loss of the global model on their own validation patients, one number a
     round. Never under differential privacy."""

@@ -33,6 +33,13 @@ def test_the_mean_counts_sites_alike() -> None:
         ({1: {"a": 5.0, "b": 5.0}, 2: {"a": math.nan, "b": 1.0}}, 1),
         # 2.0 against 2.5, though round 2 is the best of the larger site.
         ({1: {"a": 3.0, "b": 1.0}, 2: {"a": 1.0, "b": 4.0}}, 1),
+        # b, whose loss is large, was away in round 2, in which a found it worse.
+        ({1: {"a": 1.0, "b": 9.0}, 2: {"a": 1.5}}, 1),
+        ({1: {"a": 1.0, "b": 9.0}, 2: {"a": 1.5}, 3: {"a": 0.9, "b": 9.5}}, 1),
+        ({1: {"a": 1.0, "b": 9.0}, 2: {"a": 1.5}, 3: {"a": 0.9, "b": 8.5}}, 3),
+        # b joined in round 2; and with no site in common there is nothing else to compare.
+        ({1: {"a": 2.0}, 2: {"a": 1.0, "b": 9.0}}, 2),
+        ({1: {"a": 2.0}, 2: {"b": 1.0}}, 2),
     ],
 )
 def test_the_least_finite_mean_wins_and_of_two_the_earlier(
