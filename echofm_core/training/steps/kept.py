@@ -86,8 +86,8 @@ def give_moments(model: nn.Module, optimizer: torch.optim.Optimizer, kept: Weigh
 class KeptMoments:
     """Moments on the site's disk, one safetensors file a round; they never leave the site.
 
-    The file that the current round, from 1, starts from is kept beside its own; ``first`` is as of
-    :class:`RoundFiles`.
+    The files that the current round, from 1, and the one before it start from are kept beside its
+    own; ``first`` is as of :class:`RoundFiles`.
     """
 
     def __init__(self, state: Path, name: str, round_: int, first: int = 1) -> None:
@@ -117,9 +117,14 @@ class KeptMoments:
             ) from None
 
     def save(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Write this round's file whole, then forget all but it and the one before it."""
+        """Write this round's file whole, then forget all but it and the two before it.
+
+        From the older of them a server goes on that lost its last checkpoint while this round was
+        under way.
+        """
         array_files.save(moments_of(model, optimizer), self.files.path(self.round), {})
-        self.files.keep_only((self.round, self.files.before(self.round)))
+        before = self.files.before(self.round)
+        self.files.keep_only((self.round, before, self.files.before(before)))
 
 
 #: Raised whenever what a file holds changes its meaning.

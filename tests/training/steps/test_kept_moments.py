@@ -46,7 +46,7 @@ def test_a_round_done_again_starts_from_the_round_before(tmp_path: Path) -> None
     torn = tmp_path / "optimizer/.pretrain-00002.safetensors.17.part"
     torn.parent.mkdir()
     torn.write_bytes(b"of a killed process")
-    for round_ in (1, 2, 3, 3):
+    for round_ in (1, 2, 3, 4, 4):
         kept = KeptMoments(tmp_path, Phase.PRETRAIN, round_)
         source = kept.source()
         assert (source and source.name) == (
@@ -54,8 +54,21 @@ def test_a_round_done_again_starts_from_the_round_before(tmp_path: Path) -> None
         )
         kept.save(layer, optimizer)
     names = sorted(path.name for path in (tmp_path / "optimizer").iterdir())
-    assert names == ["pretrain-00002.safetensors", "pretrain-00003.safetensors"]
+    assert names == [f"pretrain-{number:05d}.safetensors" for number in (2, 3, 4)]
     assert KeptMoments(tmp_path, Phase.FINETUNE, 3).source() is None
+
+
+def test_a_server_that_lost_its_last_checkpoint_finds_what_that_round_started_from(
+    tmp_path: Path,
+) -> None:
+    """Round 3 was under way when it died, and of rounds 1 and 2 it can read the first alone."""
+    layer = nn.Linear(2, 1)
+    optimizer = build_optimizer(layer, PLAN.pretrain, Phase.PRETRAIN)
+    _step(layer, optimizer)
+    for round_ in (1, 2, 3):
+        KeptMoments(tmp_path, Phase.PRETRAIN, round_).save(layer, optimizer)
+    source = KeptMoments(tmp_path, Phase.PRETRAIN, 2).source()
+    assert source and source.name == "pretrain-00001.safetensors"
 
 
 def test_a_stage_does_not_start_from_the_moments_of_the_one_before(tmp_path: Path) -> None:
