@@ -5,7 +5,8 @@ twice, and it blocks while the site uploads, so that memory grows with the sites
 Reason: both gather all objects of a message first. Protocol: send an object, drop it, take the
 next; ask for a reply, which names its tree of objects, and write each array to a file as soon as
 its parts are there. An object that is not there yet ends a poll; the next one goes on from there.
-Two requests are under way at a time, so that neither end waits for the other.
+Two requests are under way at a time, so that neither end waits for the other. What a site has sent
+is read here, so whatever is wrong with it is that site's error, and ends nobody's run.
 What can still go wrong: these are private parts of Flower; ``tests/server/test_http_objects.py``
 fails where they move.
 """
@@ -14,6 +15,7 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TypeVar, cast
@@ -112,13 +114,19 @@ class ObjectPull:
             return None
         except ObjectPullError as error:
             del self._started[message_id]
+            return self._unavailable(message_id, f"the site's upload broke off: {error}")
+        except _UnreadableError as error:
+            del self._started[message_id]
             return self._unavailable(message_id, str(error))
         del self._started[message_id]
         request = ConfirmMessageReceivedRequest(
             node=self._grid.node, run_id=self._run_id, message_object_id=download.message_id
         )
         self._grid._runtime_client.ConfirmMessageReceived(request)
-        return _assembled(download)
+        try:
+            return _assembled(download)
+        except _UnreadableError as error:
+            return self._unavailable(message_id, str(error))
 
     def _begin(self, message_id: str) -> _Download | None:
         request = PullAppMessagesRequest(message_ids=[message_id])
@@ -136,6 +144,7 @@ class ObjectPull:
         Raises:
             ObjectUnavailableError: The site has not uploaded all of it yet.
             ObjectPullError: It never will.
+            _UnreadableError: It is none of Flower's objects.
         """
         level = [tree]
         while level:
@@ -168,8 +177,8 @@ class ObjectPull:
         )
         return pull(object_id)
 
-    def _unavailable(self, message_id: str, why: str) -> Message:
-        """The error reply of a site whose upload broke off."""
+    def _unavailable(self, message_id: str, reason: str) -> Message:
+        """The error reply of a site whose upload broke off, or cannot be read."""
         metadata = Metadata(
             run_id=self._run_id,
             message_id="",
@@ -181,7 +190,6 @@ class ObjectPull:
             ttl=0.0,
             message_type=SYSTEM_MESSAGE_TYPE,
         )
-        reason = f"the site's upload broke off: {why}"
         return make_message(metadata, error=Error(ErrorCode.MESSAGE_UNAVAILABLE, reason))
 
 
@@ -201,14 +209,34 @@ def ahead(function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
                 future.cancel()
 
 
+class _UnreadableError(Exception):
+    """What a site has sent is not what Flower's own site would send."""
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Nothing but a site's bytes is read within.
+
+    Raises:
+        _UnreadableError: Whatever reading them raised: they may be anything.
+    """
+    try:
+        yield
+    except Exception as error:
+        name = type(error).__name__
+        raise _UnreadableError(f"the site's message cannot be read ({name}).") from None
+
+
 def _is_array(content: bytes) -> bool:
-    kind, _, _ = get_object_head_values_from_object_content(content)
+    with _reading():
+        kind, _, _ = get_object_head_values_from_object_content(content)
     return kind == Array.__qualname__
 
 
 def _write(name: str, parts: dict[str, bytes], download: _Download) -> None:
     """Put an array into the file of its download."""
-    array = cast(Array, inflate_object_from_contents(name, parts))
+    with _reading():
+        array = cast(Array, inflate_object_from_contents(name, parts))
     start = download.file.tell()
     download.file.write(array.data)
     download.places[name] = slice(start, download.file.tell())
@@ -217,17 +245,21 @@ def _write(name: str, parts: dict[str, bytes], download: _Download) -> None:
 
 
 def _assembled(download: _Download) -> Message:
-    """The message of a whole download; its file lives as long as its arrays do."""
-    made = inflate_object_from_contents(
-        download.message_id, download.contents, objects=dict(download.arrays)
-    )
-    message = cast(Message, made)
-    message.metadata.__dict__["_message_id"] = download.message_id
+    """The message of a whole download; its file lives as long as its arrays do.
+
+    Raises:
+        _UnreadableError: It is no message.
+    """
     with download.file as file:
         file.flush()
         view = mapped(file)
-    if message.has_content():
-        for record in message.content.array_records.values():
+    with _reading():
+        made = inflate_object_from_contents(
+            download.message_id, download.contents, objects=dict(download.arrays)
+        )
+        message = cast(Message, made)
+        message.metadata.__dict__["_message_id"] = download.message_id
+        for record in message.content.array_records.values() if message.has_content() else ():
             for array in record.values():
                 # Every reader of Array.data takes any buffer; only its constructor wants bytes.
                 array.data = view[download.places[array.data.decode()]]  # type: ignore[assignment]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -19,6 +20,7 @@ from benchmarks.server_memory import Link, models_held
 from echofm_core.contract import Action, Instruction, Phase, Update
 from echofm_core.plan.federation import FederationConfig
 from echofm_core.plan.load import plan_from_mapping
+from echofm_core.runtime.errors import RefusedUpdateError
 from server.http_objects import CONCURRENT, ObjectPull, ahead, push_objects
 from server.journal import Entry
 from server.phase import train_phase
@@ -180,6 +182,61 @@ def test_an_upload_that_breaks_off_is_an_error_of_its_site(tmp_path: Path) -> No
     reply = pull.poll(message_id)
     assert reply is not None and reply.has_error()
     assert "the site's upload broke off" in str(reply.error.reason)
+
+
+@dataclass
+class HostileLink:
+    """A link whose site has put other bytes into its objects of a kind."""
+
+    link: Link
+    kind: bytes
+    change: Callable[[bytes], bytes]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.link, name)
+
+    def PullObject(self, request: Any) -> Any:  # noqa: N802
+        answer = self.link.PullObject(request)
+        content = answer.object_content
+        if content.startswith(self.kind):
+            answer = message_pb2.PullObjectResponse(
+                object_found=True, object_available=True, object_content=self.change(content)
+            )
+        return answer
+
+
+def body(content: bytes, new: bytes) -> bytes:
+    """An object with another body."""
+    head, _, _ = content.partition(b"\0")
+    return head.rpartition(b" ")[0] + b" %d\0" % len(new) + new
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        (b"ConfigRecord", lambda it: body(it, b"\xff\xff\xff")),
+        (b"RecordDict", lambda it: body(it, b"no JSON")),
+        (b"Array ", lambda it: body(it, b"no JSON")),
+        (b"Message", lambda it: it.replace(b"Message", b"Stranger", 1)),
+        (b"Message", lambda it: it.replace(b"Message", b"Array", 1)),
+        (b"MetricRecord", lambda it: b"no head at all"),
+    ],
+)
+def test_what_cannot_be_read_is_an_error_of_its_site_and_ends_nobodys_run(
+    kind: bytes, change: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    link, pull, message_id = asked(100, tmp_path)
+    read: list[bytes] = []
+
+    def note(content: bytes) -> bytes:
+        read.append(content)
+        return change(content)
+
+    pull._grid._client = HostileLink(link.link, kind, note)  # type: ignore[assignment]
+    reply = pull.poll(message_id)
+    assert read and reply is not None and reply.has_error()
+    with pytest.raises(RefusedUpdateError, match=r"the site's message cannot be read \(\w+\)\."):
+        read_reply(reply, Update)
 
 
 def test_results_come_in_order_and_few_are_held() -> None:
