@@ -10,6 +10,7 @@ import click
 import typer
 
 from echofm_core import __version__
+from echofm_core.runtime.child_process import kill_descendants
 from echofm_core.runtime.errors import EchoFMError
 from echofm_core.runtime.files import naming_full_disk, naming_refused_place
 from echofm_core.runtime.signals import Stopped, install_handlers, leave
@@ -62,6 +63,7 @@ def main() -> None:
         _run()
     except Stopped as stop:
         _say_stopped(stop.number)
+        kill_descendants()  # the parent of forks may still be loading modules
         leave(stop.exit_code)
 
 

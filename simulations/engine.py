@@ -27,10 +27,11 @@ from flwr.serverapp import Grid
 from echofm_core.plan.engine import EngineName, RayConfig
 from echofm_core.plan.machine import MachineConfig
 from echofm_core.runtime.errors import EngineError
+from echofm_core.runtime.forks import load_before_forks
 from echofm_core.training.config import ExecutionConfig
 from simulations.flower_private import NodeConfig, Run, become_server, deliver, empty_run
 from simulations.memory import keep_freed_memory
-from simulations.workers import Pending, Runner, SitePool, answer, load_client_app
+from simulations.workers import PRELOADED, Pending, Runner, SitePool, answer, load_client_app
 
 #: Seconds that one pull waits for a reply of a worker.
 PATIENCE = 0.2
@@ -81,6 +82,15 @@ class Engine:
         """The engine that the ``[machine]`` table of a plan asks for."""
         ray = machine.ray if machine.engine is EngineName.RAY else None
         return cls(machine.workers, execution=machine, ray=ray)
+
+    @staticmethod
+    def announce(machine: MachineConfig) -> None:
+        """Say, before clips are decoded, that sites will be trained as a plan's ``[machine]`` asks.
+
+        Processes that decode and workers are forks of one process, which loads modules once.
+        """
+        if machine.engine is EngineName.PROCESSES and machine.workers > 1:
+            load_before_forks(*PRELOADED)
 
     def __enter__(self) -> Self:
         become_server()

@@ -49,6 +49,7 @@ def run_experiment(plan: Plan, run: Path, *, resume: bool = False) -> Outcome:
     look(run, plan, resume=resume)
     require_machine(plan.machine, plan.finetune)
     require_cluster(plan.machine)
+    Engine.announce(plan.machine)
     if plan.federation.rule:
         load_rule(plan)  # before any clip is decoded
     for note in (warned := masking_notes(plan)):

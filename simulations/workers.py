@@ -35,6 +35,9 @@ from simulations.flower_private import (
 from simulations.gpus import Packing
 from simulations.memory import SharedFolder, keep_freed_memory
 
+#: What a site's first message loads: most of a worker's start.
+PRELOADED = ("client.app", "client.request", "client.training", "client.testing")
+
 
 @dataclass(frozen=True, slots=True)
 class PackedMessage:
@@ -70,7 +73,7 @@ class SitePool:
         self._pool = Pool[PackedMessage, PackedMessage](
             partial(_prepare, client_app, folder),
             workers,
-            method="spawn",
+            preload=PRELOADED,
             retry=True,
             orphaned=partial(shutil.rmtree, folder, ignore_errors=True),
         )

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from echofm_core.runtime.forks import load_before_forks
 from tests.support.commands import Echofm, command
 from tests.support.forks import Forks, loaded
 
@@ -35,6 +36,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with long tests come first, so that no worker is left alone with one at the end."""
     long = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in long)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _parent_of_workers() -> None:
+    """What processes of pools are forked from has loaded what any of them needs."""
+    from simulations.workers import PRELOADED
+
+    load_before_forks(*PRELOADED)
 
 
 @pytest.fixture(scope="session")

@@ -61,9 +61,7 @@ def parallel_map(
     """
     prepare = partial(_prepare, function)
     # Forks of a process of their own: the decoders of this one keep threads.
-    pool = Pool[J, R](
-        prepare, workers, method="forkserver", preload=PRELOADED, ahead=AHEAD, retry=True
-    )
+    pool = Pool[J, R](prepare, workers, preload=PRELOADED, ahead=AHEAD, retry=True)
     more, waiting = iter(jobs), deque[Future[R]]()
     try:
         while True:

@@ -12,15 +12,14 @@ go wrong: a task never ends; a program that it left outlives it; someone else ki
 
 from __future__ import annotations
 
-import multiprocessing
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from multiprocessing.connection import wait
-from multiprocessing.context import BaseContext
-from typing import Generic, Literal, TypeVar, cast
+from typing import Generic, TypeVar, cast
 
+from echofm_core.runtime.forks import fork_context, load_before_forks
 from echofm_core.runtime.pool_worker import Task, Worker
 from echofm_core.runtime.signals import blocked_signals
 
@@ -60,9 +59,7 @@ class Pool(Generic[T, R]):
     Args:
         prepare: Picklable; called once in each process, returns what is called with each task.
         workers: Processes at most; each is started when a task first waits for it.
-        method: How they start: as forks of a process that has loaded ``preload`` and done nothing
-            else, or each anew. Where the system knows no forks they start anew.
-        preload: Names of modules.
+        preload: Names of modules that their parent loads, where it has not started (``forks.py``).
         ahead: Tasks that a process has in hand; with 2, one is on its way while it works.
         retry: Try a task on which a process died once more.
         orphaned: Picklable; the last act of a process whose parent has died.
@@ -73,13 +70,13 @@ class Pool(Generic[T, R]):
         prepare: Callable[[], Callable[[T], R]],
         workers: int,
         *,
-        method: Literal["forkserver", "spawn"],
         preload: Sequence[str] = (),
         ahead: int = 1,
         retry: bool = False,
         orphaned: Callable[[], None] = _nothing,
     ) -> None:
-        self._context = _context(method, preload)
+        load_before_forks(*preload)
+        self._context = fork_context()
         self._life = prepare, orphaned
         self._ahead = ahead
         self._retry = retry
@@ -151,7 +148,7 @@ class Pool(Generic[T, R]):
                 if worker is None or len(worker.tasks) <= depth:
                     with self._lock:
                         self._hungry = not self._queue
-                        if self._hungry:
+                        if self._hungry or self._closed:
                             return
                         task = self._queue.popleft()
                     self._send(place, task)
@@ -163,7 +160,7 @@ class Pool(Generic[T, R]):
             worker = None
         try:
             worker = self._workers[place] = worker or Worker(self._context, *self._life)
-        except OSError as error:  # no memory, or too many processes
+        except (OSError, EOFError) as error:  # no memory, too many processes, or their parent died
             self._workers[place] = None
             self._fail(task, WorkerStartError(str(error)))
             return
@@ -262,12 +259,3 @@ class Pool(Generic[T, R]):
             self._queue.clear()
         for task in [*tasks, *(task for worker in living for task in worker.tasks)]:
             task.future.set_exception(error)
-
-
-def _context(method: str, preload: Sequence[str]) -> BaseContext:
-    if method not in multiprocessing.get_all_start_methods():  # Windows
-        method = "spawn"
-    context = multiprocessing.get_context(method)
-    if method == "forkserver":
-        context.set_forkserver_preload(list(preload))
-    return context

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
@@ -14,6 +14,7 @@ from multiprocessing.context import BaseContext
 from typing import Generic, TypeVar
 
 from echofm_core.runtime.errors import EchoFMError
+from echofm_core.runtime.forks import take_environment
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -50,7 +51,7 @@ class Worker(Generic[T, R]):
         self.pipe, theirs = context.Pipe()
         # mypy: the base class of contexts does not say that it has processes.
         self.process = context.Process(  # type: ignore[attr-defined]
-            target=_work, args=(theirs, prepare, orphaned), daemon=True
+            target=_work, args=(dict(os.environ), theirs, prepare, orphaned), daemon=True
         )
         self.process.start()
         theirs.close()
@@ -60,10 +61,14 @@ class Worker(Generic[T, R]):
 
 
 def _work(
-    pipe: Connection, prepare: Callable[[], Callable[[T], R]], orphaned: Callable[[], None]
+    environment: Mapping[str, str],
+    pipe: Connection,
+    prepare: Callable[[], Callable[[T], R]],
+    orphaned: Callable[[], None],
 ) -> None:
     """Life of a process."""
     global _retried
+    take_environment(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, args=(orphaned,), daemon=True).start()
     try:

@@ -11,6 +11,7 @@ from echofm_core.plan.preflight import masking_notes, require_machine
 from echofm_core.run_claim import held
 from echofm_core.runtime.console import console
 from echofm_core.runtime.sessions import Sessions
+from simulations.engine import Engine
 from simulations.prepare import save_sites
 from simulations.ray_cluster import require_cluster
 from simulations.study.candidates import check_tuning
@@ -44,6 +45,7 @@ def run_study(plan: Plan, folder: Path, *, resume: bool = False) -> Path:
     check_tuning(plan)
     require_machine(plan.machine, plan.finetune)
     require_cluster(plan.machine)
+    Engine.announce(plan.machine)
     for note in masking_notes(plan):
         console.print(f"warning: {note}", markup=False)
     parts = list(cells(plan, folder))

@@ -28,7 +28,7 @@ from echofm_core.runtime.pool_worker import will_be_retried
 
 @contextmanager
 def running(prepare: Callable[[], Callable[[int], int]], **more: object) -> Iterator[Pool]:
-    pool = Pool[int, int](prepare, 2, method="spawn", **more)  # type: ignore[arg-type]
+    pool = Pool[int, int](prepare, 2, **more)  # type: ignore[arg-type]
     try:
         yield pool
     finally:
@@ -77,7 +77,7 @@ def test_a_sentence_of_a_process_that_cannot_prepare_itself_is_passed_on() -> No
 
 def test_closing_ends_processes_that_hear_nothing_and_whoever_waits() -> None:
     """One task sleeps with its signals ignored, one spins, four wait; SIGTERM ends none of them."""
-    pool = Pool[int, int](_stubborn, 2, method="spawn")
+    pool = Pool[int, int](_stubborn, 2)
     futures = [pool.submit(number) for number in range(6)]
     futures[0].add_done_callback(lambda future: None)
     deadline = time.monotonic() + 60
@@ -97,9 +97,10 @@ def test_closing_ends_processes_that_hear_nothing_and_whoever_waits() -> None:
 
 
 def _children() -> list[psutil.Process]:
-    """Processes of pools; not the tracker of resources that spawning leaves for good."""
-    found = psutil.Process().children(recursive=True)
-    return [item for item in found if "spawn_main" in " ".join(_words(item))]  # a zombie has none
+    """Processes of pools; not the parent of forks, which stays."""
+    own = psutil.Process().children()
+    parents = [item for item in own if "forkserver" in " ".join(_words(item))]
+    return [fork for item in parents for fork in item.children()]
 
 
 def _words(process: psutil.Process) -> list[str]:

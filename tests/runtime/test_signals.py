@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from echofm_core.data.manifest import manifest_from_rows, save_manifest
@@ -112,6 +113,23 @@ def test_a_simulation_in_training(
     (said,) = lines(command.stop(number, group=group))
     assert said.endswith("; to go on, run the same command again with --resume.")
     assert not list(tmp_path.glob("run/**/journal/*.json"))
+
+
+@pytest.mark.parametrize("study", [(), ("--seeds", 1)], ids=["run", "study"])
+def test_a_simulation_whose_workers_have_not_begun(
+    begin: Begin, institutions: Path, tmp_path: Path, study: tuple[object, ...]
+) -> None:
+    """It decodes; the parent of all its forks is there, and still loads what workers need."""
+    (tmp_path / "data").symlink_to(institutions)
+    (tmp_path / "plan.toml").write_text(PLAN)
+    command = begin("simulate", "plan.toml", "--out", "run", "--workers", 2, *study)
+    command.wait_for(lambda: any(map(_loads_sites, command.others())))
+    (said,) = lines(command.stop(signal.SIGINT, group=True))
+    assert said.endswith("; to go on, run the same command again with --resume.")
+
+
+def _loads_sites(process: psutil.Process) -> bool:
+    return "client.training" in " ".join(process.cmdline())
 
 
 @SIGNALS

@@ -22,13 +22,14 @@ import pandas as pd
 import pytest
 
 from echofm_core.data.findings import Findings
+from echofm_core.runtime.forks import fork_context, load_before_forks
 from tests.data.fuzz.mutations import Mutator
 
 #: Seconds a case may take, and a process to start and to plant its sound files; those for which it
 #: waits for a processor do not count, for that is not the file's doing.
 LONGEST, START = 5.0, 120.0
 #: What every process loads: the worker, and libraries that readers load when they are asked.
-LOADED = ["tests.data.fuzz.worker", "cv2", "pydicom", "pyarrow.parquet"]
+LOADED = ("tests.data.fuzz.worker", "cv2", "pydicom", "pyarrow.parquet")
 #: Cases a format that every run of the tests has, and at which its slow part ends.
 FEW, MANY = 40, int(os.environ.get("ECHOFM_FUZZ", "100"))
 SLOW = [pytest.mark.slow, pytest.mark.timeout(3600)]
@@ -103,8 +104,11 @@ def _run_one_process(name: str, seed: int, numbers: range, report: Report) -> ra
     from tests.data.fuzz.worker import work
 
     ours, theirs = multiprocessing.Pipe(duplex=False)
-    context = _context()
-    process = context.Process(target=work, args=(name, seed, numbers, theirs), daemon=True)
+    load_before_forks(*LOADED)
+    # mypy: the base class of contexts does not say that it has processes.
+    process = fork_context().Process(  # type: ignore[attr-defined]
+        target=work, args=(name, seed, numbers, theirs), daemon=True
+    )
     process.start()
     theirs.close()
     try:
@@ -125,15 +129,6 @@ def _run_one_process(name: str, seed: int, numbers: range, report: Report) -> ra
         process.kill()
         process.join()
     return range(0)
-
-
-def _context() -> multiprocessing.context.BaseContext:
-    """Each process is forked from one that has loaded what all need, where the system can."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():  # Windows
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(LOADED)
-    return context
 
 
 def _answer(ours: Connection, process: multiprocessing.process.BaseProcess, patience: float) -> str:
