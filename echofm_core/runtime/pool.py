@@ -12,6 +12,7 @@ go wrong: a task never ends; a program that it left outlives it; someone else ki
 
 from __future__ import annotations
 
+import atexit
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -90,6 +91,8 @@ class Pool(Generic[T, R]):
         self._alone: Task[T, R] | None = None
         self._dispatcher = threading.Thread(target=self._dispatch, name="pool", daemon=True)
         self._dispatcher.start()
+        # Python's own end asks each process to end, which they do not hear, and waits for it.
+        atexit.register(self.close)
 
     def submit(self, value: T) -> Future[R]:
         """Queue a task.
@@ -124,6 +127,7 @@ class Pool(Generic[T, R]):
             if worker is not None:
                 worker.process.kill()
         self._dispatcher.join(PATIENCE)
+        atexit.unregister(self.close)
 
     def _dispatch(self) -> None:
         with blocked_signals():

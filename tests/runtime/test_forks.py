@@ -61,13 +61,15 @@ def test_a_parent_that_dies_as_it_starts_is_said(tmp_path: Path) -> None:
 
 
 def _python(code: str, *places: Path) -> subprocess.CompletedProcess[str]:
-    """Run code in a process of its own, which has no fork yet."""
+    """Run code in a process of its own, which has no fork yet, and ends with its pools open."""
     names = "from echofm_core.runtime.forks import load_before_forks\n"
     names += "from echofm_core.runtime.pool import Pool\n"
     names += "from tests.runtime.test_forks import _look\n"
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, *places)))}
     command = [sys.executable, "-c", names + textwrap.dedent(code)]
-    return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command, env=env, capture_output=True, text=True, check=False, timeout=200
+    )
 
 
 def _look() -> Callable[[str], object]:
