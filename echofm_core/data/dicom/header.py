@@ -158,6 +158,17 @@ def region_of(dataset: Dataset, height: int, width: int) -> Box | None:
     return _largest(dataset, height, width)[0]
 
 
+def region_in_half(dataset: Dataset, height: int, width: int) -> Box | None:
+    """The same in a frame, or in a picture of it that is half as high and wide."""
+    declared = _integer(dataset, "Rows"), _integer(dataset, "Columns")
+    if (height, width) != ((declared[0] + 1) // 2, (declared[1] + 1) // 2):
+        return region_of(dataset, height, width)
+    if (box := region_of(dataset, *declared)) is None:
+        return None
+    left, top, right, bottom = box
+    return left // 2, top // 2, (right + 1) // 2, (bottom + 1) // 2
+
+
 def pixel_size_of(dataset: Dataset, height: int, width: int) -> PixelSize | None:
     """Physical deltas of that region, where they are in cm and the frame is as the header has it.
 

@@ -53,10 +53,13 @@ def form_of(dataset: Dataset) -> Form:
     return Form(height, width, samples, bits // 8)
 
 
-def read_native(opened: Object) -> Samples:
+def read_native(opened: Object, *, with_chroma: bool = False) -> Samples:
     """Samples ``(N, H, W)`` or ``(N, H, W, 3)`` uint8 or uint16; no more than the file's bytes.
 
-    Of halved chroma (YBR_FULL_422), the luminance alone: ``(N, H, W)``.
+    Args:
+        opened: The file.
+        with_chroma: Halved chroma (YBR_FULL_422) too, of each pixel; else of such a file the
+            luminance alone: ``(N, H, W)``.
 
     Raises:
         ValueError: There is not one whole frame.
@@ -67,7 +70,10 @@ def read_native(opened: Object) -> Samples:
     if form.samples == 1:
         return _frames(values, (height, width))
     if _is_halved(opened, form, values.size):  # Y Y Cb Cr for two pixels
-        return _frames(values, (height, width // 2, 4))[..., :2].reshape(-1, height, width)
+        pairs = _frames(values, (height, width // 2, 4))
+        if not with_chroma:
+            return pairs[..., :2].reshape(-1, height, width)
+        return pairs[..., [[0, 2, 3], [1, 2, 3]]].reshape(-1, height, width, 3)
     if opened.dataset.get("PlanarConfiguration") == 1:
         return np.moveaxis(_frames(values, (3, height, width)), 1, -1)
     return _frames(values, (height, width, 3))

@@ -20,7 +20,7 @@ from pydicom.uid import (
 
 from echofm_core.data.decode import decode_clip
 from echofm_core.data.dicom import codecs
-from echofm_core.data.dicom.frames import shows_colour
+from echofm_core.data.dicom.frames import READ, shows_colour
 from echofm_core.data.dicom.header import ObjectKind, read_header
 from echofm_core.data.readers._dicom import FileHeader, read_file_header
 from echofm_core.data.readers._source import Refusal
@@ -28,8 +28,8 @@ from echofm_core.phantom.overlay import burn_in, colour_flow
 from echofm_core.phantom.scanners import MIMIC
 from echofm_core.phantom.writers import dicom
 from echofm_core.runtime.errors import UnreadableFileError
-from tests.data.dicom.made import jpeg_2000, run_length, sample, write_encapsulated
-from tests.data.files import header, save_dicom, speckle, with_pixels
+from tests.data.dicom.made import jpeg, jpeg_2000, run_length, sample, write_encapsulated
+from tests.data.files import header, region, save_dicom, speckle, with_pixels
 
 SCANNER = MIMIC[0]
 PHASES = np.linspace(0, 1.5, 12) % 1
@@ -221,3 +221,48 @@ def test_one_damaged_frame_is_not_the_cine(tmp_path: Path) -> None:
     images[0] = images[0][:40]
     path = write_encapsulated(tmp_path / "a.dcm", images, JPEG2000Lossless, FLOW, "YBR_RCT")
     assert shows_colour(path)
+
+
+def test_a_late_jet_in_pictures_that_are_not_compressed(tmp_path: Path) -> None:
+    """Six frames of them fill what is read first, and flow comes in systole alone."""
+    frames = np.repeat(speckle(30, 400, 500)[..., None], 3, axis=-1)
+    assert not shows_colour(save_dicom(tmp_path / "a.dcm", with_pixels(header(), "RGB", frames)))
+    frames[12:20, 150:250, 200:300] = (220, 40, 20)
+    path = save_dicom(tmp_path / "b.dcm", with_pixels(header(), "RGB", frames))
+    assert path.stat().st_size > 4 * READ
+    assert shows_colour(path)
+
+
+@PICTURES
+def test_halved_chroma_that_is_not_compressed(
+    tmp_path: Path, colour: NDArray[np.uint8], expected: bool
+) -> None:
+    """YBR_FULL_422: Y Y Cb Cr for two pixels."""
+    count, height, width, _ = colour.shape
+    swapped = cv2.cvtColor(colour.reshape(-1, width, 3), cv2.COLOR_RGB2YCrCb)
+    pairs = swapped.reshape(count, height, width // 2, 2, 3)
+    halved = np.stack([*np.moveaxis(pairs[..., 0], -1, 0), pairs[..., 0, 2], pairs[..., 0, 1]], -1)
+    dataset = with_pixels(header(), "YBR_FULL_422", colour)
+    dataset.PixelData = halved.tobytes()
+    assert shows_colour(save_dicom(tmp_path / "a.dcm", dataset)) is expected
+
+
+@pytest.mark.parametrize(("height", "width"), [(240, 320), (709, 1016)])
+@pytest.mark.parametrize(("place", "expected"), [((0.02, 0.02), False), ((0.45, 0.45), True)])
+def test_what_is_coloured_beside_the_image_region_is_no_flow(
+    tmp_path: Path, height: int, width: int, place: tuple[float, float], expected: bool
+) -> None:
+    """A maker's sign, say; of large JPEG the half is looked at, where the region is half too."""
+    frames = np.repeat(speckle(12, height, width)[..., None], 3, axis=-1)
+    top, left = round(place[0] * height), round(place[1] * width)
+    frames[:, top : top + height // 8, left : left + width // 8] = (220, 120, 20)
+    box = tuple(round(share * side) for share in (0.2, 0.95) for side in (width, height))
+    path = write_encapsulated(
+        tmp_path / "a.dcm",
+        [jpeg(frame[..., ::-1]) for frame in frames],
+        JPEGBaseline8Bit,
+        frames,
+        "YBR_FULL_422",
+        SequenceOfUltrasoundRegions=[region(box=box)],
+    )
+    assert shows_colour(path) is expected
