@@ -20,8 +20,25 @@ from echofm_core.tasks import TASKS, Task, TaskKind
 LARGEST = 1e30
 #: Kind of the finding on an EF of which nothing says that it is in percent.
 LIKE_A_FRACTION = "looks_like_fraction"
-#: Unit -> how it is written behind a number.
-SPELT = {"%": ("%",), "ml": ("ml", "cc", "cm3", "cm^3")}
+#: Unit -> how it is written behind a number, in lower case.
+SPELT = {
+    "%": ("%",),
+    "ml": ("ml", "cc", "cm3", "cm^3"),
+    "Hz": ("hz", "fps"),
+    "cm": ("cm",),
+    "MHz": ("mhz",),
+    "dB": ("db",),
+    "years": ("y", "yr", "yrs", "year", "years"),
+}
+#: What is written where nothing is known, in lower case.
+MISSING = ("", "na", "n/a", "none")
+#: Words for sex in tables. Whole words: a first letter would make a man of "mujer" and "missing".
+SEXES = {
+    "F": ("f", "female", "woman", "w", "weiblich", "frau", "femme", "féminin", "mujer",
+          "femenino", "mulher", "feminino", "donna", "femmina", "femminile", "vrouw"),
+    "M": ("m", "male", "man", "männlich", "mann", "homme", "masculin", "hombre", "masculino",
+          "homem", "uomo", "maschio", "maschile"),
+}  # fmt: skip
 #: Names of splits in public tables, in lower case, by how much is held out.
 SPLITS = {split.value: split for split in (Split.TRAIN, Split.VALIDATION, Split.TEST)}
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
@@ -102,11 +119,11 @@ class Source:
         """
         spec, written = TASKS[task], (text or "").strip()
         classes = spec.kind is TaskKind.MULTICLASS
-        if written.lower() in ("", "na", "n/a", *(() if classes else ("none",))):
+        if written.lower() in MISSING and not (classes and written.lower() == "none"):
             return None
         plain = number(written)  # read as Python would, else as in a report
         result = read_result(written) if plain is None else Result(Form.NUMBER, plain, plain)
-        kind, value, wrong = "label_out_of_range", result.low, _trouble(result, spec.unit)
+        kind, value, wrong = "label_out_of_range", result.low, trouble(result, spec.unit)
         if wrong:
             pass
         elif value is None or not spec.low <= value <= spec.high:
@@ -216,7 +233,7 @@ def integer(text: str | None) -> int | None:
     return int(value) if value is not None and value == int(value) and abs(value) < 2**31 else None
 
 
-def _trouble(result: Result, unit: str) -> str:
+def trouble(result: Result, unit: str) -> str:
     """Why a result is no number in a unit; empty: it is one."""
     if result.form is Form.OPEN:
         return "is a bound, such as >55, and no number"
@@ -248,9 +265,9 @@ def file_at(root: Path, relative: str) -> Path | Refusal:
 
 
 def sex_of(text: str | None) -> str | None:
-    """``F`` or ``M`` from ``f``, ``Male`` and the like, else None."""
-    letter = (text or "").strip().upper()[:1]
-    return letter if letter in ("F", "M") else None
+    """``F`` or ``M`` from ``f``, ``Male`` and the like (:data:`SEXES`), else None."""
+    word = (text or "").strip().lower()
+    return next((sex for sex, words in SEXES.items() if word in words), None)
 
 
 def disagreement(columns: Sequence[str]) -> str:

@@ -168,7 +168,9 @@ def _plain(column: str) -> str:
 
 
 def _lines(name: str, text: str, separator: str, wanted: int | None = None) -> list[list[str]]:
-    """Lines that are not empty, or the first few of them.
+    """Lines in which something is written, or the first few of them.
+
+    Spreadsheets leave separators alone in lines below the last one, and between blocks.
 
     Raises:
         DataRootError: It is no table, or has more rows than are read.
@@ -176,7 +178,8 @@ def _lines(name: str, text: str, separator: str, wanted: int | None = None) -> l
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     most = MOST_CELLS // PER_ROW
     try:
-        lines = list(islice(filter(None, reader), wanted or most))
+        written = (line for line in reader if any(cell.strip() for cell in line))
+        lines = list(islice(written, wanted or most))
     except csv.Error as error:
         raise DataRootError(f"table {name} is not CSV ({error}).") from None
     width = len(lines[0]) if lines else 0

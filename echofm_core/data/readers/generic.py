@@ -30,12 +30,10 @@ from echofm_core.data.readers._source import (
     Row,
     Source,
     file_at,
-    frame_rate,
     integer,
-    number,
-    positive,
     sex_of,
 )
+from echofm_core.data.readers._stated import stated_numbers, stated_sex
 from echofm_core.data.readers.own_table import Entry, read_entries
 from echofm_core.runtime.errors import UnreadableFileError
 from echofm_core.tasks import AS_CLASS_OF_GRADE, VIEWS, Task
@@ -145,14 +143,9 @@ class _Reading:
         columns = cine if isinstance(cine, dict) else cine_columns(cine, self.source, item)
         if columns is None or isinstance(found, Refusal):
             return None
-        patient, study, person = self._who(entry, found, item)
         values = entry.values
-        stated = {
-            "fps": frame_rate(values.get("fps")),
-            "depth_cm": positive(values.get("depth_cm")),
-            "frequency_mhz": positive(values.get("frequency_mhz")),
-            "gain_db": number(values.get("gain_db")),
-        }
+        stated = stated_numbers(self.source, values, item)
+        patient, study, person = self._who(entry, found, item, stated.pop("age", None))
         return {
             **columns,
             **person,
@@ -163,18 +156,20 @@ class _Reading:
             "source_row": entry.row,
             "care_setting": values.get("care_setting") or None,
             **self._labels(values, item),
-            **{name: value for name, value in stated.items() if value is not None},
+            **stated,
         }
 
-    def _who(self, entry: Entry, found: _Opened, item: str) -> tuple[str, str, Row]:
+    def _who(
+        self, entry: Entry, found: _Opened, item: str, age: float | None
+    ) -> tuple[str, str, Row]:
         """Patient and study, not yet hashed, and sex and age."""
         values = entry.values
         folder = Path(found.path).parent.relative_to(self.source.root.resolve()).as_posix()
         patient, study = values.get("patient_id", ""), values.get("study_id", "")
-        sex, age = values.get("sex"), values.get("age")
+        sex = stated_sex(self.source, values.get("sex", ""), item)
         if (identity := found.identity) is not None:
             patient, study = identity.patient, identity.study
-            sex, age = identity.sex, str(identity.age)
+            sex, age = sex_of(identity.sex), identity.age or None
         if self.mapping.patient:
             match = re.search(self.mapping.patient, entry.relative)
             patient = match["patient"] if match else ""
@@ -182,8 +177,7 @@ class _Reading:
             patient = folder
             reason = "Nothing says who was examined; the files of its folder are one patient."
             self.source.repaired("no_patient", item, reason)
-        years = positive(age)
-        person: Row = {"sex": sex_of(sex), "age": None if years is None else min(years, OLDEST)}
+        person: Row = {"sex": sex, "age": None if age is None else min(age, OLDEST)}
         return patient, study or f"{patient}/{folder}", person
 
     def _labels(self, values: Mapping[str, str], item: str) -> Row:

@@ -11,6 +11,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator
 
 from echofm_core.data.manifest import Split
+from echofm_core.data.patients import PUBLISHED
 from echofm_core.plan.section import Section
 from echofm_core.runtime.errors import DataRootError
 from echofm_core.tasks import VIEWS
@@ -77,6 +78,13 @@ class Mapping(Section):
     units: Units = Units()
     """What the numbers of `ef` are, where it is not plain."""
 
+    @field_validator("dataset")
+    @classmethod
+    def _is_its_own(cls, name: str) -> str:
+        if name in PUBLISHED:  # whose small videos pass without an ultrasound sector
+            raise ValueError(f"{name!r} is a public data set; give your own data another name")
+        return name
+
     @field_validator("columns", "views", "splits")
     @classmethod
     def _known(cls, words: dict[str, object], info: ValidationInfo) -> dict[str, object]:
@@ -114,7 +122,7 @@ def load_mapping(root: Path) -> Mapping:
     file = root / NAME
     try:
         with file.open("rb") as stream:
-            values = tomllib.loads(stream.read(LONGEST).decode("utf-8"))
+            values = tomllib.loads(stream.read(LONGEST).decode("utf-8-sig"))
         mapping = Mapping.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]

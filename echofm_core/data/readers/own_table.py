@@ -58,6 +58,9 @@ def read_entries(
         reason = f"The table was read as having {', '.join(form)}."
         source.noted("table_form", TABLE, reason)
     _in_percent(rows, mapping.units.ef, source)
+    if pathless := sum(not row["path"] for row in rows):
+        reason = f"{many(pathless, 'row names', 'rows name')} no file."
+        source.quarantined("bad_path", TABLE, reason)
     named = _named(rows, there, source)
     entries = []
     for relative, numbers in named.items():
@@ -127,6 +130,8 @@ def _named(rows: list[Row], there: Sequence[str], source: Source) -> dict[str, l
         alike[_key(relative)].append(relative)
     named, respelt = defaultdict[str, list[int]](list), 0
     for number_, row in enumerate(rows):
+        if not row["path"]:
+            continue
         written = row["path"].replace("\\", "/").lstrip("/")
         fits = alike.get(_key(written), [])
         if written not in known and len(fits) == 1:

@@ -173,6 +173,7 @@ def test_a_file_that_kills_its_process_is_quarantined_and_counted(
     [
         (('dataset = "north"\n', ""), "'dataset': Field required"),
         (('dataset = "north"', 'dataset = "North Hospital"'), "'dataset'"),
+        (('dataset = "north"', 'dataset = "camus"'), "'camus' is a public data set"),
         (('ef = "EF"', 'lvef = "EF"'), "cannot be mapped"),
         (("A4C =", "APICAL ="), "are no views"),
         (("test =", "tests ="), "are no splits"),
@@ -219,3 +220,63 @@ def test_rows_that_differ_in_a_class_leave_no_grade_to_take_it_from(root: Path) 
     assert manifest[["as_grade", "as_class"]].isna().all(axis=None)
     (found,) = [item for item in findings.items if item.kind == "rows_disagree"]
     assert "`as_class`" in found.reason and "`as_grade`" in found.reason
+
+
+MORE = 'sex = "Sex"\nfps = "Hz"\ndepth_cm = "Depth"\nfrequency_mhz = "MHz"\ngain_db = "Gain"\n'
+
+
+def stated(root: Path, cells: str) -> tuple[dict[str, object], list[str]]:
+    """Row and kinds of finding of cells under Age, Sex, Hz, Depth, MHz and Gain."""
+    (root / "echofm.toml").write_text(MAPPING.replace('sex = "Sex"\n', MORE))
+    head = "File,MRN,View,Part,EF,Age,Sex,Hz,Depth,MHz,Gain\n"
+    (root / "list.csv").write_text(f"{head}c.avi,77,,,,{cells}\n", encoding="utf-8")
+    manifest, findings = GenericReader().read(root)
+    kinds = [item.kind for item in findings.items if item.kind != "unlisted_file"]
+    return manifest.to_dict("records")[0], kinds
+
+
+def test_settings_and_age_come_with_their_unit_or_without(root: Path) -> None:
+    row, kinds = stated(root, "61 y,f,40 Hz,16.5 cm,1.7 MHz,-3 dB")
+    names = ("age", "fps", "depth_cm", "frequency_mhz", "gain_db")
+    assert [row[name] for name in names] == pytest.approx([61, 40, 16.5, 1.7, -3])
+    assert kinds == []
+
+
+@pytest.mark.parametrize(
+    ("cells", "column"),
+    [
+        ("1951,,,,,", "age"),  # a year of birth
+        (",,0.025,,,", "fps"),  # seconds
+        (",,,165,,", "depth_cm"),  # mm
+        (",,,165 mm,,", "depth_cm"),
+        (",,,,1700,", "frequency_mhz"),  # kHz
+        (",,,,,12 %", "gain_db"),
+    ],
+)
+def test_a_setting_in_another_unit_is_noted_and_not_used(
+    root: Path, cells: str, column: str
+) -> None:
+    row, kinds = stated(root, cells)
+    assert row[column] == 50 if column == "fps" else pd.isna(row[column])  # what the video says
+    assert kinds == ["value_out_of_range"]
+
+
+@pytest.mark.parametrize(
+    ("word", "sex", "found"),
+    [
+        ("Female", "F", False), ("m", "M", False), ("mujer", "F", False), ("Mulher", "F", False),
+        ("weiblich", "F", False), ("missing", None, True), ("0", None, True), ("O", None, False),
+        ("unknown", None, False), ("", None, False),
+    ],
+)  # fmt: skip
+def test_sex_is_a_whole_word(root: Path, word: str, sex: str | None, found: bool) -> None:
+    """By its first letter a woman was a man in Spanish, and so was whoever was missing."""
+    row, kinds = stated(root, f",{word},,,,")
+    assert (row["sex"] if sex else pd.isna(row["sex"])) == (sex or True)
+    assert kinds == ["unknown_sex"] * found
+
+
+def test_a_mapping_may_begin_with_the_mark_of_an_editor(root: Path) -> None:
+    (root / "list.csv").write_text(TABLE + "c.avi,77,,,,,\n")
+    (root / "echofm.toml").write_text(MAPPING, encoding="utf-8-sig")
+    assert len(GenericReader().read(root)[0]) == 1

@@ -123,3 +123,9 @@ def test_a_file_of_two_patients_is_not_used(tmp_path: Path) -> None:
         ("path_spelling", "repaired"),
         ("rows_disagree", "quarantined"),
     ]
+
+
+def test_rows_without_a_file_are_counted_and_stand_for_none(tmp_path: Path) -> None:
+    entries, found = read(tmp_path, "a.avi,7,55,,\n,8,50,,\n,9,40,,\n,,,,\n")
+    assert [entry.relative for entry in entries] == ["a.avi"]
+    assert [(item.kind, item.reason) for item in found] == [("bad_path", "2 rows name no file.")]

@@ -140,3 +140,10 @@ def test_what_is_no_such_table_is_one_error(tmp_path: Path, content: bytes) -> N
     file.write_bytes(content)
     with pytest.raises(DataRootError, match=r"t\.csv"):
         list(stream_columns(file, ["a"]))
+
+
+@pytest.mark.parametrize("blank", [";;", ' ; ;""', "\t;;"])
+def test_lines_of_separators_alone_are_no_rows(blank: str) -> None:
+    """Spreadsheets write such lines for rows that were emptied."""
+    text = f"{blank}\na;b;c\n1;2;3\n{blank}\n4;5;6\n{blank}\n{blank}\n"
+    assert [row["a"] for row in parse_table("t", text, ("a", "b")).rows] == ["1", "4"]
