@@ -165,7 +165,7 @@ def _ids(patient: str, file: Path | None) -> list[str]:
     if file is None:
         return [typer.prompt("id", hide_input=True) if patient == "-" else patient]
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").splitlines()  # editors write a mark before it
     except (OSError, UnicodeDecodeError) as error:
         raise DataRootError(f"{file} cannot be read ({type(error).__name__}).") from None
     if not (found := [line.strip() for line in lines if line.strip()]):

@@ -67,7 +67,7 @@ def load_site(folder: Path, *, quoting: bool = True) -> SiteFile:
     """
     path = folder / "site.toml"
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         site = SiteFile.model_validate(values)
     except FileNotFoundError:
         raise PlanError(f"{path} does not exist; `echofm client init` writes it.") from None

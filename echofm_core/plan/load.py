@@ -48,7 +48,7 @@ def load_plan(path: Path) -> Plan:
         PlanError: The file is missing, not TOML, or not a valid plan.
     """
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise PlanError(f"plan {path} does not exist; `echofm demo` writes one to copy.") from None
     except OSError as error:

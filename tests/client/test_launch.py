@@ -27,6 +27,11 @@ def test_a_wrong_key_is_named_with_what_was_meant(tmp_path: Path, line: str, sai
     assert said in str(caught.value) and "site.toml is not valid" in str(caught.value)
 
 
+def test_settings_may_begin_with_the_mark_of_an_editor(tmp_path: Path) -> None:
+    (tmp_path / "site.toml").write_text(GOOD, encoding="utf-8-sig")
+    assert load_site(tmp_path).name == "north"
+
+
 def test_a_word_that_is_no_device_is_refused_before_a_run(tmp_path: Path) -> None:
     (tmp_path / "site.toml").write_text(f'{GOOD}device = "gpu"\n')
     with pytest.raises(PlanError, match="no device 'gpu'"):

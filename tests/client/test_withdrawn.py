@@ -137,6 +137,12 @@ def test_who_is_not_there_yet_can_be_entered_all_the_same(
     assert update(site).counts["encoder"] == 3
 
 
+def test_a_list_of_ids_may_begin_with_the_mark_of_an_editor(site: Hospital, tmp_path: Path) -> None:
+    """With --absent, the first id would be entered as nobody's, and its patient trained on."""
+    (ids := tmp_path / "ids.txt").write_text("alpha-p0\r\nalpha-p1\r\n", encoding="utf-8-sig")
+    assert "2 patients with 2 clips" in said(site, "--file", ids, "--absent")
+
+
 @pytest.mark.parametrize("option", [("--undo",), ("--absent",), ("--secret", "file")])
 def test_a_list_takes_no_option_that_changes_it(site: Hospital, option: tuple[str, ...]) -> None:
     assert "--list changes nothing" in said(site, "--list", *option, error=SystemExit)
