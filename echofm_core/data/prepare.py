@@ -88,6 +88,7 @@ def read(
     manifest, findings = read_roots(roots, data)
     if datasets:
         manifest = manifest[manifest["dataset"].isin(datasets)]
+        findings.items = [item for item in findings.items if item.dataset in datasets]
     return _some(manifest, findings, machine), findings
 
 
