@@ -23,15 +23,16 @@ class Grouped:
         """Group of each row's patient; ``other`` where unknown or the group is small.
 
         Raises:
-            EmptySiteError: No row has the column.
+            EmptySiteError: No row has the column, or nothing in it that is understood.
         """
-        if manifest[self.column(config)].isna().all():
+        key, known = patient_keys(manifest), manifest[self.column(config)].notna().any()
+        groups = self.groups(manifest, key, config).astype("string") if known else None
+        if groups is None or groups.isna().all():
             raise EmptySiteError(
                 f'protocol "{config.name.value}" needs {self.needs}; no clip of '
                 f"{sorted(manifest['dataset'].unique())} has it: use another protocol."
             )
-        key = patient_keys(manifest)
-        sites = self.groups(manifest, key, config).astype("string").fillna(OTHER)
+        sites = groups.fillna(OTHER)
         counts = key.groupby(sites).nunique()
         small = counts.index[counts < config.min_patients]
         return sites.where(~sites.isin(small), OTHER)

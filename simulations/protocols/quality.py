@@ -3,7 +3,7 @@
 import pandas as pd
 
 from echofm_core.plan.protocol import ProtocolConfig
-from simulations.protocols.grouped import OTHER, Grouped
+from simulations.protocols.grouped import Grouped
 
 _WORST_FIRST = ("Poor", "Medium", "Good")
 
@@ -22,8 +22,8 @@ class Quality(Grouped):
         return "quality"
 
     def groups(self, manifest: pd.DataFrame, key: pd.Series, config: ProtocolConfig) -> pd.Series:
-        """The worst of a patient's clips."""
-        order = {name: rank for rank, name in enumerate(_WORST_FIRST)}
-        worst = manifest["quality"].map(order).astype("Float64").groupby(key).transform("min")
-        names = {float(rank): f"quality-{name.lower()}" for name, rank in order.items()}
-        return worst.map(names).fillna(OTHER)
+        """The worst of a patient's clips; capitals do not matter, a hospital writes its own."""
+        order = {name.lower(): rank for rank, name in enumerate(_WORST_FIRST)}
+        ranks = manifest["quality"].str.strip().str.lower().map(order).astype("Float64")
+        names = {float(rank): f"quality-{name}" for name, rank in order.items()}
+        return ranks.groupby(key).transform("min").map(names)

@@ -22,4 +22,5 @@ class VendorModel(Grouped):
     def groups(self, manifest: pd.DataFrame, key: pd.Series, config: ProtocolConfig) -> pd.Series:
         """The commonest device of a patient's clips."""
         device = (manifest["vendor"].fillna("") + " " + manifest["model"].fillna("")).str.strip()
-        return commonest(device, key).map(slug)
+        # A clip that does not say, such as a video, counts for no scanner.
+        return commonest(device.mask(device == ""), key).map(slug, na_action="ignore")

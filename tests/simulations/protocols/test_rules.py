@@ -275,3 +275,20 @@ def test_an_unseen_site_without_a_test_patient_is_refused() -> None:
     config = ProtocolConfig(unseen=("valley",), test_fraction=0.1)
     with pytest.raises(EmptySiteError, match=r"site valley, which no model sees, has 2 patients"):
         assign_sites(table, config, 3, few_shot=True)
+
+
+def test_quality_in_a_hospitals_own_capitals() -> None:
+    table, config = manifest(10), ProtocolConfig(name=ProtocolName.QUALITY)
+    written = table.assign(quality=" " + table["quality"].str.upper())
+    pd.testing.assert_series_equal(
+        assign_sites(written, config, 0)["site"], assign_sites(table, config, 0)["site"]
+    )
+    with pytest.raises(EmptySiteError, match="needs image quality"):  # not one site called `other`
+        assign_sites(table.assign(quality="gut"), config, 0)
+
+
+def test_clips_that_name_no_scanner_do_not_outvote_one_that_does() -> None:
+    table = manifest(8, clips=3)
+    table.loc[table["clip_id"].str.endswith(("-0", "-1")), ["vendor", "model"]] = pd.NA
+    config = ProtocolConfig(name=ProtocolName.VENDOR_MODEL)
+    assert set(assign_sites(table, config, 0)["site"]) == {"ge-vivid-e95", "ge-vivid-s70"}
