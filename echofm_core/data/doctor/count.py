@@ -108,7 +108,8 @@ def _part(
         public=public,
         clips=len(rows),
         patients=int(rows["patient_id"].nunique()),
-        studies=int(rows["study_id"].nunique()),
+        # A hospital may number the visits of each patient from one.
+        studies=len(rows[["patient_id", "study_id"]].dropna().drop_duplicates()),
         decoded=len(seen),
         **{severity.value: int(found.get(severity.value, 0)) for severity in Severity},
         reduced_ef=round(float((ef < REDUCED_EF).mean()), 4) if len(ef) else None,

@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -240,3 +241,9 @@ def test_names_are_text_on_the_terminal() -> None:
     assert "\x1b" not in text and "\u202e" not in text
     assert "\\x1b[31mred[/bold][red]\\u202e.avi" in text
     assert COLOUR in to_json(summary(made(findings=rows)), rows).encode().decode("unicode_escape")
+
+
+def test_visits_that_every_patient_numbers_alike_are_several_studies() -> None:
+    rows = made().manifest.assign(study_id="1")
+    parts = summary(replace(made(), manifest=rows)).parts
+    assert [(part.patients, part.studies) for part in parts] == [(3, 3), (0, 0), (2, 2)]
