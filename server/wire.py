@@ -183,8 +183,6 @@ def read_reply(reply: Message | NoReply, kind: type[Reply]) -> Reply:
         raise RefusedUpdateError(
             f"the site answered with an error: {sentence(words)}", code_of(words)
         )
-    if not reply.has_content():
-        raise RefusedUpdateError("the site answered with neither content nor an error.")
     return decode(from_records(reply.content, kind, flwr.app), kind)
 
 
