@@ -56,6 +56,8 @@ class Piece:
         tasks = [task.value for task in self.arm.tasks]
         given = dict(self.arm.given)
         words = [self.plan.digest(), self.arm.train, given, self.arm.test, tasks, start, data]
+        # What is kept of a training is the predictions of one of the models that its sites have.
+        words += [self.arm.tested] if self.arm.tested else []
         return hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()
 
     @property

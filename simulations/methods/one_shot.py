@@ -20,12 +20,20 @@ class OneShot(Federated):
     source = "McMahan et al. 2017, Communication-Efficient Learning, figure 1, with one round"
 
     def tables(self, plan: Plan) -> Mapping[str, Mapping[str, Any]]:
-        """One round of as many steps, or passes, as all rounds of the plan have together."""
+        """One round of as many steps, or passes, as all rounds of the plan have together.
+
+        The warm-up is in rounds: of one round it is the same share of the steps as of all.
+        """
         tuning = plan.finetune
         work = {"local_steps": tuning.local_steps * tuning.rounds}
         if not tuning.local_steps:
             work = {"local_steps": 0, "local_epochs": tuning.local_epochs * tuning.rounds}
         return {
-            "finetune": {"rounds": 1, "patience": 0, **work},
+            "finetune": {
+                "rounds": 1,
+                "warmup_rounds": tuning.warmup_rounds / max(1, tuning.rounds),
+                "patience": 0,
+                **work,
+            },
             "federation": {"aggregation": Aggregation.FEDAVG.value},
         }

@@ -11,6 +11,7 @@ from echofm_core.plan.federation import Aggregation
 from echofm_core.plan.load import plan_from_mapping
 from echofm_core.plan.study import WORDS
 from echofm_core.runtime.errors import PlanError
+from echofm_core.training.steps.optimizer import RoundSchedule
 from simulations.arms import plan_arms
 from simulations.methods import METHODS, SETS, methods_named
 from simulations.methods._api import Method, Piece, Setting, changed
@@ -149,6 +150,25 @@ def test_one_shot_has_one_round_of_passes_where_passes_are_counted() -> None:
     (piece,) = METHODS["one_shot"].pieces(here)
     table = piece.plan.finetune
     assert (table.rounds, table.local_steps, table.local_epochs) == (1, 0, 6)
+
+
+def test_the_rate_of_one_shot_is_at_each_step_that_of_the_rounds() -> None:
+    """A warm-up of one round of three is a third of the steps, not all of them."""
+    here = setting(finetune={"rounds": 3, "local_steps": 10, "warmup_rounds": 1.0})
+    each = {}
+    for name in ("fedavg", "one_shot"):
+        (piece,) = METHODS[name].pieces(here)
+        table = piece.plan.finetune
+        rate = RoundSchedule(
+            peak=table.learning_rate, warmup_rounds=table.warmup_rounds, rounds=table.rounds
+        )
+        steps = table.local_steps
+        each[name] = [
+            rate.of_step(number, step, steps)
+            for number in range(1, table.rounds + 1)
+            for step in range(steps)
+        ]
+    assert each["one_shot"] == pytest.approx(each["fedavg"])
 
 
 def test_the_frozen_encoder_stays_as_it_was_pre_trained() -> None:

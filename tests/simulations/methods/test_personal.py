@@ -71,6 +71,18 @@ def test_names_in_files_are_those_on_the_wire() -> None:
     assert own_models(piece.plan) == ("personal",) and piece.arm.tested == "personal"
 
 
+@pytest.mark.parametrize(("name", "key"), [("ditto", "ditto"), ("last_step", "last_steps")])
+def test_a_sites_own_model_is_not_read_from_the_training_of_the_shared_one(
+    name: str, key: str
+) -> None:
+    """Where the plan has Ditto, FedAvg trains by the same plan; each keeps what it is tested by."""
+    here = setting(personal={key: 5}, finetune=TUNING)
+    (shared,), (own,) = METHODS["fedavg"].pieces(here), METHODS[name].pieces(here)
+    assert shared.plan.personal == own.plan.personal
+    assert (shared.arm.tested, own.arm.tested != "") == ("", True)
+    assert shared.key("data") != own.key("data")
+
+
 def test_a_site_without_a_model_of_its_own_is_left_out(tmp_path: Path) -> None:
     """Of A, B and C, C did not train; a site that was not tested at all is an error."""
     (piece,) = METHODS["ditto"].pieces(setting())
