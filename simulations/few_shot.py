@@ -182,5 +182,10 @@ def write_scores(found: Sequence[tuple[FewShot, pd.DataFrame]], run: Path) -> pd
     empty = pd.DataFrame(columns=["base", "shots", *COLUMNS])
     table = pd.concat(tables, ignore_index=True) if tables else empty
     table = table[["base", "shots", *COLUMNS]]
-    write_whole(run / f"{FEW_SHOT}.parquet", table.to_parquet(index=False))
+    write_whole(shots_file(run), table.to_parquet(index=False))
     return table
+
+
+def shots_file(run: Path) -> Path:
+    """Where the scores of all numbers of patients are in a run folder."""
+    return run / f"{FEW_SHOT}.parquet"

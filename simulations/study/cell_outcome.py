@@ -12,17 +12,22 @@ import pandas as pd
 from echofm_core.data.splits import split_digest
 from echofm_core.evaluation.few_shot import few_shot_lines
 from echofm_core.evaluation.model_names import FEDERATED, FLOOR
+from echofm_core.models.lora import untrained_notes
+from echofm_core.plan.preflight import masking_notes
 from echofm_core.privacy.config import open_rounds, spent
 from echofm_core.report.page import write_report
 from echofm_core.report.run_files import read_run
 from echofm_core.report.run_scores import score_models
 from echofm_core.run_claim import PLAN
 from echofm_core.runtime.files import write_whole
-from simulations.few_shot import scored, write_scores
+from echofm_core.runtime.text import listed
+from echofm_core.training.label_share import label_share_notes
+from echofm_core.training.personal import personal_notes
+from simulations.few_shot import scored, shots_file, write_scores
 from simulations.methods._api import Piece
 from simulations.outcome import identity, write_floor
 from simulations.placement import lent_notes, placement_notes
-from simulations.prepare import mirrored_notes
+from simulations.prepare import mirrored_notes, trained_on
 from simulations.protocols.assign import RULES
 from simulations.study.cells import Cell
 from simulations.study.few_shot import Shot
@@ -30,6 +35,8 @@ from simulations.study.folder import RESULT
 from simulations.study.notes import training_notes
 from simulations.study.work import PREDICTIONS
 
+#: In the folder of a part: the hash of the sites and splits that its floor is of.
+FLOOR_OF = f"{FLOOR}.sha256"
 _NO_PICTURES = "a study draws no pictures of its data; a run of its plan alone does"
 
 
@@ -49,12 +56,16 @@ def conclude_cell(cell: Cell) -> None:
     if cell.shots:
         scores = [(shot.few, scored(shot.few, shot_rows(cell, shot), plan)) for shot in cell.shots]
         notes += few_shot_lines(write_scores(scores, run))
+    else:  # of an earlier session of the study
+        shots_file(run).unlink(missing_ok=True)
     own = _reference_piece(cell)
     federated = metrics[metrics["arm"] == FEDERATED]
     summary = {
         **identity(plan),
         "digest": result_of(cell, own)["digest"] if own else "",
         "split_sha256": split_digest(cell.prepared.manifest),
+        "split_seed": plan.seed if cell.split_seed is None else cell.split_seed,
+        "reference": cell.reference,
         "synthetic_sites": RULES[cell.protocol].synthetic,
         "origin": "Part of a study on public data, split by site on one machine.",
         "notes": [*notes, *of_training, *open_rounds(federated)],
@@ -69,12 +80,27 @@ def conclude_cell(cell: Cell) -> None:
 def cell_notes(cell: Cell) -> list[str]:
     """What a reader of the numbers must know, each once, but for how trainings went."""
     plan, prepared = cell.plan, cell.prepared
-    notes = [RULES[cell.protocol].caveat, *mirrored_notes(prepared, plan.data)]
-    notes += [*placement_notes(prepared.manifest, plan), *lent_notes(plan)]
+    notes = [*masking_notes(plan), RULES[cell.protocol].caveat]
+    notes += mirrored_notes(prepared, plan.data)
+    notes += [*placement_notes(prepared.manifest, plan), *lent_notes(plan), *plan_notes(cell)]
     if cell.reference:
         notes.append(f"The model called federated is that of {cell.reference}.")
     notes += cell.notes
     return list(dict.fromkeys(notes))
+
+
+def plan_notes(cell: Cell) -> list[str]:
+    """What a plan and its methods make of labels, adapters and models of a site's own."""
+    plan, methods = cell.plan, dict[str, list[str]]()
+    for method, pieces in cell.methods:
+        for piece in pieces:
+            tuned = plan.model_copy(update={"finetune": piece.plan.finetune})
+            for note in (*untrained_notes(tuned), *personal_notes(piece.plan.personal)):
+                methods.setdefault(note, []).append(method.name)
+    return [
+        *label_share_notes(plan, trained_on(cell.prepared.manifest, plan)),
+        *(f"{listed(dict.fromkeys(names))}: {note}" for note, names in methods.items()),
+    ]
 
 
 def piece_notes(cell: Cell) -> dict[str, list[str]]:
@@ -119,9 +145,14 @@ def _write_predictions(cell: Cell) -> None:
 
 
 def write_floor_once(cell: Cell) -> None:
-    """The floor without a network, which no method changes."""
-    if not (cell.folder / "predictions" / f"{FLOOR}.parquet").exists():
-        write_floor(cell.plan, cell.folder, cell.prepared)
+    """The floor without a network, which no method changes; another where sites or splits do."""
+    floor = cell.folder / "predictions" / f"{FLOOR}.parquet"
+    kept = cell.folder / FLOOR_OF
+    if floor.exists() and kept.exists() and kept.read_text(encoding="ascii") == cell.data:
+        return
+    floor.unlink(missing_ok=True)
+    write_floor(cell.plan, cell.folder, cell.prepared)
+    write_whole(kept, cell.data.encode())
 
 
 def _predictions(place: Path) -> pd.DataFrame:

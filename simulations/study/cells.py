@@ -53,6 +53,7 @@ class Cell:
         variation: Values that it differs in from other parts.
         shots: Fine-tuning on a few patients, with ``evaluation.few_shot``.
         store: Folder of its trainings, which variations share; None: its run folder.
+        split_seed: That its patients were split by; None: the plan's.
     """
 
     protocol: ProtocolName
@@ -66,6 +67,7 @@ class Cell:
     variation: Variation = PLAIN
     shots: tuple[Shot, ...] = ()
     store: Path | None = None
+    split_seed: int | None = None
 
     @property
     def reference(self) -> str:
@@ -132,7 +134,7 @@ def cells(plan: Plan, folder: Path) -> Iterator[Cell]:
             cell = cell_of(
                 seeded, place, prepared[key], study.methods, common.model_copy(update=seed)
             )
-            yield replace(cell, variation=variation, store=base / name)
+            yield replace(cell, variation=variation, store=base / name, split_seed=drawn.seed)
 
 
 def settings(plan: Plan) -> Iterator[tuple[Plan, Plan, Variation]]:

@@ -18,7 +18,7 @@ from echofm_core.report.study_table import METHOD_COLUMNS, StudyScores
 from echofm_core.run_claim import PLAN
 from echofm_core.runtime.files import write_whole
 from echofm_core.runtime.randomness import stream
-from simulations.few_shot import FewShot, write_scores
+from simulations.few_shot import FewShot, shots_file, write_scores
 from simulations.methods._api import Method, Piece
 from simulations.outcome import identity
 from simulations.protocols.assign import RULES
@@ -100,6 +100,8 @@ def _conclude(place: Path, seeds: Sequence[Cell]) -> None:
     of_training = training_notes({cell.plan.seed: piece_notes(cell) for cell in seeds})
     if first.shots:
         notes += few_shot_lines(write_scores(_few_shot(seeds), place))
+    else:  # of an earlier session
+        shots_file(place).unlink(missing_ok=True)
     summary = {
         **identity(plan),
         "synthetic_sites": RULES[first.protocol].synthetic,

@@ -124,10 +124,11 @@ def partitions(facts: Facts) -> str:
     protocol = facts.plan.protocol
     name = facts.run.summary.get("split_sha256")
     held = listed(facts.run.unseen)
+    seed = facts.run.summary.get("split_seed", facts.plan.seed)  # of a study, that of its plan
     return (
         f"By split: {'; '.join(rows)}. The published split where a data set has one; otherwise "
         f"{protocol.test_fraction:.0%} of patients drawn for test and "
-        f"{protocol.validation_fraction:.0%} for validation, by seed {facts.plan.seed}."
+        f"{protocol.validation_fraction:.0%} for validation, by seed {seed}."
         + (f" External test: {held}, where no model of the table was trained." * bool(held))
         + (f" SHA-256 of the split: {name}." if name else "")
     )

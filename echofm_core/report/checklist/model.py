@@ -11,6 +11,7 @@ from echofm_core.evaluation.labels import TASK_TITLES
 from echofm_core.evaluation.metrics import DECISION
 from echofm_core.models.config import ENCODER_SHAPES
 from echofm_core.plan.federation import Select
+from echofm_core.plan.study import Training
 from echofm_core.privacy.config import PrivacyKind
 from echofm_core.report.checklist.facts import Facts
 from echofm_core.report.tuning import chosen_words, read_tuning, tuning_sentence
@@ -116,8 +117,9 @@ def training(facts: Facts) -> str:
         parts.append(f"Pre-training ({objective}): {_phase(plan.pretrain)}.")
     if plan.finetune.rounds:
         parts.append(f"Fine-tuning (mode {plan.finetune.mode.value}): {_phase(plan.finetune)}.")
-    if facts.federated:
-        rule = plan.federation.aggregation.value
+    # Of a study the rule that its tables call federated; it may have none.
+    rule = str(facts.run.summary.get("reference", plan.federation.aggregation.value))
+    if facts.federated and rule:
         parts.append(f"Aggregation of {many(_trained(facts), 'site')}: {rule}.")
     private = plan.privacy.kind is not PrivacyKind.NONE
     parts.append(f"Differential privacy: {plan.privacy.kind.value if private else 'none'}.")
@@ -153,8 +155,10 @@ def ensembling(facts: Facts) -> str:
     """Over what predictions are averaged."""
     if facts.plan is None:
         return ""
+    several = facts.model == Training.ENSEMBLE.value
+    models = "The mean of the sites' own models." if several else "No ensemble: one model."
     return (
-        "No ensemble: one model. A clip's prediction is the mean over at most "
+        f"{models} A clip's prediction is the mean over at most "
         f"{many(facts.plan.data.test_windows, 'window')}, a study's the mean over its clips."
     )
 

@@ -76,6 +76,7 @@ CHANGES: list[tuple[Answer, Callable[[Facts], Facts], str]] = [
     (data.subset, lambda f: planned(f, "finetune", label_fraction=0.25), "labels of 25% of"),
     (data.partitions, lambda f: summed(f, split_sha256="ab" * 32), f"of the split: {'ab' * 32}."),
     (data.partitions, lambda f: planned(f, "protocol", test_fraction=0.35), "35% of patients"),
+    (data.partitions, lambda f: summed(f, split_seed=41), "for validation, by seed 41."),
     (data.reference, lambda f: planned(f, "finetune", reduced_ef_threshold=41), "below 41 %"),
     (model.kind, lambda f: planned(f, "finetune", tasks=["view"]), "that reads view from"),
     (model.preprocessing, lambda f: planned(f, "data", size=64), "of 64 x 64 pixels"),
@@ -87,9 +88,11 @@ CHANGES: list[tuple[Answer, Callable[[Facts], Facts], str]] = [
      "weights abababababab"),
     (model.training, lambda f: planned(f, "finetune", rounds=77), "77 rounds"),
     (model.training, lambda f: planned(f, "federation", aggregation="fedyogi"), "sites: fedyogi"),
+    (model.training, lambda f: summed(f, reference="fedprox"), "sites: fedprox"),
     (model.training, lambda f: summed(f, plan_hash="cd" * 32), f"of hash {'cd' * 32}"),
     (model.selection, lambda f: planned(f, "federation", select="best"), "least validation loss"),
     (model.ensembling, lambda f: planned(f, "data", test_windows=9), "at most 9 windows"),
+    (model.ensembling, lambda f: replace(f, model="ensemble"), "mean of the sites' own models"),
     (model.imbalance, lambda f: planned(f, "finetune", focal_gamma=2), "focal loss, gamma 2"),
     (model.updating, lambda f: planned(f, "evaluation", few_shot=[0, 5]), "on 0 and 5 of its"),
     (model.specification, lambda f: summed(f, digest="ef" * 32), f"digest {'ef' * 32}"),
@@ -176,6 +179,11 @@ def test_how_a_training_went_is_no_limitation(facts: Facts) -> None:
                     training_notes=["fedadam: a: hardly learnt. Train on."])  # fmt: skip
     assert "Few patients." in results.limitations(warned)
     assert "hardly learnt" not in results.limitations(warned)
+
+
+def test_a_study_without_a_rule_of_averaging_names_none(facts: Facts) -> None:
+    assert "Aggregation" in model.training(facts)
+    assert "Aggregation" not in model.training(summed(facts, reference=""))
 
 
 def test_parameters_are_those_of_the_weights(facts: Facts) -> None:

@@ -12,6 +12,7 @@ from echofm_core.data.prepare import Prepared
 from echofm_core.plan.document import Plan
 from echofm_core.plan.load import plan_from_mapping
 from echofm_core.runtime.errors import PlanError, ResumeError
+from simulations.study.cell_outcome import plan_notes
 from simulations.study.cells import Cell, cell_of, data_hash, study_of
 from simulations.study.folder import claim_study, look_study, place_of, trains
 from simulations.study.options import with_study
@@ -81,6 +82,23 @@ def test_others_are_compared_with_the_plans_own_rule() -> None:
     assert cell(["fedprox", "fedavg"]).reference == "fedavg"
     assert cell(["fedprox", "median"]).reference == "fedprox"
     assert cell(["local", "pooled"]).reference == ""
+
+
+def test_notes_name_the_share_of_labels_and_whose_models_are_a_sites_own() -> None:
+    """As in a run of the plan alone; each with the methods that it is of."""
+    tuning = {"rounds": 3, "local_steps": 10, "label_fraction": 0.5}
+    here = cell(["fedavg", "fedper", "fedrep", "local"], finetune=tuning)
+    share, *own = plan_notes(here)
+    assert share.startswith("finetune.label_fraction is 0.5: ")
+    (note,) = own
+    assert note.startswith("fedper and fedrep: A site is tested with parameters of its own")
+    assert "their scores there are not those of a trained model" in note
+    assert plan_notes(cell(["fedavg", "local"])) == []
+
+
+def test_adapters_on_a_drawn_encoder_are_warned_of() -> None:
+    (note, _) = plan_notes(cell(["fedavg", "fedit", "dual_lora"], pretrain={"rounds": 0}))
+    assert note.startswith("fedit and dual_lora: ") and "adapters on it learn little" in note
 
 
 def test_the_hash_of_the_data_is_of_people_sites_splits_and_labels() -> None:

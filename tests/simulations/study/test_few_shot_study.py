@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -73,3 +74,23 @@ def test_a_dry_run_counts_them(echofm: Echofm, home: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "shots:valley:4" in done.stdout and "shots:valley:0" not in done.stdout
+
+
+def test_gone_on_with_without_them_nothing_of_the_other_split_is_left(
+    echofm: Echofm, home: Path
+) -> None:
+    """Without few_shot all patients of the site are test patients, of the floor as of the models;
+    and the curve on the patients that were kept apart goes."""
+    shutil.copytree(home / "study", home / "later")
+    text = (home / "plan.toml").read_text(encoding="utf-8")
+    (home / "later.toml").write_text(text.replace("few_shot = [0, 2, 4]\n", ""), encoding="utf-8")
+    words = ("--out", "later", "--methods", "fedavg", "--resume")
+    done = echofm("simulate", "later.toml", *words, cwd=home)
+    assert done.returncode == 0, done.stderr
+    scores = pd.read_parquet(home / "later/scores.parquet")
+    there = scores[(scores["site"] == "valley") & (scores["metric"] == "mae")]
+    patients = there.set_index("model")["patients"].to_dict()
+    assert patients == {"federated": 12, "no_network": 12}
+    for folder in ("later", "later/seed-3"):
+        assert not (home / folder / "few_shot.parquet").exists()
+        assert FEW_SHOT_TITLE not in (home / folder / "report.html").read_text(encoding="utf-8")

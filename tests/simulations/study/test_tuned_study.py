@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from pathlib import Path
@@ -62,6 +63,9 @@ def test_each_method_has_as_many_trainings_and_the_plans_own_is_one(home: Path, 
     assert table.groupby("method").size().to_dict() == {"ditto": 2, "fedavg": 2}
     assert table.groupby("method")["chosen"].sum().to_dict() == {"ditto": 1, "fedavg": 1}
     assert "Every method had 2 settings" in " ".join(whole.split())
+    for place in ("whole", "whole/seed-4"):
+        notes = json.loads((home / place / "summary.json").read_text())["notes"]
+        assert any(note.startswith("ditto: The personal model (Ditto, ") for note in notes), place
 
 
 def test_validation_patients_judged_and_what_they_chose_is_what_the_seeds_have(

@@ -78,6 +78,10 @@ def test_seeds_have_one_split_which_is_named(home: Path, whole: str) -> None:
     manifest = load_manifest(home / "whole/seed-3/manifests/all.parquet")
     assert {part["split_sha256"] for part in parts} == {split_digest(manifest)}
     assert not any(part["synthetic_sites"] for part in parts)
+    for seed, part in zip((3, 4), parts, strict=True):
+        assert (part["split_seed"], part["reference"]) == (3, "fedavg")
+        page = (home / f"whole/seed-{seed}/report.html").read_text(encoding="utf-8")
+        assert "for validation, by seed 3." in page
 
 
 def test_the_table_has_a_row_a_method_and_bytes_beside(home: Path, whole: str) -> None:
