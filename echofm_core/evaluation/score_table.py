@@ -45,19 +45,29 @@ class Cell:
     """Empty where there is a value."""
     digits: int = 2
     """Decimals shown."""
+    of: int = 0
+    """Test patients of the set, where they are more: this model was not tested at each site."""
 
     def __str__(self) -> str:
-        """``4.2 [3.9, 4.6]``, ``4.2 (n 7, too few to judge)``, or ``n/a``."""
+        """``4.2 [3.9, 4.6]``, ``4.2 (n 7, too few to judge)``, or ``n/a``.
+
+        Of a model that was tested on a part of the patients ``4.2 [3.9, 4.6] (n 40 of 60)``.
+        """
         if self.reason:
             return "n/a"
         if self.few:
             return f"{self.number} (n {self.patients}, {TOO_FEW})"
-        return f"{self.number} {self.interval}".rstrip()
+        return " ".join(filter(None, (self.number, self.interval, self.part and f"({self.part})")))
 
     @property
     def judged(self) -> bool:
         """Whether there is a value, of enough patients."""
         return not self.reason and not self.few
+
+    @property
+    def part(self) -> str:
+        """``n 40 of 60``; empty where the value is of all test patients."""
+        return f"n {self.patients} of {self.of}" if self.of else ""
 
     @property
     def number(self) -> str:
@@ -106,7 +116,9 @@ class ScoreTable:
             value, low, high, patients = found
             if math.isfinite(value):
                 few, digits = patients < self._few, metric.digits
-                return Cell(value, low, high, patients, few=few, digits=digits)
+                most = self._patients[site, task]
+                of = most if patients < most else 0
+                return Cell(value, low, high, patients, few=few, digits=digits, of=of)
             return Cell(
                 reason=f"undefined on the test patients there, {patients} of them "
                 "(labels all alike, or a prediction that is not a number)"

@@ -22,7 +22,10 @@ def agreement_table(run: RunFiles) -> Grid | None:
     table = ScoreTable(run.scores, run.plan.evaluation.min_patients, run.unseen)
     models = [name for name in table.models if name in (table.models[0], LEAVE_ONE_OUT)]
     rows = tuple(
-        (model_title(model), name, table.title(site), str(cells[0].patients), *map(str, cells))
+        (
+            *(model_title(model), name, table.title(site), str(cells[0].patients)),
+            *(str(replace(cell, of=0)) for cell in cells),  # n stands beside them
+        )
         for model in models
         for name, metrics in measurements().items()
         for site in table.sites_with_labels(metrics[0])

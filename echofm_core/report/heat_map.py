@@ -101,7 +101,10 @@ def _heat_map(
     worst, best = (max, min) if metric.lower_is_better else (min, max)
     ends = (worst(values, default=0.0), best(values, default=0.0))
     top = {
-        site: best((c.value for (_, s), c in grid.items() if s == site and c.judged), default=0)
+        site: best(
+            (c.value for (_, s), c in grid.items() if s == site and c.judged and not c.of),
+            default=0,
+        )
         for site in shown
     }
     notes: dict[str, int] = {}
@@ -168,7 +171,9 @@ def _cell(found: Cell, ends: tuple[float, float], top: float, notes: dict[str, i
     goodness = (found.value - worst) / (best - worst) if best != worst else 1.0
     return HeatCell(
         value=found.number,
-        interval=found.interval.strip("[]").replace(", ", " to "),
+        interval=", ".join(
+            filter(None, (found.interval.strip("[]").replace(", ", " to "), found.part))
+        ),
         style=shade(goodness),
-        best=found.value == top,
+        best=found.value == top and not found.of,
     )

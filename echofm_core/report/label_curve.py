@@ -36,8 +36,9 @@ Part = tuple[Mapping[str, str], float, StudyScores]
 def label_curve_rows(parts: Sequence[Part]) -> pd.DataFrame:
     """The points of a protocol's parts; empty where none of them differ in the share alone.
 
-    Scores are of all test patients of the sites that train, and of all sites never seen. The share
-    is that of a site's labelled training patients, in (0, 1].
+    Scores are of all test patients of the sites that train, and of all sites never seen; a model
+    that was tested on fewer has no point. The share is that of a site's labelled training patients,
+    in (0, 1].
     """
     rows = [row for part in parts for row in _rows(*part)]
     table = pd.DataFrame(rows, columns=list(CURVE_COLUMNS))
@@ -88,6 +89,13 @@ def _rows(
     scores, others = study.scores, _others(variation)
     methods = study.methods[["model", "method"]].itertuples(index=False, name=None)
     rows: list[tuple[object, ...]] = []
+    # Of any model: one that was not tested at each site is not beside those that were.
+    most = {
+        never: pd.concat(_of_kind(scores, study.unseen, never=never))
+        .groupby("task")["patients"]
+        .max()
+        for never in (False, True)
+    }
     for model, method in (*methods, (FLOOR, FLOOR)):
         line = ", ".join([title(method), *others])
         mine = scores[scores["model"] == model]
@@ -100,18 +108,26 @@ def _rows(
                     row["patients"],
                 )
                 for row in there.to_dict("records")
+                if row["patients"] == most[never][row["task"]]
             ]
     return rows
 
 
 def _joint(scores: pd.DataFrame, unseen: Sequence[str], *, never: bool) -> pd.DataFrame:
     """Rows of all sites of a kind together; of the one site where there are not several."""
-    joint = UNSEEN_SITES if never else ALL_SITES
-    whole = scores[scores["site"] == joint]
-    alone = scores[~scores["site"].isin(JOINT) & (scores["site"].isin(unseen) == never)]
+    whole, alone = _of_kind(scores, unseen, never=never)
     keys = ["task", "metric"]
     alone = alone[~alone.duplicated(keys, keep=False)]
     return pd.concat([whole, alone]).drop_duplicates(keys)
+
+
+def _of_kind(
+    scores: pd.DataFrame, unseen: Sequence[str], *, never: bool
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rows of sites that train, or that are never seen: of all together, and of each."""
+    whole = scores[scores["site"] == (UNSEEN_SITES if never else ALL_SITES)]
+    each = ~scores["site"].isin(JOINT) & (scores["site"].isin(unseen) == never)
+    return whole, scores[each]
 
 
 def _others(variation: Mapping[str, str]) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,15 +18,17 @@ from echofm_core.evaluation.config import EvaluationConfig
 from echofm_core.evaluation.levels import level
 from echofm_core.evaluation.model_names import FLOOR, LOCAL, model_title
 from echofm_core.evaluation.reported import ReportedMetric
-from echofm_core.evaluation.score_table import ScoreTable
+from echofm_core.evaluation.score_table import TOO_FEW, ScoreTable
 from echofm_core.pages.grid import Grid
+from echofm_core.runtime.text import many
 
 #: Columns of ``methods.parquet``; ``megabytes`` of weights between sites, NaN where data move.
 METHOD_COLUMNS = ("method", "model", "words", "source", "megabytes", "rounds", "trainings")
 #: Columns of the table of a study.
 TABLE_COLUMNS = (
     "task", "metric", "method", "worst_site", "worst", "gap", "mean", "spread", "never_seen",
-    "never_seen_low", "never_seen_high", "sites", "seeds", "megabytes",
+    "never_seen_low", "never_seen_high", "never_seen_patients", "never_seen_judged", "sites",
+    "seeds", "megabytes",
 )  # fmt: skip
 DATA_MOVE = "the data"
 
@@ -54,7 +57,8 @@ class StudyScores:
 
         ``worst``, ``gap`` and ``mean`` are over sites that train and have enough test patients, of
         means over seeds. ``spread`` is the standard deviation between seeds of that mean.
-        ``never_seen`` is the score over all sites that no model trained on.
+        ``never_seen`` is the score over all sites that no model trained on; it is judged where
+        enough patients are behind it.
         """
         found = ScoreTable(self.scores, self.config.min_patients, self.unseen)
         each = [
@@ -90,6 +94,7 @@ class StudyScores:
         # All together come last; or it is the one site.
         never = table.cell(model, unseen[-1], metric) if unseen else None
         bounds = [never.value, never.low, never.high] if never else [math.nan] * 3
+        behind = [never.patients, never.judged] if never else [0, False]
         sites = (
             [here.worst, here.sites[here.worst].value, here.gap, here.mean] if here.sites else []
         )
@@ -100,6 +105,7 @@ class StudyScores:
             *(sites or ["", *[math.nan] * 3]),
             float(np.std(means, ddof=1)) if len(means) > 1 else math.nan,
             *bounds,
+            *behind,
             len(here.sites),
             len(means),
             cost,
@@ -123,7 +129,17 @@ def _grid(rows: pd.DataFrame, metric: ReportedMetric) -> Grid:
     def number(value: float) -> str:
         return "" if math.isnan(value) else f"{value:z.{metric.digits}f}"
 
-    def interval(row: Mapping[Hashable, float]) -> str:
+    most = int(rows["sites"].max())
+
+    def over(row: Mapping[Hashable, Any], value: float) -> str:
+        """A number over sites, and over how many where another method has more of them."""
+        partly = f" (of {many(row['sites'], 'site')})" if row["sites"] < most else ""
+        return f"{number(value)}{partly}" if number(value) else ""
+
+    def interval(row: Mapping[Hashable, Any]) -> str:
+        if not row["never_seen_judged"] and not math.isnan(row["never_seen"]):
+            few = f"n {row['never_seen_patients']}, {TOO_FEW}"
+            return f"{number(row['never_seen'])} ({few})"
         low, high = row["never_seen_low"], row["never_seen_high"]
         ends = "" if math.isnan(low) else f" [{number(low)}, {number(high)}]"
         return number(row["never_seen"]) + ends
@@ -137,7 +153,8 @@ def _grid(rows: pd.DataFrame, metric: ReportedMetric) -> Grid:
     for row in rows.to_dict("records"):
         worst = f"{number(row['worst'])} ({row['worst_site']})" if row["worst_site"] else "n/a"
         line = [title(row["method"]), *(row[name] for name in varied)]
-        line += [worst, number(row["gap"]), number(row["mean"]) or "n/a"]
+        gap = over(row, row["gap"]) if row["sites"] > 1 else ""
+        line += [worst, gap, over(row, row["mean"]) or "n/a"]
         line += [number(row["spread"])] if several else []
         line += [interval(row) or "n/a"] if unseen else []
         cost = row["megabytes"]

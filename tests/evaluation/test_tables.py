@@ -55,6 +55,22 @@ def test_too_few_patients_are_said_in_the_cell() -> None:
     assert "7.0 (n 20, too few to judge)" in text and "B (n 20)" in text and "A (n 40)" in text
 
 
+def test_a_score_over_fewer_sites_than_anothers_says_so() -> None:
+    """60 patients at A and B; the floor has none at B, so that its "all" is A's 40."""
+    rows = [
+        ("federated", "A", "ef", "mae", 4.0, 3.5, 4.5, 40),
+        ("federated", "B", "ef", "mae", 7.0, 6.0, 8.0, 20),
+        ("federated", "all", "ef", "mae", 5.0, 4.5, 5.5, 60),
+        ("no_network", "A", "ef", "mae", 4.5, 4.0, 5.0, 40),
+        ("no_network", "all", "ef", "mae", 4.5, 4.0, 5.0, 40),
+    ]
+    table = site_by_model(pd.DataFrame(rows, columns=COLUMNS))
+    metric = "EF MAE (points)"
+    assert table.loc["federated", ("all sites", metric)] == "5.0 [4.5, 5.5]"
+    assert table.loc["no_network", ("all sites", metric)] == "4.5 [4.0, 5.0] (n 40 of 60)"
+    assert table.loc["no_network", ("A", metric)] == "4.5 [4.0, 5.0]"
+
+
 def test_on_a_narrow_terminal_a_table_is_in_parts_and_no_number_is_cut_off() -> None:
     """Ten sites of intervals of 13 characters need 160 columns side by side; there are 80."""
     rows = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,20 @@ def test_one_site_of_a_kind_stands_for_all_of_it() -> None:
     assert points(table, "fedavg") == [(0.5, 8), (1.0, 4)]
     assert points(table, "fedavg", "sites never seen") == [(0.5, 10), (1.0, 5)]
     assert points(table, "no_pretraining", "sites never seen") == []
+
+
+def test_a_score_of_fewer_patients_is_no_point_beside_those_of_all() -> None:
+    """With a tenth of the labels no_pretraining was tested at A alone: its "all" is A's."""
+    parts = [part(share, {"A": 3, "B": 5, "all": 4}, {"A": 6, "all": 6}) for share in (0.1, 0.5)]
+    parts.append(part(1.0, {"A": 3, "B": 5, "all": 4}, {"A": 6, "B": 8, "all": 7}))
+    for number, (*words, study) in enumerate(parts):
+        few = (study.scores["model"] == "no_pretraining") | (study.scores["site"] != "all")
+        patients = 20 if number == 0 else 40  # of all sites; A and B have 20 each
+        scores = study.scores.assign(patients=np.where(few, patients, 40))
+        parts[number] = (*words, replace(study, scores=scores))
+    table = label_curve_rows(parts)
+    assert points(table, "fedavg") == [(0.1, 4), (0.5, 4), (1.0, 4)]
+    assert points(table, "no_pretraining") == [(0.5, 6), (1.0, 7)]
 
 
 def test_other_varied_keys_part_the_lines() -> None:

@@ -168,6 +168,22 @@ def test_a_site_with_too_few_patients_is_neither_shaded_nor_best() -> None:
     assert ours[0].style.startswith(f"background:rgb({','.join(map(str, DARK))})")
 
 
+def test_a_score_over_fewer_sites_is_not_the_best_of_all() -> None:
+    """The floor's 3.0 over A's 30 patients is not better than 4.0 over the 50 of both sites."""
+    rows = [
+        ("federated", "A", "ef", "mae", 3.5, 3.0, 4.0, 30),
+        ("federated", "B", "ef", "mae", 5.0, 4.0, 6.0, 20),
+        ("federated", "all", "ef", "mae", 4.0, 3.0, 5.0, 50),
+        ("no_network", "A", "ef", "mae", 3.0, 2.0, 4.0, 30),
+        ("no_network", "all", "ef", "mae", 3.0, 2.0, 4.0, 30),
+    ]
+    (found,) = heat_maps(pd.DataFrame(rows, columns=COLUMNS), [], 10)
+    cells = {model: row[-1] for model, row in found.rows}
+    assert found.columns[-1] == ("all sites", "50 patients")
+    assert cells["federated"].best and not cells["no_network"].best
+    assert cells["no_network"].interval == "2.0 to 4.0, n 30 of 50"
+
+
 def test_worst_site_gap_and_mean_come_first() -> None:
     """The federation at A and B: worst 8 at B, gap 4, mean 6; A alone was tested at one site."""
     scores = pd.DataFrame(
