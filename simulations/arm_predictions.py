@@ -27,7 +27,8 @@ def own_models(plan: Plan) -> tuple[str, ...]:
 def predictions_of(arm: Arm, folder: Path, plan: Plan) -> pd.DataFrame:
     """What the sites of an arm wrote at home, by its model; a task nobody trained is left out.
 
-    A site that did not train has no model of its own, and is left out where that is tested.
+    A site that did not train has no model of its own, and is left out where that is tested; so is
+    one that lent its clips alone, whose labels no model of the table may learn from.
 
     Raises:
         FederationError: A site was not tested.
@@ -36,7 +37,8 @@ def predictions_of(arm: Arm, folder: Path, plan: Plan) -> pd.DataFrame:
     for site in arm.test:
         home = folder / "sites" / site / plan.run_name()
         path = home / predictions_file(arm.tested)
-        if arm.tested and not path.exists() and (home / predictions_file()).exists():
+        own = path.exists() and site not in arm.given
+        if arm.tested and not own and (home / predictions_file()).exists():
             continue
         if not path.exists():
             raise FederationError(
