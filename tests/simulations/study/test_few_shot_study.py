@@ -16,7 +16,7 @@ from tests.support.commands import Echofm
 PHANTOMS = """
 [machine.phantoms]
 folder = "data"
-patients = {northfield = 6, valley = 12}
+patients = {northfield = 10, valley = 12}
 """
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
