@@ -20,8 +20,8 @@ def detectable_notes(plan: Plan, manifest: pd.DataFrame, rivals: int) -> list[st
     """The smallest difference in EF error that a comparison of two models can show.
 
     As a share of their mean absolute error, which nobody knows before: for all test patients of
-    the sites that train, for the site with the fewest that is still judged, and for all patients of
-    sites that no model trains on.
+    the sites that train, for the site with the fewest, and for all patients of sites that no model
+    trains on; each of the sites that have enough test patients to be judged.
 
     Args:
         plan, manifest: Of a run or study, with sites and splits.
@@ -33,14 +33,14 @@ def detectable_notes(plan: Plan, manifest: pd.DataFrame, rivals: int) -> list[st
     if Task.EF not in plan.finetune.tasks or not plan.finetune.rounds or not rivals:
         return []
     every = tasks_at(manifest, plan, Split.TEST)
-    counts = {site: tasks[Task.EF.value] for site, tasks in every.items() if tasks[Task.EF.value]}
-    seen = {site: n for site, n in counts.items() if site not in plan.protocol.unseen}
-    judged = {site: n for site, n in seen.items() if n >= plan.evaluation.min_patients}
-    unseen = {site: n for site, n in counts.items() if site not in seen}
-    groups = {"of all sites that train": sum(seen.values())} if seen else {}
+    least = plan.evaluation.min_patients
+    counts = {site: n for site, tasks in every.items() if (n := tasks[Task.EF.value]) >= least}
+    judged = {site: n for site, n in counts.items() if site not in plan.protocol.unseen}
+    unseen = {site: n for site, n in counts.items() if site not in judged}
+    groups = {"of the sites that train": sum(judged.values())} if judged else {}
     if len(judged) > 1:
-        least = min(judged, key=judged.__getitem__)
-        groups[f"of {least} alone"] = judged[least]
+        smallest = min(judged, key=judged.__getitem__)
+        groups[f"of {smallest} alone"] = judged[smallest]
     if unseen:
         groups["of sites never seen"] = sum(unseen.values())
     if not groups:

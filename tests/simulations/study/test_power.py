@@ -21,7 +21,9 @@ def manifest() -> pd.DataFrame:
 
 
 def test_shares_of_the_error_are_those_of_a_paired_test() -> None:
-    """Of a single comparison of N patients about (1.96 + 0.84) / sqrt(N) standard deviations of
+    """C's five are too few to judge, and in no comparison.
+
+    Of a single comparison of N patients about (1.96 + 0.84) / sqrt(N) standard deviations of
     the difference, which is sqrt(pi / 2 - 1) of the error where errors are normal and correlated
     by a half; a little more by Student's law. Eight comparisons make it 2.73 + 0.84."""
     plan = plan_from_mapping({"protocol": {"unseen": ["D"]}}, "test")
@@ -30,7 +32,7 @@ def test_shares_of_the_error_are_those_of_a_paired_test() -> None:
     assert "one of 8 comparisons at the level of 0.05" in note
     found = re.findall(r"(\d+) % of that error for the (\d+) test patients (.+?)(?=, \d|;)", note)
     assert [(int(count), which) for _, count, which in found] == [
-        (125, "of all sites that train"),
+        (120, "of the sites that train"),
         (20, "of B alone"),
         (40, "of sites never seen"),
     ]
@@ -48,6 +50,17 @@ def test_a_site_alone_that_a_study_names_twice_counts_once() -> None:
     rows = pd.concat([manifest(), manifest_from_rows(people("A", "train", 9, ef=50.0))])
     (note,) = detectable_notes(plan, rows, rivals=2)
     assert "one of 7 comparisons at the level of 0.05" in note
+
+
+def test_patients_of_sites_that_are_too_small_show_nothing() -> None:
+    """No site has ten: none is compared, together neither; likewise where it is never seen."""
+    rows = [row for site in "ABC" for row in people(site, "test", 9, ef=50.0)]
+    for unseen in ([], ["C"]):
+        plan = plan_from_mapping({"protocol": {"unseen": unseen}}, "test")
+        assert detectable_notes(plan, manifest_from_rows(rows), rivals=2) == []
+    plan = plan_from_mapping({"protocol": {"unseen": ["C", "D"]}}, "test")
+    (note,) = detectable_notes(plan, manifest(), rivals=2)
+    assert "for the 40 test patients of sites never seen" in note
 
 
 def test_nothing_is_said_where_there_is_nothing_to_compare() -> None:
