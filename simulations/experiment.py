@@ -76,7 +76,7 @@ def run_experiment(plan: Plan, run: Path, *, resume: bool = False) -> Outcome:
         live.expect(*names, quarantined=prepared.findings.quarantined)
         result = _train(plan, run, prepared, arms, shots, sessions, live, resume)
         if shots:
-            notes += few_shot_lines(score_shots(shots, plan, run))
+            notes += few_shot_lines(score_shots(shots, plan, run), plan.evaluation.min_patients)
         live.say("testing without a network, drawing pictures and writing the report")
         write_floor(plan, run, prepared)
         draw_pictures(plan, run, prepared)

@@ -1,5 +1,6 @@
 """The section on what a few patients of an unseen site are worth: a curve a metric, and a table."""
 
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -7,7 +8,7 @@ from matplotlib.ticker import MaxNLocator
 
 from echofm_core.evaluation.few_shot import FEW_SHOT
 from echofm_core.evaluation.reported import reported_metrics
-from echofm_core.evaluation.score_table import Cell
+from echofm_core.evaluation.score_table import FEW, TOO_FEW, Cell
 from echofm_core.pages.chart import Chart, chart
 from echofm_core.pages.grid import Grid
 from echofm_core.pages.style import line_style, look, panels
@@ -21,8 +22,11 @@ def read_few_shot(run: Path) -> pd.DataFrame:
         return pd.DataFrame()
 
 
-def few_shot_table(table: pd.DataFrame) -> Grid | None:
-    """A row a site and metric, a column a number of patients; None without any."""
+def few_shot_table(table: pd.DataFrame, few: int = FEW) -> Grid | None:
+    """A row a site and metric, a column a number of patients; None without any.
+
+    A site with fewer than ``few`` test patients has its values, and is not judged.
+    """
     if table.empty:
         return None
     counts = sorted(table["shots"].unique())
@@ -30,13 +34,16 @@ def few_shot_table(table: pd.DataFrame) -> Grid | None:
     for site, here in table.groupby("site"):
         for metric in reported_metrics(here):
             values = here[(here["task"] == metric.task.value) & (here["metric"] == metric.metric)]
-            tested, values = str(int(values["patients"].max())), values.dropna(subset=["value"])
+            tested, values = int(values["patients"].max()), values.dropna(subset=["value"])
+            if tested < few:
+                values = values.assign(low=math.nan, high=math.nan)
             numbers = values[["value", "low", "high"]].to_numpy(dtype=float)
             cells = {
                 shots: str(Cell(value, low, high, digits=metric.digits))
                 for shots, (value, low, high) in zip(values["shots"], numbers, strict=True)
             }
-            rows.append((str(site), metric.title, tested, *(cells.get(n, "") for n in counts)))
+            words = str(tested) if tested >= few else f"{tested}, {TOO_FEW}"
+            rows.append((str(site), metric.title, words, *(cells.get(n, "") for n in counts)))
     titles = ("site", "metric", "test patients", *(f"{n} patients" for n in counts))
     return Grid(columns=titles, rows=tuple(rows), numbers=frozenset(range(2, len(titles))))
 

@@ -92,7 +92,7 @@ def page_context(run: RunFiles) -> dict[str, Any]:
         "missing": run.missing,
         "damaged": [why for key, why in run.missing.items() if key.startswith(DAMAGED_PREDICTIONS)],
         "plan_text": run.plan_text,
-        "few_shot": few_shot_table(shots),
+        "few_shot": few_shot_table(shots, run.plan.evaluation.min_patients),
         "few_shot_curves": few_shot_curves(shots),
         **_stressed(run),
         **_overview(run),

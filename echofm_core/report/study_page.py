@@ -102,6 +102,11 @@ class ProtocolPart:
         return read_few_shot(self.run.folder)
 
     @property
+    def few_shot_grid(self) -> Grid | None:
+        """These as a table."""
+        return few_shot_table(self.few_shot, self.run.plan.evaluation.min_patients)
+
+    @property
     def tuning(self) -> pd.DataFrame:
         """Settings that were tried, and which are chosen; may be empty."""
         return read_tuning(self.run.folder, self.run.plan.study)
@@ -211,7 +216,7 @@ def page_context(folder: Path, parts: Sequence[ProtocolPart]) -> dict[str, Any]:
                 "published": part.published,
                 "sources": source_lines(part.run.plan.study.published),
                 "tuning": tuning_grid(part.tuning),
-                "few_shot": few_shot_table(part.few_shot),
+                "few_shot": part.few_shot_grid,
                 "few_shot_curves": few_shot_curves(part.few_shot),
                 "reference": part.reference,
                 "doubt": part.doubt(),
@@ -281,7 +286,7 @@ def print_study(folder: Path, console: Console = terminal) -> None:
         console.print(part.doubt(), markup=False, style="dim")
         if part.reference:
             console.print(f"federated is the method {part.reference}.", style="dim", markup=False)
-        if few := few_shot_table(part.few_shot):
+        if few := part.few_shot_grid:
             console.print(f"\n{FEW_SHOT_TITLE}", markup=False)
             console.print(terminal_table(few, console.width))
         for line in part.sentences():

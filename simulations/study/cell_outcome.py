@@ -55,7 +55,7 @@ def conclude_cell(cell: Cell) -> None:
     notes, of_training = cell_notes(cell), training_notes({plan.seed: piece_notes(cell)})
     if cell.shots:
         scores = [(shot.few, scored(shot.few, shot_rows(cell, shot), plan)) for shot in cell.shots]
-        notes += few_shot_lines(write_scores(scores, run))
+        notes += few_shot_lines(write_scores(scores, run), plan.evaluation.min_patients)
     else:  # of an earlier session of the study
         shots_file(run).unlink(missing_ok=True)
     own = _reference_piece(cell)

@@ -99,7 +99,7 @@ def _conclude(place: Path, seeds: Sequence[Cell]) -> None:
     notes = notes_over_seeds({cell.plan.seed: cell_notes(cell) for cell in seeds})
     of_training = training_notes({cell.plan.seed: piece_notes(cell) for cell in seeds})
     if first.shots:
-        notes += few_shot_lines(write_scores(_few_shot(seeds), place))
+        notes += few_shot_lines(write_scores(_few_shot(seeds), place), plan.evaluation.min_patients)
     else:  # of an earlier session
         shots_file(place).unlink(missing_ok=True)
     summary = {

@@ -136,5 +136,12 @@ def test_a_sentence_a_row_and_a_curve_for_each_site() -> None:
         ("A", "EF MAE (points)", "12", "9.0 [8.0, 10.0]", "7.5 [6.5, 8.5]"),
         ("A", "EF R²", "12", "0.25 [-0.75, 1.25]", "0.50 [-0.50, 1.50]"),
     )
+    (line,) = few_shot_lines(table, few=13)
+    assert line.startswith("A (n 12, too few to judge), fine-tuned there on some of its")
+    scarce = few_shot_table(table, few=13)
+    assert scarce is not None and scarce.rows == (
+        ("A", "EF MAE (points)", "12, too few to judge", "9.0", "7.5"),
+        ("A", "EF R²", "12, too few to judge", "0.25", "0.50"),
+    )
     assert few_shot_curves(table) is not None
     assert few_shot_table(pd.DataFrame()) is None and few_shot_curves(pd.DataFrame()) is None

@@ -153,7 +153,8 @@ def failures(facts: Facts) -> str:
 
 def updating(facts: Facts) -> str:
     """What fine-tuning at a left-out site gives."""
-    return " ".join(few_shot_lines(table)) if len(table := read_few_shot(facts.run.folder)) else ""
+    table = read_few_shot(facts.run.folder)
+    return " ".join(few_shot_lines(table, facts.few)) if len(table) else ""
 
 
 def limitations(facts: Facts) -> str:
