@@ -86,6 +86,9 @@ def work_of(arm: Arm, plan: Plan, data: Data, costs: Costs) -> Work:
         counts = {site: data.clips(site, Split.TRAIN, phase) for site in arm.train}
         trains = [site for site, count in counts.items() if count]
         own = sum(table.steps_of_round(counts[site]) for site in trains) * number
+        if phase is Phase.FINETUNE:
+            own *= 2 if plan.personal.ditto else 1
+            own += plan.personal.last_steps * len(trains)
         judged = 0.0
         if plan.validates:
             clips = sum(data.clips(site, Split.VALIDATION, phase) for site in trains)
@@ -97,8 +100,26 @@ def work_of(arm: Arm, plan: Plan, data: Data, costs: Costs) -> Work:
         if len(arm.train) > 1:
             each = 2 * update_bytes(plan, phase) + bytes_to_sites(plan, phase)
             size += number * len(trains) * each
-    tested = sum(data.clips(site, Split.TEST, Phase.FINETUNE) for site in arm.test)
-    return Work(rounds=rounds, steps=steps, seconds=seconds + tested * costs.test, bytes=size)
+    seconds += tested_clips(arm, plan, data) * costs.test
+    return Work(rounds=rounds, steps=steps, seconds=seconds, bytes=size)
+
+
+def tested_clips(arm: Arm, plan: Plan, data: Data) -> int:
+    """Clips that models are tested on at the end, those of each model counted.
+
+    At each site with test labels that trained, or that the table asks for: its test clips, and
+    those that validate. Where a site has models of its own, they are tested beside the shipped one.
+    """
+    if not plan.finetune.rounds:
+        return 0
+    trained = {site for site in arm.train if site not in arm.given}
+    models = 1 + (plan.personal.ditto > 0) + (plan.personal.last_steps > 0)
+    found = 0
+    for site in trained.union(arm.test):
+        if tests := data.clips(site, Split.TEST, Phase.FINETUNE):
+            clips = tests + data.clips(site, Split.VALIDATION, Phase.FINETUNE)
+            found += clips * (models if site in trained else 1)
+    return found
 
 
 def shots_work(few: FewShot, data: Data, costs: Costs) -> Work:

@@ -67,16 +67,51 @@ def test_the_work_of_a_federation_is_the_sum_of_its_parts() -> None:
     """Pre-training: 2 rounds x 3 sites x 5 steps of 1 s, 5 clips validated a round, 6 exchanges.
 
     Fine-tuning: 3 rounds x 2 sites with labels x 10 steps of 10 s, the same 5 clips, 6 exchanges.
-    15 test clips of 3 s.
+    At the end 15 test clips and the 5 that validate, of 3 s.
     """
     here = plan()
     federated = plan_arms(manifest(), here)[0][0]
     work = work_of(federated, federated.plan(here), Data(manifest(), here), COSTS)
     assert (work.rounds, work.steps) == (5, 2 * 3 * 5 + 3 * 2 * 10)
-    expected = 30 * 1.0 + 2 * 5 * 0.1 + 6 * 0.01 + 60 * 10.0 + 3 * 5 * 0.2 + 6 * 0.02 + 15 * 3.0
+    expected = 30 * 1.0 + 2 * 5 * 0.1 + 6 * 0.01 + 60 * 10.0 + 3 * 5 * 0.2 + 6 * 0.02 + 20 * 3.0
     assert work.seconds == pytest.approx(expected)
     encoder, whole = (sum(shared_groups(here, phase).values()) * 4 for phase in Phase)
     assert work.bytes == 2 * 3 * 2 * encoder + 3 * 2 * 2 * whole
+
+
+def test_a_site_that_trains_is_tested_where_the_table_does_not_ask_for_it_too() -> None:
+    """Of leaving B out, A's 12 test clips and 5 that validate, and B's, of whom the table is."""
+    rows = [
+        row
+        for site in "AB"
+        for split, count in (("train", 40), ("val", 5), ("test", 12))
+        for row in people(site, split, count, ef=50.0)
+    ]
+    here = plan(
+        pretrain={"rounds": 0},
+        finetune={"rounds": 3, "local_steps": 10, "tasks": ["ef"]},
+        evaluation={"baselines": ["leave_one_out"]},
+    )
+    table = manifest_from_rows(rows)
+    (arm,) = [arm for arm in plan_arms(table, here)[0] if arm.name == "without:B"]
+    work = work_of(arm, arm.plan(here), Data(table, here), COSTS)
+    trained = 30 * 10.0 + 3 * 5 * 0.2 + 3 * 0.02
+    assert work.seconds == pytest.approx(trained + 2 * (12 + 5) * 3.0)
+
+
+def test_models_of_a_sites_own_are_trained_and_tested_beside_the_shared_one() -> None:
+    """Ditto: the 60 steps of fine-tuning twice. A last step: 7 more at A and C each. Both are
+    tested on the same 20 clips once more."""
+    whole = {}
+    for name, personal in (("", {}), ("ditto", {"ditto": 0.1}), ("last", {"last_steps": 7})):
+        here = plan(personal=personal)
+        federated = plan_arms(manifest(), here)[0][0]
+        whole[name] = work_of(federated, federated.plan(here), Data(manifest(), here), COSTS)
+    for name, steps in (("ditto", 60), ("last", 14)):
+        assert whole[name].steps - whole[""].steps == steps
+        more = whole[name].seconds - whole[""].seconds
+        assert more == pytest.approx(steps * 10.0 + 20 * 3.0), name
+        assert whole[name].bytes == whole[""].bytes
 
 
 def test_fine_tuning_on_a_few_patients_is_counted_by_their_clips() -> None:
