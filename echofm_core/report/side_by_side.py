@@ -126,7 +126,8 @@ def _compared(ours: RunFiles, theirs: RunFiles) -> _Compared:
             plan.evaluation,
             plan.seed,
             plan.finetune.reduced_ef_threshold,
-            ours.unseen,
+            # No model of either: where the other one trained, it is a site like any.
+            set(ours.unseen) & set(theirs.unseen),
         )
     except ValueError:
         return _Compared(why="they disagree about the true value of a test case")

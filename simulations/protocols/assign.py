@@ -7,6 +7,7 @@ from typing import Protocol
 import pandas as pd
 
 from echofm_core.data.manifest import Split, validate
+from echofm_core.data.patients import patient_keys
 from echofm_core.data.prepare import check_names
 from echofm_core.data.splits import fill_splits
 from echofm_core.plan.protocol import ProtocolConfig, ProtocolName
@@ -105,8 +106,8 @@ def _check_unseen(sites: set[str], config: ProtocolConfig) -> None:
 def _check_sizes(manifest: pd.DataFrame, config: ProtocolConfig) -> None:
     for name, rows in manifest.groupby("site", observed=True):
         site = str(name)
-        patients = rows["patient_id"].nunique()
-        training = rows.loc[rows["split"] == "train", "patient_id"].nunique()
+        keys = patient_keys(rows)
+        patients, training = keys.nunique(), keys[rows["split"] == Split.TRAIN.value].nunique()
         if site in config.unseen and not (rows["split"] == Split.TEST.value).any():
             raise EmptySiteError(
                 f"site {site}, which no model sees, has {many(patients, 'patient')} and no test "

@@ -16,6 +16,7 @@ from rich.console import Console
 from echofm_core.contract import Phase
 from echofm_core.data.findings import Findings
 from echofm_core.data.manifest import Split
+from echofm_core.data.patients import patient_keys
 from echofm_core.data.prepare import Prepared, read
 from echofm_core.evaluation.model_names import LOCAL
 from echofm_core.pages.grid import Grid, terminal_table
@@ -251,7 +252,7 @@ def site_grid(forecast: Forecast) -> Grid:
     plan, rows = forecast.plan, []
     train, test = (tasks_at(forecast.manifest, plan, split) for split in (Split.TRAIN, Split.TEST))
     for key, mine in forecast.manifest.groupby("site", observed=True):
-        people = mine.groupby("split", observed=True)["patient_id"].nunique()
+        people = patient_keys(mine).groupby(mine["split"]).nunique()
         site = str(key)
         name = f"{site} (never seen)" if site in plan.protocol.unseen else site
         labels = [

@@ -173,7 +173,7 @@ def tasks_at(manifest: pd.DataFrame, plan: Plan, split: Split) -> dict[str, dict
     for site, rows in manifest.groupby("site", observed=True):
         here = rows[rows["split"] == split.value]
         found[str(site)] = {
-            task.value: int(here.loc[data.labelled(here, task), "patient_id"].nunique())
+            task.value: patient_keys(here[data.labelled(here, task)]).nunique()
             for task in plan.finetune.tasks
         }
     return found

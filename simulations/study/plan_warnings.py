@@ -7,6 +7,7 @@ import pandas as pd
 from client.plan_words import shared_groups
 from echofm_core.contract import Phase
 from echofm_core.data.manifest import Split
+from echofm_core.data.patients import patient_keys
 from echofm_core.data.splits import unlabelled_notes
 from echofm_core.evaluation.labels import TASK_TITLES
 from echofm_core.plan.document import Plan
@@ -56,7 +57,7 @@ def _private_warnings(plan: Plan, manifest: pd.DataFrame) -> list[str]:
     phases = {phase: plan.table_of(phase) for phase in Phase if plan.rounds_of(phase)}
     rows = manifest[manifest["split"] == Split.TRAIN.value]
     for site in sorted(set(rows["site"]) - set(plan.protocol.unseen)):
-        people = max(1, int(rows.loc[rows["site"] == site, "patient_id"].nunique()))
+        people = max(1, patient_keys(rows[rows["site"] == site]).nunique())
         noise = resolve_noise(plan.privacy, phases, people)
         for phase, table in phases.items():
             if not data.clips(site, Split.TRAIN, phase):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from echofm_core.evaluation.score import MEAN_UNSEEN
 from echofm_core.report.run_files import RunFiles, read_run
 from echofm_core.report.side_by_side import SideBySide, write_side_by_side
 from tests.pages.html import words_of
@@ -46,6 +47,25 @@ def test_a_site_never_seen_has_columns_of_its_own(run: RunFiles) -> None:
     assert never["sites"] == "0"
     assert "gap between sites" not in seen, "one site has no gap"
     assert not any("never seen" in column for column in rows(run, run)[0])
+
+
+def test_never_seen_is_what_no_model_of_either_run_trained_on(tmp_path: Path) -> None:
+    """Two hospitals are unseen in the first run; the second trained at one, or at none of them."""
+    full = read_run(write_made_run(tmp_path / "run"))
+    first = replace(full, summary={**full.summary, "unseen": ["camus", "echonet_dynamic"]})
+    other = full.predictions["pooled"]
+    for unseen, expected in (
+        (["camus", "echonet_dynamic"], True), (["camus"], False), ([], False)
+    ):  # fmt: skip
+        second = replace(
+            full,
+            summary={**full.summary, "unseen": unseen},
+            predictions={"federated": other},
+        )
+        found = SideBySide(runs={"a": first, "b": second}).differences()
+        places = {item.site for _, item in found}
+        assert {"camus", "echonet_dynamic"} <= places
+        assert (MEAN_UNSEEN in places) is expected, unseen
 
 
 def test_too_few_patients_are_named_with_their_value(run: RunFiles) -> None:

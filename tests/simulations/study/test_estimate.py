@@ -9,7 +9,7 @@ import pytest
 
 from client.plan_words import shared_groups, update_bytes
 from echofm_core.contract import ENCODER, STF_NET, Phase
-from echofm_core.data.manifest import manifest_from_rows
+from echofm_core.data.manifest import Split, manifest_from_rows
 from echofm_core.plan.document import Plan
 from echofm_core.plan.load import plan_from_mapping
 from simulations.arms import plan_arms
@@ -22,6 +22,7 @@ from simulations.study.estimate import (
     memory_of,
     noise_to_signal,
     shots_work,
+    tasks_at,
     work_of,
 )
 from simulations.study.probe import Costs, PhaseCosts
@@ -132,6 +133,21 @@ def test_fine_tuning_on_a_few_patients_is_counted_by_their_clips() -> None:
     work = shots_work(few, Data(table, here), COSTS)
     assert (work.rounds, work.steps, work.bytes) == (3, 9, 0)
     assert work.seconds == pytest.approx(9 * 10.0 + 3 * 0.02 + 12 * 3.0)
+
+
+def test_patients_of_two_data_sets_with_the_same_numbers_are_two() -> None:
+    """A site of two hospitals' own folders, each with patients 1 and 2; twelve clips of theirs."""
+    rows = people("A", "test", 12, ef=60.0)
+    second = [{**row, "dataset": "B", "clip_id": f"B{row['clip_id']}"} for row in rows]
+    table = manifest_from_rows(rows + second)
+    here = plan()
+    assert tasks_at(table, here, Split.TEST)["A"] == {"ef": 24, "as_grade": 0}
+    forecast = Forecast(
+        plan=here, manifest=table, trainings={}, tuning={}, notes=(), seeds=1, decode=0.0,
+        score=0.0, memory=0, models=1, rivals=1,
+    )  # fmt: skip
+    (row,) = site_grid(forecast).rows
+    assert row[:5] == ("A", "0", "0", "24", "0 / 24")
 
 
 def test_one_site_exchanges_nothing() -> None:
