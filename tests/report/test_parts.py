@@ -180,8 +180,8 @@ def test_a_score_over_fewer_sites_is_not_the_best_of_all() -> None:
     (found,) = heat_maps(pd.DataFrame(rows, columns=COLUMNS), [], 10)
     cells = {model: row[-1] for model, row in found.rows}
     assert found.columns[-1] == ("all sites", "50 patients")
-    assert cells["federated"].best and not cells["no_network"].best
-    assert cells["no_network"].interval == "2.0 to 4.0, n 30 of 50"
+    assert cells["federated"].best and not cells["no network (ridge)"].best
+    assert cells["no network (ridge)"].interval == "2.0 to 4.0, n 30 of 50"
 
 
 def test_worst_site_gap_and_mean_come_first() -> None:
