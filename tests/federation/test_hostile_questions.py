@@ -6,6 +6,7 @@ As in ``test_hostile_server.py`` the messages are real, and so is the ClientApp 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,7 +73,7 @@ def test_what_stayed_leaves_only_by_names_that_the_policy_has_seen(hospital: Hos
     encoder = to_arrays(build_tuned_model(plan), [ENCODER])
     update = read_reply(hospital.ask(plan, Action.FINETUNE, weights=encoder), Update)
     assert set(map(group_of, update.weights)) == {ENCODER}
-    last = {"round": 2, "settings": {TRAIN: 0.0, SHARE: 1.0}}
+    last: dict[str, Any] = {"round": 2, "settings": {TRAIN: 0.0, SHARE: 1.0}}
     assert "policy has groups = encoder" in refusal(hospital.ask(plan, Action.FINETUNE, **last))
     for weights in ({}, encoder):
         reply = hospital.ask(plan, Action.FINETUNE, weights=weights, **last)
