@@ -2,9 +2,9 @@
 
 ``python -m benchmarks.learning``: eight draws of SYNTHETIC hospitals with headroom, each with its
 own patients and seeds; six train, two are tested on exact EF. Starts {random, pixels, cells,
-latent, wide} x labels {a tenth, all}, through the product's own server, client and engine; beside
-them the floor without a network, pooled data, a ceiling, frozen features, and STF-Net without each
-of its parts.
+latent} with a tenth of the labels, through the product's own server, client and engine; beside them
+all labels, the floor without a network, pooled data, a ceiling, frozen features, and STF-Net
+without each of its parts.
 Killed and called again, it goes on; with ``--go-on`` behind what is kept in ``benchmarks/results``,
 so that hours may be spent on one machine and the others on the next.
 """
@@ -37,18 +37,18 @@ NOTE = """\
 The figures compare arms on SYNTHETIC patients; they say nothing of people.
 An arm is START-PERCENT: federated fine-tuning of all weights at six hospitals, with the compact
 STF-Net, from random weights or from federated pre-training on all clips of the same hospitals
-(normalised pixels, the mean grey of cells, or latent targets; wide: cells, also on clips of more
-hospitals, which have no labels), with the labels of that percent of the labelled patients. All arms
-take as many optimizer steps. pooled- is the same patients in one place, frozen- a ridge regression
-on features of each stage of the encoder, with all labels, floor- one on the temporal deviation and
-the mean of grey in a grid, and ceiling ten times the patients, of many more hospitals, pooled.
+(normalised pixels, the mean grey of cells, or latent targets), with the labels of that percent of
+the labelled patients. All arms take as many optimizer steps. pooled- is the same patients in one
+place, frozen- a ridge regression on features of each stage of the encoder, with all labels, floor-
+one on the temporal deviation and the mean of grey in a grid, and ceiling ten times the patients, of
+many more hospitals, pooled.
 -without-PART leaves a part of STF-Net out, -with-grey shows heads the grey levels of fixed places,
 which no other arm has, and -published is the form of the paper.
 EF R2 is the coefficient of determination over the test patients of a draw, of both hospitals
 together, against the EF that their hearts were drawn with; training knows a reader's measurement.
 Each draw has patients and seeds of its own. An interval is Student's t over draws. One objective is
-judged, in all draws; it was chosen before, on patients of other seeds. The others are trained in
-fewer draws. The last round counts: no round is chosen by labels."""
+judged, in all draws, with few labels; it is the default of a plan. The others, and all labels, are
+trained in fewer draws. The last round counts: no round is chosen by labels."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -113,8 +113,7 @@ def conditions(
     return {
         "made by": "python -m benchmarks.learning",
         "patients": f"SYNTHETIC: {drawn.patients} at each of six hospitals, {drawn.labelled} of "
-        f"them with labels, {drawn.more_patients} at each of {drawn.more_hospitals} without any, "
-        f"and {drawn.test_patients} at each that is tested, in every draw",
+        f"them with labels, and {drawn.test_patients} at each that is tested, in every draw",
         "seeds": f"{first} to {last}",
         "passes": _passes(recipe),
         "finished": f"{len(wanted) - missing} of {len(wanted)} scores"
@@ -130,12 +129,11 @@ def _passes(recipe: Recipe) -> str:
     """How long the objectives train, in rounds."""
     pixels = recipe.plan.pretrain.rounds
     cells = recipe.cells.get("rounds", pixels)
-    wide = recipe.wide.get("rounds", cells)
     teacher = recipe.latent["teacher_rounds"]
     student = recipe.latent["rounds"] - teacher
     return (
-        f"{pixels} rounds of pixels; {cells} of cells, {wide} where they are wide; {teacher} of a "
-        f"teacher's pixels and {student} of latent"
+        f"{pixels} rounds of pixels; {cells} of cells; {teacher} of a teacher's pixels and "
+        f"{student} of latent"
     )
 
 

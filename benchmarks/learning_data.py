@@ -31,16 +31,13 @@ def write_patients(piece: Patients, recipe: Recipe, place: Path) -> None:
     """Write and decode the patients of a piece.
 
     The place then holds ``stores/``, a manifest ``train.parquet`` or ``test.parquet`` or both, with
-    a site a hospital and its reader's labels (without labels: a site a health system), and
-    ``truth.parquet``: the exact EF by clip.
+    a site a hospital and its reader's labels, and ``truth.parquet``: the exact EF by clip.
     """
     shutil.rmtree(place, ignore_errors=True)  # of a run that was killed
     truth, seed = [], recipe.drawn.seed(piece.draw)
     for split, (hospitals, patients) in piece.hospitals(recipe).items():
         raw = place / "raw" / split
         manifest = _decoded(raw, hospitals, patients, seed, recipe.plan, place)
-        if piece.cohort is Cohort.MORE:
-            manifest = in_systems(with_labels(manifest, 0, seed), recipe.drawn.more_sites)
         truth += [pd.read_csv(file) for file in sorted(raw.glob("*.truth.csv"))]
         if split == Split.TRAIN and piece.cohort is Cohort.DRAW:
             manifest = with_labels(manifest, recipe.drawn.labelled, seed)
@@ -76,13 +73,6 @@ def with_labels(manifest: pd.DataFrame, patients: int, seed: int) -> pd.DataFram
     manifest = manifest.copy()
     manifest.loc[hidden, LABELS] = pd.NA
     return manifest
-
-
-def in_systems(manifest: pd.DataFrame, systems: int) -> pd.DataFrame:
-    """Hospitals, one a site, dealt to so many health systems, which are the sites then."""
-    hospitals = sorted(manifest["site"].unique())
-    system = {name: f"system_{number % systems}" for number, name in enumerate(hospitals)}
-    return manifest.assign(site=manifest["site"].map(system))
 
 
 def patients_at(places: Sequence[Path], split: str, stores: Path | None = None) -> Prepared:

@@ -1,4 +1,4 @@
-"""What the learning benchmark scores, in order: what is judged, other objectives, the ablation."""
+"""What the learning benchmark scores, in order: few labels, all, other objectives, the ablation."""
 
 from __future__ import annotations
 
@@ -25,10 +25,12 @@ ABLATIONS: tuple[tuple[StfNetForm, tuple[StfPart, ...]], ...] = (
 def scored(recipe: Recipe, *, sealed: bool = False) -> list[Scored]:
     """Everything that has a score; with ``sealed`` each but the ablation also at that hospital.
 
-    What is judged comes first, draw by draw, so that a run that is cut off has whole draws of it.
+    The objective that is judged comes first, draw by draw, so that a run that is cut off has whole
+    draws of it.
     """
     drawn = recipe.drawn
     groups = [list(_judged(recipe, draw)) for draw in range(drawn.draws)]
+    groups += [list(_every_label(recipe, draw)) for draw in _first(recipe, drawn.every_draws)]
     if drawn.ceiling_parts:
         ceiling = Tuning(pool=Pool.CEILING)
         groups.append([Scores(draw=draw, of=ceiling) for draw in range(drawn.draws)])
@@ -37,7 +39,7 @@ def scored(recipe: Recipe, *, sealed: bool = False) -> list[Scored]:
         groups = [[*group, *(replace(it, where=Where.SEALED) for it in group)] for group in groups]
     ablation = [
         Scores(draw=draw, of=piece)
-        for draw in range(min(drawn.ablation_draws, drawn.draws))
+        for draw in _first(recipe, drawn.ablation_draws)
         for piece in ablated(recipe, draw)
     ]
     return [*(piece for group in groups for piece in group), *ablation]
@@ -50,16 +52,24 @@ def ablated(recipe: Recipe, draw: int) -> list[Tuning]:
 
 
 def _judged(recipe: Recipe, draw: int) -> Iterator[Scored]:
-    """The floor, and the judged objective beside random weights."""
-    starts = (Start.RANDOM, recipe.drawn.objective)
+    """The floors, and the judged objective beside random weights: few labels, and frozen."""
     for percent in recipe.drawn.percents:
         yield Ridge(draw=draw, percent=percent)
-    for start in starts:
-        for percent in recipe.drawn.percents:
-            yield Scores(draw=draw, of=Tuning(draw=draw, start=start, percent=percent))
-    yield Scores(draw=draw, of=Tuning(draw=draw, pool=Pool.POOLED))
-    for start in starts:
+    for start in (Start.RANDOM, recipe.drawn.objective):
+        yield Scores(draw=draw, of=Tuning(draw=draw, start=start, percent=recipe.drawn.percents[0]))
         yield Ridge(draw=draw, start=start)
+
+
+def _every_label(recipe: Recipe, draw: int) -> Iterator[Scored]:
+    """Trained on all labels: federated from either start, and pooled."""
+    for start in (Start.RANDOM, recipe.drawn.objective):
+        yield Scores(draw=draw, of=Tuning(draw=draw, start=start))
+    yield Scores(draw=draw, of=Tuning(draw=draw, pool=Pool.POOLED))
+
+
+def _first(recipe: Recipe, draws: int) -> range:
+    """So many draws, of those that there are."""
+    return range(min(draws, recipe.drawn.draws))
 
 
 def _others(recipe: Recipe, draw: int) -> Iterator[Scored]:

@@ -14,10 +14,9 @@ from echofm_core.phantom.hospitals import HELD_OUT, HOSPITALS, SEALED, Hospital,
 
 
 class Cohort(StrEnum):
-    """Which patients: a draw's, its hospitals' without labels, the ceiling's, the sealed one's."""
+    """Which patients: a draw's, the ceiling's, the sealed hospital's."""
 
     DRAW = "patients"
-    MORE = "more-patients"
     CEILING = "ceiling-patients"
     SEALED = "sealed-patients"
 
@@ -47,8 +46,7 @@ class Patients:
         }
         drawn, data = recipe.drawn, recipe.plan.data.model_dump(mode="json")
         labelled = drawn.labelled if self.cohort is Cohort.DRAW else 0
-        sites = [drawn.more_sites] if self.cohort is Cohort.MORE else []
-        return hospitals, labelled, *sites, drawn.seed(self.draw), data
+        return hospitals, labelled, drawn.seed(self.draw), data
 
     def hospitals(self, recipe: Recipe) -> dict[str, tuple[list[Hospital], int]]:
         """``train`` and ``test``: hospitals, and how many patients each."""
@@ -56,10 +54,6 @@ class Patients:
         named = [item for item in HOSPITALS if item.name not in HELD_OUT]
         if self.cohort is Cohort.SEALED:
             return {"test": ([SEALED], drawn.test_patients)}
-        if self.cohort is Cohort.MORE:  # numbered behind the ceiling's, whose seed draw 0 has
-            numbers = range(drawn.ceiling_hospitals, drawn.ceiling_hospitals + drawn.more_hospitals)
-            found = [draw_hospital(drawn.seed(self.draw), number) for number in numbers]
-            return {"train": (found, drawn.more_patients)}
         if self.cohort is Cohort.CEILING:
             more = (draw_hospital(drawn.first_seed, n) for n in range(drawn.ceiling_hospitals))
             part = [*named, *more][self.part :: drawn.ceiling_parts]
@@ -70,7 +64,7 @@ class Patients:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pretraining:
-    """Federated pre-training on all clips of a draw's six hospitals; wide: of others too."""
+    """Federated pre-training on all clips of a draw's six hospitals."""
 
     draw: int
     start: Start
@@ -82,8 +76,7 @@ class Pretraining:
 
     def needs(self, recipe: Recipe) -> tuple[Piece, ...]:
         """The patients."""
-        own, more = (Patients(draw=self.draw, cohort=it) for it in (Cohort.DRAW, Cohort.MORE))
-        return (own, more) if self.start is Start.WIDE else (own,)
+        return (Patients(draw=self.draw),)
 
     def words(self, recipe: Recipe) -> object:
         """Its plan."""

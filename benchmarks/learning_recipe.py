@@ -28,12 +28,10 @@ class Start(StrEnum):
     PIXELS = "pixels"
     CELLS = "cells"
     LATENT = "latent"
-    WIDE = "wide"
-    """As cells, and hospitals without labels take part."""
 
 
-#: Federated pre-training, by what it predicts and who takes part.
-OBJECTIVES = (Start.PIXELS, Start.CELLS, Start.LATENT, Start.WIDE)
+#: Federated pre-training, by what it predicts.
+OBJECTIVES = (Start.PIXELS, Start.CELLS, Start.LATENT)
 
 
 class Drawn(Section):
@@ -48,15 +46,11 @@ class Drawn(Section):
     test_patients: int = Field(ge=2)
     few: float = Field(gt=0, lt=1)
     objective: Start
-    """Of pre-training, that is judged over all draws; chosen before, on other patients."""
+    """Of pre-training, that is judged over all draws, with few labels."""
     other_draws: int = Field(ge=0)
-    """In which the other objectives are trained too."""
-    more_hospitals: int = Field(ge=0)
-    """That have no labels and take part in the pre-training that is called wide."""
-    more_patients: int = Field(ge=1)
-    """At each of these."""
-    more_sites: int = Field(ge=1)
-    """Health systems that these hospitals belong to: each is one site."""
+    """In which the other objectives are trained too, with few labels."""
+    every_draws: int = Field(ge=0)
+    """In which random weights, the judged objective and pooled data are trained on all labels."""
     ablation_draws: int = Field(ge=0)
     ceiling_hospitals: int = Field(ge=0)
     ceiling_patients: int = Field(ge=1)
@@ -84,24 +78,19 @@ class Recipe:
     Attributes:
         drawn: How many patients.
         plan: Of pre-training on pixels and of fine-tuning in a federation; a run takes one phase.
-        cells, latent, wide, ceiling: What they change in the plan's tables, the last in
-            ``finetune``, the others in ``pretrain``; wide changes what cells does.
+        cells, latent, ceiling: What they change in the plan's tables, the last in ``finetune``, the
+            others in ``pretrain``.
     """
 
     drawn: Drawn
     plan: Plan
     cells: Mapping[str, Any]
     latent: Mapping[str, Any]
-    wide: Mapping[str, Any]
     ceiling: Mapping[str, Any]
 
     def pretraining(self, draw: int, start: Start) -> Plan:
         """The plan of a draw's pre-training: how models are fine-tuned does not change it."""
-        own = {
-            Start.CELLS: self.cells,
-            Start.LATENT: self.latent,
-            Start.WIDE: {**self.cells, **self.wide},
-        }.get(start, {})
+        own = {Start.CELLS: self.cells, Start.LATENT: self.latent}.get(start, {})
         plan = self._plan(draw, pretrain=own)
         return plan.model_copy(update={"finetune": FinetuneConfig(rounds=0)})
 
@@ -149,6 +138,5 @@ def recipe_of(tables: Mapping[str, Any]) -> Recipe:
         plan=plan_from_mapping({"name": "learning", **tables["plan"]}, str(FILE)),
         cells=dict(tables["cells"]),
         latent=dict(tables["latent"]),
-        wide=dict(tables["wide"]),
         ceiling=dict(tables["ceiling"]),
     )

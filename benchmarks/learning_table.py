@@ -60,8 +60,8 @@ def _gains(results: Results, drawn: Drawn) -> Iterator[Row]:
     """Federated pre-training, then federated fine-tuning, less fine-tuning alone."""
     few, every = drawn.percents
     for start in OBJECTIVES:
-        limit = 0 if start is drawn.objective else None
         for percent in (few, every):
+            limit = 0 if start is drawn.objective and percent == few else None
             what = f"{start} less none, {percent} %"
             yield from _difference(results, f"{start}-{percent}", f"random-{percent}", what, limit)
 
@@ -89,7 +89,7 @@ def _ablation(results: Results, drawn: Drawn) -> Iterator[Row]:
 def _seconds(results: Results) -> Iterator[Row]:
     """What the objectives took."""
     pixels = interval(results.seconds(Start.PIXELS)).mean
-    for start in (Start.CELLS, Start.LATENT, Start.WIDE) if not math.isnan(pixels) else ():
+    for start in (Start.CELLS, Start.LATENT) if not math.isnan(pixels) else ():
         took = interval(results.seconds(start)).mean
         yield Row(f"CPU seconds of pre-training, {start} beside pixels", took, pixels)
 
@@ -174,7 +174,6 @@ def _differences(results: Results, where: Where, drawn: Drawn) -> list[str]:
         for percent in (few, every)
         for start in (Start.CELLS, Start.LATENT)
     ]
-    pairs += [(f"{Start.WIDE}-{few}", f"{Start.CELLS}-{few}")]
     pairs += [(f"frozen-{start}", "frozen-pixels") for start in (Start.CELLS, Start.LATENT)]
     pairs += [(f"frozen-{start}", "frozen-random") for start in OBJECTIVES]
     pairs += [(f"random-{every}", f"pooled-random-{every}")]

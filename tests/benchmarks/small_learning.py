@@ -17,8 +17,7 @@ from benchmarks.learning_recipe import Recipe, recipe_of
 TABLES = {
     "drawn": {
         "draws": 1, "first_seed": 7, "patients": 4, "labelled": 3, "test_patients": 3, "few": 0.34,
-        "objective": "wide", "other_draws": 1, "ablation_draws": 0,
-        "more_hospitals": 3, "more_patients": 2, "more_sites": 2,
+        "objective": "cells", "other_draws": 1, "every_draws": 1, "ablation_draws": 0,
         "ceiling_hospitals": 1, "ceiling_patients": 1, "ceiling_parts": 2,
     },
     "plan": {
@@ -33,7 +32,6 @@ TABLES = {
         "machine": {"device": "cpu"},
     },
     "cells": {"cell": 4, "rounds": 1},
-    "wide": {},
     "latent": {"target": "latent", "rounds": 2, "teacher_rounds": 1},
     "ceiling": {"rounds": 1, "local_steps": 0, "local_epochs": 1},
 }  # fmt: skip

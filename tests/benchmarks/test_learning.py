@@ -20,7 +20,7 @@ import torch
 
 from benchmarks.learning import main, run
 from benchmarks.learning_clock import COST, clock, cost_of
-from benchmarks.learning_data import in_systems, with_labels
+from benchmarks.learning_data import with_labels
 from benchmarks.learning_order import ablated, scored
 from benchmarks.learning_pieces import (
     Cohort,
@@ -102,41 +102,46 @@ def of_pixels(folder: str, names: list[str]) -> list[str]:
 
 
 def test_what_is_scored() -> None:
-    """A draw: 2 floors, 2 shares of random and of wide, pooled, 2 frozen; the ceiling; in three
-    few labels and a frozen probe of 3 other starts; ablated 5 parts and a form."""
+    """A draw: 2 floors, random and pixels with few labels, 2 frozen. In three draws all labels from
+    either start, and pooled; the ceiling; in three few labels and a frozen probe of 2 other starts;
+    ablated 5 parts and a form."""
     pieces = scored(RECIPE)
-    main, others = 8 * 9, 3 * 6
-    assert [piece.draw for piece in pieces[:main]] == [draw for draw in range(8) for _ in range(9)]
-    assert [piece.arm for piece in pieces[9:18]] == [
-        "floor-10", "floor-100", "random-10", "random-100", "wide-10", "wide-100",
-        "pooled-random-100", "frozen-random", "frozen-wide",
+    main, every, others = 8 * 6, 3 * 3, 3 * 4
+    assert [piece.draw for piece in pieces[:main]] == [draw for draw in range(8) for _ in range(6)]
+    assert [piece.arm for piece in pieces[6:12]] == [
+        "floor-10", "floor-100", "random-10", "frozen-random", "pixels-10", "frozen-pixels",
     ]  # fmt: skip
-    assert [piece.arm for piece in pieces[main : main + 8]] == ["ceiling"] * 8
-    behind = pieces[main + 8 : main + 8 + others]
-    assert [piece.draw for piece in behind] == [draw for draw in range(3) for _ in range(6)]
-    assert [piece.arm for piece in behind[6:12]] == [
-        "pixels-10", "frozen-pixels", "cells-10", "frozen-cells", "latent-10", "frozen-latent",
+    behind = pieces[main : main + every]
+    assert [piece.draw for piece in behind] == [draw for draw in range(3) for _ in range(3)]
+    assert [piece.arm for piece in behind[3:6]] == ["random-100", "pixels-100", "pooled-random-100"]
+    ceiling = pieces[main + every : main + every + 8]
+    assert [(piece.draw, piece.arm) for piece in ceiling] == [(d, "ceiling") for d in range(8)]
+    behind = pieces[main + every + 8 : main + every + 8 + others]
+    assert [piece.draw for piece in behind] == [draw for draw in range(3) for _ in range(4)]
+    assert [piece.arm for piece in behind[4:8]] == [
+        "cells-10", "frozen-cells", "latent-10", "frozen-latent",
     ]  # fmt: skip
     assert [piece.name for piece in ablated(RECIPE, 0)] == [
-        *(f"wide-100-without-{part}" for part in ("deviation", "stages", "joint", "disjoint")),
-        "wide-100-with-grey",
-        "wide-100-published",
+        *(f"pixels-100-without-{part}" for part in ("deviation", "stages", "joint", "disjoint")),
+        "pixels-100-with-grey",
+        "pixels-100-published",
     ]
-    assert len(pieces) == main + 8 + others + 2 * 6
+    assert len(pieces) == main + every + 8 + others + 2 * 6
     opened = scored(RECIPE, sealed=True)
     assert [piece for piece in opened if piece.where is Where.HELD_OUT] == pieces
-    assert [piece.arm for piece in opened[:18]] == 2 * [piece.arm for piece in pieces[:9]]
-    assert len(opened) == len(pieces) + main + 8 + others
-    assert len(scored(load_recipe(quick=True))) == 15
-    assert len(scored(load_recipe(draws=1))) == 15 + 1 + 6
+    assert [piece.arm for piece in opened[:12]] == 2 * [piece.arm for piece in pieces[:6]]
+    assert len(opened) == len(pieces) + main + every + 8 + others
+    assert len(scored(load_recipe(quick=True))) == 6 + 3 + 4
+    assert len(scored(load_recipe(draws=1))) == 6 + 3 + 1 + 4 + 6
 
 
 def test_each_piece_comes_once_and_behind_its_needs_and_whole_draws_first() -> None:
-    """A draw: 2 of patients, a pre-training, 5 fine-tunings, 9 scores; of others, 3 pre-trainings
-    and 3 fine-tunings beside 6 scores."""
+    """A draw: its patients, a pre-training, 2 fine-tunings, 6 scores; with all labels 3 of each; of
+    others, 2 pre-trainings and 2 fine-tunings beside 4 scores."""
     pieces = with_needs(scored(RECIPE), RECIPE)
-    main = 8 * 17
-    assert len(set(pieces)) == len(pieces) == main + (6 + 1 + 8) + 3 * 12 + 2 * 6 * 2
+    main = 8 * 10
+    whole = main + 3 * 6 + (6 + 1 + 8) + 3 * 8 + 2 * 6 * 2
+    assert len(set(pieces)) == len(pieces) == whole
     place = {piece: number for number, piece in enumerate(pieces)}
     assert all(place[need] < place[piece] for piece in pieces for need in piece.needs(RECIPE))
     assert [piece.draw for piece in pieces[:main]] == sorted(piece.draw for piece in pieces[:main])
@@ -154,9 +159,6 @@ def test_nobody_trains_who_is_tested_and_the_sealed_hospital_is_written_for_its_
     parts = [Patients(cohort=Cohort.CEILING, part=part).hospitals(RECIPE) for part in range(6)]
     names = [item.name for part in parts for item in part["train"][0]]
     assert len(set(names)) == len(names) == 66
-    more, count = Patients(draw=0, cohort=Cohort.MORE).hospitals(RECIPE)["train"]
-    assert len({item.name for item in more} - set(names)) == len(more) == 30
-    assert count == 50
     assert not {*HELD_OUT, SEALED.name} & set(names)
     sealed = Patients(draw=1, cohort=Cohort.SEALED)
     assert sealed.hospitals(RECIPE) == {"test": ([SEALED], 60)}
@@ -166,14 +168,14 @@ def test_nobody_trains_who_is_tested_and_the_sealed_hospital_is_written_for_its_
         for piece in with_needs(scored(RECIPE, sealed=True), RECIPE)
         if sealed in piece.needs(RECIPE)
     ]
-    assert len(needing) == 16
+    assert len(needing) == 14
     assert all(isinstance(piece, Scores | Ridge) for piece in needing)
 
 
 def test_no_two_draws_share_a_seed() -> None:
     """Of weights, order, masks and patients; nor do they share a folder."""
     seeds = {RECIPE.pretraining(draw, Start.PIXELS).seed for draw in range(8)}
-    assert seeds == set(range(100, 108))
+    assert seeds == set(range(103, 111))
     keys = {key(Patients(draw=draw), RECIPE) for draw in range(8)}
     assert len(keys) == 8
 
@@ -184,9 +186,9 @@ def test_another_recipe_is_another_folder_for_what_hangs_on_it_and_for_nothing_e
     longer = RECIPE.plan.pretrain.model_copy(update={"rounds": RECIPE.plan.pretrain.rounds + 1})
     other = replace(RECIPE, plan=RECIPE.plan.model_copy(update={"pretrain": longer}))
     changed = {piece for piece in scored(RECIPE) if moved(piece, other, tmp_path)}
-    assert not [piece for piece in changed if piece.draw == 7]  # wide has its own number of rounds
+    assert {piece.arm for piece in changed if piece.draw == 7} == {"pixels-10", "frozen-pixels"}
     assert {piece.arm for piece in changed if piece.draw == 2} == {
-        "pixels-10", "frozen-pixels", "cells-10", "frozen-cells",
+        "pixels-10", "frozen-pixels", "pixels-100", "cells-10", "frozen-cells",
     }  # fmt: skip
     assert not moved(Patients(), other, tmp_path)
     tuning = RECIPE.plan.finetune.model_copy(update={"learning_rate": 5e-4})
@@ -207,8 +209,8 @@ def test_few_labels_take_the_same_steps_and_objectives_start_alike() -> None:
     assert (few.finetune.label_fraction, every.finetune.label_fraction) == (0.1, 1.0)
     assert few.finetune.local_steps == every.finetune.local_steps > 0
     assert few.pretrain.rounds == 0
-    pixels, cells, latent, wide = (RECIPE.pretraining(2, start) for start in OBJECTIVES)
-    assert [plan.pretrain.cell for plan in (pixels, cells, latent, wide)] == [0, 4, 0, 4]
+    pixels, cells, latent = (RECIPE.pretraining(2, start) for start in OBJECTIVES)
+    assert [plan.pretrain.cell for plan in (pixels, cells, latent)] == [0, 4, 0]
     assert (pixels.pretrain.target, latent.pretrain.target) == (Target.PIXELS, Target.LATENT)
     assert pixels.finetune.rounds == latent.finetune.rounds == 0
     assert pixels.seed == latent.seed
@@ -243,16 +245,6 @@ def test_so_many_patients_of_each_site_keep_their_labels() -> None:
     assert others.tolist() != kept.tolist()
     more = with_labels(whole, 5, seed=1)["ef"].notna()
     assert more[kept].all()
-
-
-def test_hospitals_without_labels_are_dealt_to_health_systems() -> None:
-    whole = manifest(sites=5, patients=2)
-    found = in_systems(with_labels(whole, 0, seed=1), 2)
-    assert found["ef"].isna().all()
-    assert found.groupby("site")["dataset"].unique().map(sorted).to_dict() == {
-        "system_0": ["s0", "s2", "s4"],
-        "system_1": ["s1", "s3"],
-    }
 
 
 def test_pooled_data_are_one_site_that_takes_as_many_steps_as_all() -> None:
