@@ -36,8 +36,8 @@ def warnings_of(plan: Plan, manifest: pd.DataFrame) -> list[str]:
         ]
         if len(learns) == 1:
             found.append(
-                f"{TASK_TITLES[task]} has training labels at {learns[0]} alone: nothing is "
-                "averaged for it but the encoder, and leaving that site out is n/a."
+                f"{TASK_TITLES[task]} has training labels at {learns[0]} alone: its head is that "
+                "site's own, and leaving that site out is n/a."
             )
         small = {site: n for site, counts in test.items() if 0 < (n := counts[task.value]) < few}
         if small:
