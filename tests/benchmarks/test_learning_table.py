@@ -10,13 +10,16 @@ import pytest
 
 from benchmarks._kept import keep, kept
 from benchmarks._rows import Row
-from benchmarks.learning import FILE, PAGE, TABLE
+from benchmarks.learning import FILE, PAGE, TABLE, main
+from benchmarks.learning_order import scored
 from benchmarks.learning_pieces import Where
+from benchmarks.learning_places import key
 from benchmarks.learning_recipe import load_recipe
 from benchmarks.learning_results import COLUMNS, CPU, Results, interval
 from benchmarks.learning_table import rows_of, table_of
 
-DRAWN = load_recipe().drawn
+RECIPE = load_recipe()
+DRAWN = RECIPE.drawn
 #: Student's t of seven degrees of freedom, 0.975.
 T7 = 2.364624
 #: Of eight values that lie 1 above and below their mean by turns: deviation over the root of 8.
@@ -193,6 +196,28 @@ def test_what_is_kept_holds_every_figure_and_is_judged_alike(tmp_path: Path) -> 
     assert context == {"made by": "a test"}
     pd.testing.assert_frame_equal(tables[TABLE], made, check_exact=False, atol=1e-9)
     assert judged(rows_of(Results(tables[TABLE]), DRAWN)) == judged(rows)
+
+
+def test_going_on_loses_nothing_that_is_kept_of_the_sealed_hospital_though_it_is_not_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is trained, and ``--out`` has nothing; figures of another recipe go."""
+    head = ("all", "exact", "r2", 0.5, 60)
+    rows = [
+        (piece.draw, piece.arm, piece.where.value, *head, key(piece, RECIPE)[:12])
+        for piece in scored(RECIPE, sealed=True)[:12]
+    ]
+    made = pd.DataFrame(rows, columns=list(COLUMNS))
+    older = made.assign(key="other")
+    file = tmp_path / "kept.json"
+    keep(file, {}, [], {TABLE: pd.concat([made, older])})
+    monkeypatch.setattr("benchmarks.learning.FILE", file)
+    monkeypatch.setattr("benchmarks.learning.PAGE", tmp_path / "kept.md")
+    with pytest.raises(SystemExit, match="0"):
+        main(["--so-far", "--go-on", "--keep", "--out", str(tmp_path / "out")])
+    found = kept(file)[1][TABLE]
+    pd.testing.assert_frame_equal(found, made, check_dtype=False)
+    assert (found["where"] == Where.SEALED).sum() == 6
 
 
 @pytest.mark.skipif(not FILE.exists(), reason="no whole table is kept yet")
