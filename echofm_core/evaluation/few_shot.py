@@ -3,13 +3,13 @@
 import pandas as pd
 
 from echofm_core.evaluation.reported import reported_metrics
-from echofm_core.evaluation.score_table import FEW, TOO_FEW
+from echofm_core.evaluation.score_table import TOO_FEW
 
 #: Name of the table's file, and of the folder of its trainings.
 FEW_SHOT = "few_shot"
 
 
-def few_shot_lines(table: pd.DataFrame, few: int = FEW) -> list[str]:
+def few_shot_lines(table: pd.DataFrame, few: int) -> list[str]:
     """A sentence for each site and headline metric: the value at each number of patients.
 
     ``few``: test patients below which a site is not judged, which is said.

@@ -8,7 +8,7 @@ from matplotlib.ticker import MaxNLocator
 
 from echofm_core.evaluation.few_shot import FEW_SHOT
 from echofm_core.evaluation.reported import reported_metrics
-from echofm_core.evaluation.score_table import FEW, TOO_FEW, Cell
+from echofm_core.evaluation.score_table import TOO_FEW, Cell
 from echofm_core.pages.chart import Chart, chart
 from echofm_core.pages.grid import Grid
 from echofm_core.pages.style import line_style, look, panels
@@ -22,7 +22,7 @@ def read_few_shot(run: Path) -> pd.DataFrame:
         return pd.DataFrame()
 
 
-def few_shot_table(table: pd.DataFrame, few: int = FEW) -> Grid | None:
+def few_shot_table(table: pd.DataFrame, few: int) -> Grid | None:
     """A row a site and metric, a column a number of patients; None without any.
 
     A site with fewer than ``few`` test patients has its values, and is not judged.

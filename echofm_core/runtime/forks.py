@@ -1,7 +1,7 @@
 """How a pool's processes begin: as forks of one that has loaded what they need, and does no more.
 
 ``multiprocessing`` has one such process, the fork server, for all pools of this process. It loads
-modules as it starts, which is when a pool first needs a process; what it is told of later, each
+modules as it starts, which is when a pool first needs a process; a module that is named later, each
 fork loads for itself. A fork has this process's folder, ``sys.path`` and environment, as they are
 when it begins; but blocked signals, limits, and what a library read from the environment while it
 was loaded (OpenMP its number of threads) are those of the server's start. Where the system knows no

@@ -19,11 +19,11 @@ def test_a_site_that_comes_back_with_other_counts_is_weighed_by_these(tmp_path: 
 
     By what it said at first it would count three times as much as a family has.
     """
-    heard: list[int] = []
+    announced_clips: list[int] = []
 
     class Listens(Algorithm):
         def announce(self, announced: Announced, phase: Phase) -> None:
-            heard.append(announced["b"]["encoder"])
+            announced_clips.append(announced["b"]["encoder"])
             super().announce(announced, phase)
 
     def attend(number: int) -> Attendance:
@@ -50,4 +50,4 @@ def test_a_site_that_comes_back_with_other_counts_is_weighed_by_these(tmp_path: 
     rule = Listens(config, Shares(config, {}, Phase.PRETRAIN), tmp_path)
     with Engine(1, client_app="tests.federation.toy:app") as engine:
         train_phase(engine.grid(settings(["a", "b"], tmp_path)), dict(START), spec, algorithm=rule)
-    assert heard == [30]
+    assert announced_clips == [30]

@@ -126,11 +126,11 @@ def test_a_sentence_a_row_and_a_curve_for_each_site() -> None:
     ]
     names = ["base", "shots", "site", "task", "metric", "value", "low", "high", "patients"]
     table = pd.DataFrame(rows, columns=names)
-    assert few_shot_lines(table) == [
+    assert few_shot_lines(table, 12) == [
         "A, fine-tuned there on some of its training patients: EF MAE (points), lower is better: "
         "9.0 with 0, 7.5 with 5."
     ]
-    grid = few_shot_table(table)
+    grid = few_shot_table(table, 12)
     assert grid is not None and grid.columns[2:] == ("test patients", "0 patients", "5 patients")
     assert grid.rows == (
         ("A", "EF MAE (points)", "12", "9.0 [8.0, 10.0]", "7.5 [6.5, 8.5]"),
@@ -144,4 +144,4 @@ def test_a_sentence_a_row_and_a_curve_for_each_site() -> None:
         ("A", "EF R²", "12, too few to judge", "0.25", "0.50"),
     )
     assert few_shot_curves(table) is not None
-    assert few_shot_table(pd.DataFrame()) is None and few_shot_curves(pd.DataFrame()) is None
+    assert few_shot_table(pd.DataFrame(), 12) is None and few_shot_curves(pd.DataFrame()) is None
