@@ -201,12 +201,21 @@ class WeightedMean:
             if total is None or not self._totals[group]:
                 model[name] = array.astype(np.float32, copy=False)
                 continue
-            total /= np.float32(self.mean_of(group, self._totals[group]))
+            divide(total, self.mean_of(group, self._totals[group]))
             if self._step:
                 self._step(name, total)
             total += array
             model[name] = total
         return model
+
+
+def divide(total: NDArray[np.float32], by: float) -> None:
+    """Divide an array in place, by a number that float32 need not hold: then in several steps."""
+    most = float(np.finfo(np.float32).max)
+    while most < by < math.inf:
+        total /= np.float32(most)
+        by /= most
+    total /= np.float32(by)
 
 
 def chunks(size: int, most: int = 0) -> Iterator[slice]:

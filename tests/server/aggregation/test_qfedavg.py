@@ -85,6 +85,18 @@ def test_a_loss_of_zero_stops_nothing() -> None:
     np.testing.assert_allclose(model["encoder.w"], [-5, 10], rtol=1e-4)
 
 
+def test_a_denominator_beyond_float32_is_divided_by_all_the_same() -> None:
+    """q = 5, L = 1e9, a loss of 1000, a change of (1e15, 0): 1e15 (1e15, 0) over 1e15 + 5e51.
+
+    That is 2e-22. Beside a site that has not moved at the same loss: 1e15 + 1e15 beside 5e51.
+    """
+    zero = {"encoder.w": np.zeros(2, np.float32)}
+    far, still = reply([1e15, 0], 1000.0), reply([0, 0], 1000.0)
+    for updates in ((far,), (far, still)):
+        model = fold(fair(5, 1e9), *updates, start=zero)
+        np.testing.assert_allclose(model["encoder.w"], [2e-22, 0], rtol=1e-5)
+
+
 @pytest.mark.parametrize("lipschitz", [0.0, 10.0])
 def test_it_settles_at_the_optimum_of_the_fair_objective(lipschitz: float) -> None:
     """f_a = x^2 / 2 and f_b = 3 (x - 4)^2 / 2; a local step of 0.1, so that L is 10 or left out.
