@@ -210,6 +210,34 @@ def check_quorum(federation: FederationConfig) -> None:
         )
 
 
+def check_trainers(federation: FederationConfig, sites: int) -> None:
+    """Refuse Krum among so few sites that train that it would be the median in every round.
+
+    Raises:
+        PlanError: They are fewer than its quorum.
+    """
+    faulty = federation.faulty_sites
+    if federation.aggregation is Aggregation.KRUM and sites < krum_quorum(faulty):
+        raise PlanError(
+            f"krum with faulty_sites = {faulty} needs {krum_quorum(faulty)} sites that train, here "
+            f"are {sites}: lower faulty_sites, or choose median or trimmed_mean."
+        )
+
+
+def median_notes(federation: FederationConfig, sites: int) -> list[str]:
+    """A sentence where Krum's model is the median of fewer sites than its quorum; else none.
+
+    Of models that are compared, some are of fewer sites than the plan's own. One site has no rule.
+    """
+    needed = krum_quorum(federation.faulty_sites)
+    if federation.aggregation is not Aggregation.KRUM or not 1 < sites < needed:
+        return []
+    return [
+        f"Krum with faulty_sites = {federation.faulty_sites} needs {needed} sites that train; of "
+        "fewer, the model moves by the median change."
+    ]
+
+
 def krum_quorum(faulty: int) -> int:
     """Fewest sites among which Krum can tell so many faulty ones (Blanchard 2017, section 4)."""
     return 2 * faulty + 3

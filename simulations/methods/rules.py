@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from echofm_core.plan.document import Plan
-from echofm_core.plan.federation import Aggregation, krum_quorum
-from echofm_core.runtime.errors import PlanError
+from echofm_core.plan.federation import Aggregation, check_trainers
 from server.aggregation import ALGORITHMS
 from simulations.methods._api import Federated, Piece, Setting, Values, each
 
@@ -70,12 +69,7 @@ class Rule(Federated):
             PlanError: The plan's values forbid the rule, or Krum has too few sites.
         """
         (piece,) = super().pieces(setting)
-        sites, faulty = piece.arm.trainers, setting.plan.federation.faulty_sites
-        if self.name == Aggregation.KRUM and sites < krum_quorum(faulty):
-            raise PlanError(
-                f"krum with faulty_sites = {faulty} needs {krum_quorum(faulty)} sites that train, "
-                f"here are {sites}: lower faulty_sites, or compare with median or trimmed_mean."
-            )
+        check_trainers(piece.plan.federation, piece.arm.trainers)
         return (piece,)
 
 

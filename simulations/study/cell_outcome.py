@@ -13,6 +13,7 @@ from echofm_core.data.splits import split_digest
 from echofm_core.evaluation.few_shot import few_shot_lines
 from echofm_core.evaluation.model_names import FEDERATED, FLOOR
 from echofm_core.models.lora import untrained_notes
+from echofm_core.plan.federation import median_notes
 from echofm_core.plan.preflight import masking_notes
 from echofm_core.privacy.config import open_rounds, spent
 from echofm_core.report.page import write_report
@@ -90,12 +91,14 @@ def cell_notes(cell: Cell) -> list[str]:
 
 
 def plan_notes(cell: Cell) -> list[str]:
-    """What a plan and its methods make of labels, adapters and models of a site's own."""
+    """What a plan and its methods make of labels, adapters, a site's own models, and few sites."""
     plan, methods = cell.plan, dict[str, list[str]]()
     for method, pieces in cell.methods:
         for piece in pieces:
-            tuned = plan.model_copy(update={"finetune": piece.plan.finetune})
-            for note in (*untrained_notes(tuned), *personal_notes(piece.plan.personal)):
+            own = piece.plan
+            tuned = plan.model_copy(update={"finetune": own.finetune})
+            of_rule = median_notes(own.federation, piece.arm.trainers)
+            for note in (*untrained_notes(tuned), *personal_notes(own.personal), *of_rule):
                 methods.setdefault(note, []).append(method.name)
     return [
         *label_share_notes(plan, trained_on(cell.prepared.manifest, plan)),

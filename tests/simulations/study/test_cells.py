@@ -96,6 +96,13 @@ def test_notes_name_the_share_of_labels_and_whose_models_are_a_sites_own() -> No
     assert plan_notes(cell(["fedavg", "local"])) == []
 
 
+def test_models_that_go_by_the_median_in_place_of_krum_are_named() -> None:
+    """A, B and C have labels: enough where none is faulty, but not without one of them."""
+    krum = {"aggregation": "krum", "faulty_sites": 0, "min_sites": 3}
+    (note,) = plan_notes(cell(["krum", "fedavg", "local", "leave_one_out"], federation=krum))
+    assert note.startswith("leave_one_out: Krum with faulty_sites = 0 needs 3 sites that train")
+
+
 def test_adapters_on_a_drawn_encoder_are_warned_of() -> None:
     (note, _) = plan_notes(cell(["fedavg", "fedit", "dual_lora"], pretrain={"rounds": 0}))
     assert note.startswith("fedit and dual_lora: ") and "adapters on it learn little" in note
