@@ -10,7 +10,7 @@ from dataclasses import replace
 from client.request import Request
 from client.site import Site
 from client.state import Own, SiteState
-from echofm_core.contract import HEADS, Phase, Scored, Weights
+from echofm_core.contract import HEADS, Phase, Scored, Weights, group_of
 from echofm_core.data.training_record import RECORD
 from echofm_core.models.build import build_echo_model
 from echofm_core.models.echo_model import EchoModel
@@ -29,8 +29,9 @@ PERSONAL, LAST_STEP = "personal", "last_step"
 def train_personal(request: Request, model: Model, sent: Weights, context: LocalContext) -> None:
     """One round of Ditto: the site's own model, held near the weights that it was sent.
 
-    It begins as the first global model that the site is sent. The model is changed in place, and
-    ends as it was sent.
+    It begins as the first global model that the site is sent; a head that the site has no labels
+    for is always that of the global model, which is what holds it. The model is changed in place,
+    and ends as it was sent.
 
     Args:
         request: The round.
@@ -45,12 +46,14 @@ def train_personal(request: Request, model: Model, sent: Weights, context: Local
     trained = {*trunk_of(plan.finetune), HEADS}
     load_arrays(model, sent)
     anchor = to_arrays(model, trained)
-    load_arrays(model, {**anchor, **state.own(Own.PERSONAL, number)})
+    own = state.own(Own.PERSONAL, number)
+    load_arrays(model, {**anchor, **own})
     where = replace(
         context, role=PERSONAL, proximal_mu=plan.personal.ditto, anchor=anchor, control=False
     )
-    train_round(model, request.site.train_clips(Phase.FINETUNE), plan, where)
-    state.keep_own(Own.PERSONAL, to_arrays(model, trained), number)
+    report = train_round(model, request.site.train_clips(Phase.FINETUNE), plan, where)
+    groups = {*report.counts, *map(group_of, own)}
+    state.keep_own(Own.PERSONAL, to_arrays(model, groups), number)
     load_arrays(model, sent)
 
 

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Set
 from dataclasses import replace
 
 import numpy as np
@@ -69,7 +70,7 @@ def train(request: Request) -> Update:
     sent = {**instruction.weights, **work.frozen(), **work.extra(BASE), **own}
     load_arrays(model, sent)
     report = work.train(model, sent)
-    if report.counts and (kept := work.kept(model)):
+    if report.counts and (kept := work.kept(model, {*report.counts, *map(group_of, own)})):
         state.keep_own(kind, kept, number, first)
     if work.ends_phase(report):
         state.forget_frozen()
@@ -142,11 +143,14 @@ class _LocalRound:
         validates = self._probed or len(self.site.validation_clips(self.phase))
         return not (report.counts and self.plan.validates and validates)
 
-    def kept(self, model: Model) -> Weights:
-        """What stays here of a trained model."""
+    def kept(self, model: Model, trained: Set[str]) -> Weights:
+        """What stays here of a trained model; of groups that were trained, now or before.
+
+        A head without labels here is no part of this site's own, but of the model that is sent.
+        """
         if self.phase is Phase.PRETRAIN:
             return {} if DECODER in self.shared else to_arrays(model, [DECODER])
-        arrays = to_arrays(model, {group_of(name) for name in self.local})
+        arrays = to_arrays(model, {group_of(name) for name in self.local} & trained)
         return {name: array for name, array in arrays.items() if name in self.local}
 
     def frozen(self) -> Weights:

@@ -57,8 +57,8 @@ class PersonalConfig(Section):
     ``groups`` alone, the others train the rest alone. 0: all steps train all."""
     share_final: bool = False
     """Each site sends ``groups`` once, after the last round: their mean is in the shipped model,
-    and at sites that did not train. false: they never leave, and there what training began with is
-    in their place."""
+    and at sites that did not train them. false: they never leave, and there what training began
+    with is in their place."""
     ditto: float = Field(default=0.0, ge=0, le=1e6)
     """Ditto (Li 2021): lambda of ditto / 2 * ||v - w||^2, by which a personal model v is held near
     the global weights w of the round. Each site trains one beside its part of the global model,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,18 +13,22 @@ import pytest
 
 from client.state import Own
 from echofm_core.contract import SHARE, TRAIN, Action, Instruction, Phase, group_of
+from echofm_core.data.manifest import load_manifest, save_manifest
+from echofm_core.data.store.clip_store import open_stores
+from echofm_core.data.windows import ClipWindows
 from echofm_core.models.build import build_echo_model
 from echofm_core.models.local_names import local_names
 from echofm_core.models.saved import load_model
-from echofm_core.models.weights import to_arrays
+from echofm_core.models.weights import load_arrays, to_arrays
 from echofm_core.plan.document import Plan
 from echofm_core.post_processing import post_processing
 from echofm_core.tasks import Task
+from echofm_core.training.predict import predict
 from server.evaluation import evaluate_sites
 from server.release.what_left import sites_of
 from server.wire import to_message, wired
 from simulations.engine import Engine, SiteSettings
-from tests.federation.small import NAMES, small_plan, with_states
+from tests.federation.small import NAMES, TEST, small_plan, with_states
 from tests.federation.test_personal import DRAWN, Done, state
 from tests.federation.wiretap import federate, groups
 
@@ -100,6 +106,33 @@ def test_a_site_that_did_not_train_has_the_mean(
         evaluate_sites(grid, PLAN, result.weights)
     rows = pd.read_parquet(tmp_path / "alpha" / PLAN.run_name() / "predictions.parquet")
     assert np.abs(rows[rows["task"] == "ef"]["prediction"] - 55).max() > DRAWN
+
+
+def test_a_site_has_the_mean_of_a_head_that_it_could_not_train(
+    done: Done, built_sites: list[SiteSettings], tmp_path: Path
+) -> None:
+    """Alpha, tested again with the grades of stenosis that it had not while it trained, reads them
+    as the shipped head does, on its own STF-Net."""
+    folder, result, _ = done
+    kept = shutil.copytree(folder / "state" / "alpha", tmp_path / "alpha")
+    rows = load_manifest(built_sites[0].manifest)
+    rows["as_grade"] = rows["as_grade"].mask(rows["split"] == "test", 2)
+    save_manifest(rows, tmp_path / "graded.parquet")
+    (site,) = with_states(built_sites[:1], tmp_path)
+    with Engine() as engine:
+        grid = engine.grid([replace(site, manifest=tmp_path / "graded.parquet")])
+        evaluate_sites(grid, PLAN, result.weights)
+    found = pd.read_parquet(kept / PLAN.run_name() / "predictions.parquet")
+    found = found[found["task"] == "as_grade"]
+    own = state(folder, "alpha", PLAN).own(Own.LOCAL, 3)
+    trained = {name: it for name, it in own.items() if group_of(name) != "heads.as_grade"}
+    model = build_echo_model(PLAN)
+    load_arrays(model, {**result.weights, **trained})
+    clips = ClipWindows(open_stores(built_sites[0].store), rows[rows["split"] == "test"], PLAN.data)
+    expected = predict(model, clips, PLAN.finetune, batch_size=2, device="cpu")
+    expected = expected[expected["task"] == "as_grade"]
+    assert len(found) == TEST
+    np.testing.assert_array_equal(found["p2"], expected["p2"])
 
 
 def test_what_left_names_it(done: Done) -> None:
