@@ -16,21 +16,15 @@ from echofm_core.plan.document import Plan
 from echofm_core.plan.federation import Aggregation
 from echofm_core.plan.protocol import ProtocolName
 from echofm_core.plan.study import StudyConfig
-from echofm_core.report.tuning import TUNING
-from echofm_core.runtime.errors import DivergedError, PlanError
-from echofm_core.runtime.text import listed
+from echofm_core.runtime.errors import PlanError
 from echofm_core.training.label_share import as_trained
 from simulations.arms import plan_arms
 from simulations.methods import METHODS, methods_named
-from simulations.methods._api import Method, Piece, Setting, Values
+from simulations.methods._api import Method, Piece, Setting
 from simulations.prepare import prepare_sites
 from simulations.study.few_shot import Shot, bases_of, shots_of
-from simulations.study.folder import place_of
+from simulations.study.folder import DIVERGED, place_of
 from simulations.study.variations import PLAIN, Variation, before_tuning, variations
-
-#: Method -> name of the arm of a training of it -> values that it has in place of the plan's; None
-#: where training diverged with all that were tried.
-Choices = Mapping[str, Mapping[str, Values | None]]
 
 #: Columns of a manifest that a training depends on, besides the frames themselves.
 DECISIVE = ("dataset", "clip_id", "patient_id", "study_id", "site", "split", "view")
@@ -91,6 +85,11 @@ class Cell:
     def place(self, piece: Piece) -> Path:
         """Folder of a training."""
         return place_of(self.store or self.folder, piece.arm.name, piece.key(self.data))
+
+    def diverged(self, piece: Piece) -> bool:
+        """Whether a training diverged, or what it would begin with."""
+        lost = (self.place(piece) / DIVERGED).exists()
+        return lost or (piece.start is not None and self.diverged(piece.start))
 
 
 def study_of(plan: Plan) -> StudyConfig:
@@ -199,57 +198,16 @@ def cell_of(
         methods=tuple(found),
         notes=(*notes, *_about(left_out, wanted)),
     )
-    shots, missing = _shots(cell)
+    shots, missing = shots_at(cell)
     return replace(cell, shots=shots, notes=(*cell.notes, *missing))
 
 
-def _shots(cell: Cell) -> tuple[tuple[Shot, ...], list[str]]:
+def shots_at(cell: Cell) -> tuple[tuple[Shot, ...], list[str]]:
     """Fine-tuning on a few patients from its methods' models, and a sentence for each site n/a."""
     methods = [(method.name, pieces) for method, pieces in cell.methods]
     bases = bases_of(methods, cell.reference)
     shots, missing = shots_of(cell.plan, cell.prepared.manifest, cell.setting.arms, bases)
     return tuple(shots), missing
-
-
-def chosen(cell: Cell, choices: Choices) -> Cell:
-    """A part whose trainings have other values than the plan's; it says so in its notes.
-
-    A method that has a training without values is left out.
-
-    Raises:
-        DivergedError: No method is left.
-    """
-    methods, notes = list[tuple[Method, tuple[Piece, ...]]](), list[str]()
-    for method, pieces in cell.methods:
-        own, words, found = choices.get(method.name, {}), list[str](), list[Piece]()
-        if lost := [name for name, values in own.items() if values is None]:
-            which = f" of {listed(lost)}" if len(pieces) > 1 else ""
-            notes.append(
-                f"The method {method.name} is left out: training{which} diverged with each of the "
-                f"{cell.plan.study.tune} settings that were tried."
-            )
-            continue
-        for piece in pieces:
-            name = piece.arm.name
-            if values := own.get(name, {}):
-                every = method.pieces(replace(cell.setting, values=values))
-                piece = next(one for one in every if one.arm.name == name)
-                where = f"{name}: " if len(pieces) > 1 else ""
-                words.append(f"{where}{Variation(values).sentence}")
-            found.append(piece)
-        methods.append((method, tuple(found)))
-        if words:
-            notes.append(
-                f"{method.name} does not have the plan's values: {'; '.join(words)}, chosen of "
-                f"{cell.plan.study.tune} settings by validation patients of sites that train."
-            )
-    if not methods:
-        raise DivergedError(
-            f"training diverged with all settings of all methods ({cell.folder.parent / TUNING} "
-            "has them); set a lower finetune.learning_rate, or leave out what the plan adds to it."
-        )
-    found_cell = replace(cell, methods=tuple(methods), notes=(*cell.notes, *notes))
-    return replace(found_cell, shots=_shots(found_cell)[0])
 
 
 def _about(notes: Sequence[str], wanted: set[str]) -> list[str]:

@@ -33,6 +33,16 @@ class Shot:
     few: FewShot
     piece: Piece
 
+    @property
+    def name(self) -> str:
+        """As tables over seeds know it: ``federated shots:SITE:COUNT``."""
+        return f"{self.few.base.name} {self.few.arm.name}"
+
+    @property
+    def base(self) -> Piece | None:
+        """The training of the model that is fine-tuned."""
+        return self.piece.start if self.few.shots else self.piece
+
 
 def shots_of(
     plan: Plan, manifest: pd.DataFrame, arms: Mapping[str, Arm], bases: Mapping[str, Piece]

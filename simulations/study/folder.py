@@ -19,6 +19,8 @@ from echofm_core.runtime.files import check_place, is_partial, write_whole
 
 #: What is written last into the folder of a finished training.
 RESULT = "result.json"
+#: In the folder of a training that diverged: why it ended. It is not tried again.
+DIVERGED = "diverged.txt"
 #: Digits of a key in the name of a folder.
 SHORT = 8
 

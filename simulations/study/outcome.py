@@ -122,7 +122,7 @@ def _few_shot(seeds: Sequence[Cell]) -> list[tuple[FewShot, pd.DataFrame]]:
     each: dict[str, list[tuple[Cell, Shot]]] = {}
     for cell in seeds:
         for shot in cell.shots:
-            each.setdefault(f"{shot.few.base.name} {shot.few.arm.name}", []).append((cell, shot))
+            each.setdefault(shot.name, []).append((cell, shot))
     return [
         (
             pairs[0][1].few,

@@ -17,6 +17,7 @@ from simulations.ray_cluster import require_cluster
 from simulations.study.candidates import check_tuning
 from simulations.study.cell_outcome import conclude_cell
 from simulations.study.cells import Cell, cells, study_of
+from simulations.study.diverged import without_diverged
 from simulations.study.few_shot import save_shots
 from simulations.study.folder import claim_study, look_study
 from simulations.study.outcome import conclude_study
@@ -67,11 +68,24 @@ def run_study(plan: Plan, folder: Path, *, resume: bool = False) -> Path:
         for cell in parts:
             save_shots(cell.shots, cell.prepared.manifest, cell.folder)
         jobs = [job for cell in parts for job in jobs_of(cell)]
-        do_all(jobs, live, sessions, conclude_cell)
+        do_all(jobs, live, sessions, _conclude_whole)
+        left = without_diverged(parts)
+        for before, cell in zip(parts, left, strict=True):
+            if cell is not before:
+                for note in cell.notes[len(before.notes) :]:
+                    console.print(f"note: {note}", markup=False)
+                conclude_cell(cell)
+        parts = left
         live.say("writing the report of the study")
         conclude_study(folder, parts)
         sessions.tick()
     return folder / "report.html"
+
+
+def _conclude_whole(cell: Cell) -> None:
+    """Conclude a part; one of which a training diverged waits for the other seeds."""
+    if not any(map(cell.diverged, cell.pieces().values())):
+        conclude_cell(cell)
 
 
 def words_of(plan: Plan, parts: Sequence[Cell], folder: Path) -> dict[str, object]:

@@ -27,11 +27,12 @@ from echofm_core.runtime.sessions import Sessions
 from echofm_core.tasks import TASKS, TaskKind
 from simulations.methods._api import Method, Piece, Values
 from simulations.study.candidates import Candidate, candidates, keys_tried
-from simulations.study.cells import Cell, Choices, chosen
+from simulations.study.cells import Cell
+from simulations.study.diverged import Choices, chosen
 from simulations.study.estimate import tasks_at
 from simulations.study.folder import finished
 from simulations.study.variations import Variation
-from simulations.study.work import DIVERGED, VALIDATION, Job, do_all
+from simulations.study.work import VALIDATION, Job, do_all
 
 #: By what a task counts in the choice.
 METRICS = {TaskKind.REGRESSION: "r2", TaskKind.BINARY: "auc", TaskKind.MULTICLASS: "macro_auc"}
@@ -196,10 +197,9 @@ def validation_score(rows: pd.DataFrame, threshold: float) -> float:
 
 def _held(cell: Cell, piece: Piece) -> pd.DataFrame | None:
     """Predictions of a training for validation patients, of what it learnt; None: it diverged."""
-    place = cell.place(piece)
-    if (place / DIVERGED).exists():
+    if cell.diverged(piece):
         return None
-    rows = pd.read_parquet(place / VALIDATION)
+    rows = pd.read_parquet(cell.place(piece) / VALIDATION)
     return rows if rows.empty else rows[rows["task"].isin([task.value for task in piece.arm.tasks])]
 
 

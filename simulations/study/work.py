@@ -25,12 +25,10 @@ from simulations.arm_training import Training
 from simulations.engine import Engine
 from simulations.methods._api import Piece
 from simulations.study.cells import Cell
-from simulations.study.folder import RESULT, finished
+from simulations.study.folder import DIVERGED, RESULT, finished
 
 #: Of test patients, and of validation patients of the sites that trained.
 PREDICTIONS, VALIDATION = "predictions.parquet", "validation.parquet"
-#: In the folder of a setting that a study has tried, and whose loss was not finite: why it ended.
-DIVERGED = "diverged.txt"
 #: What stays of a finished training: states and checkpoints are several models a site.
 _KEPT = {
     *("journal", "model", "plan.toml", "sessions.json", "metrics.parquet", "evaluation.json"),
@@ -43,7 +41,7 @@ class Job:
     """One training, and the part of the study that it belongs to.
 
     Attributes:
-        trial: Whether it is of a setting that is tried: it may diverge, and the study goes on.
+        trial: Whether it is of a setting that is tried.
         setting: Its values in words; empty: the plan's.
     """
 
@@ -73,7 +71,12 @@ class Job:
     @property
     def done(self) -> bool:
         """Is nothing of it left to do?"""
-        return finished(self.place) or (self.trial and (self.place / DIVERGED).exists())
+        return finished(self.place) or self.lost
+
+    @property
+    def lost(self) -> bool:
+        """Did it diverge, or what it would begin with?"""
+        return self.cell.diverged(self.piece)
 
     @property
     def needs(self) -> tuple[Path, ...]:
@@ -94,12 +97,15 @@ def jobs_of(cell: Cell) -> list[Job]:
 def do_all(
     jobs: Sequence[Job], live: LiveRun, sessions: Sessions, on_cell: Callable[[Cell], None]
 ) -> None:
-    """Do what is left, the first that can be done first; the first that fails ends the others.
+    """Do what is left, the first that can be done first.
+
+    The first that fails ends the others, but for one that diverges: that, and what would begin with
+    it, are left out.
 
     Args:
         jobs: Each behind its needs.
         live, sessions: Of the study.
-        on_cell: Called when all trainings of a part are done, in any order of parts.
+        on_cell: Called when all trainings of a part are done or lost, in any order of parts.
     """
     machine = jobs[0].cell.plan.machine
     # Variations share trainings: each is done for the first that needs it.
@@ -120,6 +126,9 @@ def do_all(
         running: dict[Future[None], Job] = {}
 
         def conclude() -> None:
+            for job in [job for job in left if job.lost]:
+                left.remove(job)
+                _leave_out(job, live, meter)
             done = [k for k, own in needed.items() if all(job.done for job in own)]
             for job, *_ in [needed.pop(key) for key in done]:
                 on_cell(job.cell)
@@ -137,6 +146,13 @@ def do_all(
 
 def _ready(left: Sequence[Job]) -> Iterator[Job]:
     return (job for job in left if all(map(finished, job.needs)))
+
+
+def _leave_out(job: Job, live: LiveRun, meter: Meter) -> None:
+    """Take away what cannot begin."""
+    with live.change() as record:
+        record.models.pop(job.name, None)
+    meter.advance(job.rounds)
 
 
 def _do(job: Job, engine: Engine, live: LiveRun, sessions: Sessions, meter: Meter) -> None:
@@ -167,12 +183,15 @@ def _do(job: Job, engine: Engine, live: LiveRun, sessions: Sessions, meter: Mete
     try:
         result = training.fit(piece.arm, piece.plan, place, show, listener.step)
     except FederationError as error:
-        # Anything else is no fault of a setting: it ends the study, to be gone on with.
-        if not (job.trial and error.diverged):
+        # Anything else is no fault of the method's: it ends the study, to be gone on with.
+        if not error.diverged:
             raise
-        console.print(f"{job.name}: does not train, and is not chosen: {error}", markup=False)
+        what = "is not chosen" if job.trial else "its method is left out"
+        console.print(f"{job.name}: does not train, and {what}: {error}", markup=False)
         write_whole(place / DIVERGED, str(error).encode())
         keep_only(place, {*_KEPT, DIVERGED})
+        with live.change() as record:
+            record.models.pop(job.name, None)
         return
     rows = predictions_of(piece.arm, place, piece.plan)
     write_whole(place / PREDICTIONS, rows.to_parquet(index=False))

@@ -18,11 +18,11 @@ from echofm_core.plan.load import plan_from_mapping
 from echofm_core.runtime.errors import DivergedError, PlanError, ResumeError
 from echofm_core.runtime.sessions import Sessions
 from echofm_core.tasks import Task
-from simulations.study import cells, tuning
+from simulations.study import diverged, tuning
 from simulations.study.cells import Cell, cell_of
-from simulations.study.folder import RESULT
+from simulations.study.folder import DIVERGED, RESULT
 from simulations.study.tuning import best_of, check_kept, choose, trials_of, tune, validation_score
-from simulations.study.work import DIVERGED, PREDICTIONS, VALIDATION, Job
+from simulations.study.work import PREDICTIONS, VALIDATION, Job
 from tests.evaluation.made import prediction_rows
 from tests.simulations.test_arms import manifest
 
@@ -127,13 +127,13 @@ def test_a_method_that_no_setting_trains_is_left_out_and_the_others_go_on(tmp_pa
     table, choices = choose(trials)
     assert set(table.loc[table["training"].isin(["fedavg", "local:B"]), "score"]) == {-math.inf}
     assert "fedavg" not in chosen(table) and "local:B" not in chosen(table)
-    assert cells.chosen(cell, {}).reference == "fedavg"
-    after = cells.chosen(cell, choices)
+    assert diverged.chosen(cell, {}).reference == "fedavg"
+    after = diverged.chosen(cell, choices)
     assert [method.name for method, _ in after.methods] == ["fedprox"] == [after.reference]
-    diverged = "diverged with each of the 2 settings that were tried."
+    words = "diverged with each of the 2 settings that were tried."
     assert after.notes[-2:] == (
-        f"The method fedavg is left out: training {diverged}",
-        f"The method local is left out: training of local:B {diverged}",
+        f"The method fedavg is left out: training {words}",
+        f"The method local is left out: training of local:B {words}",
     )
 
 
@@ -142,7 +142,7 @@ def test_a_study_of_which_nothing_trains_ends_with_a_sentence(tmp_path: Path) ->
     trials = trials_of(cell)
     diverge([job for job in trials.jobs() if job.trial])
     with pytest.raises(DivergedError, match="diverged with all settings of all methods"):
-        cells.chosen(cell, choose(trials)[1])
+        diverged.chosen(cell, choose(trials)[1])
 
 
 def test_settings_that_were_not_judged_by_all_patients_are_not_chosen(tmp_path: Path) -> None:

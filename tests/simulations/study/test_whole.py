@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -14,6 +16,13 @@ import pytest
 from echofm_core.data.manifest import load_manifest
 from echofm_core.data.splits import split_digest
 from echofm_core.phantom.institutions import Layout
+from echofm_core.plan.document import Plan
+from echofm_core.plan.load import load_plan
+from echofm_core.runtime.errors import FederationError
+from server.ending import FederationResult
+from simulations.arm_training import Training
+from simulations.arms import Arm
+from simulations.study.run import run_study
 from tests.simulations.test_experiment import PLAN, Command
 from tests.support.commands import ECHOFM, Echofm
 from tests.support.forks import Forks
@@ -159,6 +168,37 @@ def test_a_study_gains_a_method_and_trains_nothing_again(
     assert {path: after[path] for path in before} == before
     assert {path.parent.name[:8] for path in after.keys() - before.keys()} == {"one_shot"}
     assert "one_shot" in set(pd.read_parquet(home / "whole/table.parquet")["method"])
+
+
+def test_a_method_that_diverges_with_one_seed_is_left_out_and_the_study_goes_on(
+    home: Path, whole: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FedAdam's second seed; with the first it trains, and its page is written anew without it."""
+    shutil.copytree(home / "whole", home / "lost")
+    monkeypatch.chdir(home)
+    plan = load_plan(home / "plan.toml")
+    study = {"seeds": 2, "methods": (*METHODS.split(","), "fedadam")}
+    plan = plan.model_copy(update={"study": plan.study.model_copy(update=study)})
+    fit = Training.fit
+
+    def diverge(training: Training, arm: Arm, plan: Plan, *rest: Any) -> FederationResult:
+        if arm.name == "fedadam" and plan.seed == 4:
+            sites = dict.fromkeys(arm.train, "DivergedError: its loss is not finite")
+            raise FederationError("no update", sites, dict.fromkeys(sites, 28))
+        return fit(training, arm, plan, *rest)
+
+    monkeypatch.setattr(Training, "fit", diverge)
+    run_study(plan, home / "lost", resume=True)
+    assert list((home / "lost/seed-3/arms").glob("fedadam-*/result.json"))
+    for place in ("lost", "lost/seed-3", "lost/seed-4"):
+        assert "fedadam" not in set(pd.read_parquet(home / place / "scores.parquet")["model"])
+        assert not (home / place / "predictions/fedadam.parquet").exists()
+        note = "The method fedadam is left out: training diverged with seed 4."
+        assert note in " ".join(json.loads((home / place / "summary.json").read_text())["notes"])
+    for name in TABLES:
+        same, other = (home / run / f"{name}.parquet" for run in ("whole", "lost"))
+        assert same.read_bytes() == other.read_bytes(), name
+    assert note in (home / "lost/report.html").read_text()
 
 
 def test_a_folder_of_something_else_is_refused(echofm: Echofm, home: Path, whole: str) -> None:

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from echofm_core.data.findings import Findings
 from echofm_core.data.prepare import Prepared
 from echofm_core.live.record import live_run
+from echofm_core.plan.document import Plan
 from echofm_core.plan.load import plan_from_mapping
 from echofm_core.runtime.errors import DivergedError, EngineError, FederationError
 from echofm_core.runtime.sessions import Sessions
 from simulations.arm_training import Training
+from simulations.arms import Arm
 from simulations.study import work
 from simulations.study.cells import Cell, cell_of, settings
-from simulations.study.folder import RESULT
-from simulations.study.work import DIVERGED, Job, do_all, jobs_of
+from simulations.study.folder import DIVERGED, RESULT
+from simulations.study.work import Job, do_all, jobs_of
 from tests.simulations.test_arms import manifest
+
+
+def part(folder: Path, methods: Sequence[str]) -> Cell:
+    """Pre-training and fine-tuning, of one seed."""
+    plan = plan_from_mapping({"pretrain": {"rounds": 2}}, "test")
+    prepared = Prepared(manifest=manifest(), findings=Findings(), stores=Path("stores"))
+    return cell_of(plan, folder / "seed-0", prepared, methods)
 
 
 def varied(folder: Path) -> list[Cell]:
@@ -107,19 +117,47 @@ def test_a_setting_that_diverges_ends_no_study_and_is_not_tried_again(
         do_all([job], live, Sessions(tmp_path), lambda cell: None)
 
 
+def test_what_begins_with_a_training_that_diverged_is_left_out_and_the_rest_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The pre-training of FedAvg diverges; that of A alone does not. A watcher awaits nothing."""
+    done, concluded = list[str](), list[Cell]()
+
+    def fit(training: Training, arm: Arm, plan: Plan, place: Path, *_: object) -> None:
+        if arm.name == "pretraining:federated":
+            failing(DIVERGES)()
+        done.append(arm.name)
+
+    monkeypatch.setattr(Training, "fit", fit)
+    monkeypatch.setattr(work, "load_weights", lambda start: {})
+    for name in ("predictions_of", "validation_of"):
+        monkeypatch.setattr(work, name, lambda *_: pd.DataFrame())
+    monkeypatch.setattr(work, "_result", lambda *_: {})
+    cell = part(tmp_path, ["fedavg", "local"])
+    with live_run(tmp_path, {}) as live:
+        do_all(jobs_of(cell), live, Sessions(tmp_path), concluded.append)
+        with live.change() as record:
+            assert not {name for name in record.models if "fedavg" in name or "federated" in name}
+    alone = [f"local:{site}" for site in "ABC"]
+    assert sorted(done) == [*alone, *(f"pretraining:{name}" for name in alone)]
+    assert concluded == [cell]
+    said = " ".join(capsys.readouterr().out.split())
+    assert "pretraining:federated: does not train, and its method is left out: finetune" in said
+
+
+@pytest.mark.parametrize("trial", [False, True])
 @pytest.mark.parametrize(
-    ("trial", "codes"),
+    "codes",
     [
-        (False, DIVERGES),
-        (True, {**DIVERGES, "C": EngineError.exit_code}),
-        (True, {**DIVERGES, "C": None}),  # away, say
-        (True, {}),
+        {**DIVERGES, "C": EngineError.exit_code},
+        {**DIVERGES, "C": None},  # away, say
+        {},
     ],
 )
 def test_anything_else_that_fails_ends_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, trial: bool, codes: dict[str, int | None]
 ) -> None:
-    """The method's own training, and what is no fault of a setting."""
+    """What is no fault of a method or a setting."""
     monkeypatch.setattr(Training, "fit", failing(codes))
     job = one_job(tmp_path, trial=trial)
     with live_run(tmp_path, {}) as live, pytest.raises(FederationError, match="0 usable"):
