@@ -9,6 +9,7 @@ from typing import Any
 from echofm_core.contract import Scored
 from echofm_core.plan.document import Plan
 from echofm_core.plan.study import Training
+from echofm_core.runtime.errors import PlanError
 from echofm_core.training.personal import LocalGroup, PersonalConfig
 from simulations.methods._api import Federated, Piece, Setting, Values, each
 from simulations.methods.rules import tried_by
@@ -58,8 +59,19 @@ class Personal(Federated):
 
 
 def _fedrep(plan: Plan) -> Keys:
-    """Half of the steps where the plan does not say."""
-    steps = plan.personal.alternate_steps or plan.finetune.local_steps // 2
+    """Half of the steps where the plan does not say.
+
+    Raises:
+        PlanError: A round has no step for what stays and another one for the rest: it is FedPer.
+    """
+    tuning = plan.finetune
+    if tuning.local_steps < 2:
+        raise PlanError(
+            "fedrep needs 2 steps in a round, one for what stays and one for the rest, but "
+            f"finetune.local_steps is {tuning.local_steps}: set it in place of local_epochs, or "
+            "compare with fedper."
+        )
+    steps = plan.personal.alternate_steps or tuning.local_steps // 2
     return {**_FEDPER, "alternate_steps": steps}
 
 

@@ -47,6 +47,17 @@ def test_the_plans_own_numbers_are_taken() -> None:
     assert piece.plan.personal == PersonalConfig(**last)
 
 
+@pytest.mark.parametrize("work", [{"local_epochs": 2}, {"local_steps": 1}])
+def test_fedrep_without_steps_to_share_out_is_left_out_and_never_fedper(
+    work: dict[str, int],
+) -> None:
+    """With no step of a round for what stays, FedRep's plan would be FedPer's."""
+    here = setting(finetune={"rounds": 3, **work})
+    with pytest.raises(PlanError, match="fedrep needs 2 steps in a round"):
+        METHODS["fedrep"].pieces(here)
+    assert METHODS["fedper"].pieces(here)
+
+
 def test_what_is_personal_is_of_no_site_alone_and_of_no_pre_training() -> None:
     """One site's whole model is its own, and is tested at others; a plan that says so is valid."""
     here = setting(personal={"groups": ["heads"]}, finetune=TUNING)
