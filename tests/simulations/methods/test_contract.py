@@ -152,6 +152,23 @@ def test_one_shot_has_one_round_of_passes_where_passes_are_counted() -> None:
     assert (table.rounds, table.local_steps, table.local_epochs) == (1, 0, 6)
 
 
+@pytest.mark.parametrize(
+    ("seconds", "skipped", "expected"),
+    [(100.0, 2, (300.0, 6)), (2_592_000.0, 1_000_000, (2_592_000.0, 1_000_000))],
+)
+def test_the_round_of_one_shot_has_the_time_and_the_skipped_steps_of_all(
+    seconds: float, skipped: int, expected: tuple[float, int]
+) -> None:
+    """Three rounds of 100 s and 2 steps each, or what a plan may have at most."""
+    here = setting(
+        finetune={"rounds": 3, "local_steps": 10, "max_skipped_steps": skipped},
+        federation={**TABLES["federation"], "deadline_seconds": seconds},
+    )
+    (piece,) = METHODS["one_shot"].pieces(here)
+    found = piece.plan.federation.deadline_seconds, piece.plan.finetune.max_skipped_steps
+    assert found == expected
+
+
 def test_the_rate_of_one_shot_is_at_each_step_that_of_the_rounds() -> None:
     """A warm-up of one round of three is a third of the steps, not all of them."""
     here = setting(finetune={"rounds": 3, "local_steps": 10, "warmup_rounds": 1.0})
