@@ -1,7 +1,9 @@
 """One experiment: prepare sites, train every arm, evaluate, and write the run folder."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
+from typing import TypeVar
 
 from echofm_core.data.prepare import Prepared
 from echofm_core.data.splits import unlabelled_notes
@@ -13,6 +15,7 @@ from echofm_core.plan.document import Plan
 from echofm_core.plan.preflight import masking_notes, require_machine
 from echofm_core.run_claim import claim, held, look
 from echofm_core.runtime.console import console, progress
+from echofm_core.runtime.errors import FederationError
 from echofm_core.runtime.sessions import Sessions
 from echofm_core.runtime.signals import thread_pool
 from echofm_core.training.label_share import as_trained, label_share_notes
@@ -31,6 +34,8 @@ from simulations.placement import lent_notes, placement_notes
 from simulations.prepare import mirrored_notes, prepare_sites, save_sites, trained_on
 from simulations.protocols.assign import RULES
 from simulations.ray_cluster import require_cluster
+
+_T = TypeVar("_T")
 
 #: Whether sites are synthetic -> how they are called.
 _SITES = {False: "site", True: "synthetic sites, which are no institutions,"}
@@ -75,7 +80,8 @@ def run_experiment(plan: Plan, run: Path, *, resume: bool = False) -> Outcome:
         sessions.tick()
         names = [*(arm.name for arm in arms), *(few.arm.name for few in shots if few.shots)]
         live.expect(*names, quarantined=prepared.findings.quarantined)
-        result = _train(plan, run, prepared, arms, shots, sessions, live, resume)
+        result, shots, lost = _train(plan, run, prepared, arms, shots, sessions, live, resume)
+        notes += lost
         if shots:
             notes += few_shot_lines(score_shots(shots, plan, run), plan.evaluation.min_patients)
         live.say("testing without a network, drawing pictures and writing the report")
@@ -103,8 +109,18 @@ def _train(
     sessions: Sessions,
     live: LiveRun,
     resume: bool,
-) -> FederationResult:
-    """Train and test all arms, then what begins with their models; as many at once as workers."""
+) -> tuple[FederationResult, list[FewShot], list[str]]:
+    """Train and test all arms, then what begins with their models; as many at once as workers.
+
+    A reference model whose training diverges is left out, with all that would begin with it.
+
+    Returns:
+        The federation's result, fine-tuning on few patients that there is, and a sentence for each
+        training that is left out.
+
+    Raises:
+        FederationError: The federation diverges, or something else fails in any training.
+    """
     machine, later = plan.machine, [few for few in shots if few.shots]
     plans = [*(arm.plan(plan) for arm in arms), *(few.plan(plan) for few in later)]
     rounds = sum(sum(each.rounds.values()) for each in plans)
@@ -132,12 +148,34 @@ def _train(
         def one(arm: Arm) -> FederationResult:
             return training.train(arm, *shown(arm))
 
-        futures = {arm.name: pool.submit(one, arm) for arm in arms}
-        results = {name: future.result() for name, future in futures.items()}
-
         def fine_tune(few: FewShot) -> None:
             train_shots(training, few, results[few.base.name].weights, *shown(few.arm))
 
-        for done in [pool.submit(fine_tune, few) for few in later]:
-            done.result()
-        return results[FEDERATED]
+        futures = {arm.name: pool.submit(one, arm) for arm in arms}
+        results, lost = _trained(futures, live)
+        later = [few for few in later if few.base.name in results]
+        tuned, diverged = _trained(
+            {few.arm.name: pool.submit(fine_tune, few) for few in later}, live
+        )
+        there = {*results, *tuned}
+        left = [few for few in shots if (few.arm if few.shots else few.base).name in there]
+        return results[FEDERATED], left, [*lost, *diverged]
+
+
+def _trained(futures: Mapping[str, Future[_T]], live: LiveRun) -> tuple[dict[str, _T], list[str]]:
+    """What trainings ended with, by name, and a sentence for each that diverged."""
+    found, lost = dict[str, _T](), list[str]()
+    for name, future in futures.items():
+        try:
+            found[name] = future.result()
+        except FederationError as error:
+            if name == FEDERATED or not error.diverged:
+                raise
+            lost.append(
+                f"{name} is left out: its training diverged; a lower finetune.learning_rate may "
+                "help."
+            )
+            console.print(f"{lost[-1]} {error}", markup=False)
+            with live.change() as record:
+                record.models.pop(name, None)
+    return found, lost

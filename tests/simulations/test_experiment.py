@@ -6,13 +6,29 @@ import json
 import os
 import signal
 import time
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pandas as pd
 import pytest
 
+from echofm_core.data.findings import Findings
+from echofm_core.data.prepare import Prepared
+from echofm_core.live.record import live_run
 from echofm_core.phantom.institutions import Layout
+from echofm_core.plan.load import load_plan
+from echofm_core.runtime.errors import FederationError
+from echofm_core.runtime.sessions import Sessions
+from server.ending import FederationResult
+from simulations import experiment
+from simulations.arm_training import Training
+from simulations.arms import Arm, plan_arms
+from simulations.experiment import _train, _trained, run_experiment
+from simulations.few_shot import FewShot, plan_shots
+from tests.simulations.test_few_shot import manifest, plan_for
 from tests.support.commands import ECHOFM, Echofm
 from tests.support.forks import Fork, Forks
 from tests.support.phantoms import Phantoms
@@ -191,3 +207,81 @@ def test_a_finished_run_is_not_overwritten(echofm: Echofm, home: Path, whole: st
     done = echofm("simulate", "plan.toml", "--out", "whole", cwd=home)
     assert done.returncode > 0
     assert "--resume" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_reference_model_that_diverges_is_left_out_and_the_run_goes_on(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CAMUS alone; EchoNet-Dynamic's own model, and the federation, have their rows."""
+    monkeypatch.chdir(home)
+    words = PLAN.replace("[pretrain]\nrounds = 1", "[pretrain]\nrounds = 0")
+    words = words.replace('["local", "pooled", "leave_one_out"]', '["local"]')
+    words = words.replace("keep_optimizer = true", 'keep_optimizer = true\ntasks = ["ef"]')
+    (home / "lost.toml").write_text(words, encoding="utf-8")
+    fit = Training.fit
+
+    def diverge(training: Training, arm: Arm, *rest: Any) -> FederationResult:
+        if arm.name == "local:camus":
+            raise DIVERGED
+        return fit(training, arm, *rest)
+
+    monkeypatch.setattr(Training, "fit", diverge)
+    outcome = run_experiment(load_plan(home / "lost.toml"), home / "lost")
+    rows = outcome.scores
+    models = set(rows["model"])
+    assert "local:echonet_dynamic" in models and "local:camus" not in models
+    assert {"echonet_dynamic", "camus"} <= set(rows.loc[rows["model"] == "federated", "site"])
+    note = "local:camus is left out: its training diverged"
+    assert note in (home / "lost/report.html").read_text(encoding="utf-8")
+    assert any(line.startswith(note) for line in outcome.notes)
+
+
+DIVERGED = FederationError("no update", {"camus": "DivergedError: inf"}, {"camus": 28})
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [("federated", DIVERGED), ("local:camus", FederationError("no update", {"camus": "away"}))],
+)
+def test_a_federation_that_diverges_and_what_fails_otherwise_end_the_run(
+    tmp_path: Path, name: str, error: FederationError
+) -> None:
+    failed = Future[FederationResult]()
+    failed.set_exception(error)
+    with live_run(tmp_path, {}) as live, pytest.raises(FederationError, match="no update"):
+        _trained({name: failed}, live)
+
+
+def test_what_begins_with_a_model_that_diverged_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The federation without B, with its own few-shot models, and 4 patients of A; no more."""
+
+    def train(training: Training, arm: Arm, *_: object) -> Any:
+        if arm.name == "without:B":
+            raise DIVERGED
+        return SimpleNamespace(weights={})
+
+    def tune(training: Training, few: FewShot, *_: object) -> None:
+        assert few.site != "B"
+        if (few.site, few.shots) == ("A", 4):
+            raise DIVERGED
+
+    monkeypatch.setattr(Training, "train", train)
+    monkeypatch.setattr(experiment, "train_shots", tune)
+    plan = plan_for([0, 2, 4])
+    arms, _ = plan_arms(manifest(), plan)
+    shots, _ = plan_shots(manifest(), plan, arms)
+    assert {(few.site, few.shots) for few in shots} == {(s, n) for s in "ABC" for n in (0, 2, 4)}
+    prepared = Prepared(manifest=manifest(), findings=Findings(), stores=tmp_path)
+    with live_run(tmp_path, {}) as live:
+        live.expect("federated", "without:B", "shots:A:4")
+        _, left, notes = _train(
+            plan, tmp_path, prepared, arms, shots, Sessions(tmp_path), live, False
+        )
+        with live.change() as record:
+            assert list(record.models) == ["federated"]
+    assert [(few.site, few.shots) for few in left] == [
+        ("A", 0), ("A", 2), ("C", 0), ("C", 2), ("C", 4)
+    ]  # fmt: skip
+    assert [note.partition(" is left out")[0] for note in notes] == ["without:B", "shots:A:4"]
