@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from echofm_core.live.options import PortOption, WebOption
-from echofm_core.plan.preflight import masking_notes
+from echofm_core.plan.preflight import preflight_notes
 from echofm_core.run_claim import load_runnable, look
 from echofm_core.runtime.errors import FederationError, PlanError
 from echofm_core.tracking.listener import require_trackers
@@ -181,7 +181,7 @@ def run(
         )
     require_trackers(loaded.machine.track)
     own_rule(loaded)
-    for note in masking_notes(loaded):
+    for note in preflight_notes(loaded):
         typer.echo(f"warning: {note}")
     typer.echo(f"plan {loaded.name}, hash {loaded.digest()[:12]}; progress in {out}/journal")
     typer.echo(_hand_out(kit, loaded))

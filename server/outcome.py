@@ -16,7 +16,7 @@ from echofm_core.contract import Scored, SiteResult
 from echofm_core.evaluation.config import EvaluationConfig
 from echofm_core.models.lora import untrained_notes
 from echofm_core.plan.document import Plan
-from echofm_core.plan.preflight import masking_notes
+from echofm_core.plan.preflight import preflight_notes
 from echofm_core.privacy.config import PrivacyKind, open_rounds, spent
 from echofm_core.runtime.errors import FederationError
 from echofm_core.runtime.files import write_whole
@@ -145,7 +145,7 @@ def _notes(plan: Plan, result: FederationResult) -> list[str]:
     notes = [
         "The intervals were computed at the sites, each over its own test patients; no site's "
         "interval can be checked elsewhere.",
-        *masking_notes(plan),
+        *preflight_notes(plan),
         *untrained_notes(plan),
         *label_share_notes(plan),
         *personal_notes(plan.personal),

@@ -24,7 +24,7 @@ from echofm_core.live.record import live_run
 from echofm_core.models.saved import check_start, load_weights
 from echofm_core.plan.document import Plan
 from echofm_core.plan.federation import FederationConfig, Select
-from echofm_core.plan.preflight import masking_notes, require_machine
+from echofm_core.plan.preflight import preflight_notes, require_machine
 from echofm_core.privacy.config import PrivacyKind
 from echofm_core.run_claim import claim, held, look
 from echofm_core.runtime import errors
@@ -66,7 +66,7 @@ def train_alone(
     """
     plan = plan_of_one(plan, phase)
     require_machine(plan.machine, plan.finetune)
-    for note in (warned := masking_notes(plan)):
+    for note in (warned := preflight_notes(plan)):
         typer.echo(f"warning: {note}")
     name = "" if start is None else check_start(start, plan.model, plan.data)
     weights: Weights = {} if start is None else load_weights(start)

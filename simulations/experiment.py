@@ -12,7 +12,7 @@ from echofm_core.evaluation.model_names import FEDERATED
 from echofm_core.live.record import LiveRun, live_run
 from echofm_core.models.lora import untrained_notes
 from echofm_core.plan.document import Plan
-from echofm_core.plan.preflight import masking_notes, require_machine
+from echofm_core.plan.preflight import preflight_notes, require_machine
 from echofm_core.run_claim import claim, held, look
 from echofm_core.runtime.console import console, progress
 from echofm_core.runtime.errors import FederationError
@@ -57,7 +57,7 @@ def run_experiment(plan: Plan, run: Path, *, resume: bool = False) -> Outcome:
     Engine.announce(plan.machine)
     if plan.federation.rule:
         load_rule(plan)  # before any clip is decoded
-    for note in (warned := masking_notes(plan)):
+    for note in (warned := preflight_notes(plan)):
         console.print(f"warning: {note}", markup=False)
     prepared = prepare_sites(plan, Path(plan.machine.cache or run / "cache"))
     trained = as_trained(prepared.manifest, plan)

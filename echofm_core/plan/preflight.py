@@ -8,6 +8,7 @@ from echofm_core.plan.engine import EngineName
 from echofm_core.plan.machine import MachineConfig
 from echofm_core.plan.ray_address import knock, require_ray
 from echofm_core.runtime.errors import DataRootError
+from echofm_core.runtime.text import many
 from echofm_core.tracking.listener import require_trackers
 from echofm_core.training.config import FinetuneConfig
 from echofm_core.training.execution.devices import check_device_word, find_device, find_devices
@@ -91,6 +92,30 @@ def require_engine(machine: MachineConfig) -> None:
     if machine.engine is EngineName.RAY:
         require_ray()
         knock(machine.ray.address)
+
+
+def preflight_notes(plan: Plan) -> list[str]:
+    """Warnings of what a plan says of its training, before any data are read."""
+    return [*masking_notes(plan), *warm_up_notes(plan)]
+
+
+def warm_up_notes(plan: Plan) -> list[str]:
+    """A warning where a warm-up takes all rounds of a training, so that its rate never falls."""
+    tuning, asked = plan.finetune, plan.evaluation
+    latent, parts = plan.pretrain.stages()[-1].latent, (" of the teacher", " of the student")
+    trained = [
+        ("pretrain", plan.pretrain, stage.last - stage.first + 1, part * latent)
+        for stage, part in zip(plan.pretrain.stages(), parts, strict=False)
+    ]
+    few = asked.few_shot_rounds if asked.few_shot else 0
+    trained += [("finetune", tuning, tuning.rounds, "")]
+    trained += [("finetune", tuning, few, " of evaluation.few_shot")]
+    return [
+        f"{table}.warmup_rounds = {config.warmup_rounds:g} takes all of {many(rounds, 'round')}"
+        f"{what}: the learning rate rises until the end and never falls; set it to a part of them."
+        for table, config, rounds, what in trained
+        if 0 < rounds <= config.warmup_rounds
+    ]
 
 
 def masking_notes(plan: Plan) -> list[str]:

@@ -14,7 +14,7 @@ from echofm_core.evaluation.few_shot import few_shot_lines
 from echofm_core.evaluation.model_names import FEDERATED, FLOOR
 from echofm_core.models.lora import untrained_notes
 from echofm_core.plan.federation import median_notes
-from echofm_core.plan.preflight import masking_notes
+from echofm_core.plan.preflight import preflight_notes
 from echofm_core.privacy.config import open_rounds, spent
 from echofm_core.report.page import write_report
 from echofm_core.report.run_files import read_run
@@ -81,7 +81,7 @@ def conclude_cell(cell: Cell) -> None:
 def cell_notes(cell: Cell) -> list[str]:
     """What a reader of the numbers must know, each once, but for how trainings went."""
     plan, prepared = cell.plan, cell.prepared
-    notes = [*masking_notes(plan), RULES[cell.protocol].caveat]
+    notes = [*preflight_notes(plan), RULES[cell.protocol].caveat]
     notes += mirrored_notes(prepared, plan.data)
     notes += [*placement_notes(prepared.manifest, plan), *lent_notes(plan), *plan_notes(cell)]
     if cell.reference:

@@ -11,7 +11,7 @@ from echofm_core.data.patients import patient_keys
 from echofm_core.data.splits import unlabelled_notes
 from echofm_core.evaluation.labels import TASK_TITLES
 from echofm_core.plan.document import Plan
-from echofm_core.plan.preflight import masking_notes
+from echofm_core.plan.preflight import preflight_notes
 from echofm_core.privacy.accounting import resolve_noise
 from echofm_core.privacy.config import PrivacyKind
 from echofm_core.training.label_share import as_trained
@@ -24,7 +24,7 @@ def warnings_of(plan: Plan, manifest: pd.DataFrame) -> list[str]:
     Args:
         plan, manifest: Of one protocol and variation, with sites and splits.
     """
-    few, found = plan.evaluation.min_patients, masking_notes(plan)
+    few, found = plan.evaluation.min_patients, preflight_notes(plan)
     planned = plan.finetune.tasks if plan.finetune.rounds else ()
     found += unlabelled_notes(as_trained(manifest, plan), planned, plan.protocol.views)
     train, test = (tasks_at(manifest, plan, split) for split in (Split.TRAIN, Split.TEST))

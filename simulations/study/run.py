@@ -7,7 +7,7 @@ from pathlib import Path
 
 from echofm_core.live.record import live_run
 from echofm_core.plan.document import Plan
-from echofm_core.plan.preflight import masking_notes, require_machine
+from echofm_core.plan.preflight import preflight_notes, require_machine
 from echofm_core.run_claim import held
 from echofm_core.runtime.console import console
 from echofm_core.runtime.sessions import Sessions
@@ -47,7 +47,7 @@ def run_study(plan: Plan, folder: Path, *, resume: bool = False) -> Path:
     require_machine(plan.machine, plan.finetune)
     require_cluster(plan.machine)
     Engine.announce(plan.machine)
-    for note in masking_notes(plan):
+    for note in preflight_notes(plan):
         console.print(f"warning: {note}", markup=False)
     parts = list(cells(plan, folder))
     # Tables have the sites of the first seed.

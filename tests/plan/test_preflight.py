@@ -8,7 +8,7 @@ import torch
 from echofm_core.models.masking import positions_seen, tube_mask
 from echofm_core.plan.document import Plan
 from echofm_core.plan.load import plan_from_mapping
-from echofm_core.plan.preflight import masking_notes
+from echofm_core.plan.preflight import masking_notes, preflight_notes, warm_up_notes
 from echofm_core.runtime.errors import PlanError
 
 
@@ -100,3 +100,48 @@ def test_several_gpus_are_whole_ones(gpus: float, fine: bool) -> None:
         return
     with pytest.raises(PlanError, match="whole number"):
         plan_from_mapping(values, "of a test")
+
+
+def warmed(**tables: dict[str, object]) -> Plan:
+    usual: dict[str, dict[str, object]] = {"pretrain": {"rounds": 0}, "finetune": {"rounds": 4}}
+    return plan_from_mapping(usual | tables, "test")
+
+
+@pytest.mark.parametrize(
+    ("tables", "expected"),
+    [
+        ({}, None),
+        ({"finetune": {"rounds": 2}}, None),
+        ({"finetune": {"rounds": 1, "warmup_rounds": 0.9}}, None),
+        ({"finetune": {"rounds": 0, "warmup_rounds": 9}, "pretrain": {"rounds": 2}}, None),
+        ({"finetune": {"rounds": 1}}, "finetune.warmup_rounds = 1 takes all of 1 round:"),
+        ({"pretrain": {"rounds": 3, "warmup_rounds": 4.5}}, "pretrain.warmup_rounds = 4.5 takes"),
+        (
+            {"pretrain": {"rounds": 5, "target": "latent", "teacher_rounds": 1}},
+            "pretrain.warmup_rounds = 1 takes all of 1 round of the teacher:",
+        ),
+        (
+            {"pretrain": {"rounds": 3, "target": "latent", "teacher_rounds": 2}},
+            "pretrain.warmup_rounds = 1 takes all of 1 round of the student:",
+        ),
+        (
+            {"evaluation": {"few_shot": [5], "few_shot_rounds": 1}},
+            "finetune.warmup_rounds = 1 takes all of 1 round of evaluation.few_shot:",
+        ),
+        ({"evaluation": {"few_shot": [5]}}, None),  # the rounds of fine-tuning
+        ({"evaluation": {"few_shot_rounds": 1}}, None),  # nobody is fine-tuned
+    ],
+)
+def test_a_rate_that_never_falls_is_warned_of(
+    tables: dict[str, dict[str, object]], expected: str | None
+) -> None:
+    """The curve is a warm-up, then a cosine; where the warm-up takes all, there is no cosine."""
+    notes = warm_up_notes(warmed(**tables))
+    assert len(notes) == (expected is not None)
+    assert all(note.startswith(expected) for note in notes if expected)
+
+
+def test_both_kinds_of_warning_are_a_plans() -> None:
+    plan = plan_of(64, 16)
+    assert preflight_notes(plan) == [*masking_notes(plan), *warm_up_notes(plan)]
+    assert len(preflight_notes(plan)) == 2
