@@ -45,6 +45,7 @@ from server.admission import Expected, check_identity, check_metrics
 from server.aggregation import Algorithm, build_algorithm
 from server.aggregation.exact_adapters import ExactAdapters, layers_below
 from server.aggregation.own_rule import check_model
+from server.aggregation.rule_errors import check_fold
 from server.events import Event, EventKind, OnEvent, ignore, round_event
 from server.intake import Intake
 from server.journal import CONTROL_NORM, UPDATE_NORM, Entry
@@ -187,6 +188,8 @@ class _Loop:
         }
         messages = self._messages(settings, model, number, algorithm.arrays())
         fold = algorithm.start(model.sent, model.current)
+        if self.spec.own_rule:
+            check_fold(fold)
         if scale := self.spec.exact_scale:
             fold = ExactAdapters(fold, model.sent, model.current, algorithm.shares, scale)
         own = algorithm.reply_arrays(model.sent)

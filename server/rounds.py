@@ -25,6 +25,7 @@ from echofm_core.tracking.listener import Tracking, require_trackers
 from echofm_core.training.objectives.finetune import frozen_groups
 from echofm_core.training.stages import Stage
 from server.aggregation.own_rule import own_rule
+from server.aggregation.rule_errors import checked_state, naming_own_rule
 from server.ending import FederationResult, RunOptions, finish
 from server.events import Event, EventKind, OnEvent, ignore, round_event
 from server.handover import first_weights, handed_on, result_of
@@ -69,7 +70,7 @@ def run_federation(
         options: What is not the plan's.
 
     Raises:
-        PlanError: The plan's own aggregation rule cannot be used.
+        PlanError: The plan's own aggregation rule cannot be used, or fails as it runs.
         EnvironmentClashError: A tracker of the plan, or peft for its adapters, is not installed.
         ResumeError: The folder holds a run and ``resume`` is false, or the plan differs.
         FederationError: Too few sites are there, or a round has too few usable updates.
@@ -79,7 +80,7 @@ def run_federation(
     require_trackers(plan.machine.track)
     require_adapters(plan.finetune)
     own_rule(plan)  # its errors come before any site is asked
-    with role_lock(folder, "coordinator"):
+    with role_lock(folder, "coordinator"), naming_own_rule(plan):
         journal = Journal(folder, plan.digest())
         journal.open(resume=resume)
         if not ((folder / PLAN).exists() and has_rounds(folder)):  # else it is that of the rounds
@@ -165,7 +166,8 @@ class _Federation:
                 if entry.round == rounds or validation.exhausted(entry.round):
                     hardly = unlearned_tasks([*self.journal.entries(), entry], plan)
                     entry = replace(entry, warnings=hardly)
-                self.journal.record(entry, weights, algorithm.state(), best=validation.best())
+                state = checked_state(algorithm.state()) if spec.own_rule else algorithm.state()
+                self.journal.record(entry, weights, state, best=validation.best())
                 self.tracking.add(tracked(entry))
 
             weights = train_phase(

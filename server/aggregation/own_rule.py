@@ -6,6 +6,8 @@ come here: the client's package does not import this one, and a site is not sent
 
 import hashlib
 import sys
+from collections.abc import Mapping
+from inspect import signature
 from pathlib import Path
 from types import ModuleType
 
@@ -36,13 +38,22 @@ def load_rule(plan: Plan) -> type[Algorithm]:
 
     Raises:
         PlanError: The file is missing, is another than the plan names, cannot be imported, or
-            does not hold exactly one rule.
+            does not hold exactly one rule, which takes what rules take.
     """
-    name = f"echofm_own_rule_{plan.federation.rule_sha256}"
+    name = _module_name(plan)
     path = Path(plan.machine.rule)
     # A run goes on with what it has begun with, whatever becomes of the file meanwhile.
     module = sys.modules.get(name) or _import(path, name, plan.federation.rule_sha256)
     return _rule_of(module, path)
+
+
+def file_of(plan: Plan) -> str:
+    """The file that a plan's rule was imported from, as tracebacks name it; empty: none was."""
+    return str(getattr(sys.modules.get(_module_name(plan)), "__file__", ""))
+
+
+def _module_name(plan: Plan) -> str:
+    return f"echofm_own_rule_{plan.federation.rule_sha256}"
 
 
 def _import(path: Path, name: str, sha256: str) -> ModuleType:
@@ -83,7 +94,15 @@ def _rule_of(module: ModuleType, path: Path) -> type[Algorithm]:
             f"{path} holds {found}, expected exactly one subclass of server.aggregation.Algorithm; "
             "begin the names of others with _."
         )
-    return next(iter(rules.values()))
+    rule = next(iter(rules.values()))
+    try:
+        signature(rule).bind("config", "shares", "folder")
+    except TypeError as error:
+        raise PlanError(
+            f"{rule.__name__} of {path} cannot be made ({error}); its __init__ takes config, "
+            "shares and folder, or is left out."
+        ) from None
+    return rule
 
 
 def check_model(model: Weights, before: Weights) -> None:
@@ -93,10 +112,16 @@ def check_model(model: Weights, before: Weights) -> None:
         PlanError: Names, shapes or types are not those of the model before, or a value is not
             finite.
     """
-    if other := sorted(model.keys() ^ before.keys()):
+    if not isinstance(model, Mapping):
         raise PlanError(
-            f"the plan's own rule gives a model that {'has' if other[0] in model else 'lacks'} "
-            f"array {other[0]}; finish() returns all arrays of `current`, and no other."
+            f"finish() of the plan's own rule gives {type(model).__name__}, expected a dict of "
+            "all arrays of `current`."
+        )
+    if other := sorted(map(str, model.keys() ^ before.keys())):
+        has = "lacks" if other[0] in before else "has"
+        raise PlanError(
+            f"the plan's own rule gives a model that {has} array {other[0]}; finish() returns all "
+            "arrays of `current`, and no other."
         )
     for name, array in model.items():
         if not isinstance(array, np.ndarray) or array.dtype != np.float32:

@@ -106,3 +106,27 @@ def test_a_site_never_imports_it_and_is_sent_its_name_and_hash(
     sent = plan.to_json()
     assert '"rule":"gentle_start.py"' in sent and plan.federation.rule_sha256 in sent
     assert str(tmp_path) not in sent and "GentleStart" not in sent
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("self.done += 1; 1 / 0", r"failed in line \d+, in start \(ZeroDivisionError"),
+        ("import sys; sys.exit(0)", r"failed in line \d+, in start \(SystemExit: 0\)"),
+        ("return None", r"start\(\) of the plan's own rule gives NoneType"),
+    ],
+)
+def test_one_that_fails_ends_the_run_with_one_sentence(
+    line: str, sentence: str, built_sites: list[SiteSettings], tmp_path: Path
+) -> None:
+    plan = load_runnable(plan_file(tmp_path / "own", CODE.replace("self.done += 1", line)))
+    with pytest.raises(PlanError, match=sentence):
+        run(built_sites, plan, tmp_path)
+
+
+def test_a_state_that_cannot_be_kept_ends_the_run_with_one_sentence(
+    built_sites: list[SiteSettings], tmp_path: Path
+) -> None:
+    code = CODE.replace("np.array([self.done], np.float32)", "[self.done]")
+    with pytest.raises(PlanError, match=r"state\(\) of the plan's own rule gives rounds as list"):
+        run(built_sites, load_runnable(plan_file(tmp_path / "own", code)), tmp_path)
