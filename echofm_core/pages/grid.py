@@ -44,24 +44,28 @@ def terminal_table(
 
     Where it does not fit, the gaps shrink and then cells fold between words, but for the first of a
     line: it says what the line is about. Titles of several words keep two columns between them, as
-    they would read as one. Where words do not fit either, they are broken. A cell that is a key of
-    ``styles`` is shown in that style.
+    they would read as one. Where words would be broken the first cell folds too, and where they do
+    not fit even so, they are broken. A cell that is a key of ``styles`` is shown in that style.
     """
     columns = list(zip(grid.columns, *grid.rows, strict=True))
     cells = [max(map(cell_len, column)) for column in columns]
     # One space between titles that hold spaces would be no gap.
     least = 2 if any(" " in title for title in grid.columns[1:]) else 1
     fitting = (gap for gap in GAPS if gap >= least and _taken(cells, gap) <= width)
-    widths, gap = cells, next(fitting, 0)
+    widths, gap, folds = cells, next(fitting, 0), False
     if not gap:
         words = [cells[0], *map(_longest_word, columns[1:])]
+        if _taken(words, 1) > width:
+            fewest = [_longest_word(columns[0]), *words[1:]]
+            folds = _taken(fewest, 1) <= width
+            words = fewest if folds else words
         gap = least if _taken(words, least) <= width else 1
         widths = _widths(words, cells, width - _taken([0] * len(words), gap))
     padding = (0, int(gap > 1), 0, int(gap > 2))  # beside the one column that the box takes
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=padding)
     for column, name in enumerate(grid.columns):
         side: Literal["left", "right"] = "right" if column in grid.numbers else "left"
-        one_line = column == 0
+        one_line = column == 0 and not folds
         table.add_column(
             Text(name), justify=side, overflow="fold", no_wrap=one_line, width=widths[column]
         )

@@ -85,7 +85,23 @@ def test_a_terminal_table_fits_and_breaks_words_only_where_they_do_not(
                for column in columns[1:]]  # fmt: skip
     if first + 2 * len(longest) <= width:
         assert max(map(cell_len, lines)) <= width
-    if first + sum(longest) + len(longest) <= width:
+    word = max((cell_len(word) for cell in columns[0] for word in cell.split()), default=1)
+    if word + sum(longest) + len(longest) <= width:
         shown = Counter(" ".join(lines).split())
         wanted = Counter(" ".join(cell for row in rows for cell in row).split())
         assert not wanted - shown
+
+
+def test_the_first_cell_of_a_line_folds_before_a_word_is_broken() -> None:
+    """And not before: with room for the longest words beside it, it stays on its line."""
+    table = Grid(
+        columns=("metric", "published", "no_pretraining"),
+        rows=(("F1 where everybody is called normal", "0.941", "0.889"),),
+        numbers=frozenset({1, 2}),
+    )
+    for width, folded in ((62, False), (50, True)):
+        console = Console(file=io.StringIO(), width=width)
+        console.print(terminal_table(table, width))
+        shown = console.file.getvalue()  # type: ignore[attr-defined]
+        assert {"published", "no_pretraining"} <= set(shown.split())
+        assert ("F1 where everybody is called normal" not in shown) is folded
