@@ -62,14 +62,17 @@ def stress_run(run: Path, cache: Path | None, say: Callable[[str], None]) -> pd.
 def _opened(run: Path) -> tuple[Plan, pd.DataFrame]:
     """Plan and clips of a run on this machine."""
     if (run / STUDY).exists():
-        raise PlanError(f"{run} holds a study; give the folder of one of its runs.")
+        raise PlanError(
+            f"{run} holds a study: its models lie in {run}/seed-*/arms/*; give one of these "
+            "folders, data folders and --out."
+        )
     if not (run / PLAN).is_file():
         raise PlanError(f"{run} is no run folder: it has no {PLAN}; give data folders and --out.")
     clips = run / "manifests" / f"{EVERY_SITE}.parquet"
     if not clips.is_file():
         raise PlanError(
-            f"{run} names no test clips, as those of a run between hospitals stay there; give data "
-            "folders and --out."
+            f"{run} names no test clips, as neither a run between hospitals nor a training of a "
+            "study does; give data folders and --out."
         )
     return load_plan(run / PLAN), load_manifest(clips)
 

@@ -92,10 +92,10 @@ def test_what_cannot_be_stressed_is_refused_in_a_sentence(home: Path, tmp_path: 
     with pytest.raises(PlanError, match=r"is no run folder: it has no plan\.toml"):
         evaluate(tmp_path, stress=True)
     (tmp_path / "plan.toml").write_bytes((home / "run/plan.toml").read_bytes())
-    with pytest.raises(PlanError, match="between hospitals stay there; give data folders"):
+    with pytest.raises(PlanError, match="nor a training of a study does; give data folders"):
         evaluate(tmp_path, stress=True)
     (tmp_path / "study.json").touch()
-    with pytest.raises(PlanError, match="holds a study"):
+    with pytest.raises(PlanError, match=r"holds a study: its models lie in .*/seed-\*/arms/\*"):
         evaluate(tmp_path, stress=True)
     with pytest.raises(StoreError, match="no clip store"):
         evaluate(home / "run", stress=True, cache=tmp_path)
