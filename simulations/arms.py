@@ -26,7 +26,7 @@ from echofm_core.evaluation.model_names import (
     POOLED,
 )
 from echofm_core.plan.document import Plan
-from echofm_core.plan.federation import Aggregation, check_trainers, median_notes
+from echofm_core.plan.federation import Aggregation, median_notes
 from echofm_core.plan.section import Section
 from echofm_core.runtime.names import EVERY_SITE
 from echofm_core.tasks import Task
@@ -155,17 +155,13 @@ def plan_arms(manifest: pd.DataFrame, plan: Plan) -> tuple[list[Arm], list[str]]
                 arms.append(held_out)
             elif tested[site]:
                 notes.append(f"Leaving {site} out is n/a: no other site has labels for its tasks.")
-    return arms, notes
+    return arms, [*notes, *_rule_notes(arms, plan)]
 
 
-def rule_notes(arms: Sequence[Arm], plan: Plan) -> list[str]:
+def _rule_notes(arms: Sequence[Arm], plan: Plan) -> list[str]:
     """A sentence for each model that goes by another rule than the plan's, since it has few sites.
 
-    The first arm is the federation.
-
-    Raises:
-        PlanError: It is that one.
+    The plan's own federation has as many as its rule needs: see :func:`simulations.prepare`.
     """
-    check_trainers(plan.federation, arms[0].trainers)
     every = ((arm.model, median_notes(plan.federation, arm.trainers)) for arm in arms)
     return list(dict.fromkeys(f"{model}: {note}" for model, notes in every for note in notes))

@@ -25,7 +25,7 @@ from server.ending import FederationResult
 from server.events import Event, OnEvent
 from server.live_steps import LiveListener, OnStep
 from simulations.arm_training import Training
-from simulations.arms import Arm, plan_arms, rule_notes
+from simulations.arms import Arm, plan_arms
 from simulations.engine import Engine
 from simulations.few_shot import FewShot, plan_shots, score_shots, train_shots
 from simulations.outcome import Outcome, conclude, write_floor
@@ -60,12 +60,11 @@ def run_experiment(plan: Plan, run: Path, *, resume: bool = False) -> Outcome:
     for note in (warned := preflight_notes(plan)):
         console.print(f"warning: {note}", markup=False)
     prepared = prepare_sites(plan, Path(plan.machine.cache or run / "cache"))
-    trained = as_trained(prepared.manifest, plan)
-    arms, notes = plan_arms(trained, plan)
-    notes += rule_notes(arms, plan)
     with held(run), live_run(run, plan.rounds) as live:
         claim(run, plan, resume=resume)
         save_sites(prepared, plan, run)
+        trained = as_trained(prepared.manifest, plan)
+        arms, notes = plan_arms(trained, plan)
         notes = [RULES[plan.protocol.name].caveat, *mirrored_notes(prepared, plan.data), *notes]
         notes += [*placement_notes(prepared.manifest, plan), *untrained_notes(plan)]
         notes += label_share_notes(plan, trained_on(prepared.manifest, plan))

@@ -12,6 +12,7 @@ import pandas as pd
 from echofm_core.data.manifest import without_plain_classes
 from echofm_core.data.prepare import Prepared
 from echofm_core.evaluation.config import Baseline
+from echofm_core.evaluation.model_names import LEAVE_ONE_OUT
 from echofm_core.plan.document import Plan
 from echofm_core.plan.federation import Aggregation
 from echofm_core.plan.protocol import ProtocolName
@@ -215,6 +216,7 @@ def _about(notes: Sequence[str], wanted: set[str]) -> list[str]:
     words: Mapping[str, str] = {
         "Leaving ": Baseline.LEAVE_ONE_OUT.value,
         "The plan has no pre-training": "",  # the method says so itself
+        f"{LEAVE_ONE_OUT}: ": "",  # said with the study's other methods
     }
     about = {
         note: next((n for w, n in words.items() if note.startswith(w)), None) for note in notes

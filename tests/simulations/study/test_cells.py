@@ -101,6 +101,8 @@ def test_models_that_go_by_the_median_in_place_of_krum_are_named() -> None:
     krum = {"aggregation": "krum", "faulty_sites": 0, "min_sites": 3}
     (note,) = plan_notes(cell(["krum", "fedavg", "local", "leave_one_out"], federation=krum))
     assert note.startswith("leave_one_out: Krum with faulty_sites = 0 needs 3 sites that train")
+    without = cell(["krum", "fedavg"], federation=krum)
+    assert not any("Krum" in note for note in (*plan_notes(without), *without.notes))
 
 
 def test_adapters_on_a_drawn_encoder_are_warned_of() -> None:
