@@ -10,7 +10,7 @@ from dataclasses import replace
 from client.request import Request
 from client.site import Site
 from client.state import Own, SiteState
-from echofm_core.contract import HEADS, Phase, Scored, Weights, group_of
+from echofm_core.contract import HEADS, Phase, Scored, Weights
 from echofm_core.data.training_record import RECORD
 from echofm_core.models.build import build_echo_model
 from echofm_core.models.echo_model import EchoModel
@@ -46,14 +46,12 @@ def train_personal(request: Request, model: Model, sent: Weights, context: Local
     trained = {*trunk_of(plan.finetune), HEADS}
     load_arrays(model, sent)
     anchor = to_arrays(model, trained)
-    own = state.own(Own.PERSONAL, number)
-    load_arrays(model, {**anchor, **own})
+    load_arrays(model, {**anchor, **state.own(Own.PERSONAL, number)})
     where = replace(
         context, role=PERSONAL, proximal_mu=plan.personal.ditto, anchor=anchor, control=False
     )
     report = train_round(model, request.site.train_clips(Phase.FINETUNE), plan, where)
-    groups = {*report.counts, *map(group_of, own)}
-    state.keep_own(Own.PERSONAL, to_arrays(model, groups), number)
+    state.keep_own(Own.PERSONAL, to_arrays(model, list(report.counts)), number)
     load_arrays(model, sent)
 
 

@@ -70,7 +70,7 @@ def train(request: Request) -> Update:
     sent = {**instruction.weights, **work.frozen(), **work.extra(BASE), **own}
     load_arrays(model, sent)
     report = work.train(model, sent)
-    if report.counts and (kept := work.kept(model, {*report.counts, *map(group_of, own)})):
+    if report.counts and (kept := work.kept(model, report.counts.keys())):
         state.keep_own(kind, kept, number, first)
     if work.ends_phase(report):
         state.forget_frozen()
@@ -144,7 +144,7 @@ class _LocalRound:
         return not (report.counts and self.plan.validates and validates)
 
     def kept(self, model: Model, trained: Set[str]) -> Weights:
-        """What stays here of a trained model; of groups that were trained, now or before.
+        """What stays here of a trained model, of the groups that were trained.
 
         A head without labels here is no part of this site's own, but of the model that is sent.
         """
