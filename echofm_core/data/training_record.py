@@ -116,6 +116,13 @@ def records_below(state: Path) -> Iterator[tuple[Path, Record]]:
     yield from (found for folder in sorted(state.glob("*/")) if (found := _open(folder)))
 
 
+def files_of_record(folder: Path) -> set[str]:
+    """Names of the record in a folder, and of the keys beside it; empty where there is none."""
+    found = _open(folder)
+    keys = (part.key for part in found[1].parts) if found else ()
+    return {RECORD, *(key for key in keys if not Path(key).is_absolute())} if found else set()
+
+
 def count_trained_on(manifest: pd.DataFrame, folder: Path, record: Record) -> int:
     """How many patients of a manifest a record names.
 

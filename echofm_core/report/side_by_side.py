@@ -179,6 +179,7 @@ def write_side_by_side(found: SideBySide, path: Path) -> Path:
     """Write the page."""
     context = {
         "title": " and ".join(found.runs),
+        "synthetic": [name for name, run in found.runs.items() if run.summary.get("synthetic")],
         "grids": found.grids(),
         "differences": found.difference_grid(),
         "not_compared": found.not_compared(),

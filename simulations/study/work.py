@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from echofm_core.data.training_record import files_of_record
 from echofm_core.live.record import LiveRun, ModelRecord
 from echofm_core.models.saved import load_weights
 from echofm_core.report.traffic import WAYS
@@ -32,7 +33,7 @@ PREDICTIONS, VALIDATION = "predictions.parquet", "validation.parquet"
 #: What stays of a finished training: states and checkpoints are several models a site.
 _KEPT = {
     *("journal", "model", "plan.toml", "sessions.json", "metrics.parquet", "evaluation.json"),
-    *("trained_on.json", "trained_on.key", PREDICTIONS, VALIDATION, RESULT),
+    *(PREDICTIONS, VALIDATION, RESULT),
 }
 
 
@@ -189,7 +190,7 @@ def _do(job: Job, engine: Engine, live: LiveRun, sessions: Sessions, meter: Mete
         what = "is not chosen" if job.trial else "its method is left out"
         console.print(f"{job.name}: does not train, and {what}: {error}", markup=False)
         write_whole(place / DIVERGED, str(error).encode())
-        keep_only(place, {*_KEPT, DIVERGED})
+        keep_only(place, {*_KEPT, *files_of_record(place), DIVERGED})
         with live.change() as record:
             record.models.pop(job.name, None)
         return
@@ -198,7 +199,7 @@ def _do(job: Job, engine: Engine, live: LiveRun, sessions: Sessions, meter: Mete
     held = validation_of(piece.arm, place, piece.plan)
     write_whole(place / VALIDATION, held.to_parquet(index=False))
     write_whole(place / RESULT, json.dumps(_result(job, result, own.tick()), indent=1).encode())
-    keep_only(place, _KEPT)  # model, journal and numbers
+    keep_only(place, {*_KEPT, *files_of_record(place)})  # model, journal and numbers
 
 
 def _result(job: Job, result: FederationResult, seconds: float) -> dict[str, object]:

@@ -17,6 +17,7 @@ from echofm_core.data.training_record import (
     KEY,
     RECORD,
     count_trained_on,
+    files_of_record,
     find_record,
     record_training,
 )
@@ -174,3 +175,17 @@ def test_patients_that_went_from_the_data_in_between_count_too(tmp_path: Path) -
     other = plan_from_mapping({"name": "b"}, "test")
     record_training(tmp_path, rest, other.digest())
     assert seen(tmp_path, TRAINED, other) == 0
+
+
+def test_the_files_of_a_record_are_named(tmp_path: Path) -> None:
+    """With the keys of the weights that it began with, but for a secret that lies elsewhere."""
+    assert files_of_record(tmp_path) == set()
+    record_training(tmp_path / "mae", TRAINED, PLAN.digest())
+    record_training(tmp_path / "run", TRAINED, PLAN.digest(), start=tmp_path / "mae")
+    files = {"trained_on.json", "trained_on.key", "start-0.trained_on.key"}
+    assert files_of_record(tmp_path / "run") == files
+    assert {path.name for path in (tmp_path / "run").iterdir()} == files
+    secret = tmp_path / "secret"
+    write_secret(secret)
+    record_training(tmp_path / "own", TRAINED, PLAN.digest(), secret=str(secret))
+    assert files_of_record(tmp_path / "own") == {"trained_on.json"}

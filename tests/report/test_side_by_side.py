@@ -106,3 +106,12 @@ def test_runs_that_are_not_compared_say_why(run: RunFiles, tmp_path: Path) -> No
     assert {runs for runs, _ in found.differences()} == {"run against copy"}
     text = words_of(write_side_by_side(found, tmp_path / "page.html").read_text())
     assert "Not shown: run against away: away has no predictions: they stay at the sites." in text
+
+
+def test_the_page_says_which_runs_are_of_synthetic_data(run: RunFiles, tmp_path: Path) -> None:
+    real = replace(run, summary={**run.summary, "synthetic": False})
+    for runs, named in (((run, real), "a"), ((run, run), "a and b"), ((real, real), "")):
+        found = SideBySide(runs=dict(zip("ab", runs, strict=True)))
+        text = words_of(write_side_by_side(found, tmp_path / "page.html").read_text())
+        expected = f"Synthetic data. Nothing of {named} says how a model does on patients."
+        assert (expected in text) is bool(named) is ("Synthetic data." in text)

@@ -15,6 +15,7 @@ import pytest
 
 from echofm_core.data.manifest import load_manifest
 from echofm_core.data.splits import split_digest
+from echofm_core.data.training_record import count_trained_on, find_record
 from echofm_core.phantom.institutions import Layout
 from echofm_core.plan.document import Plan
 from echofm_core.plan.load import load_plan
@@ -126,6 +127,17 @@ def test_fedavg_is_the_run_of_the_plan_alone(forks: Forks, home: Path, whole: st
     summary = json.loads((home / "alone/summary.json").read_text())
     assert results(home / "whole/seed-3")["fedavg"]["digest"] == summary["digest"]
     assert results(home / "whole/seed-4")["fedavg"]["digest"] != summary["digest"]
+
+
+def test_whom_a_training_has_seen_can_be_counted_with_what_it_keeps(home: Path, whole: str) -> None:
+    """Its own patients, and those of the pre-training that it began with, have a key each."""
+    data = load_manifest(home / "whole/seed-3/manifests/all.parquet")
+    known = set()
+    for path in (home / "whole").glob("seed-*/arms/*/trained_on.json"):
+        found = find_record(path.parent / "model", json.loads(path.read_text())["plan_hash"])
+        assert found is not None and count_trained_on(data, *found) > 0
+        known.add(len(found[1].parts))
+    assert known == {1, 2}
 
 
 def test_the_patients_of_all_seeds_are_those_of_the_first(home: Path, whole: str) -> None:
