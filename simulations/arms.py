@@ -69,13 +69,16 @@ class Arm:
     def plan(self, plan: Plan) -> Plan:
         """The experiment's plan, with ``min_sites`` within the number of sites that can train.
 
+        One model has nobody to be averaged with: it goes on from where it has come, by no rule, as
+        whoever trains alone would. Steps of a server (FedAdam, FedAvgM), or FedProx's term, would
+        hold it back, and the federation would be compared with less than a site can do.
+
         Where work is counted in steps, pooled data take as many in a round as all their sites
         together, so that each model of a table has seen as many windows.
         """
         most = min(plan.federation.min_sites, self.trainers)
         own: dict[str, object] = {"min_sites": most}
-        if len(self.train) == 1 and plan.federation.aggregation is Aggregation.QFEDAVG:
-            # The same model, and the site need not have validation patients.
+        if len(self.train) == 1:
             own["aggregation"] = Aggregation.FEDAVG
         tables: dict[str, Section] = {"federation": plan.federation.model_copy(update=own)}
         for phase, sites in self.pools.items():
