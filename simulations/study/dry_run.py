@@ -25,10 +25,10 @@ from echofm_core.plan.preflight import require_machine
 from echofm_core.privacy.config import PrivacyKind
 from echofm_core.runtime.console import console as terminal
 from echofm_core.runtime.text import many, span
-from echofm_core.training.label_share import as_trained
+from echofm_core.training.label_share import as_trained, label_share_notes
 from simulations.arms import Arm, plan_arms
 from simulations.few_shot import FewShot, plan_shots
-from simulations.prepare import check_sites
+from simulations.prepare import check_sites, trained_on
 from simulations.protocols.assign import RULES, assign_sites
 from simulations.ray_cluster import require_cluster
 from simulations.study.candidates import check_tuning
@@ -241,6 +241,10 @@ def _print(forecast: Forecast, console: Console) -> None:
     console.print(terminal_table(site_grid(forecast), console.width))
     if forecast.trainings or forecast.tuning:
         console.print(terminal_table(work_grid(forecast), console.width))
+        if forecast.seeds > 1:
+            console.print(f"Each row is one of {forecast.seeds} trainings, one a seed.")
+    for note in label_share_notes(plan, trained_on(forecast.manifest, plan)):
+        console.print(f"note: {note}", markup=False)
     for note in (*forecast.notes, *warnings_of(plan, forecast.manifest)):
         console.print(f"warning: {note}", markup=False)
     for note in detectable_notes(plan, forecast.manifest, forecast.rivals):

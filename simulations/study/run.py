@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from echofm_core.live.record import live_run
 from echofm_core.plan.document import Plan
 from echofm_core.plan.preflight import preflight_notes, require_machine
-from echofm_core.run_claim import held
+from echofm_core.run_claim import STUDY, held
 from echofm_core.runtime.console import console
 from echofm_core.runtime.sessions import Sessions
+from echofm_core.runtime.text import listed
 from simulations.engine import Engine
 from simulations.prepare import save_sites
 from simulations.ray_cluster import require_cluster
@@ -19,7 +21,7 @@ from simulations.study.cell_outcome import conclude_cell
 from simulations.study.cells import Cell, cells, study_of
 from simulations.study.diverged import without_diverged
 from simulations.study.few_shot import save_shots
-from simulations.study.folder import claim_study, look_study
+from simulations.study.folder import claim_study, look_study, read_study
 from simulations.study.outcome import conclude_study
 from simulations.study.published import check_published
 from simulations.study.published_sites import check_published_sites
@@ -53,7 +55,8 @@ def run_study(plan: Plan, folder: Path, *, resume: bool = False) -> Path:
     # Tables have the sites of the first seed.
     first = [cell for cell in parts if cell.plan.seed == plan.seed]
     check_published_sites(plan, [(cell.plan, cell.prepared.manifest) for cell in first])
-    for note in dict.fromkeys(note for cell in parts for note in cell.notes):
+    before = read_study(folder) if (folder / STUDY).exists() else {}
+    for note in (*less_notes(before, plan), *dict.fromkeys(n for c in parts for n in c.notes)):
         console.print(f"note: {note}", markup=False)
     with held(folder), live_run(folder, plan.rounds) as live:
         claim_study(folder, plan, words_of(plan, parts, folder))
@@ -86,6 +89,26 @@ def _conclude_whole(cell: Cell) -> None:
     """Conclude a part; one of which a training diverged waits for the other seeds."""
     if not any(map(cell.diverged, cell.pieces().values())):
         conclude_cell(cell)
+
+
+def less_notes(before: Mapping[str, Any], plan: Plan) -> list[str]:
+    """A sentence where a study that is gone on with has fewer seeds, methods or protocols.
+
+    Args:
+        before: What its ``study.json`` says; empty for a new one.
+    """
+    study = study_of(plan)
+    now: Mapping[str, Sequence[object]] = {
+        "seeds": [plan.seed + number for number in range(study.seeds)],
+        "methods": study.methods,
+        "protocols": [protocol.value for protocol in study.protocols],
+    }
+    return [
+        f"{name} of before that the tables have no more: {listed(map(str, gone))}; what was "
+        "trained for them is kept."
+        for name, own in now.items()
+        if (gone := [one for one in before.get(name, []) if one not in own])
+    ]
 
 
 def words_of(plan: Plan, parts: Sequence[Cell], folder: Path) -> dict[str, object]:

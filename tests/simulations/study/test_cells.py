@@ -16,6 +16,7 @@ from simulations.study.cell_outcome import plan_notes
 from simulations.study.cells import Cell, cell_of, data_hash, study_of
 from simulations.study.folder import claim_study, look_study, place_of, trains
 from simulations.study.options import with_study
+from simulations.study.run import less_notes
 from tests.simulations.test_arms import manifest
 
 
@@ -163,3 +164,19 @@ def test_the_folder_of_a_run_is_refused(tmp_path: Path) -> None:
     (tmp_path / "plan.toml").touch()
     with pytest.raises(ResumeError, match="holds a run, and no study"):
         look_study(tmp_path, Plan(), resume=True)
+
+
+def test_a_study_that_is_gone_on_with_says_what_its_tables_lose() -> None:
+    """Seed 1 goes, two methods go and one comes; a new study has lost nothing."""
+    plan = plan_from_mapping({"study": {"methods": ["fedavg", "fedprox"]}}, "test")
+    before = {
+        "seeds": [0, 1],
+        "methods": ["fedavg", "local", "pooled"],
+        "protocols": ["institution"],
+    }
+    what, end = "of before that the tables have no more:", "; what was trained for them is kept."
+    assert less_notes(before, plan) == [
+        f"seeds {what} 1{end}",
+        f"methods {what} local and pooled{end}",
+    ]
+    assert less_notes({}, plan) == []

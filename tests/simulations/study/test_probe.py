@@ -46,7 +46,8 @@ def test_every_phase_is_measured_and_decoded_clips_are_not_decoded_again(
 
 def test_a_dry_run_prints_all_of_a_study_and_writes_nothing(plan: Plan, tmp_path: Path) -> None:
     out = io.StringIO()
-    study = with_study(plan, 3, "fedavg,local", None)
+    tuning = plan.finetune.model_copy(update={"label_fraction": 0.5})
+    study = with_study(plan.model_copy(update={"finetune": tuning}), 3, "fedavg,local", None)
     (forecast,) = dry_run(study, tmp_path / "study", Console(file=out, width=400))
     # The mean of one site's models is that site alone, which is trained once.
     assert set(forecast.trainings) == {"pretraining:federated", "fedavg"}
@@ -58,6 +59,8 @@ def test_a_dry_run_prints_all_of_a_study_and_writes_nothing(plan: Plan, tmp_path
         "for 3 seeds",
         "GB of memory",
         "EF has training",
+        "Each row is one of 3 trainings, one a seed.",
+        "note: finetune.label_fraction is 0.5: fine-tuning uses",
     ):
         assert words in text, words
     assert list(tmp_path.iterdir()) == []

@@ -84,6 +84,7 @@ def test_one_table_has_a_row_a_method_and_value(home: Path) -> None:
     assert list(parts) == ["none", "deviation"]
     page = (home / "run/report.html").read_text(encoding="utf-8")
     printed = (home / "printed").read_text(encoding="utf-8")
+    assert page.count("★ best value of its column") == len(parts)
     for text in (page, printed):
         assert "model.stf_without" in text and "deviation" in text
     for part in parts.values():

@@ -119,6 +119,7 @@ def test_a_dry_run_says_how_many_comparisons_there_will_be(
     mine = paired[(paired["metric"] == "mae") & (paired["rival"] != "no_network")]
     said = start(forks, home, "dry", *OPTIONS, "--dry-run").end()
     assert f"one of {mine['comparisons'].max()} comparisons" in said
+    assert "Each row is one of 2 trainings, one a seed." in said
 
 
 def test_fedavg_is_the_run_of_the_plan_alone(forks: Forks, home: Path, whole: str) -> None:
