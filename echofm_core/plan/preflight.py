@@ -10,7 +10,7 @@ from echofm_core.plan.ray_address import knock, require_ray
 from echofm_core.runtime.errors import DataRootError
 from echofm_core.runtime.text import many
 from echofm_core.tracking.listener import require_trackers
-from echofm_core.training.config import FinetuneConfig
+from echofm_core.training.config import FinetuneConfig, PhaseConfig
 from echofm_core.training.execution.devices import check_device_word, find_device, find_devices
 
 #: Fewest positions that a mask should leave visible: from fewer little else can be predicted.
@@ -103,7 +103,7 @@ def warm_up_notes(plan: Plan) -> list[str]:
     """A warning where a warm-up takes all rounds of a training, so that its rate never falls."""
     tuning, asked = plan.finetune, plan.evaluation
     latent, parts = plan.pretrain.stages()[-1].latent, (" of the teacher", " of the student")
-    trained = [
+    trained: list[tuple[str, PhaseConfig, int, str]] = [
         ("pretrain", plan.pretrain, stage.last - stage.first + 1, part * latent)
         for stage, part in zip(plan.pretrain.stages(), parts, strict=False)
     ]

@@ -55,8 +55,8 @@ def run_study(plan: Plan, folder: Path, *, resume: bool = False) -> Path:
     # Tables have the sites of the first seed.
     first = [cell for cell in parts if cell.plan.seed == plan.seed]
     check_published_sites(plan, [(cell.plan, cell.prepared.manifest) for cell in first])
-    before = read_study(folder) if (folder / STUDY).exists() else {}
-    for note in (*less_notes(before, plan), *dict.fromkeys(n for c in parts for n in c.notes)):
+    kept = read_study(folder) if (folder / STUDY).exists() else {}
+    for note in (*less_notes(kept, plan), *dict.fromkeys(n for c in parts for n in c.notes)):
         console.print(f"note: {note}", markup=False)
     with held(folder), live_run(folder, plan.rounds) as live:
         claim_study(folder, plan, words_of(plan, parts, folder))
