@@ -167,22 +167,6 @@ def test_killed_in_the_second_seed_and_gone_on_with_two_workers_the_tables_are_t
         assert first.read_bytes() == second.read_bytes(), name
 
 
-def test_a_study_gains_a_method_and_trains_nothing_again(
-    forks: Forks, home: Path, whole: str
-) -> None:
-    before = {
-        path: path.stat().st_mtime_ns for path in (home / "whole").glob("*/arms/*/result.json")
-    }
-    more = ("--seeds", "2", "--methods", f"{METHODS},one_shot", "--resume")
-    start(forks, home, "whole", *more).end()
-    after = {
-        path: path.stat().st_mtime_ns for path in (home / "whole").glob("*/arms/*/result.json")
-    }
-    assert {path: after[path] for path in before} == before
-    assert {path.parent.name[:8] for path in after.keys() - before.keys()} == {"one_shot"}
-    assert "one_shot" in set(pd.read_parquet(home / "whole/table.parquet")["method"])
-
-
 def test_a_method_that_diverges_with_one_seed_is_left_out_and_the_study_goes_on(
     home: Path, whole: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -212,6 +196,22 @@ def test_a_method_that_diverges_with_one_seed_is_left_out_and_the_study_goes_on(
         same, other = (home / run / f"{name}.parquet" for run in ("whole", "lost"))
         assert same.read_bytes() == other.read_bytes(), name
     assert note in (home / "lost/report.html").read_text()
+
+
+def test_a_study_gains_a_method_and_trains_nothing_again(
+    forks: Forks, home: Path, whole: str
+) -> None:
+    before = {
+        path: path.stat().st_mtime_ns for path in (home / "whole").glob("*/arms/*/result.json")
+    }
+    more = ("--seeds", "2", "--methods", f"{METHODS},one_shot", "--resume")
+    start(forks, home, "whole", *more).end()
+    after = {
+        path: path.stat().st_mtime_ns for path in (home / "whole").glob("*/arms/*/result.json")
+    }
+    assert {path: after[path] for path in before} == before
+    assert {path.parent.name[:8] for path in after.keys() - before.keys()} == {"one_shot"}
+    assert "one_shot" in set(pd.read_parquet(home / "whole/table.parquet")["method"])
 
 
 def test_a_folder_of_something_else_is_refused(echofm: Echofm, home: Path, whole: str) -> None:
