@@ -187,7 +187,7 @@ def _do(job: Job, engine: Engine, live: LiveRun, sessions: Sessions, meter: Mete
         # Anything else is no fault of the method's: it ends the study, to be gone on with.
         if not error.diverged:
             raise
-        what = "is not chosen" if job.trial else "its method is left out"
+        what = "is not chosen" if job.trial else "is left out"
         console.print(f"{job.name}: does not train, and {what}: {error}", markup=False)
         write_whole(place / DIVERGED, str(error).encode())
         keep_only(place, {*_KEPT, *files_of_record(place), DIVERGED})

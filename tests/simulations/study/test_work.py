@@ -142,7 +142,7 @@ def test_what_begins_with_a_training_that_diverged_is_left_out_and_the_rest_is_d
     assert sorted(done) == [*alone, *(f"pretraining:{name}" for name in alone)]
     assert concluded == [cell]
     said = " ".join(capsys.readouterr().out.split())
-    assert "pretraining:federated: does not train, and its method is left out: finetune" in said
+    assert "pretraining:federated: does not train, and is left out: finetune" in said
 
 
 @pytest.mark.parametrize("trial", [False, True])
